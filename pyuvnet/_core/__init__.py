@@ -1,0 +1,43 @@
+"""The compiled core, private: many modules in one shared object, loaded here in their order.
+
+libuv must be in a process once, hence one file; but each .pyx is a module of its own ("multiple
+modules in one library" of PEP 489). The order of LAYERS is the order of the layers: a module may
+cimport only those before it, and one that reaches up fails at import.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+
+LAYERS: tuple[str, ...] = ()
+
+
+def _load() -> None:
+    """Load the modules of LAYERS from the shared object of `_native`, in that order."""
+    native = importlib.machinery.PathFinder.find_spec(f"{__name__}._native", __path__)
+    if native is None or native.origin is None:
+        tag = sys.implementation.cache_tag
+        raise ImportError(
+            f"pyuvnet's compiled core for this interpreter ({tag}) is not in {__path__[0]}. "
+            "In a checkout, build it there with `pip install -e .` (a plain `pip install .` puts "
+            "it elsewhere, and this folder hides that as long as Python is started beside it); "
+            "otherwise install pyuvnet again.",
+            name=f"{__name__}._native",
+        )
+    for layer in ("_native", *LAYERS):
+        name = f"{__name__}.{layer}"
+        loader = importlib.machinery.ExtensionFileLoader(name, native.origin)
+        spec = importlib.util.spec_from_file_location(name, native.origin, loader=loader)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            # As the import system does: a half-built module must not be found by a second try.
+            del sys.modules[name]
+            raise
+        globals()[layer] = module
+
+
+_load()

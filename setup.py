@@ -1,0 +1,145 @@
+"""Builds libuv as a static library, and pyuvnet._core._native, one extension of many modules.
+
+Each .pyx of pyuvnet/_core is translated alone; all are linked into one shared object, since two
+copies of libuv must never meet in a process. pyuvnet/_core/__init__.py loads the modules from it.
+
+Environment: PYUVNET_DEBUG=1 (asserts, counters), PYUVNET_SYSTEM_LIBUV=1 (an installed libuv).
+"""
+
+import hashlib
+import json
+import os
+import runpy
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+from os.path import exists, getmtime, getsize
+from pathlib import Path
+
+from Cython import __version__ as CYTHON
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+
+os.chdir(Path(__file__).resolve().parent)
+DEBUG, SYSTEM_LIBUV = (
+    os.environ.get(name, "0") not in ("", "0") for name in ("PYUVNET_DEBUG", "PYUVNET_SYSTEM_LIBUV")
+)
+LIBUV = tomllib.loads(Path("vendor/libuv/build.toml").read_text("utf-8"))
+if sys.platform not in LIBUV["platforms"]:
+    sys.exit(f"pyuvnet builds on Linux, macOS and Windows, not yet on {sys.platform}")
+GROUPS = [LIBUV[name] for name in LIBUV["platforms"][sys.platform]]
+SOURCES = [f"vendor/libuv/{g['folder']}/{name}.c" for g in GROUPS for name in g["sources"]]
+DEFINES = [tuple(define.split("=")) for g in GROUPS for define in g["defines"]]
+HIDDEN = ("UV_EXTERN", "")  # uv.h forces default visibility unless this is defined
+
+if sys.platform == "win32":
+    CFLAGS = ["/std:c11", "/O2", "/UNDEBUG" if DEBUG else "/DNDEBUG"]
+    LDFLAGS = [f"{name}.lib" for g in GROUPS for name in g["libraries"]]
+else:
+    # NDEBUG is explicit because an environment CFLAGS drops the interpreter's -DNDEBUG; the level
+    # of optimisation is CFLAGS's if it has one. -iquote beats any -I of another libuv's headers.
+    CFLAGS = ["-fno-strict-aliasing", "-fvisibility=hidden", "-UNDEBUG" if DEBUG else "-DNDEBUG"]
+    CFLAGS += [] if "-O" in os.environ.get("CFLAGS", "") else ["-O1" if DEBUG else "-O2"]
+    CFLAGS += ["-g"] if DEBUG else []
+    CFLAGS += [] if SYSTEM_LIBUV else ["-iquote", "vendor/libuv/include"]
+    # The shared object exports PyInit_* only. The libraries come last, after what needs them.
+    LDFLAGS = ["-Wl,--version-script=pyuvnet/_core/exports.map"]
+    if sys.platform == "darwin":
+        LDFLAGS = ["-Wl,-exported_symbol,_PyInit_*"]
+    LDFLAGS += [f"-l{name}" for g in GROUPS for name in g["libraries"]]
+DIRECTIVES = {"language_level": 3, "binding": True, "cdivision": True} | dict.fromkeys(
+    ("auto_pickle", "boundscheck", "initializedcheck", "wraparound"), False
+)
+
+# Kept between builds, and apart for whatever gives different results.
+KEY = [sys.implementation.cache_tag, sys.version, DEBUG, SYSTEM_LIBUV, CFLAGS, DEFINES]
+KEY += [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "ARCHFLAGS", "PKG_CONFIG_PATH")]
+OBJECTS, TRANSLATED = (
+    f"build/{name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+    for name, parts in {"objects": KEY, "cython": [CYTHON, DIRECTIVES]}.items()
+)
+
+
+def speed_up(compiler, headers):
+    """Make `compiler` use all processors, and leave alone what is newer than source and headers."""
+    compile_one, newest = compiler.compile, max(map(getmtime, headers))
+    if getattr(compiler, "initialized", True) is False:
+        compiler.initialize()  # MSVC's, which would otherwise happen in several threads at once
+
+    def compile(sources, output_dir=None, **options):
+        def work(source):
+            (made,) = compiler.object_filenames([source], output_dir=output_dir)
+            if not exists(made) or getmtime(made) <= max(newest, getmtime(source)):
+                compile_one([source], output_dir=output_dir, **options)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(work, sorted(sources, key=getsize, reverse=True)))
+        return compiler.object_filenames(sources, output_dir=output_dir)
+
+    compiler.compile = compile
+
+
+class BuildLibuv(build_clib):
+    def finalize_options(self):
+        super().finalize_options()
+        self.build_clib = self.build_temp = OBJECTS
+
+    def build_libraries(self, libraries):
+        speed_up(self.compiler, glob("vendor/libuv/**/*.h", recursive=True))
+        super().build_libraries(libraries)
+
+
+class BuildCore(build_ext):
+    def finalize_options(self):
+        super().finalize_options()
+        self.build_temp = OBJECTS  # also for an editable install, whose own is a temporary folder
+        self.force = True  # link each time: what is there may be of the other kind, debug or not
+
+    def run(self):
+        self.run_command("build_clib")  # which a lone `setup.py build_ext` does not
+        super().run()
+
+    def build_extensions(self):
+        (core,) = self.extensions
+        modules = [Extension(f"pyuvnet._core.{Path(path).stem}", [path]) for path in core.sources]
+        options = {"compiler_directives": DIRECTIVES, "build_dir": TRANSLATED}
+        done = cythonize(modules, nthreads=os.cpu_count() or 1, **options)
+        core.sources = [source for module in done for source in module.sources]
+        speed_up(self.compiler, core.depends)
+        super().build_extensions()
+
+
+def main():
+    compiling, linking, include = CFLAGS, LDFLAGS, ["vendor/libuv/include", "vendor/libuv/src"]
+    if SYSTEM_LIBUV:
+        found = runpy.run_path("vendor/libuv/system.py")["arguments"]()
+        compiling, linking, include = CFLAGS + found[0], found[1] + LDFLAGS, []
+    elif not exists("vendor/libuv/src"):
+        if exists("PKG-INFO"):
+            sys.exit("vendor/libuv/src is missing, which every sdist of pyuvnet carries")
+        if runpy.run_path("vendor/libuv/fetch.py")["main"]():
+            sys.exit(1)
+    kind = f"{'debug' if DEBUG else 'release'}, {'installed' if SYSTEM_LIBUV else 'bundled'} libuv"
+    flags = json.dumps(f"{kind}, Cython {CYTHON}, {' '.join(compiling)}")
+    core = Extension(
+        "pyuvnet._core._native",
+        sorted(glob("pyuvnet/_core/*.pyx")),
+        include_dirs=["pyuvnet/_core", *include[:1]],
+        define_macros=[("UVNET_DEBUG", str(int(DEBUG))), ("UVNET_BUILD_FLAGS", flags), HIDDEN],
+        extra_compile_args=compiling,
+        extra_link_args=linking,
+        depends=[*glob("pyuvnet/_core/*.h"), "pyuvnet/_core/exports.map", "setup.py"],
+    )
+    macros = [HIDDEN, *DEFINES]
+    libuv = {"sources": SOURCES, "include_dirs": include, "macros": macros, "cflags": CFLAGS}
+    # Not called "uv": -luv could find another libuv in a folder that LDFLAGS names.
+    libraries = [] if SYSTEM_LIBUV else [("pyuvnet_uv", libuv)]
+    commands = {"build_clib": BuildLibuv, "build_ext": BuildCore}
+    setup(ext_modules=[core], libraries=libraries, cmdclass=commands)
+
+
+if __name__ == "__main__":
+    main()
