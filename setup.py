@@ -17,7 +17,7 @@ from glob import glob
 from os.path import exists, getmtime, getsize
 from pathlib import Path
 
-from Cython import __version__ as CYTHON
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
@@ -56,10 +56,10 @@ DIRECTIVES = {"language_level": 3, "binding": True, "cdivision": True} | dict.fr
 
 # Kept between builds, and apart for whatever gives different results.
 KEY = [sys.implementation.cache_tag, sys.version, DEBUG, SYSTEM_LIBUV, CFLAGS, DEFINES]
-KEY += [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "ARCHFLAGS", "PKG_CONFIG_PATH")]
+KEY += [os.environ.get(f"{name}FLAGS") for name in ("C", "CPP", "ARCH")] + [os.environ.get("CC")]
 OBJECTS, TRANSLATED = (
     f"build/{name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
-    for name, parts in {"objects": KEY, "cython": [CYTHON, DIRECTIVES]}.items()
+    for name, parts in {"objects": KEY, "cython": [Cython.__version__, DIRECTIVES]}.items()
 )
 
 
@@ -69,7 +69,7 @@ def speed_up(compiler, headers):
     if getattr(compiler, "initialized", True) is False:
         compiler.initialize()  # MSVC's, which would otherwise happen in several threads at once
 
-    def compile(sources, output_dir=None, **options):
+    def compile_all(sources, output_dir=None, **options):
         def work(source):
             (made,) = compiler.object_filenames([source], output_dir=output_dir)
             if not exists(made) or getmtime(made) <= max(newest, getmtime(source)):
@@ -79,7 +79,7 @@ def speed_up(compiler, headers):
             list(pool.map(work, sorted(sources, key=getsize, reverse=True)))
         return compiler.object_filenames(sources, output_dir=output_dir)
 
-    compiler.compile = compile
+    compiler.compile = compile_all
 
 
 class BuildLibuv(build_clib):
@@ -117,13 +117,13 @@ def main():
     if SYSTEM_LIBUV:
         found = runpy.run_path("vendor/libuv/system.py")["arguments"]()
         compiling, linking, include = CFLAGS + found[0], found[1] + LDFLAGS, []
-    elif not exists("vendor/libuv/src"):
+    if not exists("vendor/libuv/src") and (not SYSTEM_LIBUV or "sdist" in sys.argv):
         if exists("PKG-INFO"):
             sys.exit("vendor/libuv/src is missing, which every sdist of pyuvnet carries")
         if runpy.run_path("vendor/libuv/fetch.py")["main"]():
             sys.exit(1)
     kind = f"{'debug' if DEBUG else 'release'}, {'installed' if SYSTEM_LIBUV else 'bundled'} libuv"
-    flags = json.dumps(f"{kind}, Cython {CYTHON}, {' '.join(compiling)}")
+    flags = json.dumps(f"{kind}, Cython {Cython.__version__}, {' '.join(compiling)}")
     core = Extension(
         "pyuvnet._core._native",
         sorted(glob("pyuvnet/_core/*.pyx")),

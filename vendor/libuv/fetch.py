@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("include", "LICENSE", "LICENSE-extra", "src")  # in the order in which they are put in place
+PARTS = ("include", "LICENSE", "LICENSE-extra", "src")  # in the order of putting them in place
 
 ANSWER_SECONDS = 8.0  # from the name lookup to the first header; then for each further read
 SIZE_LIMIT = 64 << 20  # no archive of ours is near it; a wrong page must not fill the memory
@@ -41,9 +41,9 @@ class FetchError(Exception):
 
 def tree_digest(folder: Path) -> str:
     """Return the digest of the kept files: sha256sum's lines, sorted by path, hashed again."""
-    files = [p for part in PARTS for p in (folder / part, *(folder / part).rglob("*")) if p.is_file()]
+    paths = [path for part in PARTS for path in (folder / part, *(folder / part).rglob("*"))]
     lines = []
-    for name in sorted(p.relative_to(folder).as_posix() for p in files):
+    for name in sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file()):
         lines.append(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -157,7 +157,8 @@ def index_urls(settings: dict[str, str]) -> list[str]:
     main = settings.get("index-url")
     if not main:
         # pip's built-in default; its help text is the one public place that names it.
-        match = re.search(r"--index-url\s[^(]*\(default:?\s+(\S+?)\)", pip_output("download", "--help"))
+        told = pip_output("download", "--help")
+        match = re.search(r"--index-url\s[^(]*\(default:?\s+(\S+?)\)", told)
         main = match[1] if match else None
     return [*([main] if main else []), *settings.get("extra-index-url", "").split()]
 
@@ -203,7 +204,7 @@ def with_password_of(index: str, url: str) -> str:
 
 
 def attempts(pin: dict) -> Iterator[tuple[str, dict[str, str], str | None, dict[str, str]]]:
-    """Yield (what is tried, source, index or None, settings), lazily: pip is asked only if needed."""
+    """Yield (what is tried, source, index or None, settings); pip is asked only when needed."""
     for source in pin["source"]:
         if "url" in source:
             yield f"{source['name']}, {source['url']}", source, None, {}
@@ -278,8 +279,11 @@ def ensure(folder: Path = HERE) -> str:
             unpack(download(url, settings)[0], source, pin, folder)
             return f"libuv {pin['version']} fetched: {shown}"
         except (OSError, ValueError, LookupError, tarfile.TarError, FetchError) as exc:
-            reason = getattr(exc, "reason", None) or exc
-            failed.append(f"  {shown}:\n    {reason if str(reason) else type(exc).__name__}")
+            # URLError wraps the cause; HTTPError, its subclass, says the status itself.
+            reason = exc.reason if type(exc) is urllib.error.URLError else exc
+            failed.append(f"  {shown}:\n    {str(reason) or type(reason).__name__}")
+            if isinstance(exc, urllib.error.HTTPError):
+                exc.close()
     raise FetchError(
         f"The sources of libuv {pin['version']} could not be fetched. Tried:\n"
         + "\n".join(failed)

@@ -52,5 +52,5 @@ def arguments() -> tuple[list[str], list[str]]:
     version, both = found
     if tuple(map(int, version.split(".")[:2])) < AT_LEAST:
         sys.exit(f"{REFUSAL}libuv {version} is installed; {WANTED}")
-    linking = [argument for argument in both if argument.startswith(("-L", "-l", "-Wl", "-pthread"))]
-    return [argument for argument in both if argument not in linking], linking
+    linking = [item for item in both if item.startswith(("-L", "-l", "-Wl", "-pthread"))]
+    return [item for item in both if item not in linking], linking
