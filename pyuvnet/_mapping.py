@@ -1,0 +1,92 @@
+"""The mapping in which addresses and the data of `'drop'` come.
+
+May import the spelling rule of the core only.
+"""
+
+from __future__ import annotations
+
+from ._core.names import to_node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Items = dict[str, Any]
+else:
+    _Items = dict
+
+
+def _node_key(key: Any) -> Any:
+    return to_node(key) if isinstance(key, str) else key
+
+
+class Info(_Items):
+    """A dict with Node's keys which answers PEP 8 keys too, and both as attributes.
+
+    `info['localAddress']`, `info['local_address']`, `info.localAddress` and `info.local_address`
+    are one item, under the first key.
+
+    Args:
+        items: as for dict, with Node's keys.
+
+    Node: server.address(), socket.address()
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, key: object) -> Any:
+        name = _node_key(key)
+        # Past our own methods, which would come back here.
+        if dict.__contains__(self, name):
+            return dict.__getitem__(self, name)
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return dict.__contains__(self, key) or dict.__contains__(self, _node_key(key))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(_node_key(key), value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        super().__delitem__(_node_key(key))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            text = f"no item {name!r} in {{{', '.join(self)}}}"
+            raise AttributeError(text, name=name, obj=self) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise AttributeError(f"no item {name!r} in {{{', '.join(self)}}}", name=name, obj=self)
+        del self[name]
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the item, or default if there is none."""
+        return super().get(_node_key(key), default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove the item and return it, or default if there is none."""
+        return super().pop(_node_key(key), *default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the item, after setting it to default if there is none."""
+        return super().setdefault(_node_key(key), default)
+
+    def update(self, *args: Any, **items: Any) -> None:
+        """Set items from a mapping or from pairs, and from keywords."""
+        for key, value in dict(*args, **items).items():
+            self[key] = value
+
+    def copy(self) -> Info:
+        """Return a shallow copy."""
+        return Info(self)

@@ -1,0 +1,112 @@
+"""How a function takes its options: keywords, one mapping, or both, in either spelling.
+
+Owns the rules for the names of options; what the values may be is for the function to check. May
+import errors, _validate and the spelling rule of the core.
+"""
+
+from __future__ import annotations
+
+from ._core.names import to_node
+from ._validate import arg_type_error, is_mapping
+from .errors import ArgTypeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+# Our own code, as Node ignores names which it does not know. It stands for every misuse of the
+# name of an option, also for one given twice.
+_CODE = "ERR_UNKNOWN_OPTION"
+
+
+class OptionSet:
+    """The options which one function takes.
+
+    Iterating gives the canonical names; `in` takes either spelling; `a | b` takes what either
+    takes, and keeps the function's name of `a`.
+
+    Args:
+        function: the name for error texts.
+        names: the canonical (PEP 8) names, or another set.
+    """
+
+    __slots__ = ("_canonical", "function")
+
+    def __init__(self, function: str, names: Iterable[str]) -> None:
+        self.function = function
+        # Either spelling of each name -> the canonical one, which comes first.
+        self._canonical: dict[str, str] = {}
+        for name in names:
+            self._canonical[name] = name
+            self._canonical[to_node(name)] = name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(self._canonical.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._canonical
+
+    def __or__(self, other: OptionSet) -> OptionSet:
+        if not isinstance(other, OptionSet):
+            return NotImplemented
+        return OptionSet(self.function, (*self, *other))
+
+    def __repr__(self) -> str:
+        return f"OptionSet({self.function!r}, {list(self)!r})"
+
+    def read(
+        self, mapping: object = None, keywords: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the options that were given, under their canonical names.
+
+        A keyword wins over the mapping, unless it is None: that is the same as not given. Neither
+        argument is changed.
+
+        Args:
+            mapping: options in either spelling, or None; names that are not known are ignored, for
+                one mapping may serve several functions.
+            keywords: the function's keyword arguments.
+
+        Raises:
+            ArgTypeError: ERR_INVALID_ARG_TYPE, mapping is none; ERR_UNKNOWN_OPTION, a keyword is
+                not known, or two spellings of one name were given in one place.
+        """
+        options: dict[str, Any] = {}
+        if mapping is not None:
+            if not is_mapping(mapping):
+                raise arg_type_error("options", "object", mapping)
+            for key in mapping:
+                name = self._canonical.get(key)
+                if name is None:
+                    continue
+                if name in options:
+                    raise self._twice(name)
+                options[name] = mapping[key]
+        if keywords:
+            given: dict[str, Any] = {}
+            for key, value in keywords.items():
+                name = self._canonical.get(key)
+                if name is None:
+                    raise self._unknown(key)
+                if name in given:
+                    raise self._twice(name)
+                given[name] = value
+            for name, value in given.items():
+                if value is not None or name not in options:
+                    options[name] = value
+        return options
+
+    def _twice(self, name: str) -> ArgTypeError:
+        text = f"{self.function}() got one option under two names, '{name}' and '{to_node(name)}'"
+        return ArgTypeError(text, _CODE)
+
+    def _unknown(self, name: str) -> ArgTypeError:
+        # Here, since it takes long to import and is needed just for this text.
+        from difflib import get_close_matches
+
+        text = f"{self.function}() got an unknown option '{name}'"
+        matches = get_close_matches(name, self._canonical, 1)
+        if matches:
+            text += f". Did you mean '{matches[0]}'?"
+        return ArgTypeError(text, _CODE)
