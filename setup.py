@@ -51,7 +51,7 @@ else:
         LDFLAGS = ["-Wl,-exported_symbol,_PyInit_*"]
     LDFLAGS += [f"-l{name}" for g in GROUPS for name in g["libraries"]]
 DIRECTIVES = {"language_level": 3, "binding": True, "cdivision": True} | dict.fromkeys(
-    ("auto_pickle", "boundscheck", "initializedcheck", "wraparound"), False
+    ("auto_pickle", "initializedcheck"), False
 )
 
 # Kept between builds, and apart for whatever gives different results.

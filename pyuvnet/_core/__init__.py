@@ -9,7 +9,26 @@ import importlib.machinery
 import importlib.util
 import sys
 
-LAYERS: tuple[str, ...] = ()
+LAYERS: tuple[str, ...] = (
+    "names",
+    "errors",
+    "emitter",
+    "owner",
+    "loop",
+    "handle",
+    "timer",
+    "encoding",
+    "stream",
+    "readable",
+    "writable",
+    "duplex",
+    "stream_handle",
+    "tcp",
+    "pipe",
+    "dns",
+    "socket_base",
+    "server_base",
+)
 
 
 def _load() -> None:

@@ -1,0 +1,85 @@
+"""Lookup: getaddrinfo as a request; its answer goes up as Owner._on_resolved().
+
+Imports: handle (for Request), tcp (for reading addresses), errors.  The addresses come in the
+system's order, each once, as (address, family) with family 4 or 6.
+"""
+
+from libc.string cimport memset
+
+from . cimport uv
+from .capi cimport gate_close, pyuvnet_gate
+from .errors cimport lookup_error, os_error
+from .handle cimport Request
+from .loop cimport Loop
+from .owner cimport Owner
+from .tcp cimport address_tuple
+
+AI_ADDRCONFIG = uv.AI_ADDRCONFIG
+AI_V4MAPPED = uv.AI_V4MAPPED
+AI_ALL = uv.AI_ALL
+
+
+cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
+                           uv.addrinfo* found) noexcept:
+    cdef Lookup self = <Lookup>request.data
+    cdef Loop loop = self.loop
+    cdef Owner owner = self.owner
+    cdef uv.addrinfo* each = found
+    cdef list addresses = []
+    loop.enter()
+    if owner is not None and not loop.silent:
+        try:
+            while each is not NULL:
+                name = address_tuple(each.ai_addr)
+                if name is not None:
+                    entry = (name[0], 4 if name[2] == "IPv4" else 6)
+                    if entry not in addresses:
+                        addresses.append(entry)
+                each = each.ai_next
+            owner._on_resolved(status, addresses)
+        except BaseException as exc:
+            loop.report(exc)
+    uv.uv_freeaddrinfo(found)
+    self.owner = None
+    self.done()
+    loop.leave()
+
+
+cdef void _on_resolved(uv.uv_getaddrinfo_t* request, int status,
+                       uv.addrinfo* found) noexcept nogil:
+    gate_close(<pyuvnet_gate*>request.loop.data)
+    (<uv.uv_getaddrinfo_cb><void*>_on_resolved_gil)(request, status, found)
+
+
+cdef class Lookup(Request):
+    cdef void cancel(self) noexcept:
+        """Nobody waits any more. A lookup that has not begun is withdrawn."""
+        if self.owner is not None:
+            self.owner = None
+            uv.uv_cancel(self._uv)
+
+
+cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int hints):
+    """Begin a lookup; family 4, 6 or 0 for both."""
+    cdef Lookup lookup = Lookup.__new__(Lookup)
+    cdef uv.addrinfo wanted
+    cdef bytes name
+    cdef int status
+    memset(&wanted, 0, sizeof(wanted))
+    wanted.ai_family = uv.AF_INET if family == 4 else uv.AF_INET6 if family == 6 else uv.AF_UNSPEC
+    wanted.ai_socktype = uv.SOCK_STREAM
+    wanted.ai_flags = hints
+    try:
+        name = hostname.encode("idna") if not hostname.isascii() else hostname.encode("ascii")
+    except UnicodeError:
+        name = hostname.encode("utf-8", "surrogatepass")
+    lookup._uv = <uv.uv_req_t*>&lookup._getaddrinfo
+    lookup.loop = loop
+    lookup.owner = owner
+    lookup.hostname = hostname
+    status = uv.uv_getaddrinfo(&loop._uv, &lookup._getaddrinfo, _on_resolved, name, NULL, &wanted)
+    if status < 0:
+        raise os_error(status, "getaddrinfo")
+    lookup.submitted()
+    loop.touched()
+    return lookup

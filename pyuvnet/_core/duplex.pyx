@@ -1,0 +1,273 @@
+"""Duplex: a readable and a writable half in one object, and how user code provides them.
+
+A subclass defines `_read(size)`, `_write(chunk, encoding, callback)` or `_writev(chunks,
+callback)`, `_final(callback)` and `_destroy(error, callback)`, as in Node; a socket overrides the
+C methods instead and never comes through here.  Imports: readable, writable, errors.
+"""
+
+from .._validate import arg_value_error
+
+from .errors cimport state_error
+from .names import add_node_names
+from .readable cimport Readable
+from .stream cimport *
+from .writable cimport *
+
+
+cdef enum:
+    ANSWER_WRITE
+    ANSWER_FINAL
+    ANSWER_DESTROY
+
+
+cdef class Answer:
+    """The callback that a user's `_write`, `_final` or `_destroy` calls, once."""
+
+    def __call__(self, error=None):
+        cdef Stream s = self._stream
+        if self._given:
+            raise state_error("ERR_MULTIPLE_CALLBACK", "Callback called multiple times")
+        self._given = True
+        if self._what == ANSWER_WRITE:
+            w_completed(s, error, s._state & W_SYNC)
+        elif self._what == ANSWER_FINAL:
+            w_final_done(s, error)
+        else:
+            s._destroy_done(error)
+
+
+cdef Answer _answer(Stream s, int what):
+    cdef Answer answer = Answer.__new__(Answer)
+    answer._stream = s
+    answer._what = what
+    return answer
+
+
+def _mark(options, name):
+    value = options.get("high_water_mark")
+    if value is None:
+        value = options.get(name)
+    if value is None:
+        return default_mark()
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise arg_value_error(f"options.{name}", value)
+    return value
+
+
+cdef class Duplex(Readable):
+    """A stream of bytes both ways; subclass it and give it `_read` and `_write`.
+
+    Args:
+        allow_half_open: bool, default True: 'end' does not end the writable side.
+        high_water_mark, readable_high_water_mark, writable_high_water_mark: int, bytes; the
+            common one wins; default get_default_high_water_mark().
+        readable, writable: bool, default True: False disables that side.
+        auto_destroy, emit_close: bool, default True.
+
+    Events: those of Readable, and 'drain', 'finish', 'pipe' (source), 'unpipe' (source).
+
+    Node: stream.Duplex
+    """
+
+    def __init__(self, *, allow_half_open=True, readable=True, writable=True, auto_destroy=True,
+                 emit_close=True, capture_rejections=None, **options):
+        super().__init__(capture_rejections=capture_rejections)
+        cdef unsigned int state = 0
+        if readable:
+            state |= HAS_READABLE
+        if writable:
+            state |= HAS_WRITABLE
+        if allow_half_open:
+            state |= ALLOW_HALF_OPEN
+        if auto_destroy:
+            state |= AUTO_DESTROY
+        if emit_close:
+            state |= EMIT_CLOSE
+        self._init_stream(state, _mark(options, "readable_high_water_mark"),
+                          _mark(options, "writable_high_water_mark"))
+
+    # ---- From user code ------------------------------------------------------------------------
+
+    cdef int _ask_source(self) except -1:
+        try:
+            self._read(self.r_mark)
+        except Exception as exc:
+            self._fail(exc)
+        return 0
+
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+        self.w_chunk = chunk
+        self.w_size = size
+        self.w_in_flight = 1
+        self._state |= W_WRITING | W_SYNC
+        try:
+            self._write(chunk, "buffer", _answer(self, ANSWER_WRITE))
+        finally:
+            self._state &= ~W_SYNC
+        return 0
+
+    cdef int _begin_queue(self) except -1:
+        cdef list chunks
+        if len(self.w_queue) > 1 and hasattr(self, "_writev"):
+            chunks, self.w_queue = self.w_queue, None
+            self.w_size = sum([len(chunk) for chunk in chunks])
+            self.w_in_flight = len(chunks)
+            self._state |= W_WRITING | W_SYNC
+            try:
+                self._writev(chunks, _answer(self, ANSWER_WRITE))
+            finally:
+                self._state &= ~W_SYNC
+            return 0
+        self._state |= W_PROCESSING
+        try:
+            while self.w_queue is not None and not self.w_corked \
+                    and not self._state & (W_WRITING | DESTROYED | ERRORED):
+                chunk = self.w_queue.pop(0)
+                if not self.w_queue:
+                    self.w_queue = None
+                self._begin_write(chunk, len(chunk), True)
+        finally:
+            self._state &= ~W_PROCESSING
+        return 0
+
+    cdef int _begin_final(self) except -1:
+        if not hasattr(self, "_final"):
+            return w_final_done(self, None)
+        try:
+            self._final(_answer(self, ANSWER_FINAL))
+        except Exception as exc:
+            self._fail(exc)
+        return 0
+
+    cdef int _do_destroy(self, BaseException error) except -1:
+        if not hasattr(self, "_destroy"):
+            return self._destroy_done(error)
+        try:
+            self._destroy(error, _answer(self, ANSWER_DESTROY))
+        except Exception as exc:
+            self._destroy_done(exc)
+        return 0
+
+    # ---- The writable face ---------------------------------------------------------------------
+
+    def write(self, chunk, encoding=None, callback=None):
+        """Write a chunk; nothing is copied.
+
+        Args:
+            chunk: bytes-like (kept, and not to be changed, until the callback) or str.
+            encoding: of a str, default 'utf8'.
+            callback: callable(error or None), when the chunk was handed to the kernel.
+
+        Returns: bool, False when the writer should wait for 'drain'.
+        Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
+            ERR_UNKNOWN_ENCODING).
+        Events: 'error' (ERR_STREAM_WRITE_AFTER_END) after end().
+
+        Node: writable.write()
+        """
+        self._loop.check()
+        return w_write(self, chunk, encoding, callback)
+
+    def end(self, chunk=None, encoding=None, callback=None):
+        """Write a last chunk, if given, and end the writable side.
+
+        Args:
+            chunk, encoding: as for write().
+            callback: callable(error or None), right before 'finish'.
+
+        Returns the stream. Events: 'finish'.
+
+        Node: writable.end()
+        """
+        self._loop.check()
+        w_end(self, chunk, encoding, callback)
+        return self
+
+    def cork(self):
+        """Queue writes until as many uncork() calls, or end(). Node: writable.cork()"""
+        self._loop.check()
+        w_cork(self)
+
+    def uncork(self):
+        """Undo one cork(); the last one sends the queue at once. Node: writable.uncork()"""
+        self._loop.check()
+        w_uncork(self)
+
+    def set_default_encoding(self, encoding):
+        """Set the encoding of str chunks written without one.
+
+        Returns the stream. Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).
+
+        Node: writable.setDefaultEncoding()
+        """
+        self._loop.check()
+        w_set_default_encoding(self, encoding)
+        return self
+
+    @property
+    def writable(self):
+        """True while write() is possible. Node: writable.writable"""
+        return bool(w_writable(self))
+
+    @property
+    def writable_length(self):
+        """Bytes accepted and not yet taken by the kernel. Node: writable.writableLength"""
+        self._flush()
+        return self.w_length
+
+    @property
+    def writable_high_water_mark(self):
+        """From how many bytes on write() returns False. Node: writable.writableHighWaterMark"""
+        return self.w_mark
+
+    @property
+    def writable_need_drain(self):
+        """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
+        self._flush()
+        return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
+
+    @property
+    def writable_ended(self):
+        """True once end() was called. Node: writable.writableEnded"""
+        return bool(self._state & W_ENDING)
+
+    @property
+    def writable_finished(self):
+        """True once 'finish' is emitted. Node: writable.writableFinished"""
+        return bool(self._state & W_FINISHED)
+
+    @property
+    def writable_corked(self):
+        """How many uncork() calls are due. Node: writable.writableCorked"""
+        return self.w_corked
+
+    @property
+    def writable_object_mode(self):
+        """Always False: streams are of bytes. Node: writable.writableObjectMode"""
+        return False
+
+    @property
+    def writable_aborted(self):
+        """True if destroyed or failed before 'finish'. Node: writable.writableAborted"""
+        return bool(self._state & HAS_WRITABLE and self._state & (DESTROYED | ERRORED)
+                    and not self._state & W_FINISHED)
+
+    @property
+    def allow_half_open(self):
+        """True when 'end' leaves the writable side open. Node: duplex.allowHalfOpen"""
+        return bool(self._state & ALLOW_HALF_OPEN)
+
+    @allow_half_open.setter
+    def allow_half_open(self, value):
+        if value:
+            self._state |= ALLOW_HALF_OPEN
+        else:
+            self._state &= ~ALLOW_HALF_OPEN
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        if not w_tick(self, what, argument):
+            return Readable._on_tick(self, what, argument)
+        return 0
+
+
+add_node_names(Duplex)

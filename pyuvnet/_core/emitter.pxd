@@ -1,0 +1,62 @@
+"""EventEmitter: fields and the calls that C layers use; see emitter.pyx for the rules."""
+
+cdef enum:
+    EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class has its own emit(): every emission goes through it
+    EMITTER_ODD_NAMES = 1 << 1         # some event name is not a plain interned str
+    EMITTER_CAPTURE = 1 << 2           # capture_rejections
+    EMITTER_WATCHED = 1 << 3           # has had 'newListener' or 'removeListener' listeners
+
+cdef class EventEmitter:
+    # Up to four events live in the object itself, in order of first registration; a fifth moves
+    # all of them into _events.  An entry is one callable, or a tuple of them (copied on change).
+    cdef object _name0, _name1, _name2, _name3
+    cdef object _entry0, _entry1, _entry2, _entry3
+    cdef dict _events
+    cdef EmitterExtra _extra           # rare settings, None until one is made
+    cdef unsigned int _emitter_flags
+    cdef object __weakref__
+    cdef dict __dict__
+
+    cdef object _find(self, object event)
+    cdef int _store(self, object event, object entry) except -1
+    cdef int _drop(self, object event) except -1
+    cdef int _add(self, object event, object listener, bint prepend, bint once) except -1
+    cdef int _remove(self, object event, object listener) except -1
+    cdef int _take_out(self, object event, Py_ssize_t index) except -1
+
+    # Emission.  All return 1 if there was a listener.  _emit0 and _emit1 build no tuple for the
+    # usual single listener.
+    cdef int _emit0(self, object event) except -1
+    cdef int _emit1(self, object event, object argument) except -1
+    cdef int _emit(self, object event, tuple arguments) except -1
+    cdef int _emit_here(self, object event, tuple arguments) except -1
+    cdef int _dispatch(self, object event, object entry, tuple arguments) except -1
+    cdef int _call(self, object event, object listener, tuple arguments) except -1
+    cdef int _settle(self, object result, object event, tuple arguments) except -1
+    cdef int _unhandled_error(self, tuple arguments) except -1
+
+    # Called up: a subclass learns of its listeners, and runs its queued ticks.
+    cdef int _listener_added(self, object event) except -1
+    cdef int _listener_removed(self, object event) except -1
+    cdef int _on_tick(self, int what, object argument) except -1
+    # Listeners which Node shows although no user added them (the 'end' one of every Socket).
+    cdef object _builtin_listener(self, object event)
+
+cdef class EmitterExtra:
+    cdef object max_listeners          # None: the class-wide default
+    cdef set warned                    # event names that have had their warning
+
+cdef class OnceListener:
+    cdef EventEmitter _emitter
+    cdef object _event
+    cdef readonly object listener
+    cdef bint _done
+
+cdef class InternalListener:
+    """A step of the library in a user-visible event's order; hidden from every listing."""
+    cdef EventEmitter _target
+    cdef int _what
+
+cdef object new_internal(EventEmitter target, int what)
+cdef object intern_event(object event)
+cdef int drop_internal(EventEmitter emitter, object event) except -1

@@ -1,0 +1,591 @@
+"""EventEmitter: Node's listener lists, in C.
+
+Owns: the listeners of one object, and the order in which they are called.  Imports: names and
+the public error classes.  Rules:
+
+* An emission calls the listeners that were there when it began, in order.  Entries are never
+  changed in place: adding or removing makes a new tuple, so that emitting copies nothing.
+* A once listener is taken out before it is called.
+* An exception of a listener leaves emit(); the remaining listeners of that emission do not run.
+* An InternalListener is a step of the library at a place in an event's order.  No listing shows
+  it and it does not count, except that it is called.
+* A class that overrides emit() gets every emission through it; this is decided once per object.
+"""
+
+import sys
+import warnings
+
+from cpython.tuple cimport PyTuple_CheckExact
+
+from ..errors import MaxListenersExceededWarning, StateError
+from .._validate import arg_type_error, range_error
+
+from .capi cimport PyUnicode_CHECK_INTERNED
+from .names import add_node_names
+
+cdef object _ERROR = intern_event("error")
+cdef object _NEW_LISTENER = intern_event("newListener")
+cdef object _REMOVE_LISTENER = intern_event("removeListener")
+cdef object _base_emit = None
+
+
+class _ErrorMonitor:
+    """The event name whose listeners see every 'error' without handling it."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "EventEmitter.error_monitor"
+
+
+cdef object _error_monitor = _ErrorMonitor()
+
+# Started with (awaitable, emitter, event, arguments) for a listener that is a coroutine
+# function; the asyncio layer sets it, so that this file need not know asyncio.
+cdef object _awaitable_hook = None
+
+
+def set_awaitable_hook(hook):
+    """Set what starts the awaitables that listeners return (the asyncio layer calls this)."""
+    global _awaitable_hook
+    _awaitable_hook = hook
+
+
+cdef object intern_event(object event):
+    """Intern a plain str, so that looking an event up is a comparison of pointers."""
+    if type(event) is str and not PyUnicode_CHECK_INTERNED(event):
+        return sys.intern(event)
+    return event
+
+
+cdef object new_internal(EventEmitter target, int what):
+    cdef InternalListener made = InternalListener.__new__(InternalListener)
+    made._target = target
+    made._what = what
+    return made
+
+
+cdef int drop_internal(EventEmitter emitter, object event) except -1:
+    """Remove the library's own steps from an event's order."""
+    for listener in _entries(emitter._find(event)):
+        if _hidden(listener):
+            emitter._remove(event, listener)
+    return 0
+
+
+cdef class InternalListener:
+    def __call__(self, *arguments):
+        self._target._on_tick(self._what, arguments)
+
+
+cdef class OnceListener:
+    """The wrapper that raw_listeners() shows for a once listener; `.listener` is the original."""
+
+    def __call__(self, *arguments):
+        if self._done:
+            return None
+        self._done = True
+        self._emitter._remove(self._event, self)
+        return self.listener(*arguments)
+
+    def __repr__(self):
+        return f"<once {self.listener!r}>"
+
+
+cdef class EmitterExtra:
+    pass
+
+
+cdef inline bint _hidden(object listener) noexcept:
+    return type(listener) is InternalListener or (
+        type(listener) is OnceListener
+        and type((<OnceListener>listener).listener) is InternalListener)
+
+
+cdef inline bint _same(object entry, object listener) except -1:
+    if entry is listener:
+        return True
+    if type(entry) is OnceListener and type(listener) is not OnceListener:
+        entry = (<OnceListener>entry).listener
+    # Bound methods are made anew at each access, so they compare by equality.
+    return entry is listener or entry == listener
+
+
+cdef inline tuple _entries(object entry):
+    if entry is None:
+        return ()
+    if PyTuple_CheckExact(entry):
+        return <tuple>entry
+    return (entry,)
+
+
+cdef class EventEmitter:
+    """Calls listeners by event name, synchronously and in order.
+
+    Args:
+        capture_rejections: bool, default the class-wide `capture_rejections` (False): deliver
+            the failure of a coroutine listener as 'error' instead of to the loop.
+
+    Events: 'newListener' (event, listener) before an addition, 'removeListener' (event,
+    listener) after a removal.
+
+    Node: events.EventEmitter
+    """
+
+    error_monitor = _error_monitor
+    default_max_listeners = 10
+    capture_rejections = False
+
+    def __cinit__(self, *args, **kwargs):
+        if type(self).emit is not _base_emit:
+            self._emitter_flags |= EMITTER_EMIT_OVERRIDDEN
+
+    def __init__(self, *, capture_rejections=None):
+        if capture_rejections is None:
+            capture_rejections = type(self).capture_rejections
+        if capture_rejections:
+            self._emitter_flags |= EMITTER_CAPTURE
+
+    # ---- Storage -------------------------------------------------------------------------------
+
+    cdef object _find(self, object event):
+        cdef dict events = self._events
+        if events is not None:
+            return events.get(event)
+        if self._name0 is event:
+            return self._entry0
+        if self._name1 is event:
+            return self._entry1
+        if self._name2 is event:
+            return self._entry2
+        if self._name3 is event:
+            return self._entry3
+        if self._name0 is None and event is not None:
+            return None
+        if type(event) is str and PyUnicode_CHECK_INTERNED(event) \
+                and not self._emitter_flags & EMITTER_ODD_NAMES:
+            return None
+        hash(event)
+        if self._entry0 is not None and self._name0 == event:
+            return self._entry0
+        if self._entry1 is not None and self._name1 == event:
+            return self._entry1
+        if self._entry2 is not None and self._name2 == event:
+            return self._entry2
+        if self._entry3 is not None and self._name3 == event:
+            return self._entry3
+        return None
+
+    cdef int _store(self, object event, object entry) except -1:
+        """Set the entry of an event, new or known."""
+        event = intern_event(event)
+        if self._events is not None:
+            self._events[event] = entry
+            return 0
+        if type(event) is not str:
+            hash(event)
+            self._emitter_flags |= EMITTER_ODD_NAMES
+        if self._entry0 is None or self._name0 is event or self._name0 == event:
+            self._name0, self._entry0 = event, entry
+        elif self._entry1 is None or self._name1 is event or self._name1 == event:
+            self._name1, self._entry1 = event, entry
+        elif self._entry2 is None or self._name2 is event or self._name2 == event:
+            self._name2, self._entry2 = event, entry
+        elif self._entry3 is None or self._name3 is event or self._name3 == event:
+            self._name3, self._entry3 = event, entry
+        else:
+            self._events = {self._name0: self._entry0, self._name1: self._entry1,
+                            self._name2: self._entry2, self._name3: self._entry3, event: entry}
+            self._name0 = self._name1 = self._name2 = self._name3 = None
+            self._entry0 = self._entry1 = self._entry2 = self._entry3 = None
+        return 0
+
+    cdef int _drop(self, object event) except -1:
+        """Forget an event which has no listener left."""
+        if self._events is not None:
+            self._events.pop(event, None)
+            return 0
+        # The later ones move up, so that the order of first registration stays.
+        if self._name0 == event:
+            self._name0, self._entry0 = self._name1, self._entry1
+            self._name1, self._entry1 = self._name2, self._entry2
+            self._name2, self._entry2 = self._name3, self._entry3
+        elif self._name1 == event:
+            self._name1, self._entry1 = self._name2, self._entry2
+            self._name2, self._entry2 = self._name3, self._entry3
+        elif self._name2 == event:
+            self._name2, self._entry2 = self._name3, self._entry3
+        elif self._name3 != event:
+            return 0
+        self._name3 = self._entry3 = None
+        return 0
+
+    cdef int _add(self, object event, object listener, bint prepend, bint once) except -1:
+        cdef OnceListener wrapper
+        cdef object entry
+        cdef tuple entries
+        if not callable(listener):
+            raise arg_type_error("listener", "function", listener)
+        if self._emitter_flags & EMITTER_WATCHED and self._find(_NEW_LISTENER) is not None:
+            original = listener.listener if type(listener) is OnceListener else listener
+            if not _hidden(listener):
+                self._publish(_NEW_LISTENER, (event, original))
+        if once:
+            wrapper = OnceListener.__new__(OnceListener)
+            wrapper._emitter = self
+            wrapper._event = event
+            wrapper.listener = listener
+            listener = wrapper
+        entry = self._find(event)
+        if entry is None:
+            self._store(event, listener)
+        else:
+            entries = _entries(entry)
+            self._store(event, (listener, *entries) if prepend else (*entries, listener))
+            if len(entries) >= 10:
+                self._warn_if_many(event, len(entries) + 1)
+        if event == _NEW_LISTENER or event == _REMOVE_LISTENER:
+            self._emitter_flags |= EMITTER_WATCHED
+        return self._listener_added(event)
+
+    def _warn_if_many(self, event, count):
+        limit = self.get_max_listeners()
+        if not limit or count <= limit:
+            return
+        if self._extra is None:
+            self._extra = EmitterExtra.__new__(EmitterExtra)
+        if self._extra.warned is None:
+            self._extra.warned = set()
+        if event not in self._extra.warned:
+            self._extra.warned.add(event)
+            warnings.warn(
+                f"Possible EventEmitter memory leak detected. {count} {event} listeners added to "
+                f"{self!r}. MaxListeners is {limit}. Use emitter.set_max_listeners() to increase "
+                "limit", MaxListenersExceededWarning, stacklevel=3)
+
+    cdef int _take_out(self, object event, Py_ssize_t index) except -1:
+        """Remove the listener at an index, then tell 'removeListener' listeners."""
+        cdef tuple entries = _entries(self._find(event))
+        listener = entries[index]
+        if len(entries) == 1:
+            self._drop(event)
+        elif len(entries) == 2:
+            self._store(event, entries[1 - index])
+        else:
+            self._store(event, entries[:index] + entries[index + 1:])
+        self._listener_removed(event)
+        if self._emitter_flags & EMITTER_WATCHED and not _hidden(listener) \
+                and self._find(_REMOVE_LISTENER) is not None:
+            original = listener.listener if type(listener) is OnceListener else listener
+            self._publish(_REMOVE_LISTENER, (event, original))
+        return 0
+
+    cdef int _remove(self, object event, object listener) except -1:
+        cdef tuple entries = _entries(self._find(event))
+        cdef Py_ssize_t index = len(entries)
+        while index:
+            index -= 1
+            if _same(entries[index], listener):
+                return self._take_out(event, index)
+        return 0
+
+    # ---- Emission ------------------------------------------------------------------------------
+
+    def _publish(self, event, arguments):
+        # Through emit() where the user has overridden it, directly otherwise.
+        return self._emit(event, arguments)
+
+    cdef int _emit0(self, object event) except -1:
+        cdef object entry
+        if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+            return bool(self.emit(event))
+        entry = self._find(event)
+        if entry is None:
+            return 0
+        if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener:
+            result = entry()
+            if result is not None:
+                self._settle(result, event, ())
+            return 1
+        return self._dispatch(event, entry, ())
+
+    cdef int _emit1(self, object event, object argument) except -1:
+        cdef object entry
+        if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+            return bool(self.emit(event, argument))
+        entry = self._find(event)
+        if entry is None:
+            if event is _ERROR:
+                return self._emit_here(event, (argument,))
+            return 0
+        if event is not _ERROR and not PyTuple_CheckExact(entry) \
+                and type(entry) is not OnceListener:
+            result = entry(argument)
+            if result is not None:
+                self._settle(result, event, (argument,))
+            return 1
+        return self._emit_here(event, (argument,))
+
+    cdef int _emit(self, object event, tuple arguments) except -1:
+        if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+            return bool(self.emit(event, *arguments))
+        return self._emit_here(event, arguments)
+
+    cdef int _emit_here(self, object event, tuple arguments) except -1:
+        cdef object entry
+        if event is _ERROR or event == "error":
+            entry = self._find(_error_monitor)
+            if entry is not None:
+                self._dispatch(_error_monitor, entry, arguments)
+            entry = self._find(_ERROR)
+            if entry is None:
+                return self._unhandled_error(arguments)
+        else:
+            entry = self._find(event)
+            if entry is None:
+                return 0
+        return self._dispatch(event, entry, arguments)
+
+    cdef int _dispatch(self, object event, object entry, tuple arguments) except -1:
+        if PyTuple_CheckExact(entry):
+            for listener in <tuple>entry:
+                self._call(event, listener, arguments)
+        else:
+            self._call(event, entry, arguments)
+        return 1
+
+    cdef int _call(self, object event, object listener, tuple arguments) except -1:
+        cdef OnceListener once
+        if type(listener) is OnceListener:
+            once = <OnceListener>listener
+            if once._done:
+                return 0
+            once._done = True
+            self._remove(event, once)
+            listener = once.listener
+        result = listener(*arguments)
+        if result is not None:
+            self._settle(result, event, arguments)
+        return 0
+
+    cdef int _settle(self, object result, object event, tuple arguments) except -1:
+        """Start what a coroutine listener returned; anything else is ignored."""
+        if not hasattr(type(result), "__await__"):
+            return 0
+        if _awaitable_hook is None:
+            if hasattr(result, "close"):
+                result.close()
+            raise StateError(
+                f"The listener of {event!r} is a coroutine function, and no asyncio loop drives "
+                "this thread: use pyuvnet.run(main()) or pyuvnet.attach()", "ERR_NO_ASYNC_LOOP")
+        _awaitable_hook(result, self, event, arguments)
+        return 0
+
+    cdef int _unhandled_error(self, tuple arguments) except -1:
+        error = arguments[0] if arguments else None
+        if isinstance(error, BaseException):
+            raise error
+        failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
+        failure.context = error
+        raise failure
+
+    cdef int _listener_added(self, object event) except -1:
+        return 0
+
+    cdef int _listener_removed(self, object event) except -1:
+        return 0
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        return 0
+
+    cdef object _builtin_listener(self, object event):
+        return None
+
+    # ---- The public face -----------------------------------------------------------------------
+
+    def emit(self, event, *arguments):
+        """Call the listeners of an event with the arguments; return True if there were any.
+
+        Args:
+            event: str or any hashable.
+            arguments: passed to each listener.
+
+        Raises: whatever a listener raises; for 'error' without listener the error itself, or
+        StateError (ERR_UNHANDLED_ERROR, `.context` is the value) if it is no exception.
+
+        Node: emitter.emit()
+        """
+        return bool(self._emit_here(event, arguments))
+
+    def on(self, event, listener=None):
+        """Add a listener at the end; with the event alone, a decorator.
+
+        Args:
+            event: str or any hashable.
+            listener: a callable; a coroutine function is started as a task.
+
+        Returns the emitter, or the decorator, which returns the function unchanged.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: emitter.on()
+        """
+        if listener is None:
+            return _Registration(self, event, False, False)
+        self._add(event, listener, False, False)
+        return self
+
+    add_listener = on
+
+    def once(self, event, listener=None):
+        """Like on(), for one emission; the listener is removed before it is called.
+
+        Node: emitter.once()
+        """
+        if listener is None:
+            return _Registration(self, event, False, True)
+        self._add(event, listener, False, True)
+        return self
+
+    def prepend_listener(self, event, listener=None):
+        """Like on(), in front of the listeners that are there.
+
+        Node: emitter.prependListener()
+        """
+        if listener is None:
+            return _Registration(self, event, True, False)
+        self._add(event, listener, True, False)
+        return self
+
+    def prepend_once_listener(self, event, listener=None):
+        """Like once(), in front of the listeners that are there.
+
+        Node: emitter.prependOnceListener()
+        """
+        if listener is None:
+            return _Registration(self, event, True, True)
+        self._add(event, listener, True, True)
+        return self
+
+    def off(self, event, listener):
+        """Remove the most recently added match; a once listener is found by its original.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE) if the listener is not callable.
+
+        Node: emitter.off(), emitter.removeListener()
+        """
+        if not callable(listener):
+            raise arg_type_error("listener", "function", listener)
+        self._remove(event, listener)
+        return self
+
+    remove_listener = off
+
+    def remove_all_listeners(self, event=None):
+        """Remove the listeners of an event, or all of them.
+
+        Each removal is told to 'removeListener' listeners, last added first.
+
+        Node: emitter.removeAllListeners()
+        """
+        cdef list names
+        if event is None:
+            names = [name for name in self._names() if name != _REMOVE_LISTENER]
+            names.append(_REMOVE_LISTENER)
+        else:
+            names = [event]
+        for name in names:
+            while True:
+                shown = [index for index, listener in enumerate(_entries(self._find(name)))
+                         if not _hidden(listener)]
+                if not shown:
+                    break
+                self._take_out(name, shown[-1])
+        return self
+
+    def listener_count(self, event, listener=None):
+        """Return how many listeners an event has, or how often one of them is there.
+
+        Node: emitter.listenerCount()
+        """
+        if listener is None:
+            return len(self.raw_listeners(event))
+        return sum([1 for entry in self.raw_listeners(event) if _same(entry, listener)])
+
+    def listeners(self, event):
+        """Return the listeners of an event, originals of once listeners included.
+
+        Node: emitter.listeners()
+        """
+        return [entry.listener if type(entry) is OnceListener else entry
+                for entry in self.raw_listeners(event)]
+
+    def raw_listeners(self, event):
+        """Return the listeners of an event, with the wrappers of once listeners.
+
+        Node: emitter.rawListeners()
+        """
+        shown = [entry for entry in _entries(self._find(event))
+                 if not _hidden(entry)]
+        builtin = self._builtin_listener(event)
+        if builtin is not None:
+            shown.insert(0, builtin)
+        return shown
+
+    def event_names(self):
+        """Return the names that have listeners, in order of first registration.
+
+        Node: emitter.eventNames()
+        """
+        return [name for name in self._names() if self.raw_listeners(name)]
+
+    def _names(self):
+        if self._events is not None:
+            return list(self._events)
+        return [name for name, entry in (
+            (self._name0, self._entry0), (self._name1, self._entry1),
+            (self._name2, self._entry2), (self._name3, self._entry3)) if entry is not None]
+
+    def set_max_listeners(self, n):
+        """Set above how many listeners of one event a warning is given; 0 or inf: never.
+
+        Raises: RangeError (ERR_OUT_OF_RANGE) for a negative number or NaN.
+
+        Node: emitter.setMaxListeners()
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, float)):
+            raise arg_type_error("setMaxListeners", "number", n)
+        if not n >= 0:
+            raise range_error("setMaxListeners", ">= 0", n)
+        if self._extra is None:
+            self._extra = EmitterExtra.__new__(EmitterExtra)
+        self._extra.max_listeners = n
+        return self
+
+    def get_max_listeners(self):
+        """Return the number above which a warning is given (10 unless set).
+
+        Node: emitter.getMaxListeners()
+        """
+        if self._extra is not None and self._extra.max_listeners is not None:
+            return self._extra.max_listeners
+        return type(self).default_max_listeners
+
+
+cdef class _Registration:
+    """What on(event) and its kin return: registers the function below it."""
+
+    cdef EventEmitter _emitter
+    cdef object _event
+    cdef bint _prepend, _once
+
+    def __init__(self, EventEmitter emitter, event, prepend, once):
+        self._emitter, self._event = emitter, event
+        self._prepend, self._once = prepend, once
+
+    def __call__(self, listener):
+        self._emitter._add(self._event, listener, self._prepend, self._once)
+        return listener
+
+
+_base_emit = EventEmitter.emit
+add_node_names(EventEmitter)

@@ -1,0 +1,14 @@
+"""Errors as the core makes them; see errors.pyx."""
+
+cdef object os_error(int status, str syscall, object address=*, object port=*, str detail=*)
+cdef object lookup_error(int status, str hostname)
+cdef str status_name(int status)
+
+# Ready-made reasons of the stream machine and the socket, each a new object per call.
+cdef object write_after_end()
+cdef object stream_destroyed(str method)
+cdef object already_finished()
+cdef object socket_closed()
+cdef object closed_before_connection()
+cdef object ended_by_other_party()
+cdef object state_error(str code, str message)

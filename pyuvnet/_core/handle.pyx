@@ -1,0 +1,117 @@
+"""Handle and Request: who keeps what alive while libuv knows it.
+
+Imports: declarations, debug, loop, owner.  The rule, for every handle:
+
+* The leaf class embeds its uv struct; `_uv` points at it.  A successful uv_x_init is followed at
+  once by opened(), which takes one reference on the object (the pin); the close callback drops
+  it.  Nothing else does.  An open handle so keeps its owner alive, as in Node.
+* Init failed: no pin, the object is dead.  __dealloc__ never calls libuv.
+* close() is idempotent and the only way out.  After it no call on the handle but is_closing.
+* In the close callback: forget the owner, tell it, and drop the pin, last.
+
+And for every request: pinned from a successful submit to its callback; meanwhile it holds its
+handle and its buffers.  UV_ECANCELED is delivered like any status, never lost.
+"""
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from . cimport uv
+from .capi cimport gate_close, pyuvnet_gate
+from .debug cimport UVNET_DEBUG
+from .loop cimport Loop, set_closer
+from .owner cimport Owner
+
+# Live handles and requests in flight; counted in the debug build only.
+cdef Py_ssize_t _handles = 0
+cdef Py_ssize_t _requests = 0
+
+
+def live_counts():
+    """Return (handles, requests) that libuv knows of; always zeros unless built for debugging."""
+    return _handles, _requests
+
+
+cdef class Handle:
+    cdef int opened(self) except -1:
+        """uv_x_init succeeded: take the pin."""
+        global _handles
+        self._uv.data = <void*>self
+        Py_INCREF(self)
+        if UVNET_DEBUG:
+            _handles += 1
+        return 0
+
+    cdef void close(self) noexcept:
+        if self._uv is not NULL and not self.closing:
+            self.closing = True
+            uv.uv_close(self._uv, handle_closed)
+
+    cdef void closed(self) noexcept:
+        global _handles
+        cdef Owner owner = self.owner
+        cdef Loop loop = self.loop
+        self._uv = NULL
+        self.owner = None
+        if UVNET_DEBUG:
+            _handles -= 1
+            assert _handles >= 0
+        if owner is not None and not loop.silent:
+            try:
+                owner._on_handle_closed()
+            except BaseException as exc:
+                loop.report(exc)
+        Py_DECREF(self)
+
+    def ref(self):
+        """Let the handle keep the loop alive (the default)."""
+        if self._uv is not NULL and not self.closing:
+            uv.uv_ref(self._uv)
+
+    def unref(self):
+        """Do not let the handle keep the loop alive."""
+        if self._uv is not NULL and not self.closing:
+            uv.uv_unref(self._uv)
+
+
+cdef void _handle_closed_gil(uv.uv_handle_t* handle) noexcept:
+    cdef Handle self = <Handle>handle.data
+    cdef Loop loop = self.loop
+    loop.enter()
+    self.closed()
+    loop.leave()
+
+
+cdef void handle_closed(uv.uv_handle_t* handle) noexcept nogil:
+    gate_close(<pyuvnet_gate*>handle.loop.data)
+    (<uv.uv_close_cb><void*>_handle_closed_gil)(handle)
+
+
+cdef void _close_any(uv.uv_handle_t* handle) noexcept:
+    # The loop's own helpers carry the gate instead of an object, and need no callback.
+    if handle.data == handle.loop.data:
+        uv.uv_close(handle, NULL)
+    else:
+        (<Handle>handle.data).close()
+
+
+set_closer(<void*>_close_any)
+
+
+cdef class Request:
+    cdef int submitted(self) except -1:
+        """libuv took the request: pin it until its callback."""
+        global _requests
+        self._uv.data = <void*>self
+        Py_INCREF(self)
+        if UVNET_DEBUG:
+            _requests += 1
+        return 0
+
+    cdef void done(self) noexcept:
+        """The callback came: drop the pin, last."""
+        global _requests
+        if UVNET_DEBUG:
+            _requests -= 1
+            assert _requests >= 0
+        self.handle = None
+        Py_DECREF(self)

@@ -1,0 +1,99 @@
+"""Loop: the fields that handles and streams touch on the hot path; see loop.pyx."""
+
+from cpython.object cimport PyObject
+
+from . cimport uv
+from .capi cimport pyuvnet_gate
+from .emitter cimport EventEmitter
+from .owner cimport Owner
+
+cdef enum:
+    READ_BUFFER_SIZE = 65536
+
+cdef struct Tick:
+    PyObject* target       # a callable, or (what >= 0) the emitter whose _on_tick() runs
+    PyObject* argument     # a tuple of arguments for a callable, else anything or NULL
+    int what               # -1: call the target
+
+cdef class Loop:
+    cdef uv.uv_loop_t _uv
+    cdef uv.uv_prepare_t _prepare      # gives the GIL away before the poll
+    cdef uv.uv_check_t _check          # takes it back, and runs immediates
+    cdef uv.uv_idle_t _idle            # active while an immediate waits: the poll must not block
+    cdef uv.uv_async_t _wake           # the only door for other threads
+    cdef uv.uv_poll_t _signal_watch    # readable when a signal arrived while run() polls
+    cdef pyuvnet_gate gate
+    cdef bint in_callback              # a libuv callback is on the stack: writes are collected
+    cdef bint running
+    cdef readonly bint closed
+    cdef bint silent                   # closing down: no user code runs any more
+    cdef bint stopping
+    cdef bint has_signal_watch
+    cdef unsigned long thread_id
+    cdef unsigned long generation      # of the process (fork) in which it was made
+    cdef Tick* ticks                   # a ring; its size is a power of two
+    cdef Py_ssize_t tick_head, tick_count, tick_size
+    cdef PyObject** dirty              # owners with collected writes, referenced
+    cdef Py_ssize_t dirty_count, dirty_size
+    cdef list immediates
+    cdef Py_ssize_t immediates_ref     # how many of them keep the loop alive
+    cdef object threadsafe_calls       # deque, filled by other threads
+    cdef BaseException failure         # comes out of run()
+    cdef object exception_handler
+    cdef object waker                  # asyncio drives this loop: asks it for a turn
+    cdef object timers                 # TimerQueue, made by the timer layer
+    cdef list signal_fds
+    cdef object __weakref__
+
+    cdef inline int check(self) except -1:
+        """Raise if the caller is in another thread, a forked child, or the loop is closed."""
+        if PyThread_get_thread_ident_() != self.thread_id or self.generation != fork_generation() \
+                or self.closed:
+            return self.refuse()
+        return 0
+
+    cdef int refuse(self) except -1
+    cdef int tick(self, EventEmitter target, int what, object argument) except -1
+    cdef int tick_call(self, object callback, tuple arguments) except -1
+    cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1
+    cdef int collect(self, Owner owner) except -1
+    cdef int touched(self) except -1
+    cdef void report(self, object exc) noexcept
+    cdef void after_callback(self) noexcept
+    cdef void drain(self) noexcept
+    cdef void run_immediates(self) noexcept
+    cdef int _turn(self, uv.uv_run_mode mode) except -1
+    cdef int _shut(self) except -1
+
+    cdef inline void enter(self) noexcept:
+        self.in_callback = True
+
+    cdef inline void leave(self) noexcept:
+        """After every callback that entered user code: ticks, then the collected writes."""
+        if self.tick_count or self.dirty_count:
+            self.after_callback()
+        self.in_callback = False
+
+cdef class Immediate:
+    cdef Loop _loop
+    cdef object _callback
+    cdef tuple _arguments
+    cdef bint _ref, _due
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident_ "PyThread_get_thread_ident" () noexcept nogil
+
+cdef extern from *:
+    """
+    /* Raised in every forked child, so that objects made before the fork are known as stale. One
+       shared object holds all modules, hence one counter; each module sees it by its address. */
+    extern unsigned long pyuvnet_fork_generation;
+    """
+    unsigned long pyuvnet_fork_generation
+
+cdef inline unsigned long fork_generation() noexcept:
+    return pyuvnet_fork_generation
+
+cdef Loop loop_of_thread()
+cdef Loop loop_from_uv(uv.uv_loop_t* loop)
+cdef void set_closer(void* closer) noexcept

@@ -1,0 +1,683 @@
+"""Loop: one libuv loop per thread, and the order in which user code runs in it.
+
+Owns: uv_loop_t, its own helper handles, the tick queue, immediates, the read buffer, the gate to
+the GIL, and what happens to exceptions of user code.  Imports: declarations, emitter, owner.
+
+Invariants:
+
+* After every libuv callback that may have entered user code, and before the next one, the tick
+  queue is emptied (first in, first out, ticks added meanwhile included); then the writes which
+  were collected during the callback leave, one writev for each socket.
+* The GIL is held while callbacks run.  It is given away only between prepare and the first
+  callback after the poll (or check), so a callback costs no GIL traffic of its own.
+* Only the thread that made a loop may use it; call_soon_threadsafe() is the one exception.
+* After a fork the child's copy is stale: it raises on use and is never closed, since its epoll
+  descriptor is shared with the parent.
+* An exception of user code stops the loop and comes out of run(), unless the handler takes it.
+"""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections import deque
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, Py_XINCREF
+
+from .._validate import arg_type_error
+from ..errors import StateError
+
+from . cimport uv
+from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open
+from .emitter cimport EventEmitter
+from .errors cimport os_error, state_error
+from .names import add_node_names
+from .owner cimport Owner
+
+cdef extern from *:
+    """
+    unsigned long pyuvnet_fork_generation = 0;
+    """
+
+cdef object _per_thread = threading.local()
+cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
+
+
+cdef Loop loop_from_uv(uv.uv_loop_t* loop):
+    return <Loop>(<pyuvnet_gate*>loop.data).loop
+
+
+cdef Loop loop_of_thread():
+    """This thread's loop, made on first use, and anew in a forked child."""
+    global _exit_loop
+    cdef Loop loop = getattr(_per_thread, "loop", None)
+    if loop is None or loop.closed or loop.generation != fork_generation():
+        loop = Loop()
+        _per_thread.loop = loop
+        if threading.current_thread() is threading.main_thread():
+            _exit_loop = loop
+    return loop
+
+
+def current_loop():
+    """Return the loop of this thread, making it on first use.
+
+    Returns: Loop.
+
+    Node: none (a thread has one loop)
+    """
+    return loop_of_thread()
+
+
+cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
+    gate_open(<pyuvnet_gate*>handle.data)
+
+
+cdef void _on_check_gil(uv.uv_check_t* handle) noexcept:
+    cdef Loop self = loop_from_uv(handle.loop)
+    if self.immediates:
+        self.enter()
+        self.run_immediates()
+        self.leave()
+
+
+cdef void _on_check(uv.uv_check_t* handle) noexcept nogil:
+    gate_close(<pyuvnet_gate*>handle.data)
+    (<uv.uv_check_cb><void*>_on_check_gil)(handle)
+
+
+cdef void _on_idle(uv.uv_idle_t* handle) noexcept nogil:
+    pass
+
+
+cdef void _on_wake_gil(uv.uv_async_t* handle) noexcept:
+    cdef Loop self = loop_from_uv(handle.loop)
+    self.enter()
+    _take_threadsafe_calls(self)
+    self.leave()
+
+
+cdef void _on_wake(uv.uv_async_t* handle) noexcept nogil:
+    gate_close(<pyuvnet_gate*>handle.data)
+    (<uv.uv_async_cb><void*>_on_wake_gil)(handle)
+
+
+cdef void _take_threadsafe_calls(Loop self) noexcept:
+    """Move what other threads asked for into the tick queue."""
+    try:
+        while self.threadsafe_calls:
+            callback, arguments = self.threadsafe_calls.popleft()
+            self.tick_call(callback, arguments)
+    except BaseException as exc:
+        self.report(exc)
+
+
+cdef void _on_signal_gil(uv.uv_poll_t* handle, int status, int events) noexcept:
+    cdef Loop self = loop_from_uv(handle.loop)
+    self.enter()
+    try:
+        try:
+            os.read(self.signal_fds[0], 4096)
+        except BlockingIOError:
+            pass
+        # Runs Python's signal handlers, KeyboardInterrupt among them.
+        PyErr_CheckSignals()
+    except BaseException as exc:
+        self.report(exc)
+    self.leave()
+
+
+cdef void _on_signal(uv.uv_poll_t* handle, int status, int events) noexcept nogil:
+    gate_close(<pyuvnet_gate*>handle.data)
+    (<uv.uv_poll_cb><void*>_on_signal_gil)(handle, status, events)
+
+
+cdef void _close_on_walk(uv.uv_handle_t* handle, void* argument) noexcept:
+    # Handle objects close themselves through the pin rule; the handle layer installs this.
+    if not uv.uv_is_closing(handle):
+        _closer(handle)
+
+
+ctypedef void (*closer_t)(uv.uv_handle_t*) noexcept
+cdef closer_t _closer = NULL
+
+
+cdef void set_closer(void* closer) noexcept:
+    """The handle layer gives the function that closes any of its handles by uv pointer."""
+    global _closer
+    _closer = <closer_t>closer
+
+
+cdef void _count_on_walk(uv.uv_handle_t* handle, void* argument) noexcept:
+    if handle.data != handle.loop.data:
+        (<Py_ssize_t*>argument)[0] += 1
+
+
+cdef class Loop:
+    """The event loop of one thread.
+
+    Get it by pyuvnet.current_loop(); a program seldom needs it, since run(), stop() and the timer
+    functions of the package act on it.
+
+    Node: none (Node's loop has no object)
+    """
+
+    def __cinit__(self):
+        self.thread_id = PyThread_get_thread_ident()
+        self.generation = fork_generation()
+        self.closed = True
+        self.gate.read_buffer = <char*>PyMem_RawMalloc(READ_BUFFER_SIZE)
+        self.gate.read_size = READ_BUFFER_SIZE
+        self.tick_size = 64
+        self.ticks = <Tick*>PyMem_RawMalloc(self.tick_size * sizeof(Tick))
+        if self.gate.read_buffer is NULL or self.ticks is NULL:
+            raise MemoryError
+        self.immediates = []
+        self.threadsafe_calls = deque()
+        cdef int status = uv.uv_loop_init(&self._uv)
+        if status < 0:
+            raise os_error(status, "uv_loop_init")
+        self.gate.loop = <PyObject*>self
+        self._uv.data = &self.gate
+        self._prepare.data = self._check.data = self._idle.data = self._wake.data = &self.gate
+        self._signal_watch.data = &self.gate
+        uv.uv_prepare_init(&self._uv, &self._prepare)
+        uv.uv_check_init(&self._uv, &self._check)
+        uv.uv_idle_init(&self._uv, &self._idle)
+        status = uv.uv_async_init(&self._uv, &self._wake, _on_wake)
+        if status < 0:
+            raise os_error(status, "uv_async_init")
+        uv.uv_prepare_start(&self._prepare, _on_prepare)
+        uv.uv_check_start(&self._check, _on_check)
+        uv.uv_unref(<uv.uv_handle_t*>&self._prepare)
+        uv.uv_unref(<uv.uv_handle_t*>&self._check)
+        uv.uv_unref(<uv.uv_handle_t*>&self._wake)
+        self.closed = False
+
+    def __dealloc__(self):
+        # Open handles hold the loop, so only the loop's own helpers can be open here.  A stale
+        # copy in a forked child is left alone: its descriptors belong to the parent.
+        if not self.closed and self.generation == fork_generation():
+            self._shut()
+        while self.tick_count:
+            Py_XDECREF(self.ticks[self.tick_head].target)
+            Py_XDECREF(self.ticks[self.tick_head].argument)
+            self.tick_head = (self.tick_head + 1) & (self.tick_size - 1)
+            self.tick_count -= 1
+        PyMem_RawFree(self.ticks)
+        PyMem_RawFree(self.dirty)
+        PyMem_RawFree(self.gate.read_buffer)
+
+    cdef int refuse(self) except -1:
+        if self.generation != fork_generation():
+            raise StateError(
+                "This object was made before os.fork() and belongs to the parent process; make new "
+                "ones in the child", "ERR_FORKED")
+        if self.closed:
+            raise StateError("The loop is closed", "ERR_LOOP_CLOSED")
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        here = PyThread_get_thread_ident()
+        raise StateError(
+            f"This object belongs to the loop of thread {names.get(self.thread_id, 'ended')!r} "
+            f"({self.thread_id}) and was used in thread {names.get(here, '?')!r} ({here}); use "
+            "loop.call_soon_threadsafe(callback, *args)", "ERR_WRONG_THREAD")
+
+    # ---- Ticks ---------------------------------------------------------------------------------
+
+    cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1:
+        cdef Tick* grown
+        cdef Tick* slot
+        cdef Py_ssize_t index
+        if self.tick_count == self.tick_size:
+            grown = <Tick*>PyMem_RawMalloc(2 * self.tick_size * sizeof(Tick))
+            if grown is NULL:
+                raise MemoryError
+            for index in range(self.tick_count):
+                grown[index] = self.ticks[(self.tick_head + index) & (self.tick_size - 1)]
+            PyMem_RawFree(self.ticks)
+            self.ticks = grown
+            self.tick_size *= 2
+            self.tick_head = 0
+        slot = &self.ticks[(self.tick_head + self.tick_count) & (self.tick_size - 1)]
+        Py_XINCREF(target)
+        Py_XINCREF(argument)
+        slot.target, slot.argument, slot.what = target, argument, what
+        self.tick_count += 1
+        if not self.in_callback:
+            self.touched()
+        return 0
+
+    cdef int tick(self, EventEmitter target, int what, object argument) except -1:
+        """Queue target._on_tick(what, argument)."""
+        return self.push_tick(<PyObject*>target, <PyObject*>argument, what)
+
+    cdef int tick_call(self, object callback, tuple arguments) except -1:
+        """Queue callback(*arguments)."""
+        return self.push_tick(<PyObject*>callback, <PyObject*>arguments, -1)
+
+    cdef int collect(self, Owner owner) except -1:
+        """Remember an owner whose writes leave when this callback is over."""
+        cdef PyObject** grown
+        if self.dirty_count == self.dirty_size:
+            self.dirty_size = 2 * self.dirty_size or 64
+            grown = <PyObject**>PyMem_RawRealloc(self.dirty, self.dirty_size * sizeof(PyObject*))
+            if grown is NULL:
+                self.dirty_size = self.dirty_count
+                raise MemoryError
+            self.dirty = grown
+        Py_INCREF(owner)
+        self.dirty[self.dirty_count] = <PyObject*>owner
+        self.dirty_count += 1
+        return 0
+
+    cdef void drain(self) noexcept:
+        """Run queued ticks until none is left, or one of them fails for good."""
+        cdef Tick due
+        while self.tick_count and self.failure is None:
+            due = self.ticks[self.tick_head]
+            self.tick_head = (self.tick_head + 1) & (self.tick_size - 1)
+            self.tick_count -= 1
+            if not self.silent:
+                try:
+                    if due.what >= 0:
+                        (<EventEmitter>due.target)._on_tick(
+                            due.what, <object>due.argument if due.argument is not NULL else None)
+                    elif due.argument is NULL:
+                        (<object>due.target)()
+                    else:
+                        (<object>due.target)(*<tuple>due.argument)
+                except BaseException as exc:
+                    self.report(exc)
+            Py_XDECREF(due.target)
+            Py_XDECREF(due.argument)
+
+    cdef void after_callback(self) noexcept:
+        cdef PyObject* owner
+        cdef Py_ssize_t index, count
+        while True:
+            self.drain()
+            if not self.dirty_count:
+                break
+            # Flushing may queue ticks (a failed write) but never collects again by itself.
+            count = self.dirty_count
+            for index in range(count):
+                owner = self.dirty[index]
+                try:
+                    (<Owner>owner)._flush()
+                except BaseException as exc:
+                    self.report(exc)
+            for index in range(count):
+                Py_DECREF(<object>self.dirty[index])
+            for index in range(count, self.dirty_count):
+                self.dirty[index - count] = self.dirty[index]
+            self.dirty_count -= count
+            if not self.tick_count or self.failure is not None:
+                break
+
+    cdef void report(self, object exc) noexcept:
+        """The one path of exceptions out of user code: the handler, or out of run()."""
+        if self.silent:
+            return
+        if self.exception_handler is not None and isinstance(exc, Exception):
+            try:
+                self.exception_handler(exc)
+                return
+            except BaseException as again:
+                exc = again
+        if self.failure is None:
+            self.failure = exc
+            uv.uv_stop(&self._uv)
+        else:
+            # One exception can come out of run(); a later one of the same batch is printed.
+            sys.unraisablehook(_Unraisable(exc))
+
+    # ---- Immediates ----------------------------------------------------------------------------
+
+    cdef void run_immediates(self) noexcept:
+        """Run the immediates that are due now; those set meanwhile wait for the next turn."""
+        cdef list due = self.immediates
+        cdef Immediate immediate
+        cdef Py_ssize_t done = 0
+        self.immediates = []
+        for immediate in due:
+            done += 1
+            if not immediate._due:
+                continue
+            _retire(immediate)
+            try:
+                immediate._callback(*immediate._arguments)
+            except BaseException as exc:
+                self.report(exc)
+            self.after_callback()
+            if self.failure is not None:
+                break
+        if done < len(due):
+            self.immediates = due[done:] + self.immediates
+            if self.immediates_ref:
+                uv.uv_idle_start(&self._idle, _on_idle)
+
+    # ---- Running -------------------------------------------------------------------------------
+
+    cdef int touched(self) except -1:
+        """Something changed outside a callback: whoever drives the loop must turn it again."""
+        if self.waker is not None:
+            self.waker()
+        return 0
+
+    cdef int _turn(self, uv.uv_run_mode mode) except -1:
+        """One uv_run(), between ticks that were queued outside and those left over."""
+        self.enter()
+        _take_threadsafe_calls(self)
+        self.after_callback()
+        self.in_callback = False
+        if self.failure is None and not self.stopping:
+            uv.uv_run(&self._uv, mode)
+            gate_close(&self.gate)
+        return 0
+
+    def run(self):
+        """Turn the loop until nothing keeps it alive, stop() was called, or user code raised.
+
+        Raises: what a listener or callback raised; KeyboardInterrupt on Ctrl-C; StateError if
+        the loop runs already, belongs to another thread, or is closed. It can be run again.
+
+        Node: none (the process runs its loop)
+        """
+        self.check()
+        if self.running:
+            raise state_error("ERR_LOOP_RUNNING", "The loop is running already")
+        if self.waker is not None:
+            raise state_error(
+                "ERR_LOOP_RUNNING",
+                "asyncio drives this loop (attach() was called): await instead of run()")
+        self.running = True
+        self.stopping = False
+        restore = self._watch_signals()
+        try:
+            while True:
+                self._turn(uv.UV_RUN_DEFAULT)
+                if self.failure is not None or self.stopping:
+                    break
+                if not self.tick_count and not self.threadsafe_calls \
+                        and not uv.uv_loop_alive(&self._uv):
+                    break
+        finally:
+            self.running = False
+            self.stopping = False
+            self._unwatch_signals(restore)
+        self._raise_failure()
+
+    def turn(self):
+        """Turn the loop once without waiting; for a loop that drives this one.
+
+        Raises: what user code raised.
+
+        Node: none
+        """
+        self.check()
+        if self.running:
+            return
+        self.running = True
+        try:
+            self._turn(uv.UV_RUN_NOWAIT)
+        finally:
+            self.running = False
+        self._raise_failure()
+
+    def _raise_failure(self):
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+    def stop(self):
+        """Let run() return after the current callback and its ticks; outside run(): no effect.
+
+        Node: none (process.exit() is the nearest)
+        """
+        self.check()
+        if self.running:
+            self.stopping = True
+            uv.uv_stop(&self._uv)
+
+    def set_waker(self, waker):
+        """Let another loop drive this one: waker() asks it for a turn. None ends that.
+
+        Node: none
+        """
+        self.check()
+        self.waker = waker
+
+    def backend_fd(self):
+        """Return the descriptor to watch for readability, -1 where there is none (Windows)."""
+        self.check()
+        return uv.uv_backend_fd(&self._uv)
+
+    def backend_timeout(self):
+        """Return the milliseconds until a timer is due; 0: turn now; -1: nothing is due."""
+        self.check()
+        if self.tick_count or self.dirty_count or self.threadsafe_calls:
+            return 0
+        return uv.uv_backend_timeout(&self._uv)
+
+    def alive(self):
+        """Return True while something keeps the loop alive: run() would not return."""
+        return bool(not self.closed and (self.tick_count or self.threadsafe_calls
+                                         or uv.uv_loop_alive(&self._uv)))
+
+    def handle_count(self):
+        """Return how many handles are open, closing ones included."""
+        cdef Py_ssize_t count = 0
+        if not self.closed:
+            uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_count_on_walk, &count)
+        return count
+
+    # ---- Signals -------------------------------------------------------------------------------
+
+    def _watch_signals(self):
+        """Wake the poll on signals, so that Ctrl-C ends run() at once; main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            return None
+        if self.signal_fds is None:
+            if sys.platform == "win32":
+                import socket
+                ends = socket.socketpair()
+                self.signal_fds = [ends[0].detach(), ends[1].detach()]
+                uv.uv_poll_init_socket(&self._uv, &self._signal_watch, self.signal_fds[0])
+            else:
+                ends = os.pipe()
+                os.set_blocking(ends[0], False)
+                os.set_blocking(ends[1], False)
+                self.signal_fds = list(ends)
+                uv.uv_poll_init(&self._uv, &self._signal_watch, self.signal_fds[0])
+            self.has_signal_watch = True
+        uv.uv_poll_start(&self._signal_watch, uv.UV_READABLE, _on_signal)
+        uv.uv_unref(<uv.uv_handle_t*>&self._signal_watch)
+        try:
+            return signal.set_wakeup_fd(self.signal_fds[1], warn_on_full_buffer=False)
+        except ValueError:
+            # A subinterpreter, or no main thread of its own: signals are not ours then.
+            return None
+
+    def _unwatch_signals(self, restore):
+        if self.has_signal_watch:
+            uv.uv_poll_stop(&self._signal_watch)
+        if restore is not None:
+            signal.set_wakeup_fd(restore)
+
+    # ---- For users -----------------------------------------------------------------------------
+
+    def call_soon_threadsafe(self, callback, *args):
+        """Run callback(*args) in this loop's thread; the only call allowed from another thread.
+
+        Args:
+            callback: a callable.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); StateError if the loop is closed or stale.
+
+        Node: none (worker messages are the nearest)
+        """
+        if not callable(callback):
+            raise arg_type_error("callback", "function", callback)
+        if self.closed or self.generation != fork_generation():
+            self.refuse()
+        self.threadsafe_calls.append((callback, args))
+        uv.uv_async_send(&self._wake)
+
+    def next_tick(self, callback, *args):
+        """Run callback(*args) before the loop goes on. Node: process.nextTick()"""
+        self.check()
+        if not callable(callback):
+            raise arg_type_error("callback", "function", callback)
+        self.tick_call(callback, args)
+
+    def set_immediate(self, callback, *args):
+        """Run callback(*args) after this turn's I/O. Node: setImmediate()"""
+        cdef Immediate immediate
+        self.check()
+        if not callable(callback):
+            raise arg_type_error("callback", "function", callback)
+        immediate = Immediate.__new__(Immediate)
+        immediate._loop = self
+        immediate._callback = callback
+        immediate._arguments = args
+        immediate._due = True
+        self.immediates.append(immediate)
+        immediate.ref()
+        self.touched()
+        return immediate
+
+    def set_exception_handler(self, handler):
+        """Give uncaught exceptions of listeners and callbacks to handler(exc); None: raise them.
+
+        KeyboardInterrupt and SystemExit always come out of run().
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: process.on('uncaughtException')
+        """
+        self.check()
+        if handler is not None and not callable(handler):
+            raise arg_type_error("handler", "function", handler)
+        self.exception_handler = handler
+
+    # ---- The end -------------------------------------------------------------------------------
+
+    cdef int _shut(self) except -1:
+        """Close every handle without calling user code, run dry, and close the loop."""
+        self.silent = True
+        self.immediates = []
+        uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_close_on_walk, NULL)
+        self.enter()
+        while uv.uv_loop_close(&self._uv) == uv.UV_EBUSY:
+            uv.uv_run(&self._uv, uv.UV_RUN_NOWAIT)
+            gate_close(&self.gate)
+            self.after_callback()
+        self.in_callback = False
+        self.closed = True
+        if self.signal_fds is not None:
+            for fd in self.signal_fds:
+                os.close(fd)
+            self.signal_fds = None
+        return 0
+
+    def close(self):
+        """Close every handle at once, calling no listener, and free the loop.
+
+        Raises: StateError while it runs.
+
+        Node: none
+        """
+        if self.closed:
+            return
+        self.check()
+        if self.running:
+            raise state_error("ERR_LOOP_RUNNING", "A running loop cannot be closed; stop() it first")
+        self._shut()
+
+    def __repr__(self):
+        state = "closed" if self.closed else "running" if self.running else "idle"
+        return f"<Loop {state} thread={self.thread_id} handles={self.handle_count()}>"
+
+
+class _Unraisable:
+    """What sys.unraisablehook() takes."""
+
+    def __init__(self, exc):
+        self.exc_type, self.exc_value, self.exc_traceback = type(exc), exc, exc.__traceback__
+        self.err_msg = "A further exception while the loop was stopping"
+        self.object = None
+
+
+cdef int _retire(Immediate immediate) except -1:
+    immediate.unref()
+    immediate._due = False
+    return 0
+
+
+cdef class Immediate:
+    """What set_immediate() returns.
+
+    Node: timers.Immediate
+    """
+
+    def ref(self):
+        """Keep the loop alive until it has run (the default). Node: immediate.ref()"""
+        if self._due and not self._ref:
+            self._ref = True
+            self._loop.immediates_ref += 1
+            uv.uv_idle_start(&self._loop._idle, _on_idle)
+        return self
+
+    def unref(self):
+        """Do not keep the loop alive. Node: immediate.unref()"""
+        if self._due and self._ref:
+            self._ref = False
+            self._loop.immediates_ref -= 1
+            if not self._loop.immediates_ref:
+                uv.uv_idle_stop(&self._loop._idle)
+        return self
+
+    def has_ref(self):
+        """Return True if it keeps the loop alive. Node: immediate.hasRef()"""
+        return bool(self._ref)
+
+    def close(self):
+        """Cancel it; already run: no effect. Node: clearImmediate()"""
+        self._loop.check()
+        if self._due:
+            _retire(self)
+
+
+def clear_immediate(immediate):
+    """Cancel what set_immediate() returned; None or one that has run: no effect.
+
+    Node: clearImmediate()
+    """
+    if isinstance(immediate, Immediate):
+        immediate.close()
+
+
+def _after_fork_in_child():
+    global pyuvnet_fork_generation
+    pyuvnet_fork_generation += 1
+
+
+@atexit.register
+def _at_exit():
+    # Open handles at the end of the program are ordinary: close them without a word.
+    if _exit_loop is not None and not _exit_loop.closed and not _exit_loop.running \
+            and _exit_loop.generation == fork_generation() \
+            and _exit_loop.thread_id == PyThread_get_thread_ident():
+        _exit_loop._shut()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+add_node_names(Loop)
+add_node_names(Immediate)
+add_node_names(globals())

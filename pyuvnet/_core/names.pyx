@@ -1,0 +1,58 @@
+"""The one mechanism that gives every public name its Node spelling.
+
+PEP 8 spelling is canonical; the Node spelling is made from it by rule and is the very same
+object.  Extension types refuse setattr(), so their dictionary is written directly, once, while
+their module loads.  This module imports nothing of ours.
+"""
+
+from cpython.object cimport PyObject
+
+from .capi cimport PyType_Modified, PyTypeObject
+
+# Acronyms which Node writes in capitals when they end a name.
+cdef dict _acronyms = {"ip": "IP", "json": "JSON", "cidr": "CIDR", "cidrs": "CIDRs"}
+cdef dict _irregular = {"is_ipv4": "isIPv4", "is_ipv6": "isIPv6"}
+
+
+def to_node(str name not None):
+    """Return Node's spelling of a PEP 8 name: 'set_no_delay' -> 'setNoDelay'.
+
+    Args:
+        name: a snake_case name; a name without underscores comes back unchanged.
+    """
+    if name in _irregular:
+        return _irregular[name]
+    if name.startswith("_") or "_" not in name or name.isupper():
+        return name
+    first, *rest = name.split("_")
+    return first + "".join([_acronyms.get(word) or word.capitalize() for word in rest])
+
+
+def add_node_names(target):
+    """Give each public snake_case member of a class, or of a module's dictionary, its Node name.
+
+    Args:
+        target: a class (extension type or Python class) or a dict such as globals().
+
+    Returns the target, so that it serves as a class decorator.
+    """
+    cdef dict members
+    if isinstance(target, type):
+        members = <dict>(<PyTypeObject*><PyObject*>target).tp_dict
+    else:
+        members = target
+    for name, value in list(members.items()):
+        twin = to_node(name)
+        if twin != name and twin not in members:
+            if isinstance(target, type) and not _is_extension(target):
+                setattr(target, twin, value)
+            else:
+                members[twin] = value
+    if isinstance(target, type):
+        PyType_Modified(target)
+    return target
+
+
+cdef bint _is_extension(cls) noexcept:
+    # Py_TPFLAGS_HEAPTYPE: classes made by Python code are on the heap and take setattr().
+    return not (<PyTypeObject*><PyObject*>cls).tp_flags & (1UL << 9)

@@ -1,0 +1,16 @@
+"""Owner: what libuv's side may call on the object that owns a handle; see owner.pyx."""
+
+from .emitter cimport EventEmitter
+
+cdef class Owner(EventEmitter):
+    cdef int _flush(self) except -1                       # send the collected writes
+    cdef int _on_read(self, bytes chunk) except -1        # bytes arrived
+    cdef int _on_read_error(self, int status) except -1   # a failed read, or UV_EOF
+    cdef int _on_read_idle(self) except -1                # a read of nothing: activity only
+    cdef int _on_written(self, int status) except -1      # the asynchronous write completed
+    cdef int _on_shutdown(self, int status) except -1     # the FIN was sent, or failed
+    cdef int _on_connected(self, int status) except -1    # the connect request completed
+    cdef int _on_connection(self, int status) except -1   # a peer waits to be accepted
+    cdef int _on_resolved(self, int status, list addresses) except -1   # a lookup completed
+    cdef int _on_handle_closed(self) except -1            # closing phase, last call of a handle
+    cdef int _on_idle_timeout(self) except -1             # nothing happened for the set time

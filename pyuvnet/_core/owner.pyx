@@ -1,0 +1,42 @@
+"""Owner: the calls that go up, from a handle or request to the object that owns it.
+
+Lower layers know only this class; a socket or server overrides what concerns it.  Each method is
+called with the GIL held, inside a libuv callback, and may run user code.  Imports: emitter.
+"""
+
+from .emitter cimport EventEmitter
+
+
+cdef class Owner(EventEmitter):
+    cdef int _flush(self) except -1:
+        return 0
+
+    cdef int _on_read(self, bytes chunk) except -1:
+        return 0
+
+    cdef int _on_read_error(self, int status) except -1:
+        return 0
+
+    cdef int _on_read_idle(self) except -1:
+        return 0
+
+    cdef int _on_written(self, int status) except -1:
+        return 0
+
+    cdef int _on_shutdown(self, int status) except -1:
+        return 0
+
+    cdef int _on_connected(self, int status) except -1:
+        return 0
+
+    cdef int _on_connection(self, int status) except -1:
+        return 0
+
+    cdef int _on_resolved(self, int status, list addresses) except -1:
+        return 0
+
+    cdef int _on_handle_closed(self) except -1:
+        return 0
+
+    cdef int _on_idle_timeout(self) except -1:
+        return 0

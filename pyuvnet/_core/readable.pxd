@@ -1,0 +1,19 @@
+"""The readable half: functions on Stream's r_ fields; see readable.pyx."""
+
+from .stream cimport Stream
+
+cdef int r_push(Stream s, bytes chunk) except -1
+cdef int r_push_eof(Stream s) except -1
+cdef object r_read(Stream s, object size)
+cdef int r_kick(Stream s) except -1
+cdef int r_pause(Stream s) except -1
+cdef int r_resume(Stream s) except -1
+cdef int r_tick(Stream s, int what, object argument) except -1
+cdef int r_listener_added(Stream s, object event) except -1
+cdef int r_listener_removed(Stream s, object event) except -1
+cdef bint r_readable(Stream s) noexcept
+cdef int r_set_encoding(Stream s, object name) except -1
+cdef int r_unshift(Stream s, object chunk, object encoding) except -1
+
+cdef class Readable(Stream):
+    pass

@@ -1,0 +1,583 @@
+"""The readable half of a stream: buffer, modes, high-water mark, 'data', 'readable' and 'end'.
+
+Everything that changes a field with the prefix r_ or R_ lives in this file.  In Node's terms:
+
+* Three modes.  Nobody has asked yet (_flowing UNASKED), not flowing, flowing.  A 'readable'
+  listener rules: then only read() hands out data, and resume() and pause() leave the mode alone.
+* Flowing with an empty buffer, a chunk goes straight to 'data' from r_push().  Otherwise it is
+  buffered, and flows out in a tick.
+* r_push() answers whether the source may go on: the buffer is below the mark.  Reading starts
+  again when read() takes the buffer below it.
+* 'end' comes in a tick, once EOF is known and the buffer is empty and somebody read or it flows.
+* After destroy nothing is delivered (a deviation: Node's running flow loop would go on).
+
+Imports: stream, encoding, errors.
+"""
+
+from .._validate import arg_type_error, range_error
+
+from .emitter cimport intern_event
+from .encoding cimport Decoder, encode, encoding_name
+from .errors cimport state_error
+from .names import add_node_names
+from .stream cimport *
+
+cdef object _DATA = intern_event("data")
+cdef object _READABLE = intern_event("readable")
+cdef object _END = intern_event("end")
+cdef object _PAUSE = intern_event("pause")
+cdef object _RESUME = intern_event("resume")
+
+MAX_MARK = 1 << 30
+
+
+# ---- Data in -----------------------------------------------------------------------------------
+
+cdef int r_push(Stream s, bytes chunk) except -1:
+    """A chunk arrived. Returns 1 while the source may go on, 0 when it should pause."""
+    cdef object entry, item
+    cdef Py_ssize_t size
+    if s._state & (R_ENDED | DESTROYED):
+        if s._state & R_ENDED and not s._state & DESTROYED:
+            s._fail(state_error("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF"))
+        return 0
+    s._state &= ~R_READING
+    item = chunk
+    if s.r_decoder is not None:
+        item = s.r_decoder.decode(chunk)
+    size = len(item)
+    if size:
+        if s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC:
+            entry = s._find(_DATA)
+            if entry is not None:
+                s._state |= R_DID_READ
+                s._emit1(_DATA, item)
+                size = 0
+        if size:
+            if s.r_chunks is None:
+                s.r_chunks = [item]
+            else:
+                s.r_chunks.append(item)
+            s.r_length += size
+            if s._state & R_NEED_READABLE:
+                _emit_readable(s)
+    if not s._state & R_PUSHED_SOURCE:
+        _read_more(s)
+    return not s._state & (R_ENDED | DESTROYED) and (s.r_length < s.r_mark or s.r_length == 0)
+
+
+cdef int r_push_eof(Stream s) except -1:
+    """The source has no more."""
+    cdef str rest
+    s._state &= ~R_READING
+    if s._state & (R_ENDED | DESTROYED):
+        return 0
+    if s.r_decoder is not None:
+        rest = s.r_decoder.finish()
+        if rest:
+            if s.r_chunks is None:
+                s.r_chunks = []
+            s.r_chunks.append(rest)
+            s.r_length += len(rest)
+    s._state |= R_ENDED
+    if s._state & R_SYNC:
+        return _emit_readable(s)
+    s._state = (s._state & ~R_NEED_READABLE) | R_EMITTED_READABLE
+    return _emit_readable_now(s)
+
+
+cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
+    """Put a chunk back in front of the buffer."""
+    cdef object item = chunk
+    if isinstance(chunk, str):
+        if s.r_decoder is None or (encoding is not None
+                                   and encoding_name(encoding) != s.r_decoder.encoding):
+            item = encode(chunk, encoding)
+            if s.r_decoder is not None:
+                item = Decoder(s.r_decoder.encoding).decode(item)
+    elif chunk is not None:
+        try:
+            item = bytes(memoryview(chunk))
+        except TypeError:
+            raise arg_type_error(
+                "chunk", ["string", "Buffer", "TypedArray", "DataView"], chunk) from None
+        if s.r_decoder is not None:
+            item = Decoder(s.r_decoder.encoding).decode(item)
+    if item is None or not len(item):
+        return not s._state & R_ENDED and (s.r_length < s.r_mark or s.r_length == 0)
+    if s._state & R_END_EMITTED:
+        s._fail(state_error("ERR_STREAM_UNSHIFT_AFTER_END_EVENT",
+                            "stream.unshift() after end event"))
+        return 0
+    if s._state & DESTROYED:
+        return 0
+    if s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC \
+            and s._find(_DATA) is not None:
+        s._state |= R_DID_READ
+        s._emit1(_DATA, item)
+    else:
+        if s.r_chunks is None:
+            s.r_chunks = []
+        s.r_chunks.insert(0, item)
+        s.r_length += len(item)
+        if s._state & R_NEED_READABLE:
+            _emit_readable(s)
+    _read_more(s)
+    return not s._state & R_ENDED and (s.r_length < s.r_mark or s.r_length == 0)
+
+
+cdef int _read_more(Stream s) except -1:
+    """Fill the buffer up to the mark in a tick, whether or not anybody reads."""
+    if not s._state & R_READING_MORE:
+        s._state |= R_READING_MORE
+        s._loop.tick(s, TICK_READ_MORE, None)
+    return 0
+
+
+cdef int _read_more_now(Stream s) except -1:
+    cdef Py_ssize_t before
+    while not s._state & (R_READING | R_ENDED | DESTROYED) and (
+            s.r_length < s.r_mark or (s._flowing == FLOWING_YES and s.r_length == 0)):
+        before = s.r_length
+        r_kick(s)
+        if s.r_length == before:
+            break
+    s._state &= ~R_READING_MORE
+    return 0
+
+
+# ---- Data out ----------------------------------------------------------------------------------
+
+cdef Py_ssize_t _how_much(Stream s, Py_ssize_t wanted) noexcept:
+    """How much read() hands out; wanted is -1 for "whatever there is"."""
+    if wanted == 0 or (s.r_length == 0 and s._state & R_ENDED):
+        return 0
+    if wanted < 0:
+        if s._flowing == FLOWING_YES and s.r_length:
+            return len(s.r_chunks[0])
+        return s.r_length
+    if wanted <= s.r_length:
+        return wanted
+    return s.r_length if s._state & R_ENDED else 0
+
+
+cdef object _take(Stream s, Py_ssize_t size):
+    """Cut `size` from the front of the buffer."""
+    cdef list chunks = s.r_chunks
+    cdef list taken
+    cdef object first = chunks[0]
+    cdef Py_ssize_t have = len(first)
+    if size == s.r_length:
+        s.r_chunks = None
+        if len(chunks) == 1:
+            return first
+        return ("" if isinstance(first, str) else b"").join(chunks)
+    if size < have:
+        chunks[0] = first[size:]
+        return first[:size]
+    if size == have:
+        del chunks[0]
+        return first
+    taken = []
+    while size:
+        first = chunks[0]
+        have = len(first)
+        if have <= size:
+            taken.append(first)
+            del chunks[0]
+            size -= have
+        else:
+            taken.append(first[:size])
+            chunks[0] = first[size:]
+            size = 0
+    return ("" if isinstance(taken[0], str) else b"").join(taken)
+
+
+cdef object r_read(Stream s, object size):
+    """read(size): bytes or str, or None when there is not (yet) so much."""
+    cdef Py_ssize_t wanted, count, asked
+    cdef bint ask
+    if size is None:
+        wanted = -1
+    else:
+        if isinstance(size, bool) or not isinstance(size, (int, float)):
+            raise arg_type_error("size", "number", size)
+        if size > MAX_MARK:
+            raise range_error("size", "<= 1GiB", size)
+        wanted = int(size) if size >= 0 else 0
+    asked = wanted
+    if wanted > s.r_mark:
+        s.r_mark = 1 << (wanted - 1).bit_length()
+    if wanted != 0:
+        s._state &= ~R_EMITTED_READABLE
+    if s._state & DESTROYED:
+        return None
+    if wanted == 0 and s._state & R_NEED_READABLE and (
+            (s.r_length >= s.r_mark if s.r_mark else s.r_length > 0) or s._state & R_ENDED):
+        if s.r_length == 0 and s._state & R_ENDED:
+            _end(s)
+        else:
+            _emit_readable(s)
+        return None
+    count = _how_much(s, wanted)
+    if count == 0 and s._state & R_ENDED:
+        if s.r_length == 0:
+            _end(s)
+        return None
+    ask = s._state & R_NEED_READABLE or s.r_length == 0 or s.r_length - count < s.r_mark
+    if ask and not s._state & (R_ENDED | R_READING | DESTROYED):
+        s._state |= R_READING | R_SYNC
+        if s.r_length == 0:
+            s._state |= R_NEED_READABLE
+        s._ask_source()
+        s._state &= ~R_SYNC
+        # The source may have answered at once: look again.
+        if not s._state & R_READING:
+            count = _how_much(s, asked)
+    item = None
+    if count > 0 and s.r_chunks is not None:
+        item = _take(s, count)
+        s.r_length -= count
+    else:
+        count = 0
+        if s.r_length <= s.r_mark:
+            s._state |= R_NEED_READABLE
+    if s.r_length == 0:
+        if not s._state & R_ENDED:
+            s._state |= R_NEED_READABLE
+        if asked != count and s._state & R_ENDED:
+            _end(s)
+    if item is not None and not s._state & (DESTROYED | CLOSE_EMITTED):
+        s._state |= R_DID_READ
+        s._emit1(_DATA, item)
+    return item
+
+
+cdef int r_kick(Stream s) except -1:
+    """read(0): ask the source, hand out nothing."""
+    r_read(s, 0)
+    return 0
+
+
+cdef int _flow(Stream s) except -1:
+    while s._flowing == FLOWING_YES and not s._state & DESTROYED and r_read(s, None) is not None:
+        pass
+    return 0
+
+
+# ---- Modes -------------------------------------------------------------------------------------
+
+cdef int r_pause(Stream s) except -1:
+    if s._flowing != FLOWING_NO:
+        s._flowing = FLOWING_NO
+        s._paused = 1
+        s._emit0(_PAUSE)
+    s._paused = 1
+    return 0
+
+
+cdef int r_resume(Stream s) except -1:
+    if s._flowing != FLOWING_YES:
+        # A 'readable' listener rules the mode, but resume() still kicks the source.
+        s._flowing = FLOWING_NO if s._state & R_LISTENING else FLOWING_YES
+        if not s._state & R_RESUME_SCHEDULED:
+            s._state |= R_RESUME_SCHEDULED
+            s._loop.tick(s, TICK_RESUME, None)
+    s._paused = 0
+    return 0
+
+
+cdef int r_listener_added(Stream s, object event) except -1:
+    if event == _DATA:
+        if s._flowing != FLOWING_NO:
+            # r_resume is what Node's on('data') calls, through resume().
+            s.resume()
+    elif event == _READABLE:
+        if not s._state & (R_END_EMITTED | R_LISTENING):
+            s._state |= R_LISTENING | R_NEED_READABLE
+            s._state &= ~R_EMITTED_READABLE
+            s._flowing = FLOWING_NO
+            if s.r_length:
+                _emit_readable(s)
+            elif not s._state & R_READING:
+                s._loop.tick(s, TICK_READ_KICK, None)
+    return 0
+
+
+cdef int r_listener_removed(Stream s, object event) except -1:
+    if event == _READABLE:
+        # In a tick, since the listener may be replaced at once (once, for one).
+        s._loop.tick(s, TICK_UPDATE_READABLE, None)
+    return 0
+
+
+cdef int _update_listening(Stream s) except -1:
+    if s._find(_READABLE) is not None:
+        s._state |= R_LISTENING
+    else:
+        s._state &= ~R_LISTENING
+    if s._state & R_RESUME_SCHEDULED and s._paused == 0:
+        s._flowing = FLOWING_YES
+    elif s._find(_DATA) is not None:
+        s.resume()
+    elif not s._state & R_LISTENING:
+        s._flowing = FLOWING_UNASKED
+    return 0
+
+
+# ---- Events in ticks ---------------------------------------------------------------------------
+
+cdef int _emit_readable(Stream s) except -1:
+    s._state &= ~R_NEED_READABLE
+    if not s._state & R_EMITTED_READABLE:
+        s._state |= R_EMITTED_READABLE
+        s._loop.tick(s, TICK_READABLE, None)
+    return 0
+
+
+cdef int _emit_readable_now(Stream s) except -1:
+    if not s._state & DESTROYED and (s.r_length or s._state & R_ENDED):
+        s._emit0(_READABLE)
+        s._state &= ~R_EMITTED_READABLE
+    if s._flowing != FLOWING_YES and not s._state & R_ENDED and s.r_length <= s.r_mark:
+        s._state |= R_NEED_READABLE
+    else:
+        s._state &= ~R_NEED_READABLE
+    return _flow(s)
+
+
+cdef int _end(Stream s) except -1:
+    if not s._state & R_END_EMITTED:
+        s._state |= R_ENDED
+        s._loop.tick(s, TICK_END, None)
+    return 0
+
+
+cdef int _end_now(Stream s) except -1:
+    if s._state & (DESTROYED | CLOSE_EMITTED | R_END_EMITTED | ERRORED) or s.r_length:
+        return 0
+    s._state |= R_END_EMITTED
+    s._emit0(_END)
+    if s._state & HAS_WRITABLE and not s._state & (ALLOW_HALF_OPEN | W_ENDING | DESTROYED):
+        s._loop.tick(s, TICK_AUTO_END, None)
+    elif s._state & AUTO_DESTROY and (not s._state & HAS_WRITABLE or s._state & W_FINISHED):
+        s._destroy_with(None)
+    return 0
+
+
+cdef int r_tick(Stream s, int what, object argument) except -1:
+    """Run one of the readable half's ticks; returns 0 if it is none of them."""
+    if what == TICK_RESUME:
+        if not s._state & (R_READING | DESTROYED):
+            r_kick(s)
+        s._state &= ~R_RESUME_SCHEDULED
+        s._emit0(_RESUME)
+        _flow(s)
+        if s._flowing == FLOWING_YES and not s._state & (R_READING | DESTROYED):
+            r_kick(s)
+    elif what == TICK_READABLE:
+        _emit_readable_now(s)
+    elif what == TICK_UPDATE_READABLE:
+        _update_listening(s)
+    elif what == TICK_READ_KICK:
+        if not s._state & DESTROYED:
+            r_kick(s)
+    elif what == TICK_READ_MORE:
+        _read_more_now(s)
+    elif what == TICK_END:
+        _end_now(s)
+    elif what == TICK_AUTO_END:
+        if not s._state & (W_ENDING | DESTROYED):
+            s.end()
+    else:
+        return 0
+    return 1
+
+
+cdef bint r_readable(Stream s) noexcept:
+    return s._state & HAS_READABLE and not s._state & (
+        DESTROYED | ERROR_EMITTED | R_END_EMITTED | ERRORED)
+
+
+cdef int r_set_encoding(Stream s, object name) except -1:
+    cdef Decoder decoder = Decoder(encoding_name(name))
+    cdef str text
+    cdef list chunks = s.r_chunks
+    s.r_decoder = decoder
+    if chunks is not None:
+        text = "".join([chunk if isinstance(chunk, str) else decoder.decode(chunk)
+                        for chunk in chunks])
+        s.r_chunks = [text] if text else None
+        s.r_length = len(text)
+    return 0
+
+
+cdef class Readable(Stream):
+    """A source of bytes; subclass it and give it `_read(size)`, which calls push().
+
+    Events: 'data' (chunk), 'readable', 'end', 'pause', 'resume', 'error' (error), 'close'.
+
+    Node: stream.Readable
+    """
+
+    def pause(self):
+        """Stop 'data'; what arrives is buffered up to the mark.
+
+        Returns the stream. Events: 'pause'.
+
+        Node: readable.pause()
+        """
+        self._loop.check()
+        r_pause(self)
+        return self
+
+    def resume(self):
+        """Let the data flow; takes effect in the next tick.
+
+        Returns the stream. Events: 'resume'.
+
+        Node: readable.resume()
+        """
+        self._loop.check()
+        r_resume(self)
+        return self
+
+    def is_paused(self):
+        """Return True if paused, or not flowing because of that. Node: readable.isPaused()"""
+        return self._paused == 1 or self._flowing == FLOWING_NO
+
+    def read(self, size=None):
+        """Take data out of the buffer.
+
+        Args:
+            size: int, bytes (characters after set_encoding()); None (default): all there is. 0
+                only asks the source.
+
+        Returns: bytes or str, or None if there is not so much yet. Emits it as 'data' too.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) above 1 GiB.
+
+        Node: readable.read()
+        """
+        self._loop.check()
+        return r_read(self, size)
+
+    def set_encoding(self, encoding=None):
+        """Hand out text instead of bytes; characters split between chunks come whole.
+
+        Args:
+            encoding: str, default 'utf8'.
+
+        Returns the stream.
+        Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).
+
+        Node: readable.setEncoding()
+        """
+        self._loop.check()
+        r_set_encoding(self, encoding)
+        return self
+
+    def unshift(self, chunk, encoding=None):
+        """Put a chunk back in front of the buffer.
+
+        Args:
+            chunk: bytes-like or str; an empty one is ignored.
+            encoding: of a str, default 'utf8'.
+
+        Returns: bool, False after destroy or 'end'.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_ENCODING).
+        Events: 'error' (ERR_STREAM_UNSHIFT_AFTER_END_EVENT) after 'end'.
+
+        Node: readable.unshift()
+        """
+        self._loop.check()
+        return bool(r_unshift(self, chunk, encoding))
+
+    @property
+    def readable(self):
+        """True while data may still come. Node: readable.readable"""
+        return bool(r_readable(self))
+
+    @property
+    def readable_flowing(self):
+        """None: nobody has asked; False: paused; True: flowing. Node: readable.readableFlowing"""
+        return None if self._flowing == FLOWING_UNASKED else self._flowing == FLOWING_YES
+
+    @property
+    def readable_length(self):
+        """Bytes (characters when decoding) in the buffer. Node: readable.readableLength"""
+        return self.r_length
+
+    @property
+    def readable_high_water_mark(self):
+        """Up to how much is read ahead, in bytes. Node: readable.readableHighWaterMark"""
+        return self.r_mark
+
+    @property
+    def readable_encoding(self):
+        """Name of the encoding, or None for bytes. Node: readable.readableEncoding"""
+        return None if self.r_decoder is None else self.r_decoder.encoding
+
+    @property
+    def readable_ended(self):
+        """True once 'end' was emitted. Node: readable.readableEnded"""
+        return bool(self._state & R_END_EMITTED)
+
+    @property
+    def readable_did_read(self):
+        """True once any data were delivered. Node: readable.readableDidRead"""
+        return bool(self._state & R_DID_READ)
+
+    @property
+    def readable_aborted(self):
+        """True if destroyed or failed before 'end'. Node: readable.readableAborted"""
+        return bool(self._state & HAS_READABLE and self._state & (DESTROYED | ERRORED)
+                    and not self._state & R_END_EMITTED)
+
+    @property
+    def readable_object_mode(self):
+        """Always False: streams are of bytes. Node: readable.readableObjectMode"""
+        return False
+
+    cdef int _ask_source(self) except -1:
+        try:
+            self._read(self.r_mark)
+        except Exception as exc:
+            self._fail(exc)
+        return 0
+
+    def push(self, chunk):
+        """Give the readable side a chunk, for a subclass's `_read`; None is its end.
+
+        Args:
+            chunk: bytes-like, or None.
+
+        Returns: bool, False when the source should wait for the next `_read`.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: readable.push()
+        """
+        self._loop.check()
+        if chunk is None:
+            r_push_eof(self)
+            return False
+        if not isinstance(chunk, bytes):
+            try:
+                chunk = bytes(memoryview(chunk))
+            except TypeError:
+                raise arg_type_error(
+                    "chunk", ["string", "Buffer", "TypedArray", "DataView"], chunk) from None
+        return bool(r_push(self, chunk))
+
+    cdef int _listener_added(self, object event) except -1:
+        return r_listener_added(self, event)
+
+    cdef int _listener_removed(self, object event) except -1:
+        return r_listener_removed(self, event)
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        if not r_tick(self, what, argument):
+            return Stream._on_tick(self, what, argument)
+        return 0
+
+
+add_node_names(Readable)

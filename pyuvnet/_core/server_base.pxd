@@ -1,0 +1,19 @@
+"""ServerBase: a listening handle and its connection count; see server_base.pyx."""
+
+from .loop cimport Loop
+from .owner cimport Owner
+from .stream_handle cimport StreamHandle
+
+cdef class ServerBase(Owner):
+    cdef Loop _loop
+    cdef StreamHandle _handle          # None while not listening
+    cdef readonly Py_ssize_t _connections
+    cdef object _socket_class
+    cdef public bint allow_half_open, pause_on_connect, no_delay, keep_alive
+    cdef public unsigned int keep_alive_initial_delay   # seconds
+    cdef public Py_ssize_t high_water_mark              # bytes
+    cdef public object max_connections                  # None: no limit
+    cdef bint _unref
+    cdef bint _ready_flag
+
+    cdef int _ready(self) except -1

@@ -1,0 +1,55 @@
+"""SocketBase: a Duplex over a stream handle; see socket_base.pyx."""
+
+from libc.stdint cimport uint64_t
+
+from . cimport uv
+from .dns cimport Lookup
+from .duplex cimport Duplex
+from .stream_handle cimport StreamHandle
+from .timer cimport IdleTimeout
+
+cdef enum:
+    COLLECT_BYTES = 65536        # collected writes leave at this many bytes,
+    COLLECT_CHUNKS = 64          # or chunks, at the latest at the end of the callback
+
+cdef enum:
+    SOCKET_CONNECTING = 1 << 0
+    SOCKET_HAD_ERROR = 1 << 1    # destroyed with an error: the argument of 'close'
+    SOCKET_RESET = 1 << 2        # close with RST
+    SOCKET_RESET_AT_CONNECT = 1 << 3
+    SOCKET_UNREF = 1 << 4        # asked for before there was a handle
+    SOCKET_READ_AT_CONNECT = 1 << 5
+    SOCKET_PAUSE_ON_CREATE = 1 << 6
+    SOCKET_NO_DELAY = 1 << 7
+    SOCKET_KEEP_ALIVE = 1 << 8
+    SOCKET_CLOSE_DUE = 1 << 9    # a handle is closing: its callback emits 'close'
+    SOCKET_END_LISTENER_GONE = 1 << 10   # the built-in 'end' listener was removed
+    SOCKET_COUNTED = 1 << 11     # in its server's connection count
+    SOCKET_READY = 1 << 12       # constructed
+
+cdef class SocketBase(Duplex):
+    cdef StreamHandle _handle          # None before connect and after destroy
+    cdef unsigned int _socket_flags
+    cdef uint64_t _bytes_read
+    cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
+    cdef size_t _last_queue_size       # of the write in flight, when last looked at
+    cdef IdleTimeout _idle
+    cdef object _server                # the ServerBase that accepted it
+    cdef object _peer                  # (address, port, family), read once
+    cdef tuple _keep_alive             # idle, interval, count in seconds
+    cdef Lookup _lookup
+    cdef bint _emit_close_by_tick      # destroyed without a handle
+
+    cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
+                    Py_ssize_t write_mark) except -1
+    cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
+                             Py_ssize_t mark, bint paused) except -1
+    cdef int _apply_options(self) except -1
+    cdef int _write_now(self, object chunk, Py_ssize_t size) except -1
+    cdef int _abandon_handle(self) except -1
+    cdef int _ready(self) except -1
+    cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1
+    cdef int _touch(self) except -1
+    cdef int _read_peer(self) except -1
+    cdef void set_no_delay_flag(self, bint enabled) noexcept
+    cdef int set_keep_alive_flag(self, unsigned int delay) except -1

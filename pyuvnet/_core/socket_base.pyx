@@ -1,0 +1,844 @@
+"""SocketBase: joins a stream handle with both halves; the per-chunk path is here and below.
+
+Owns: the handle (maybe none yet, maybe a new one later), the counters, the idle timeout, the
+socket options.  Imports everything below.  Option forms, address choice and the order of
+connection attempts are Python's, in pyuvnet/socket.py.
+
+Writes: inside a libuv callback they are collected and leave in one writev when the callback and
+its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at
+once.  Whatever could tell the difference (a length, a write callback's tick, cork, end, destroy)
+sends them first, so a program sees what Node's immediate write would show.  What the kernel does
+not take becomes one request, which holds a reference and never a copy.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+
+from .._validate import arg_type_error, range_error
+from ..errors import TimeoutOverflowWarning
+
+from . cimport uv
+from .dns cimport start_lookup
+from .duplex cimport Duplex
+from .emitter cimport drop_internal, intern_event, new_internal
+from .errors cimport closed_before_connection, ended_by_other_party, lookup_error, os_error, \
+    socket_closed, state_error
+from .loop cimport Loop
+from .names import add_node_names
+from .pipe cimport Pipe, new_pipe
+from .readable cimport *
+from .stream cimport *
+from .stream_handle cimport StreamHandle, point_at
+from .tcp cimport TCP, new_tcp, parse_address
+from .timer cimport new_idle_timeout
+from .writable cimport *
+
+cdef object _CLOSE = intern_event("close")
+cdef object _CONNECT = intern_event("connect")
+cdef object _READY = intern_event("ready")
+cdef object _END = intern_event("end")
+cdef object _TIMEOUT = intern_event("timeout")
+
+MAX_TIMEOUT = 2147483647
+
+cdef enum:
+    # Steps of the library at a place in the order of 'connect' and 'close' listeners.
+    TICK_WRITE_AT_CONNECT = STREAM_TICKS
+    TICK_FAIL_AT_CLOSE
+    TICK_FINAL_AT_CONNECT
+    SOCKET_TICKS
+
+
+def _on_end_of_socket():
+    """The 'end' listener that every socket shows, as in Node; the work is done in C."""
+
+
+cdef class SocketBase(Duplex):
+    """The compiled part of Socket."""
+
+    cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
+                    Py_ssize_t write_mark) except -1:
+        self._init_stream(state | AUTO_DESTROY | R_PUSHED_SOURCE, read_mark, write_mark)
+        self._handle = handle
+        self._socket_flags |= SOCKET_READY
+        return 0
+
+    cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
+                             Py_ssize_t mark, bint paused) except -1:
+        """A connection that a server accepted: reading starts before anybody hears of it."""
+        self._loop = handle.loop
+        self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
+        self._server = server
+        self._socket_flags |= SOCKET_COUNTED
+        handle.owner = self
+        if paused:
+            self._flowing = FLOWING_NO
+            self._paused = 1
+        else:
+            r_kick(self)
+        return 0
+
+    def _init_socket(self, bint allow_half_open, bint readable, bint writable,
+                     Py_ssize_t read_mark, Py_ssize_t write_mark, bint no_delay, keep_alive):
+        """Make the state of an unconnected socket; called once, by Socket.__init__."""
+        cdef unsigned int state = 0
+        if allow_half_open:
+            state |= ALLOW_HALF_OPEN
+        if readable:
+            state |= HAS_READABLE
+        if writable:
+            state |= HAS_WRITABLE
+        if no_delay:
+            self._socket_flags |= SOCKET_NO_DELAY
+        if keep_alive is not None:
+            self._socket_flags |= SOCKET_KEEP_ALIVE
+            self._keep_alive = keep_alive
+        self._setup(None, state, read_mark if read_mark >= 0 else default_mark(),
+                    write_mark if write_mark >= 0 else default_mark())
+
+    cdef void set_no_delay_flag(self, bint enabled) noexcept:
+        """The server has set TCP_NODELAY on the handle already."""
+        if enabled:
+            self._socket_flags |= SOCKET_NO_DELAY
+
+    cdef int set_keep_alive_flag(self, unsigned int delay) except -1:
+        """The server has set SO_KEEPALIVE on the handle already."""
+        self._socket_flags |= SOCKET_KEEP_ALIVE
+        self._keep_alive = (delay, 1, 10)
+        return 0
+
+    cdef int _ready(self) except -1:
+        """Refuse a socket whose __init__ never ran, another thread, and a fork's child."""
+        if not self._socket_flags & SOCKET_READY:
+            raise state_error("ERR_NOT_CONSTRUCTED",
+                              "Socket.__init__() was not called; call super().__init__()")
+        return self._loop.check()
+
+    # ---- Reading -------------------------------------------------------------------------------
+
+    cdef int _ask_source(self) except -1:
+        if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
+            self._socket_flags |= SOCKET_READ_AT_CONNECT
+        else:
+            self._handle.read_start()
+        return 0
+
+    cdef int _on_read(self, bytes chunk) except -1:
+        self._bytes_read += len(chunk)
+        if self._idle is not None:
+            self._idle.touch()
+        if not r_push(self, chunk) and self._handle is not None:
+            self._handle.read_stop()
+        return 0
+
+    cdef int _on_read_idle(self) except -1:
+        if self._idle is not None:
+            self._idle.touch()
+        return 0
+
+    cdef int _on_read_error(self, int status) except -1:
+        if self._idle is not None:
+            self._idle.touch()
+        if self._state & DESTROYED:
+            return 0
+        if status != uv.UV_EOF:
+            return self._destroy_with(os_error(status, "read"))
+        r_push_eof(self)
+        # Without data nobody has to read for 'end' to come.
+        r_kick(self)
+        return 0
+
+    # ---- Writing -------------------------------------------------------------------------------
+
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+        if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
+            self.w_chunk = chunk
+            self.w_size = size
+            self.w_in_flight = 1
+            self._state |= W_WRITING
+            if not self._socket_flags & SOCKET_CONNECTING:
+                return w_completed(self, socket_closed(), True)
+            # At its place among the 'connect' listeners, as Node's once('connect') has it.
+            self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
+            self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
+            return 0
+        if not self._state & W_COLLECTING:
+            self._state |= W_COLLECTING
+            self.w_chunk = chunk
+            self.w_size = size
+            self.w_in_flight = 1
+            if self._loop.in_callback:
+                self._loop.collect(self)
+        else:
+            if self.w_queue is None:
+                self.w_queue = [chunk]
+            else:
+                self.w_queue.append(chunk)
+            self.w_size += size
+            self.w_in_flight += 1
+        if wants_answer:
+            # The callback's tick has its place now; it sends what is collected by then.
+            self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
+        if not self._loop.in_callback or self.w_size >= COLLECT_BYTES \
+                or self.w_size >= self.w_mark or self.w_in_flight >= COLLECT_CHUNKS:
+            self._flush()
+        return 0
+
+    cdef int _flush(self) except -1:
+        """Send what was collected: all chunks with one call, if the kernel takes them."""
+        cdef uv.uv_buf_t bufs[COLLECT_CHUNKS]
+        cdef list queue = self.w_queue
+        cdef object first
+        cdef Py_ssize_t size = self.w_size, taken = 0
+        cdef unsigned int count = 1, index
+        if not self._state & W_COLLECTING:
+            return 0
+        self._state &= ~W_COLLECTING
+        if self._idle is not None:
+            self._idle.touch()
+        point_at(&bufs[0], self.w_chunk)
+        if queue is not None:
+            for chunk in queue:
+                point_at(&bufs[count], chunk)
+                count += 1
+        if size:
+            taken = uv.uv_try_write(self._handle.stream(), bufs, count)
+        if taken == size:
+            self._bytes_dispatched += size
+            self.w_chunk = None
+            self.w_queue = None
+            self.w_length -= size
+            self.w_size = 0
+            self.w_done += self.w_in_flight
+            self.w_in_flight = 0
+            if self._state & W_NEED_DRAIN:
+                self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
+            return 0
+        if taken < 0:
+            if taken != uv.UV_EAGAIN:
+                self._bytes_dispatched += bufs[0].len
+                self.w_in_flight = 1
+                self.w_size = bufs[0].len
+                return w_completed(self, os_error(<int>taken, "write"), True)
+            taken = 0
+        # Chunks that left whole are done; the one that did not goes out by a request, and the
+        # rest waits behind it, as chunks written while another is in flight.
+        index = 0
+        while taken >= <Py_ssize_t>bufs[index].len:
+            taken -= bufs[index].len
+            self.w_length -= bufs[index].len
+            self._bytes_dispatched += bufs[index].len
+            index += 1
+        self.w_done += index
+        if index:
+            self.w_chunk = queue[index - 1]
+            self.w_queue = queue[index:] or None
+            if self.w_waiting is not None or self._state & W_NEED_DRAIN:
+                self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
+        self.w_size = bufs[index].len
+        self.w_in_flight = 1
+        self._state |= W_WRITING
+        self._bytes_dispatched += self.w_size
+        bufs[index].base += taken
+        bufs[index].len -= taken
+        return self._submit(self.w_chunk, &bufs[index], 1)
+
+    cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1:
+        """Hand a write over that the kernel did not take at once."""
+        cdef int status = self._handle.write(chunks, bufs, count)
+        if status < 0:
+            return w_completed(self, os_error(status, "write"), True)
+        self._last_queue_size = self._handle.stream().write_queue_size
+        return 0
+
+    cdef int _write_now(self, object chunk, Py_ssize_t size) except -1:
+        """Write the chunk that waited for 'connect'; its callback may run inside that event."""
+        cdef uv.uv_buf_t buf
+        cdef int taken = 0
+        if self._idle is not None:
+            self._idle.touch()
+        self._bytes_dispatched += size
+        point_at(&buf, chunk)
+        if size:
+            taken = uv.uv_try_write(self._handle.stream(), &buf, 1)
+        if taken == size:
+            return w_completed(self, None, False)
+        if taken < 0:
+            if taken != uv.UV_EAGAIN:
+                return w_completed(self, os_error(taken, "write"), False)
+            taken = 0
+        buf.base += taken
+        buf.len -= taken
+        return self._submit(chunk, &buf, 1)
+
+    cdef int _begin_queue(self) except -1:
+        """Send the whole queue as one vectored write."""
+        cdef list chunks = self.w_queue
+        cdef unsigned int count = len(chunks), index = 0
+        cdef uv.uv_buf_t* bufs
+        cdef Py_ssize_t taken = 0
+        if self._handle is None:
+            self.w_size = 0
+            self.w_in_flight = 1
+            self._state |= W_WRITING
+            return w_completed(self, socket_closed(), True)
+        bufs = <uv.uv_buf_t*>PyMem_Malloc(count * sizeof(uv.uv_buf_t))
+        if bufs is NULL:
+            raise MemoryError
+        try:
+            self.w_queue = None
+            self.w_size = 0
+            for chunk in chunks:
+                point_at(&bufs[index], chunk)
+                self.w_size += bufs[index].len
+                index += 1
+            self.w_in_flight = count
+            self._state |= W_WRITING
+            self._bytes_dispatched += self.w_size
+            if self._idle is not None:
+                self._idle.touch()
+            if self.w_size:
+                taken = uv.uv_try_write(self._handle.stream(), bufs, count)
+            if taken == self.w_size:
+                return w_completed(self, None, True)
+            if taken < 0:
+                if taken != uv.UV_EAGAIN:
+                    return w_completed(self, os_error(<int>taken, "write"), True)
+                taken = 0
+            index = 0
+            while taken >= <Py_ssize_t>bufs[index].len:
+                taken -= bufs[index].len
+                index += 1
+            bufs[index].base += taken
+            bufs[index].len -= taken
+            return self._submit(chunks, &bufs[index], count - index)
+        finally:
+            PyMem_Free(bufs)
+
+    cdef int _on_written(self, int status) except -1:
+        if self._idle is not None and not self._state & DESTROYED:
+            self._idle.touch()
+        self._last_queue_size = 0
+        return w_completed(self, os_error(status, "write") if status < 0 else None, False)
+
+    cdef int _begin_final(self) except -1:
+        cdef int status
+        if self._socket_flags & SOCKET_CONNECTING:
+            self._add(_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
+            return 0
+        if self._handle is None:
+            return w_final_done(self, None)
+        status = self._handle.shutdown()
+        if status == 0:
+            return 0
+        return w_final_done(
+            self, None if status == uv.UV_ENOTCONN else os_error(status, "shutdown"))
+
+    cdef int _on_shutdown(self, int status) except -1:
+        if self._state & DESTROYED:
+            return 0
+        return w_final_done(self, None if status >= 0 or status == uv.UV_ENOTCONN
+                            else os_error(status, "shutdown"))
+
+    # ---- Connecting ----------------------------------------------------------------------------
+
+    def _start_connecting(self):
+        """connect() began: a destroyed or ended socket becomes a fresh one."""
+        if self._state & (DESTROYED | W_ENDING | R_ENDED):
+            self._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
+                            | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING)
+            self._flowing = FLOWING_YES if self._find("data") is not None \
+                and self._paused != 1 else FLOWING_UNASKED
+            self._errored = None
+            self.r_chunks = None
+            self.r_length = 0
+            self.w_chunk = None
+            self.w_queue = None
+            self.w_length = self.w_size = 0
+            self.w_in_flight = 0
+            self.w_corked = 0
+            self._peer = None
+        self._bytes_read = self._bytes_dispatched = 0
+        self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_RESET_AT_CONNECT)
+        self._socket_flags |= SOCKET_CONNECTING
+
+    def _open_tcp(self):
+        """Take a fresh TCP handle; one of an earlier attempt is dropped."""
+        self._abandon_handle()
+        self._handle = new_tcp(self._loop, self)
+
+    def _open_pipe(self):
+        """Take a fresh pipe handle."""
+        self._abandon_handle()
+        self._handle = new_pipe(self._loop, self)
+
+    cdef int _abandon_handle(self) except -1:
+        if self._handle is not None:
+            # Its callbacks concern nobody: the next attempt has a handle of its own.
+            self._handle.owner = None
+            self._handle.close()
+            self._handle = None
+        return 0
+
+    def _close_attempt(self):
+        """Give the handle of a failed or late attempt up."""
+        self._abandon_handle()
+
+    def _bind_tcp(self, str address, int port):
+        """Bind the local end; returns a libuv status."""
+        cdef uv.sockaddr_storage storage
+        cdef TCP tcp = <TCP>self._handle
+        cdef int status
+        parse_address(address, port, &storage)
+        status = tcp.bind(<uv.sockaddr*>&storage, 0)
+        if status == 0 and port:
+            # libuv reports a taken port late; another port than the asked one says it now.
+            try:
+                if tcp.sockname()[1] != port:
+                    status = uv.UV_EADDRINUSE
+            except OSError:
+                status = uv.UV_EADDRINUSE
+        return status
+
+    def _connect_tcp(self, str address, int port):
+        """Begin connecting to a literal address; returns a libuv status."""
+        cdef uv.sockaddr_storage storage
+        if not parse_address(address, port, &storage):
+            return uv.UV_EINVAL
+        return (<TCP>self._handle).connect(<uv.sockaddr*>&storage)
+
+    def _connect_pipe(self, bytes path):
+        """Begin connecting to a path; returns a libuv status."""
+        return (<Pipe>self._handle).connect(path)
+
+    def _resolve(self, str hostname, int family, int hints):
+        """Begin a system lookup; its answer comes to _after_resolve(status, error, addresses)."""
+        self._lookup = start_lookup(self._loop, self, hostname, family, hints)
+
+    cdef int _on_resolved(self, int status, list addresses) except -1:
+        hostname = self._lookup.hostname
+        self._lookup = None
+        self._touch()
+        if self._state & DESTROYED or not self._socket_flags & SOCKET_CONNECTING:
+            return 0
+        error = lookup_error(status, hostname) if status < 0 else None
+        self._after_resolve(error, addresses)
+        return 0
+
+    cdef int _on_connected(self, int status) except -1:
+        # The Python side knows whether another address is to be tried.
+        self._after_connect(status)
+        return 0
+
+    def _system_error(self, int status, str syscall, address=None, port=None, detail=None):
+        """The exception of a failed call; status is libuv's."""
+        return os_error(status, syscall, address, port, detail)
+
+    def _local_name(self):
+        """(address, port, family) of the local end, or None."""
+        if self._handle is None or not isinstance(self._handle, TCP):
+            return None
+        try:
+            return (<TCP>self._handle).sockname()
+        except OSError:
+            return None
+
+    def _succeed(self):
+        """The connection stands: options, 'connect', 'ready', then reading."""
+        self._socket_flags &= ~SOCKET_CONNECTING
+        self._touch()
+        if self._socket_flags & SOCKET_UNREF:
+            self._handle.unref()
+        self._apply_options()
+        self._emit0(_CONNECT)
+        self._emit0(_READY)
+        if self._state & DESTROYED or self._handle is None:
+            return
+        if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused():
+            self._socket_flags &= ~SOCKET_READ_AT_CONNECT
+            if self._state & HAS_READABLE:
+                self._state &= ~R_READING
+                r_kick(self)
+
+    cdef int _apply_options(self) except -1:
+        cdef TCP tcp
+        if not isinstance(self._handle, TCP):
+            return 0
+        tcp = <TCP>self._handle
+        if self._socket_flags & SOCKET_NO_DELAY:
+            tcp.nodelay(True)
+        if self._socket_flags & SOCKET_KEEP_ALIVE:
+            idle, interval, count = self._keep_alive
+            tcp.keepalive(True, idle, interval, count)
+        return 0
+
+    # ---- Destruction ---------------------------------------------------------------------------
+
+    cdef int _do_destroy(self, BaseException error) except -1:
+        cdef StreamHandle handle = self._handle
+        self._socket_flags &= ~SOCKET_CONNECTING
+        if error is not None:
+            self._socket_flags |= SOCKET_HAD_ERROR
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._lookup is not None:
+            self._lookup.cancel()
+            self._lookup = None
+        self._emit_close_by_tick = handle is None
+        if handle is not None:
+            self._read_peer()
+            self._handle = None
+            handle.reading = False
+            if not (self._socket_flags & SOCKET_RESET and isinstance(handle, TCP)
+                    and (<TCP>handle).close_reset() == 0):
+                handle.close()
+            self._loop.touched()
+        self._destroy_done(error)
+        if self._socket_flags & SOCKET_COUNTED:
+            self._socket_flags &= ~SOCKET_COUNTED
+            self._server._connection_gone()
+        return 0
+
+    cdef int _emit_close(self) except -1:
+        # With a handle, 'close' comes from its callback, in the closing phase.
+        if self._emit_close_by_tick:
+            self._state |= CLOSE_EMITTED
+            self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+        return 0
+
+    cdef int _on_handle_closed(self) except -1:
+        self._state |= CLOSE_EMITTED
+        self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+        return 0
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        if what == TICK_WRITE_AT_CONNECT:
+            drop_internal(self, _CLOSE)
+            if self._state & DESTROYED:
+                return 0
+            return self._write_now(self.w_chunk, self.w_size)
+        if what == TICK_FAIL_AT_CLOSE:
+            drop_internal(self, _CONNECT)
+            return w_completed(self, closed_before_connection(), False)
+        if what == TICK_FINAL_AT_CONNECT:
+            if not self._state & DESTROYED:
+                return self._begin_final()
+            return 0
+        return Duplex._on_tick(self, what, argument)
+
+    cdef object _builtin_listener(self, object event):
+        if event == _END and not self._socket_flags & SOCKET_END_LISTENER_GONE:
+            return _on_end_of_socket
+        return None
+
+    # ---- Idle timeout --------------------------------------------------------------------------
+
+    cdef int _touch(self) except -1:
+        if self._idle is not None and not self._state & DESTROYED:
+            self._idle.touch()
+        return 0
+
+    cdef int _on_idle_timeout(self) except -1:
+        cdef size_t left
+        if self._last_queue_size and self._handle is not None:
+            # A write that makes progress is activity, although nothing completed.
+            left = self._handle.stream().write_queue_size
+            if left != self._last_queue_size:
+                self._last_queue_size = left
+                self._idle.touch()
+                return 0
+        self._emit0(_TIMEOUT)
+        return 0
+
+    def set_timeout(self, timeout, callback=None):
+        """Emit 'timeout' after so long without activity; nothing is closed.
+
+        Args:
+            timeout: int or float, milliseconds >= 0; 0 ends it. Above 2147483647 it is cut, with
+                a TimeoutOverflowWarning.
+            callback: callable, added as a once listener of 'timeout'; with 0 removed.
+
+        Returns the socket. Events: 'timeout', once for each idle period.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+        Node: socket.setTimeout()
+        """
+        self._ready()
+        if self._state & DESTROYED:
+            return self
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise arg_type_error("msecs", "number", timeout)
+        if not 0 <= timeout < float("inf"):
+            raise range_error("msecs", "a non-negative finite number", timeout)
+        if callback is not None and not callable(callback):
+            raise arg_type_error("callback", "function", callback)
+        if timeout > MAX_TIMEOUT:
+            import warnings
+            warnings.warn(f"{timeout} does not fit into a 32-bit signed integer. Timeout duration "
+                          f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, stacklevel=2)
+            timeout = MAX_TIMEOUT
+        if self._idle is None:
+            self._idle = new_idle_timeout(self, self._loop)
+        self._idle.requested = timeout
+        if timeout:
+            self._idle.delay = max(int(timeout), 1)
+            self._idle.last = uv.uv_now(&self._loop._uv)
+            self._idle.rearm()
+            self._idle.last = uv.uv_now(&self._loop._uv)
+            if callback is not None:
+                self._add(_TIMEOUT, callback, False, True)
+        else:
+            self._idle.cancel()
+            if callback is not None:
+                self._remove(_TIMEOUT, callback)
+            self._idle.fired = False
+        return self
+
+    @property
+    def timeout(self):
+        """What set_timeout() was given, in ms; None if never. Assigning only stores it.
+
+        Node: socket.timeout
+        """
+        return None if self._idle is None else self._idle.requested
+
+    @timeout.setter
+    def timeout(self, value):
+        if self._idle is None:
+            self._idle = new_idle_timeout(self, self._loop)
+        self._idle.requested = value
+
+    # ---- The public face -----------------------------------------------------------------------
+
+    def write(self, data, encoding=None, callback=None):
+        """Send data; nothing is copied.
+
+        Args:
+            data: bytes-like (kept, and not to be changed, until the callback) or str.
+            encoding: of a str: 'utf8' (default), 'ascii', 'latin1', 'hex', 'base64',
+                'base64url', 'utf16le'.
+            callback: callable(error or None), when the kernel has the data.
+
+        Returns: bool, False when the writer should wait for 'drain'. Before the connection
+            stands, data are queued.
+        Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
+            ERR_UNKNOWN_ENCODING).
+        Events: 'error': ERR_STREAM_WRITE_AFTER_END after end(), EPIPE after the peer ended,
+            ERR_SOCKET_CLOSED if never connected.
+
+        Node: socket.write()
+        """
+        self._ready()
+        if self._state & W_ENDING and self._state & R_END_EMITTED \
+                and not self._state & ALLOW_HALF_OPEN:
+            if callback is None and callable(encoding):
+                callback = encoding
+            error = ended_by_other_party()
+            if callback is not None and callable(callback):
+                self._loop.tick_call(callback, (error,))
+            self._destroy_with(error)
+            return False
+        return w_write(self, data, encoding, callback)
+
+    def end(self, data=None, encoding=None, callback=None):
+        """Send last data, if given, and then FIN.
+
+        Args:
+            data, encoding: as for write().
+            callback: callable(error or None), right before 'finish'.
+
+        Returns the socket. Events: 'finish', and 'close' once the peer has ended too.
+
+        Node: socket.end()
+        """
+        self._ready()
+        w_end(self, data, encoding, callback)
+        return self
+
+    def destroy(self, error=None):
+        """Close at once: 'error' if one is given, then 'close'. Idempotent.
+
+        Args:
+            error: an exception, or None.
+
+        Returns the socket. Data that the kernel has not taken are discarded; their callbacks get
+        an error.
+
+        Node: socket.destroy()
+        """
+        self._ready()
+        self._destroy_with(error)
+        return self
+
+    def set_no_delay(self, no_delay=True):
+        """Send small writes at once (True) or let the kernel join them (Nagle).
+
+        Args:
+            no_delay: taken by truth value. Before connect it is remembered.
+
+        Returns the socket.
+
+        Node: socket.setNoDelay()
+        """
+        self._ready()
+        cdef bint enable = bool(no_delay)
+        if self._state & DESTROYED:
+            return self
+        if enable != bool(self._socket_flags & SOCKET_NO_DELAY):
+            self._socket_flags ^= SOCKET_NO_DELAY
+            if isinstance(self._handle, TCP):
+                (<TCP>self._handle).nodelay(enable)
+        return self
+
+    def set_keep_alive(self, enable=False, initial_delay=0, interval=1000, count=10):
+        """Let the kernel probe a silent peer.
+
+        Args:
+            enable: taken by truth value; or a mapping with these four names.
+            initial_delay: ms of silence before the first probe, cut to seconds.
+            interval: ms between probes, cut to seconds.
+            count: probes without answer until the connection fails. The three timings take
+                effect together, if all are at least 1.
+
+        Returns the socket. Before connect it is remembered; IPC: no effect.
+
+        Node: socket.setKeepAlive()
+        """
+        self._ready()
+        if isinstance(enable, dict):
+            options = enable
+            enable = options.get("enable", False)
+            initial_delay = options.get("initial_delay", options.get("initialDelay", 0))
+            interval = options.get("interval", 1000)
+            count = options.get("count", 10)
+        if self._state & DESTROYED:
+            return self
+        if enable:
+            self._socket_flags |= SOCKET_KEEP_ALIVE
+            self._keep_alive = (_seconds(initial_delay, 1000), _seconds(interval, 1000),
+                                _seconds(count, 1))
+        else:
+            self._socket_flags &= ~SOCKET_KEEP_ALIVE
+            self._keep_alive = (0, 0, 0)
+        if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
+            idle, probe_interval, probes = self._keep_alive
+            (<TCP>self._handle).keepalive(bool(enable), idle, probe_interval, probes)
+        return self
+
+    def ref(self):
+        """Let the socket keep the loop alive (the default). Returns it. Node: socket.ref()"""
+        self._ready()
+        self._socket_flags &= ~SOCKET_UNREF
+        if self._handle is not None:
+            self._handle.ref()
+        return self
+
+    def unref(self):
+        """Do not let the socket keep the loop alive. Returns it. Node: socket.unref()"""
+        self._ready()
+        self._socket_flags |= SOCKET_UNREF
+        if self._handle is not None:
+            self._handle.unref()
+        return self
+
+    @property
+    def connecting(self):
+        """True from connect() to 'connect' or failure. Node: socket.connecting"""
+        return bool(self._socket_flags & SOCKET_CONNECTING)
+
+    @property
+    def pending(self):
+        """True when not connected: no handle, or connecting. Node: socket.pending"""
+        return self._handle is None or bool(self._socket_flags & SOCKET_CONNECTING)
+
+    @property
+    def ready_state(self):
+        """'opening', 'open', 'readOnly', 'writeOnly' or 'closed'. Node: socket.readyState"""
+        if self._socket_flags & SOCKET_CONNECTING:
+            return "opening"
+        if r_readable(self):
+            return "open" if w_writable(self) else "readOnly"
+        return "writeOnly" if w_writable(self) else "closed"
+
+    @property
+    def bytes_read(self):
+        """Bytes received, kept after destroy. Node: socket.bytesRead"""
+        return self._bytes_read
+
+    @property
+    def bytes_written(self):
+        """Bytes handed to the kernel plus queued ones. Node: socket.bytesWritten"""
+        cdef uint64_t total
+        self._flush()
+        total = self._bytes_dispatched
+        if self._socket_flags & SOCKET_CONNECTING and self.w_chunk is not None:
+            total += self.w_size
+        if self.w_queue is not None:
+            for chunk in self.w_queue:
+                total += len(chunk)
+        return total
+
+    @property
+    def buffer_size(self):
+        """writable_length while there is a handle, else None (deprecated). Node: bufferSize"""
+        return None if self._handle is None else self.writable_length
+
+    @property
+    def server(self):
+        """The server that accepted the socket; None for a client. Node: socket.server"""
+        return self._server
+
+    cdef int _read_peer(self) except -1:
+        if self._peer is None and not self._socket_flags & SOCKET_CONNECTING \
+                and isinstance(self._handle, TCP):
+            try:
+                self._peer = (<TCP>self._handle).peername()
+            except OSError:
+                # The peer is gone, and its name with it.
+                pass
+        return 0
+
+    @property
+    def remote_address(self):
+        """The peer's address, kept after destroy; None without one. Node: socket.remoteAddress"""
+        self._read_peer()
+        return None if self._peer is None else self._peer[0]
+
+    @property
+    def remote_port(self):
+        """The peer's port, kept after destroy; None without one. Node: socket.remotePort"""
+        self._read_peer()
+        return None if self._peer is None else self._peer[1]
+
+    @property
+    def remote_family(self):
+        """'IPv4' or 'IPv6', kept after destroy; None without peer. Node: socket.remoteFamily"""
+        self._read_peer()
+        return None if self._peer is None else self._peer[2]
+
+    @property
+    def local_address(self):
+        """The local address; None without handle, and for IPC. Node: socket.localAddress"""
+        name = self._local_name()
+        return None if name is None else name[0]
+
+    @property
+    def local_port(self):
+        """The local port; None without handle, and for IPC. Node: socket.localPort"""
+        name = self._local_name()
+        return None if name is None else name[1]
+
+    @property
+    def local_family(self):
+        """'IPv4' or 'IPv6'; None without handle, and for IPC. Node: socket.localFamily"""
+        name = self._local_name()
+        return None if name is None else name[2]
+
+
+cdef unsigned int _seconds(object value, int unit) noexcept:
+    """Whole seconds (or probes) of a number; anything else, or a negative one, is 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 2**31:
+        return 0
+    return <unsigned int>(int(value) // unit)
+
+
+add_node_names(SocketBase)

@@ -1,0 +1,105 @@
+"""Stream: the state of a readable and a writable side, and the calls between them.
+
+Both sides live in one object, so that a socket is one allocation and a chunk touches few cache
+lines; readable.pyx and writable.pyx each own the fields with their prefix (r_, w_).
+"""
+
+from .encoding cimport Decoder
+from .loop cimport Loop
+from .owner cimport Owner
+
+cdef enum:
+    # The stream as a whole.
+    HAS_READABLE = 1 << 0
+    HAS_WRITABLE = 1 << 1
+    ALLOW_HALF_OPEN = 1 << 2
+    AUTO_DESTROY = 1 << 3
+    EMIT_CLOSE = 1 << 4          # the generic code emits 'close'; a handle's callback does it else
+    DESTROYED = 1 << 5
+    CLOSED = 1 << 6
+    ERROR_EMITTED = 1 << 7
+    CLOSE_EMITTED = 1 << 8
+    # The readable side.
+    R_ENDED = 1 << 9             # EOF is known
+    R_END_EMITTED = 1 << 10
+    R_READING = 1 << 11          # the source was asked and has not answered
+    R_SYNC = 1 << 12             # inside the call that asks the source
+    R_NEED_READABLE = 1 << 13
+    R_EMITTED_READABLE = 1 << 14
+    R_LISTENING = 1 << 15        # a 'readable' listener exists: it rules the mode
+    R_RESUME_SCHEDULED = 1 << 16
+    R_DID_READ = 1 << 17
+    R_READING_MORE = 1 << 18
+    R_PUSHED_SOURCE = 1 << 19    # the source pushes by itself while it is started (a handle)
+    # The writable side.
+    W_ENDING = 1 << 20           # end() was called
+    W_FINISHED = 1 << 21
+    W_WRITING = 1 << 22          # a write is in flight
+    W_COLLECTING = 1 << 23       # writes of this callback wait for its end
+    W_NEED_DRAIN = 1 << 24
+    W_FINAL_CALLED = 1 << 25
+    W_PREFINISHED = 1 << 26
+    ERRORED = 1 << 27            # of either side; _errored says with what
+    W_SYNC = 1 << 28             # inside the call that hands a chunk over
+    W_FAILED = 1 << 29           # a write failed, and its callbacks have not been told
+    W_PROCESSING = 1 << 30       # the queue is being handed over one by one
+
+cdef enum Flowing:
+    FLOWING_UNASKED = -1
+    FLOWING_NO = 0
+    FLOWING_YES = 1
+
+cdef enum StreamTick:
+    TICK_RESUME = 0
+    TICK_READABLE
+    TICK_UPDATE_READABLE
+    TICK_READ_KICK
+    TICK_READ_MORE
+    TICK_END
+    TICK_AUTO_END
+    TICK_AFTER_WRITE
+    TICK_WRITE_ERROR
+    TICK_FAIL_WRITES
+    TICK_FINISH
+    TICK_ERROR_CLOSE
+    TICK_CLOSE
+    TICK_WRITE_AFTER_END
+    STREAM_TICKS               # the first number that is free for subclasses
+
+cdef class Stream(Owner):
+    cdef Loop _loop
+    cdef unsigned int _state
+    cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes
+    cdef BaseException _errored
+
+    cdef list r_chunks                       # buffered, oldest first; None while there are none
+    cdef Py_ssize_t r_length, r_mark         # bytes (characters once decoding) and its mark
+    cdef Decoder r_decoder
+
+    cdef Py_ssize_t w_length, w_mark         # bytes accepted and not yet taken by the kernel
+    cdef object w_chunk                      # in flight, or the first that was collected
+    cdef Py_ssize_t w_size                   # its size, or of all chunks in flight together
+    cdef list w_queue                        # chunks behind it; None while there are none
+    cdef list w_waiting                      # (number, callback) of writes that want an answer
+    cdef list w_end_callbacks
+    cdef unsigned long w_accepted, w_done    # writes so far, numbered from 1, and those completed
+    cdef unsigned int w_in_flight            # how many writes the one in flight stands for
+    cdef int w_corked
+    cdef str w_encoding                      # default of write(); None is utf8
+
+    cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
+                          Py_ssize_t write_mark) except -1
+    cdef int _destroy_with(self, BaseException error) except -1
+    cdef int _fail(self, BaseException error) except -1
+    cdef int _do_destroy(self, BaseException error) except -1
+    cdef int _destroy_done(self, BaseException error) except -1
+    cdef int _emit_error(self) except -1
+    cdef int _emit_close(self) except -1
+
+    # What a half asks of the stream; Duplex and SocketBase override.
+    cdef int _ask_source(self) except -1
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1
+    cdef int _begin_queue(self) except -1
+    cdef int _begin_final(self) except -1
+
+cdef Py_ssize_t default_mark() noexcept

@@ -1,0 +1,167 @@
+"""Stream: what both sides share: destruction, errors, 'close', and the defaults.
+
+Rules of this file (Node's): the first destroy() counts, 'error' is emitted at most once, 'close'
+after it and last; an error of either side destroys the whole stream.  No file of this group
+(stream, readable, writable, duplex) knows libuv, so that tests drive it without a network.
+Imports: owner, loop (for ticks), errors.
+"""
+
+import sys
+
+from .._validate import validate_integer
+
+from .loop cimport Loop, loop_of_thread
+from .owner cimport Owner
+
+cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
+cdef Py_ssize_t _object_mark = 16
+
+
+cdef Py_ssize_t default_mark() noexcept:
+    return _mark
+
+
+def get_default_high_water_mark(object_mode=False):
+    """Return the default high-water mark in bytes (65536; 16384 on Windows).
+
+    Node: stream.getDefaultHighWaterMark()
+    """
+    return _object_mark if object_mode else _mark
+
+
+def set_default_high_water_mark(object_mode, value):
+    """Set the default high-water mark of streams made later.
+
+    Args:
+        object_mode: True sets the mark of object streams, which pyuvnet only stores.
+        value: int >= 0, bytes.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: stream.setDefaultHighWaterMark()
+    """
+    global _mark, _object_mark
+    value = validate_integer(value, "value", 0, 2**53 - 1)
+    if object_mode:
+        _object_mark = value
+    else:
+        _mark = value
+
+
+cdef class Stream(Owner):
+    """The base of Readable, Writable and Duplex; not made by itself."""
+
+    cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
+                          Py_ssize_t write_mark) except -1:
+        if self._loop is None:
+            self._loop = loop_of_thread()
+        self._state = state
+        self._flowing = FLOWING_UNASKED
+        self._paused = -1
+        self.r_mark = read_mark
+        self.w_mark = write_mark
+        return 0
+
+    # ---- Destruction ---------------------------------------------------------------------------
+
+    cdef int _destroy_with(self, BaseException error) except -1:
+        """destroy(): only the first call counts."""
+        if self._state & DESTROYED:
+            return 0
+        if error is not None:
+            if self._errored is None:
+                self._errored = error
+            self._state |= ERRORED
+        self._flush()
+        if self._state & DESTROYED:
+            return 0
+        self._state |= DESTROYED
+        if self.w_waiting is not None or self.w_end_callbacks is not None:
+            self._loop.tick(self, TICK_FAIL_WRITES, None)
+        return self._do_destroy(error)
+
+    cdef int _fail(self, BaseException error) except -1:
+        """An operation failed: destroy with the error unless that has happened."""
+        if not self._state & DESTROYED:
+            self._destroy_with(error)
+        return 0
+
+    cdef int _do_destroy(self, BaseException error) except -1:
+        """Release what is below, then _destroy_done(); subclasses override."""
+        return self._destroy_done(error)
+
+    cdef int _destroy_done(self, BaseException error) except -1:
+        if self._state & CLOSED:
+            return 0
+        if error is not None:
+            if self._errored is None:
+                self._errored = error
+            self._state |= ERRORED
+        self._state |= CLOSED
+        self._loop.tick(self, TICK_ERROR_CLOSE if error is not None else TICK_CLOSE, error)
+        return 0
+
+    cdef int _emit_error(self) except -1:
+        if self._state & ERROR_EMITTED:
+            return 0
+        self._state |= ERROR_EMITTED
+        self._emit1("error", self._errored)
+        return 0
+
+    cdef int _emit_close(self) except -1:
+        self._state |= CLOSE_EMITTED
+        if self._state & EMIT_CLOSE:
+            self._emit0("close")
+        return 0
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        if what == TICK_ERROR_CLOSE:
+            # A failing 'error' listener must not cost the 'close'.
+            try:
+                self._emit_error()
+            finally:
+                self._emit_close()
+        elif what == TICK_CLOSE:
+            self._emit_close()
+        return 0
+
+    cdef int _ask_source(self) except -1:
+        return 0
+
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+        return 0
+
+    cdef int _begin_queue(self) except -1:
+        return 0
+
+    cdef int _begin_final(self) except -1:
+        return 0
+
+    def destroy(self, error=None):
+        """Destroy the stream: 'error' if one is given, then 'close'. Idempotent.
+
+        Args:
+            error: an exception, or None.
+
+        Returns the stream. Unsent data are discarded.
+
+        Node: stream.destroy()
+        """
+        self._loop.check()
+        self._destroy_with(error)
+        return self
+
+    @property
+    def destroyed(self):
+        """True from the first destroy(). Node: stream.destroyed"""
+        return bool(self._state & DESTROYED)
+
+    @property
+    def closed(self):
+        """True once destruction is done; 'close' follows or has been. Node: stream.closed"""
+        return bool(self._state & CLOSED)
+
+    @property
+    def errored(self):
+        """The error that destroyed the stream, or None. Node: stream.errored"""
+        return self._errored

@@ -1,0 +1,41 @@
+"""StreamHandle: what TCP and pipe handles share; see stream_handle.pyx."""
+
+from . cimport uv
+from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
+from .handle cimport Handle, Request
+from .owner cimport Owner
+
+cdef class StreamHandle(Handle):
+    cdef readonly bint reading
+
+    cdef inline uv.uv_stream_t* stream(self) noexcept:
+        return <uv.uv_stream_t*>self._uv
+
+    cdef int read_start(self) except -1
+    cdef void read_stop(self) noexcept
+    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) except? 1
+    cdef int shutdown(self) except? 1
+    cdef int listen(self, int backlog) noexcept
+    cdef int accept(self, StreamHandle client) noexcept
+
+cdef class WriteRequest(Request):
+    cdef uv.uv_write_t _write
+    cdef object _chunks                # what the bufs point into, until libuv is done
+
+cdef class ShutdownRequest(Request):
+    cdef uv.uv_shutdown_t _shutdown
+
+cdef class ConnectRequest(Request):
+    cdef uv.uv_connect_t _connect
+
+cdef ConnectRequest new_connect_request(StreamHandle handle)
+cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil
+
+cdef inline void point_at(uv.uv_buf_t* buf, object chunk) noexcept:
+    """Let a buf point at the bytes of a chunk (bytes, or our memoryview of a user's buffer)."""
+    if isinstance(chunk, bytes):
+        buf.base = PyBytes_AS_STRING(chunk)
+        buf.len = PyBytes_GET_SIZE(chunk)
+    else:
+        buf.base = <char*>PyMemoryView_GET_BUFFER(chunk).buf
+        buf.len = PyMemoryView_GET_BUFFER(chunk).len

@@ -1,0 +1,176 @@
+"""StreamHandle: reading, writing, shutdown, listening and accepting, for TCP and pipe alike.
+
+Imports: handle, owner, loop, errors.  The per-chunk path is: libuv reads into the loop's one
+buffer (no GIL), the exact bytes are copied out, and go up to the owner in one C call.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+from . cimport uv
+from .capi cimport gate_close, pyuvnet_gate
+from .handle cimport Handle, Request
+from .loop cimport Loop
+from .owner cimport Owner
+
+
+cdef void _on_alloc(uv.uv_handle_t* handle, size_t suggested, uv.uv_buf_t* buf) noexcept nogil:
+    # One buffer serves every socket: libuv calls the read callback before it allocates again.
+    cdef pyuvnet_gate* gate = <pyuvnet_gate*>handle.loop.data
+    buf.base = gate.read_buffer
+    buf.len = gate.read_size
+
+
+cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept:
+    cdef StreamHandle self = <StreamHandle>stream.data
+    cdef Loop loop = self.loop
+    cdef Owner owner = self.owner
+    if owner is None or loop.silent:
+        return
+    loop.enter()
+    try:
+        if nread > 0:
+            owner._on_read(PyBytes_FromStringAndSize(buf.base, nread))
+        elif nread == 0:
+            owner._on_read_idle()
+        else:
+            # libuv has stopped reading by itself.
+            self.reading = False
+            owner._on_read_error(<int>nread)
+    except BaseException as exc:
+        loop.report(exc)
+    loop.leave()
+
+
+cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept nogil:
+    gate_close(<pyuvnet_gate*>stream.loop.data)
+    (<uv.uv_read_cb><void*>_on_read_gil)(stream, nread, buf)
+
+
+cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
+    cdef WriteRequest self = <WriteRequest>request.data
+    cdef Loop loop = self.handle.loop
+    cdef Owner owner = self.handle.owner
+    self._chunks = None
+    loop.enter()
+    if owner is not None and not loop.silent:
+        try:
+            owner._on_written(status)
+        except BaseException as exc:
+            loop.report(exc)
+    self.done()
+    loop.leave()
+
+
+cdef void _on_written(uv.uv_write_t* request, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>request.handle.loop.data)
+    (<uv.uv_write_cb><void*>_on_written_gil)(request, status)
+
+
+cdef void _on_shutdown_gil(uv.uv_shutdown_t* request, int status) noexcept:
+    cdef ShutdownRequest self = <ShutdownRequest>request.data
+    cdef Loop loop = self.handle.loop
+    cdef Owner owner = self.handle.owner
+    loop.enter()
+    if owner is not None and not loop.silent:
+        try:
+            owner._on_shutdown(status)
+        except BaseException as exc:
+            loop.report(exc)
+    self.done()
+    loop.leave()
+
+
+cdef void _on_shutdown(uv.uv_shutdown_t* request, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>request.handle.loop.data)
+    (<uv.uv_shutdown_cb><void*>_on_shutdown_gil)(request, status)
+
+
+cdef void _on_connected_gil(uv.uv_connect_t* request, int status) noexcept:
+    cdef ConnectRequest self = <ConnectRequest>request.data
+    cdef Loop loop = self.handle.loop
+    cdef Owner owner = self.handle.owner
+    loop.enter()
+    if owner is not None and not loop.silent:
+        try:
+            owner._on_connected(status)
+        except BaseException as exc:
+            loop.report(exc)
+    self.done()
+    loop.leave()
+
+
+cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>request.handle.loop.data)
+    (<uv.uv_connect_cb><void*>_on_connected_gil)(request, status)
+
+
+cdef void _on_connection_gil(uv.uv_stream_t* server, int status) noexcept:
+    cdef StreamHandle self = <StreamHandle>server.data
+    cdef Loop loop = self.loop
+    cdef Owner owner = self.owner
+    if owner is None or loop.silent:
+        return
+    loop.enter()
+    try:
+        owner._on_connection(status)
+    except BaseException as exc:
+        loop.report(exc)
+    loop.leave()
+
+
+cdef void _on_connection(uv.uv_stream_t* server, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>server.loop.data)
+    (<uv.uv_connection_cb><void*>_on_connection_gil)(server, status)
+
+
+cdef class StreamHandle(Handle):
+    cdef int read_start(self) except -1:
+        """Start reading; returns a libuv status. Reading already: no effect."""
+        if self.reading or self.closing or self._uv is NULL:
+            return 0
+        uv.uv_read_start(self.stream(), _on_alloc, _on_read)
+        self.reading = True
+        return self.loop.touched()
+
+    cdef void read_stop(self) noexcept:
+        if self.reading and not self.closing:
+            uv.uv_read_stop(self.stream())
+            self.reading = False
+
+    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) except? 1:
+        """Submit an asynchronous write; `chunks` stays alive until libuv is done with it."""
+        cdef WriteRequest request = WriteRequest.__new__(WriteRequest)
+        cdef int status
+        request._uv = <uv.uv_req_t*>&request._write
+        status = uv.uv_write(&request._write, self.stream(), bufs, count, _on_written)
+        if status == 0:
+            request.handle = self
+            request._chunks = chunks
+            request.submitted()
+            self.loop.touched()
+        return status
+
+    cdef int shutdown(self) except? 1:
+        """Send FIN once everything written has left."""
+        cdef ShutdownRequest request = ShutdownRequest.__new__(ShutdownRequest)
+        cdef int status
+        request._uv = <uv.uv_req_t*>&request._shutdown
+        status = uv.uv_shutdown(&request._shutdown, self.stream(), _on_shutdown)
+        if status == 0:
+            request.handle = self
+            request.submitted()
+            self.loop.touched()
+        return status
+
+    cdef int listen(self, int backlog) noexcept:
+        return uv.uv_listen(self.stream(), backlog, _on_connection)
+
+    cdef int accept(self, StreamHandle client) noexcept:
+        return uv.uv_accept(self.stream(), client.stream())
+
+
+cdef ConnectRequest new_connect_request(StreamHandle handle):
+    cdef ConnectRequest request = ConnectRequest.__new__(ConnectRequest)
+    request._uv = <uv.uv_req_t*>&request._connect
+    request.handle = handle
+    return request

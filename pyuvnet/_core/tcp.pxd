@@ -1,0 +1,22 @@
+"""TCP: the uv_tcp_t handle; see tcp.pyx."""
+
+from . cimport uv
+from .loop cimport Loop
+from .owner cimport Owner
+from .stream_handle cimport StreamHandle
+
+cdef class TCP(StreamHandle):
+    cdef uv.uv_tcp_t _tcp
+
+    cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept
+    cdef int connect(self, const uv.sockaddr* address) except? 1
+    cdef int nodelay(self, bint enable) noexcept
+    cdef int keepalive(self, bint enable, unsigned int idle, unsigned int interval,
+                       unsigned int count) noexcept
+    cdef int close_reset(self) noexcept
+    cdef tuple sockname(self)
+    cdef tuple peername(self)
+
+cdef TCP new_tcp(Loop loop, Owner owner)
+cdef int parse_address(str host, object port, uv.sockaddr_storage* out) except -1
+cdef tuple address_tuple(const uv.sockaddr* address)

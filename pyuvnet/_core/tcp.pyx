@@ -1,0 +1,100 @@
+"""TCP: only what differs from a pipe: addresses, binding, connecting, socket options, reset.
+
+Imports: stream_handle and below.
+"""
+
+from libc.string cimport memset
+
+from . cimport uv
+from .errors cimport os_error
+from .handle cimport handle_closed
+from .loop cimport Loop
+from .owner cimport Owner
+from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
+
+
+cdef TCP new_tcp(Loop loop, Owner owner):
+    """An open TCP handle of a loop, owned by a socket or server."""
+    cdef TCP tcp = TCP.__new__(TCP)
+    cdef int status = uv.uv_tcp_init(&loop._uv, &tcp._tcp)
+    if status < 0:
+        raise os_error(status, "uv_tcp_init")
+    tcp._uv = <uv.uv_handle_t*>&tcp._tcp
+    tcp.loop = loop
+    tcp.owner = owner
+    tcp.opened()
+    return tcp
+
+
+cdef int parse_address(str host, object port, uv.sockaddr_storage* out) except -1:
+    """Fill a socket address from a literal IP; returns its family 4 or 6, 0 if it is none."""
+    cdef bytes text = host.encode("utf-8", "surrogateescape")
+    cdef int number = port
+    memset(out, 0, sizeof(uv.sockaddr_storage))
+    if uv.uv_ip4_addr(text, number, <uv.sockaddr_in*>out) == 0:
+        return 4
+    if uv.uv_ip6_addr(text, number, <uv.sockaddr_in6*>out) == 0:
+        return 6
+    return 0
+
+
+cdef tuple address_tuple(const uv.sockaddr* address):
+    """(address, port, family) with family 'IPv4' or 'IPv6'; None for any other kind."""
+    cdef char text[64]
+    if address.sa_family == uv.AF_INET:
+        port = uv.ntohs((<uv.sockaddr_in*>address).sin_port)
+        family = "IPv4"
+    elif address.sa_family == uv.AF_INET6:
+        port = uv.ntohs((<uv.sockaddr_in6*>address).sin6_port)
+        family = "IPv6"
+    else:
+        return None
+    if uv.uv_ip_name(address, text, sizeof(text)) < 0:
+        return None
+    return ((<bytes>text).decode("ascii"), port, family)
+
+
+cdef class TCP(StreamHandle):
+    cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept:
+        return uv.uv_tcp_bind(&self._tcp, address, flags)
+
+    cdef int connect(self, const uv.sockaddr* address) except? 1:
+        cdef ConnectRequest request = new_connect_request(self)
+        cdef int status = uv.uv_tcp_connect(&request._connect, &self._tcp, address, on_connected)
+        if status == 0:
+            request.submitted()
+            self.loop.touched()
+        return status
+
+    cdef int nodelay(self, bint enable) noexcept:
+        return uv.uv_tcp_nodelay(&self._tcp, enable)
+
+    cdef int keepalive(self, bint enable, unsigned int idle, unsigned int interval,
+                       unsigned int count) noexcept:
+        return uv.uv_tcp_keepalive_ex(&self._tcp, enable, idle, interval, count)
+
+    cdef int close_reset(self) noexcept:
+        """Close with RST; refused (EINVAL) while a shutdown is in flight."""
+        cdef int status
+        if self.closing:
+            return 0
+        status = uv.uv_tcp_close_reset(&self._tcp, handle_closed)
+        if status == 0:
+            self.closing = True
+        return status
+
+    cdef tuple sockname(self):
+        cdef uv.sockaddr_storage storage
+        cdef int size = sizeof(storage)
+        cdef int status = uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
+        if status < 0:
+            raise os_error(status, "getsockname")
+        return address_tuple(<uv.sockaddr*>&storage)
+
+    cdef tuple peername(self):
+        cdef uv.sockaddr_storage storage
+        cdef int size = sizeof(storage)
+        cdef int status = uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size)
+        if status < 0:
+            raise os_error(status, "getpeername")
+        return address_tuple(<uv.sockaddr*>&storage)

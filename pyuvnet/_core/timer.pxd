@@ -1,0 +1,50 @@
+"""Timers: user timers and the sockets' idle timeouts; see timer.pyx."""
+
+from libc.stdint cimport uint64_t
+from cpython.object cimport PyObject
+
+from . cimport uv
+from .handle cimport Handle
+from .loop cimport Loop
+from .owner cimport Owner
+
+cdef class Timer:
+    cdef Loop loop
+    cdef uint64_t due, order           # loop time in ms; insertion order among equals
+    cdef Py_ssize_t index              # place in the heap, -1 when not waiting
+    cdef bint counted                  # keeps the loop alive while it waits
+
+    cdef int start(self, uint64_t delay) except -1
+    cdef int cancel(self) except -1
+    cdef int fire(self) except -1
+    cdef int set_counted(self, bint counted) except -1
+
+cdef class IdleTimeout(Timer):
+    cdef PyObject* _owner              # borrowed: the owner cancels before it goes
+    cdef readonly object requested     # what the user asked for, as given
+    cdef uint64_t delay
+    cdef uint64_t last                 # loop time of the last activity
+    cdef bint fired                    # once for each idle period
+
+    cdef inline void touch(self) noexcept:
+        self.last = uv.uv_now(&self.loop._uv)
+        if self.fired:
+            self.rearm()
+
+    cdef void rearm(self) noexcept
+
+cdef class TimerQueue(Handle):
+    cdef uv.uv_timer_t _timer
+    cdef PyObject** _heap              # waiting timers, referenced
+    cdef Py_ssize_t _count, _size
+    cdef Py_ssize_t _counted           # how many of them keep the loop alive
+    cdef uint64_t _order
+
+    cdef int add(self, Timer timer) except -1
+    cdef int remove(self, Timer timer) except -1
+    cdef int schedule(self) except -1
+    cdef void place(self, Py_ssize_t index, PyObject* timer) noexcept
+    cdef void sift_up(self, Py_ssize_t index) noexcept
+    cdef void sift_down(self, Py_ssize_t index) noexcept
+
+cdef IdleTimeout new_idle_timeout(Owner owner, Loop loop)

@@ -1,0 +1,225 @@
+"""The part of libuv that the core uses, in the order of uv.h.
+
+Structs are opaque but for the fields that are read.  Statuses are negative ints; only
+`errors` turns them into exceptions.
+"""
+
+from libc.stdint cimport uint64_t
+
+cdef extern from *:
+    """
+    #if defined(_WIN32)
+    #  include <winsock2.h>
+    #  include <ws2tcpip.h>
+    #else
+    #  include <sys/types.h>
+    #  include <sys/socket.h>
+    #  include <netinet/in.h>
+    #  include <netdb.h>
+    #endif
+    """
+    struct sockaddr:
+        unsigned short sa_family
+    struct sockaddr_in:
+        unsigned short sin_port
+    struct sockaddr_in6:
+        unsigned short sin6_port
+        unsigned int sin6_flowinfo
+        unsigned int sin6_scope_id
+    struct sockaddr_storage:
+        unsigned short ss_family
+    struct addrinfo:
+        int ai_flags
+        int ai_family
+        int ai_socktype
+        int ai_protocol
+        sockaddr* ai_addr
+        addrinfo* ai_next
+    const int AF_UNSPEC
+    const int AF_INET
+    const int AF_INET6
+    const int SOCK_STREAM
+    const int AI_ADDRCONFIG
+    const int AI_V4MAPPED
+    const int AI_ALL
+    const int NI_MAXHOST
+    unsigned short ntohs(unsigned short) nogil
+
+cdef extern from "uv.h" nogil:
+    const int UV_EOF
+    const int UV_EAGAIN
+    const int UV_EBUSY
+    const int UV_ECANCELED
+    const int UV_EADDRINUSE
+    const int UV_EINVAL
+    const int UV_EISCONN
+    const int UV_EALREADY
+    const int UV_ENOTCONN
+    const int UV_ENOBUFS
+    const int UV_ENOMEM
+    const int UV_ENOTSUP
+    const int UV_EMFILE
+    const int UV_ENFILE
+    const int UV_EBADF
+    const int UV_EEXIST
+    const int UV_EPIPE
+    const int UV_ECONNRESET
+    const int UV_ETIMEDOUT
+
+    ctypedef int uv_file
+    ctypedef int uv_os_fd_t
+    ctypedef int uv_os_sock_t
+
+    ctypedef struct uv_buf_t:
+        char* base
+        size_t len
+
+    ctypedef struct uv_loop_t:
+        void* data
+
+    ctypedef enum uv_run_mode:
+        UV_RUN_DEFAULT
+        UV_RUN_ONCE
+        UV_RUN_NOWAIT
+
+    ctypedef enum uv_handle_type:
+        UV_UNKNOWN_HANDLE
+        UV_TCP
+        UV_NAMED_PIPE
+
+    ctypedef struct uv_handle_t:
+        void* data
+        uv_loop_t* loop
+        uv_handle_type type
+    ctypedef struct uv_stream_t:
+        void* data
+        uv_loop_t* loop
+        size_t write_queue_size
+    ctypedef struct uv_tcp_t:
+        void* data
+    ctypedef struct uv_pipe_t:
+        void* data
+    ctypedef struct uv_timer_t:
+        void* data
+    ctypedef struct uv_prepare_t:
+        void* data
+    ctypedef struct uv_check_t:
+        void* data
+        uv_loop_t* loop
+    ctypedef struct uv_idle_t:
+        void* data
+    ctypedef struct uv_async_t:
+        void* data
+        uv_loop_t* loop
+    ctypedef struct uv_poll_t:
+        void* data
+        uv_loop_t* loop
+
+    ctypedef struct uv_req_t:
+        void* data
+    ctypedef struct uv_write_t:
+        void* data
+        uv_stream_t* handle
+    ctypedef struct uv_connect_t:
+        void* data
+        uv_stream_t* handle
+    ctypedef struct uv_shutdown_t:
+        void* data
+        uv_stream_t* handle
+    ctypedef struct uv_getaddrinfo_t:
+        void* data
+        uv_loop_t* loop
+
+    ctypedef void (*uv_close_cb)(uv_handle_t*) noexcept nogil
+    ctypedef void (*uv_walk_cb)(uv_handle_t*, void*) noexcept nogil
+    ctypedef void (*uv_alloc_cb)(uv_handle_t*, size_t, uv_buf_t*) noexcept nogil
+    ctypedef void (*uv_read_cb)(uv_stream_t*, ssize_t, const uv_buf_t*) noexcept nogil
+    ctypedef void (*uv_write_cb)(uv_write_t*, int) noexcept nogil
+    ctypedef void (*uv_connect_cb)(uv_connect_t*, int) noexcept nogil
+    ctypedef void (*uv_shutdown_cb)(uv_shutdown_t*, int) noexcept nogil
+    ctypedef void (*uv_connection_cb)(uv_stream_t*, int) noexcept nogil
+    ctypedef void (*uv_timer_cb)(uv_timer_t*) noexcept nogil
+    ctypedef void (*uv_prepare_cb)(uv_prepare_t*) noexcept nogil
+    ctypedef void (*uv_check_cb)(uv_check_t*) noexcept nogil
+    ctypedef void (*uv_idle_cb)(uv_idle_t*) noexcept nogil
+    ctypedef void (*uv_async_cb)(uv_async_t*) noexcept nogil
+    ctypedef void (*uv_poll_cb)(uv_poll_t*, int, int) noexcept nogil
+    ctypedef void (*uv_getaddrinfo_cb)(uv_getaddrinfo_t*, int, addrinfo*) noexcept nogil
+
+    const char* uv_version_string()
+    const char* uv_strerror(int)
+    const char* uv_err_name(int)
+
+    int uv_loop_init(uv_loop_t*)
+    int uv_loop_close(uv_loop_t*)
+    int uv_run(uv_loop_t*, uv_run_mode)
+    void uv_stop(uv_loop_t*)
+    int uv_loop_alive(const uv_loop_t*)
+    int uv_backend_fd(const uv_loop_t*)
+    int uv_backend_timeout(const uv_loop_t*)
+    uint64_t uv_now(const uv_loop_t*)
+    void uv_update_time(uv_loop_t*)
+    void uv_walk(uv_loop_t*, uv_walk_cb, void*)
+
+    void uv_ref(uv_handle_t*)
+    void uv_unref(uv_handle_t*)
+    int uv_has_ref(const uv_handle_t*)
+    int uv_is_active(const uv_handle_t*)
+    int uv_is_closing(const uv_handle_t*)
+    void uv_close(uv_handle_t*, uv_close_cb)
+    int uv_fileno(const uv_handle_t*, uv_os_fd_t*)
+    const char* uv_handle_type_name(uv_handle_type)
+    uv_buf_t uv_buf_init(char*, unsigned int)
+
+    int uv_listen(uv_stream_t*, int, uv_connection_cb)
+    int uv_accept(uv_stream_t*, uv_stream_t*)
+    int uv_read_start(uv_stream_t*, uv_alloc_cb, uv_read_cb)
+    int uv_read_stop(uv_stream_t*)
+    int uv_write(uv_write_t*, uv_stream_t*, const uv_buf_t*, unsigned int, uv_write_cb)
+    int uv_try_write(uv_stream_t*, const uv_buf_t*, unsigned int)
+    int uv_shutdown(uv_shutdown_t*, uv_stream_t*, uv_shutdown_cb)
+
+    const unsigned int UV_TCP_IPV6ONLY
+    const unsigned int UV_TCP_REUSEPORT
+    int uv_tcp_init(uv_loop_t*, uv_tcp_t*)
+    int uv_tcp_open(uv_tcp_t*, uv_os_sock_t)
+    int uv_tcp_nodelay(uv_tcp_t*, int)
+    int uv_tcp_keepalive_ex(uv_tcp_t*, int, unsigned int, unsigned int, unsigned int)
+    int uv_tcp_bind(uv_tcp_t*, const sockaddr*, unsigned int)
+    int uv_tcp_getsockname(const uv_tcp_t*, sockaddr*, int*)
+    int uv_tcp_getpeername(const uv_tcp_t*, sockaddr*, int*)
+    int uv_tcp_close_reset(uv_tcp_t*, uv_close_cb)
+    int uv_tcp_connect(uv_connect_t*, uv_tcp_t*, const sockaddr*, uv_connect_cb)
+
+    const unsigned int UV_PIPE_NO_TRUNCATE
+    int uv_pipe_init(uv_loop_t*, uv_pipe_t*, int)
+    int uv_pipe_open(uv_pipe_t*, uv_file)
+    int uv_pipe_bind2(uv_pipe_t*, const char*, size_t, unsigned int)
+    int uv_pipe_connect2(uv_connect_t*, uv_pipe_t*, const char*, size_t, unsigned int, uv_connect_cb)
+    int uv_pipe_chmod(uv_pipe_t*, int)
+
+    int uv_timer_init(uv_loop_t*, uv_timer_t*)
+    int uv_timer_start(uv_timer_t*, uv_timer_cb, uint64_t, uint64_t)
+    int uv_timer_stop(uv_timer_t*)
+    int uv_prepare_init(uv_loop_t*, uv_prepare_t*)
+    int uv_prepare_start(uv_prepare_t*, uv_prepare_cb)
+    int uv_check_init(uv_loop_t*, uv_check_t*)
+    int uv_check_start(uv_check_t*, uv_check_cb)
+    int uv_idle_init(uv_loop_t*, uv_idle_t*)
+    int uv_idle_start(uv_idle_t*, uv_idle_cb)
+    int uv_idle_stop(uv_idle_t*)
+    int uv_async_init(uv_loop_t*, uv_async_t*, uv_async_cb)
+    int uv_async_send(uv_async_t*)
+
+    const int UV_READABLE
+    int uv_poll_init(uv_loop_t*, uv_poll_t*, int)
+    int uv_poll_init_socket(uv_loop_t*, uv_poll_t*, uv_os_sock_t)
+    int uv_poll_start(uv_poll_t*, int, uv_poll_cb)
+    int uv_poll_stop(uv_poll_t*)
+
+    int uv_getaddrinfo(uv_loop_t*, uv_getaddrinfo_t*, uv_getaddrinfo_cb, const char*, const char*, const addrinfo*)
+    void uv_freeaddrinfo(addrinfo*)
+    int uv_cancel(uv_req_t*)
+    int uv_ip4_addr(const char*, int, sockaddr_in*)
+    int uv_ip6_addr(const char*, int, sockaddr_in6*)
+    int uv_ip_name(const sockaddr*, char*, size_t)
