@@ -1,26 +1,27 @@
-"""Socket: the forms of its constructor and of connect(), and the choice of an address.
+"""Socket: the forms of its constructor and of connect(), checked before anything changes.
 
-What happens once per connection is here; the per-chunk path is compiled, in SocketBase.
+What happens once per connection is here and in _attempts.py; the per-chunk path is compiled, in
+SocketBase.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
-from ._core import address as _address
-from ._core import dns as _dns
-from ._core.errors import make_os_error
+from ._attempts import Attempts, defaults
+from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_base import SocketBase
+from ._core.tcp import ip_family
 from ._mapping import Info
 from ._options import OptionSet
-from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError
+from .errors import ArgTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Self
 
 SOCKET_OPTIONS = OptionSet(
     "Socket",
@@ -47,10 +48,288 @@ CONNECT_OPTIONS = OptionSet(
         "path",
         "family",
         "hints",
-        "lookup",
         "local_address",
         "local_port",
         "auto_select_family",
         "auto_select_family_attempt_timeout",
     ],
 )
+CONNECT_ALL = SOCKET_OPTIONS | CONNECT_OPTIONS | OptionSet("create_connection", ["timeout"])
+_FAMILIES = {None: 0, 0: 0, 4: 4, 6: 6, "IPv4": 4, "IPv6": 6}
+
+
+def keep_alive_seconds(options: Mapping[str, Any]) -> int:
+    """Check keep_alive_initial_delay (ms) and cut it to whole seconds."""
+    delay = options.get("keep_alive_initial_delay")
+    if delay is None:
+        return 0
+    number = check.validate_number(delay, "options.keepAliveInitialDelay")
+    return int(number / 1000) if number > 0 else 0
+
+
+def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
+    """A high-water mark in bytes; -1 for the default."""
+    for key, shown in (("high_water_mark", "highWaterMark"), (name, node_name)):
+        value = options.get(key)
+        if value is not None:
+            number = check.as_number(value)
+            if number is None or number != number or number < 0 or number != int(number):
+                raise check.arg_value_error(f"options.{shown}", value)
+            return int(number)
+    return -1
+
+
+def is_path(value: object) -> bool:
+    """README R2.5: whether a first positional argument is a path rather than a port."""
+    if isinstance(value, (bytes, os.PathLike)):
+        return True
+    if isinstance(value, str):
+        number = check.js_number(value)
+        return number is None or not number >= 0
+    return False
+
+
+def path_bytes(path: Any) -> bytes:
+    """The bytes of an IPC path."""
+    if isinstance(path, str):
+        return os.fsencode(path)
+    return os.fsencode(os.fspath(path))
+
+
+class Socket(SocketBase):
+    """A TCP connection, or one over a unix socket or named pipe: a stream both ways.
+
+    Args:
+        options: a mapping of the options below; keywords win over it.
+        allow_half_open: bool, default False: the peer's end leaves our side open.
+        readable, writable: bool, default True: False disables that side.
+        high_water_mark, readable_high_water_mark, writable_high_water_mark: int >= 0, bytes,
+            default 65536 (16384 on Windows); the common one wins.
+        no_delay: bool, default False: no Nagle delay, set when connected.
+        keep_alive: bool, default False: keep-alive probes, set when connected.
+        keep_alive_initial_delay: ms before the first probe, default 0 (the system's).
+
+    Events: 'lookup' (error, address, family, host), 'connectionAttempt' (ip, port, family),
+        'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
+        port, family), 'connect', 'ready', 'data' (bytes or str), 'drain', 'end', 'finish',
+        'timeout', 'error' (error), 'close' (had_error), 'readable', 'pause', 'resume'.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), ArgValueError
+        (ERR_INVALID_ARG_VALUE).
+
+    Node: net.Socket
+    """
+
+    _attempts: Attempts | None = None
+    _attempted_addresses: list[str] | None = None
+    _path: Any = None
+
+    def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+        given = SOCKET_OPTIONS.read(options, keywords)
+        self._init_emitter(given.get("capture_rejections"))
+        keep_alive = None
+        delay = keep_alive_seconds(given)
+        if given.get("keep_alive"):
+            keep_alive = (delay, 1, 10)
+        self._init_socket(
+            bool(given.get("allow_half_open", False)),
+            given.get("readable") is not False,
+            given.get("writable") is not False,
+            _mark(given, "readable_high_water_mark", "readableHighWaterMark"),
+            _mark(given, "writable_high_water_mark", "writableHighWaterMark"),
+            bool(given.get("no_delay", False)),
+            keep_alive,
+        )
+        if given.get("encoding") is not None:
+            self.set_encoding(given["encoding"])
+        if given.get("default_encoding") is not None:
+            self.set_default_encoding(given["default_encoding"])
+
+    # ---- connect() -----------------------------------------------------------------------------
+
+    def connect(
+        self, *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
+    ) -> Self:
+        """Connect; 'connect' and 'ready' follow, or 'error' and 'close'.
+
+        Forms: connect(port, host='localhost', listener=None), connect(path, listener=None),
+        connect(options, listener=None), or keywords.
+
+        Args:
+            port: int 0..65535, or numeric text.
+            host: name or literal address, default 'localhost'.
+            path: of a unix socket or named pipe; the TCP options are ignored then.
+            family: 4, 6, 'IPv4', 'IPv6' or 0 (default, both).
+            hints: getaddrinfo flags, default 0.
+            local_address, local_port: the local end, default the system's choice.
+            auto_select_family: bool, default get_default_auto_select_family(): try all
+                addresses of a name, one after another.
+            auto_select_family_attempt_timeout: ms for each attempt but the last, at least 10.
+            listener: callable, added as a once listener of 'connect'.
+
+        Returns the socket.
+        Raises: ArgTypeError (ERR_MISSING_ARGS, ERR_INVALID_ARG_TYPE, ERR_INVALID_IP_ADDRESS,
+            ERR_UNKNOWN_OPTION), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
+            (ERR_SOCKET_BAD_PORT, ERR_OUT_OF_RANGE); nothing has changed then.
+
+        Node: socket.connect()
+        """
+        options, callback = connect_arguments(args, keywords, listener)
+        self._check()
+        plan = check_connect(options)
+        self._connect_checked(plan, callback)
+        return self
+
+    def _connect_checked(
+        self, plan: dict[str, Any], listener: Callable[[], object] | None
+    ) -> None:
+        if listener is not None:
+            self.once("connect", listener)
+        busy = UV_EALREADY if self.connecting else UV_EISCONN if not self.pending else 0
+        if busy:
+            if plan["path"] is not None:
+                self.destroy(make_os_error(busy, "connect", plan["path"]))
+            else:
+                self.destroy(make_os_error(busy, "connect", plan["host"], plan["port"]))
+            return
+        self._start_connecting()
+        self._attempted_addresses = None
+        self._attempts = None
+        self._path = plan["path"]
+        if self._path is not None:
+            self._connect_path(self._path)
+            return
+        self._open_tcp()
+        self._activity()
+        self._attempts = Attempts(self, plan)
+        self._attempts.start()
+
+    def _connect_path(self, path: Any) -> None:
+        self._open_pipe()
+        self.emit("connectionAttempt", path, None, None)
+        if not self.connecting:
+            return
+        name = path_bytes(path)
+        status = self._connect_pipe(name) if name else UV_EINVAL
+        if status:
+            self.destroy(make_os_error(status, "connect", path))
+
+    def _after_resolve(self, error: BaseException | None, found: list[tuple[str, int]]) -> None:
+        if self._attempts is not None:
+            self._attempts.resolved(error, found)
+
+    def _after_connect(self, status: int) -> None:
+        if self._attempts is not None:
+            self._attempts.connected(status)
+            return
+        if self.destroyed:
+            return
+        if status == 0:
+            self._succeed()
+            return
+        error = make_os_error(status, "connect", self._path)
+        self.emit("connectionAttemptFailed", self._path, None, None, error)
+        self.destroy(error)
+
+    # ---- Addresses -----------------------------------------------------------------------------
+
+    def address(self) -> Info:
+        """Return the local end: address, family ('IPv4' or 'IPv6') and port; empty without one.
+
+        Node: socket.address()
+        """
+        name = self._local_name()
+        if name is None:
+            return Info()
+        return Info(address=name[0], family=name[2], port=name[1])
+
+    @property
+    def auto_select_family_attempted_addresses(self) -> list[str] | None:
+        """'ip:port' of each attempt in order; None unless there were several addresses.
+
+        Node: socket.autoSelectFamilyAttemptedAddresses
+        """
+        return self._attempted_addresses
+
+    def __repr__(self) -> str:
+        peer = f" {self.remote_address}:{self.remote_port}" if self.remote_address else ""
+        return f"<{type(self).__name__} {self.ready_state}{peer}>"
+
+
+def connect_arguments(
+    args: tuple[Any, ...], keywords: dict[str, Any], listener: Any, allowed: OptionSet = CONNECT_ALL
+) -> tuple[dict[str, Any], Callable[[], object] | None]:
+    """Sort the forms of connect() into options with canonical names, and the listener."""
+    if args and callable(args[-1]) and not isinstance(args[-1], os.PathLike):
+        listener = args[-1] if listener is None else listener
+        args = args[:-1]
+    elif listener is not None and not callable(listener):
+        raise check.arg_type_error("listener", "function", listener)
+    while args and args[-1] is None:
+        args = args[:-1]
+    first = args[0] if args else None
+    if first is None:
+        return allowed.read(None, keywords), listener
+    if check.is_mapping(first):
+        return allowed.read(first, keywords), listener
+    options = allowed.read(None, keywords)
+    if is_path(first):
+        options.setdefault("path", first)
+    else:
+        options.setdefault("port", first)
+        if len(args) > 1 and args[1] is not None:
+            options.setdefault("host", args[1])
+    return options, listener
+
+
+def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of connect(); nothing has changed if this raises."""
+    path, port, host = options.get("path"), options.get("port"), options.get("host")
+    if path is not None:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise check.arg_type_error("options.path", "string", path)
+        return {"path": path}
+    if port is None:
+        raise check.missing_args_error(["options", "port", "path"])
+    if isinstance(port, bool) or not isinstance(port, (int, float, str)):
+        raise check.arg_type_error("options.port", ["number", "string"], port)
+    plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
+    if host is None or host == "":
+        host = "localhost"
+    check.validate_string(host, "options.host")
+    if "\0" in host:
+        raise check.arg_value_error("options.host", host, "must be a string without null bytes")
+    plan["host"] = host
+    local_address = options.get("local_address")
+    if local_address is not None and not (
+        isinstance(local_address, str) and ip_family(local_address)
+    ):
+        raise ArgTypeError(f"Invalid IP address: {local_address}", "ERR_INVALID_IP_ADDRESS")
+    plan["local_address"] = local_address
+    local_port = options.get("local_port")
+    if local_port is not None:
+        check.validate_number(local_port, "options.localPort")
+        local_port = check.validate_port(local_port, "options.localPort")
+    plan["local_port"] = local_port
+    auto = options.get("auto_select_family")
+    if auto is None:
+        auto = defaults["auto_select_family"]
+    else:
+        check.validate_boolean(auto, "options.autoSelectFamily")
+    plan["auto_select_family"] = auto
+    limit = options.get("auto_select_family_attempt_timeout")
+    if limit is None:
+        limit = defaults["attempt_timeout"]
+    else:
+        limit = check.validate_int32(limit, "options.autoSelectFamilyAttemptTimeout", 1)
+    plan["auto_select_family_attempt_timeout"] = max(limit, 10)
+    family = options.get("family")
+    if isinstance(family, bool) or not isinstance(family, (int, str, type(None))) \
+            or family not in _FAMILIES:
+        raise check.arg_value_error("family", family, "must be one of: 0, 4, 6")
+    plan["family"] = _FAMILIES[family]
+    hints = options.get("hints")
+    plan["hints"] = 0 if hints is None else int(check.validate_number(hints, "hints"))
+    return plan
+
+
+add_node_names(Socket)

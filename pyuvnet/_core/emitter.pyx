@@ -141,6 +141,10 @@ cdef class EventEmitter:
             self._emitter_flags |= EMITTER_EMIT_OVERRIDDEN
 
     def __init__(self, *, capture_rejections=None):
+        self._init_emitter(capture_rejections)
+
+    def _init_emitter(self, capture_rejections=None):
+        """What __init__ does, for subclasses with arguments of their own."""
         if capture_rejections is None:
             capture_rejections = type(self).capture_rejections
         if capture_rejections:
@@ -380,6 +384,13 @@ cdef class EventEmitter:
                 "this thread: use pyuvnet.run(main()) or pyuvnet.attach()", "ERR_NO_ASYNC_LOOP")
         _awaitable_hook(result, self, event, arguments)
         return 0
+
+    def _listener_failed(self, error, event, arguments):
+        """A coroutine listener failed: 'error' if captured, else the loop's exception path."""
+        if self._emitter_flags & EMITTER_CAPTURE:
+            self._emit(_ERROR, (error,))
+        else:
+            raise error
 
     cdef int _unhandled_error(self, tuple arguments) except -1:
         error = arguments[0] if arguments else None

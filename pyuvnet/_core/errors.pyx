@@ -109,3 +109,11 @@ def make_lookup_error(int status, str hostname):
 def make_os_error(int status, str syscall, address=None, port=None, detail=None):
     """The error of a failed system call, for the Python side."""
     return os_error(status, syscall, address, port, detail)
+
+
+# The statuses which the Python side gives reasons of its own for.
+UV_EALREADY = uv.UV_EALREADY
+UV_ECANCELED = uv.UV_ECANCELED
+UV_EINVAL = uv.UV_EINVAL
+UV_EISCONN = uv.UV_EISCONN
+UV_ETIMEDOUT = uv.UV_ETIMEDOUT

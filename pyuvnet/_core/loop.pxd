@@ -24,7 +24,7 @@ cdef class Loop:
     cdef uv.uv_poll_t _signal_watch    # readable when a signal arrived while run() polls
     cdef pyuvnet_gate gate
     cdef bint in_callback              # a libuv callback is on the stack: writes are collected
-    cdef bint running
+    cdef readonly bint running
     cdef readonly bint closed
     cdef bint silent                   # closing down: no user code runs any more
     cdef bint stopping

@@ -1,5 +1,6 @@
 """ServerBase: a listening handle and its connection count; see server_base.pyx."""
 
+from .dns cimport Lookup
 from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport StreamHandle
@@ -13,6 +14,8 @@ cdef class ServerBase(Owner):
     cdef public unsigned int keep_alive_initial_delay   # seconds
     cdef public Py_ssize_t high_water_mark              # bytes
     cdef public object max_connections                  # None: no limit
+    cdef Lookup _lookup                # of listen()'s host
+    cdef object _answered
     cdef bint _unref
     cdef bint _ready_flag
 

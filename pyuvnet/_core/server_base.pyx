@@ -5,8 +5,9 @@ everything below.  listen() forms and close() are Python's, in pyuvnet/server.py
 """
 
 from . cimport uv
+from .dns cimport Lookup, start_lookup
 from .emitter cimport intern_event
-from .errors cimport os_error, state_error
+from .errors cimport lookup_error, os_error, state_error
 from .loop cimport Loop, loop_of_thread
 from .names import add_node_names
 from .owner cimport Owner
@@ -166,6 +167,28 @@ cdef class ServerBase(Owner):
         handle.close()
         self._loop.touched()
         return True
+
+    def _look_up(self, str hostname, answered):
+        """Begin a lookup that calls answered(error, addresses)."""
+        self._cancel_lookup()
+        self._answered = answered
+        self._lookup = start_lookup(self._loop, self, hostname, 0, 0)
+
+    def _cancel_lookup(self):
+        """Forget a lookup that has not answered."""
+        if self._lookup is not None:
+            self._lookup.cancel()
+            self._lookup = self._answered = None
+
+    cdef int _on_resolved(self, int status, list addresses) except -1:
+        answered, lookup = self._answered, self._lookup
+        self._answered = self._lookup = None
+        answered(lookup_error(status, lookup.hostname) if status < 0 else None, addresses)
+        return 0
+
+    def _next_tick(self, callback):
+        """Queue a callback on this server's loop."""
+        self._loop.tick_call(callback, ())
 
     def _error_later(self, error):
         """'error' in the next tick."""

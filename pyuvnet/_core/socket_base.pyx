@@ -429,9 +429,17 @@ cdef class SocketBase(Duplex):
         self._after_connect(status)
         return 0
 
-    def _system_error(self, int status, str syscall, address=None, port=None, detail=None):
-        """The exception of a failed call; status is libuv's."""
-        return os_error(status, syscall, address, port, detail)
+    def _check(self):
+        """Refuse a half-built socket, another thread, and a fork's child."""
+        self._ready()
+
+    def _activity(self):
+        """Something happened: the idle timeout begins anew."""
+        self._touch()
+
+    def _next_tick(self, callback):
+        """Queue a callback on this socket's loop."""
+        self._loop.tick_call(callback, ())
 
     def _local_name(self):
         """(address, port, family) of the local end, or None."""
@@ -483,6 +491,8 @@ cdef class SocketBase(Duplex):
         if self._lookup is not None:
             self._lookup.cancel()
             self._lookup = None
+        if self._attempts is not None:
+            self._attempts.stop()
         self._emit_close_by_tick = handle is None
         if handle is not None:
             self._read_peer()

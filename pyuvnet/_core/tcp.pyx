@@ -98,3 +98,9 @@ cdef class TCP(StreamHandle):
         if status < 0:
             raise os_error(status, "getpeername")
         return address_tuple(<uv.sockaddr*>&storage)
+
+
+def ip_family(str host):
+    """Return 4 or 6 for a literal address (with zone, if any), 0 for anything else."""
+    cdef uv.sockaddr_storage storage
+    return parse_address(host, 0, &storage)

@@ -1,0 +1,68 @@
+"""pyuvnet: Node.js's net module for Python, on libuv, at C speed.
+
+    from pyuvnet import net, run
+
+    net.create_server(lambda socket: socket.on("data", socket.write)).listen(8124)
+    run()
+"""
+
+from ._core.emitter import EventEmitter
+from ._core.loop import Loop, clear_immediate, current_loop
+from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
+from ._loop import (
+    attach,
+    detach,
+    next_tick,
+    run,
+    set_exception_handler,
+    set_immediate,
+    stop,
+)
+from ._version import __version__
+from .errors import (
+    AbortError,
+    AddressError,
+    AggregateError,
+    ArgTypeError,
+    ArgValueError,
+    ConnectTimeoutError,
+    Error,
+    RangeError,
+    StateError,
+)
+from . import net
+from ._core.names import add_node_names
+from .server import Server
+from .socket import Socket
+
+__all__ = [
+    "AbortError",
+    "AddressError",
+    "AggregateError",
+    "ArgTypeError",
+    "ArgValueError",
+    "ConnectTimeoutError",
+    "Error",
+    "EventEmitter",
+    "Loop",
+    "RangeError",
+    "Server",
+    "Socket",
+    "StateError",
+    "__version__",
+    "attach",
+    "clear_immediate",
+    "clear_interval",
+    "clear_timeout",
+    "current_loop",
+    "detach",
+    "net",
+    "next_tick",
+    "run",
+    "set_exception_handler",
+    "set_immediate",
+    "set_interval",
+    "set_timeout",
+    "stop",
+]
+add_node_names(globals())

@@ -1,0 +1,257 @@
+"""How a socket reaches a named or literal address: lookup, then one attempt after another.
+
+Owns the order of 'lookup' and 'connectionAttempt...' events and the sequential happy eyeballs
+of Node: never two attempts in parallel, the last one without a time limit. A Socket makes one
+`Attempts` for each connect() over TCP and drops it when connected or destroyed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ._core.dns import AI_ADDRCONFIG
+from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
+from ._core.tcp import ip_family
+from ._core.timer import set_timeout
+from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError
+
+if TYPE_CHECKING:
+    from .socket import Socket
+
+# Process-wide defaults of connect(); net.py has their getters and setters.
+defaults = {"auto_select_family": True, "attempt_timeout": 500}
+
+
+class Attempts:
+    """One connect() over TCP, from the name to the connection or the error."""
+
+    __slots__ = (
+        "_addresses",
+        "_current",
+        "_errors",
+        "_host",
+        "_index",
+        "_local_address",
+        "_local_port",
+        "_options",
+        "_port",
+        "_several",
+        "_socket",
+        "_timer",
+    )
+
+    def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
+        self._socket = socket
+        self._options = options
+        self._host: str = options["host"]
+        self._port: int = options["port"]
+        self._local_address: str | None = options.get("local_address")
+        self._local_port: int | None = options.get("local_port")
+        self._several = False
+        self._addresses: list[tuple[str, int]] = []
+        self._index = 0
+        self._current: tuple[str, int] | None = None
+        self._errors: list[BaseException] = []
+        self._timer: Any = None
+
+    # ---- From the name to addresses ------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin: a literal address in the next tick, a name with its lookup."""
+        family = ip_family(self._host)
+        if family:
+            self._addresses = [(self._host, family)]
+            self._socket._next_tick(self._start_literal)
+            return
+        self._several = (
+            self._options["auto_select_family"]
+            and self._options["family"] == 0
+            and self._local_address is None
+        )
+        hints = self._options["hints"]
+        if not hints and self._options["family"] == 0 and sys.platform != "win32":
+            hints = AI_ADDRCONFIG
+        self._socket._resolve(self._host, self._options["family"], hints)
+
+    def _start_literal(self) -> None:
+        if self._current_socket():
+            self._attempt()
+
+    def _current_socket(self) -> bool:
+        """True while this connect() is still the one that its socket makes."""
+        return self._socket._attempts is self and self._socket.connecting
+
+    def resolved(self, error: BaseException | None, found: list[tuple[str, int]]) -> None:
+        """Take the lookup's answer."""
+        socket = self._socket
+        socket._activity()
+        if error is not None or not found:
+            socket.emit("lookup", error, None, None, self._host)
+            if self._current_socket():
+                socket.destroy(error)
+            return
+        if not self._several:
+            found = found[:1]
+        valid: list[tuple[str, int]] = []
+        refused: BaseException | None = None
+        for address, family in found:
+            socket.emit("lookup", None, address, family, self._host)
+            if not self._current_socket():
+                return
+            problem = self._problem(address, family)
+            if problem is None:
+                if (address, family) not in valid:
+                    valid.append((address, family))
+            elif refused is None:
+                refused = problem
+        if not valid:
+            socket.destroy(refused)
+            return
+        self._addresses = _interleave(valid)
+        self._several = len(self._addresses) > 1
+        if self._several:
+            socket._attempted_addresses = []
+        self._attempt()
+
+    def _problem(self, address: Any, family: Any) -> BaseException | None:
+        if not (isinstance(address, str) and ip_family(address)):
+            return ArgTypeError(f"Invalid IP address: {address}", "ERR_INVALID_IP_ADDRESS")
+        if family not in (4, 6):
+            problem = RangeError(
+                f"Invalid address family: {family} {self._host}:{self._port}",
+                "ERR_INVALID_ADDRESS_FAMILY",
+            )
+            problem.host, problem.port = self._host, self._port  # type: ignore[attr-defined]
+            return problem
+        return None
+
+    # ---- One attempt after another -------------------------------------------------------------
+
+    def _attempt(self) -> None:
+        socket = self._socket
+        while self._index < len(self._addresses):
+            address, family = self._addresses[self._index]
+            self._index += 1
+            if self._index > 1:
+                socket._open_tcp()
+            if self._local_address is not None or self._local_port is not None:
+                local = self._local_address or ("0.0.0.0" if family == 4 else "::")
+                status = socket._bind_tcp(local, self._local_port or 0)
+                if status:
+                    error = make_os_error(status, "bind", local, self._local_port)
+                    if not self._several:
+                        socket.destroy(error)
+                        return
+                    self._errors.append(error)
+                    continue
+            self._current = (address, family)
+            if self._several:
+                socket._attempted_addresses.append(f"{address}:{self._port}")
+            socket.emit("connectionAttempt", address, self._port, family)
+            if not self._current_socket():
+                return
+            status = socket._connect_tcp(address, self._port)
+            if status == 0:
+                if self._several and self._index < len(self._addresses):
+                    self._timer = set_timeout(
+                        self._too_late, self._options["auto_select_family_attempt_timeout"]
+                    )
+                    self._timer.unref()
+                return
+            if not self._several:
+                socket.destroy(self._failure(status, local_suffix=True))
+                return
+            error = self._failure(status)
+            self._errors.append(error)
+            socket.emit("connectionAttemptFailed", address, self._port, family, error)
+            if not self._current_socket():
+                return
+        self._give_up()
+
+    def connected(self, status: int) -> None:
+        """Take the answer of the attempt under way."""
+        socket = self._socket
+        self._stop_timer()
+        if socket.destroyed:
+            if self._several and status == UV_ECANCELED and self._current is not None:
+                # Node announces an attempt that a destroy() interrupted, with several only.
+                address, family = self._current
+                error = self._failure(status)
+                socket.emit("connectionAttemptFailed", address, self._port, family, error)
+            return
+        if status == 0:
+            socket._attempts = None
+            socket._succeed()
+            return
+        assert self._current is not None
+        address, family = self._current
+        error = self._failure(status)
+        socket.emit("connectionAttemptFailed", address, self._port, family, error)
+        if not self._current_socket():
+            return
+        if not self._several:
+            socket.destroy(error)
+            return
+        self._errors.append(error)
+        self._attempt()
+
+    def _too_late(self) -> None:
+        socket = self._socket
+        self._timer = None
+        if not self._current_socket() or self._current is None:
+            return
+        address, family = self._current
+        error = make_os_error(UV_ETIMEDOUT, "connect", address, self._port)
+        self._errors.append(error)
+        socket._close_attempt()
+        socket.emit("connectionAttemptTimeout", address, self._port, family)
+        if self._current_socket():
+            self._attempt()
+
+    def stop(self) -> None:
+        """The socket was destroyed: no further attempt."""
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
+    def _failure(self, status: int, local_suffix: bool = False) -> OSError:
+        assert self._current is not None
+        address = self._current[0]
+        detail = None
+        if local_suffix or (self._local_address is not None and self._local_port is not None):
+            name = self._socket._local_name()
+            here, port = (name[0], name[1]) if name else (self._local_address, self._local_port)
+            detail = f"- Local ({here or ''}:{port if port is not None else ''})"
+        error = make_os_error(status, "connect", address, self._port, detail)
+        if self._local_address is not None and self._local_port is not None:
+            error.local_address = error.localAddress = self._local_address
+            error.local_port = error.localPort = self._local_port
+        return error
+
+    def _give_up(self) -> None:
+        if self._errors:
+            self._socket.destroy(AggregateError(self._errors))
+        else:
+            self._socket.destroy(
+                ConnectTimeoutError(
+                    "Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT"
+                )
+            )
+
+
+
+def _interleave(addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Alternate the families, beginning with that of the first address."""
+    first = [entry for entry in addresses if entry[1] == addresses[0][1]]
+    second = [entry for entry in addresses if entry[1] != addresses[0][1]]
+    mixed: list[tuple[str, int]] = []
+    while first or second:
+        if first:
+            mixed.append(first.pop(0))
+        if second:
+            mixed.append(second.pop(0))
+    return mixed

@@ -1,0 +1,123 @@
+"""Node's net module: servers and clients over TCP and IPC.
+
+    from pyuvnet import net
+    server = net.create_server(lambda socket: socket.pipe(socket))
+
+Node: net
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _validate as check
+from ._attempts import defaults
+from ._core.names import add_node_names
+from .server import Server
+from .socket import CONNECT_ALL, SOCKET_OPTIONS, Socket, check_connect, connect_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Stream = Socket
+
+
+def create_server(
+    options: Mapping[str, Any] | Callable[[Socket], object] | None = None,
+    connection_listener: Callable[[Socket], object] | None = None,
+    **keywords: Any,
+) -> Server:
+    """Make a server; same as Server(...).
+
+    Args:
+        options: a mapping of Server's options, or the connection listener.
+        connection_listener: callable(socket), added to 'connection'.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
+
+    Node: net.createServer()
+    """
+    return Server(options, connection_listener, **keywords)
+
+
+def create_connection(
+    *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
+) -> Socket:
+    """Make a socket and connect it; returns it at once, connecting.
+
+    Forms: create_connection(port, host='localhost', listener=None), create_connection(path,
+    listener=None), create_connection(options, listener=None), or keywords.
+
+    Args:
+        options: those of Socket and of Socket.connect(), and `timeout` (ms), set before
+            connecting.
+        listener: callable, added as a once listener of 'connect'.
+
+    Raises: what Socket() and Socket.connect() raise.
+
+    Node: net.createConnection(), net.connect()
+    """
+    options, callback = connect_arguments(args, keywords, listener, CONNECT_ALL)
+    plan = check_connect(options)
+    socket = Socket({name: options[name] for name in SOCKET_OPTIONS if name in options})
+    if options.get("timeout"):
+        socket.set_timeout(options["timeout"])
+    socket._connect_checked(plan, callback)
+    return socket
+
+
+connect = create_connection
+
+
+def get_default_auto_select_family() -> bool:
+    """Return the default of connect()'s auto_select_family (True unless set).
+
+    Node: net.getDefaultAutoSelectFamily()
+    """
+    return bool(defaults["auto_select_family"])
+
+
+def set_default_auto_select_family(value: bool) -> None:
+    """Set the default of connect()'s auto_select_family for this process.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: net.setDefaultAutoSelectFamily()
+    """
+    defaults["auto_select_family"] = check.validate_boolean(value, "value")
+
+
+def get_default_auto_select_family_attempt_timeout() -> int:
+    """Return the default time limit of an attempt, in ms (500 unless set).
+
+    Node: net.getDefaultAutoSelectFamilyAttemptTimeout()
+    """
+    return int(defaults["attempt_timeout"])
+
+
+def set_default_auto_select_family_attempt_timeout(value: int) -> None:
+    """Set the default time limit of an attempt.
+
+    Args:
+        value: int, ms; 1 to 9 are stored as 10.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: net.setDefaultAutoSelectFamilyAttemptTimeout()
+    """
+    defaults["attempt_timeout"] = max(check.validate_int32(value, "value", 1), 10)
+
+
+__all__ = [
+    "Server",
+    "Socket",
+    "Stream",
+    "connect",
+    "create_connection",
+    "create_server",
+    "get_default_auto_select_family",
+    "get_default_auto_select_family_attempt_timeout",
+    "set_default_auto_select_family",
+    "set_default_auto_select_family_attempt_timeout",
+]
+add_node_names(globals())
