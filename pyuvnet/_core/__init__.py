@@ -10,6 +10,7 @@ import importlib.util
 import sys
 
 LAYERS: tuple[str, ...] = (
+    "info",
     "names",
     "errors",
     "emitter",
