@@ -29,3 +29,14 @@ cdef extern from "gate.h":
         size_t read_size
     void gate_open(pyuvnet_gate* gate) noexcept nogil
     void gate_close(pyuvnet_gate* gate) noexcept nogil
+
+cdef extern from *:
+    """
+    /* What a listener returned is nearly always None or a bool; asking for the C slot costs no
+       failed attribute look-up. */
+    static inline int pyuvnet_is_awaitable(PyObject* ob) {
+      PyAsyncMethods* async = Py_TYPE(ob)->tp_as_async;
+      return async != NULL && async->am_await != NULL;
+    }
+    """
+    bint pyuvnet_is_awaitable(object ob) noexcept

@@ -20,7 +20,7 @@ from cpython.tuple cimport PyTuple_CheckExact
 from ..errors import MaxListenersExceededWarning, StateError
 from .._validate import arg_type_error, range_error
 
-from .capi cimport PyUnicode_CHECK_INTERNED
+from .capi cimport PyUnicode_CHECK_INTERNED, pyuvnet_is_awaitable
 from .names import add_node_names
 
 cdef object _ERROR = intern_event("error")
@@ -308,7 +308,7 @@ cdef class EventEmitter:
             return 0
         if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener:
             result = entry()
-            if result is not None:
+            if pyuvnet_is_awaitable(result):
                 self._settle(result, event, ())
             return 1
         return self._dispatch(event, entry, ())
@@ -325,7 +325,7 @@ cdef class EventEmitter:
         if event is not _ERROR and not PyTuple_CheckExact(entry) \
                 and type(entry) is not OnceListener:
             result = entry(argument)
-            if result is not None:
+            if pyuvnet_is_awaitable(result):
                 self._settle(result, event, (argument,))
             return 1
         return self._emit_here(event, (argument,))
@@ -368,14 +368,12 @@ cdef class EventEmitter:
             self._remove(event, once)
             listener = once.listener
         result = listener(*arguments)
-        if result is not None:
+        if pyuvnet_is_awaitable(result):
             self._settle(result, event, arguments)
         return 0
 
     cdef int _settle(self, object result, object event, tuple arguments) except -1:
-        """Start what a coroutine listener returned; anything else is ignored."""
-        if not hasattr(type(result), "__await__"):
-            return 0
+        """Start what a coroutine listener returned."""
         if _awaitable_hook is None:
             if hasattr(result, "close"):
                 result.close()

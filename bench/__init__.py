@@ -1,0 +1,1 @@
+"""Benchmarks; see README.md. Speed is measured here, never by a test."""
