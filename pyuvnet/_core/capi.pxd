@@ -4,10 +4,8 @@ from cpython.object cimport PyObject
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
-    PyObject* PyObject_CallOneArg(PyObject* callable, PyObject* arg)
-    PyObject* PyObject_CallNoArgs(PyObject* callable)
-    object PyObject_CallObject(object callable, object args)
-    int PyErr_CheckSignals() except -1
+    object PyObject_CallOneArg(object callable, object argument)
+    object PyObject_CallNoArgs(object callable)
     void PyErr_WriteUnraisable(object where) noexcept
     void PyType_Modified(type cls) noexcept
     int PyUnicode_CHECK_INTERNED(object text) noexcept
@@ -40,3 +38,31 @@ cdef extern from *:
     }
     """
     bint pyuvnet_is_awaitable(object ob) noexcept
+
+cdef extern from *:
+    """
+    #include <string.h>
+    /* Writes new bytes into a bytes object that nobody else can see (the caller owns the only
+       reference) and forgets its cached hash. Returns 0 where that is not certain: another
+       reference, a cached one-byte object, or a build without the GIL. */
+    static inline int pyuvnet_refill(void* object, const char* from, Py_ssize_t size) {
+    #ifdef Py_GIL_DISABLED
+      return 0;
+    #else
+      PyObject* chunk = (PyObject*) object;
+      if (chunk == Py_None || Py_REFCNT(chunk) != 1 || PyBytes_GET_SIZE(chunk) != size || size < 2)
+        return 0;
+      memcpy(PyBytes_AS_STRING(chunk), from, (size_t) size);
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    #endif
+      ((PyBytesObject*) chunk)->ob_shash = -1;
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic pop
+    #endif
+      return 1;
+    #endif
+    }
+    """
+    bint pyuvnet_refill(void* chunk, const char* source, Py_ssize_t size) noexcept

@@ -20,7 +20,8 @@ from cpython.tuple cimport PyTuple_CheckExact
 from ..errors import MaxListenersExceededWarning, StateError
 from .._validate import arg_type_error, range_error
 
-from .capi cimport PyUnicode_CHECK_INTERNED, pyuvnet_is_awaitable
+from .capi cimport PyObject_CallNoArgs, PyObject_CallOneArg, PyUnicode_CHECK_INTERNED, \
+    pyuvnet_is_awaitable
 from .names import add_node_names
 
 cdef object _ERROR = intern_event("error")
@@ -307,7 +308,7 @@ cdef class EventEmitter:
         if entry is None:
             return 0
         if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener:
-            result = entry()
+            result = PyObject_CallNoArgs(entry)
             if pyuvnet_is_awaitable(result):
                 self._settle(result, event, ())
             return 1
@@ -322,13 +323,17 @@ cdef class EventEmitter:
             if event is _ERROR:
                 return self._emit_here(event, (argument,))
             return 0
-        if event is not _ERROR and not PyTuple_CheckExact(entry) \
-                and type(entry) is not OnceListener:
-            result = entry(argument)
-            if pyuvnet_is_awaitable(result):
-                self._settle(result, event, (argument,))
-            return 1
-        return self._emit_here(event, (argument,))
+        if event is _ERROR:
+            return self._emit_here(event, (argument,))
+        return self._emit1_to(event, entry, argument)
+
+    cdef int _emit1_to(self, object event, object entry, object argument) except -1:
+        if PyTuple_CheckExact(entry) or type(entry) is OnceListener:
+            return self._dispatch(event, entry, (argument,))
+        result = PyObject_CallOneArg(entry, argument)
+        if pyuvnet_is_awaitable(result):
+            self._settle(result, event, (argument,))
+        return 1
 
     cdef int _emit(self, object event, tuple arguments) except -1:
         if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:

@@ -23,6 +23,7 @@ cdef class Loop:
     cdef uv.uv_async_t _wake           # the only door for other threads
     cdef uv.uv_poll_t _signal_watch    # readable when a signal arrived while run() polls
     cdef pyuvnet_gate gate
+    cdef bytes last_chunk              # what the last read handed out, refilled if forgotten
     cdef bint in_callback              # a libuv callback is on the stack: writes are collected
     cdef readonly bint running
     cdef readonly bint closed

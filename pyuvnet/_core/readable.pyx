@@ -16,7 +16,7 @@ Imports: stream, encoding, errors.
 
 from .._validate import arg_type_error, range_error
 
-from .emitter cimport intern_event
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport state_error
 from .names import add_node_names
@@ -51,7 +51,10 @@ cdef int r_push(Stream s, bytes chunk) except -1:
             entry = s._find(_DATA)
             if entry is not None:
                 s._state |= R_DID_READ
-                s._emit1(_DATA, item)
+                if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+                    s.emit(_DATA, item)
+                else:
+                    s._emit1_to(_DATA, entry, item)
                 size = 0
         if size:
             if s.r_chunks is None:
