@@ -17,7 +17,7 @@ else:
 
 
 def _node_key(key: Any) -> Any:
-    return to_node(key) if isinstance(key, str) else key
+    return to_node(key) if isinstance(key, str) and "_" in key else key
 
 
 class Info(_Items):
@@ -27,22 +27,25 @@ class Info(_Items):
     are one item, under the first key.
 
     Args:
-        items: as for dict, with Node's keys.
+        items: as for dict; the keys in either spelling.
 
     Node: server.address(), socket.address()
     """
 
     __slots__ = ()
 
+    def __init__(self, *args: Any, **items: Any) -> None:
+        super().__init__()
+        self.update(*args, **items)
+
     def __missing__(self, key: object) -> Any:
         name = _node_key(key)
-        # Past our own methods, which would come back here.
-        if dict.__contains__(self, name):
-            return dict.__getitem__(self, name)
+        if name != key and name in self:
+            return self[name]
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self, key) or dict.__contains__(self, _node_key(key))
+        return super().__contains__(_node_key(key))
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(_node_key(key), value)
@@ -51,6 +54,10 @@ class Info(_Items):
         if key not in self:
             raise KeyError(key)
         super().__delitem__(_node_key(key))
+
+    def __ior__(self, other: Any) -> Info:  # type: ignore[misc, override]
+        self.update(other)
+        return self
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -1,0 +1,187 @@
+"""The exception classes: what catches them, what they carry, that they survive copies."""
+
+import _socket
+import copy
+import pickle
+import subprocess
+import sys
+import traceback
+import warnings
+
+import pytest
+
+from pyuvnet import errors
+
+CLASSES = [
+    # class, built-in classes that catch it, Node's name
+    (errors.Error, (Exception,), "Error"),
+    (errors.ArgTypeError, (TypeError,), "TypeError"),
+    (errors.ArgValueError, (ValueError, TypeError), "TypeError"),
+    (errors.RangeError, (ValueError,), "RangeError"),
+    (errors.AddressError, (ValueError,), "Error"),
+    (errors.StateError, (RuntimeError,), "Error"),
+    (errors.ConnectTimeoutError, (TimeoutError, OSError), "Error"),
+]
+
+SAMPLES = [
+    *[cls("some text", "ERR_SOME") for cls, _, _ in CLASSES],
+    errors.AbortError(),
+    errors.AbortError("stopped", ValueError("reason")),
+    errors.AbortError(cause="a text as reason"),
+    errors.AggregateError([OSError(1, "first"), errors.StateError("second", "ERR_SECOND")]),
+    errors.ResolveError(_socket.EAI_NONAME, "getaddrinfo ENOTFOUND h", "ENOTFOUND", "h"),
+]
+
+
+def state(error):
+    """What must be equal after a copy; exceptions themselves compare by identity."""
+    attributes = {key: repr(value) for key, value in vars(error).items()}
+    return type(error), str(error), repr(error), repr(error.__cause__), error.args, attributes
+
+
+@pytest.mark.parametrize(("cls", "caught_by", "name"), CLASSES)
+def test_classes_are_caught_as_their_builtins_and_carry_code_message_and_name(cls, caught_by, name):
+    error = cls("some text", "ERR_SOME")
+    assert isinstance(error, errors.Error)
+    for builtin in caught_by:
+        assert isinstance(error, builtin)
+    assert error.code == "ERR_SOME"
+    assert error.message == str(error) == "some text"
+    assert error.name == name
+    assert repr(error) == f"{cls.__name__}('some text', code='ERR_SOME')"
+
+
+@pytest.mark.parametrize(("cls", "caught_by", "name"), CLASSES)
+def test_classes_need_no_arguments(cls, caught_by, name):
+    error = cls()
+    assert (error.message, str(error), error.code) == ("", "", None)
+    assert repr(error) == f"{cls.__name__}('')"
+
+
+def test_arg_value_error_is_no_other_error_of_ours():
+    assert not isinstance(errors.ArgValueError(), (errors.ArgTypeError, errors.RangeError))
+
+
+def test_connect_timeout_error_takes_its_message_for_no_errno():
+    error = errors.ConnectTimeoutError("too slow", "ERR_SOCKET_CONNECTION_TIMEOUT")
+    assert error.errno is None
+    assert error.args == ("too slow",)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=repr)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickling_keeps_everything(error, protocol):
+    assert state(pickle.loads(pickle.dumps(error, protocol))) == state(error)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=repr)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copying_keeps_everything(error, copied):
+    assert state(copied(error)) == state(error)
+
+
+def test_abort_error_defaults():
+    error = errors.AbortError()
+    assert error.message == "The operation was aborted"
+    assert (error.code, error.name) == ("ABORT_ERR", "AbortError")
+    assert error.cause is None
+    assert error.__cause__ is None
+
+
+def test_abort_error_chains_an_exception_given_as_cause():
+    reason = ValueError("reason")
+    error = errors.AbortError(cause=reason)
+    assert error.cause is reason
+    assert error.__cause__ is reason
+
+
+def test_abort_error_keeps_a_cause_that_is_no_exception():
+    error = errors.AbortError(cause="a text")
+    assert error.cause == "a text"
+    assert error.__cause__ is None
+
+
+def test_aggregate_error_takes_the_code_of_the_first_error():
+    first, second = errors.StateError("a", "ERR_A"), errors.StateError("b", "ERR_B")
+    error = errors.AggregateError(iter([first, second]))
+    assert error.errors == [first, second]
+    assert error.exceptions == (first, second)
+    assert (error.code, error.message, str(error), error.name) == (
+        "ERR_A",
+        "",
+        "",
+        "AggregateError",
+    )
+    assert repr(error) == f"AggregateError([{first!r}, {second!r}])"
+    for absent in ("errno", "syscall", "address", "port"):
+        assert not hasattr(error, absent)
+
+
+def test_aggregate_error_has_no_code_if_the_first_error_has_none():
+    assert errors.AggregateError([ValueError()]).code is None
+    assert errors.AggregateError().code is None
+
+
+def test_aggregate_error_is_no_exception_group_but_makes_one():
+    first, second = OSError(1, "a"), errors.StateError("b", "ERR_B")
+    error = errors.AggregateError([first, second])
+    assert not isinstance(error, BaseExceptionGroup)
+    group = error.as_group()
+    assert type(group) is ExceptionGroup
+    assert group.exceptions == (first, second)
+
+
+def test_aggregate_error_without_errors_makes_no_group():
+    with pytest.raises(ValueError, match="non-empty"):
+        errors.AggregateError().as_group()
+
+
+def test_a_traceback_of_an_aggregate_error_lists_its_errors():
+    error = errors.AggregateError([errors.StateError("one went wrong"), ValueError("two")])
+    text = "".join(traceback.format_exception(error))
+    assert "- StateError: one went wrong\n- ValueError: two\n" in text
+
+
+def test_resolve_error_is_a_gaierror_with_the_text_of_node():
+    text = "getaddrinfo ENOTFOUND nowhere.invalid"
+    error = errors.ResolveError(_socket.EAI_NONAME, text, "ENOTFOUND", "nowhere.invalid")
+    assert isinstance(error, _socket.gaierror)
+    assert isinstance(error, OSError)
+    assert (error.errno, error.strerror) == (_socket.EAI_NONAME, text)
+    assert error.message == str(error) == text
+    assert (error.code, error.name) == ("ENOTFOUND", "Error")
+    assert (error.hostname, error.syscall) == ("nowhere.invalid", "getaddrinfo")
+    assert (error.address, error.port, error.dest, error.filename) == (None, None, None, None)
+    assert repr(error) == f"ResolveError({_socket.EAI_NONAME}, '{text}', code='ENOTFOUND')"
+
+
+@pytest.mark.parametrize(
+    "category",
+    [
+        errors.MaxListenersExceededWarning,
+        errors.TimeoutOverflowWarning,
+        errors.KeepAliveWarning,
+    ],
+)
+def test_warnings_are_categories_shown_by_default(category):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        warnings.warn("text", category, stacklevel=1)
+    assert [each.category for each in caught] == [category]
+    assert issubclass(category, RuntimeWarning)
+
+
+def test_all_lists_every_public_class():
+    public = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert public == set(errors.__all__)
+
+
+def test_importing_the_errors_alone_does_not_load_slow_modules():
+    # The file by itself, since the package imports more.
+    program = (
+        "import sys; before = set(sys.modules); "
+        f"sys.path.insert(0, {errors.__file__.rpartition('errors.py')[0]!r}); import errors; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    output = subprocess.check_output([sys.executable, "-S", "-c", program], text=True)
+    assert set(output.split()) <= {"__future__", "_socket", "errors"}

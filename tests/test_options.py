@@ -1,0 +1,135 @@
+"""Options: either spelling, keywords and mapping, and the errors for names."""
+
+import collections
+import types
+
+import pytest
+
+from pyuvnet._options import OptionSet
+from pyuvnet.errors import ArgTypeError
+
+OPTIONS = OptionSet("create_server", ["no_delay", "ipv6_only", "port", "allow_half_open"])
+
+
+def message(*args):
+    with pytest.raises(ArgTypeError) as caught:
+        OPTIONS.read(*args)
+    assert caught.value.code == "ERR_UNKNOWN_OPTION"
+    return str(caught.value)
+
+
+def test_nothing_given_gives_nothing():
+    assert OPTIONS.read(None, {}) == {}
+    assert OPTIONS.read() == {}
+    assert OPTIONS.read({}, None) == {}
+
+
+def test_each_read_returns_its_own_dict():
+    assert OPTIONS.read() is not OPTIONS.read()
+    mapping = {"port": 1}
+    assert OPTIONS.read(mapping) is not mapping
+
+
+@pytest.mark.parametrize("name", ["ipv6_only", "ipv6Only"])
+def test_either_spelling_is_taken_from_keywords_and_mapping(name):
+    assert OPTIONS.read(None, {name: True}) == {"ipv6_only": True}
+    assert OPTIONS.read({name: True}, {}) == {"ipv6_only": True}
+
+
+def test_keywords_win_over_the_mapping_whatever_the_spelling():
+    assert OPTIONS.read({"noDelay": 1, "port": 2}, {"no_delay": 3}) == {"no_delay": 3, "port": 2}
+    assert OPTIONS.read({"no_delay": 1}, {"noDelay": False}) == {"no_delay": False}
+
+
+def test_none_is_kept_but_does_not_win():
+    assert OPTIONS.read(None, {"port": None}) == {"port": None}
+    assert OPTIONS.read({"port": None}) == {"port": None}
+    assert OPTIONS.read({"port": 80}, {"port": None}) == {"port": 80}
+    assert OPTIONS.read({"port": None}, {"port": 80}) == {"port": 80}
+
+
+def test_an_unknown_keyword_is_named_with_the_likely_one_in_its_spelling():
+    assert message(None, {"no_dealy": True}) == (
+        "create_server() got an unknown option 'no_dealy'. Did you mean 'no_delay'?"
+    )
+    assert message(None, {"noDealy": True}).endswith("Did you mean 'noDelay'?")
+
+
+def test_an_unknown_keyword_like_none_of_the_options_gets_no_suggestion():
+    assert message(None, {"zzz": 1}) == "create_server() got an unknown option 'zzz'"
+
+
+def test_an_unknown_keyword_is_an_error_even_if_none():
+    assert "'zzz'" in message(None, {"zzz": None})
+
+
+def test_unknown_keys_of_the_mapping_are_ignored():
+    assert OPTIONS.read({"family": "IPv4", 7: 8, "port": 80}) == {"port": 80}
+
+
+def test_two_spellings_in_one_place_are_an_error():
+    text = "create_server() got one option under two names, 'no_delay' and 'noDelay'"
+    assert message({"no_delay": 1, "noDelay": 1}) == text
+    assert message(None, {"noDelay": 1, "no_delay": None}) == text
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        dict,
+        collections.OrderedDict,
+        collections.ChainMap,
+        collections.UserDict,
+        types.MappingProxyType,
+    ],
+)
+def test_any_mapping_is_read_and_left_unchanged(kind):
+    contents = {"noDelay": True, "other": []}
+    mapping = kind(contents)
+    assert OPTIONS.read(mapping, {"port": 1}) == {"no_delay": True, "port": 1}
+    assert dict(mapping) == {"noDelay": True, "other": []}
+
+
+@pytest.mark.parametrize("mapping", ["x", 1, True, [], ["ab"], object()])
+def test_what_is_no_mapping_is_a_type_error(mapping):
+    with pytest.raises(ArgTypeError) as caught:
+        OPTIONS.read(mapping)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+    assert str(caught.value).startswith('The "options" argument must be of type object. Received ')
+
+
+def test_the_keywords_are_left_unchanged():
+    keywords = {"noDelay": 1}
+    OPTIONS.read({"port": 2}, keywords)
+    assert keywords == {"noDelay": 1}
+
+
+def test_a_union_takes_the_options_of_both():
+    union = OPTIONS | OptionSet("connect", ["local_address", "port"])
+    assert list(union) == [*OPTIONS, "local_address"]
+    assert union.function == "create_server"
+    assert union.read(None, {"localAddress": 1, "noDelay": 2}) == {
+        "local_address": 1,
+        "no_delay": 2,
+    }
+    assert "local_address" not in OPTIONS
+
+
+def test_a_union_with_something_else_is_refused():
+    with pytest.raises(TypeError):
+        OPTIONS | ["port"]
+
+
+def test_a_set_can_be_made_from_another_under_a_new_name():
+    renamed = OptionSet("listen", OPTIONS)
+    assert list(renamed) == list(OPTIONS)
+    assert repr(renamed) == (
+        "OptionSet('listen', ['no_delay', 'ipv6_only', 'port', 'allow_half_open'])"
+    )
+
+
+def test_membership_is_by_either_spelling():
+    assert "no_delay" in OPTIONS
+    assert "noDelay" in OPTIONS
+    assert "nodelay" not in OPTIONS
+    assert 1 not in OPTIONS
