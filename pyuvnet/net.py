@@ -1,7 +1,7 @@
 """Node's net module: servers and clients over TCP and IPC.
 
     from pyuvnet import net
-    server = net.create_server(lambda socket: socket.pipe(socket))
+    server = net.create_server(lambda socket: socket.on("data", socket.write))
 
 Node: net
 """
