@@ -22,6 +22,43 @@ cdef str status_name(int status):
     return (<bytes>uv.uv_err_name(status)).decode("ascii")
 
 
+# For each OSError subclass that Python picks, the one of ours below it.
+cdef dict _classes = {}
+
+
+def _text_alone(error):
+    return error.message
+
+
+def _reduce(error):
+    return _rebuild, (error.errno, error.message, dict(error.__dict__))
+
+
+def _rebuild(number, text, attributes):
+    error = _make(number, text)
+    error.__dict__.update(attributes)
+    return error
+
+
+cdef object _make(object number, str text):
+    """OSError(number, text) of the class that Python picks, whose str() is the text alone."""
+    cdef type base = type(OSError(number, text))
+    cdef object cls = _classes.get(base)
+    if cls is None:
+        # Shown under Python's own name, since that is what people catch. Attributes that an
+        # error does not have read as None.
+        absent = dict.fromkeys(
+            ("syscall", "address", "port", "dest", "hostname", "local_address", "localAddress",
+             "local_port", "localPort"))
+        cls = type(base)(base.__name__, (base,), {
+            **absent, "name": "Error", "__str__": _text_alone, "__reduce__": _reduce,
+            "__module__": base.__module__, "__qualname__": base.__qualname__})
+        _classes[base] = cls
+    error = cls(number, text)
+    error.message = text
+    return error
+
+
 cdef object os_error(int status, str syscall, object address=None, object port=None,
                      str detail=None):
     """Build the OSError for a failed system call, with Node's text and attributes.
@@ -39,14 +76,11 @@ cdef object os_error(int status, str syscall, object address=None, object port=N
             text += f":{port}"
     if detail:
         text += " " + detail
-    exc = OSError(getattr(_errno, code, -status), text)
+    exc = _make(getattr(_errno, code, -status), text)
     exc.code = code
-    exc.message = text
-    exc.name = "Error"
     exc.syscall = syscall
     exc.address = address
     exc.port = port or None
-    exc.dest = None
     return exc
 
 
@@ -55,12 +89,8 @@ cdef object lookup_error(int status, str hostname):
     import _socket
     cdef str name = status_name(status)
     cdef str code = _lookup_codes.get(name, name)
-    exc = ResolveError(getattr(_socket, name, status), f"getaddrinfo {code} {hostname}")
-    exc.code = code
-    exc.message = f"getaddrinfo {code} {hostname}"
-    exc.syscall = "getaddrinfo"
-    exc.hostname = hostname
-    return exc
+    return ResolveError(getattr(_socket, name, status), f"getaddrinfo {code} {hostname}", code,
+                        hostname)
 
 
 cdef object state_error(str code, str message):
@@ -90,14 +120,8 @@ cdef object closed_before_connection():
 
 cdef object ended_by_other_party():
     cdef str text = "This socket has been ended by the other party"
-    exc = BrokenPipeError(_errno.EPIPE, text)
+    exc = _make(_errno.EPIPE, text)
     exc.code = "EPIPE"
-    exc.message = text
-    exc.name = "Error"
-    exc.syscall = None
-    exc.address = None
-    exc.port = None
-    exc.dest = None
     return exc
 
 

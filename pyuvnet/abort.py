@@ -1,0 +1,191 @@
+"""AbortController and AbortSignal: telling an operation that its result is not wanted any more.
+
+Node: AbortController, AbortSignal
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import _validate as check
+from ._core.emitter import EventEmitter
+from ._core.names import add_node_names
+from ._core.timer import set_timeout
+from .errors import AbortError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_KEY = object()
+
+
+class AbortSignal(EventEmitter):
+    """Says whether, and why, an operation was aborted; made by an AbortController.
+
+    Events: 'abort', once, synchronously inside abort(); its listeners get the signal.
+
+    Node: AbortSignal
+    """
+
+    def __init__(self, key: object = None) -> None:
+        if key is not _KEY:
+            raise TypeError(
+                "AbortSignal is not made directly: use AbortController().signal, "
+                "AbortSignal.abort(), AbortSignal.timeout() or AbortSignal.any()"
+            )
+        super().__init__()
+        # As in Node: listeners of signals are many, and no sign of a leak.
+        self.set_max_listeners(0)
+        self._aborted = False
+        self._reason: Any = None
+        # Signals made by any() of this one, which live as long as somebody wants them.
+        self._dependents: weakref.WeakSet[AbortSignal] = weakref.WeakSet()
+        self._sources: list[AbortSignal] = []
+
+    @property
+    def aborted(self) -> bool:
+        """True once aborted. Node: signal.aborted"""
+        return self._aborted
+
+    @property
+    def reason(self) -> Any:
+        """Why it was aborted, None before; an AbortError unless given. Node: signal.reason"""
+        return self._reason
+
+    def throw_if_aborted(self) -> None:
+        """Raise the reason if aborted (in an AbortError if it is no exception).
+
+        Node: signal.throwIfAborted()
+        """
+        if self._aborted:
+            if isinstance(self._reason, BaseException):
+                raise self._reason
+            raise AbortError(cause=self._reason)
+
+    def _abort(self, reason: Any) -> None:
+        if self._aborted:
+            return
+        self._mark(reason)
+        marked = [signal for signal in self._dependents if not signal._aborted]
+        for signal in marked:
+            signal._mark(self._reason)
+        # Each is aborted before the first listener runs, as the platform's rule has it.
+        self.emit("abort", self)
+        for signal in marked:
+            signal.emit("abort", signal)
+
+    def _mark(self, reason: Any) -> None:
+        self._aborted = True
+        self._reason = AbortError("This operation was aborted") if reason is None else reason
+        self._sources = []
+
+    @staticmethod
+    def abort(reason: Any = None) -> AbortSignal:
+        """Return a signal that is aborted already. Node: AbortSignal.abort()"""
+        signal = AbortSignal(_KEY)
+        signal._mark(reason)
+        return signal
+
+    @staticmethod
+    def timeout(delay: float) -> AbortSignal:
+        """Return a signal that is aborted after some time; it does not keep the loop alive.
+
+        Args:
+            delay: int or float, milliseconds >= 0.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+        The reason is an AbortError named 'TimeoutError'.
+
+        Node: AbortSignal.timeout()
+        """
+        check.validate_number(delay, "delay", 0, 2**53 - 1)
+        signal = AbortSignal(_KEY)
+
+        def over() -> None:
+            reason = AbortError("The operation was aborted due to timeout")
+            reason.name = "TimeoutError"
+            signal._abort(reason)
+
+        set_timeout(over, delay).unref()
+        return signal
+
+    @staticmethod
+    def any(signals: Iterable[AbortSignal]) -> AbortSignal:
+        """Return a signal that is aborted with the first of others, for its reason.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: AbortSignal.any()
+        """
+        sources = list(signals)
+        for index, source in enumerate(sources):
+            if not isinstance(source, AbortSignal):
+                raise check.arg_type_error(f"signals[{index}]", "AbortSignal", source)
+        joined = AbortSignal(_KEY)
+        for source in sources:
+            if source._aborted:
+                joined._mark(source._reason)
+                return joined
+        for source in sources:
+            # Straight to the origins, so that a chain of any() is one step.
+            for origin in source._sources or [source]:
+                origin._dependents.add(joined)
+                joined._sources.append(origin)
+        return joined
+
+    def __repr__(self) -> str:
+        return f"<AbortSignal aborted={self._aborted}>"
+
+
+class AbortController:
+    """Makes a signal and aborts it.
+
+    Node: AbortController
+    """
+
+    def __init__(self) -> None:
+        self._signal = AbortSignal(_KEY)
+
+    @property
+    def signal(self) -> AbortSignal:
+        """The signal to hand to operations. Node: controller.signal"""
+        return self._signal
+
+    def abort(self, reason: Any = None) -> None:
+        """Abort the signal; its listeners run before this returns. Later calls: no effect.
+
+        Args:
+            reason: anything; default an AbortError.
+
+        Node: controller.abort()
+        """
+        self._signal._abort(reason)
+
+    def __repr__(self) -> str:
+        return f"<AbortController aborted={self._signal.aborted}>"
+
+
+def abort_error(signal: AbortSignal) -> AbortError:
+    """The AbortError that an aborted operation gives, caused by the signal's reason."""
+    return AbortError("The operation was aborted", cause=signal.reason)
+
+
+def on_abort(signal: AbortSignal, listener: Callable[[], object]) -> Callable[[], None]:
+    """Call a listener when a signal is aborted, at once if it is; returns what undoes it."""
+    if signal.aborted:
+        listener()
+        return lambda: None
+
+    def aborted(_: AbortSignal) -> None:
+        listener()
+
+    signal.once("abort", aborted)
+
+    def undo() -> None:
+        signal.off("abort", aborted)
+
+    return undo
+
+
+add_node_names(AbortSignal)

@@ -1,0 +1,310 @@
+"""Node's events module: EventEmitter, and waiting for events.
+
+Node: events
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from . import _validate as check
+from ._core.emitter import EventEmitter
+from ._core.names import add_node_names
+from .abort import AbortSignal, abort_error, on_abort
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+
+error_monitor = EventEmitter.error_monitor
+
+
+def _checked(emitter: Any, signal: Any) -> None:
+    if not isinstance(emitter, EventEmitter):
+        raise check.arg_type_error("emitter", "EventEmitter", emitter)
+    if signal is not None:
+        check.validate_abort_signal(signal, "options.signal")
+
+
+async def once(
+    emitter: EventEmitter, event: Hashable, *, signal: AbortSignal | None = None
+) -> list[Any]:
+    """Wait for an event; returns the list of its arguments.
+
+    Args:
+        emitter: an EventEmitter.
+        event: its name.
+        signal: AbortSignal that ends the waiting.
+
+    Raises: the error, if 'error' is emitted meanwhile (unless that is the event waited for);
+        AbortError (ABORT_ERR); ArgTypeError (ERR_INVALID_ARG_TYPE). No listener is left.
+
+    Node: events.once()
+    """
+    import asyncio
+
+    _checked(emitter, signal)
+    if signal is not None and signal.aborted:
+        raise abort_error(signal)
+    answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+
+    def arrived(*arguments: Any) -> None:
+        if not answer.done():
+            answer.set_result(list(arguments))
+
+    def failed(error: Any) -> None:
+        if not answer.done():
+            answer.set_exception(_exception(error))
+
+    def aborted() -> None:
+        assert signal is not None
+        if not answer.done():
+            answer.set_exception(abort_error(signal))
+
+    emitter.once(event, arrived)
+    if event != "error":
+        emitter.once("error", failed)
+    undo = None if signal is None else on_abort(signal, aborted)
+    try:
+        return await answer
+    finally:
+        emitter.off(event, arrived)
+        if event != "error":
+            emitter.off("error", failed)
+        if undo is not None:
+            undo()
+
+
+def _exception(error: Any) -> BaseException:
+    """An 'error' argument as something that can be raised."""
+    if isinstance(error, BaseException):
+        return error
+    from .errors import StateError
+
+    failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
+    failure.context = error  # type: ignore[attr-defined]
+    return failure
+
+
+class _Events:
+    """The iterator that on() returns."""
+
+    def __init__(
+        self,
+        emitter: EventEmitter,
+        event: Hashable,
+        signal: AbortSignal | None,
+        close: Iterable[Hashable],
+        high_water_mark: float,
+        low_water_mark: float,
+    ) -> None:
+        self._emitter = emitter
+        self._event = event
+        self._signal = signal
+        self._high, self._low = high_water_mark, low_water_mark
+        self._queue: deque[list[Any]] = deque()
+        self._waiting: deque[asyncio.Future[list[Any]]] = deque()
+        self._error: BaseException | None = None
+        self._paused = False
+        self._finished = False
+        self._undo: Callable[[], None] | None = None
+        self._closers = list(close)
+        emitter.on(event, self._arrived)
+        if event != "error":
+            emitter.on("error", self._failed)
+        for name in self._closers:
+            emitter.on(name, self._closed)
+        if signal is not None:
+            self._undo = on_abort(signal, self._aborted)
+
+    def _arrived(self, *arguments: Any) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(list(arguments))
+                return
+        self._queue.append(list(arguments))
+        if not self._paused and len(self._queue) > self._high:
+            self._paused = True
+            self._emitter.pause()  # type: ignore[attr-defined]
+
+    def _failed(self, error: Any) -> None:
+        self._stop(_exception(error))
+
+    def _aborted(self) -> None:
+        assert self._signal is not None
+        self._stop(abort_error(self._signal))
+
+    def _closed(self, *_: Any) -> None:
+        self._stop(None)
+
+    def _stop(self, error: BaseException | None) -> None:
+        """No further events; those in the queue are still handed out."""
+        if self._finished:
+            return
+        self._finished = True
+        self._emitter.off(self._event, self._arrived)
+        if self._event != "error":
+            self._emitter.off("error", self._failed)
+        for name in self._closers:
+            self._emitter.off(name, self._closed)
+        if self._undo is not None:
+            self._undo()
+        for waiter in self._waiting:
+            if not waiter.done():
+                if error is not None:
+                    waiter.set_exception(error)
+                    error = None
+                else:
+                    waiter.set_exception(StopAsyncIteration())
+        self._waiting.clear()
+        self._error = error
+
+    def __aiter__(self) -> _Events:
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        import asyncio
+
+        if self._queue:
+            item = self._queue.popleft()
+            if self._paused and len(self._queue) < self._low:
+                self._paused = False
+                self._emitter.resume()  # type: ignore[attr-defined]
+            return item
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._finished:
+            raise StopAsyncIteration
+        waiter: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return await _unless_finished(waiter)
+
+    async def aclose(self) -> None:
+        """Stop listening and drop what is queued."""
+        self._stop(None)
+        self._queue.clear()
+        self._error = None
+
+
+async def _unless_finished(waiter: asyncio.Future[list[Any]]) -> list[Any]:
+    return await waiter
+
+
+def on(
+    emitter: EventEmitter,
+    event: Hashable,
+    *,
+    signal: AbortSignal | None = None,
+    close: Iterable[Hashable] = (),
+    high_water_mark: float = float("inf"),
+    low_water_mark: float = 1,
+) -> AsyncIterator[list[Any]]:
+    """Iterate over the emissions of an event: `async for arguments in on(socket, 'data')`.
+
+    Args:
+        emitter: an EventEmitter.
+        event: its name.
+        signal: AbortSignal that ends the iteration with an AbortError.
+        close: event names that end the iteration.
+        high_water_mark: above so many queued events emitter.pause() is called, default never;
+        low_water_mark: below so many, emitter.resume(); default 1.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE); from the
+        iteration the error of 'error', after what was queued, and AbortError (ABORT_ERR).
+
+    Node: events.on()
+    """
+    _checked(emitter, signal)
+    high = check.validate_number(high_water_mark, "options.highWaterMark", 1)
+    low = check.validate_number(low_water_mark, "options.lowWaterMark", 1)
+    if signal is not None and signal.aborted:
+        raise abort_error(signal)
+    return _Events(emitter, event, signal, close, high, low)
+
+
+def get_event_listeners(emitter: EventEmitter, event: Hashable) -> list[Callable[..., Any]]:
+    """Return the listeners of an event. Node: events.getEventListeners()"""
+    _checked(emitter, None)
+    return list(emitter.listeners(event))
+
+
+def get_max_listeners(emitter: EventEmitter) -> float:
+    """Return above how many listeners a warning is given. Node: events.getMaxListeners()"""
+    _checked(emitter, None)
+    return emitter.get_max_listeners()  # type: ignore[no-any-return]
+
+
+def listener_count(emitter: EventEmitter, event: Hashable) -> int:
+    """Return how many listeners an event has. Node: events.listenerCount()"""
+    _checked(emitter, None)
+    return emitter.listener_count(event)  # type: ignore[no-any-return]
+
+
+def set_max_listeners(n: float = 10, *emitters: EventEmitter) -> None:
+    """Set when several emitters warn; without emitters, the default of all.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: events.setMaxListeners()
+    """
+    check.validate_number(n, "setMaxListeners", 0)
+    for emitter in emitters:
+        _checked(emitter, None)
+    for emitter in emitters:
+        emitter.set_max_listeners(n)
+    if not emitters:
+        EventEmitter.default_max_listeners = n
+
+
+class _Disposable:
+    """What add_abort_listener() returns: close() or leaving `with` removes the listener."""
+
+    def __init__(self, undo: Callable[[], None]) -> None:
+        self._undo = undo
+
+    def close(self) -> None:
+        """Remove the listener; removed already: no effect."""
+        self._undo()
+
+    def __enter__(self) -> _Disposable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo()
+
+
+def add_abort_listener(signal: AbortSignal, listener: Callable[..., object]) -> _Disposable:
+    """Call listener(signal) once the signal is aborted; in the next tick if it is already.
+
+    Returns an object whose close() removes it; it is a context manager too.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: events.addAbortListener()
+    """
+    if signal is None:
+        raise check.arg_type_error("signal", "AbortSignal", signal)
+    check.validate_abort_signal(signal, "signal")
+    check.validate_function(listener, "listener")
+    if signal.aborted:
+        from ._loop import next_tick
+
+        next_tick(listener, signal)
+        return _Disposable(lambda: None)
+    return _Disposable(on_abort(signal, lambda: listener(signal)))
+
+
+__all__ = [
+    "EventEmitter",
+    "add_abort_listener",
+    "error_monitor",
+    "get_event_listeners",
+    "get_max_listeners",
+    "listener_count",
+    "on",
+    "once",
+    "set_max_listeners",
+]
+add_node_names(globals())
