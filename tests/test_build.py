@@ -1,0 +1,381 @@
+"""setup.py, the source lists, the loader's layers, and what an sdist holds.
+
+Builds are run on a copy of the project whose core is one empty module, with a compiler that only
+writes down what it is asked: what counts here is who calls it, with what, and how often.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import pyuvnet
+import pyuvnet._core
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "pyuvnet" / "_core"
+LIBUV = ROOT / "vendor" / "libuv"
+
+needs_sources = pytest.mark.skipif(
+    not (LIBUV / "src").exists(), reason="built against an installed libuv, without the sources"
+)
+posix_only = pytest.mark.skipif(
+    sys.platform == "win32", reason="the compiler's stand-in is a script named by CC"
+)
+
+
+# Lists.
+
+
+def listed() -> dict[str, list[str]]:
+    """Return build.toml's source files by group, as paths below vendor/libuv."""
+    build = tomllib.loads((LIBUV / "build.toml").read_text())
+    groups = {name for groups in build["platforms"].values() for name in groups}
+    assert groups == set(build) - {"platforms"}
+    return {
+        group: [f"{build[group]['folder']}/{name}.c" for name in build[group]["sources"]]
+        for group in groups
+    }
+
+
+@needs_sources
+@pytest.mark.parametrize(
+    ("folder", "groups"), [("src", ["common"]), ("src/win", ["windows"])], ids=["common", "windows"]
+)
+def test_source_list_is_what_is_there(folder: str, groups: list[str]) -> None:
+    files = sorted(path.relative_to(LIBUV).as_posix() for path in (LIBUV / folder).glob("*.c"))
+    assert sorted(name for group in groups for name in listed()[group]) == files
+
+
+@needs_sources
+def test_unix_source_lists_and_the_files_of_other_systems_are_what_is_there() -> None:
+    others = """aix aix-common bsd-proctitle cygwin freebsd haiku hurd ibmi netbsd no-fsevents
+        no-proctitle openbsd os390 os390-proctitle os390-syscalls posix-hrtime posix-poll qnx sunos
+        sysinfo-loadavg sysinfo-memory"""
+    lists = listed()
+    names = {name for group in ("unix", "linux", "darwin") for name in lists[group]}
+    assert not set(lists["unix"]) & set(lists["linux"] + lists["darwin"])
+    names |= {f"src/unix/{name}.c" for name in others.split()}
+    files = {path.relative_to(LIBUV).as_posix() for path in (LIBUV / "src/unix").glob("*.c")}
+    assert names == files
+
+
+def test_setup_is_short() -> None:
+    assert len((ROOT / "setup.py").read_text().splitlines()) < 150
+
+
+def test_version_is_written_once() -> None:
+    assert importlib.metadata.version("pyuvnet") == pyuvnet.__version__
+
+
+# Layers.
+
+
+def test_layers_are_the_modules_that_are_there() -> None:
+    files = {path.stem for path in CORE.glob("*.pyx")}
+    assert {"_native", *pyuvnet._core.LAYERS} == files
+    assert len(set(pyuvnet._core.LAYERS)) == len(pyuvnet._core.LAYERS)
+
+
+@pytest.mark.parametrize("layer", ["_native", *pyuvnet._core.LAYERS])
+def test_layer_comes_out_of_the_one_shared_object(layer: str) -> None:
+    module = getattr(pyuvnet._core, layer)
+    assert module is sys.modules[f"pyuvnet._core.{layer}"]
+    assert module.__file__ == pyuvnet._core._native.__file__
+
+
+@pytest.mark.parametrize("layer", ["_native", *pyuvnet._core.LAYERS])
+def test_layer_cimports_only_layers_before_it(layer: str) -> None:
+    order = ["_native", *pyuvnet._core.LAYERS]
+    later = set(order[order.index(layer) :]) - {layer}
+    for suffix in (".pyx", ".pxd"):
+        path = CORE / (layer + suffix)
+        text = path.read_text() if path.exists() else ""
+        wanted = set(re.findall(r"^\s*from (?:\.|pyuvnet\._core\.)(\w+) c?import", text, re.M))
+        wanted |= set(re.findall(r"^\s*cimport pyuvnet\._core\.(\w+)", text, re.M))
+        assert not wanted & later, path.name
+
+
+def test_missing_shared_object_is_told_with_what_to_do(tmp_path: Path) -> None:
+    package = tmp_path / "pyuvnet" / "_core"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    shutil.copy(CORE / "__init__.py", package)
+    command = [sys.executable, "-c", "import pyuvnet._core"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: pyuvnet's compiled core for this interpreter")
+    assert sys.implementation.cache_tag in last
+    assert "pip install -e ." in last
+
+
+# Builds.
+
+COMPILER = """\
+#!{python}
+import sys
+with open({log!r}, "a") as log:
+    log.write(repr(sys.argv[1:]) + "\\n")
+if "-o" in sys.argv:
+    open(sys.argv[sys.argv.index("-o") + 1], "w").close()
+"""
+
+
+class Project:
+    """A copy of what a build reads, the core reduced to `_native` and one module."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "project"
+        self.log = path / "log"
+        shutil.copytree(LIBUV, self.path / "vendor" / "libuv")
+        core = self.path / "pyuvnet" / "_core"
+        core.mkdir(parents=True)
+        for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md", "pyuvnet/_version.py"):
+            shutil.copy(ROOT / name, self.path / name)
+        for name in ("__init__.py", "_native.pyx", "debug.h", "debug.pxd", "exports.map"):
+            shutil.copy(CORE / name, core)
+        (core.parent / "__init__.py").touch()
+        (core / "one.pyx").write_text("answer = 1\n")
+        self.core = core
+        self.compiler = path / "cc"
+        text = COMPILER.format(python=sys.executable, log=str(self.log))
+        self.compiler.write_text(text)
+        self.compiler.chmod(0o755)
+        self.pkg_config = path / "pkg-config"
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run setup.py with the stand-in for compiler, linker and archiver."""
+        self.log.write_text("")
+        names = ("PYUVNET_DEBUG", "PYUVNET_SYSTEM_LIBUV", "CFLAGS", "CPPFLAGS", "LDFLAGS")
+        env = {name: value for name, value in os.environ.items() if name not in names}
+        tools = {"CC": str(self.compiler), "AR": str(self.compiler), "LDSHARED": str(self.compiler)}
+        command = [sys.executable, "setup.py", "-q", *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.path,
+            env={**env, **tools, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def build(self, **environment: str) -> list[list[str]]:
+        """Build in place, and return the command lines."""
+        run = self.run("build_ext", "--inplace", **environment)
+        assert run.returncode == 0, run.stderr
+        return [ast.literal_eval(line) for line in self.log.read_text().splitlines()]
+
+
+def compiled(commands: list[list[str]]) -> dict[str, list[str]]:
+    """Return the compilations among `commands`, by the name of the source."""
+    return {Path(c[c.index("-c") + 1]).name: c for c in commands if "-c" in c}
+
+
+def last(command: list[str], *beginnings: str) -> str | None:
+    """Return the last argument that begins so, which is the one that counts."""
+    return next((item for item in reversed(command) if item.startswith(beginnings)), None)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@posix_only
+@needs_sources
+@pytest.mark.parametrize("cflags", ["", "-Wall", "-O0 -UNDEBUG -DNDEBUG"])
+@pytest.mark.parametrize("debug", ["0", "1"])
+def test_ndebug_is_explicit_in_every_compilation(debug: str, cflags: str, project: Project) -> None:
+    commands = compiled(project.build(PYUVNET_DEBUG=debug, CFLAGS=cflags))
+    assert {"core.c", "version.c", "_native.c", "one.c"} < set(commands)
+    for command in commands.values():
+        assert last(command, "-DNDEBUG", "-UNDEBUG") == ("-UNDEBUG" if debug == "1" else "-DNDEBUG")
+        level = "-O0" if "-O0" in cflags else "-O1" if debug == "1" else "-O2"
+        assert last(command, "-O") == level
+        assert "-fvisibility=hidden" in command
+        assert "-DUV_EXTERN=" in command
+    assert f"-DUVNET_DEBUG={debug}" in commands["one.c"]
+
+
+@posix_only
+@needs_sources
+def test_everything_is_compiled_once_and_only_what_changed_again(project: Project) -> None:
+    first = compiled(project.build())
+    assert len(first) == len(
+        [name for group in listed_here() for name in listed()[group]] + ["_native.c", "one.c"]
+    )
+    assert compiled(project.build()) == {}
+    (project.core / "one.pyx").write_text("answer = 2\n")
+    assert set(compiled(project.build())) == {"one.c"}
+    (project.core / "debug.h").touch()
+    assert {"_native.c", "one.c"} == set(compiled(project.build()))
+
+
+def listed_here() -> list[str]:
+    build = tomllib.loads((LIBUV / "build.toml").read_text())
+    groups: list[str] = build["platforms"][sys.platform]
+    return groups
+
+
+@posix_only
+@needs_sources
+def test_release_and_debug_objects_never_mix(project: Project) -> None:
+    release = project.build(PYUVNET_DEBUG="0")
+    debug = project.build(PYUVNET_DEBUG="1")
+    assert set(compiled(debug)) == set(compiled(release))
+    again = project.build(PYUVNET_DEBUG="0")
+    assert compiled(again) == {}
+    assert again[-1] == release[-1]  # linked anew, from the release objects
+    assert again[-1] != debug[-1]
+
+
+@posix_only
+@needs_sources
+def test_generated_c_is_not_in_the_tree(project: Project) -> None:
+    project.build()
+    assert [path.name for path in project.core.rglob("*.c")] == []
+    assert len(list((project.path / "build").rglob("one.c"))) == 1
+
+
+@posix_only
+@needs_sources
+def test_another_libuvs_headers_in_cppflags_do_not_win(project: Project) -> None:
+    commands = compiled(project.build(CPPFLAGS="-I/elsewhere/include"))
+    for command in commands.values():
+        assert command[command.index("-iquote") + 1] == "vendor/libuv/include"
+
+
+# libuv's sources: fetched, carried, or an installed library.
+
+
+@pytest.fixture
+def bare(project: Project) -> Project:
+    """A project without sources, whose fetch.py only leaves a mark."""
+    for part in ("src", "include"):
+        shutil.rmtree(project.path / "vendor" / "libuv" / part, ignore_errors=True)
+    script = 'def main():\n    open("fetched", "w").close()\n    return 1\n'
+    (project.path / "vendor" / "libuv" / "fetch.py").write_text(script)
+    return project
+
+
+@posix_only
+@needs_sources
+def test_fetch_is_not_run_when_sources_are_there(project: Project) -> None:
+    script = 'raise SystemExit("fetched")\n'
+    (project.path / "vendor" / "libuv" / "fetch.py").write_text(script)
+    project.build()
+
+
+@posix_only
+def test_fetch_is_run_when_sources_are_missing_and_its_failure_ends_the_build(
+    bare: Project,
+) -> None:
+    run = bare.run("build_ext", "--inplace")
+    assert run.returncode == 1
+    assert (bare.path / "fetched").exists()
+    assert bare.log.read_text() == ""
+
+
+@posix_only
+def test_fetch_is_never_run_in_an_sdist(bare: Project) -> None:
+    (bare.path / "PKG-INFO").touch()
+    run = bare.run("build_ext", "--inplace")
+    assert run.returncode == 1
+    assert run.stderr == "vendor/libuv/src is missing, which every sdist of pyuvnet carries\n"
+    assert not (bare.path / "fetched").exists()
+
+
+def answer(project: Project, text: str) -> str:
+    """Make a pkg-config that prints `text`, and return its path."""
+    version, arguments = text.split(" ", 1)
+    script = (
+        f'#!/bin/sh\ncase "$*" in *--modversion*) echo {version};; *) echo "{arguments}";; esac\n'
+    )
+    project.pkg_config.write_text(script)
+    project.pkg_config.chmod(0o755)
+    return str(project.pkg_config)
+
+
+@posix_only
+def test_installed_libuv_is_linked_and_nothing_is_fetched(bare: Project) -> None:
+    pkg_config = answer(bare, "1.52.0 -I/opt/uv/include -L/opt/uv/lib -luv")
+    commands = bare.build(PYUVNET_SYSTEM_LIBUV="1", PKG_CONFIG=pkg_config)
+    assert set(compiled(commands)) == {"_native.c", "one.c"}
+    assert "-I/opt/uv/include" in compiled(commands)["one.c"]
+    assert {"-L/opt/uv/lib", "-luv"} <= set(commands[-1])
+    assert not any("pyuvnet_uv" in item for item in commands[-1])
+    assert not (bare.path / "fetched").exists()
+
+
+@posix_only
+@pytest.mark.parametrize("version", ["1.44.2", "1.51.9", "0.99.0"])
+def test_old_installed_libuv_is_refused_with_both_versions(version: str, bare: Project) -> None:
+    pkg_config = answer(bare, f"{version} -luv")
+    run = bare.run("build_ext", PYUVNET_SYSTEM_LIBUV="1", PKG_CONFIG=pkg_config)
+    assert run.returncode == 1
+    assert f"libuv {version} is installed; pyuvnet needs libuv >= 1.52" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert bare.log.read_text() == ""
+
+
+@posix_only
+@pytest.mark.parametrize(("version", "status"), [("1.52.0", 0), ("1.48.3", 1)])
+def test_without_pkg_config_the_header_tells_the_version(
+    version: str, status: int, bare: Project, tmp_path: Path
+) -> None:
+    header = tmp_path / "prefix" / "include" / "uv" / "version.h"
+    header.parent.mkdir(parents=True)
+    lines = zip(("MAJOR", "MINOR", "PATCH"), version.split("."), strict=True)
+    header.write_text("".join(f"#define UV_VERSION_{name} {value}\n" for name, value in lines))
+    run = bare.run(
+        "build_ext",
+        "--inplace",
+        PYUVNET_SYSTEM_LIBUV="1",
+        PKG_CONFIG=str(tmp_path / "no-pkg-config"),
+        CPATH=str(tmp_path / "prefix" / "include"),
+    )
+    assert run.returncode == status, run.stderr
+    assert ("libuv 1.48.3 is installed" in run.stderr) is (status == 1)
+
+
+# The sdist.
+
+
+@needs_sources
+def test_sdist_carries_the_sources_and_nothing_generated(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    ignored = shutil.ignore_patterns(
+        "build", "dist", "*.egg-info", ".*", "__pycache__", "*.so", "*.pyd"
+    )
+    shutil.copytree(ROOT, project, ignore=ignored)
+    for stray in ("pyuvnet/_core/stray.so", "pyuvnet/_core/stray.c", "tests/stray.pyc"):
+        (project / stray).touch()
+    command = [sys.executable, "setup.py", "-q", "sdist", "--formats=gztar"]
+    run = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    (path,) = (project / "dist").glob("*.tar.gz")
+    with tarfile.open(path) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    patterns = ["setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"]
+    patterns += [f"pyuvnet/**/*.{kind}" for kind in ("py", "pyx", "pxd", "pyi", "h", "map")]
+    patterns += [f"vendor/libuv/*.{kind}" for kind in ("py", "toml", "md")]
+    patterns += ["vendor/libuv/LICENSE*", "vendor/libuv/src/**/*.[ch]"]
+    patterns += ["vendor/libuv/include/**/*.h", "tests/**/*.py"]
+    for pattern in patterns:
+        files = {path.relative_to(project).as_posix() for path in project.glob(pattern)}
+        assert files <= names, pattern
+        assert files or "pyi" in pattern, pattern
+    assert {name for name in names if name.endswith((".so", ".pyc", ".o"))} == set()
+    generated = {name for name in names if name.endswith(".c")}
+    assert {name for name in generated if not name.startswith("vendor/libuv/src/")} == set()
