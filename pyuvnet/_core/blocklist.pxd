@@ -1,0 +1,33 @@
+"""BlockList: fields, and the check of a peer's address; see blocklist.pyx for the rules."""
+
+from .intervals cimport Intervals
+from .rules cimport Rule, RuleLog
+from .uv cimport sockaddr
+
+cdef extern from "uv.h" nogil:
+    ctypedef struct uv_rwlock_t:
+        pass
+
+cdef class BlockList:
+    cdef object __weakref__
+    cdef RuleLog _rules
+    cdef Intervals _ipv4       # what rules match of IPv4, mapped addresses included
+    cdef Intervals _ipv6
+    cdef uv_rwlock_t _lock     # of _ipv4 and _ipv6; see blocklist.pyx
+    cdef bint _locks           # it has been made
+    cdef unsigned int _forks   # the process's count of forks when it was made
+
+    # Whether a rule matches the address; False for what is neither IPv4 nor IPv6.  The caller need
+    # not hold the GIL, and other threads may change the list at the same time.
+    cdef bint blocks(self, const sockaddr* addr) noexcept nogil
+
+    cdef int _add(self, const Rule* rule) except -1
+    cdef int _add_all(self, const RuleLog* more) except -1
+    cdef int _add_each(self, const RuleLog* more) except -1
+    cdef int _add_merged(self, const RuleLog* more) except -1
+    cdef int _remove(self, const Rule* rule) except -1
+    cdef int _change(self, const Rule* rule, int delta) except -1
+    cdef int _apply(self, const Rule* rule, int delta) noexcept nogil
+    cdef void _reverse(self, const Rule* rule) noexcept nogil
+    cdef void _begin(self) noexcept nogil
+    cdef void _end(self) noexcept nogil
