@@ -25,6 +25,7 @@ LAYERS: tuple[str, ...] = (
     "timer",
     "encoding",
     "stream",
+    "piping",
     "readable",
     "writable",
     "duplex",

@@ -56,9 +56,11 @@ cdef class OnceListener:
 
 cdef class InternalListener:
     """A step of the library in a user-visible event's order; hidden from every listing."""
-    cdef EventEmitter _target
+    cdef EventEmitter _target          # its _on_tick(_what) is the step,
     cdef int _what
+    cdef object _step                  # or this callable
 
+cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event) except -1

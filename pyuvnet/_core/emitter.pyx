@@ -74,8 +74,17 @@ cdef int drop_internal(EventEmitter emitter, object event) except -1:
     return 0
 
 
+cdef object new_hidden(object step):
+    """A listener of the library that is any callable."""
+    cdef InternalListener made = InternalListener.__new__(InternalListener)
+    made._step = step
+    return made
+
+
 cdef class InternalListener:
     def __call__(self, *arguments):
+        if self._step is not None:
+            return self._step(*arguments)
         self._target._on_tick(self._what, arguments)
 
 

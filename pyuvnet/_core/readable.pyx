@@ -20,6 +20,7 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport state_error
 from .names import add_node_names
+from .piping cimport pipe_to, unpipe_from
 from .stream cimport *
 
 cdef object _DATA = intern_event("data")
@@ -51,6 +52,7 @@ cdef int r_push(Stream s, bytes chunk) except -1:
             entry = s._find(_DATA)
             if entry is not None:
                 s._state |= R_DID_READ
+                s.r_awaiting = None
                 if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
                     s.emit(_DATA, item)
                 else:
@@ -240,6 +242,7 @@ cdef object r_read(Stream s, object size):
     item = None
     if count > 0 and s.r_chunks is not None:
         item = _take(s, count)
+        s.r_awaiting = None
         s.r_length -= count
     else:
         count = 0
@@ -415,6 +418,17 @@ cdef int r_set_encoding(Stream s, object name) except -1:
     return 0
 
 
+# What iterates over a stream; the asyncio layer sets it, so that this file need not know asyncio.
+cdef object _iterator_hook = None
+
+
+def set_iterator_hook(hook):
+    """Set the class of async iterators (the asyncio layer calls this)."""
+    global _iterator_hook
+    _iterator_hook = hook
+
+
+
 cdef class Readable(Stream):
     """A source of bytes; subclass it and give it `_read(size)`, which calls push().
 
@@ -494,6 +508,51 @@ cdef class Readable(Stream):
         """
         self._loop.check()
         return bool(r_unshift(self, chunk, encoding))
+
+    def pipe(self, dest, options=None, *, end=True):
+        """Write everything that comes to dest, with back pressure.
+
+        Args:
+            dest: a Writable, a Socket, or any object with write, end, on, once, emit and
+                remove_listener.
+            options: a mapping with `end`.
+            end: bool, default True: end dest at our 'end'.
+
+        Returns dest. Events: 'pipe' (source) and, when it is over, 'unpipe' (source) on dest.
+        An error or destroy of the source does not end dest; see streams.pipeline().
+
+        Node: readable.pipe()
+        """
+        self._loop.check()
+        if options is not None:
+            end = options.get("end", end)
+        return pipe_to(self, dest, end is not False)
+
+    def unpipe(self, dest=None):
+        """Undo pipe(dest), or every pipe; the source is paused when none is left.
+
+        Returns the stream. Events: 'unpipe' (source, info) on each dest.
+
+        Node: readable.unpipe()
+        """
+        self._loop.check()
+        unpipe_from(self, dest)
+        return self
+
+    def __aiter__(self):
+        """Iterate over the chunks; the stream is destroyed at the end. Node: for await"""
+        return self.iterator()
+
+    def iterator(self, destroy_on_return=True):
+        """Return an async iterator over the chunks.
+
+        Args:
+            destroy_on_return: bool, default True: leaving the loop early destroys the stream.
+
+        Node: readable.iterator()
+        """
+        self._loop.check()
+        return _iterator_hook(self, destroy_on_return)
 
     @property
     def readable(self):

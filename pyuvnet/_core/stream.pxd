@@ -75,6 +75,8 @@ cdef class Stream(Owner):
     cdef list r_chunks                       # buffered, oldest first; None while there are none
     cdef Py_ssize_t r_length, r_mark         # bytes (characters once decoding) and its mark
     cdef Decoder r_decoder
+    cdef list r_pipes                        # pipes to destinations; None without
+    cdef list r_awaiting                     # those of them that wait for 'drain'
 
     cdef Py_ssize_t w_length, w_mark         # bytes accepted and not yet taken by the kernel
     cdef object w_chunk                      # in flight, or the first that was collected

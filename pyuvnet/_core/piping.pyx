@@ -1,0 +1,197 @@
+"""pipe() and unpipe(): one source, several destinations, back pressure by 'drain'.
+
+Owns r_pipes and r_awaiting of a source.  A destination is any object with write, end, on, once,
+emit and remove_listener; listeners on our own emitters are hidden ones.  Node's rules:
+
+* dest.write() said False: the source pauses, and resumes when all such destinations have drained.
+* The source's 'end' ends dest, or only unpipes; its error or destroy does neither.
+* dest's 'close', 'finish' or 'error' unpipes; an 'error' nobody else listens to stays unhandled.
+
+Imports: stream, emitter.
+"""
+
+import sys
+
+from .emitter cimport EventEmitter, InternalListener, intern_event, new_hidden
+from .stream cimport DESTROYED, R_END_EMITTED, FLOWING_YES, Stream
+
+cdef object _DATA = intern_event("data")
+cdef object _END = intern_event("end")
+cdef object _DRAIN = intern_event("drain")
+cdef object _ERROR = intern_event("error")
+cdef object _CLOSE = intern_event("close")
+cdef object _FINISH = intern_event("finish")
+cdef object _PIPE = intern_event("pipe")
+cdef object _UNPIPE = intern_event("unpipe")
+
+
+cdef class Piping:
+    """One pipe from a source to a destination."""
+
+    cdef Stream source
+    cdef readonly object dest
+    cdef list listeners                # (emitter, event, listener) to take away at the end
+    cdef bint over, listens_drain
+
+    cdef int listen(self, object emitter, object event, object step, bint prepend=False,
+                    bint once=False) except -1:
+        cdef object listener = step
+        if isinstance(emitter, EventEmitter):
+            listener = new_hidden(step)
+            (<EventEmitter>emitter)._add(event, listener, prepend, once)
+        elif prepend and hasattr(emitter, "prepend_listener"):
+            emitter.prepend_listener(event, step)
+        elif once:
+            emitter.once(event, step)
+        else:
+            emitter.on(event, step)
+        self.listeners.append((emitter, event, listener))
+        return 0
+
+    cdef int forget(self, object event) except -1:
+        """Take away the listeners for an event, on either side."""
+        for entry in list(self.listeners):
+            if entry[1] == event:
+                self.listeners.remove(entry)
+                _unlisten(entry)
+        return 0
+
+    def on_data(self, chunk):
+        if self.over:
+            return
+        try:
+            go_on = self.dest.write(chunk)
+        except Exception as error:
+            self.dest.destroy(error)
+            return
+        if go_on is False and not self.over:
+            self.wait()
+
+    cdef int wait(self) except -1:
+        """The destination is full: pause the source until 'drain'."""
+        if self.source.r_awaiting is None:
+            self.source.r_awaiting = [self]
+        elif self not in self.source.r_awaiting:
+            self.source.r_awaiting.append(self)
+        self.source.pause()
+        if not self.listens_drain:
+            self.listens_drain = True
+            self.listen(self.dest, _DRAIN, self.on_drain)
+        return 0
+
+    def on_drain(self):
+        cdef Stream source = self.source
+        if source.r_awaiting is not None:
+            if self in source.r_awaiting:
+                source.r_awaiting.remove(self)
+            if source.r_awaiting:
+                return
+            source.r_awaiting = None
+        if source._find(_DATA) is not None:
+            source.resume()
+
+    def on_end(self):
+        self.dest.end()
+
+    def on_end_without(self):
+        self.source.unpipe(self.dest)
+
+    def on_error(self, error):
+        dest = self.dest
+        self.source.unpipe(dest)
+        self.forget(_ERROR)
+        if dest.listener_count("error"):
+            return
+        # Nobody else handles it: as if there were no pipe.
+        if isinstance(dest, Stream):
+            if isinstance(error, BaseException):
+                raise error
+        dest.emit("error", error)
+
+    def on_close(self, *_):
+        self.forget(_FINISH)
+        self.source.unpipe(self.dest)
+
+    def on_finish(self):
+        self.forget(_CLOSE)
+        self.source.unpipe(self.dest)
+
+    def on_unpipe(self, source, info=None):
+        if source is self.source and isinstance(info, dict) and not info.get("hasUnpiped"):
+            if info.get("piping", self) is self:
+                info["hasUnpiped"] = True
+                self.clean()
+
+    cdef int clean(self) except -1:
+        self.over = True
+        listeners, self.listeners = self.listeners, []
+        for entry in listeners:
+            # A pending 'error' of the destination still has to find nobody: on_error() does it.
+            if entry[1] == _ERROR:
+                self.listeners.append(entry)
+            else:
+                _unlisten(entry)
+        self.forget(_ERROR)
+        if self.listens_drain and self.source.r_awaiting is not None \
+                and self in self.source.r_awaiting:
+            self.on_drain()
+        return 0
+
+
+cdef int _unlisten(tuple entry) except -1:
+    emitter, event, listener = entry
+    if isinstance(emitter, EventEmitter):
+        (<EventEmitter>emitter)._remove(event, listener)
+    else:
+        emitter.remove_listener(event, listener)
+    return 0
+
+
+cdef object pipe_to(Stream source, object dest, bint end):
+    cdef Piping piping = Piping.__new__(Piping)
+    piping.source = source
+    piping.dest = dest
+    piping.listeners = []
+    if source.r_pipes is None:
+        source.r_pipes = []
+    source.r_pipes.append(piping)
+    if dest is sys.stdout or dest is sys.stderr:
+        end = False
+    step = piping.on_end if end else piping.on_end_without
+    if source._state & R_END_EMITTED:
+        source._loop.tick_call(step, ())
+    else:
+        piping.listen(source, _END, step, False, True)
+    piping.listen(dest, _UNPIPE, piping.on_unpipe)
+    piping.listen(source, _DATA, piping.on_data)
+    piping.listen(dest, _ERROR, piping.on_error, True)
+    piping.listen(dest, _CLOSE, piping.on_close, False, True)
+    piping.listen(dest, _FINISH, piping.on_finish, False, True)
+    dest.emit("pipe", source)
+    if getattr(dest, "writable_need_drain", False) is True:
+        piping.wait()
+    elif source._flowing != FLOWING_YES and not source._state & DESTROYED:
+        source.resume()
+    return dest
+
+
+cdef int unpipe_from(Stream source, object dest) except -1:
+    cdef list pipes = source.r_pipes
+    cdef Piping piping
+    if not pipes:
+        return 0
+    if dest is None:
+        source.r_pipes = None
+        source.pause()
+        for piping in pipes:
+            piping.dest.emit("unpipe", source, {"hasUnpiped": False, "piping": piping})
+        return 0
+    for piping in pipes:
+        if piping.dest is dest:
+            pipes.remove(piping)
+            if not pipes:
+                source.r_pipes = None
+                source.pause()
+            dest.emit("unpipe", source, {"hasUnpiped": False, "piping": piping})
+            break
+    return 0
