@@ -5,53 +5,10 @@ callback)`, `_final(callback)` and `_destroy(error, callback)`, as in Node; a so
 C methods instead and never comes through here.  Imports: readable, writable, errors.
 """
 
-from .._validate import arg_value_error
-
-from .errors cimport state_error
 from .names import add_node_names
 from .readable cimport Readable
 from .stream cimport *
 from .writable cimport *
-
-
-cdef enum:
-    ANSWER_WRITE
-    ANSWER_FINAL
-    ANSWER_DESTROY
-
-
-cdef class Answer:
-    """The callback that a user's `_write`, `_final` or `_destroy` calls, once."""
-
-    def __call__(self, error=None):
-        cdef Stream s = self._stream
-        if self._given:
-            raise state_error("ERR_MULTIPLE_CALLBACK", "Callback called multiple times")
-        self._given = True
-        if self._what == ANSWER_WRITE:
-            w_completed(s, error, s._state & W_SYNC)
-        elif self._what == ANSWER_FINAL:
-            w_final_done(s, error)
-        else:
-            s._destroy_done(error)
-
-
-cdef Answer _answer(Stream s, int what):
-    cdef Answer answer = Answer.__new__(Answer)
-    answer._stream = s
-    answer._what = what
-    return answer
-
-
-def _mark(options, name):
-    value = options.get("high_water_mark")
-    if value is None:
-        value = options.get(name)
-    if value is None:
-        return default_mark()
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise arg_value_error(f"options.{name}", value)
-    return value
 
 
 cdef class Duplex(Readable):
@@ -71,7 +28,7 @@ cdef class Duplex(Readable):
 
     def __init__(self, *, allow_half_open=True, readable=True, writable=True, auto_destroy=True,
                  emit_close=True, capture_rejections=None, **options):
-        super().__init__(capture_rejections=capture_rejections)
+        self._init_emitter(capture_rejections)
         cdef unsigned int state = 0
         if readable:
             state |= HAS_READABLE
@@ -83,70 +40,19 @@ cdef class Duplex(Readable):
             state |= AUTO_DESTROY
         if emit_close:
             state |= EMIT_CLOSE
-        self._init_stream(state, _mark(options, "readable_high_water_mark"),
-                          _mark(options, "writable_high_water_mark"))
+        self._init_stream(state, mark_option(options, "readable_high_water_mark"),
+                          mark_option(options, "writable_high_water_mark"))
 
     # ---- From user code ------------------------------------------------------------------------
 
-    cdef int _ask_source(self) except -1:
-        try:
-            self._read(self.r_mark)
-        except Exception as exc:
-            self._fail(exc)
-        return 0
-
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
-        self.w_chunk = chunk
-        self.w_size = size
-        self.w_in_flight = 1
-        self._state |= W_WRITING | W_SYNC
-        try:
-            self._write(chunk, "buffer", _answer(self, ANSWER_WRITE))
-        finally:
-            self._state &= ~W_SYNC
-        return 0
+        return w_user_write(self, chunk, size)
 
     cdef int _begin_queue(self) except -1:
-        cdef list chunks
-        if len(self.w_queue) > 1 and hasattr(self, "_writev"):
-            chunks, self.w_queue = self.w_queue, None
-            self.w_size = sum([len(chunk) for chunk in chunks])
-            self.w_in_flight = len(chunks)
-            self._state |= W_WRITING | W_SYNC
-            try:
-                self._writev(chunks, _answer(self, ANSWER_WRITE))
-            finally:
-                self._state &= ~W_SYNC
-            return 0
-        self._state |= W_PROCESSING
-        try:
-            while self.w_queue is not None and not self.w_corked \
-                    and not self._state & (W_WRITING | DESTROYED | ERRORED):
-                chunk = self.w_queue.pop(0)
-                if not self.w_queue:
-                    self.w_queue = None
-                self._begin_write(chunk, len(chunk), True)
-        finally:
-            self._state &= ~W_PROCESSING
-        return 0
+        return w_user_queue(self)
 
     cdef int _begin_final(self) except -1:
-        if not hasattr(self, "_final"):
-            return w_final_done(self, None)
-        try:
-            self._final(_answer(self, ANSWER_FINAL))
-        except Exception as exc:
-            self._fail(exc)
-        return 0
-
-    cdef int _do_destroy(self, BaseException error) except -1:
-        if not hasattr(self, "_destroy"):
-            return self._destroy_done(error)
-        try:
-            self._destroy(error, _answer(self, ANSWER_DESTROY))
-        except Exception as exc:
-            self._destroy_done(exc)
-        return 0
+        return w_user_final(self)
 
     # ---- The writable face ---------------------------------------------------------------------
 

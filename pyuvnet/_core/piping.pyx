@@ -99,13 +99,11 @@ cdef class Piping:
     def on_error(self, error):
         dest = self.dest
         self.source.unpipe(dest)
-        self.forget(_ERROR)
         if dest.listener_count("error"):
             return
         # Nobody else handles it: as if there were no pipe.
-        if isinstance(dest, Stream):
-            if isinstance(error, BaseException):
-                raise error
+        if isinstance(dest, EventEmitter) and isinstance(error, BaseException):
+            raise error
         dest.emit("error", error)
 
     def on_close(self, *_):
@@ -118,20 +116,14 @@ cdef class Piping:
 
     def on_unpipe(self, source, info=None):
         if source is self.source and isinstance(info, dict) and not info.get("hasUnpiped"):
-            if info.get("piping", self) is self:
-                info["hasUnpiped"] = True
-                self.clean()
+            info["hasUnpiped"] = True
+            self.clean()
 
     cdef int clean(self) except -1:
         self.over = True
         listeners, self.listeners = self.listeners, []
         for entry in listeners:
-            # A pending 'error' of the destination still has to find nobody: on_error() does it.
-            if entry[1] == _ERROR:
-                self.listeners.append(entry)
-            else:
-                _unlisten(entry)
-        self.forget(_ERROR)
+            _unlisten(entry)
         if self.listens_drain and self.source.r_awaiting is not None \
                 and self in self.source.r_awaiting:
             self.on_drain()
@@ -184,7 +176,7 @@ cdef int unpipe_from(Stream source, object dest) except -1:
         source.r_pipes = None
         source.pause()
         for piping in pipes:
-            piping.dest.emit("unpipe", source, {"hasUnpiped": False, "piping": piping})
+            piping.dest.emit("unpipe", source, {"hasUnpiped": False})
         return 0
     for piping in pipes:
         if piping.dest is dest:
@@ -192,6 +184,6 @@ cdef int unpipe_from(Stream source, object dest) except -1:
             if not pipes:
                 source.r_pipes = None
                 source.pause()
-            dest.emit("unpipe", source, {"hasUnpiped": False, "piping": piping})
+            dest.emit("unpipe", source, {"hasUnpiped": False})
             break
     return 0

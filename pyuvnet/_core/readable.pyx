@@ -432,10 +432,29 @@ def set_iterator_hook(hook):
 cdef class Readable(Stream):
     """A source of bytes; subclass it and give it `_read(size)`, which calls push().
 
+    Args:
+        high_water_mark, readable_high_water_mark: int, bytes read ahead; default
+            get_default_high_water_mark().
+        encoding: name of an encoding; None (default) hands out bytes.
+        auto_destroy: bool, default True: destroy after 'end'.
+        emit_close: bool, default True: emit 'close' after destruction.
+
     Events: 'data' (chunk), 'readable', 'end', 'pause', 'resume', 'error' (error), 'close'.
 
     Node: stream.Readable
     """
+
+    def __init__(self, *, encoding=None, auto_destroy=True, emit_close=True,
+                 capture_rejections=None, **options):
+        super().__init__(capture_rejections=capture_rejections)
+        cdef unsigned int state = HAS_READABLE
+        if auto_destroy:
+            state |= AUTO_DESTROY
+        if emit_close:
+            state |= EMIT_CLOSE
+        self._init_stream(state, mark_option(options, "readable_high_water_mark"), 0)
+        if encoding is not None:
+            r_set_encoding(self, encoding)
 
     def pause(self):
         """Stop 'data'; what arrives is buffered up to the mark.

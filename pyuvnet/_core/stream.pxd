@@ -105,3 +105,4 @@ cdef class Stream(Owner):
     cdef int _begin_final(self) except -1
 
 cdef Py_ssize_t default_mark() noexcept
+cdef Py_ssize_t mark_option(dict options, str name) except -1

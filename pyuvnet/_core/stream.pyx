@@ -8,7 +8,7 @@ Imports: owner, loop (for ticks), errors.
 
 import sys
 
-from .._validate import validate_integer
+from .._validate import arg_value_error, validate_integer
 
 from .loop cimport Loop, loop_of_thread
 from .owner cimport Owner
@@ -19,6 +19,18 @@ cdef Py_ssize_t _object_mark = 16
 
 cdef Py_ssize_t default_mark() noexcept:
     return _mark
+
+
+cdef Py_ssize_t mark_option(dict options, str name) except -1:
+    """A high-water mark out of constructor options; the common one wins."""
+    value = options.get("high_water_mark")
+    if value is None:
+        value = options.get(name)
+    if value is None:
+        return _mark
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise arg_value_error(f"options.{name}", value)
+    return value
 
 
 def get_default_high_water_mark(object_mode=False):
@@ -46,6 +58,16 @@ def set_default_high_water_mark(object_mode, value):
         _object_mark = value
     else:
         _mark = value
+
+
+cdef class DestroyAnswer:
+    """The callback that a user's `_destroy(error, callback)` calls when it is done."""
+
+    cdef Stream _stream
+    cdef BaseException _error
+
+    def __call__(self, error=None):
+        self._stream._destroy_done(error if error is not None else self._error)
 
 
 cdef class Stream(Owner):
@@ -87,8 +109,18 @@ cdef class Stream(Owner):
         return 0
 
     cdef int _do_destroy(self, BaseException error) except -1:
-        """Release what is below, then _destroy_done(); subclasses override."""
-        return self._destroy_done(error)
+        """Release what is below, then _destroy_done(): a user's `_destroy`, or a handle."""
+        cdef DestroyAnswer answer
+        if not hasattr(self, "_destroy"):
+            return self._destroy_done(error)
+        answer = DestroyAnswer.__new__(DestroyAnswer)
+        answer._stream = self
+        answer._error = error
+        try:
+            self._destroy(error, answer)
+        except Exception as exc:
+            answer(exc)
+        return 0
 
     cdef int _destroy_done(self, BaseException error) except -1:
         if self._state & CLOSED:

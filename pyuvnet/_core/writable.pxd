@@ -14,3 +14,11 @@ cdef int w_after_write(Stream s, unsigned long number) except -1
 cdef int w_tick(Stream s, int what, object argument) except -1
 cdef bint w_writable(Stream s) noexcept
 cdef int w_set_default_encoding(Stream s, object name) except -1
+
+# What user code provides: _write, _writev and _final.
+cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1
+cdef int w_user_queue(Stream s) except -1
+cdef int w_user_final(Stream s) except -1
+
+cdef class Writable(Stream):
+    pass

@@ -22,7 +22,8 @@ from .._validate import arg_type_error
 
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
-from .errors cimport already_finished, stream_destroyed, write_after_end
+from .errors cimport already_finished, state_error, stream_destroyed, write_after_end
+from .names import add_node_names
 from .stream cimport *
 
 cdef object _DRAIN = intern_event("drain")
@@ -311,3 +312,226 @@ cdef bint w_writable(Stream s) noexcept:
 cdef int w_set_default_encoding(Stream s, object name) except -1:
     s.w_encoding = encoding_name(name)
     return 0
+
+
+# ---- User code below a Writable or Duplex ------------------------------------------------------
+
+cdef class Answer:
+    """The callback that a user's `_write`, `_writev` or `_final` calls, once."""
+
+    cdef Stream _stream
+    cdef bint _final, _given
+
+    def __call__(self, error=None):
+        if self._given:
+            self._stream._fail(
+                state_error("ERR_MULTIPLE_CALLBACK", "Callback called multiple times"))
+            return
+        self._given = True
+        if self._final:
+            w_final_done(self._stream, error)
+        else:
+            w_completed(self._stream, error, self._stream._state & W_SYNC)
+
+
+cdef Answer _answer(Stream s, bint final):
+    cdef Answer answer = Answer.__new__(Answer)
+    answer._stream = s
+    answer._final = final
+    return answer
+
+
+cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
+    s.w_chunk = chunk
+    s.w_size = size
+    s.w_in_flight = 1
+    s._state |= W_WRITING | W_SYNC
+    try:
+        if hasattr(s, "_write"):
+            s._write(chunk, "buffer", _answer(s, False))
+        else:
+            s._writev([chunk], _answer(s, False))
+    finally:
+        s._state &= ~W_SYNC
+    return 0
+
+
+cdef int w_user_queue(Stream s) except -1:
+    cdef list chunks
+    if len(s.w_queue) > 1 and hasattr(s, "_writev"):
+        chunks, s.w_queue = s.w_queue, None
+        s.w_chunk = chunks
+        s.w_size = sum([len(chunk) for chunk in chunks])
+        s.w_in_flight = len(chunks)
+        s._state |= W_WRITING | W_SYNC
+        try:
+            s._writev(chunks, _answer(s, False))
+        finally:
+            s._state &= ~W_SYNC
+        return 0
+    s._state |= W_PROCESSING
+    try:
+        while s.w_queue is not None and not s.w_corked \
+                and not s._state & (W_WRITING | DESTROYED | ERRORED):
+            chunk = s.w_queue.pop(0)
+            if not s.w_queue:
+                s.w_queue = None
+            w_user_write(s, chunk, len(chunk))
+    finally:
+        s._state &= ~W_PROCESSING
+    return 0
+
+
+cdef int w_user_final(Stream s) except -1:
+    if not hasattr(s, "_final"):
+        return w_final_done(s, None)
+    try:
+        s._final(_answer(s, True))
+    except Exception as exc:
+        s._fail(exc)
+    return 0
+
+
+cdef class Writable(Stream):
+    """A destination of bytes; subclass it and give it `_write(chunk, encoding, callback)`.
+
+    `_writev(chunks, callback)`, `_final(callback)` and `_destroy(error, callback)` are optional.
+
+    Args:
+        high_water_mark, writable_high_water_mark: int, bytes from which write() returns False;
+            default get_default_high_water_mark().
+        auto_destroy: bool, default True: destroy after 'finish'.
+        emit_close: bool, default True: emit 'close' after destruction.
+
+    Events: 'drain', 'finish', 'pipe' (source), 'unpipe' (source), 'error' (error), 'close'.
+
+    Node: stream.Writable
+    """
+
+    def __init__(self, *, auto_destroy=True, emit_close=True, capture_rejections=None, **options):
+        super().__init__(capture_rejections=capture_rejections)
+        cdef unsigned int state = HAS_WRITABLE
+        if auto_destroy:
+            state |= AUTO_DESTROY
+        if emit_close:
+            state |= EMIT_CLOSE
+        self._init_stream(state, 0, mark_option(options, "writable_high_water_mark"))
+
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+        return w_user_write(self, chunk, size)
+
+    cdef int _begin_queue(self) except -1:
+        return w_user_queue(self)
+
+    cdef int _begin_final(self) except -1:
+        return w_user_final(self)
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        if not w_tick(self, what, argument):
+            return Stream._on_tick(self, what, argument)
+        return 0
+
+    def write(self, chunk, encoding=None, callback=None):
+        """Write a chunk; nothing is copied.
+
+        Args:
+            chunk: bytes-like (kept, and not to be changed, until the callback) or str.
+            encoding: of a str, default 'utf8'.
+            callback: callable(error or None), when the chunk was handed to the kernel.
+
+        Returns: bool, False when the writer should wait for 'drain'.
+        Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
+            ERR_UNKNOWN_ENCODING).
+        Events: 'error' (ERR_STREAM_WRITE_AFTER_END) after end().
+
+        Node: writable.write()
+        """
+        self._loop.check()
+        return w_write(self, chunk, encoding, callback)
+
+    def end(self, chunk=None, encoding=None, callback=None):
+        """Write a last chunk, if given, and end the writable side.
+
+        Args:
+            chunk, encoding: as for write().
+            callback: callable(error or None), right before 'finish'.
+
+        Returns the stream. Events: 'finish'.
+
+        Node: writable.end()
+        """
+        self._loop.check()
+        w_end(self, chunk, encoding, callback)
+        return self
+
+    def cork(self):
+        """Queue writes until as many uncork() calls, or end(). Node: writable.cork()"""
+        self._loop.check()
+        w_cork(self)
+
+    def uncork(self):
+        """Undo one cork(); the last one sends the queue at once. Node: writable.uncork()"""
+        self._loop.check()
+        w_uncork(self)
+
+    def set_default_encoding(self, encoding):
+        """Set the encoding of str chunks written without one.
+
+        Returns the stream. Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).
+
+        Node: writable.setDefaultEncoding()
+        """
+        self._loop.check()
+        w_set_default_encoding(self, encoding)
+        return self
+
+    @property
+    def writable(self):
+        """True while write() is possible. Node: writable.writable"""
+        return bool(w_writable(self))
+
+    @property
+    def writable_length(self):
+        """Bytes accepted and not yet taken by the kernel. Node: writable.writableLength"""
+        self._flush()
+        return self.w_length
+
+    @property
+    def writable_high_water_mark(self):
+        """From how many bytes on write() returns False. Node: writable.writableHighWaterMark"""
+        return self.w_mark
+
+    @property
+    def writable_need_drain(self):
+        """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
+        self._flush()
+        return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
+
+    @property
+    def writable_ended(self):
+        """True once end() was called. Node: writable.writableEnded"""
+        return bool(self._state & W_ENDING)
+
+    @property
+    def writable_finished(self):
+        """True once 'finish' is emitted. Node: writable.writableFinished"""
+        return bool(self._state & W_FINISHED)
+
+    @property
+    def writable_corked(self):
+        """How many uncork() calls are due. Node: writable.writableCorked"""
+        return self.w_corked
+
+    @property
+    def writable_object_mode(self):
+        """Always False: streams are of bytes. Node: writable.writableObjectMode"""
+        return False
+
+    @property
+    def writable_aborted(self):
+        """True if destroyed or failed before 'finish'. Node: writable.writableAborted"""
+        return bool(self._state & HAS_WRITABLE and self._state & (DESTROYED | ERRORED)
+                    and not self._state & W_FINISHED)
+
+
+add_node_names(Writable)
