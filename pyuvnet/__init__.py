@@ -6,9 +6,12 @@
     run()
 """
 
+from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.loop import Loop, clear_immediate, current_loop
+from ._core.readable import Readable
 from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
+from ._core.writable import Writable
 from ._loop import (
     attach,
     detach,
@@ -19,6 +22,7 @@ from ._loop import (
     stop,
 )
 from ._version import __version__
+from .abort import AbortController, AbortSignal
 from .errors import (
     AbortError,
     AddressError,
@@ -30,12 +34,19 @@ from .errors import (
     RangeError,
     StateError,
 )
-from . import net
+from . import events, net, streams
 from ._core.names import add_node_names
 from .server import Server
 from .socket import Socket
 
 __all__ = [
+    "streams",
+    "events",
+    "Writable",
+    "Readable",
+    "Duplex",
+    "AbortSignal",
+    "AbortController",
     "AbortError",
     "AddressError",
     "AggregateError",

@@ -418,15 +418,15 @@ cdef int r_set_encoding(Stream s, object name) except -1:
     return 0
 
 
-# What iterates over a stream; the asyncio layer sets it, so that this file need not know asyncio.
+# The async iterator and from_iterable() are Python's, in pyuvnet/streams.py, which sets them here.
 cdef object _iterator_hook = None
+cdef object _from_iterable_hook = None
 
 
-def set_iterator_hook(hook):
-    """Set the class of async iterators (the asyncio layer calls this)."""
-    global _iterator_hook
-    _iterator_hook = hook
-
+def set_stream_hooks(iterator, from_iterable):
+    """Set what iterates over a stream and what makes one of an iterable."""
+    global _iterator_hook, _from_iterable_hook
+    _iterator_hook, _from_iterable_hook = iterator, from_iterable
 
 
 cdef class Readable(Stream):
@@ -557,6 +557,14 @@ cdef class Readable(Stream):
         self._loop.check()
         unpipe_from(self, dest)
         return self
+
+    @staticmethod
+    def from_iterable(iterable, **options):
+        """Make a Readable out of an iterable or async iterable of bytes-like or str.
+
+        Node: stream.Readable.from()
+        """
+        return _from_iterable_hook(iterable, **options)
 
     def __aiter__(self):
         """Iterate over the chunks; the stream is destroyed at the end. Node: for await"""
