@@ -6,6 +6,7 @@ cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
     object PyObject_CallOneArg(object callable, object argument)
     object PyObject_CallNoArgs(object callable)
+    PyObject** _PyObject_GetDictPtr(object ob) noexcept
     void PyErr_WriteUnraisable(object where) noexcept
     void PyType_Modified(type cls) noexcept
     int PyUnicode_CHECK_INTERNED(object text) noexcept

@@ -11,7 +11,7 @@ cdef class Owner(EventEmitter):
     cdef int _flush(self) except -1:
         return 0
 
-    cdef int _on_read(self, bytes chunk) except -1:
+    cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
         return 0
 
     cdef int _on_read_error(self, int status) except -1:

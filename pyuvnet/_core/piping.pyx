@@ -26,15 +26,9 @@ cdef object _UNPIPE = intern_event("unpipe")
 
 
 cdef class Piping:
-    """One pipe from a source to a destination."""
-
-    cdef Stream source
-    cdef readonly object dest
-    cdef list listeners                # (emitter, event, listener) to take away at the end
-    cdef bint over, listens_drain
-
-    cdef int listen(self, object emitter, object event, object step, bint prepend=False,
-                    bint once=False) except -1:
+    cdef object listen(self, object emitter, object event, object step, bint prepend=False,
+                       bint once=False):
+        """Add a listener, hidden on our own emitters, and return it."""
         cdef object listener = step
         if isinstance(emitter, EventEmitter):
             listener = new_hidden(step)
@@ -46,7 +40,7 @@ cdef class Piping:
         else:
             emitter.on(event, step)
         self.listeners.append((emitter, event, listener))
-        return 0
+        return listener
 
     cdef int forget(self, object event) except -1:
         """Take away the listeners for an event, on either side."""
@@ -155,7 +149,7 @@ cdef object pipe_to(Stream source, object dest, bint end):
     else:
         piping.listen(source, _END, step, False, True)
     piping.listen(dest, _UNPIPE, piping.on_unpipe)
-    piping.listen(source, _DATA, piping.on_data)
+    piping.data_listener = piping.listen(source, _DATA, piping.on_data)
     piping.listen(dest, _ERROR, piping.on_error, True)
     piping.listen(dest, _CLOSE, piping.on_close, False, True)
     piping.listen(dest, _FINISH, piping.on_finish, False, True)

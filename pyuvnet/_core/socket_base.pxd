@@ -53,3 +53,5 @@ cdef class SocketBase(Duplex):
     cdef int _read_peer(self) except -1
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1
+    cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
+    cdef bint _writes_overridden(self) noexcept

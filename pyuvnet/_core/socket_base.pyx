@@ -11,20 +11,24 @@ sends them first, so a program sees what Node's immediate write would show.  Wha
 not take becomes one request, which holds a reference and never a copy.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 
 from .._validate import arg_type_error, range_error
 from ..errors import TimeoutOverflowWarning
 
 from . cimport uv
+from .capi cimport _PyObject_GetDictPtr, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
-from .emitter cimport drop_internal, intern_event, new_internal
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal
 from .errors cimport closed_before_connection, ended_by_other_party, lookup_error, os_error, \
     socket_closed, state_error
 from .loop cimport Loop
 from .names import add_node_names
 from .pipe cimport Pipe, new_pipe
+from .piping cimport Piping
 from .readable cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle, point_at
@@ -33,6 +37,7 @@ from .timer cimport new_idle_timeout
 from .writable cimport *
 
 cdef object _CLOSE = intern_event("close")
+cdef object _DATA = intern_event("data")
 cdef object _CONNECT = intern_event("connect")
 cdef object _READY = intern_event("ready")
 cdef object _END = intern_event("end")
@@ -46,6 +51,16 @@ cdef enum:
     TICK_FAIL_AT_CLOSE
     TICK_FINAL_AT_CONNECT
     SOCKET_TICKS
+
+
+# The class whose write() was last found to be our own, so that asking again is a comparison.
+cdef object _plain_class = None
+cdef object _plain_write = None
+
+
+cdef void _remember_plain(object cls) noexcept:
+    global _plain_class
+    _plain_class = cls
 
 
 def _on_end_of_socket():
@@ -122,13 +137,72 @@ cdef class SocketBase(Duplex):
             self._handle.read_start()
         return 0
 
-    cdef int _on_read(self, bytes chunk) except -1:
-        self._bytes_read += len(chunk)
+    cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
+        cdef Loop loop = self._loop
+        cdef Py_ssize_t relayed
+        if self.r_pipes is not None:
+            relayed = self._relay(base, size)
+            base += relayed
+            size -= relayed
+            if not size:
+                return 0
+        self._bytes_read += size
         if self._idle is not None:
             self._idle.touch()
-        if not r_push(self, chunk) and self._handle is not None:
+        # A program that echoes or parses drops each chunk before the next one comes: then the
+        # loop holds the only reference, and the object serves again.
+        if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
+            loop.last_chunk = PyBytes_FromStringAndSize(base, size)
+        if not r_push(self, loop.last_chunk) and self._handle is not None:
             self._handle.read_stop()
         return 0
+
+    cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1:
+        """Move bytes straight to the one socket that this one is piped into.
+
+        Returns how many it took: all, some (the kernel is full), or 0 where the ordinary path
+        has to do it, since somebody listens, decodes, overrides, or something is queued. All of
+        that is asked anew for each read, so that nothing has to be told when it changes.
+        """
+        cdef Piping piping
+        cdef SocketBase dest
+        cdef uv.uv_buf_t buf
+        cdef int taken
+        if len(self.r_pipes) != 1:
+            return 0
+        piping = <Piping>self.r_pipes[0]
+        if not isinstance(piping.dest, SocketBase):
+            return 0
+        dest = <SocketBase>piping.dest
+        if self._flowing != FLOWING_YES or self.r_length or self.r_decoder is not None \
+                or self._idle is not None or dest._idle is not None \
+                or self._state & (R_ENDED | DESTROYED) \
+                or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN \
+                or self._find(_DATA) is not piping.data_listener:
+            return 0
+        if dest._handle is None or dest._socket_flags & SOCKET_CONNECTING or dest.w_corked \
+                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
+                or dest._writes_overridden():
+            return 0
+        buf.base = <char*>base
+        buf.len = size
+        taken = uv.uv_try_write(dest._handle.stream(), &buf, 1)
+        if taken <= 0:
+            return 0
+        self._bytes_read += taken
+        self._state = (self._state & ~R_READING) | R_DID_READ
+        dest._bytes_dispatched += taken
+        return taken
+
+    cdef bint _writes_overridden(self) noexcept:
+        """True if a subclass, or this object alone, has a write() of its own."""
+        cdef PyObject** own
+        if type(self) is not _plain_class:
+            if type(self).write is not _plain_write:
+                return True
+            _remember_plain(type(self))
+        own = _PyObject_GetDictPtr(self)
+        return own is not NULL and own[0] is not NULL and "write" in <dict>own[0]
 
     cdef int _on_read_idle(self) except -1:
         if self._idle is not None:
@@ -851,4 +925,5 @@ cdef unsigned int _seconds(object value, int unit) noexcept:
     return <unsigned int>(int(value) // unit)
 
 
+_plain_write = SocketBase.write
 add_node_names(SocketBase)

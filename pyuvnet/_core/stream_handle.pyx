@@ -1,13 +1,11 @@
 """StreamHandle: reading, writing, shutdown, listening and accepting, for TCP and pipe alike.
 
 Imports: handle, owner, loop, errors.  The per-chunk path is: libuv reads into the loop's one
-buffer (no GIL), the exact bytes are copied out, and go up to the owner in one C call.
+buffer (no GIL), and the place goes up to the owner in one C call, which copies what it needs.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
-
 from . cimport uv
-from .capi cimport gate_close, pyuvnet_gate, pyuvnet_refill
+from .capi cimport gate_close, pyuvnet_gate
 from .handle cimport Handle, Request
 from .loop cimport Loop
 from .owner cimport Owner
@@ -29,11 +27,7 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     loop.enter()
     try:
         if nread > 0:
-            # A program that echoes or parses drops each chunk before the next one comes: then
-            # the loop holds the only reference, and the object serves again.
-            if not pyuvnet_refill(<void*>loop.last_chunk, buf.base, nread):
-                loop.last_chunk = PyBytes_FromStringAndSize(buf.base, nread)
-            owner._on_read(loop.last_chunk)
+            owner._on_read(buf.base, nread)
         elif nread == 0:
             owner._on_read_idle()
         else:
