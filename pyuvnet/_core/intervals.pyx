@@ -349,10 +349,12 @@ cdef int make_room(Intervals* self, Key key) noexcept nogil:
     cdef int32_t left
     if leaf.used <= LEAF_POINTS - 2:
         return 0
-    # Points that come in order leave full leaves behind them.
+    # Points that come in rising or in falling order leave full leaves behind them.
     if at == self.leaves - 1 and key_less(
             key_at(self.wide, leaf_keys(leaf), LEAF_POINTS, leaf.used - 1), key):
         half = leaf.used - 1
+    elif at == 0 and key_less(key, key_at(self.wide, leaf_keys(leaf), LEAF_POINTS, 0)):
+        half = 1
     first = key_at(self.wide, leaf_keys(leaf), LEAF_POINTS, half)
     left = leaf.sums[half - 1]
     right = insert_leaf(self, at + 1, first, self.slots[at].before + left)
