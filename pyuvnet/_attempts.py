@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
 from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
-from ._core.tcp import ip_family
 from ._core.timer import set_timeout
-from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError
+from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError, StateError
 
 if TYPE_CHECKING:
     from .socket import Socket
@@ -59,7 +59,7 @@ class Attempts:
 
     def start(self) -> None:
         """Begin: a literal address in the next tick, a name with its lookup."""
-        family = ip_family(self._host)
+        family = is_ip(self._host)
         if family:
             self._addresses = [(self._host, family)]
             self._socket._next_tick(self._start_literal)
@@ -115,7 +115,7 @@ class Attempts:
         self._attempt()
 
     def _problem(self, address: Any, family: Any) -> BaseException | None:
-        if not (isinstance(address, str) and ip_family(address)):
+        if not (isinstance(address, str) and is_ip(address)):
             return ArgTypeError(f"Invalid IP address: {address}", "ERR_INVALID_IP_ADDRESS")
         if family not in (4, 6):
             problem = RangeError(
@@ -146,10 +146,22 @@ class Attempts:
                     self._errors.append(error)
                     continue
             self._current = (address, family)
+            blocked = socket._is_blocked(address, self._port)
+            if blocked and self._several:
+                # Counts as failed, without having been an attempt.
+                error = _ip_blocked(address)
+                self._errors.append(error)
+                socket.emit("connectionAttemptFailed", address, self._port, family, error)
+                if not self._current_socket():
+                    return
+                continue
             if self._several:
                 socket._attempted_addresses.append(f"{address}:{self._port}")
             socket.emit("connectionAttempt", address, self._port, family)
             if not self._current_socket():
+                return
+            if blocked:
+                socket.destroy(_ip_blocked(address))
                 return
             status = socket._connect_tcp(address, self._port)
             if status == 0:
@@ -242,6 +254,10 @@ class Attempts:
                 )
             )
 
+
+
+def _ip_blocked(address: str) -> StateError:
+    return StateError(f"IP({address}) is blocked by net.BlockList", "ERR_IP_BLOCKED")
 
 
 def _interleave(addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._attempts import defaults
+from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
+from .blocklist import BlockList
 from .server import Server
 from .socket import CONNECT_ALL, SOCKET_OPTIONS, Socket, check_connect, connect_arguments
+from .socketaddress import SocketAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,14 +112,19 @@ def set_default_auto_select_family_attempt_timeout(value: int) -> None:
 
 
 __all__ = [
+    "BlockList",
     "Server",
     "Socket",
+    "SocketAddress",
     "Stream",
     "connect",
     "create_connection",
     "create_server",
     "get_default_auto_select_family",
     "get_default_auto_select_family_attempt_timeout",
+    "is_ip",
+    "is_ipv4",
+    "is_ipv6",
     "set_default_auto_select_family",
     "set_default_auto_select_family_attempt_timeout",
 ]

@@ -17,7 +17,7 @@ from ._core.stream import get_default_high_water_mark
 from ._mapping import Info
 from ._options import OptionSet
 from .errors import StateError
-from .socket import Socket, is_path, keep_alive_seconds, path_bytes
+from .socket import Socket, check_block_list, is_path, keep_alive_seconds, path_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +32,7 @@ SERVER_OPTIONS = OptionSet(
         "keep_alive",
         "keep_alive_initial_delay",
         "high_water_mark",
+        "block_list",
         "capture_rejections",
     ],
 )
@@ -52,6 +53,7 @@ class Server(ServerBase):
         no_delay, keep_alive: bool, default False: set on accepted TCP sockets.
         keep_alive_initial_delay: ms, default 0.
         high_water_mark: bytes, default 65536 (16384 on Windows): of accepted sockets.
+        block_list: BlockList; peers that it matches are closed silently.
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info).
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
@@ -84,6 +86,7 @@ class Server(ServerBase):
             mark = check.validate_number(mark, "options.highWaterMark")
             mark = int(mark) if mark >= 0 else get_default_high_water_mark()
         delay = keep_alive_seconds(given)
+        block_list = check_block_list(given)
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket, mark)
         self.allow_half_open = bool(given.get("allow_half_open", False))
@@ -91,6 +94,7 @@ class Server(ServerBase):
         self.no_delay = bool(given.get("no_delay", False))
         self.keep_alive = bool(given.get("keep_alive", False))
         self.keep_alive_initial_delay = delay
+        self.block_list = block_list
         if connection_listener is not None:
             self.on("connection", connection_listener)
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._attempts import Attempts, defaults
+from ._core.address import is_ip
 from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_base import SocketBase
-from ._core.tcp import ip_family
 from ._mapping import Info
 from ._options import OptionSet
+from .blocklist import BlockList
 from .errors import ArgTypeError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ SOCKET_OPTIONS = OptionSet(
         "no_delay",
         "keep_alive",
         "keep_alive_initial_delay",
+        "block_list",
         "encoding",
         "default_encoding",
         "capture_rejections",
@@ -65,6 +67,14 @@ def keep_alive_seconds(options: Mapping[str, Any]) -> int:
         return 0
     number = check.validate_number(delay, "options.keepAliveInitialDelay")
     return int(number / 1000) if number > 0 else 0
+
+
+def check_block_list(options: Mapping[str, Any]) -> BlockList | None:
+    """Check the option block_list."""
+    block_list = options.get("block_list")
+    if block_list is not None and not isinstance(block_list, BlockList):
+        raise check.arg_type_error("options.blockList", "net.BlockList", block_list)
+    return block_list
 
 
 def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
@@ -108,6 +118,7 @@ class Socket(SocketBase):
         no_delay: bool, default False: no Nagle delay, set when connected.
         keep_alive: bool, default False: keep-alive probes, set when connected.
         keep_alive_initial_delay: ms before the first probe, default 0 (the system's).
+        block_list: BlockList; an address that it matches is not connected to.
 
     Events: 'lookup' (error, address, family, host), 'connectionAttempt' (ip, port, family),
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
@@ -125,6 +136,7 @@ class Socket(SocketBase):
 
     def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         given = SOCKET_OPTIONS.read(options, keywords)
+        block_list = check_block_list(given)
         self._init_emitter(given.get("capture_rejections"))
         keep_alive = None
         delay = keep_alive_seconds(given)
@@ -139,6 +151,7 @@ class Socket(SocketBase):
             bool(given.get("no_delay", False)),
             keep_alive,
         )
+        self._set_block_list(block_list)
         if given.get("encoding") is not None:
             self.set_encoding(given["encoding"])
         if given.get("default_encoding") is not None:
@@ -301,7 +314,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     plan["host"] = host
     local_address = options.get("local_address")
     if local_address is not None and not (
-        isinstance(local_address, str) and ip_family(local_address)
+        isinstance(local_address, str) and is_ip(local_address)
     ):
         raise ArgTypeError(f"Invalid IP address: {local_address}", "ERR_INVALID_IP_ADDRESS")
     plan["local_address"] = local_address

@@ -1,5 +1,6 @@
 """ServerBase: a listening handle and its connection count; see server_base.pyx."""
 
+from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .loop cimport Loop
 from .owner cimport Owner
@@ -13,6 +14,7 @@ cdef class ServerBase(Owner):
     cdef public bint allow_half_open, pause_on_connect, no_delay, keep_alive
     cdef public unsigned int keep_alive_initial_delay   # seconds
     cdef public Py_ssize_t high_water_mark              # bytes
+    cdef public BlockList block_list                    # peers it matches are closed silently
     cdef public object max_connections                  # None: no limit
     cdef Lookup _lookup                # of listen()'s host
     cdef object _answered

@@ -73,6 +73,11 @@ cdef class ServerBase(Owner):
             finally:
                 client.close()
             return 0
+        if self.block_list is not None and isinstance(client, TCP) \
+                and (<TCP>client).is_blocked(self.block_list):
+            # Closed without a word: the peer sees a connection that ends.
+            client.close()
+            return 0
         socket = <SocketBase>self._socket_class.__new__(self._socket_class)
         self._connections += 1
         if isinstance(client, TCP):

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from . cimport uv
+from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
 from .stream_handle cimport StreamHandle
@@ -38,6 +39,7 @@ cdef class SocketBase(Duplex):
     cdef object _peer                  # (address, port, family), read once
     cdef tuple _keep_alive             # idle, interval, count in seconds
     cdef Lookup _lookup
+    cdef BlockList _block_list         # of a client
     cdef bint _emit_close_by_tick      # destroyed without a handle
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,

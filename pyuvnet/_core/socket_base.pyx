@@ -19,6 +19,7 @@ from .._validate import arg_type_error, range_error
 from ..errors import TimeoutOverflowWarning
 
 from . cimport uv
+from .blocklist cimport BlockList
 from .capi cimport _PyObject_GetDictPtr, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
@@ -472,6 +473,17 @@ cdef class SocketBase(Duplex):
             except OSError:
                 status = uv.UV_EADDRINUSE
         return status
+
+    def _set_block_list(self, BlockList block_list):
+        """Remember the list that every address to connect to is checked against."""
+        self._block_list = block_list
+
+    def _is_blocked(self, str address, int port):
+        """True if the block list matches a literal address."""
+        cdef uv.sockaddr_storage storage
+        if self._block_list is None or not parse_address(address, port, &storage):
+            return False
+        return self._block_list.blocks(<uv.sockaddr*>&storage)
 
     def _connect_tcp(self, str address, int port):
         """Begin connecting to a literal address; returns a libuv status."""

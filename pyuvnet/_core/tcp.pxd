@@ -1,6 +1,7 @@
 """TCP: the uv_tcp_t handle; see tcp.pyx."""
 
 from . cimport uv
+from .blocklist cimport BlockList
 from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport StreamHandle
@@ -14,6 +15,7 @@ cdef class TCP(StreamHandle):
     cdef int keepalive(self, bint enable, unsigned int idle, unsigned int interval,
                        unsigned int count) noexcept
     cdef int close_reset(self) noexcept
+    cdef bint is_blocked(self, BlockList block_list) noexcept
     cdef tuple sockname(self)
     cdef tuple peername(self)
 

@@ -6,6 +6,7 @@ Imports: stream_handle and below.
 from libc.string cimport memset
 
 from . cimport uv
+from .blocklist cimport BlockList
 from .errors cimport os_error
 from .handle cimport handle_closed
 from .loop cimport Loop
@@ -83,6 +84,14 @@ cdef class TCP(StreamHandle):
             self.closing = True
         return status
 
+    cdef bint is_blocked(self, BlockList block_list) noexcept:
+        """Whether a block list matches the peer; no Python string is made."""
+        cdef uv.sockaddr_storage storage
+        cdef int size = sizeof(storage)
+        if uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size) < 0:
+            return False
+        return block_list.blocks(<uv.sockaddr*>&storage)
+
     cdef tuple sockname(self):
         cdef uv.sockaddr_storage storage
         cdef int size = sizeof(storage)
@@ -98,9 +107,3 @@ cdef class TCP(StreamHandle):
         if status < 0:
             raise os_error(status, "getpeername")
         return address_tuple(<uv.sockaddr*>&storage)
-
-
-def ip_family(str host):
-    """Return 4 or 6 for a literal address (with zone, if any), 0 for anything else."""
-    cdef uv.sockaddr_storage storage
-    return parse_address(host, 0, &storage)
