@@ -1,0 +1,239 @@
+"""pipe() between two sockets moves bytes in C; nobody may be able to tell, but by its speed.
+
+Each test drives a proxy (client -> front -> back -> sink) whose front socket is piped into a
+connection to the sink, natively or with something that forces the ordinary path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+
+from pyuvnet import net, run, set_immediate
+
+
+class Proxy:
+    """A source that sends chunks through a pipe to a sink; records what the ends see."""
+
+    def __init__(self, chunks, prepare=None, sink_reads=True, upstream_class=net.Socket):
+        self.chunks = list(chunks)
+        self.received = hashlib.sha256()
+        self.count = 0
+        self.trace: list[str] = []
+        self.prepare = prepare or (lambda front, back: None)
+        self.sink_reads = sink_reads
+        self.upstream_class = upstream_class
+        self.sink = net.create_server(self._sink_connected)
+        self.proxy = net.create_server(self._front_connected)
+        self.sink.listen(0, "127.0.0.1", lambda: self.proxy.listen(0, "127.0.0.1", self._send))
+        self.on_sink = None
+
+    def run(self):
+        run()
+        return self
+
+    def _sink_connected(self, socket):
+        self.sink_socket = socket
+        if self.sink_reads:
+            socket.on("data", self._sink_data)
+        socket.on("end", lambda: self.trace.append("sink end"))
+        socket.on("error", lambda error: self.trace.append(f"sink {error.code}"))
+        socket.on("close", lambda _: self.sink.close())
+
+    def _sink_data(self, data):
+        self.received.update(data)
+        self.count += len(data)
+        if self.on_sink is not None:
+            self.on_sink(data)
+
+    def _front_connected(self, front):
+        self.front = front
+        back = self.upstream_class()
+        self.back = back
+        back.connect(self.sink.address().port, "127.0.0.1")
+        for name, socket in (("front", front), ("back", back)):
+            for event in ("end", "finish", "pipe", "unpipe", "close"):
+                socket.on(
+                    event, lambda *a, name=name, event=event: self.trace.append(f"{name} {event}")
+                )
+            socket.on("error", lambda error, name=name: self.trace.append(f"{name} {error.code}"))
+        self.prepare(front, back)
+        back.once("connect", lambda: front.pipe(back))
+        front.on("close", lambda _: self.proxy.close())
+
+    def _send(self):
+        self.client = net.create_connection(self.proxy.address().port, "127.0.0.1")
+        self.client.on("error", lambda error: self.trace.append(f"client {error.code}"))
+        self.client.once("connect", self._next)
+        self.client.on("drain", self._next)
+        self.sent = hashlib.sha256()
+
+    def _next(self):
+        while self.chunks:
+            chunk = self.chunks.pop(0)
+            self.sent.update(chunk)
+            if not self.client.write(chunk):
+                return
+        if not self.client.writable_ended:
+            self.client.end()
+
+
+def chunks(total, seed=1):
+    source = random.Random(seed)
+    made = []
+    while total > 0:
+        size = min(total, source.choice((1, 100, 1024, 65536, 200_000)))
+        made.append(source.randbytes(size))
+        total -= size
+    return made
+
+
+def listens(front, back):
+    # Not before the pipe is there, since a listener makes the data flow.
+    back.once("connect", lambda: front.on("data", lambda data: None))
+
+
+def overrides_write(front, back):
+    original = back.write
+    back.write = lambda *a: original(*a)
+
+
+class OwnWrite(net.Socket):
+    def write(self, *arguments):
+        return super().write(*arguments)
+
+
+class OwnEmit(net.Socket):
+    def emit(self, event, *arguments):
+        return super().emit(event, *arguments)
+
+
+VARIANTS = {
+    "native": {},
+    "listener": {"prepare": listens},
+    "instance write": {"prepare": overrides_write},
+    "class write": {"upstream_class": OwnWrite},
+    "class emit": {"upstream_class": OwnEmit},
+    "timeouts": {"prepare": lambda front, back: (front.set_timeout(9000), back.set_timeout(9000))},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_bytes_counters_and_events_are_the_same_on_every_path(variant) -> None:
+    proxy = Proxy(chunks(3_000_000), **VARIANTS[variant]).run()
+    assert proxy.count == 3_000_000
+    assert proxy.received.digest() == proxy.sent.digest()
+    assert proxy.front.bytes_read == proxy.back.bytes_written == 3_000_000
+    assert proxy.front.readable_did_read
+    per_object = {
+        name: [event for event in proxy.trace if event.startswith(name)]
+        for name in ("front", "back", "sink")
+    }
+    assert per_object == {
+        "front": ["front end", "front finish", "front close"],
+        "back": ["back pipe", "back finish", "back unpipe", "back end", "back close"],
+        "sink": ["sink end"],
+    }
+
+
+def test_a_sink_that_does_not_read_stops_the_source_and_nothing_is_lost() -> None:
+    total = 24_000_000
+    proxy = Proxy(chunks(total), sink_reads=False)
+    state = {}
+
+    def look_when_stuck(last=(-1, -1), still=0):
+        # Still for many turns of the loop: the kernel's buffers and both marks are full.
+        now = (proxy.front.bytes_read, proxy.back.bytes_written) if proxy_started() else (0, 0)
+        if now == last and now != (0, 0) and proxy.back.writable_need_drain:
+            still += 1
+        else:
+            still = 0
+        if still < 200:
+            set_immediate(look_when_stuck, now, still)
+            return
+        state["queued"] = proxy.back.writable_length
+        state["buffered"] = proxy.front.readable_length
+        state["read"] = proxy.front.bytes_read
+        proxy.sink_socket.on("data", proxy._sink_data)
+
+    def proxy_started():
+        return hasattr(proxy, "back") and hasattr(proxy, "sink_socket")
+
+    set_immediate(look_when_stuck)
+    proxy.run()
+    assert state["read"] < total
+    # At most a mark's worth, and one chunk beyond it, waits in memory on either side.
+    assert 0 < state["queued"] <= 2 * 65536
+    assert state["buffered"] <= 2 * 65536
+    assert proxy.count == total
+    assert proxy.received.digest() == proxy.sent.digest()
+
+
+def test_a_listener_added_in_the_middle_sees_everything_from_there_on() -> None:
+    proxy = Proxy(chunks(2_000_000))
+    seen: list[int] = []
+
+    def on_sink(data):
+        if proxy.count > 500_000 and not seen:
+            seen.append(proxy.front.bytes_read)
+            proxy.front.on("data", lambda data: seen.append(len(data)))
+
+    proxy.on_sink = on_sink
+    proxy.run()
+    assert proxy.count == 2_000_000
+    assert seen[0] + sum(seen[1:]) == 2_000_000
+
+
+def test_an_encoding_set_in_the_middle_keeps_the_bytes() -> None:
+    text = "añ€😀" * 40_000
+    proxy = Proxy([text.encode()[i : i + 70_001] for i in range(0, len(text.encode()), 70_001)])
+
+    def on_sink(data):
+        if proxy.count > 100_000 and proxy.front.readable_encoding is None:
+            proxy.front.set_encoding("latin1")
+            proxy.back.set_default_encoding("latin1")
+
+    proxy.on_sink = on_sink
+    proxy.run()
+    assert proxy.front.readable_encoding == "latin1"
+    assert proxy.received.digest() == hashlib.sha256(text.encode()).digest()
+
+
+def test_unpiping_in_the_middle_keeps_the_rest_for_the_next_reader() -> None:
+    proxy = Proxy(chunks(1_000_000))
+    rest: list[bytes] = []
+
+    def on_sink(data):
+        if proxy.count > 300_000 and not rest:
+            rest.append(b"")
+            proxy.front.unpipe(proxy.back)
+            proxy.back.end()
+            proxy.front.on("data", rest.append)
+            proxy.front.resume()
+
+    proxy.on_sink = on_sink
+    proxy.run()
+    assert proxy.count + len(b"".join(rest)) == 1_000_000
+    assert proxy.front.bytes_read == 1_000_000
+
+
+@pytest.mark.parametrize("victim", ["front", "back", "sink_socket", "client"])
+def test_destroying_an_end_in_the_middle_is_survived(victim) -> None:
+    proxy = Proxy(chunks(4_000_000))
+    done: list[bool] = []
+
+    def on_sink(data):
+        if proxy.count > 200_000 and not done:
+            done.append(True)
+            getattr(proxy, victim).destroy()
+            # A pipe does not tear its other end down; a proxy has to.
+            for socket in (proxy.front, proxy.back, proxy.client):
+                set_immediate(socket.destroy)
+
+    proxy.on_sink = on_sink
+    proxy.run()
+    assert done
+    assert proxy.front.destroyed and proxy.back.destroyed
+    assert proxy.proxy._connections == proxy.sink._connections == 0
