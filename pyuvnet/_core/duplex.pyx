@@ -99,7 +99,7 @@ cdef class Duplex(Readable):
         self._loop.check()
         w_uncork(self)
 
-    def set_default_encoding(self, encoding):
+    def set_default_encoding(self, encoding=None):
         """Set the encoding of str chunks written without one.
 
         Returns the stream. Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).

@@ -1,12 +1,22 @@
 """Text encodings of streams; see encoding.pyx."""
 
+cdef enum Encoding:
+    ENC_UTF8
+    ENC_ASCII
+    ENC_LATIN1
+    ENC_UTF16LE
+    ENC_HEX
+    ENC_BASE64
+    ENC_BASE64URL
+    ENC_BUFFER             # a name that Node takes with bytes, where it has no effect
+
 cdef str encoding_name(object name)
 cdef bytes encode(str text, object name)
 
 cdef class Decoder:
     cdef readonly str encoding         # Node's canonical name
-    cdef object _incremental           # codecs' decoder for utf8 and utf16le, else None
-    cdef bytes _kept                   # the last bytes of a base64 group, or b""
+    cdef Encoding _kind
+    cdef bytes _kept                   # the bytes of an unfinished character or group, or None
 
     cdef str decode(self, bytes chunk)
     cdef str finish(self)

@@ -634,14 +634,15 @@ cdef class Readable(Stream):
             self._fail(exc)
         return 0
 
-    def push(self, chunk):
+    def push(self, chunk, encoding=None):
         """Give the readable side a chunk, for a subclass's `_read`; None is its end.
 
         Args:
-            chunk: bytes-like, or None.
+            chunk: bytes-like, str, or None.
+            encoding: of a str, default 'utf8'.
 
         Returns: bool, False when the source should wait for the next `_read`.
-        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_ENCODING).
 
         Node: readable.push()
         """
@@ -649,7 +650,9 @@ cdef class Readable(Stream):
         if chunk is None:
             r_push_eof(self)
             return False
-        if not isinstance(chunk, bytes):
+        if isinstance(chunk, str):
+            chunk = encode(chunk, encoding)
+        elif type(chunk) is not bytes:
             try:
                 chunk = bytes(memoryview(chunk))
             except TypeError:

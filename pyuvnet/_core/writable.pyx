@@ -18,7 +18,7 @@ Imports: stream, encoding, errors.
 from cpython.bytes cimport PyBytes_CheckExact
 
 from ..errors import ArgTypeError
-from .._validate import arg_type_error
+from .._validate import arg_type_error, unknown_encoding_error
 
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
@@ -310,6 +310,8 @@ cdef bint w_writable(Stream s) noexcept:
 
 
 cdef int w_set_default_encoding(Stream s, object name) except -1:
+    if name is None or name == "" or encoding_name(name) == "buffer":
+        raise unknown_encoding_error(name)
     s.w_encoding = encoding_name(name)
     return 0
 
@@ -474,7 +476,7 @@ cdef class Writable(Stream):
         self._loop.check()
         w_uncork(self)
 
-    def set_default_encoding(self, encoding):
+    def set_default_encoding(self, encoding=None):
         """Set the encoding of str chunks written without one.
 
         Returns the stream. Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).
