@@ -23,7 +23,8 @@ import sys
 import threading
 from collections import deque
 
-from cpython.exc cimport PyErr_CheckSignals
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, Py_XINCREF
@@ -43,7 +44,7 @@ cdef extern from *:
     unsigned long pyuvnet_fork_generation = 0;
     """
 
-cdef object _per_thread = threading.local()
+cdef object _per_thread = threading.local()    # .loop, .keeper
 cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
 
 
@@ -58,6 +59,7 @@ cdef Loop loop_of_thread():
     if loop is None or loop.closed or loop.generation != fork_generation():
         loop = Loop()
         _per_thread.loop = loop
+        _per_thread.keeper = _Keeper(loop)
         if threading.current_thread() is threading.main_thread():
             _exit_loop = loop
     return loop
@@ -73,13 +75,35 @@ def current_loop():
     return loop_of_thread()
 
 
+cdef class _Keeper:
+    """Closes the loop of a thread that ends: what is open in it would keep it for ever."""
+
+    cdef Loop _loop
+
+    def __init__(self, Loop loop):
+        self._loop = loop
+
+    def __dealloc__(self):
+        # The main thread's loop is closed at exit, while Python is still whole.
+        if self._loop is not _exit_loop:
+            _close_silently(self._loop)
+
+
+cdef void _close_silently(Loop loop) noexcept:
+    if loop is not None and not loop.closed and not loop.running \
+            and loop.generation == fork_generation() \
+            and loop.thread_id == PyThread_get_thread_ident():
+        loop._shut()
+
+
 cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
     gate_open(<pyuvnet_gate*>handle.data)
 
 
 cdef void _on_check_gil(uv.uv_check_t* handle) noexcept:
     cdef Loop self = loop_from_uv(handle.loop)
-    if self.immediates:
+    # After stop() or an exception they wait for the next run().
+    if self.immediates and self.failure is None and not self.stopping:
         self.enter()
         self.run_immediates()
         self.leave()
@@ -157,6 +181,7 @@ cdef void _count_on_walk(uv.uv_handle_t* handle, void* argument) noexcept:
         (<Py_ssize_t*>argument)[0] += 1
 
 
+@cython.no_gc_clear    # __dealloc__ still needs the fields
 cdef class Loop:
     """The event loop of one thread.
 
@@ -321,6 +346,9 @@ cdef class Loop:
     cdef void report(self, object exc) noexcept:
         """The one path of exceptions out of user code: the handler, or out of run()."""
         if self.silent:
+            if self.running:
+                # A callback forked, and this is the child: what it raises ends its run().
+                self.failure = exc
             return
         if self.exception_handler is not None and isinstance(exc, Exception):
             try:
@@ -333,7 +361,8 @@ cdef class Loop:
             uv.uv_stop(&self._uv)
         else:
             # One exception can come out of run(); a later one of the same batch is printed.
-            sys.unraisablehook(_Unraisable(exc))
+            PyErr_SetObject(type(exc), exc)
+            PyErr_WriteUnraisable(self)
 
     # ---- Immediates ----------------------------------------------------------------------------
 
@@ -347,13 +376,13 @@ cdef class Loop:
             done += 1
             if not immediate._due:
                 continue
-            _retire(immediate)
             try:
+                _retire(immediate)
                 immediate._callback(*immediate._arguments)
             except BaseException as exc:
                 self.report(exc)
             self.after_callback()
-            if self.failure is not None:
+            if self.failure is not None or self.stopping:
                 break
         if done < len(due):
             self.immediates = due[done:] + self.immediates
@@ -396,8 +425,11 @@ cdef class Loop:
                 "asyncio drives this loop (attach() was called): await instead of run()")
         self.running = True
         self.stopping = False
-        restore = self._watch_signals()
+        restore = None
         try:
+            restore = self._watch_signals()
+            # A signal that came before it was watched wakes no poll.
+            PyErr_CheckSignals()
             while True:
                 self._turn(uv.UV_RUN_DEFAULT)
                 if self.failure is not None or self.stopping:
@@ -426,6 +458,7 @@ cdef class Loop:
             self._turn(uv.UV_RUN_NOWAIT)
         finally:
             self.running = False
+            self.stopping = False
         self._raise_failure()
 
     def _raise_failure(self):
@@ -469,10 +502,16 @@ cdef class Loop:
                                          or uv.uv_loop_alive(&self._uv)))
 
     def handle_count(self):
-        """Return how many handles are open, closing ones included."""
+        """Return how many handles are open, closing ones included.
+
+        The loop's own helpers and the one that all timers share do not count.
+        """
         cdef Py_ssize_t count = 0
-        if not self.closed:
+        if not self.closed and self.generation == fork_generation():
+            self.check()
             uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_count_on_walk, &count)
+            if self.timers is not None:
+                count -= 1
         return count
 
     # ---- Signals -------------------------------------------------------------------------------
@@ -570,10 +609,16 @@ cdef class Loop:
         """Close every handle without calling user code, run dry, and close the loop."""
         self.silent = True
         self.immediates = []
-        uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_close_on_walk, NULL)
-        self.enter()
-        while uv.uv_loop_close(&self._uv) == uv.UV_EBUSY:
-            uv.uv_run(&self._uv, uv.UV_RUN_NOWAIT)
+        self.threadsafe_calls = deque()
+        self.exception_handler = self.failure = self.waker = None
+        self.after_callback()
+        while True:
+            # What a finaliser opened meanwhile is closed as well.
+            uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_close_on_walk, NULL)
+            if uv.uv_loop_close(&self._uv) != uv.UV_EBUSY:
+                break
+            # A lookup in the thread pool cannot be broken off: wait for it, do not spin.
+            uv.uv_run(&self._uv, uv.UV_RUN_ONCE)
             gate_close(&self.gate)
             self.after_callback()
         self.in_callback = False
@@ -600,20 +645,22 @@ cdef class Loop:
 
     def __repr__(self):
         state = "closed" if self.closed else "running" if self.running else "idle"
-        return f"<Loop {state} thread={self.thread_id} handles={self.handle_count()}>"
+        if PyThread_get_thread_ident() == self.thread_id:
+            state += f" handles={0 if self.closed else self.handle_count()}"
+        return f"<Loop {state} thread={self.thread_id}>"
 
 
-class _Unraisable:
-    """What sys.unraisablehook() takes."""
-
-    def __init__(self, exc):
-        self.exc_type, self.exc_value, self.exc_traceback = type(exc), exc, exc.__traceback__
-        self.err_msg = "A further exception while the loop was stopping"
-        self.object = None
+cdef int _unref(Immediate immediate) except -1:
+    if immediate._ref:
+        immediate._ref = False
+        immediate._loop.immediates_ref -= 1
+        if not immediate._loop.immediates_ref:
+            uv.uv_idle_stop(&immediate._loop._idle)
+    return 0
 
 
 cdef int _retire(Immediate immediate) except -1:
-    immediate.unref()
+    _unref(immediate)
     immediate._due = False
     return 0
 
@@ -626,6 +673,7 @@ cdef class Immediate:
 
     def ref(self):
         """Keep the loop alive until it has run (the default). Node: immediate.ref()"""
+        self._loop.check()
         if self._due and not self._ref:
             self._ref = True
             self._loop.immediates_ref += 1
@@ -634,11 +682,9 @@ cdef class Immediate:
 
     def unref(self):
         """Do not keep the loop alive. Node: immediate.unref()"""
-        if self._due and self._ref:
-            self._ref = False
-            self._loop.immediates_ref -= 1
-            if not self._loop.immediates_ref:
-                uv.uv_idle_stop(&self._loop._idle)
+        self._loop.check()
+        if self._due:
+            _unref(self)
         return self
 
     def has_ref(self):
@@ -663,16 +709,38 @@ def clear_immediate(immediate):
 
 def _after_fork_in_child():
     global pyuvnet_fork_generation
+    cdef Loop loop = getattr(_per_thread, "loop", None)
     pyuvnet_fork_generation += 1
+    if loop is not None and loop.running:
+        _abandon(loop)
+
+
+cdef int _abandon(Loop self) except -1:
+    """A callback forked, and the child may return from it into the parent's loop: end that.
+
+    Until uv_run() returns it may still poll, and would read what belongs to the parent; so its
+    descriptor becomes an empty poller, in the child only.
+    """
+    import select
+    self.silent = True
+    while self.dirty_count:
+        # The parent sends what was collected.
+        self.dirty_count -= 1
+        Py_DECREF(<object>self.dirty[self.dirty_count])
+    try:
+        self.refuse()
+    except StateError as error:
+        self.failure = error
+    uv.uv_stop(&self._uv)
+    with select.epoll() if hasattr(select, "epoll") else select.kqueue() as empty:
+        os.dup2(empty.fileno(), uv.uv_backend_fd(&self._uv), inheritable=False)
+    return 0
 
 
 @atexit.register
 def _at_exit():
     # Open handles at the end of the program are ordinary: close them without a word.
-    if _exit_loop is not None and not _exit_loop.closed and not _exit_loop.running \
-            and _exit_loop.generation == fork_generation() \
-            and _exit_loop.thread_id == PyThread_get_thread_ident():
-        _exit_loop._shut()
+    _close_silently(_exit_loop)
 
 
 if hasattr(os, "register_at_fork"):

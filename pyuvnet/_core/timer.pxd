@@ -17,10 +17,12 @@ cdef class Timer:
     cdef int start(self, uint64_t delay) except -1
     cdef int cancel(self) except -1
     cdef int fire(self) except -1
+    cdef void hold(self) noexcept      # while it waits
+    cdef void release(self) noexcept
     cdef int set_counted(self, bint counted) except -1
 
 cdef class IdleTimeout(Timer):
-    cdef PyObject* _owner              # borrowed: the owner cancels before it goes
+    cdef PyObject* _owner              # borrowed, but referenced while it waits
     cdef readonly object requested     # what the user asked for, as given
     cdef uint64_t delay
     cdef uint64_t last                 # loop time of the last activity

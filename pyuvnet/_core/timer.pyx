@@ -54,17 +54,19 @@ cdef void _on_timer_gil(uv.uv_timer_t* handle) noexcept:
     cdef uint64_t now = uv.uv_now(&loop._uv)
     cdef Timer timer
     # Timers set by these callbacks get a later order and are due after `now`, so this ends.
-    while queue._count and loop.failure is None and not loop.silent:
+    while queue._count and loop.failure is None and not loop.stopping and not loop.silent:
         timer = <Timer>queue._heap[0]
         if timer.due > now:
             break
         loop.enter()
+        timer.hold()
         try:
             queue.remove(timer)
             timer.fire()
         except BaseException as exc:
             loop.report(exc)
         loop.leave()
+        timer.release()
     try:
         queue.schedule()
     except BaseException as exc:
@@ -80,7 +82,8 @@ cdef class TimerQueue(Handle):
     def __dealloc__(self):
         cdef Py_ssize_t index
         for index in range(self._count):
-            Py_DECREF(<object>self._heap[index])
+            (<Timer>self._heap[index]).index = -1
+            (<Timer>self._heap[index]).release()
         PyMem_RawFree(self._heap)
 
     cdef void closed(self) noexcept:
@@ -128,7 +131,7 @@ cdef class TimerQueue(Handle):
             self._size = 2 * self._size or 16
         self._order += 1
         timer.order = self._order
-        Py_INCREF(timer)
+        timer.hold()
         self._count += 1
         self.place(self._count - 1, <PyObject*>timer)
         self.sift_up(self._count - 1)
@@ -153,7 +156,7 @@ cdef class TimerQueue(Handle):
             self._counted -= 1
             if not self._counted and not self.closing:
                 uv.uv_unref(self._uv)
-        Py_DECREF(timer)
+        timer.release()
         return 0
 
     cdef int schedule(self) except -1:
@@ -192,6 +195,12 @@ cdef class Timer:
 
     cdef int fire(self) except -1:
         return 0
+
+    cdef void hold(self) noexcept:
+        Py_INCREF(self)
+
+    cdef void release(self) noexcept:
+        Py_DECREF(self)
 
     cdef int set_counted(self, bint counted) except -1:
         cdef TimerQueue queue
@@ -291,7 +300,7 @@ cdef uint64_t _milliseconds(object ms) except? 0:
         return 1
     if ms > MAX_TIMEOUT:
         warnings.warn(f"{ms} does not fit into a 32-bit signed integer. Timeout duration was set "
-                      "to 1.", TimeoutOverflowWarning, stacklevel=2)
+                      "to 1.", TimeoutOverflowWarning, stacklevel=1)
         return 1
     return int(ms)
 
@@ -345,18 +354,30 @@ cdef IdleTimeout new_idle_timeout(Owner owner, Loop loop):
 
 
 cdef class IdleTimeout(Timer):
-    """Tells its owner when nothing happened for a while; never keeps the loop alive."""
+    """Tells its owner when nothing happened for a while; never keeps the loop alive.
+
+    Its owner holds it.  The other way round the reference is borrowed, or nothing but the cycle
+    collector would free a socket; but while it waits, it keeps its owner alive, as in Node.
+    """
+
+    cdef void hold(self) noexcept:
+        Py_INCREF(self)
+        Py_INCREF(<object>self._owner)
+
+    cdef void release(self) noexcept:
+        cdef PyObject* owner = self._owner
+        Py_DECREF(self)
+        Py_DECREF(<object>owner)
 
     cdef int fire(self) except -1:
         cdef uint64_t now = uv.uv_now(&self.loop._uv)
-        cdef Owner owner
+        cdef Owner owner = <Owner>self._owner
         if self.last + self.delay > now:
             # There was activity since: wait for the rest.
             self.due = self.last + self.delay
             _queue_of(self.loop).add(self)
             return 0
         self.fired = True
-        owner = <Owner>self._owner
         return owner._on_idle_timeout()
 
     cdef void rearm(self) noexcept:

@@ -1,0 +1,125 @@
+"""What every test gets: a fresh loop, proof that it left nothing behind, and a few helpers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyuvnet._core.handle import live_counts
+
+import pyuvnet
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_outcome = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.when == "call":
+        item.stash[_outcome] = report.passed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def loop(request: pytest.FixtureRequest) -> Iterator[pyuvnet.Loop]:
+    """This thread's loop, fresh; at the end it must be empty, and is closed."""
+    before = live_counts()
+    fresh = pyuvnet.current_loop()
+    yield fresh
+    last = pyuvnet.current_loop()
+    try:
+        # A test that failed has told enough.
+        if request.node.stash.get(_outcome, False):
+            assert not last.alive(), "the test left something that keeps the loop alive"
+            assert last.handle_count() == 0, "the test left handles open"
+    finally:
+        last.close()
+    assert live_counts() == before, "libuv still knows handles or requests"
+
+
+class Trace(list[Any]):
+    """A list of what happened; `trace("x")` notes it, `trace.note("x")` is a callback for it."""
+
+    def __call__(self, *entry: Any) -> None:
+        self.append(entry[0] if len(entry) == 1 else entry)
+
+    def note(self, name: Any) -> Callable[..., None]:
+        """A callback that notes a name, and with it the arguments it is called with, if any."""
+        return lambda *args: self(name, *args)
+
+
+@pytest.fixture
+def trace() -> Trace:
+    return Trace()
+
+
+class Child:
+    """A finished child process."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    def clean(self) -> Child:
+        """Assert that it ended well and said nothing on stderr."""
+        assert (self.code, self.err) == (0, "")
+        return self
+
+
+def child_environment() -> dict[str, str]:
+    # The child is started in the checkout, so that it imports the package under test.
+    return dict(os.environ, PYTHONPATH=str(ROOT), PYTHONFAULTHANDLER="1", PYTHONDEVMODE="1")
+
+
+def start_child(code: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        **options,
+    )
+
+
+@pytest.fixture
+def run_child() -> Callable[..., Child]:
+    """run_child(code, *args, timeout=20) runs Python code in a process of its own."""
+
+    def run(code: str, *args: str, timeout: float = 20) -> Child:
+        process = start_child(code, *args)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+            process.wait()
+        return Child(process.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture
+def open_child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """open_child(code, *args) starts Python code in a process that the test talks with."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+        started.append(start_child(code, *args, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,997 @@
+"""Loop: phases and ticks, exceptions, stop, signals, threads, fork, the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import pytest
+
+import pyuvnet
+from pyuvnet import (
+    StateError,
+    clear_immediate,
+    current_loop,
+    next_tick,
+    run,
+    set_exception_handler,
+    set_immediate,
+    set_interval,
+    set_timeout,
+    stop,
+)
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX's")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+
+
+class Boom(Exception):
+    pass
+
+
+def fail(error):
+    raise error
+
+
+# ---- Order ---------------------------------------------------------------------------------------
+
+
+def test_run_returns_at_once_when_nothing_is_due(loop):
+    run()
+    assert not loop.running
+
+
+def test_ticks_run_in_order_and_those_added_meanwhile_too(trace):
+    next_tick(lambda: (trace(1), next_tick(trace, 3)))
+    next_tick(trace, 2)
+    assert trace == []
+    run()
+    assert trace == [1, 2, 3]
+
+
+def test_tick_queue_grows_and_wraps(trace):
+    def more(n):
+        trace(n)
+        if n < 500:
+            next_tick(more, n + 1000)
+
+    for n in range(1000):
+        next_tick(more, n)
+    run()
+    assert trace == [*range(1000), *range(1000, 1500)]
+
+
+def test_tick_gets_its_arguments(trace):
+    next_tick(trace, "a", "b")
+    run()
+    assert trace == [("a", "b")]
+
+
+def test_tick_refuses_what_cannot_be_called():
+    with pytest.raises(TypeError) as caught:
+        next_tick("no")
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+def test_ticks_run_after_each_immediate_not_after_all(trace):
+    set_immediate(lambda: (trace("i1"), next_tick(trace, "t1"), next_tick(trace, "t2")))
+    set_immediate(lambda: (trace("i2"), next_tick(trace, "t3")))
+    run()
+    assert trace == ["i1", "t1", "t2", "i2", "t3"]
+
+
+def test_ticks_run_after_each_timer_not_after_all(trace):
+    set_timeout(lambda: (trace("a"), next_tick(trace, "tick")), 1)
+    set_timeout(trace, 1, "b")
+    spin(5)
+    run()
+    assert trace == ["a", "tick", "b"]
+
+
+def spin(milliseconds):
+    """Pass time without the loop, so that timers become due together."""
+    until = time.monotonic() + milliseconds / 1000
+    while time.monotonic() < until:
+        pass
+
+
+def test_immediates_run_in_order_and_those_set_meanwhile_in_the_next_turn(trace):
+    def first():
+        trace("first")
+        set_immediate(trace, "next turn")
+
+    set_immediate(first)
+    set_immediate(trace, "second")
+    run()
+    assert trace == ["first", "second", "next turn"]
+
+
+def test_an_immediate_comes_before_a_timer_set_with_it_inside_a_callback(trace):
+    def callback():
+        set_timeout(trace, 1, "timeout")
+        set_immediate(trace, "immediate")
+        next_tick(trace, "tick")
+
+    set_timeout(callback, 1)
+    run()
+    assert trace == ["tick", "immediate", "timeout"]
+
+
+def test_phases_after_a_connection(trace):
+    # ordering.md 1.1: connection -> tick -> immediates -> timeouts -> next poll: data.
+    from pyuvnet import net
+
+    def on_connection(socket):
+        trace("connection")
+        next_tick(trace, "tick")
+        set_immediate(lambda: trace("immediate"))
+        socket.on("data", lambda chunk: trace("data"))
+        socket.on("end", server.close)
+        spin(0)
+
+    server = net.create_server(on_connection)
+    server.listen(0, "127.0.0.1", callback=lambda: connect())
+
+    def connect():
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.end(b"x")
+        client.resume()
+
+    run()
+    assert trace == ["connection", "tick", "immediate", "data"]
+
+
+# ---- Immediates ----------------------------------------------------------------------------------
+
+
+def test_immediate_that_is_closed_does_not_run(trace):
+    kept = set_immediate(trace, "kept")
+    gone = set_immediate(trace, "gone")
+    gone.close()
+    clear_immediate(set_immediate(trace, "gone too"))
+    assert kept.has_ref()
+    assert not gone.has_ref()
+    run()
+    assert trace == ["kept"]
+    kept.close()
+    clear_immediate(kept)
+    clear_immediate(None)
+
+
+def test_immediate_closed_by_the_one_before_it_does_not_run(trace):
+    set_immediate(lambda: (trace("first"), second.close()))
+    second = set_immediate(trace, "second")
+    set_immediate(trace, "third")
+    run()
+    assert trace == ["first", "third"]
+
+
+def test_unreferenced_immediate_does_not_keep_the_loop_alive(loop, trace):
+    immediate = set_immediate(trace, "unref")
+    assert immediate.unref() is immediate
+    assert not immediate.has_ref()
+    assert not loop.alive()
+    run()
+    assert trace == []
+    assert immediate.ref() is immediate
+    run()
+    assert trace == ["unref"]
+
+
+def test_unreferenced_immediate_runs_in_a_turn_that_comes(trace):
+    set_immediate(trace, "unref").unref()
+    set_immediate(trace, "ref")
+    run()
+    assert trace == ["unref", "ref"]
+
+
+def test_ref_after_the_immediate_has_run_does_not_keep_the_loop_alive(loop):
+    immediate = set_immediate(lambda: None)
+    run()
+    immediate.ref()
+    assert not immediate.has_ref()
+    assert not loop.alive()
+
+
+def test_ref_inside_its_own_callback_has_no_effect(loop, trace):
+    immediate = set_immediate(lambda: (trace(immediate.has_ref()), immediate.ref()))
+    run()
+    assert trace == [False]
+    assert not loop.alive()
+
+
+def test_immediates_after_a_failing_one_are_not_lost(trace):
+    set_immediate(fail, ValueError("first"))
+    set_immediate(trace, "second")
+    set_immediate(fail, KeyError("third"))
+    set_immediate(trace, "fourth")
+    with pytest.raises(ValueError, match="first"):
+        run()
+    with pytest.raises(KeyError):
+        run()
+    assert trace == ["second"]
+    run()
+    assert trace == ["second", "fourth"]
+
+
+# ---- stop() --------------------------------------------------------------------------------------
+
+
+def test_stop_ends_run_after_the_callback_and_its_ticks(loop, trace):
+    def callback():
+        next_tick(lambda: (trace("tick"), next_tick(trace, "tick of tick")))
+        stop()
+        trace("stopped")
+
+    set_immediate(callback)
+    set_immediate(trace, "next immediate")
+    timer = set_interval(lambda: None, 1000)
+    run()
+    assert trace == ["stopped", "tick", "tick of tick"]
+    assert loop.alive()
+    timer.close()
+    run()
+    assert trace[3:] == ["next immediate"]
+
+
+def test_stop_in_a_timer_leaves_the_other_due_timers_for_later(trace):
+    set_timeout(lambda: (trace("a"), stop()), 1)
+    set_timeout(trace, 1, "b")
+    spin(5)
+    run()
+    assert trace == ["a"]
+    run()
+    assert trace == ["a", "b"]
+
+
+def test_stop_outside_run_has_no_effect(trace):
+    stop()
+    set_immediate(trace, "ran")
+    run()
+    assert trace == ["ran"]
+
+
+def test_stop_in_a_tick_before_the_first_turn(trace):
+    next_tick(stop)
+    set_immediate(trace, "later")
+    run()
+    assert trace == []
+    run()
+    assert trace == ["later"]
+
+
+# ---- Exceptions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [next_tick, set_immediate, set_timeout])
+def test_an_exception_comes_out_of_run_with_its_traceback(loop, schedule):
+    def culprit():
+        fail(ValueError("mine"))
+
+    schedule(culprit)
+    with pytest.raises(ValueError, match="mine") as caught:
+        run()
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-2:] == ["culprit", "fail"]
+    assert not loop.running
+
+
+def test_the_loop_runs_again_after_an_exception(loop, trace):
+    set_timeout(fail, 1, ValueError("once"))
+    set_timeout(trace, 5, "later")
+    with pytest.raises(ValueError, match="once"):
+        run()
+    run()
+    assert trace == ["later"]
+    run()
+
+
+def test_ticks_left_by_an_exception_run_first_next_time(trace):
+    set_immediate(trace, "immediate")
+    next_tick(fail, Boom())
+    next_tick(trace, "left")
+    with pytest.raises(Boom):
+        run()
+    assert trace == []
+    run()
+    assert trace == ["left", "immediate"]
+
+
+def test_an_exception_in_a_tick_added_by_a_failing_callback_waits(trace):
+    def callback():
+        next_tick(trace, "tick")
+        raise Boom
+
+    set_immediate(callback)
+    with pytest.raises(Boom):
+        run()
+    assert trace == []
+    run()
+    assert trace == ["tick"]
+
+
+def test_handler_takes_exceptions_and_the_loop_goes_on(trace):
+    set_exception_handler(lambda error: trace(str(error)))
+    set_immediate(lambda: (next_tick(trace, "tick"), fail(ValueError("a"))))
+    set_immediate(fail, ValueError("b"))
+    set_timeout(fail, 1, ValueError("c"))
+    next_tick(fail, ValueError("d"))
+    next_tick(trace, "end of ticks")
+    run()
+    assert trace == ["d", "end of ticks", "a", "tick", "b", "c"]
+
+
+def test_none_restores_the_default_handler(trace):
+    set_exception_handler(trace)
+    set_exception_handler(None)
+    set_immediate(fail, Boom())
+    with pytest.raises(Boom):
+        run()
+    assert trace == []
+
+
+def test_handler_must_be_callable():
+    with pytest.raises(TypeError) as caught:
+        set_exception_handler(3)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+def test_exception_of_the_handler_comes_out_of_run():
+    first = ValueError("first")
+    set_exception_handler(lambda error: fail(KeyError("handler")))
+    set_immediate(fail, first)
+    with pytest.raises(KeyError, match="handler") as caught:
+        run()
+    assert caught.value.__context__ is first
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_handler_does_not_see_what_ends_programs(trace, kind):
+    set_exception_handler(trace)
+    set_immediate(fail, kind())
+    with pytest.raises(kind):
+        run()
+    assert trace == []
+
+
+def test_a_second_exception_of_the_same_batch_is_reported_not_lost(monkeypatch):
+    from pyuvnet import net
+
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: seen.append(args.exc_value))
+    # Two closing callbacks of one turn: libuv calls both, whatever the first does.
+    errors = [Boom("first"), Boom("second")]
+    servers = [net.create_server(), net.create_server()]
+
+    def close():
+        for server, error in zip(servers, errors, strict=True):
+            socket = net.connect(server.address().port, "127.0.0.1")
+            socket.once("close", lambda had_error, error=error: fail(error))
+            socket.destroy()
+            server.close()
+
+    servers[0].listen(0, "127.0.0.1")
+    servers[1].listen(0, "127.0.0.1", callback=close)
+    with pytest.raises(Boom) as caught:
+        run()
+    run()
+    # libuv calls the closing callbacks of a turn in reverse.
+    assert [caught.value, *seen] == errors[::-1]
+    assert seen[0].__traceback__ is not None
+
+
+def test_run_inside_a_callback_is_refused(trace):
+    def nested():
+        with pytest.raises(StateError) as caught:
+            run()
+        trace(caught.value.code)
+
+    set_immediate(nested)
+    set_immediate(trace, "goes on")
+    run()
+    assert trace == ["ERR_LOOP_RUNNING", "goes on"]
+
+
+def test_turn_inside_a_callback_does_nothing(loop, trace):
+    set_immediate(lambda: (loop.turn(), trace("a")))
+    set_immediate(trace, "b")
+    run()
+    assert trace == ["a", "b"]
+
+
+def test_turn_runs_what_is_due_without_waiting(loop, trace):
+    timer = set_timeout(trace, 60_000, "far")
+    set_immediate(trace, "immediate")
+    next_tick(trace, "tick")
+    assert loop.backend_timeout() == 0
+    loop.turn()
+    assert trace == ["tick", "immediate"]
+    assert 0 < loop.backend_timeout() <= 60_000
+    timer.close()
+
+
+def test_stop_in_a_turn_does_not_end_later_turns(loop, trace):
+    set_immediate(stop)
+    loop.turn()
+    set_immediate(trace, "runs")
+    loop.turn()
+    loop.turn()
+    assert trace == ["runs"]
+
+
+# ---- What keeps it alive -------------------------------------------------------------------------
+
+
+def test_ticks_immediates_and_timers_keep_the_loop_alive(loop):
+    assert not loop.alive()
+    next_tick(lambda: None)
+    assert loop.alive()
+    run()
+    immediate = set_immediate(lambda: None)
+    assert loop.alive()
+    immediate.close()
+    assert not loop.alive()
+    timer = set_timeout(lambda: None, 1000)
+    assert loop.alive()
+    timer.unref()
+    assert not loop.alive()
+    timer.ref()
+    assert loop.alive()
+    timer.close()
+    assert not loop.alive()
+
+
+def test_a_tick_that_comes_last_still_runs(trace):
+    set_timeout(lambda: next_tick(trace, "tick"), 1)
+    run()
+    assert trace == ["tick"]
+
+
+def test_work_that_a_last_tick_makes_still_runs(trace):
+    set_immediate(next_tick, lambda: set_immediate(trace, "late"))
+    run()
+    assert trace == ["late"]
+
+
+# ---- Signals -------------------------------------------------------------------------------------
+
+INTERRUPTED = """
+    import sys, time
+    import pyuvnet
+
+    {work}
+    pyuvnet.next_tick(lambda: print("ready", flush=True))
+    try:
+        pyuvnet.run()
+    except KeyboardInterrupt:
+        print(time.monotonic(), flush=True)
+        pyuvnet.run() if {again} else None
+    else:
+        print("no KeyboardInterrupt", flush=True)
+"""
+WORK = {
+    "idle": "pyuvnet.set_timeout(lambda: None, 600_000)",
+    "busy in Python": """
+    def work():
+        while True: pass
+    pyuvnet.set_immediate(work)""",
+    "busy turning": """
+    def work(): pyuvnet.set_immediate(work)
+    work()""",
+    "busy in compiled code": """
+    from pyuvnet import net
+    def connected(a):
+        a.on("data", a.write)
+    server = net.create_server(connected)
+    def listening():
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.on("data", client.write)
+        client.write(b"x")
+    server.listen(0, "127.0.0.1", callback=listening)""",
+}
+
+
+@posix_only
+@pytest.mark.parametrize("work", WORK)
+def test_ctrl_c_ends_run_within_100_ms(open_child, work):
+    child = open_child(INTERRUPTED.format(work=WORK[work], again=False))
+    assert child.stdout.readline() == "ready\n"
+    # Ready is said in the first turn: let the child reach the poll. Nothing depends on it.
+    time.sleep(0.05)
+    sent = time.monotonic()
+    os.kill(child.pid, signal.SIGINT)
+    came = float(child.stdout.readline())
+    assert came - sent < 0.1
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, out, err) == (0, "", "")
+
+
+@posix_only
+def test_ctrl_c_as_the_loop_starts_is_not_missed(run_child):
+    # The signal comes between the last bytecode before run() and the poll.
+    child = run_child("""
+        import os, signal, threading
+        import pyuvnet
+
+        pyuvnet.set_timeout(lambda: print("missed"), 5000)
+        class Hook:
+            def __call__(self, *args): os.kill(os.getpid(), signal.SIGINT)
+        real = signal.set_wakeup_fd
+        def raise_signal_first(fd, **options):
+            # From another thread, so that this one's handler does not run here.
+            if fd != -1:
+                signal.pthread_sigmask(signal.SIG_BLOCK, [])
+                thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+                thread.start(); thread.join()
+            return real(fd, **options)
+        signal.set_wakeup_fd = raise_signal_first
+        try:
+            pyuvnet.run()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        signal.set_wakeup_fd = real
+        pyuvnet.set_timeout(lambda: (print("again", flush=True), os._exit(0)), 1)
+        pyuvnet.run()
+    """)
+    assert (child.lines, child.err) == (["interrupted", "again"], "")
+
+
+@posix_only
+def test_signal_handlers_in_python_run_while_idle(open_child):
+    child = open_child("""
+        import signal
+        import pyuvnet
+
+        timer = pyuvnet.set_timeout(lambda: None, 600_000)
+        signal.signal(signal.SIGUSR1, lambda *args: (print("signal", flush=True), timer.close()))
+        pyuvnet.next_tick(lambda: print("ready", flush=True))
+        pyuvnet.run()
+        print("returned", flush=True)
+    """)
+    assert child.stdout.readline() == "ready\n"
+    os.kill(child.pid, signal.SIGUSR1)
+    assert child.stdout.readline() == "signal\n"
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, "")
+
+
+@posix_only
+def test_wakeup_fd_is_restored(trace):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        signal.set_wakeup_fd(writer)
+        during = []
+        set_immediate(lambda: during.append(signal.set_wakeup_fd(-1)))
+        run()
+        assert during[0] not in (-1, writer)
+        assert signal.set_wakeup_fd(-1) == writer
+        signal.set_wakeup_fd(writer)
+        set_immediate(fail, Boom())
+        with pytest.raises(Boom):
+            run()
+        assert signal.set_wakeup_fd(-1) == writer
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+
+
+# ---- Threads -------------------------------------------------------------------------------------
+
+
+def in_thread(function, *args):
+    """Run a function in a thread named 'other' and return its result, or raise its exception."""
+    result = []
+
+    def body():
+        try:
+            result.append((function(*args), None))
+        except BaseException as error:
+            result.append((None, error))
+
+    thread = threading.Thread(target=body, name="other")
+    thread.start()
+    thread.join()
+    value, error = result[0]
+    if error is not None:
+        raise error
+    return value
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loop, timer, immediate: loop.run(),
+        lambda loop, timer, immediate: loop.stop(),
+        lambda loop, timer, immediate: loop.turn(),
+        lambda loop, timer, immediate: loop.close(),
+        lambda loop, timer, immediate: loop.next_tick(print),
+        lambda loop, timer, immediate: loop.set_immediate(print),
+        lambda loop, timer, immediate: loop.set_exception_handler(None),
+        lambda loop, timer, immediate: timer.close(),
+        lambda loop, timer, immediate: timer.refresh(),
+        lambda loop, timer, immediate: timer.unref(),
+        lambda loop, timer, immediate: immediate.close(),
+        lambda loop, timer, immediate: immediate.unref(),
+        lambda loop, timer, immediate: immediate.ref(),
+    ],
+    ids=lambda use: ".".join(use.__code__.co_names),
+)
+def test_use_in_another_thread_is_refused_by_name(loop, use):
+    timer, immediate = set_timeout(print, 1000), set_immediate(lambda: None)
+    with pytest.raises(StateError) as caught:
+        in_thread(use, loop, timer, immediate)
+    assert caught.value.code == "ERR_WRONG_THREAD"
+    assert "'MainThread'" in str(caught.value)
+    assert "'other'" in str(caught.value)
+    timer.close()
+    run()
+
+
+def test_call_soon_threadsafe_wakes_an_idle_loop(loop, trace):
+    timer = set_timeout(trace, 20_000, "too late")
+
+    def called(*args):
+        trace(threading.current_thread() is threading.main_thread(), *args)
+        next_tick(trace, "tick")
+        timer.close()
+
+    thread = threading.Thread(
+        target=lambda: (entered.wait(), loop.call_soon_threadsafe(called, "argument"))
+    )
+    entered = threading.Event()
+    thread.start()
+    set_immediate(entered.set)
+    run()
+    thread.join()
+    assert trace == [(True, "argument"), "tick"]
+
+
+def test_call_soon_threadsafe_before_run_runs_although_nothing_else_is_due(loop, trace):
+    in_thread(loop.call_soon_threadsafe, trace, 1)
+    in_thread(loop.call_soon_threadsafe, trace, 2)
+    assert loop.alive()
+    run()
+    assert trace == [1, 2]
+    assert not loop.alive()
+
+
+def test_call_soon_threadsafe_from_many_threads_loses_nothing(loop, trace):
+    total = 8 * 500
+
+    def done(thread, n):
+        trace((thread, n))
+        if len(trace) == total:
+            timer.close()
+
+    def work(thread):
+        for n in range(500):
+            loop.call_soon_threadsafe(done, thread, n)
+
+    timer = set_timeout(lambda: None, 20_000)
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    run()
+    for thread in threads:
+        thread.join()
+    assert len(trace) == total
+    for thread in range(8):
+        assert [n for owner, n in trace if owner == thread] == list(range(500))
+
+
+def test_call_soon_threadsafe_refuses_what_cannot_be_called_and_a_closed_loop(loop):
+    with pytest.raises(TypeError):
+        loop.call_soon_threadsafe(None)
+    loop.close()
+    with pytest.raises(StateError) as caught:
+        loop.call_soon_threadsafe(print)
+    assert caught.value.code == "ERR_LOOP_CLOSED"
+
+
+def test_exception_of_a_threadsafe_call_comes_out_of_run(loop):
+    loop.call_soon_threadsafe(fail, ValueError("from a thread"))
+    with pytest.raises(ValueError, match="from a thread"):
+        run()
+
+
+def test_two_threads_turn_two_loops_at_once(loop):
+    here, there = [], []
+    meeting = threading.Barrier(2, timeout=10)
+
+    def program(seen):
+        def step(n):
+            seen.append(n)
+            meeting.wait()
+            if n < 20:
+                set_timeout(step, 1, n + 1)
+
+        set_timeout(step, 1, 0)
+        run()
+        return current_loop()
+
+    others = []
+    thread = threading.Thread(target=lambda: others.append(program(there)))
+    thread.start()
+    program(here)
+    thread.join()
+    assert here == there == list(range(21))
+    assert others[0] is not loop
+    with pytest.raises(StateError):
+        others[0].run()
+
+
+@posix_only
+def test_a_thread_that_ends_closes_its_loop(run_child):
+    child = run_child("""
+        import gc, os, threading
+        import pyuvnet
+        from pyuvnet import net
+
+        def program():
+            server = net.create_server().listen(0, "127.0.0.1").unref()
+            pyuvnet.set_timeout(pyuvnet.stop, 1)
+            pyuvnet.set_interval(print, 100_000)
+            pyuvnet.run()
+
+        def descriptors():
+            gc.collect()
+            return len(os.listdir("/dev/fd"))
+
+        counts = []
+        for _ in range(4):
+            thread = threading.Thread(target=program)
+            thread.start(); thread.join()
+            counts.append(descriptors())
+        assert counts[0] == counts[-1], counts
+    """)
+    child.clean()
+
+
+# ---- Fork ----------------------------------------------------------------------------------------
+
+
+@needs_fork
+def test_a_forked_child_cannot_use_the_parents_objects_but_a_loop_of_its_own(run_child):
+    child = run_child("""
+        import os, sys
+        import pyuvnet
+        from pyuvnet import net
+
+        loop = pyuvnet.current_loop()
+        timer = pyuvnet.set_timeout(print, 100, "parent's timer")
+        immediate = pyuvnet.set_immediate(lambda: None)
+        socket = net.Socket()
+        pid = os.fork()
+        if pid == 0:
+            def code(use):
+                try:
+                    use()
+                except pyuvnet.StateError as error:
+                    return error.code
+            uses = [loop.run, loop.close, timer.close, timer.refresh, immediate.close,
+                    socket.resume, lambda: socket.write(b"x"),
+                    lambda: loop.next_tick(print), lambda: loop.call_soon_threadsafe(print)]
+            print([code(use) for use in uses] == ["ERR_FORKED"] * len(uses), flush=True)
+            assert pyuvnet.current_loop() is not loop
+            pyuvnet.set_timeout(print, 1, "child's timer")
+            pyuvnet.run()
+            sys.exit(0)
+        os.waitpid(pid, 0)
+        pyuvnet.run()
+        print("parent done")
+    """)
+    assert child.clean().lines == ["True", "child's timer", "parent's timer", "parent done"]
+
+
+@needs_fork
+@pytest.mark.parametrize("phase", ["set_timeout", "set_immediate", "next_tick"])
+@pytest.mark.parametrize("leave", ["return", "raise SystemExit(0)", "os._exit(0)"])
+def test_a_fork_in_a_callback_leaves_the_parent_undisturbed(run_child, phase, leave):
+    child = run_child(f"""
+        import os, sys
+        import pyuvnet
+        from pyuvnet import net
+
+        parent = os.getpid()
+        received = []
+
+        def forking():
+            pid = os.fork()
+            if pid == 0:
+                {leave}
+            os.waitpid(pid, 0)
+
+        def on_connection(socket):
+            socket.on("data", lambda chunk: (received.append(chunk), print(os.getpid() == parent)))
+            socket.on("end", server.close)
+            socket.on("end", lambda: timer.close())
+
+        server = net.create_server(on_connection)
+        def listening():
+            client = net.connect(server.address().port, "127.0.0.1")
+            def connected():
+                pyuvnet.{phase}(forking)
+                client.end(b"hello")
+            client.on("connect", connected)
+            client.resume()
+        server.listen(0, "127.0.0.1", callback=listening)
+        timer = pyuvnet.set_interval(lambda: None, 1)
+        try:
+            pyuvnet.run()
+        except pyuvnet.StateError as error:
+            assert os.getpid() != parent
+            assert error.code == "ERR_FORKED", error
+            os._exit(0)
+        assert os.getpid() == parent
+        assert received == [b"hello"], received
+    """)
+    assert child.clean().lines == ["True"]
+
+
+# ---- The end -------------------------------------------------------------------------------------
+
+LEFT_OPEN = {
+    "nothing": "",
+    "a timer": "pyuvnet.set_timeout(print, 1000, 'no')",
+    "an interval that ran": """
+pyuvnet.set_interval(lambda: None, 1)
+pyuvnet.set_timeout(pyuvnet.stop, 5)
+pyuvnet.run()""",
+    "ticks and immediates": "pyuvnet.next_tick(print, 'no'); pyuvnet.set_immediate(print, 'no')",
+    "a server": "server = net.create_server().listen(0, '127.0.0.1')",
+    "an unreferenced server": "net.create_server().listen(0, '127.0.0.1')",
+    "connections": """
+server = net.create_server(lambda socket: socket.resume())
+def connect():
+    global client
+    client = net.connect(server.address().port, '127.0.0.1', pyuvnet.stop)
+    client.on('close', lambda had_error: print('no'))
+    client.write(b'x' * 10_000_000, lambda error: print('no'))
+server.listen(0, '127.0.0.1', callback=connect)
+pyuvnet.run()""",
+    "a connection in the making": """
+server = net.create_server().listen(0, '127.0.0.1', callback=pyuvnet.stop)
+pyuvnet.run()
+net.connect(server.address().port, '127.0.0.1').write(b'x')""",
+    "a lookup": "net.connect(80, 'localhost')",
+    "a loop of a daemon thread": """
+import threading
+ready = threading.Event()
+def program():
+    net.create_server().listen(0, '127.0.0.1', callback=ready.set)
+    pyuvnet.run()
+threading.Thread(target=program, daemon=True).start()
+ready.wait()""",
+    "a loop of a thread that ended": """
+import threading
+def program():
+    net.create_server().listen(0, '127.0.0.1', callback=pyuvnet.stop)
+    pyuvnet.set_timeout(print, 1000, 'no')
+    pyuvnet.run()
+thread = threading.Thread(target=program)
+thread.start(); thread.join()""",
+    "an exception out of run": """
+pyuvnet.set_immediate(lambda: 1 / 0)
+pyuvnet.set_immediate(print, 'no')
+try: pyuvnet.run()
+except ZeroDivisionError: pass""",
+    "a closed loop": """
+net.create_server().listen(0, '127.0.0.1')
+pyuvnet.set_timeout(print, 1000, 'no')
+pyuvnet.current_loop().close()""",
+}
+
+
+@pytest.mark.parametrize("left", LEFT_OPEN)
+def test_the_interpreter_ends_silently_with_things_open(run_child, left):
+    code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
+    assert run_child(code).clean().out == ""
+
+
+def test_exit_code_of_an_exception_is_pythons(run_child):
+    child = run_child("""
+        import pyuvnet
+        from pyuvnet import net
+        net.create_server().listen(0, "127.0.0.1")
+        def culprit(): raise ValueError("mine")
+        pyuvnet.set_timeout(culprit, 1)
+        pyuvnet.run()
+    """)
+    assert child.code == 1
+    assert child.err.splitlines()[-1] == "ValueError: mine"
+    assert "in culprit" in child.err
+    assert child.err.count("Traceback") == 1
+
+
+def test_close_calls_no_user_code_and_a_fresh_loop_follows(loop, trace):
+    from pyuvnet import net
+
+    server = net.create_server(trace.note("connection"))
+    server.on("close", trace.note("close"))
+    server.listen(0, "127.0.0.1", callback=trace.note("listening"))
+    set_timeout(trace, 1, "timer")
+    set_immediate(trace, "immediate")
+    next_tick(trace, "tick")
+    loop.close()
+    loop.close()
+    assert loop.closed
+    assert not loop.alive()
+    assert loop.handle_count() == 0
+    assert trace == []
+    with pytest.raises(StateError) as caught:
+        loop.run()
+    assert caught.value.code == "ERR_LOOP_CLOSED"
+    fresh = current_loop()
+    assert fresh is not loop
+    run()
+    assert trace == []
+
+
+def test_objects_of_a_closed_loop_raise(loop):
+    timer, immediate = set_timeout(print, 1), set_immediate(print)
+    loop.close()
+    for use in (
+        timer.close,
+        timer.refresh,
+        timer.ref,
+        timer.unref,
+        immediate.ref,
+        immediate.unref,
+        immediate.close,
+    ):
+        with pytest.raises(StateError) as caught:
+            use()
+        assert caught.value.code == "ERR_LOOP_CLOSED"
+
+
+def test_a_running_loop_cannot_be_closed(loop, trace):
+    def callback():
+        with pytest.raises(StateError) as caught:
+            loop.close()
+        trace(caught.value.code)
+
+    set_immediate(callback)
+    run()
+    assert trace == ["ERR_LOOP_RUNNING"]
+
+
+def test_repr_names_the_state(loop):
+    assert "idle" in repr(loop)
+    set_immediate(lambda: states.append(repr(loop)))
+    states = []
+    run()
+    assert "running" in states[0]
+    loop.close()
+    assert "closed" in repr(loop)
+
+
+def test_loops_give_their_descriptors_back():
+    def descriptors():
+        return len(os.listdir("/dev/fd"))
+
+    def cycle():
+        set_timeout(lambda: None, 1)
+        run()
+        current_loop().close()
+
+    if not os.path.isdir("/dev/fd"):
+        pytest.skip("this system does not list descriptors")
+    cycle()
+    before = descriptors()
+    for _ in range(5):
+        cycle()
+    assert descriptors() == before
+
+
+def test_names_have_nodes_spelling(loop):
+    assert pyuvnet.Loop.nextTick is pyuvnet.Loop.next_tick
+    assert pyuvnet.Loop.callSoonThreadsafe is pyuvnet.Loop.call_soon_threadsafe
+    assert pyuvnet.setImmediate is pyuvnet.set_immediate
+    assert type(set_immediate(lambda: None)).hasRef is type(set_immediate(lambda: None)).has_ref
+    run()
