@@ -91,8 +91,10 @@ def main() -> None:
     short = count(options.connections, options.size, few, None)
     long = count(options.connections, options.size, options.messages, options.profile)
     each = (long - short) / (options.messages - few)
-    print(f"{each:.0f} user-space instructions per {options.size}-byte echo "
-          f"({options.connections} connections, Python listener, {sys.version.split()[0]})")
+    print(
+        f"{each:.0f} user-space instructions per {options.size}-byte echo "
+        f"({options.connections} connections, Python listener, {sys.version.split()[0]})"
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 """pyuvnet: Node.js's net module for Python, on libuv, at C speed.
 
+An echo server:
+
     from pyuvnet import net, run
 
     net.create_server(lambda socket: socket.on("data", socket.write)).listen(8124)
     run()
 """
 
+from . import events, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.loop import Loop, clear_immediate, current_loop
+from ._core.names import add_node_names
 from ._core.readable import Readable
 from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
 from ._core.writable import Writable
@@ -34,32 +38,28 @@ from .errors import (
     RangeError,
     StateError,
 )
-from . import events, net, streams
-from ._core.names import add_node_names
 from .server import Server
 from .socket import Socket
 
 __all__ = [
-    "streams",
-    "events",
-    "Writable",
-    "Readable",
-    "Duplex",
-    "AbortSignal",
     "AbortController",
     "AbortError",
+    "AbortSignal",
     "AddressError",
     "AggregateError",
     "ArgTypeError",
     "ArgValueError",
     "ConnectTimeoutError",
+    "Duplex",
     "Error",
     "EventEmitter",
     "Loop",
     "RangeError",
+    "Readable",
     "Server",
     "Socket",
     "StateError",
+    "Writable",
     "__version__",
     "attach",
     "clear_immediate",
@@ -67,6 +67,7 @@ __all__ = [
     "clear_timeout",
     "current_loop",
     "detach",
+    "events",
     "net",
     "next_tick",
     "run",
@@ -75,5 +76,6 @@ __all__ = [
     "set_interval",
     "set_timeout",
     "stop",
+    "streams",
 ]
 add_node_names(globals())

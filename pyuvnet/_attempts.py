@@ -249,11 +249,8 @@ class Attempts:
             self._socket.destroy(AggregateError(self._errors))
         else:
             self._socket.destroy(
-                ConnectTimeoutError(
-                    "Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT"
-                )
+                ConnectTimeoutError("Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT")
             )
-
 
 
 def _ip_blocked(address: str) -> StateError:

@@ -138,5 +138,7 @@ class Demo:
             )
         else:
             rate = messages / self.elapsed
-            print(f"{rate:,.0f} messages/s, {2 * received / self.elapsed / 1e6:,.1f} MB/s both ways")
+            print(
+                f"{rate:,.0f} messages/s, {2 * received / self.elapsed / 1e6:,.1f} MB/s both ways"
+            )
             print(f"{messages:,} messages, {received:,} bytes each way, every byte verified")

@@ -136,11 +136,11 @@ class Server(ServerBase):
         backlog = options.get("backlog")
         backlog = DEFAULT_BACKLOG if not backlog else int(check.validate_number(backlog, "backlog"))
         port, path, host = options.get("port"), options.get("path"), options.get("host")
-        if port is None and path is None and ("path" in options or "port" not in options):
-            if options.get("_form") is not None:
-                raise check.arg_value_error(
-                    "options", options["_form"], 'must have the property "port" or "path"'
-                )
+        nowhere = port is None and path is None and ("path" in options or "port" not in options)
+        if nowhere and options.get("_form") is not None:
+            raise check.arg_value_error(
+                "options", options["_form"], 'must have the property "port" or "path"'
+            )
         if path is not None and port is None:
             if not isinstance(path, (str, bytes, os.PathLike)):
                 raise check.arg_value_error("options", options.get("_form", path))

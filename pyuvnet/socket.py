@@ -192,9 +192,7 @@ class Socket(SocketBase):
         self._connect_checked(plan, callback)
         return self
 
-    def _connect_checked(
-        self, plan: dict[str, Any], listener: Callable[[], object] | None
-    ) -> None:
+    def _connect_checked(self, plan: dict[str, Any], listener: Callable[[], object] | None) -> None:
         if listener is not None:
             self.once("connect", listener)
         busy = UV_EALREADY if self.connecting else UV_EISCONN if not self.pending else 0
@@ -313,9 +311,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
         raise check.arg_value_error("options.host", host, "must be a string without null bytes")
     plan["host"] = host
     local_address = options.get("local_address")
-    if local_address is not None and not (
-        isinstance(local_address, str) and is_ip(local_address)
-    ):
+    if local_address is not None and not (isinstance(local_address, str) and is_ip(local_address)):
         raise ArgTypeError(f"Invalid IP address: {local_address}", "ERR_INVALID_IP_ADDRESS")
     plan["local_address"] = local_address
     local_port = options.get("local_port")
@@ -336,8 +332,11 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
         limit = check.validate_int32(limit, "options.autoSelectFamilyAttemptTimeout", 1)
     plan["auto_select_family_attempt_timeout"] = max(limit, 10)
     family = options.get("family")
-    if isinstance(family, bool) or not isinstance(family, (int, str, type(None))) \
-            or family not in _FAMILIES:
+    if (
+        isinstance(family, bool)
+        or not isinstance(family, (int, str, type(None)))
+        or family not in _FAMILIES
+    ):
         raise check.arg_value_error("family", family, "must be one of: 0, 4, 6")
     plan["family"] = _FAMILIES[family]
     hints = options.get("hints")

@@ -5,6 +5,7 @@ Node: stream
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
@@ -23,7 +24,7 @@ from .errors import AbortError, StateError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable
 
 
 def premature_close() -> StateError:
@@ -66,7 +67,7 @@ class _Finished:
             self._listeners.append(("error", self._failed))
         for event, listener in self._listeners:
             stream.on(event, listener)
-        if stream.closed or stream.destroyed and not self._emits_close():
+        if stream.closed or (stream.destroyed and not self._emits_close()):
             current_loop().next_tick(self._closed)
         elif not self._read_due and not self._write_due and not self._emits_close():
             current_loop().next_tick(self._tell, None)
@@ -491,11 +492,9 @@ class _Chunks:
     def __del__(self) -> None:
         # A loop left by break, without aclosing(): the last chance to free the stream.
         if not getattr(self, "_over", True):
-            try:
+            # Collected in another thread, or at exit: then the loop is not ours to touch.
+            with contextlib.suppress(StateError):
                 self._abandon()
-            except StateError:
-                # Collected in another thread, or at exit: the loop is not ours to touch.
-                pass
 
 
 set_stream_hooks(_Chunks, from_iterable)

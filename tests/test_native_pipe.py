@@ -235,5 +235,6 @@ def test_destroying_an_end_in_the_middle_is_survived(victim) -> None:
     proxy.on_sink = on_sink
     proxy.run()
     assert done
-    assert proxy.front.destroyed and proxy.back.destroyed
+    assert proxy.front.destroyed
+    assert proxy.back.destroyed
     assert proxy.proxy._connections == proxy.sink._connections == 0

@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
-from .errors cimport lookup_error, os_error
+from .errors cimport os_error
 from .handle cimport Request
 from .loop cimport Loop
 from .owner cimport Owner

@@ -1,7 +1,7 @@
 """EventEmitter: fields and the calls that C layers use; see emitter.pyx for the rules."""
 
 cdef enum:
-    EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class has its own emit(): every emission goes through it
+    EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class's own emit() gets every emission
     EMITTER_ODD_NAMES = 1 << 1         # some event name is not a plain interned str
     EMITTER_CAPTURE = 1 << 2           # capture_rejections
     EMITTER_WATCHED = 1 << 3           # has had 'newListener' or 'removeListener' listeners

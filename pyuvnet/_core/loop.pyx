@@ -33,7 +33,7 @@ from .._validate import arg_type_error
 from ..errors import StateError
 
 from . cimport uv
-from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open
+from .capi cimport PyThread_get_thread_ident, gate_close, gate_open
 from .emitter cimport EventEmitter
 from .errors cimport os_error, state_error
 from .names import add_node_names
@@ -640,7 +640,8 @@ cdef class Loop:
             return
         self.check()
         if self.running:
-            raise state_error("ERR_LOOP_RUNNING", "A running loop cannot be closed; stop() it first")
+            raise state_error("ERR_LOOP_RUNNING",
+                              "A running loop cannot be closed; stop() it first")
         self._shut()
 
     def __repr__(self):

@@ -12,7 +12,7 @@ Imports: stream, emitter.
 
 import sys
 
-from .emitter cimport EventEmitter, InternalListener, intern_event, new_hidden
+from .emitter cimport EventEmitter, intern_event, new_hidden
 from .stream cimport DESTROYED, R_END_EMITTED, FLOWING_YES, Stream
 
 cdef object _DATA = intern_event("data")

@@ -5,10 +5,10 @@ everything below.  listen() forms and close() are Python's, in pyuvnet/server.py
 """
 
 from . cimport uv
-from .dns cimport Lookup, start_lookup
+from .dns cimport start_lookup
 from .emitter cimport intern_event
 from .errors cimport lookup_error, os_error, state_error
-from .loop cimport Loop, loop_of_thread
+from .loop cimport loop_of_thread
 from .names import add_node_names
 from .owner cimport Owner
 from .pipe cimport Pipe, new_pipe

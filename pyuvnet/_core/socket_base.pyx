@@ -262,7 +262,6 @@ cdef class SocketBase(Duplex):
         """Send what was collected: all chunks with one call, if the kernel takes them."""
         cdef uv.uv_buf_t bufs[COLLECT_CHUNKS]
         cdef list queue = self.w_queue
-        cdef object first
         cdef Py_ssize_t size = self.w_size, taken = 0
         cdef unsigned int count = 1, index
         if not self._state & W_COLLECTING:

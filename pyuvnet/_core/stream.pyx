@@ -10,7 +10,7 @@ import sys
 
 from .._validate import arg_value_error, validate_integer
 
-from .loop cimport Loop, loop_of_thread
+from .loop cimport loop_of_thread
 from .owner cimport Owner
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536

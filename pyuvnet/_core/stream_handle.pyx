@@ -6,7 +6,7 @@ buffer (no GIL), and the place goes up to the owner in one C call, which copies 
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
-from .handle cimport Handle, Request
+from .handle cimport Handle
 from .loop cimport Loop
 from .owner cimport Owner
 

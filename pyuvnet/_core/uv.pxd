@@ -195,7 +195,8 @@ cdef extern from "uv.h" nogil:
     int uv_pipe_init(uv_loop_t*, uv_pipe_t*, int)
     int uv_pipe_open(uv_pipe_t*, uv_file)
     int uv_pipe_bind2(uv_pipe_t*, const char*, size_t, unsigned int)
-    int uv_pipe_connect2(uv_connect_t*, uv_pipe_t*, const char*, size_t, unsigned int, uv_connect_cb)
+    int uv_pipe_connect2(uv_connect_t*, uv_pipe_t*, const char*, size_t, unsigned int,
+                         uv_connect_cb)
     int uv_pipe_chmod(uv_pipe_t*, int)
 
     int uv_timer_init(uv_loop_t*, uv_timer_t*)
@@ -217,7 +218,8 @@ cdef extern from "uv.h" nogil:
     int uv_poll_start(uv_poll_t*, int, uv_poll_cb)
     int uv_poll_stop(uv_poll_t*)
 
-    int uv_getaddrinfo(uv_loop_t*, uv_getaddrinfo_t*, uv_getaddrinfo_cb, const char*, const char*, const addrinfo*)
+    int uv_getaddrinfo(uv_loop_t*, uv_getaddrinfo_t*, uv_getaddrinfo_cb, const char*, const char*,
+                       const addrinfo*)
     void uv_freeaddrinfo(addrinfo*)
     int uv_cancel(uv_req_t*)
     int uv_ip4_addr(const char*, int, sockaddr_in*)
