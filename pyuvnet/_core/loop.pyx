@@ -33,7 +33,7 @@ from .._validate import arg_type_error
 from ..errors import StateError
 
 from . cimport uv
-from .capi cimport PyThread_get_thread_ident, gate_close, gate_open
+from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open
 from .emitter cimport EventEmitter
 from .errors cimport os_error, state_error
 from .names import add_node_names
