@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import pyuvnet._core
-from pyuvnet._core import _native
+from pyuvnet._core import _native, info
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="a DLL exports only what is declared so, which is PyInit_*"
@@ -38,7 +38,7 @@ def test_only_the_modules_init_functions_are_exported() -> None:
 def test_libuv_is_not_looked_for_in_another_library() -> None:
     options = ["-gu"] if sys.platform == "darwin" else ["-D", "--undefined-only"]
     wanted = {name for name in names(*options) if name.startswith("uv_")}
-    if "installed libuv" in _native.BUILD_FLAGS:
+    if "installed libuv" in info.build_flags():
         assert "uv_run" in wanted
     else:
         assert wanted == set()

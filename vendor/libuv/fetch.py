@@ -105,7 +105,7 @@ def open_in_time(opener: urllib.request.OpenerDirector, request: urllib.request.
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(ANSWER_SECONDS)
-    if not box:
+    if not box or isinstance(getattr(box[0], "reason", box[0]), TimeoutError):
         raise FetchError(f"no answer within {ANSWER_SECONDS:g} s")
     if isinstance(box[0], Exception):
         raise box[0]
