@@ -94,7 +94,15 @@ def test_a_subnet_shares_its_prefix(net, prefix, family, inside, outside):
 def test_an_ipv4_rule_matches_no_ipv6_address_but_mapped_ones():
     block_list = made(("add_subnet", "0.0.0.0", 0))
     assert block_list.check("::ffff:1.2.3.4", "ipv6")
-    for address in ("::1.2.3.4", "::fffe:1.2.3.4", "::ffff:0:1.2.3.4", "::", "102:304::"):
+    beside = (
+        "::1.2.3.4",
+        "::fffe:1.2.3.4",
+        "::ffff:0:1.2.3.4",
+        "1::ffff:1.2.3.4",
+        "::",
+        "102:304::",
+    )
+    for address in beside:
         assert not block_list.check(address, "ipv6")
 
 
@@ -534,6 +542,17 @@ def test_removal_of_what_is_not_exactly_a_rule_does_nothing(added, removed):
     assert getattr(block_list, method)(*arguments) is None
     assert block_list.rules == before
     assert getattr(BlockList(), method)(*arguments) is None
+
+
+def test_removal_tells_prefixes_apart():
+    prefixes = [*range(33)]
+    block_list = made(*(("add_subnet", "1.1.1.1", prefix) for prefix in prefixes))
+    for prefix in (*range(0, 33, 3), *range(32, 0, -3), *range(1, 33, 3)):
+        block_list.remove_subnet("1.1.1.1", prefix)
+        if prefix in prefixes:
+            prefixes.remove(prefix)
+        assert block_list.rules == [f"Subnet: IPv4 1.1.1.1/{left}" for left in prefixes[::-1]]
+    assert not prefixes
 
 
 def test_the_address_of_either_family_removes_the_rule():

@@ -433,7 +433,7 @@ cdef bint read_text(str text, Rule* rule) except -1:
     return False
 
 
-cdef class RuleBatch:
+cdef class _RuleBatch:
     """Rules that are read first, so that a mistake among them leaves the list as it was."""
     cdef RuleLog _log
 
@@ -502,7 +502,7 @@ cdef object line_error(Py_ssize_t number, bytes line, str where):
 
 
 cdef int read_feed(BlockList block_list, object path_or_lines) except -1:
-    cdef RuleBatch batch = RuleBatch()
+    cdef _RuleBatch batch = _RuleBatch()
     if isinstance(path_or_lines, (str, bytes, _os.PathLike)):
         batch.read_file(path_or_lines)
     elif isinstance(path_or_lines, _Iterable):
@@ -512,7 +512,7 @@ cdef int read_feed(BlockList block_list, object path_or_lines) except -1:
     return block_list._add_all(&batch._log)
 
 
-def load(block_list, path_or_lines=None):
+def _load(block_list, path_or_lines=None):
     """Add the rules of a feed, one in each line, and return the list: a new one for a class.
 
     A line is a subnet (`1.2.3.0/24`), an address, or a range (`1.2.3.4-1.2.3.9`); empty lines, and
@@ -536,13 +536,15 @@ def load(block_list, path_or_lines=None):
     return block_list
 
 
+_load.__name__ = "load"
+_load.__qualname__ = "BlockList.load"
+
+
 cdef class _Load:
     """`load` of a list adds to it; `load` of the class makes a list first."""
 
-    __doc__ = load.__doc__
-
     def __get__(self, block_list, owner):
-        return _MethodType(load, owner if block_list is None else block_list)
+        return _MethodType(_load, owner if block_list is None else block_list)
 
 
 cdef class BlockList:
@@ -662,7 +664,7 @@ cdef class BlockList:
 
         Node: blockList.addAddresses(addresses[, type])
         """
-        cdef RuleBatch batch = RuleBatch()
+        cdef _RuleBatch batch = _RuleBatch()
         cdef Rule rule
         items = read_items(addresses, "addresses")
         if type is not None:
@@ -742,7 +744,7 @@ cdef class BlockList:
 
         Node: blockList.addCIDRs(cidrs)
         """
-        cdef RuleBatch batch = RuleBatch()
+        cdef _RuleBatch batch = _RuleBatch()
         cdef Rule rule
         for number, item in enumerate(read_items(cidrs, "cidrs")):
             read_cidr(item, f"cidrs[{number}]", &rule)
@@ -879,7 +881,7 @@ cdef class BlockList:
 
         Node: blockList.fromJSON(value)
         """
-        cdef RuleBatch batch = RuleBatch()
+        cdef _RuleBatch batch = _RuleBatch()
         cdef Rule rule
         if isinstance(data, str):
             try:

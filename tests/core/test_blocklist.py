@@ -162,26 +162,28 @@ def test_a_rule_matches_from_its_first_to_its_last_address(added):
 
 # Many rules.  A small universe of addresses, of which a model counts how many rules cover each, is
 # laid into the space of addresses in different ways: side by side, spread over all of it, in one
-# half only, across the mapped addresses.
+# half only, across the mapped addresses, in crowds.
 
 UNIVERSE = 3000
 LAYOUTS = {
-    "ipv4 side by side": (4, 0x01020304, 1),
-    "ipv4 spread": (4, 0, (2**32 - 1) // (UNIVERSE - 1)),
-    "ipv6 in the lower half": (6, 0x20010DB8 << 96, 1),
-    "ipv6 in the upper half": (6, 0x20010DB8 << 96, 2**64),
-    "ipv6 spread": (6, 0, (2**128 - 1) // (UNIVERSE - 1)),
-    "ipv6 across the mapped": (6, MAPPED - 2**31, 2**32 // (UNIVERSE // 2)),
+    "ipv4 side by side": (4, lambda at: 0x01020304 + at),
+    "ipv4 spread": (4, lambda at: at * ((2**32 - 1) // (UNIVERSE - 1))),
+    "ipv4 in crowds": (4, lambda at: (at // 250 << 24) + at % 250),
+    "ipv6 in the lower half": (6, lambda at: (0x20010DB8 << 96) + at),
+    "ipv6 in the upper half": (6, lambda at: (0x20010DB8 << 96) + (at << 64)),
+    "ipv6 spread": (6, lambda at: at * ((2**128 - 1) // (UNIVERSE - 1))),
+    "ipv6 across the mapped": (6, lambda at: MAPPED - 2**31 + at * (2**32 // (UNIVERSE // 2))),
+    "ipv6 in crowds": (6, lambda at: (at // 250 << 104) + at % 250),
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("widest", [3, UNIVERSE])
 def test_many_changes_agree_with_counting(layout, widest):
-    family, start, step = LAYOUTS[layout]
+    family, address_at = LAYOUTS[layout]
     chance = random.Random(f"{layout} {widest}")
     name = f"ipv{family}"
-    names = [text(family, start + step * at) for at in range(UNIVERSE)]
+    names = [text(family, address_at(at)) for at in range(UNIVERSE)]
     block_list = BlockList()
     counts = [0] * UNIVERSE
     there = []
@@ -251,10 +253,18 @@ def test_every_second_address_of_many(order, together):
         assert block_list.__sizeof__() / 10000 <= (40 if family == 4 else 85)
 
 
-def test_adjoining_rules_take_no_memory_for_what_they_share():
+@pytest.mark.parametrize("way", ["one by one", "together", "in two halves"])
+def test_adjoining_rules_take_no_memory_for_what_they_share(way):
+    addresses_ = [f"10.0.{number >> 8}.{number & 255}" for number in range(65536)]
     block_list = BlockList()
-    for number in range(65536):
-        block_list.add_address(f"10.0.{number >> 8}.{number & 255}")
+    if way == "one by one":
+        for address in addresses_:
+            block_list.add_address(address)
+    elif way == "together":
+        block_list.load(addresses_)
+    else:
+        block_list.load(addresses_[::2])
+        block_list.load(addresses_[1::2])
     assert block_list.check("10.0.255.255")
     assert not block_list.check("10.1.0.0")
     assert not block_list.check("9.255.255.255")
@@ -441,7 +451,8 @@ def test_without_memory_a_change_raises_and_changes_nothing(change):
     if change == "remove":
         # What is taken out must be where leaves are full, and leave a point that was not there.
         block_list.load([f"10.{at >> 8}.{at & 255}.128/25" for at in range(0, 4000, 2)])
-    new = [f"10.{at >> 8}.{at & 255}.{at % 100}" for at in range(0, 4000, 41)]
+    # Crowded, so that leaves must be split for them.
+    new = [f"10.{at >> 8}.{at & 255}.{at % 100 + 130}" for at in range(4000) if at % 1000 < 25]
     calls = {
         "add": lambda: block_list.add_range("10.3.3.3", "10.9.9.9"),
         "few": lambda: block_list.add_addresses(new),
@@ -454,6 +465,7 @@ def test_without_memory_a_change_raises_and_changes_nothing(change):
     }
     names = [f"10.{at >> 8}.{at & 255}.{end}" for at in range(4000) for end in (3, 131)]
     names += [f"2001:{at:x}:{half}::" for at in range(0, 4000, 7) for half in (0, 8000)]
+    names += new
     expected = [block_list._blocks(name) for name in names]
     rules_ = block_list.rules
     failed = 0
