@@ -29,7 +29,7 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and for
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
@@ -292,9 +292,9 @@ def test_the_loop_runs_again_after_an_exception(loop, trace):
 
 def test_ticks_left_by_an_exception_run_first_next_time(trace):
     set_immediate(trace, "immediate")
-    next_tick(fail, Boom())
+    next_tick(fail, BoomError())
     next_tick(trace, "left")
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         run()
     assert trace == []
     run()
@@ -304,10 +304,10 @@ def test_ticks_left_by_an_exception_run_first_next_time(trace):
 def test_an_exception_in_a_tick_added_by_a_failing_callback_waits(trace):
     def callback():
         next_tick(trace, "tick")
-        raise Boom
+        raise BoomError
 
     set_immediate(callback)
-    with pytest.raises(Boom):
+    with pytest.raises(BoomError):
         run()
     assert trace == []
     run()
@@ -328,8 +328,8 @@ def test_handler_takes_exceptions_and_the_loop_goes_on(trace):
 def test_none_restores_the_default_handler(trace):
     set_exception_handler(trace)
     set_exception_handler(None)
-    set_immediate(fail, Boom())
-    with pytest.raises(Boom):
+    set_immediate(fail, BoomError())
+    with pytest.raises(BoomError):
         run()
     assert trace == []
 
@@ -364,7 +364,7 @@ def test_a_second_exception_of_the_same_batch_is_reported_not_lost(monkeypatch):
     seen = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: seen.append(args.exc_value))
     # Two closing callbacks of one turn: libuv calls both, whatever the first does.
-    errors = [Boom("first"), Boom("second")]
+    errors = [BoomError("first"), BoomError("second")]
     servers = [net.create_server(), net.create_server()]
 
     def close():
@@ -376,7 +376,7 @@ def test_a_second_exception_of_the_same_batch_is_reported_not_lost(monkeypatch):
 
     servers[0].listen(0, "127.0.0.1")
     servers[1].listen(0, "127.0.0.1", callback=close)
-    with pytest.raises(Boom) as caught:
+    with pytest.raises(BoomError) as caught:
         run()
     run()
     # libuv calls the closing callbacks of a turn in reverse.
@@ -571,8 +571,8 @@ def test_wakeup_fd_is_restored(trace):
         assert during[0] not in (-1, writer)
         assert signal.set_wakeup_fd(-1) == writer
         signal.set_wakeup_fd(writer)
-        set_immediate(fail, Boom())
-        with pytest.raises(Boom):
+        set_immediate(fail, BoomError())
+        with pytest.raises(BoomError):
             run()
         assert signal.set_wakeup_fd(-1) == writer
     finally:
