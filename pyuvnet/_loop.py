@@ -7,6 +7,7 @@ asyncio waits, on libuv's backend descriptor and timeout, and ours is turned wit
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._core.emitter import set_awaitable_hook
@@ -37,7 +38,9 @@ def run(main: Coroutine[Any, Any, T] | None = None) -> T | None:
     Node: none (the process runs its loop)
     """
     if main is None:
-        current_loop().run()
+        ours = current_loop()
+        _drop_if_over(ours)
+        ours.run()
         return None
     import asyncio
 
@@ -48,7 +51,14 @@ def run(main: Coroutine[Any, Any, T] | None = None) -> T | None:
         finally:
             detach()
 
-    return asyncio.run(attached())
+    wrapped = attached()
+    try:
+        return asyncio.run(wrapped)
+    finally:
+        # Where it never began, nothing else tells Python that this was seen.
+        wrapped.close()
+        if inspect.iscoroutine(main):
+            main.close()
 
 
 def stop() -> None:
@@ -104,6 +114,7 @@ class _Driver:
         self._fd = ours.backend_fd()
         self._timer: asyncio.TimerHandle | None = None
         self._turn_due = False
+        self.over = False
         self.ours.set_waker(self.wake)
         if self._fd < 0:
             self.ours.set_waker(None)
@@ -116,14 +127,19 @@ class _Driver:
 
     def wake(self) -> None:
         """Ask for a turn, once, soon: something changed outside our callbacks."""
-        if not self._turn_due:
+        if self.theirs.is_closed():
+            _drop_if_over(self.ours)
+        elif not self._turn_due:
             self._turn_due = True
             self.theirs.call_soon(self.turn)
 
     def turn(self) -> None:
         """Turn our loop without waiting, then plan the next timer."""
         self._turn_due = False
-        if self.ours.closed or self.ours.running:
+        if self.over or self.ours.running:
+            return
+        if self.ours.closed:
+            self.stop()
             return
         try:
             self.ours.turn()
@@ -131,10 +147,15 @@ class _Driver:
             self.theirs.call_exception_handler(
                 {"message": "Unhandled exception in a pyuvnet listener", "exception": error}
             )
+        finally:
+            self._plan()
+
+    def _plan(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        timeout = self.ours.backend_timeout()
+        # A listener may have called detach().
+        timeout = -1 if self.over else self.ours.backend_timeout()
         if timeout == 0:
             self.wake()
         elif timeout > 0:
@@ -142,15 +163,26 @@ class _Driver:
 
     def stop(self) -> None:
         """Leave both loops to themselves."""
-        self.ours.set_waker(None)
+        self.over = True
+        if _drivers.get(self.ours) is self:
+            del _drivers[self.ours]
         if self._timer is not None:
             self._timer.cancel()
         if not self.theirs.is_closed():
             self.theirs.remove_reader(self._fd)
+        if not self.ours.closed:
+            self.ours.set_waker(None)
 
 
 _drivers: dict[Loop, _Driver] = {}
 _tasks: set[Any] = set()
+
+
+def _drop_if_over(ours: Loop) -> None:
+    """Forget an asyncio loop that ended without detach()."""
+    driver = _drivers.get(ours)
+    if driver is not None and driver.theirs.is_closed():
+        driver.stop()
 
 
 def attach() -> None:
@@ -168,10 +200,8 @@ def attach() -> None:
 
     theirs = asyncio.get_running_loop()
     ours = current_loop()
+    _drop_if_over(ours)
     driver = _drivers.get(ours)
-    if driver is not None and driver.theirs.is_closed():
-        driver.stop()
-        driver = None
     if driver is not None:
         if driver.theirs is not theirs:
             raise StateError("Another asyncio loop drives this thread's loop", "ERR_LOOP_RUNNING")
@@ -184,13 +214,17 @@ def attach() -> None:
 
 def detach() -> None:
     """Undo attach(); without it: no effect. Node: none"""
-    driver = _drivers.pop(current_loop(), None)
+    driver = _drivers.get(current_loop())
     if driver is not None:
         driver.stop()
 
 
 def _start_task(
-    awaitable: Awaitable[Any], emitter: Any, event: object, arguments: tuple[Any, ...]
+    awaitable: Awaitable[Any],
+    emitter: Any,
+    event: object,
+    arguments: tuple[Any, ...],
+    captured: bool,
 ) -> None:
     """Run what a coroutine listener returned as a task, kept alive until it is done."""
     import asyncio
@@ -198,7 +232,16 @@ def _start_task(
     async def waiter() -> None:
         await awaitable
 
-    task = asyncio.get_running_loop().create_task(waiter())
+    try:
+        theirs = asyncio.get_running_loop()
+    except RuntimeError:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise StateError(
+            f"The listener of {event!r} is a coroutine function, and no asyncio loop runs now",
+            "ERR_NO_ASYNC_LOOP",
+        ) from None
+    task = theirs.create_task(waiter())
     _tasks.add(task)
 
     def done(finished: asyncio.Task[None]) -> None:
@@ -206,7 +249,13 @@ def _start_task(
         if finished.cancelled():
             return
         error = finished.exception()
-        if error is not None:
-            emitter._listener_failed(error, event, arguments)
+        if error is None:
+            return
+        ours = current_loop()
+        if ours in _drivers:
+            # In a later tick, from where the loop's own exception path takes over.
+            ours.next_tick(emitter._listener_failed, error, event, arguments, captured)
+        else:
+            emitter._listener_failed(error, event, arguments, captured)
 
     task.add_done_callback(done)

@@ -21,6 +21,7 @@ cdef class EventEmitter:
     cdef int _store(self, object event, object entry) except -1
     cdef int _drop(self, object event) except -1
     cdef int _add(self, object event, object listener, bint prepend, bint once) except -1
+    cdef int _warn_if_many(self, object event) except -1
     cdef int _remove(self, object event, object listener) except -1
     cdef int _take_out(self, object event, Py_ssize_t index) except -1
 

@@ -15,14 +15,15 @@ the public error classes.  Rules:
 import sys
 import warnings
 
+from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
 from ..errors import MaxListenersExceededWarning, StateError
 from .._validate import arg_type_error, range_error
 
 from .capi cimport PyObject_CallNoArgs, PyObject_CallOneArg, PyUnicode_CHECK_INTERNED, \
-    pyuvnet_is_awaitable
-from .names import add_node_names
+    PyTypeObject, pyuvnet_is_awaitable
+from .names import add_node_names, to_node
 
 cdef object _ERROR = intern_event("error")
 cdef object _NEW_LISTENER = intern_event("newListener")
@@ -41,7 +42,7 @@ class _ErrorMonitor:
 
 cdef object _error_monitor = _ErrorMonitor()
 
-# Started with (awaitable, emitter, event, arguments) for a listener that is a coroutine
+# Started with (awaitable, emitter, event, arguments, captured) for a listener that is a coroutine
 # function; the asyncio layer sets it, so that this file need not know asyncio.
 cdef object _awaitable_hook = None
 
@@ -129,6 +130,45 @@ cdef inline tuple _entries(object entry):
     return (entry,)
 
 
+cdef class _Setting:
+    """A default that EventEmitter holds for all emitters, assignable on the class.
+
+    Assigning to a class replaces what stands there. So whoever asks puts this object back under
+    both spellings and keeps the new value: the two stay one, unless both are assigned with no
+    emitter made or asked in between. (A metaclass would see each assignment, and would forbid
+    `class Mine(EventEmitter, abc.ABC)`.) A subclass may have a value of its own.
+    """
+
+    cdef str _name, _twin
+    cdef object _value
+
+    def __init__(self, str name, value):
+        self._name, self._twin, self._value = name, to_node(name), value
+
+    cdef object take(self):
+        """The value for all emitters, also one that was assigned just now."""
+        cdef dict members = <dict>(<PyTypeObject*><PyObject*>EventEmitter).tp_dict
+        for name in (self._name, self._twin):
+            found = members.get(name, self)
+            if found is not self:
+                self._value = found
+                setattr(EventEmitter, name, self)
+        return self._value
+
+    cdef object of(self, cls):
+        """The value for the emitters of a class."""
+        common = self.take()
+        value = getattr(cls, self._name)
+        return getattr(cls, self._twin) if value is common else value
+
+    def __get__(self, instance, owner):
+        return self.take()
+
+
+cdef _Setting _default_max_listeners = _Setting("default_max_listeners", 10)
+cdef _Setting _capture_rejections = _Setting("capture_rejections", False)
+
+
 cdef class EventEmitter:
     """Calls listeners by event name, synchronously and in order.
 
@@ -143,12 +183,16 @@ cdef class EventEmitter:
     """
 
     error_monitor = _error_monitor
-    default_max_listeners = 10
-    capture_rejections = False
+    default_max_listeners = _default_max_listeners
+    capture_rejections = _capture_rejections
 
     def __cinit__(self, *args, **kwargs):
-        if type(self).emit is not _base_emit:
+        cls = type(self)
+        if cls.emit is not _base_emit:
             self._emitter_flags |= EMITTER_EMIT_OVERRIDDEN
+        # Here, since a socket that a server accepts has no __init__.
+        if _capture_rejections.of(cls):
+            self._emitter_flags |= EMITTER_CAPTURE
 
     def __init__(self, *, capture_rejections=None):
         self._init_emitter(capture_rejections)
@@ -156,9 +200,11 @@ cdef class EventEmitter:
     def _init_emitter(self, capture_rejections=None):
         """What __init__ does, for subclasses with arguments of their own."""
         if capture_rejections is None:
-            capture_rejections = type(self).capture_rejections
+            return
         if capture_rejections:
             self._emitter_flags |= EMITTER_CAPTURE
+        else:
+            self._emitter_flags &= ~EMITTER_CAPTURE
 
     # ---- Storage -------------------------------------------------------------------------------
 
@@ -256,16 +302,22 @@ cdef class EventEmitter:
         else:
             entries = _entries(entry)
             self._store(event, (listener, *entries) if prepend else (*entries, listener))
-            if len(entries) >= 10:
-                self._warn_if_many(event, len(entries) + 1)
         if event == _NEW_LISTENER or event == _REMOVE_LISTENER:
             self._emitter_flags |= EMITTER_WATCHED
-        return self._listener_added(event)
+        self._listener_added(event)
+        if entry is not None and not _hidden(listener):
+            # Last: a warning may have been made an exception.
+            self._warn_if_many(event)
+        return 0
 
-    def _warn_if_many(self, event, count):
+    cdef int _warn_if_many(self, object event) except -1:
+        cdef tuple entries = _entries(self._find(event))
         limit = self.get_max_listeners()
-        if not limit or count <= limit:
-            return
+        if not limit or len(entries) <= limit:
+            return 0
+        count = sum([1 for entry in entries if not _hidden(entry)])
+        if count <= limit:
+            return 0
         if self._extra is None:
             self._extra = EmitterExtra.__new__(EmitterExtra)
         if self._extra.warned is None:
@@ -275,7 +327,8 @@ cdef class EventEmitter:
             warnings.warn(
                 f"Possible EventEmitter memory leak detected. {count} {event} listeners added to "
                 f"{self!r}. MaxListeners is {limit}. Use emitter.set_max_listeners() to increase "
-                "limit", MaxListenersExceededWarning, stacklevel=3)
+                "limit", MaxListenersExceededWarning)    # compiled code has no frames to skip
+        return 0
 
     cdef int _take_out(self, object event, Py_ssize_t index) except -1:
         """Remove the listener at an index, then tell 'removeListener' listeners."""
@@ -394,15 +447,27 @@ cdef class EventEmitter:
             raise StateError(
                 f"The listener of {event!r} is a coroutine function, and no asyncio loop drives "
                 "this thread: use pyuvnet.run(main()) or pyuvnet.attach()", "ERR_NO_ASYNC_LOOP")
-        _awaitable_hook(result, self, event, arguments)
+        _awaitable_hook(result, self, event, arguments,
+                        bool(self._emitter_flags & EMITTER_CAPTURE))
         return 0
 
-    def _listener_failed(self, error, event, arguments):
-        """A coroutine listener failed: 'error' if captured, else the loop's exception path."""
-        if self._emitter_flags & EMITTER_CAPTURE:
-            self._emit(_ERROR, (error,))
-        else:
+    def _listener_failed(self, error, event, arguments, captured):
+        """A coroutine listener failed: captured, or left to the loop's exception path."""
+        if not captured:
             raise error
+        # What is emitted now is not captured: a coroutine listener of 'error' may fail in turn.
+        self._emitter_flags &= ~EMITTER_CAPTURE
+        try:
+            self._rejected(error, event, arguments)
+        finally:
+            self._emitter_flags |= EMITTER_CAPTURE
+
+    def _rejected(self, error, event, arguments):
+        """What a captured failure does; subclasses override.
+
+        Node: emitter[Symbol.for('nodejs.rejection')]()
+        """
+        self._emit(_ERROR, (error,))
 
     cdef int _unhandled_error(self, tuple arguments) except -1:
         error = arguments[0] if arguments else None
@@ -517,12 +582,10 @@ cdef class EventEmitter:
         else:
             names = [event]
         for name in names:
-            while True:
-                shown = [index for index, listener in enumerate(_entries(self._find(name)))
-                         if not _hidden(listener)]
-                if not shown:
-                    break
-                self._take_out(name, shown[-1])
+            # Those that are there now: a 'removeListener' listener may add and remove others.
+            for listener in reversed(_entries(self._find(name))):
+                if not _hidden(listener):
+                    self._remove(name, listener)
         return self
 
     def listener_count(self, event, listener=None):
@@ -591,7 +654,7 @@ cdef class EventEmitter:
         """
         if self._extra is not None and self._extra.max_listeners is not None:
             return self._extra.max_listeners
-        return type(self).default_max_listeners
+        return _default_max_listeners.of(type(self))
 
 
 cdef class _Registration:
@@ -610,5 +673,8 @@ cdef class _Registration:
         return listener
 
 
+# Extension types are immutable unless this flag, Py_TPFLAGS_IMMUTABLETYPE, is taken away: the two
+# settings above are there to be assigned.
+(<PyTypeObject*><PyObject*>EventEmitter).tp_flags &= ~(1UL << 8)
 _base_emit = EventEmitter.emit
 add_node_names(EventEmitter)

@@ -133,6 +133,9 @@ cdef class Stream(Owner):
         self._loop.tick(self, TICK_ERROR_CLOSE if error is not None else TICK_CLOSE, error)
         return 0
 
+    def _rejected(self, error, event, arguments):
+        self._fail(error)
+
     cdef int _emit_error(self) except -1:
         if self._state & ERROR_EMITTED:
             return 0

@@ -1,0 +1,474 @@
+"""run(coroutine) and attach(): asyncio drives the loop; coroutine functions as listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import signal
+import sys
+
+import pytest
+
+import pyuvnet
+from pyuvnet import EventEmitter, StateError, net
+
+
+class BoomError(Exception):
+    pass
+
+
+def fail(error):
+    raise error
+
+
+async def told(emitter, event):
+    """Wait for an event and return its first argument."""
+    future = asyncio.get_running_loop().create_future()
+    emitter.once(event, lambda *args: future.done() or future.set_result(args[0] if args else None))
+    return await future
+
+
+async def done(schedule, *args):
+    """Wait until a callback of one of our schedulers has run."""
+    future = asyncio.get_running_loop().create_future()
+    schedule(lambda: future.set_result(None), *args)
+    await future
+
+
+async def echo(message):
+    """One exchange over real sockets."""
+    server = net.create_server(lambda socket: socket.on("data", socket.end))
+    server.listen(0, "127.0.0.1")
+    await told(server, "listening")
+    client = net.connect(server.address().port, "127.0.0.1")
+    client.write(message)
+    answer = await told(client, "data")
+    server.close()
+    await told(server, "close")
+    if not client.closed:
+        await told(client, "close")
+    return answer
+
+
+# ---- run(coroutine) ------------------------------------------------------------------------------
+
+
+def test_result_of_the_coroutine():
+    async def main():
+        return await echo(b"hello")
+
+    assert pyuvnet.run(main()) == b"hello"
+
+
+def test_exception_of_the_coroutine():
+    async def main():
+        await done(pyuvnet.set_timeout, 1)
+        raise BoomError
+
+    with pytest.raises(BoomError):
+        pyuvnet.run(main())
+
+
+def test_cancellation_of_the_coroutine(trace):
+    async def main():
+        task = asyncio.current_task()
+        pyuvnet.set_timeout(task.cancel, 1)
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            trace("cancelled")
+            raise
+
+    with pytest.raises(asyncio.CancelledError):
+        pyuvnet.run(main())
+    assert trace == ["cancelled"]
+
+
+def test_run_again_with_and_without_a_coroutine(trace):
+    async def main():
+        await done(pyuvnet.set_immediate)
+
+    for _ in range(3):
+        pyuvnet.run(main())
+        pyuvnet.set_timeout(trace, 1, "plain")
+        pyuvnet.run()
+    assert trace == ["plain"] * 3
+
+
+def test_run_returns_although_things_are_open(loop):
+    async def main():
+        server = net.create_server().listen(0, "127.0.0.1")
+        await told(server, "listening")
+        return server
+
+    server = pyuvnet.run(main())
+    assert server.listening
+    server.close()
+    pyuvnet.run()
+    assert not loop.alive()
+
+
+def test_run_inside_a_running_loop_is_refused_without_a_warning():
+    async def never():
+        raise AssertionError
+
+    async def main():
+        with pytest.raises(RuntimeError):
+            pyuvnet.run(never())
+        with pytest.raises(StateError) as caught:
+            pyuvnet.run()
+        assert caught.value.code == "ERR_LOOP_RUNNING"
+
+    pyuvnet.run(main())
+
+
+def test_order_of_ticks_immediates_and_timers_is_ours(trace):
+    async def main():
+        def callback():
+            pyuvnet.set_timeout(trace, 1, "timeout")
+            pyuvnet.set_immediate(trace, "immediate")
+            pyuvnet.next_tick(trace, "tick")
+
+        await done(lambda then: pyuvnet.set_timeout(lambda: (callback(), then()), 1))
+        await done(pyuvnet.set_timeout, 5)
+
+    pyuvnet.run(main())
+    assert trace == ["tick", "immediate", "timeout"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_ctrl_c_ends_run(open_child):
+    child = open_child("""
+        import asyncio, pyuvnet
+        async def main():
+            print("ready", flush=True)
+            try:
+                await asyncio.sleep(600)
+            finally:
+                print("left", flush=True)
+        try:
+            pyuvnet.run(main())
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """)
+    assert child.stdout.readline() == "ready\n"
+    os.kill(child.pid, signal.SIGINT)
+    assert child.communicate(timeout=20) == ("left\ninterrupted\n", "")
+
+
+# ---- attach() ------------------------------------------------------------------------------------
+
+
+def test_attach_inside_asyncio():
+    async def main():
+        pyuvnet.attach()
+        pyuvnet.attach()
+        try:
+            return await echo(b"attached")
+        finally:
+            pyuvnet.detach()
+            pyuvnet.detach()
+
+    assert asyncio.run(main()) == b"attached"
+
+
+def test_attach_needs_a_running_loop():
+    with pytest.raises(RuntimeError):
+        pyuvnet.attach()
+
+
+def test_detach_without_attach_has_no_effect():
+    pyuvnet.detach()
+
+
+def test_forgotten_detach_is_no_obstacle_later(trace):
+    async def main():
+        pyuvnet.attach()
+        await done(pyuvnet.set_immediate)
+
+    asyncio.run(main())
+    pyuvnet.set_immediate(trace, "plain run")
+    pyuvnet.run()
+    asyncio.run(main())
+    asyncio.run(main())
+    # Something happens before anybody notices that the other loop is over.
+    server = net.create_server().listen(0, "127.0.0.1")
+    server.on("listening", server.close)
+    pyuvnet.run()
+    assert trace == ["plain run"]
+
+
+def test_other_tasks_run_meanwhile(trace):
+    async def ticking():
+        for n in range(3):
+            trace(n)
+            await asyncio.sleep(0)
+
+    async def main():
+        task = asyncio.create_task(ticking())
+        await echo(b"x")
+        await task
+
+    pyuvnet.run(main())
+    assert trace == [0, 1, 2]
+
+
+def test_an_idle_attached_loop_is_woken_by_another_thread():
+    async def main():
+        loop = pyuvnet.current_loop()
+        future = asyncio.get_running_loop().create_future()
+        await asyncio.to_thread(loop.call_soon_threadsafe, future.set_result, "woken")
+        return await future
+
+    assert pyuvnet.run(main()) == "woken"
+
+
+def test_a_timer_set_by_a_task_fires():
+    async def main():
+        await asyncio.sleep(0)
+        await done(pyuvnet.set_timeout, 1)
+        await asyncio.sleep(0)
+        await done(pyuvnet.next_tick)
+        await done(pyuvnet.set_immediate)
+
+    pyuvnet.run(main())
+
+
+def test_stop_has_no_effect_while_attached():
+    async def main():
+        pyuvnet.stop()
+        await done(lambda then: pyuvnet.set_immediate(lambda: (pyuvnet.stop(), then())))
+        await done(pyuvnet.set_timeout, 1)
+
+    pyuvnet.run(main())
+
+
+def test_detach_in_a_listener(trace):
+    async def main():
+        pyuvnet.attach()
+        pyuvnet.set_immediate(trace, "not driven any more")
+        await done(lambda then: pyuvnet.next_tick(lambda: (pyuvnet.detach(), then())))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    before = list(trace)
+    pyuvnet.run()
+    assert before in ([], ["not driven any more"])
+    assert trace == ["not driven any more"]
+
+
+# ---- Exceptions ----------------------------------------------------------------------------------
+
+
+def test_exception_of_a_listener_goes_to_asyncios_handler(trace):
+    error = BoomError()
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: trace(context["exception"])
+        )
+        pyuvnet.set_immediate(fail, error)
+        await done(pyuvnet.set_timeout, 1)
+
+    pyuvnet.run(main())
+    assert trace == [error]
+
+
+def test_every_exception_is_told_and_the_loop_goes_on(trace):
+    errors = [BoomError(n) for n in range(4)]
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: trace(context["exception"])
+        )
+        for error in errors[:2]:
+            pyuvnet.next_tick(fail, error)
+        for error in errors[2:]:
+            pyuvnet.set_immediate(fail, error)
+        await done(pyuvnet.set_timeout, 5)
+
+    pyuvnet.run(main())
+    assert trace == errors
+
+
+def test_our_own_handler_comes_first(trace):
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: trace("theirs"))
+        pyuvnet.set_exception_handler(trace.note("ours"))
+        pyuvnet.set_immediate(fail, BoomError())
+        await done(pyuvnet.set_timeout, 1)
+
+    pyuvnet.run(main())
+    assert [entry[0] for entry in trace] == ["ours"]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_programs_comes_out_of_run(kind):
+    async def main():
+        pyuvnet.set_immediate(fail, kind())
+        await asyncio.sleep(20)
+
+    with pytest.raises(kind):
+        pyuvnet.run(main())
+
+
+# ---- Coroutine functions as listeners ------------------------------------------------------------
+
+
+def test_coroutine_listener_is_started_as_a_task(trace):
+    async def main():
+        emitter = EventEmitter()
+        finished = asyncio.Event()
+
+        @emitter.on("x")
+        async def listener(value):
+            trace("begun", value)
+            await asyncio.sleep(0)
+            trace("done", value)
+            finished.set()
+
+        assert emitter.emit("x", 1) is True
+        trace("emitted")
+        await finished.wait()
+
+    pyuvnet.run(main())
+    assert trace == ["emitted", ("begun", 1), ("done", 1)]
+
+
+def test_coroutine_listener_keeps_the_context(trace):
+    variable = contextvars.ContextVar("variable", default="outside")
+
+    async def main():
+        emitter = EventEmitter()
+        finished = asyncio.Event()
+
+        @emitter.once("x")
+        async def listener():
+            trace(variable.get())
+            finished.set()
+
+        variable.set("inside")
+        emitter.emit("x")
+        await finished.wait()
+
+    pyuvnet.run(main())
+    assert trace == ["inside"]
+
+
+def test_any_awaitable_counts(trace):
+    async def main():
+        emitter = EventEmitter()
+        future = asyncio.get_running_loop().create_future()
+        emitter.on("x", lambda: future)
+        pyuvnet.set_exception_handler(trace)
+        emitter.emit("x")
+        error = BoomError()
+        future.set_exception(error)
+        await done(pyuvnet.set_timeout, 1)
+        return error
+
+    error = pyuvnet.run(main())
+    assert trace == [error]
+
+
+async def failing_listener_of(emitter, error, event="x"):
+    async def listener(*args):
+        await asyncio.sleep(0)
+        raise error
+
+    emitter.on(event, listener)
+    emitter.emit(event, error)
+    # The task, its done callback, the tick, and what the tick makes.
+    await done(pyuvnet.set_timeout, 5)
+
+
+def test_failure_of_a_coroutine_listener_goes_to_our_handler(trace):
+    async def main():
+        pyuvnet.set_exception_handler(trace)
+        await failing_listener_of(EventEmitter(), error)
+
+    error = BoomError()
+    pyuvnet.run(main())
+    assert trace == [error]
+
+
+def test_failure_of_a_coroutine_listener_goes_to_asyncios_handler(trace):
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: trace(context["exception"])
+        )
+        await failing_listener_of(EventEmitter(), error)
+
+    error = BoomError()
+    pyuvnet.run(main())
+    assert trace == [error]
+
+
+def test_captured_failure_is_an_error_event(trace):
+    async def main():
+        emitter = EventEmitter(capture_rejections=True).on("error", trace.note("error"))
+        await failing_listener_of(emitter, error)
+
+    error = BoomError()
+    pyuvnet.run(main())
+    assert trace == [("error", error)]
+
+
+def test_captured_failure_of_an_error_listener_does_not_come_round_again(trace):
+    async def main():
+        pyuvnet.set_exception_handler(trace.note("handler"))
+        emitter = EventEmitter(capture_rejections=True)
+        emitter.on("error", trace.note("error"))
+        await failing_listener_of(emitter, error, "error")
+
+    error = BoomError()
+    pyuvnet.run(main())
+    # Emitted by the test; captured; and what failed on that one goes to the handler.
+    assert trace == [("error", error), ("error", error), ("handler", error)]
+
+
+def test_captured_failure_destroys_a_socket(trace):
+    async def main():
+        socket = net.Socket(capture_rejections=True)
+        socket.on("error", trace.note("error")).on("close", trace.note("close"))
+        await failing_listener_of(socket, error)
+        assert socket.destroyed
+
+    error = BoomError()
+    pyuvnet.run(main())
+    assert trace == [("error", error), ("close", True)]
+
+
+def test_cancelled_listener_is_no_failure(trace):
+    async def main():
+        emitter = EventEmitter()
+        pyuvnet.set_exception_handler(trace)
+
+        @emitter.on("x")
+        async def listener():
+            asyncio.current_task().cancel()
+            await asyncio.sleep(20)
+
+        emitter.emit("x")
+        await done(pyuvnet.set_timeout, 5)
+
+    pyuvnet.run(main())
+    assert trace == []
+
+
+def test_coroutine_listener_after_asyncio_has_ended_is_refused_and_closed():
+    async def main():
+        pass
+
+    pyuvnet.run(main())
+    emitter = EventEmitter()
+
+    @emitter.on("x")
+    async def listener():
+        raise AssertionError
+
+    with pytest.raises(StateError) as caught:
+        emitter.emit("x")
+    assert caught.value.code == "ERR_NO_ASYNC_LOOP"
