@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyuvnet._core.handle import live_counts
 
 import pyuvnet
+from pyuvnet._core.handle import live_counts
 
 ROOT = Path(__file__).resolve().parent.parent
 

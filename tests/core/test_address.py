@@ -8,6 +8,7 @@ import sys
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from pyuvnet._core.address import _through_sockaddr, is_ip, is_ipv4, is_ipv6
 
 # What Node 26 answers.

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from pyuvnet._core.blocklist import BlockList
 from pyuvnet._core.socketaddress import SocketAddress
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import types
 
 import pytest
-from pyuvnet._core.names import add_node_names, to_node
 
 import pyuvnet
 from pyuvnet import EventEmitter, net
+from pyuvnet._core.names import add_node_names, to_node
 
 EXTENSION_CLASSES = [
     EventEmitter,
