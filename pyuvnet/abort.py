@@ -12,7 +12,7 @@ from . import _validate as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
-from .errors import AbortError
+from .errors import AbortError, AbortTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,19 +95,13 @@ class AbortSignal(EventEmitter):
             delay: int or float, milliseconds >= 0.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
-        The reason is an AbortError named 'TimeoutError'.
+        The reason is an AbortTimeoutError.
 
         Node: AbortSignal.timeout()
         """
         check.validate_number(delay, "delay", 0, 2**53 - 1)
         signal = AbortSignal(_KEY)
-
-        def over() -> None:
-            reason = AbortError("The operation was aborted due to timeout")
-            reason.name = "TimeoutError"
-            signal._abort(reason)
-
-        set_timeout(over, delay).unref()
+        set_timeout(lambda: signal._abort(AbortTimeoutError()), delay).unref()
         return signal
 
     @staticmethod
@@ -136,6 +130,11 @@ class AbortSignal(EventEmitter):
 
     def __repr__(self) -> str:
         return f"<AbortSignal aborted={self._aborted}>"
+
+    # Node's spellings, by tools/stubs.py
+    if TYPE_CHECKING:
+        throwIfAborted = throw_if_aborted
+    # Node's spellings end
 
 
 class AbortController:

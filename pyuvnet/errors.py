@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbortError",
+    "AbortTimeoutError",
     "AddressError",
     "AggregateError",
     "ArgTypeError",
@@ -156,6 +157,32 @@ class AbortError(Error):
     def name(self) -> str:
         """The name of the class which Node uses for such an error."""
         return "AbortError"
+
+
+class AbortTimeoutError(Error, TimeoutError):
+    """The time of `AbortSignal.timeout()` is over: the reason of such a signal.
+
+    No `AbortError`, as in Node, where names tell the two apart; what such a signal aborts raises an
+    `AbortError` with this one as its `cause`. Node's code is the number of `TIMEOUT_ERR`, 23.
+
+    Node: DOMException [TimeoutError]
+    """
+
+    # For the reason that ConnectTimeoutError has one.
+    def __new__(cls, message: str = "", code: str | None = None) -> AbortTimeoutError:
+        return super().__new__(cls, message)
+
+    def __init__(
+        self,
+        message: str = "The operation was aborted due to timeout",
+        code: str | None = "TIMEOUT_ERR",
+    ) -> None:
+        super().__init__(message, code)
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error."""
+        return "TimeoutError"
 
 
 class AggregateError(Error):

@@ -28,6 +28,8 @@ SAMPLES = [
     errors.AbortError(),
     errors.AbortError("stopped", ValueError("reason")),
     errors.AbortError(cause="a text as reason"),
+    errors.AbortTimeoutError(),
+    errors.AbortTimeoutError("too slow"),
     errors.AggregateError([OSError(1, "first"), errors.StateError("second", "ERR_SECOND")]),
     errors.ResolveError(_socket.EAI_NONAME, "getaddrinfo ENOTFOUND h", "ENOTFOUND", "h"),
 ]
@@ -99,6 +101,15 @@ def test_abort_error_keeps_a_cause_that_is_no_exception():
     error = errors.AbortError(cause="a text")
     assert error.cause == "a text"
     assert error.__cause__ is None
+
+
+def test_abort_timeout_error_has_the_name_and_text_of_node_and_is_a_timeout_error():
+    error = errors.AbortTimeoutError()
+    assert isinstance(error, TimeoutError)
+    assert isinstance(error, errors.Error)
+    assert not isinstance(error, errors.AbortError)
+    assert error.message == str(error) == "The operation was aborted due to timeout"
+    assert (error.code, error.name) == ("TIMEOUT_ERR", "TimeoutError")
 
 
 def test_aggregate_error_takes_the_code_of_the_first_error():
