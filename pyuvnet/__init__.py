@@ -8,6 +8,8 @@ An echo server:
     run()
 """
 
+from typing import TYPE_CHECKING
+
 from . import events, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
@@ -29,6 +31,7 @@ from ._version import __version__
 from .abort import AbortController, AbortSignal
 from .errors import (
     AbortError,
+    AbortTimeoutError,
     AddressError,
     AggregateError,
     ArgTypeError,
@@ -45,6 +48,7 @@ __all__ = [
     "AbortController",
     "AbortError",
     "AbortSignal",
+    "AbortTimeoutError",
     "AddressError",
     "AggregateError",
     "ArgTypeError",
@@ -79,3 +83,16 @@ __all__ = [
     "streams",
 ]
 add_node_names(globals())
+
+# Node's spellings, by tools/stubs.py
+if TYPE_CHECKING:
+    clearImmediate = clear_immediate
+    clearInterval = clear_interval
+    clearTimeout = clear_timeout
+    currentLoop = current_loop
+    nextTick = next_tick
+    setExceptionHandler = set_exception_handler
+    setImmediate = set_immediate
+    setInterval = set_interval
+    setTimeout = set_timeout
+# Node's spellings end

@@ -52,7 +52,7 @@ class Attempts:
         self._addresses: list[tuple[str, int]] = []
         self._index = 0
         self._current: tuple[str, int] | None = None
-        self._errors: list[BaseException] = []
+        self._errors: list[Exception] = []
         self._timer: Any = None
 
     # ---- From the name to addresses ------------------------------------------------------------
@@ -139,7 +139,7 @@ class Attempts:
                 local = self._local_address or ("0.0.0.0" if family == 4 else "::")
                 status = socket._bind_tcp(local, self._local_port or 0)
                 if status:
-                    error = make_os_error(status, "bind", local, self._local_port)
+                    error: Exception = make_os_error(status, "bind", local, self._local_port)
                     if not self._several:
                         socket.destroy(error)
                         return
@@ -155,7 +155,7 @@ class Attempts:
                 if not self._current_socket():
                     return
                 continue
-            if self._several:
+            if socket._attempted_addresses is not None:
                 socket._attempted_addresses.append(f"{address}:{self._port}")
             socket.emit("connectionAttempt", address, self._port, family)
             if not self._current_socket():

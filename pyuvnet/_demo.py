@@ -92,7 +92,9 @@ class Demo:
         socket.on("error", lambda error: self.fail(f"a connection failed: {error.message}"))
 
     def _listening(self) -> None:
-        port = self.server.address().port
+        address = self.server.address()
+        assert address is not None
+        port = address.port
         print(
             f"echo server on 127.0.0.1:{port}, {self.count} clients, messages of {self.size} "
             f"bytes, {self.seconds:g} seconds ...",

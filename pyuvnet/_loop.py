@@ -16,7 +16,10 @@ from .errors import StateError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+
+    from ._core.emitter import EventEmitter
+    from ._core.loop import Immediate
 
 T = TypeVar("T")
 
@@ -79,7 +82,7 @@ def next_tick(callback: Callable[..., object], *args: Any) -> None:
     current_loop().next_tick(callback, *args)
 
 
-def set_immediate(callback: Callable[..., object], *args: Any) -> Any:
+def set_immediate(callback: Callable[..., object], *args: Any) -> Immediate:
     """Run callback(*args) after this turn's I/O.
 
     Returns: Immediate, with ref(), unref(), has_ref(), close().
@@ -221,8 +224,8 @@ def detach() -> None:
 
 def _start_task(
     awaitable: Awaitable[Any],
-    emitter: Any,
-    event: object,
+    emitter: EventEmitter,
+    event: Hashable,
     arguments: tuple[Any, ...],
     captured: bool,
 ) -> None:

@@ -234,13 +234,13 @@ def get_event_listeners(emitter: EventEmitter, event: Hashable) -> list[Callable
 def get_max_listeners(emitter: EventEmitter) -> float:
     """Return above how many listeners a warning is given. Node: events.getMaxListeners()"""
     _checked(emitter, None)
-    return emitter.get_max_listeners()  # type: ignore[no-any-return]
+    return emitter.get_max_listeners()
 
 
 def listener_count(emitter: EventEmitter, event: Hashable) -> int:
     """Return how many listeners an event has. Node: events.listenerCount()"""
     _checked(emitter, None)
-    return emitter.listener_count(event)  # type: ignore[no-any-return]
+    return emitter.listener_count(event)
 
 
 def set_max_listeners(n: float = 10, *emitters: EventEmitter) -> None:
@@ -308,3 +308,13 @@ __all__ = [
     "set_max_listeners",
 ]
 add_node_names(globals())
+
+# Node's spellings, by tools/stubs.py
+if TYPE_CHECKING:
+    addAbortListener = add_abort_listener
+    errorMonitor = error_monitor
+    getEventListeners = get_event_listeners
+    getMaxListeners = get_max_listeners
+    listenerCount = listener_count
+    setMaxListeners = set_max_listeners
+# Node's spellings end

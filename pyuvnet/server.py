@@ -284,6 +284,11 @@ class Server(ServerBase):
             where = f" {address}" if address is not None else " idle"
         return f"<{type(self).__name__}{where} connections={self._connections}>"
 
+    # Node's spellings, by tools/stubs.py
+    if TYPE_CHECKING:
+        getConnections = get_connections
+    # Node's spellings end
+
 
 def _not_running() -> StateError:
     return StateError("Server is not running.", "ERR_SERVER_NOT_RUNNING")

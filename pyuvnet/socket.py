@@ -265,6 +265,11 @@ class Socket(SocketBase):
         peer = f" {self.remote_address}:{self.remote_port}" if self.remote_address else ""
         return f"<{type(self).__name__} {self.ready_state}{peer}>"
 
+    # Node's spellings, by tools/stubs.py
+    if TYPE_CHECKING:
+        autoSelectFamilyAttemptedAddresses = auto_select_family_attempted_addresses
+    # Node's spellings end
+
 
 def connect_arguments(
     args: tuple[Any, ...], keywords: dict[str, Any], listener: Any, allowed: OptionSet = CONNECT_ALL

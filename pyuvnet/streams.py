@@ -6,7 +6,8 @@ Node: stream
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _validate as check
 from ._core.duplex import Duplex
@@ -116,7 +117,7 @@ class _Finished:
 def _socket_class() -> type:
     from ._core.socket_base import SocketBase
 
-    return SocketBase  # type: ignore[no-any-return]
+    return SocketBase
 
 
 def finished(
@@ -221,7 +222,7 @@ class _Pipeline:
         for index, stream in enumerate(streams):
             finished(
                 stream,
-                lambda error, index=index: self._done(index, error),
+                partial(self._done, index),
                 readable=index < last,
                 writable=index > 0 and (end or index < last),
             )
@@ -413,7 +414,7 @@ def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) 
     if isinstance(iterable, (str, bytes, bytearray, memoryview)):
         return _FromIterable([iterable], **options)
     if hasattr(iterable, "__aiter__"):
-        return _FromAsyncIterable(iterable, **options)
+        return _FromAsyncIterable(cast("AsyncIterable[Any]", iterable), **options)
     if hasattr(iterable, "__iter__"):
         return _FromIterable(iterable, **options)
     raise check.arg_type_error("iterable", "Iterable", iterable)
@@ -510,3 +511,10 @@ __all__ = [
     "set_default_high_water_mark",
 ]
 add_node_names(globals())
+
+# Node's spellings, by tools/stubs.py
+if TYPE_CHECKING:
+    fromIterable = from_iterable
+    getDefaultHighWaterMark = get_default_high_water_mark
+    setDefaultHighWaterMark = set_default_high_water_mark
+# Node's spellings end

@@ -82,7 +82,7 @@ def test_class_written_in_python_gets_twins():
 def test_a_twin_that_is_there_already_is_left_alone():
     class Thing:
         do_this = 1
-        doThis = 2  # noqa: N815
+        doThis = 2
 
     add_node_names(Thing)
     assert Thing.doThis == 2

@@ -1,0 +1,6 @@
+from typing import Any, TypeVar
+
+_T = TypeVar("_T", type, dict[str, Any])
+
+def to_node(name: str) -> str: ...
+def add_node_names(target: _T) -> _T: ...

@@ -1,0 +1,3 @@
+from .emitter import EventEmitter
+
+class Owner(EventEmitter): ...

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+from typing import Any, Self, TypeAlias, overload
+
+from typing_extensions import Buffer, disjoint_base
+
+from .stream import Stream
+
+_Callback: TypeAlias = Callable[[BaseException | None], object]
+
+@disjoint_base
+class Answer:
+    def __call__(self, error: BaseException | None = None) -> None: ...
+
+class Writable(Stream):
+    def __init__(
+        self,
+        *,
+        auto_destroy: bool = True,
+        emit_close: bool = True,
+        capture_rejections: bool | None = None,
+        high_water_mark: int | None = None,
+        writable_high_water_mark: int | None = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...
+    @overload
+    def write(
+        self,
+        chunk: str | Buffer,
+        encoding: str | None = None,
+        callback: _Callback | None = None,
+    ) -> bool: ...
+    @overload
+    def end(self, chunk: _Callback) -> Self: ...
+    @overload
+    def end(self, chunk: str | Buffer, encoding: _Callback) -> Self: ...
+    @overload
+    def end(
+        self,
+        chunk: str | Buffer | None = None,
+        encoding: str | None = None,
+        callback: _Callback | None = None,
+    ) -> Self: ...
+    def cork(self) -> None: ...
+    def uncork(self) -> None: ...
+    def set_default_encoding(self, encoding: str | None = None) -> Self: ...
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def writable_length(self) -> int: ...
+    @property
+    def writable_high_water_mark(self) -> int: ...
+    @property
+    def writable_need_drain(self) -> bool: ...
+    @property
+    def writable_ended(self) -> bool: ...
+    @property
+    def writable_finished(self) -> bool: ...
+    @property
+    def writable_corked(self) -> int: ...
+    @property
+    def writable_object_mode(self) -> bool: ...
+    @property
+    def writable_aborted(self) -> bool: ...
+
+    # Node's spellings, by tools/stubs.py
+    setDefaultEncoding = set_default_encoding
+    writableLength = writable_length
+    writableHighWaterMark = writable_high_water_mark
+    writableNeedDrain = writable_need_drain
+    writableEnded = writable_ended
+    writableFinished = writable_finished
+    writableCorked = writable_corked
+    writableObjectMode = writable_object_mode
+    writableAborted = writable_aborted
+    # Node's spellings end

@@ -1,0 +1,129 @@
+"""The type stubs: true to the compiled core, in both spellings, and of use to a program."""
+
+import ast
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyuvnet
+from pyuvnet import events, net, streams
+from pyuvnet._core.loop import Immediate
+from pyuvnet._core.names import to_node
+from pyuvnet._core.timer import Timeout
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOL = runpy.run_path(str(ROOT / "tools" / "stubs.py"))
+MODULES = [pyuvnet, events, net, streams]
+PUBLIC = [getattr(module, name) for module in MODULES for name in module.__all__]
+CLASSES = {
+    base: None
+    for cls in [*PUBLIC, Immediate, Timeout]
+    if isinstance(cls, type)
+    for base in cls.__mro__
+    if base.__module__.startswith("pyuvnet.") and not issubclass(base, BaseException)
+}
+
+
+def run(*command):
+    """Run a module of Python on the sources; returns its exit code and all that it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def typed_text(module_name):
+    """What a type checker reads of a module: its stub, or its source."""
+    path = ROOT / module_name.replace(".", "/")
+    stub = path.with_suffix(".pyi")
+    package = path / "__init__.py"
+    found = next(each for each in (stub, path.with_suffix(".py"), package) if each.exists())
+    return ast.parse(found.read_text("utf-8"))
+
+
+def bound(body):
+    """Names that statements bind, those for type checkers alone included."""
+    for statement in body:
+        if isinstance(statement, ast.If):
+            yield from bound(statement.body)
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            yield from (alias.asname or alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ClassDef):
+            yield statement.name
+        else:
+            yield from TOOL["names"]([statement])
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_public_name_of_a_class_is_there_for_type_checkers_in_both_spellings(cls):
+    (node,) = [
+        each
+        for each in typed_text(cls.__module__).body
+        if isinstance(each, ast.ClassDef) and each.name == cls.__name__
+    ]
+    typed = set(bound(node.body))
+    public = {name for name in vars(cls) if not name.startswith("_")}
+    assert public <= typed
+    assert {to_node(name) for name in public} <= typed
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_every_public_name_of_a_module_is_there_for_type_checkers_in_both_spellings(module):
+    typed = set(bound(typed_text(module.__name__).body))
+    assert set(module.__all__) <= typed
+    assert {to_node(name) for name in module.__all__} <= typed
+
+
+def test_the_classes_under_test_are_those_that_users_meet():
+    names = {cls.__name__ for cls in CLASSES}
+    assert {"Socket", "SocketBase", "Server", "EventEmitter", "BlockList", "Timeout"} <= names
+
+
+def test_the_generated_lines_are_up_to_date():
+    changed = [
+        path.name for path in TOOL["files"]() if TOOL["written"](path) != path.read_text("utf-8")
+    ]
+    assert changed == []
+
+
+def test_the_tool_restores_lines_that_are_missing(tmp_path):
+    source = tmp_path / "thing.pyx"
+    source.write_text("add_node_names(Thing)\nadd_node_names(globals())\n")
+    stub = tmp_path / "thing.pyi"
+    stub.write_text(
+        "def make_it() -> None: ...\n\nclass Thing:\n    def do_it(self) -> None: ...\n"
+    )
+    stub.write_text(TOOL["written"](stub))
+    typed = ast.parse(stub.read_text())
+    assert "makeIt" in set(bound(typed.body))
+    assert "doIt" in set(bound(typed.body[1].body))
+    assert TOOL["written"](stub) == stub.read_text()
+
+
+@pytest.mark.timeout(250)
+def test_stubs_agree_with_the_compiled_modules():
+    code, said = run(
+        "mypy.stubtest",
+        "pyuvnet",
+        "--concise",
+        "--allowlist",
+        "tools/stubtest.txt",
+    )
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.timeout(250)
+def test_a_type_checker_takes_a_program_in_either_spelling_and_refuses_its_mistakes():
+    code, said = run("mypy", "--strict", "tests/typing/program.py")
+    assert code == 0, said
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (ROOT / "pyuvnet" / "py.typed").read_text() == ""

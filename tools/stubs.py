@@ -1,0 +1,100 @@
+"""Writes Node's spellings into the type stubs and, for type checkers alone, into the facade.
+
+At run time `add_node_names()` makes them; a type checker reads no code that runs, so here each gets
+a line `setNoDelay = set_no_delay`, between two marks at the end of its class or file.
+
+    python tools/stubs.py           write the lines anew
+    python tools/stubs.py --check   only say which files would change; exit code 1 if any would
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+from pyuvnet._core.names import to_node
+
+PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
+BEGIN, END = "# Node's spellings, by tools/stubs.py", "# Node's spellings end"
+BLOCK = re.compile(rf"\n*^ *{BEGIN}$.*?^ *{END}$", re.DOTALL | re.MULTILINE)
+
+
+def targets(source: str) -> list[str]:
+    """What a source gives to add_node_names(): names of classes, or 'globals()'."""
+    return re.findall(r"^add_node_names\((\w+(?:\(\))?)\)$", source, re.MULTILINE)
+
+
+def names(body: list[ast.stmt]) -> list[str]:
+    """The names that statements bind, each once, in their order; imports do not count."""
+    bound: list[str] = []
+    for statement in body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                bound.append(name)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                bound.append(name)
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                bound.append(name)
+    return list(dict.fromkeys(bound))
+
+
+def exported(tree: ast.Module) -> list[str]:
+    """The names of `__all__`."""
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
+                return list(ast.literal_eval(value))
+    return []
+
+
+def block(found: list[str], margin: str, stub: bool) -> list[str]:
+    """The lines between the marks, and these."""
+    twins = {to_node(name): name for name in found if not name.startswith("_")}
+    lines = [f"{twin} = {name}" for twin, name in twins.items() if twin not in found]
+    if not lines:
+        return []
+    if not stub:
+        lines = ["if TYPE_CHECKING:", *(f"    {line}" for line in lines)]
+    return ["", *(margin + line for line in (BEGIN, *lines, END))]
+
+
+def written(path: Path) -> str:
+    """The text that a stub, or a file of the facade, should have."""
+    stub = path.suffix == ".pyi"
+    text = BLOCK.sub("", path.read_text("utf-8"))
+    source = path.with_suffix(".pyx").read_text("utf-8") if stub else text
+    lines, tree = text.splitlines(), ast.parse(text)
+    wanted = targets(source)
+    inserts: list[tuple[int, list[str]]] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in wanted:
+            assert node.end_lineno is not None
+            inserts.append((node.end_lineno, block(names(node.body), "    ", stub)))
+    if "globals()" in wanted:
+        found = names(tree.body) if stub else exported(tree)
+        inserts.append((len(lines), block(found, "", stub)))
+    for line, added in sorted(inserts, reverse=True):
+        lines[line:line] = added
+    return "\n".join(lines) + "\n"
+
+
+def files() -> list[Path]:
+    """The stubs, and the facade files that call add_node_names()."""
+    facade = [path for path in PACKAGE.glob("*.py") if targets(path.read_text("utf-8"))]
+    return sorted([*PACKAGE.glob("_core/*.pyi"), *facade])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or with --check only name those that would change."""
+    changed = [path for path in files() if written(path) != path.read_text("utf-8")]
+    for path in changed:
+        print(path.relative_to(PACKAGE.parent))
+        if "--check" not in arguments:
+            path.write_text(written(path), "utf-8")
+    return 1 if changed and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
