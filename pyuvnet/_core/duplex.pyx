@@ -71,7 +71,7 @@ cdef class Duplex(Readable):
 
         Node: writable.write()
         """
-        self._loop.check()
+        self._ready()
         return w_write(self, chunk, encoding, callback)
 
     def end(self, chunk=None, encoding=None, callback=None):
@@ -85,18 +85,18 @@ cdef class Duplex(Readable):
 
         Node: writable.end()
         """
-        self._loop.check()
+        self._ready()
         w_end(self, chunk, encoding, callback)
         return self
 
     def cork(self):
         """Queue writes until as many uncork() calls, or end(). Node: writable.cork()"""
-        self._loop.check()
+        self._ready()
         w_cork(self)
 
     def uncork(self):
         """Undo one cork(); the last one sends the queue at once. Node: writable.uncork()"""
-        self._loop.check()
+        self._ready()
         w_uncork(self)
 
     def set_default_encoding(self, encoding=None):
@@ -106,7 +106,7 @@ cdef class Duplex(Readable):
 
         Node: writable.setDefaultEncoding()
         """
-        self._loop.check()
+        self._ready()
         w_set_default_encoding(self, encoding)
         return self
 

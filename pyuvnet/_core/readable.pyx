@@ -248,6 +248,8 @@ cdef object r_read(Stream s, object size):
         count = 0
         if s.r_length <= s.r_mark:
             s._state |= R_NEED_READABLE
+        else:
+            s._state &= ~R_NEED_READABLE
     if s.r_length == 0:
         if not s._state & R_ENDED:
             s._state |= R_NEED_READABLE
@@ -299,6 +301,7 @@ cdef int r_listener_added(Stream s, object event) except -1:
             # r_resume is what Node's on('data') calls, through resume().
             s.resume()
     elif event == _READABLE:
+        s._ready()
         if not s._state & (R_END_EMITTED | R_LISTENING):
             s._state |= R_LISTENING | R_NEED_READABLE
             s._state &= ~R_EMITTED_READABLE
@@ -311,7 +314,7 @@ cdef int r_listener_added(Stream s, object event) except -1:
 
 
 cdef int r_listener_removed(Stream s, object event) except -1:
-    if event == _READABLE:
+    if event == _READABLE and s._loop is not None:
         # In a tick, since the listener may be replaced at once (once, for one).
         s._loop.tick(s, TICK_UPDATE_READABLE, None)
     return 0
@@ -363,7 +366,11 @@ cdef int _end_now(Stream s) except -1:
     if s._state & (DESTROYED | CLOSE_EMITTED | R_END_EMITTED | ERRORED) or s.r_length:
         return 0
     s._state |= R_END_EMITTED
-    s._emit0(_END)
+    try:
+        s._emit0(_END)
+    except BaseException as exc:
+        # The stream ends all the same.
+        s._loop.report(exc)
     if s._state & HAS_WRITABLE and not s._state & (ALLOW_HALF_OPEN | W_ENDING | DESTROYED):
         s._loop.tick(s, TICK_AUTO_END, None)
     elif s._state & AUTO_DESTROY and (not s._state & HAS_WRITABLE or s._state & W_FINISHED):
@@ -463,7 +470,7 @@ cdef class Readable(Stream):
 
         Node: readable.pause()
         """
-        self._loop.check()
+        self._ready()
         r_pause(self)
         return self
 
@@ -474,7 +481,7 @@ cdef class Readable(Stream):
 
         Node: readable.resume()
         """
-        self._loop.check()
+        self._ready()
         r_resume(self)
         return self
 
@@ -494,7 +501,7 @@ cdef class Readable(Stream):
 
         Node: readable.read()
         """
-        self._loop.check()
+        self._ready()
         return r_read(self, size)
 
     def set_encoding(self, encoding=None):
@@ -508,7 +515,7 @@ cdef class Readable(Stream):
 
         Node: readable.setEncoding()
         """
-        self._loop.check()
+        self._ready()
         r_set_encoding(self, encoding)
         return self
 
@@ -525,7 +532,7 @@ cdef class Readable(Stream):
 
         Node: readable.unshift()
         """
-        self._loop.check()
+        self._ready()
         return bool(r_unshift(self, chunk, encoding))
 
     def pipe(self, dest, options=None, *, end=True):
@@ -542,7 +549,7 @@ cdef class Readable(Stream):
 
         Node: readable.pipe()
         """
-        self._loop.check()
+        self._ready()
         if options is not None:
             end = options.get("end", end)
         return pipe_to(self, dest, end is not False)
@@ -554,7 +561,7 @@ cdef class Readable(Stream):
 
         Node: readable.unpipe()
         """
-        self._loop.check()
+        self._ready()
         unpipe_from(self, dest)
         return self
 
@@ -578,7 +585,7 @@ cdef class Readable(Stream):
 
         Node: readable.iterator()
         """
-        self._loop.check()
+        self._ready()
         return _iterator_hook(self, destroy_on_return)
 
     @property
@@ -646,7 +653,7 @@ cdef class Readable(Stream):
 
         Node: readable.push()
         """
-        self._loop.check()
+        self._ready()
         if chunk is None:
             r_push_eof(self)
             return False

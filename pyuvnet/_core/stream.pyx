@@ -10,6 +10,7 @@ import sys
 
 from .._validate import arg_value_error, validate_integer
 
+from .errors cimport state_error
 from .loop cimport loop_of_thread
 from .owner cimport Owner
 
@@ -84,6 +85,14 @@ cdef class Stream(Owner):
         self.w_mark = write_mark
         return 0
 
+    cdef int _ready(self) except -1:
+        """Refuse a stream whose __init__ never ran, another thread, and a fork's child."""
+        if self._loop is None:
+            raise state_error(
+                "ERR_NOT_CONSTRUCTED",
+                f"{type(self).__name__}.__init__() was not called; call super().__init__()")
+        return self._loop.check()
+
     # ---- Destruction ---------------------------------------------------------------------------
 
     cdef int _destroy_with(self, BaseException error) except -1:
@@ -98,7 +107,8 @@ cdef class Stream(Owner):
         if self._state & DESTROYED:
             return 0
         self._state |= DESTROYED
-        if self.w_waiting is not None or self.w_end_callbacks is not None:
+        if self.w_waiting is not None or self.w_queue is not None \
+                or self.w_end_callbacks is not None:
             self._loop.tick(self, TICK_FAIL_WRITES, None)
         return self._do_destroy(error)
 
@@ -182,7 +192,7 @@ cdef class Stream(Owner):
 
         Node: stream.destroy()
         """
-        self._loop.check()
+        self._ready()
         self._destroy_with(error)
         return self
 

@@ -145,20 +145,39 @@ cdef int w_completed(Stream s, BaseException error, bint in_call) except -1:
     return w_after_write(s, number)
 
 
+cdef int _tell(Stream s, object callback, object error) except -1:
+    """Call one of several callbacks: if it fails, the others and the stream go on."""
+    try:
+        callback(error)
+    except BaseException as exc:
+        s._loop.report(exc)
+    return 0
+
+
+cdef list _answered(Stream s, unsigned long number):
+    """Take out the callbacks of the writes up to a number."""
+    cdef list waiting = s.w_waiting
+    cdef Py_ssize_t count = 0
+    if waiting is None:
+        return []
+    while count < len(waiting) and <unsigned long>waiting[count][0] <= number:
+        count += 1
+    s.w_waiting = waiting[count:] or None
+    return waiting[:count]
+
+
 cdef int w_after_write(Stream s, unsigned long number) except -1:
     """Answer the completed writes up to a number: 'drain', callbacks, then perhaps the finish."""
-    cdef list waiting
+    cdef list done = _answered(s, number) if s.w_waiting is not None else None
     if s._state & W_NEED_DRAIN and s.w_length == 0 and not s._state & (W_ENDING | DESTROYED):
         s._state &= ~W_NEED_DRAIN
-        s._emit0(_DRAIN)
-    while s.w_waiting is not None:
-        waiting = s.w_waiting
-        if not waiting or <unsigned long>waiting[0][0] > number:
-            break
-        callback = waiting.pop(0)[1]
-        if not waiting:
-            s.w_waiting = None
-        callback(None)
+        try:
+            s._emit0(_DRAIN)
+        except BaseException as exc:
+            s._loop.report(exc)
+    if done is not None:
+        for _, callback in done:
+            _tell(s, callback, None)
     if s._state & DESTROYED:
         return w_fail_writes(s)
     return w_finish_maybe(s, False)
@@ -166,11 +185,10 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
 
 cdef int _write_error(Stream s, BaseException error) except -1:
     """A write failed: its own callback gets the error, the others what the stream died of."""
-    cdef list waiting = s.w_waiting
     cdef unsigned long number = s.w_done + max(s.w_in_flight, 1)
     s.w_in_flight = 0
-    while waiting and s.w_waiting is waiting and <unsigned long>waiting[0][0] <= number:
-        waiting.pop(0)[1](error)
+    for _, callback in _answered(s, number):
+        _tell(s, callback, error)
     w_fail_writes(s)
     return s._fail(error)
 
@@ -186,10 +204,12 @@ cdef int w_fail_writes(Stream s) except -1:
     s.w_length = 0
     if waiting is not None:
         for _, callback in waiting:
-            callback(s._errored if s._errored is not None else stream_destroyed("write"))
+            _tell(s, callback,
+                  s._errored if s._errored is not None else stream_destroyed("write"))
     if ends is not None:
         for callback in ends:
-            callback(s._errored if s._errored is not None else stream_destroyed("end"))
+            _tell(s, callback,
+                  s._errored if s._errored is not None else stream_destroyed("end"))
     return 0
 
 
@@ -255,7 +275,7 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
         ends, s.w_end_callbacks = s.w_end_callbacks, None
         if ends is not None:
             for callback in ends:
-                callback(error)
+                _tell(s, callback, error)
         return s._fail(error)
     if _need_finish(s):
         s._state |= W_PREFINISHED
@@ -275,8 +295,11 @@ cdef int _finish(Stream s) except -1:
     ends, s.w_end_callbacks = s.w_end_callbacks, None
     if ends is not None:
         for callback in ends:
-            callback(None)
-    s._emit0(_FINISH)
+            _tell(s, callback, None)
+    try:
+        s._emit0(_FINISH)
+    except BaseException as exc:
+        s._loop.report(exc)
     if s._state & AUTO_DESTROY and (not s._state & HAS_READABLE or s._state & R_END_EMITTED):
         s._destroy_with(None)
     return 0
@@ -448,7 +471,7 @@ cdef class Writable(Stream):
 
         Node: writable.write()
         """
-        self._loop.check()
+        self._ready()
         return w_write(self, chunk, encoding, callback)
 
     def end(self, chunk=None, encoding=None, callback=None):
@@ -462,18 +485,18 @@ cdef class Writable(Stream):
 
         Node: writable.end()
         """
-        self._loop.check()
+        self._ready()
         w_end(self, chunk, encoding, callback)
         return self
 
     def cork(self):
         """Queue writes until as many uncork() calls, or end(). Node: writable.cork()"""
-        self._loop.check()
+        self._ready()
         w_cork(self)
 
     def uncork(self):
         """Undo one cork(); the last one sends the queue at once. Node: writable.uncork()"""
-        self._loop.check()
+        self._ready()
         w_uncork(self)
 
     def set_default_encoding(self, encoding=None):
@@ -483,7 +506,7 @@ cdef class Writable(Stream):
 
         Node: writable.setDefaultEncoding()
         """
-        self._loop.check()
+        self._ready()
         w_set_default_encoding(self, encoding)
         return self
 
