@@ -7,6 +7,7 @@ of Node: never two attempts in parallel, the last one without a time limit. A So
 
 from __future__ import annotations
 
+import _socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
 from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
 from ._core.timer import set_timeout
-from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError, StateError
+from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError, ResolveError, StateError
 
 if TYPE_CHECKING:
     from .socket import Socket
@@ -82,11 +83,18 @@ class Attempts:
         """True while this connect() is still the one that its socket makes."""
         return self._socket._attempts is self and self._socket.connecting
 
+    def resolved_now(self, error: BaseException) -> None:
+        """Take the error of a lookup that could not even begin."""
+        if self._current_socket():
+            self.resolved(error, [])
+
     def resolved(self, error: BaseException | None, found: list[tuple[str, int]]) -> None:
         """Take the lookup's answer."""
         socket = self._socket
         socket._activity()
-        if error is not None or not found:
+        if error is None and not found:
+            error = no_address(self._host)
+        if error is not None:
             socket.emit("lookup", error, None, None, self._host)
             if self._current_socket():
                 socket.destroy(error)
@@ -186,6 +194,7 @@ class Attempts:
         socket = self._socket
         self._stop_timer()
         if socket.destroyed:
+            socket._attempts = None
             if self._several and status == UV_ECANCELED and self._current is not None:
                 # Node announces an attempt that a destroy() interrupted, with several only.
                 address, family = self._current
@@ -251,6 +260,13 @@ class Attempts:
             self._socket.destroy(
                 ConnectTimeoutError("Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT")
             )
+
+
+def no_address(host: str) -> ResolveError:
+    """The error of a lookup that answered with nothing."""
+    return ResolveError(
+        _socket.EAI_NONAME, f"getaddrinfo ENOTFOUND {host}", "ENOTFOUND", host
+    )
 
 
 def _ip_blocked(address: str) -> StateError:

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
+from ._attempts import no_address
 from ._core.errors import make_os_error
 from ._core.names import add_node_names
 from ._core.server_base import ServerBase
@@ -17,7 +18,7 @@ from ._core.stream import get_default_high_water_mark
 from ._mapping import Info
 from ._options import OptionSet
 from .errors import StateError
-from .socket import Socket, check_block_list, is_path, keep_alive_seconds, path_bytes
+from .socket import MAX_MARK, Socket, check_block_list, is_path, keep_alive_seconds, path_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,8 @@ class Server(ServerBase):
             mark = get_default_high_water_mark()
         else:
             mark = check.validate_number(mark, "options.highWaterMark")
+            if not mark <= MAX_MARK:
+                raise check.arg_value_error("options.highWaterMark", mark)
             mark = int(mark) if mark >= 0 else get_default_high_water_mark()
         delay = keep_alive_seconds(given)
         block_list = check_block_list(given)
@@ -134,7 +137,7 @@ class Server(ServerBase):
             )
         options, callback = _listen_arguments(args, keywords, callback)
         backlog = options.get("backlog")
-        backlog = DEFAULT_BACKLOG if not backlog else int(check.validate_number(backlog, "backlog"))
+        backlog = DEFAULT_BACKLOG if not backlog else check.validate_int32(backlog, "backlog")
         port, path, host = options.get("port"), options.get("path"), options.get("host")
         nowhere = port is None and path is None and ("path" in options or "port" not in options)
         if nowhere and options.get("_form") is not None:
@@ -144,14 +147,17 @@ class Server(ServerBase):
         if path is not None and port is None:
             if not isinstance(path, (str, bytes, os.PathLike)):
                 raise check.arg_value_error("options", options.get("_form", path))
+            name = path_bytes(path, "options.path")
             self._begin(callback)
-            self._listen_path(path, backlog)
+            self._listen_path(path, name, backlog)
             return self
         if isinstance(port, bool) or not isinstance(port, (int, float, str, type(None))):
             raise check.arg_value_error("options", options.get("_form", port))
         number = 0 if port is None else check.validate_port(port, "options.port")
         if host is not None and not isinstance(host, str):
             raise check.arg_type_error("options.host", "string", host)
+        if host and "\0" in host:
+            raise check.arg_value_error("options.host", host, "must be a string without null bytes")
         ipv6_only = options.get("ipv6_only") is True
         reuse_port = options.get("reuse_port") is True
         self._begin(callback)
@@ -185,8 +191,8 @@ class Server(ServerBase):
         if status:
             self._error_later(make_os_error(status, "listen", shown, port, ""))
 
-    def _listen_path(self, path: Any, backlog: int) -> None:
-        status = self._bind_pipe(path_bytes(path))
+    def _listen_path(self, path: Any, name: bytes, backlog: int) -> None:
+        status = self._bind_pipe(name)
         if not status:
             self._path = path
             status = self._start_listening(backlog)
@@ -198,8 +204,8 @@ class Server(ServerBase):
         self, host: str, port: int, backlog: int, ipv6_only: bool, reuse_port: bool
     ) -> None:
         def answered(error: BaseException | None, found: list[tuple[str, int]]) -> None:
-            if error is not None:
-                self._report_listen_error(error)
+            if error is not None or not found:
+                self._report_listen_error(error or no_address(host))
                 return
             chosen = found[0][0]
             for address, family in found:

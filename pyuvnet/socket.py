@@ -56,6 +56,8 @@ CONNECT_OPTIONS = OptionSet(
         "auto_select_family_attempt_timeout",
     ],
 )
+MAX_MARK = 2**53 - 1
+MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
 CONNECT_ALL = SOCKET_OPTIONS | CONNECT_OPTIONS | OptionSet("create_connection", ["timeout"])
 _FAMILIES = {None: 0, 0: 0, 4: 4, 6: 6, "IPv4": 4, "IPv6": 6}
 
@@ -66,6 +68,8 @@ def keep_alive_seconds(options: Mapping[str, Any]) -> int:
     if delay is None:
         return 0
     number = check.validate_number(delay, "options.keepAliveInitialDelay")
+    if number > MAX_DELAY:
+        raise check.range_error("options.keepAliveInitialDelay", f"<= {MAX_DELAY}", delay)
     return int(number / 1000) if number > 0 else 0
 
 
@@ -83,7 +87,7 @@ def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
         value = options.get(key)
         if value is not None:
             number = check.as_number(value)
-            if number is None or number != number or number < 0 or number != int(number):
+            if number is None or not 0 <= number <= MAX_MARK or number != int(number):
                 raise check.arg_value_error(f"options.{shown}", value)
             return int(number)
     return -1
@@ -99,11 +103,12 @@ def is_path(value: object) -> bool:
     return False
 
 
-def path_bytes(path: Any) -> bytes:
-    """The bytes of an IPC path."""
-    if isinstance(path, str):
+def path_bytes(path: Any, name: str) -> bytes:
+    """The bytes of an IPC path; `name` is the option's, for the error."""
+    try:
         return os.fsencode(path)
-    return os.fsencode(os.fspath(path))
+    except UnicodeEncodeError:
+        raise check.arg_value_error(name, path, "has a character that no path can have") from None
 
 
 class Socket(SocketBase):
@@ -133,8 +138,10 @@ class Socket(SocketBase):
     _attempts: Attempts | None = None
     _attempted_addresses: list[str] | None = None
     _path: Any = None
+    _path_attempt: object = None
 
     def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+        self._refuse_second_init()
         given = SOCKET_OPTIONS.read(options, keywords)
         block_list = check_block_list(given)
         self._init_emitter(given.get("capture_rejections"))
@@ -205,21 +212,23 @@ class Socket(SocketBase):
         self._start_connecting()
         self._attempted_addresses = None
         self._attempts = None
+        self._path_attempt = None
         self._path = plan["path"]
         if self._path is not None:
-            self._connect_path(self._path)
+            self._connect_path(self._path, plan["name"])
             return
         self._open_tcp()
         self._activity()
         self._attempts = Attempts(self, plan)
         self._attempts.start()
 
-    def _connect_path(self, path: Any) -> None:
+    def _connect_path(self, path: Any, name: bytes) -> None:
         self._open_pipe()
+        attempt = self._path_attempt = object()
         self.emit("connectionAttempt", path, None, None)
-        if not self.connecting:
+        # A listener may have destroyed the socket, and even begun another connect().
+        if not self.connecting or self._path_attempt is not attempt:
             return
-        name = path_bytes(path)
         status = self._connect_pipe(name) if name else UV_EINVAL
         if status:
             self.destroy(make_os_error(status, "connect", path))
@@ -303,7 +312,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     if path is not None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise check.arg_type_error("options.path", "string", path)
-        return {"path": path}
+        return {"path": path, "name": path_bytes(path, "options.path")}
     if port is None:
         raise check.missing_args_error(["options", "port", "path"])
     if isinstance(port, bool) or not isinstance(port, (int, float, str)):

@@ -6,6 +6,7 @@ Node: stream
 from __future__ import annotations
 
 import contextlib
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -430,8 +431,23 @@ class _Chunks:
         self._over = False
         self._done = False
         self._error: BaseException | None = None
-        stream.on("readable", self._wake)
-        self._stop: Callable[[], None] = finished(stream, self._ended, writable=False)
+        # The stream holds the iterator only weakly: a loop left by `break` drops it, and then
+        # __del__ can free the stream.
+        itself = weakref.ref(self)
+
+        def wake() -> None:
+            iterator = itself()
+            if iterator is not None:
+                iterator._wake()
+
+        def ended(error: BaseException | None) -> None:
+            iterator = itself()
+            if iterator is not None:
+                iterator._ended(error)
+
+        self._on_readable = wake
+        stream.on("readable", wake)
+        self._stop: Callable[[], None] = finished(stream, ended, writable=False)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -472,7 +488,7 @@ class _Chunks:
         if not self._over:
             self._over = True
             self._stop()
-            self._stream.off("readable", self._wake)
+            self._stream.off("readable", self._on_readable)
 
     async def aclose(self) -> None:
         """Leave the loop early: the stream is destroyed, unless asked otherwise."""

@@ -96,7 +96,8 @@ cdef class OnceListener:
         if self._done:
             return None
         self._done = True
-        self._emitter._remove(self._event, self)
+        if self._emitter is not None:
+            self._emitter._remove(self._event, self)
         return self.listener(*arguments)
 
     def __repr__(self):
@@ -220,7 +221,7 @@ cdef class EventEmitter:
             return self._entry2
         if self._name3 is event:
             return self._entry3
-        if self._name0 is None and event is not None:
+        if self._entry0 is None:
             return None
         if type(event) is str and PyUnicode_CHECK_INTERNED(event) \
                 and not self._emitter_flags & EMITTER_ODD_NAMES:
@@ -292,7 +293,7 @@ cdef class EventEmitter:
                 self._publish(_NEW_LISTENER, (event, original))
         if once:
             wrapper = OnceListener.__new__(OnceListener)
-            wrapper._emitter = self
+            # Without its emitter, until it is shown: a cycle would keep both for the collector.
             wrapper._event = event
             wrapper.listener = listener
             listener = wrapper
@@ -594,8 +595,8 @@ cdef class EventEmitter:
         Node: emitter.listenerCount()
         """
         if listener is None:
-            return len(self.raw_listeners(event))
-        return sum([1 for entry in self.raw_listeners(event) if _same(entry, listener)])
+            return len(self._shown(event))
+        return sum([1 for entry in self._shown(event) if _same(entry, listener)])
 
     def listeners(self, event):
         """Return the listeners of an event, originals of once listeners included.
@@ -603,15 +604,23 @@ cdef class EventEmitter:
         Node: emitter.listeners()
         """
         return [entry.listener if type(entry) is OnceListener else entry
-                for entry in self.raw_listeners(event)]
+                for entry in self._shown(event)]
 
     def raw_listeners(self, event):
         """Return the listeners of an event, with the wrappers of once listeners.
 
         Node: emitter.rawListeners()
         """
-        shown = [entry for entry in _entries(self._find(event))
-                 if not _hidden(entry)]
+        shown = self._shown(event)
+        for entry in shown:
+            if type(entry) is OnceListener:
+                # Now that somebody holds it, calling it has to find us.
+                (<OnceListener>entry)._emitter = self
+        return shown
+
+    def _shown(self, event):
+        """The entries of an event that are not the library's own."""
+        shown = [entry for entry in _entries(self._find(event)) if not _hidden(entry)]
         builtin = self._builtin_listener(event)
         if builtin is not None:
             shown.insert(0, builtin)
@@ -622,7 +631,7 @@ cdef class EventEmitter:
 
         Node: emitter.eventNames()
         """
-        return [name for name in self._names() if self.raw_listeners(name)]
+        return [name for name in self._names() if self._shown(name)]
 
     def _names(self):
         if self._events is not None:

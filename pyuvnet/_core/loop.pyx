@@ -518,20 +518,26 @@ cdef class Loop:
 
     def _watch_signals(self):
         """Wake the poll on signals, so that Ctrl-C ends run() at once; main thread only."""
+        cdef int status
         if threading.current_thread() is not threading.main_thread():
             return None
         if self.signal_fds is None:
             if sys.platform == "win32":
                 import socket
                 ends = socket.socketpair()
-                self.signal_fds = [ends[0].detach(), ends[1].detach()]
-                uv.uv_poll_init_socket(&self._uv, &self._signal_watch, self.signal_fds[0])
+                fds = [ends[0].detach(), ends[1].detach()]
+                status = uv.uv_poll_init_socket(&self._uv, &self._signal_watch, fds[0])
             else:
                 ends = os.pipe()
                 os.set_blocking(ends[0], False)
                 os.set_blocking(ends[1], False)
-                self.signal_fds = list(ends)
-                uv.uv_poll_init(&self._uv, &self._signal_watch, self.signal_fds[0])
+                fds = list(ends)
+                status = uv.uv_poll_init(&self._uv, &self._signal_watch, fds[0])
+            if status < 0:
+                for fd in fds:
+                    os.close(fd)
+                raise os_error(status, "uv_poll_init")
+            self.signal_fds = fds
             self.has_signal_watch = True
         uv.uv_poll_start(&self._signal_watch, uv.UV_READABLE, _on_signal)
         uv.uv_unref(<uv.uv_handle_t*>&self._signal_watch)
@@ -618,6 +624,8 @@ cdef class Loop:
             if uv.uv_loop_close(&self._uv) != uv.UV_EBUSY:
                 break
             # A lookup in the thread pool cannot be broken off: wait for it, do not spin.
+            # The prepare handle that gives the GIL away is closed already.
+            gate_open(&self.gate)
             uv.uv_run(&self._uv, uv.UV_RUN_ONCE)
             gate_close(&self.gate)
             self.after_callback()

@@ -8,6 +8,9 @@ from .emitter cimport EventEmitter
 
 
 cdef class Owner(EventEmitter):
+    cdef bint _concerns(self, object handle) noexcept:
+        return True
+
     cdef int _flush(self) except -1:
         return 0
 

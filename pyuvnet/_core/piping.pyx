@@ -12,9 +12,13 @@ Imports: stream, emitter.
 
 import sys
 
+from .._validate import arg_type_error
+
 from .emitter cimport EventEmitter, intern_event, new_hidden
 from .stream cimport DESTROYED, R_END_EMITTED, FLOWING_YES, Stream
 
+# What a destination that is not ours has to offer.
+cdef tuple _DEST_METHODS = ("write", "end", "on", "once", "emit", "remove_listener")
 cdef object _DATA = intern_event("data")
 cdef object _END = intern_event("end")
 cdef object _DRAIN = intern_event("drain")
@@ -134,7 +138,13 @@ cdef int _unlisten(tuple entry) except -1:
 
 
 cdef object pipe_to(Stream source, object dest, bint end):
-    cdef Piping piping = Piping.__new__(Piping)
+    cdef Piping piping
+    for name in _DEST_METHODS:
+        if not callable(getattr(dest, name, None)):
+            raise arg_type_error("dest", ["WritableStream", "Stream"], dest)
+    if isinstance(dest, Stream):
+        (<Stream>dest)._ready()
+    piping = Piping.__new__(Piping)
     piping.source = source
     piping.dest = dest
     piping.listeners = []

@@ -15,10 +15,11 @@ cdef class ServerBase(Owner):
     cdef public unsigned int keep_alive_initial_delay   # seconds
     cdef public Py_ssize_t high_water_mark              # bytes
     cdef public BlockList block_list                    # peers it matches are closed silently
-    cdef public object max_connections                  # None: no limit
+    cdef object _max_connections       # None: no limit
     cdef Lookup _lookup                # of listen()'s host
     cdef object _answered
     cdef bint _unref
     cdef bint _ready_flag
 
     cdef int _ready(self) except -1
+    cdef bint _is_full(self) except -1

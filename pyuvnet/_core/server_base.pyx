@@ -4,6 +4,8 @@ Owns: the listening handle, the count of accepted sockets that are not destroyed
 everything below.  listen() forms and close() are Python's, in pyuvnet/server.py.
 """
 
+from .._validate import arg_type_error
+
 from . cimport uv
 from .dns cimport start_lookup
 from .emitter cimport intern_event
@@ -67,12 +69,14 @@ cdef class ServerBase(Owner):
             client.close()
             self._emit1(_ERROR, os_error(accepted, "accept"))
             return 0
-        if self.max_connections is not None and self._connections >= self.max_connections:
-            try:
+        try:
+            if self._is_full():
                 self._refuse_peer(client)
-            finally:
                 client.close()
-            return 0
+                return 0
+        except BaseException:
+            client.close()
+            raise
         if self.block_list is not None and isinstance(client, TCP) \
                 and (<TCP>client).is_blocked(self.block_list):
             # Closed without a word: the peer sees a connection that ends.
@@ -90,6 +94,25 @@ cdef class ServerBase(Owner):
                                self.high_water_mark, self.pause_on_connect)
         self._emit1(_CONNECTION, socket)
         return 0
+
+    cdef bint _is_full(self) except -1:
+        return self._max_connections is not None and self._connections >= self._max_connections
+
+    @property
+    def max_connections(self):
+        """From how many open connections on a peer is refused; None: no limit, 0: all are.
+
+        Settable at any time. Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: server.maxConnections
+        """
+        return self._max_connections
+
+    @max_connections.setter
+    def max_connections(self, value):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise arg_type_error("maxConnections", "number", value)
+        self._max_connections = value
 
     def _refuse_peer(self, StreamHandle client):
         """Refuse a connection above max_connections; 'drop' says whose it was."""
@@ -123,6 +146,13 @@ cdef class ServerBase(Owner):
         elif what == TICK_SERVER_ERROR:
             self._emit1(_ERROR, argument)
         return 0
+
+    def _rejected(self, error, event, arguments):
+        # Node: of 'connection', the socket pays for its listener.
+        if event == _CONNECTION and arguments:
+            arguments[0].destroy(error)
+        else:
+            self._emit1(_ERROR, error)
 
     # ---- Listening -----------------------------------------------------------------------------
 
@@ -177,7 +207,10 @@ cdef class ServerBase(Owner):
         """Begin a lookup that calls answered(error, addresses)."""
         self._cancel_lookup()
         self._answered = answered
-        self._lookup = start_lookup(self._loop, self, hostname, 0, 0)
+        try:
+            self._lookup = start_lookup(self._loop, self, hostname, 0, 0)
+        except OSError as error:
+            self._error_later(error)
 
     def _cancel_lookup(self):
         """Forget a lookup that has not answered."""

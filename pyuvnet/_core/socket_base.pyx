@@ -93,6 +93,12 @@ cdef class SocketBase(Duplex):
             r_kick(self)
         return 0
 
+    def _refuse_second_init(self):
+        """A socket that is made once cannot be made again: it may own a connection."""
+        if self._socket_flags & SOCKET_READY:
+            raise state_error("ERR_CONSTRUCTED_TWICE",
+                              "Socket.__init__() was called on a socket that is made already")
+
     def _init_socket(self, bint allow_half_open, bint readable, bint writable,
                      Py_ssize_t read_mark, Py_ssize_t write_mark, bint no_delay, keep_alive):
         """Make the state of an unconnected socket; called once, by Socket.__init__."""
@@ -129,13 +135,19 @@ cdef class SocketBase(Duplex):
                               "Socket.__init__() was not called; call super().__init__()")
         return self._loop.check()
 
+    cdef bint _concerns(self, object handle) noexcept:
+        # After destroy() in vain, after a reconnect no longer: the new connection has its own.
+        return self._handle is None or self._handle is handle
+
     # ---- Reading -------------------------------------------------------------------------------
 
     cdef int _ask_source(self) except -1:
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
             self._socket_flags |= SOCKET_READ_AT_CONNECT
         else:
-            self._handle.read_start()
+            status = self._handle.read_start()
+            if status < 0:
+                self._fail(os_error(status, "read"))
         return 0
 
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
@@ -181,7 +193,7 @@ cdef class SocketBase(Duplex):
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN \
                 or self._find(_DATA) is not piping.data_listener:
             return 0
-        if dest._handle is None or dest._socket_flags & SOCKET_CONNECTING or dest.w_corked \
+        if dest._loop is not self._loop or dest._handle is None or dest._socket_flags & SOCKET_CONNECTING or dest.w_corked \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
                 or dest._writes_overridden():
             return 0
@@ -496,8 +508,12 @@ cdef class SocketBase(Duplex):
         return (<Pipe>self._handle).connect(path)
 
     def _resolve(self, str hostname, int family, int hints):
-        """Begin a system lookup; its answer comes to _after_resolve(status, error, addresses)."""
-        self._lookup = start_lookup(self._loop, self, hostname, family, hints)
+        """Begin a system lookup; its answer comes to _after_resolve(error, addresses)."""
+        try:
+            self._lookup = start_lookup(self._loop, self, hostname, family, hints)
+        except OSError as error:
+            # Such as a name that is too long: like any other answer, not out of connect().
+            self._loop.tick_call(self._attempts.resolved_now, (error,))
 
     cdef int _on_resolved(self, int status, list addresses) except -1:
         hostname = self._lookup.hostname
@@ -602,6 +618,8 @@ cdef class SocketBase(Duplex):
 
     cdef int _on_handle_closed(self) except -1:
         self._state |= CLOSE_EMITTED
+        if self._state & DESTROYED:
+            self._attempts = None
         self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
         return 0
 

@@ -68,6 +68,7 @@ cdef class DestroyAnswer:
     cdef BaseException _error
 
     def __call__(self, error=None):
+        self._stream._loop.check()
         self._stream._destroy_done(error if error is not None else self._error)
 
 

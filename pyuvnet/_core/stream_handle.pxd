@@ -11,7 +11,7 @@ cdef class StreamHandle(Handle):
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv
 
-    cdef int read_start(self) except -1
+    cdef int read_start(self) except? 1
     cdef void read_stop(self) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) except? 1
     cdef int shutdown(self) except? 1

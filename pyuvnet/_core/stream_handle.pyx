@@ -50,7 +50,7 @@ cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
     cdef Owner owner = self.handle.owner
     self._chunks = None
     loop.enter()
-    if owner is not None and not loop.silent:
+    if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_written(status)
         except BaseException as exc:
@@ -69,7 +69,7 @@ cdef void _on_shutdown_gil(uv.uv_shutdown_t* request, int status) noexcept:
     cdef Loop loop = self.handle.loop
     cdef Owner owner = self.handle.owner
     loop.enter()
-    if owner is not None and not loop.silent:
+    if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_shutdown(status)
         except BaseException as exc:
@@ -88,7 +88,7 @@ cdef void _on_connected_gil(uv.uv_connect_t* request, int status) noexcept:
     cdef Loop loop = self.handle.loop
     cdef Owner owner = self.handle.owner
     loop.enter()
-    if owner is not None and not loop.silent:
+    if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_connected(status)
         except BaseException as exc:
@@ -122,13 +122,16 @@ cdef void _on_connection(uv.uv_stream_t* server, int status) noexcept nogil:
 
 
 cdef class StreamHandle(Handle):
-    cdef int read_start(self) except -1:
+    cdef int read_start(self) except? 1:
         """Start reading; returns a libuv status. Reading already: no effect."""
+        cdef int status
         if self.reading or self.closing or self._uv is NULL:
             return 0
-        uv.uv_read_start(self.stream(), _on_alloc, _on_read)
-        self.reading = True
-        return self.loop.touched()
+        status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
+        if status == 0:
+            self.reading = True
+            self.loop.touched()
+        return status
 
     cdef void read_stop(self) noexcept:
         if self.reading and not self.closing:

@@ -81,8 +81,10 @@ cdef void _on_timer(uv.uv_timer_t* handle) noexcept nogil:
 cdef class TimerQueue(Handle):
     def __dealloc__(self):
         cdef Py_ssize_t index
+        # None of them waits any more before the first finaliser runs, which may cancel another.
         for index in range(self._count):
             (<Timer>self._heap[index]).index = -1
+        for index in range(self._count):
             (<Timer>self._heap[index]).release()
         PyMem_RawFree(self._heap)
 

@@ -348,6 +348,7 @@ cdef class Answer:
     cdef bint _final, _given
 
     def __call__(self, error=None):
+        self._stream._loop.check()
         if self._given:
             self._stream._fail(
                 state_error("ERR_MULTIPLE_CALLBACK", "Callback called multiple times"))
