@@ -15,7 +15,14 @@ from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
 from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
 from ._core.timer import set_timeout
-from .errors import AggregateError, ArgTypeError, ConnectTimeoutError, RangeError, ResolveError, StateError
+from .errors import (
+    AggregateError,
+    ArgTypeError,
+    ConnectTimeoutError,
+    RangeError,
+    ResolveError,
+    StateError,
+)
 
 if TYPE_CHECKING:
     from .socket import Socket
@@ -264,9 +271,7 @@ class Attempts:
 
 def no_address(host: str) -> ResolveError:
     """The error of a lookup that answered with nothing."""
-    return ResolveError(
-        _socket.EAI_NONAME, f"getaddrinfo ENOTFOUND {host}", "ENOTFOUND", host
-    )
+    return ResolveError(_socket.EAI_NONAME, f"getaddrinfo ENOTFOUND {host}", "ENOTFOUND", host)
 
 
 def _ip_blocked(address: str) -> StateError:

@@ -11,6 +11,7 @@ MAX_TIMEOUT: Final = 2147483647
 
 @disjoint_base
 class SocketBase(Duplex):
+    def _refuse_second_init(self) -> None: ...
     def _init_socket(
         self,
         allow_half_open: bool,

@@ -617,8 +617,8 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef int _on_handle_closed(self) except -1:
-        self._state |= CLOSE_EMITTED
         if self._state & DESTROYED:
+            self._state |= CLOSE_EMITTED
             self._attempts = None
         self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
         return 0
@@ -779,6 +779,8 @@ cdef class SocketBase(Duplex):
         Node: socket.destroy()
         """
         self._ready()
+        if error is not None and not isinstance(error, BaseException):
+            raise arg_type_error("error", "Error", error)
         self._destroy_with(error)
         return self
 

@@ -8,7 +8,7 @@ Imports: owner, loop (for ticks), errors.
 
 import sys
 
-from .._validate import arg_value_error, validate_integer
+from .._validate import arg_type_error, arg_value_error, validate_integer
 
 from .errors cimport state_error
 from .loop cimport loop_of_thread
@@ -194,6 +194,8 @@ cdef class Stream(Owner):
         Node: stream.destroy()
         """
         self._ready()
+        if error is not None and not isinstance(error, BaseException):
+            raise arg_type_error("error", "Error", error)
         self._destroy_with(error)
         return self
 

@@ -1,0 +1,336 @@
+"""Defects that a review found, each by the shortest program that showed it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+import pyuvnet
+from pyuvnet import EventEmitter, Readable, Writable, net, next_tick, run, set_immediate
+
+
+def serve(listener, then):
+    """A server on a free port, whose port `then` gets; returns it."""
+    server = net.create_server(listener)
+    server.listen(0, "127.0.0.1", lambda: then(server.address().port))
+    return server
+
+
+# ---- Half-built objects and wrong arguments ------------------------------------------------------
+
+
+class Forgetful(Readable):
+    def __init__(self):
+        self.x = 1
+
+
+class ForgetfulWriter(Writable):
+    def __init__(self):
+        self.x = 1
+
+
+class ForgetfulSocket(net.Socket):
+    def __init__(self):
+        self.x = 1
+
+
+class ForgetfulServer(net.Server):
+    def __init__(self):
+        self.x = 1
+
+
+@pytest.mark.parametrize(
+    ("make", "call"),
+    [
+        *[(Forgetful, name) for name in ("pause", "resume", "read", "unpipe", "iterator")],
+        *[(ForgetfulWriter, name) for name in ("cork", "uncork", "end")],
+        *[
+            (ForgetfulSocket, name)
+            for name in (
+                *("pause", "resume", "read", "set_encoding", "cork", "uncork", "end", "destroy"),
+                *("ref", "unref", "set_no_delay", "set_keep_alive", "iterator", "unpipe"),
+            )
+        ],
+        *[(ForgetfulServer, name) for name in ("listen", "close", "ref", "unref")],
+    ],
+)
+def test_a_class_that_forgot_super_init_is_told_so(make, call) -> None:
+    with pytest.raises(pyuvnet.StateError) as caught:
+        getattr(make(), call)()
+    assert caught.value.code == "ERR_NOT_CONSTRUCTED"
+
+
+def test_a_socket_cannot_be_made_twice() -> None:
+    socket = net.Socket()
+    with pytest.raises(pyuvnet.StateError) as caught:
+        socket.__init__()
+    assert caught.value.code == "ERR_CONSTRUCTED_TWICE"
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda: net.Socket(high_water_mark=float("inf")), "ERR_INVALID_ARG_VALUE"),
+        (lambda: net.Socket(high_water_mark=2**70), "ERR_INVALID_ARG_VALUE"),
+        (lambda: net.create_server(high_water_mark=float("inf")), "ERR_INVALID_ARG_VALUE"),
+        (lambda: net.Socket(keep_alive_initial_delay=2**50), "ERR_OUT_OF_RANGE"),
+        (lambda: net.create_server(keep_alive_initial_delay=float("inf")), "ERR_OUT_OF_RANGE"),
+        (lambda: net.create_server().listen(0, backlog=2**40), "ERR_OUT_OF_RANGE"),
+        (lambda: net.create_server().listen(0, "127.0.0.1\0evil"), "ERR_INVALID_ARG_VALUE"),
+        (lambda: net.create_server().listen(path="\ud800"), "ERR_INVALID_ARG_VALUE"),
+        (lambda: net.connect(path="\ud800"), "ERR_INVALID_ARG_VALUE"),
+        (lambda: setattr(net.create_server(), "max_connections", "10"), "ERR_INVALID_ARG_TYPE"),
+        (lambda: net.Socket().pipe(5), "ERR_INVALID_ARG_TYPE"),
+        (lambda: net.Socket().destroy("oops"), "ERR_INVALID_ARG_TYPE"),
+    ],
+)
+def test_an_argument_out_of_reach_has_a_code_and_changes_nothing(call, code) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert caught.value.code == code
+    assert pyuvnet.current_loop().handle_count() == 0
+
+
+def test_a_name_too_long_for_a_lookup_fails_by_event() -> None:
+    seen = []
+    client = net.connect(80, "a" * 300)
+    client.on("error", lambda error: seen.append(error.syscall))
+    client.on("close", seen.append)
+    run()
+    assert seen == ["getaddrinfo", True]
+
+
+# ---- Lifetimes -----------------------------------------------------------------------------------
+
+
+def test_a_finaliser_that_clears_another_timer_at_close(run_child) -> None:
+    child = run_child(
+        """
+        import pyuvnet
+
+        class Holder:
+            other = None
+
+            def __del__(self):
+                pyuvnet.clear_timeout(self.other)
+
+        holder = Holder()
+        pyuvnet.set_timeout(lambda kept: None, 1000, holder)
+        holder.other = pyuvnet.set_timeout(print, 2000)
+        del holder
+        """
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+
+
+def test_once_listeners_make_no_cycle() -> None:
+    gc.disable()
+    try:
+        emitter = EventEmitter()
+        emitter.once("drain", print)
+        gone = weakref.ref(emitter)
+        del emitter
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_shown_once_listener_still_removes_itself() -> None:
+    emitter = EventEmitter()
+    calls = []
+    emitter.once("x", calls.append)
+    emitter.raw_listeners("x")[0](1)
+    assert calls == [1]
+    assert emitter.listener_count("x") == 0
+
+
+def test_a_refused_connection_needs_no_collector() -> None:
+    with_port = []
+    server = serve(lambda socket: None, with_port.append)
+    server.on("listening", server.close)
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        client = net.connect(with_port[0], "127.0.0.1")
+        client.on("error", lambda error: None)
+        gone = weakref.ref(client)
+        del client
+        run()
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_none_is_an_event_name_and_hides_no_other() -> None:
+    emitter = EventEmitter()
+    calls = []
+    emitter.on(None, lambda: calls.append("none"))
+    emitter.on("x y", lambda: calls.append("text"))
+    assert emitter.emit("x " + "y"[:1])
+    assert emitter.emit(None)
+    assert calls == ["text", "none"]
+
+
+# ---- Races ---------------------------------------------------------------------------------------
+
+
+def test_corking_before_connect_and_uncorking_meanwhile_loses_nothing() -> None:
+    received = []
+
+    def connected(socket):
+        socket.on("data", received.append)
+        socket.on("end", server.close)
+
+    def connect(port):
+        client = net.connect(port, "127.0.0.1")
+        client.cork()
+        client.write(b"a", lambda error: received.append(error))
+        client.write(b"b")
+        client.uncork()
+        client.end()
+
+    server = serve(connected, connect)
+    run()
+    assert b"".join(item for item in received if item) == b"ab"
+    assert None in received
+
+
+def test_a_listener_that_destroys_and_reconnects_while_a_path_is_tried(tmp_path) -> None:
+    events = []
+
+    def start(port):
+        client = net.Socket()
+        client.on("error", lambda error: events.append(error.code))
+
+        def attempted(target, number, family):
+            events.append("path" if number is None else "port")
+            if number is None:
+                client.destroy()
+                client.connect(port, "127.0.0.1", lambda: (events.append("connect"), client.end()))
+
+        client.on("connectionAttempt", attempted)
+        client.on("data", lambda data: None)
+        client.connect(str(tmp_path / "nothing.sock"))
+
+    server = serve(lambda socket: (socket.resume(), server.close()), start)
+    run()
+    assert events == ["path", "port", "connect"]
+
+
+def test_destroy_and_connect_in_one_turn_ignores_the_old_attempt() -> None:
+    events = []
+
+    def start(port):
+        client = net.connect(port, "127.0.0.1")
+        client.on("error", lambda error: events.append(error.code))
+
+        def again():
+            client.destroy()
+            client.connect(port, "127.0.0.1", lambda: (events.append("connect"), client.end()))
+            client.resume()
+
+        # The first attempt is under way by then.
+        next_tick(lambda: next_tick(again))
+
+    server = serve(lambda socket: (socket.on("error", print), socket.resume()), start)
+    server.on("connection", lambda socket: set_immediate(server.close))
+    run()
+    assert events.count("connect") == 1
+    assert [event for event in events if event != "connect"] == []
+
+
+def test_a_socket_of_another_thread_cannot_be_piped_into() -> None:
+    made = []
+
+    def other():
+        made.append(net.Socket())
+        ready.set()
+        done.wait()
+        pyuvnet.current_loop().close()
+
+    ready, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=other)
+    thread.start()
+    ready.wait()
+    source = net.Socket()
+    try:
+        with pytest.raises(pyuvnet.StateError) as caught:
+            source.pipe(made[0])
+        assert caught.value.code == "ERR_WRONG_THREAD"
+        assert source.listener_count("data") == 0
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_write_answered_in_another_thread_is_refused() -> None:
+    class Sink(Writable):
+        def _write(self, chunk, encoding, callback):
+            self.answer = callback
+
+    sink = Sink()
+    sink.write(b"x", lambda error: pytest.fail("the callback ran"))
+    codes = []
+
+    def answer():
+        try:
+            sink.answer()
+        except pyuvnet.StateError as error:
+            codes.append(error.code)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    thread.join()
+    assert codes == ["ERR_WRONG_THREAD"]
+
+
+def test_a_loop_left_by_break_frees_the_socket() -> None:
+    async def main():
+        closed = []
+
+        async def connected(socket):
+            socket.on("close", lambda _: closed.append(True))
+            async for _ in socket:
+                break
+
+        server = net.create_server(connected)
+        server.listen(0, "127.0.0.1")
+        await pyuvnet.events.once(server, "listening")
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.write(b"x")
+        client.on("error", lambda error: None)
+        await pyuvnet.events.once(client, "end")
+        client.destroy()
+        server.close()
+        await pyuvnet.events.once(server, "close")
+        return closed
+
+    assert pyuvnet.run(main()) == [True]
+
+
+def test_a_failed_coroutine_connection_listener_destroys_its_socket() -> None:
+    async def main():
+        events = []
+
+        async def connected(socket):
+            socket.on("error", lambda error: events.append(str(error)))
+            socket.on("close", events.append)
+            raise ValueError("refused")
+
+        server = net.create_server(connected, capture_rejections=True)
+        server.on("error", lambda error: events.append("server"))
+        server.listen(0, "127.0.0.1")
+        await pyuvnet.events.once(server, "listening")
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.on("error", lambda error: None)
+        client.resume()
+        await pyuvnet.events.once(client, "close")
+        server.close()
+        await pyuvnet.events.once(server, "close")
+        return events
+
+    assert pyuvnet.run(main()) == ["refused", True]
