@@ -193,7 +193,8 @@ cdef class SocketBase(Duplex):
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN \
                 or self._find(_DATA) is not piping.data_listener:
             return 0
-        if dest._loop is not self._loop or dest._handle is None or dest._socket_flags & SOCKET_CONNECTING or dest.w_corked \
+        if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
+                or dest._socket_flags & SOCKET_CONNECTING \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
                 or dest._writes_overridden():
             return 0
