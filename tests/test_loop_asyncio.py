@@ -7,6 +7,7 @@ import contextvars
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -472,3 +473,25 @@ def test_coroutine_listener_after_asyncio_has_ended_is_refused_and_closed():
     with pytest.raises(StateError) as caught:
         emitter.emit("x")
     assert caught.value.code == "ERR_NO_ASYNC_LOOP"
+
+
+def test_an_attached_loop_with_nothing_to_do_does_not_spin():
+    async def main():
+        pyuvnet.attach()
+        began = time.process_time()
+        await asyncio.sleep(0.5)
+        return time.process_time() - began
+
+    # A spinning loop takes the whole half second; the margin is for a busy machine.
+    assert asyncio.run(main()) < 0.25
+
+
+def test_timers_that_keep_nothing_alive_fire_under_asyncio():
+    async def main():
+        pyuvnet.attach()
+        with pytest.raises(pyuvnet.AbortError):
+            await pyuvnet.events.once(
+                pyuvnet.EventEmitter(), "x", signal=pyuvnet.AbortSignal.timeout(1)
+            )
+
+    asyncio.run(asyncio.wait_for(main(), 10))

@@ -482,6 +482,11 @@ cdef class Loop:
         Node: none
         """
         self.check()
+        # Whoever drives the loop decides when it ends: unref'd handles and timers work meanwhile.
+        if waker is not None:
+            uv.uv_ref(<uv.uv_handle_t*>&self._wake)
+        else:
+            uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         self.waker = waker
 
     def backend_fd(self):
@@ -498,8 +503,15 @@ cdef class Loop:
 
     def alive(self):
         """Return True while something keeps the loop alive: run() would not return."""
-        return bool(not self.closed and (self.tick_count or self.threadsafe_calls
-                                         or uv.uv_loop_alive(&self._uv)))
+        cdef bint alive
+        if self.closed:
+            return False
+        if self.waker is not None:
+            uv.uv_unref(<uv.uv_handle_t*>&self._wake)
+        alive = self.tick_count or self.threadsafe_calls or uv.uv_loop_alive(&self._uv)
+        if self.waker is not None:
+            uv.uv_ref(<uv.uv_handle_t*>&self._wake)
+        return alive
 
     def handle_count(self):
         """Return how many handles are open, closing ones included.

@@ -794,7 +794,9 @@ def test_a_forked_child_cannot_use_the_parents_objects_but_a_loop_of_its_own(run
 @pytest.mark.parametrize("leave", ["return", "raise SystemExit(0)", "os._exit(0)"])
 def test_a_fork_in_a_callback_leaves_the_parent_undisturbed(run_child, phase, leave):
     child = run_child(f"""
-        import os, sys
+        import os, sys, warnings
+        # 3.12 and newer warn of fork() beside threads, such as libuv's pool.
+        warnings.simplefilter("ignore", DeprecationWarning)
         import pyuvnet
         from pyuvnet import net
 
