@@ -11,11 +11,11 @@ the sum of all points before it.  A look-up is a search in the directory, a sear
 one addition.  A change moves two points and corrects the sums of the leaves between them, which for
 all but very wide intervals are none.
 
-Why not the obvious ones, measured with a million random subnets and cold caches: a path-compressed
-binary trie needs some twenty dependent memory accesses where this needs three to five, and breaks
-a range into up to 254 prefixes; sorted disjoint intervals are as fast to search at twice the
-accesses, but must be rebuilt as a whole for each removal; a deep tree of sums (B+ tree) pays an
-access to keys and one to sums on each level.
+Why not the obvious ones.  A million random IPv4 subnets, each look-up waiting for the one before,
+best of six runs of prototypes in C: a path-compressed binary trie took 400 to 530 ns, since each of
+its twenty steps waits for memory, and it breaks a range into up to 254 prefixes; sorted disjoint
+intervals took 160 ns, but must be made anew as a whole for a removal; a B+ tree of sums took 180 to
+215 ns, as each level costs an access to keys and one to sums.  This took 130 to 160 ns.
 
 The hints make the search in the directory short: addresses between the first and last leaf are cut
 into equal stretches, and each remembers where its leaves begin. Evenly spread rules need no further
