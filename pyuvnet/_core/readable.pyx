@@ -276,6 +276,8 @@ cdef int _flow(Stream s) except -1:
 # ---- Modes -------------------------------------------------------------------------------------
 
 cdef int r_pause(Stream s) except -1:
+    if s._state & DESTROYED:
+        return 0
     if s._flowing != FLOWING_NO:
         s._flowing = FLOWING_NO
         s._paused = 1
@@ -285,6 +287,8 @@ cdef int r_pause(Stream s) except -1:
 
 
 cdef int r_resume(Stream s) except -1:
+    if s._state & DESTROYED:
+        return 0
     if s._flowing != FLOWING_YES:
         # A 'readable' listener rules the mode, but resume() still kicks the source.
         s._flowing = FLOWING_NO if s._state & R_LISTENING else FLOWING_YES
@@ -409,7 +413,7 @@ cdef int r_tick(Stream s, int what, object argument) except -1:
 
 cdef bint r_readable(Stream s) noexcept:
     return s._state & HAS_READABLE and not s._state & (
-        DESTROYED | ERROR_EMITTED | R_END_EMITTED | ERRORED)
+        DESTROYED | ERROR_EMITTED | R_END_EMITTED)
 
 
 cdef int r_set_encoding(Stream s, object name) except -1:

@@ -29,6 +29,7 @@ cdef enum:
     TICK_LISTENING
     TICK_SERVER_CLOSE
     TICK_SERVER_ERROR
+    TICK_LITERAL_RESOLVED
 
 
 cdef class ServerBase(Owner):
@@ -145,6 +146,11 @@ cdef class ServerBase(Owner):
             self._emit0(_CLOSE)
         elif what == TICK_SERVER_ERROR:
             self._emit1(_ERROR, argument)
+        elif what == TICK_LITERAL_RESOLVED:
+            answered, address, family = argument
+            if answered is self._answered:
+                self._answered = None
+                answered(None, [(address, family)])
         return 0
 
     def _rejected(self, error, event, arguments):
@@ -204,9 +210,14 @@ cdef class ServerBase(Owner):
         return True
 
     def _look_up(self, str hostname, answered):
-        """Begin a lookup that calls answered(error, addresses)."""
+        """Begin a lookup that calls answered(error, addresses); a literal answers in a tick."""
+        cdef uv.sockaddr_storage storage
+        cdef int family = parse_address(hostname, 0, &storage)
         self._cancel_lookup()
         self._answered = answered
+        if family:
+            self._loop.tick(self, TICK_LITERAL_RESOLVED, (answered, hostname, family))
+            return
         try:
             self._lookup = start_lookup(self._loop, self, hostname, 0, 0)
         except OSError as error:
@@ -214,9 +225,10 @@ cdef class ServerBase(Owner):
 
     def _cancel_lookup(self):
         """Forget a lookup that has not answered."""
+        self._answered = None
         if self._lookup is not None:
             self._lookup.cancel()
-            self._lookup = self._answered = None
+            self._lookup = None
 
     cdef int _on_resolved(self, int status, list addresses) except -1:
         answered, lookup = self._answered, self._lookup

@@ -33,6 +33,7 @@ cdef class SocketBase(Duplex):
     cdef unsigned int _socket_flags
     cdef uint64_t _bytes_read
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
+    cdef uint64_t _bytes_pending       # of the write that waits, or waited, for 'connect'
     cdef size_t _last_queue_size       # of the write in flight, when last looked at
     cdef IdleTimeout _idle
     cdef object _server                # the ServerBase that accepted it
@@ -47,7 +48,9 @@ cdef class SocketBase(Duplex):
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
     cdef int _apply_options(self) except -1
-    cdef int _write_now(self, object chunk, Py_ssize_t size) except -1
+    cdef int _read_at_connect(self) except -1
+    cdef int _wait_for_connect(self, list chunks) except -1
+    cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef int _abandon_handle(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1

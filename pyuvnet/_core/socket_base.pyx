@@ -239,16 +239,12 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
-            self.w_chunk = chunk
             self.w_size = size
             self.w_in_flight = 1
             self._state |= W_WRITING
-            if not self._socket_flags & SOCKET_CONNECTING:
-                return w_completed(self, socket_closed(), True)
-            # At its place among the 'connect' listeners, as Node's once('connect') has it.
-            self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
-            self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
-            return 0
+            if self._socket_flags & SOCKET_CONNECTING:
+                return self._wait_for_connect([chunk])
+            return w_completed(self, socket_closed(), True)
         if not self._state & W_COLLECTING:
             self._state |= W_COLLECTING
             self.w_chunk = chunk
@@ -337,59 +333,52 @@ cdef class SocketBase(Duplex):
         self._last_queue_size = self._handle.stream().write_queue_size
         return 0
 
-    cdef int _write_now(self, object chunk, Py_ssize_t size) except -1:
-        """Write the chunk that waited for 'connect'; its callback may run inside that event."""
-        cdef uv.uv_buf_t buf
-        cdef int taken = 0
-        if self._idle is not None:
-            self._idle.touch()
-        self._bytes_dispatched += size
-        point_at(&buf, chunk)
-        if size:
-            taken = uv.uv_try_write(self._handle.stream(), &buf, 1)
-        if taken == size:
-            return w_completed(self, None, False)
-        if taken < 0:
-            if taken != uv.UV_EAGAIN:
-                return w_completed(self, os_error(taken, "write"), False)
-            taken = 0
-        buf.base += taken
-        buf.len -= taken
-        return self._submit(chunk, &buf, 1)
+    cdef int _wait_for_connect(self, list chunks) except -1:
+        """Keep a write until 'connect', at its place among the listeners of that event."""
+        self.w_chunk = chunks
+        self._bytes_pending = self.w_size
+        self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
+        self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
+        return 0
 
     cdef int _begin_queue(self) except -1:
         """Send the whole queue as one vectored write."""
         cdef list chunks = self.w_queue
+        cdef Py_ssize_t size = 0
+        for chunk in chunks:
+            size += len(chunk)
+        self.w_queue = None
+        self.w_size = size
+        self.w_in_flight = len(chunks)
+        self._state |= W_WRITING
+        if self._socket_flags & SOCKET_CONNECTING:
+            return self._wait_for_connect(chunks)
+        if self._handle is None:
+            return w_completed(self, socket_closed(), True)
+        return self._write_vector(chunks, True)
+
+    cdef int _write_vector(self, list chunks, bint in_call) except -1:
+        """Write chunks that are in flight together; what the kernel does not take waits."""
         cdef unsigned int count = len(chunks), index = 0
         cdef uv.uv_buf_t* bufs
         cdef Py_ssize_t taken = 0
-        if self._handle is None:
-            self.w_size = 0
-            self.w_in_flight = 1
-            self._state |= W_WRITING
-            return w_completed(self, socket_closed(), True)
         bufs = <uv.uv_buf_t*>PyMem_Malloc(count * sizeof(uv.uv_buf_t))
         if bufs is NULL:
             raise MemoryError
         try:
-            self.w_queue = None
-            self.w_size = 0
             for chunk in chunks:
                 point_at(&bufs[index], chunk)
-                self.w_size += bufs[index].len
                 index += 1
-            self.w_in_flight = count
-            self._state |= W_WRITING
             self._bytes_dispatched += self.w_size
             if self._idle is not None:
                 self._idle.touch()
             if self.w_size:
                 taken = uv.uv_try_write(self._handle.stream(), bufs, count)
             if taken == self.w_size:
-                return w_completed(self, None, True)
+                return w_completed(self, None, in_call)
             if taken < 0:
                 if taken != uv.UV_EAGAIN:
-                    return w_completed(self, os_error(<int>taken, "write"), True)
+                    return w_completed(self, os_error(<int>taken, "write"), in_call)
                 taken = 0
             index = 0
             while taken >= <Py_ssize_t>bufs[index].len:
@@ -433,8 +422,12 @@ cdef class SocketBase(Duplex):
         if self._state & (DESTROYED | W_ENDING | R_ENDED):
             self._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
                             | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING)
-            self._flowing = FLOWING_YES if self._find("data") is not None \
-                and self._paused != 1 else FLOWING_UNASKED
+            if self._paused == 1:
+                self._flowing = FLOWING_NO
+            elif self._find("data") is not None:
+                self._flowing = FLOWING_YES
+            else:
+                self._flowing = FLOWING_UNASKED
             self._errored = None
             self.r_chunks = None
             self.r_length = 0
@@ -444,7 +437,7 @@ cdef class SocketBase(Duplex):
             self.w_in_flight = 0
             self.w_corked = 0
             self._peer = None
-        self._bytes_read = self._bytes_dispatched = 0
+        self._bytes_read = self._bytes_dispatched = self._bytes_pending = 0
         self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_RESET_AT_CONNECT)
         self._socket_flags |= SOCKET_CONNECTING
 
@@ -559,15 +552,22 @@ cdef class SocketBase(Duplex):
         if self._socket_flags & SOCKET_UNREF:
             self._handle.unref()
         self._apply_options()
-        self._emit0(_CONNECT)
-        self._emit0(_READY)
+        try:
+            self._emit0(_CONNECT)
+            self._emit0(_READY)
+        finally:
+            # A listener's exception must not leave a connection that nobody reads.
+            self._read_at_connect()
+
+    cdef int _read_at_connect(self) except -1:
         if self._state & DESTROYED or self._handle is None:
-            return
+            return 0
         if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused():
             self._socket_flags &= ~SOCKET_READ_AT_CONNECT
             if self._state & HAS_READABLE:
                 self._state &= ~R_READING
                 r_kick(self)
+        return 0
 
     cdef int _apply_options(self) except -1:
         cdef TCP tcp
@@ -627,9 +627,11 @@ cdef class SocketBase(Duplex):
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_WRITE_AT_CONNECT:
             drop_internal(self, _CLOSE)
-            if self._state & DESTROYED:
-                return 0
-            return self._write_now(self.w_chunk, self.w_size)
+            self._bytes_pending = 0
+            if self._handle is None:
+                # An earlier 'connect' listener destroyed the socket.
+                return w_completed(self, socket_closed(), False)
+            return self._write_vector(self.w_chunk, False)
         if what == TICK_FAIL_AT_CLOSE:
             drop_internal(self, _CONNECT)
             return w_completed(self, closed_before_connection(), False)
@@ -885,9 +887,7 @@ cdef class SocketBase(Duplex):
         """Bytes handed to the kernel plus queued ones. Node: socket.bytesWritten"""
         cdef uint64_t total
         self._flush()
-        total = self._bytes_dispatched
-        if self._socket_flags & SOCKET_CONNECTING and self.w_chunk is not None:
-            total += self.w_size
+        total = self._bytes_dispatched + self._bytes_pending
         if self.w_queue is not None:
             for chunk in self.w_queue:
                 total += len(chunk)

@@ -96,7 +96,7 @@ cdef class Stream(Owner):
     cdef int _fail(self, BaseException error) except -1
     cdef int _do_destroy(self, BaseException error) except -1
     cdef int _destroy_done(self, BaseException error) except -1
-    cdef int _emit_error(self) except -1
+    cdef int _emit_error(self, BaseException error) except -1
     cdef int _emit_close(self) except -1
 
     # What a half asks of the stream; Duplex and SocketBase override.

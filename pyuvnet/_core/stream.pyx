@@ -147,11 +147,11 @@ cdef class Stream(Owner):
     def _rejected(self, error, event, arguments):
         self._fail(error)
 
-    cdef int _emit_error(self) except -1:
+    cdef int _emit_error(self, BaseException error) except -1:
         if self._state & ERROR_EMITTED:
             return 0
         self._state |= ERROR_EMITTED
-        self._emit1("error", self._errored)
+        self._emit1("error", error)
         return 0
 
     cdef int _emit_close(self) except -1:
@@ -164,7 +164,7 @@ cdef class Stream(Owner):
         if what == TICK_ERROR_CLOSE:
             # A failing 'error' listener must not cost the 'close'.
             try:
-                self._emit_error()
+                self._emit_error(argument)
             finally:
                 self._emit_close()
         elif what == TICK_CLOSE:

@@ -187,6 +187,9 @@ cdef int _write_error(Stream s, BaseException error) except -1:
     """A write failed: its own callback gets the error, the others what the stream died of."""
     cdef unsigned long number = s.w_done + max(s.w_in_flight, 1)
     s.w_in_flight = 0
+    # The kernel has taken what came before it.
+    for _, callback in _answered(s, s.w_done):
+        _tell(s, callback, None)
     for _, callback in _answered(s, number):
         _tell(s, callback, error)
     w_fail_writes(s)
@@ -194,11 +197,15 @@ cdef int _write_error(Stream s, BaseException error) except -1:
 
 
 cdef int w_fail_writes(Stream s) except -1:
-    """Answer everything that waits with the stream's error; nothing more will be written."""
-    cdef list waiting, ends
+    """Answer everything that waits with the stream's error; nothing more will be written.
+
+    Completed writes are left to their own ticks.
+    """
+    cdef list done, waiting, ends
     if s._state & W_WRITING:
         return 0
-    waiting, s.w_waiting = s.w_waiting, None
+    done = _answered(s, s.w_done) or None
+    waiting, s.w_waiting = s.w_waiting, done
     ends, s.w_end_callbacks = s.w_end_callbacks, None
     s.w_queue = None
     s.w_length = 0
@@ -233,10 +240,13 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
         w_uncork(s)
     if error is not None:
         pass
-    elif not s._state & (ERRORED | W_ENDING | DESTROYED):
+    elif not s._state & (ERRORED | W_ENDING):
         s._flush()
         s._state |= W_ENDING
-        w_finish_maybe(s, True)
+        if s._state & DESTROYED:
+            error = stream_destroyed("end")
+        else:
+            w_finish_maybe(s, True)
     elif s._state & W_FINISHED:
         error = already_finished()
     elif s._state & DESTROYED:
