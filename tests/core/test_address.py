@@ -202,7 +202,7 @@ def canonical(address):
     """inet_ntop(), which is not the same on all platforms."""
     if address.version == 4:
         return str(address)
-    groups = [int(group, 16) for group in address.exploded.split(":")]
+    groups = [int.from_bytes(address.packed[at : at + 2]) for at in range(0, 16, 2)]
     runs = [
         (length, -start)
         for length in range(2, 9)
