@@ -67,12 +67,16 @@ cdef object new_internal(EventEmitter target, int what):
     return made
 
 
-cdef int drop_internal(EventEmitter emitter, object event) except -1:
-    """Remove the library's own steps from an event's order."""
+cdef int drop_internal(EventEmitter emitter, object event, int what) except -1:
+    """Take an emitter's own steps of one kind out of an event; returns how many there were."""
+    cdef int dropped = 0
     for listener in _entries(emitter._find(event)):
-        if _hidden(listener):
+        step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
+        if type(step) is InternalListener and (<InternalListener>step)._target is emitter \
+                and (<InternalListener>step)._what == what:
             emitter._remove(event, listener)
-    return 0
+            dropped += 1
+    return dropped
 
 
 cdef object new_hidden(object step):

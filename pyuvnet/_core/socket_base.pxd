@@ -48,7 +48,7 @@ cdef class SocketBase(Duplex):
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
     cdef int _apply_options(self) except -1
-    cdef int _read_at_connect(self) except -1
+    cdef int _serve_at_connect(self) except -1
     cdef int _wait_for_connect(self, list chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef int _abandon_handle(self) except -1

@@ -437,6 +437,8 @@ cdef class SocketBase(Duplex):
             self.w_in_flight = 0
             self.w_corked = 0
             self._peer = None
+        # Of an end() that an earlier connect() did not live to see.
+        drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT)
         self._bytes_read = self._bytes_dispatched = self._bytes_pending = 0
         self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_RESET_AT_CONNECT)
         self._socket_flags |= SOCKET_CONNECTING
@@ -556,10 +558,14 @@ cdef class SocketBase(Duplex):
             self._emit0(_CONNECT)
             self._emit0(_READY)
         finally:
-            # A listener's exception must not leave a connection that nobody reads.
-            self._read_at_connect()
+            # A listener's exception must not leave a connection that nobody serves.
+            self._serve_at_connect()
 
-    cdef int _read_at_connect(self) except -1:
+    cdef int _serve_at_connect(self) except -1:
+        if drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT):
+            self._on_tick(TICK_WRITE_AT_CONNECT, None)
+        if drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT):
+            self._on_tick(TICK_FINAL_AT_CONNECT, None)
         if self._state & DESTROYED or self._handle is None:
             return 0
         if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused():
@@ -626,14 +632,14 @@ cdef class SocketBase(Duplex):
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_WRITE_AT_CONNECT:
-            drop_internal(self, _CLOSE)
+            drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE)
             self._bytes_pending = 0
             if self._handle is None:
                 # An earlier 'connect' listener destroyed the socket.
                 return w_completed(self, socket_closed(), False)
             return self._write_vector(self.w_chunk, False)
         if what == TICK_FAIL_AT_CLOSE:
-            drop_internal(self, _CONNECT)
+            drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
             return w_completed(self, closed_before_connection(), False)
         if what == TICK_FINAL_AT_CONNECT:
             if not self._state & DESTROYED:

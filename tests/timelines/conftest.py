@@ -7,7 +7,9 @@ where the kernel cuts is nobody's promise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -50,7 +52,8 @@ class Timeline(dict[str, list[Any]]):
         return self.setdefault(name, [])
 
     def note(self, name: str, *entry: Any) -> None:
-        if entry[0] == "data" and self[name] and self[name][-1][0] == "data":
+        last = self[name][-1] if self[name] else None
+        if entry[0] == "data" and isinstance(last, tuple) and last[0] == "data":
             entry = ("data", self[name].pop()[1] + entry[1])
         item = entry[0] if len(entry) == 1 else entry
         self[name].append(item)
@@ -122,3 +125,36 @@ def timeline() -> Timeline:
 @pytest.fixture
 def run() -> Callable[[], None]:
     return pyuvnet.run
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port of loopback on which nobody listens, and nobody will meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[[int], socket.socket]]:
+    """raw(port) connects a socket of the standard library."""
+    opened: list[socket.socket] = []
+
+    def connect(port: int) -> socket.socket:
+        opened.append(socket.create_connection(("127.0.0.1", port)))
+        return opened[-1]
+
+    yield connect
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def reset() -> Callable[[socket.socket], None]:
+    """reset(peer) closes a raw socket with RST."""
+
+    def close(peer: socket.socket) -> None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+
+    return close
