@@ -12,7 +12,7 @@ from . import _validate as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
-from .errors import AbortError, AbortTimeoutError
+from .errors import AbortError, AbortTimeoutError, ArgTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,17 +30,17 @@ class AbortSignal(EventEmitter):
 
     def __init__(self, key: object = None) -> None:
         if key is not _KEY:
-            raise TypeError(
-                "AbortSignal is not made directly: use AbortController().signal, "
-                "AbortSignal.abort(), AbortSignal.timeout() or AbortSignal.any()"
-            )
+            # AbortController().signal, AbortSignal.abort(), .timeout() and .any() make signals.
+            raise ArgTypeError("Illegal constructor", "ERR_ILLEGAL_CONSTRUCTOR")
         super().__init__()
         # As in Node: listeners of signals are many, and no sign of a leak.
         self.set_max_listeners(0)
         self._aborted = False
         self._reason: Any = None
-        # Signals made by any() of this one, which live as long as somebody wants them.
-        self._dependents: weakref.WeakSet[AbortSignal] = weakref.WeakSet()
+        # Signals made by any() of this one, in order of making. They live as long as somebody
+        # holds them or listens to them; those with listeners are in _wanted.
+        self._dependents: dict[weakref.ref[AbortSignal], None] = {}
+        self._wanted: set[AbortSignal] = set()
         self._sources: list[AbortSignal] = []
 
     @property
@@ -67,7 +67,9 @@ class AbortSignal(EventEmitter):
         if self._aborted:
             return
         self._mark(reason)
-        marked = [signal for signal in self._dependents if not signal._aborted]
+        dependents = [made() for made in self._dependents]
+        marked = [made for made in dependents if made is not None and not made._aborted]
+        self._dependents.clear()
         for signal in marked:
             signal._mark(self._reason)
         # Each is aborted before the first listener runs, as the platform's rule has it.
@@ -78,7 +80,63 @@ class AbortSignal(EventEmitter):
     def _mark(self, reason: Any) -> None:
         self._aborted = True
         self._reason = AbortError("This operation was aborted") if reason is None else reason
+        for source in self._sources:
+            source._dependents.pop(weakref.ref(self), None)
+            source._wanted.discard(self)
         self._sources = []
+
+    def _listened(self) -> None:
+        """Listeners came or went: let the sources hold a signal of any() that is listened to."""
+        if self._sources:
+            wanted = self.listener_count("abort") > 0
+            for source in self._sources:
+                (source._wanted.add if wanted else source._wanted.discard)(self)
+
+    def _add_and_hold(self, add: Callable[..., Any], event: Any, listener: Any) -> Any:
+        if listener is None:
+            register = add(event)
+
+            def decorate(function: Callable[..., object]) -> Any:
+                register(function)
+                self._listened()
+                return function
+
+            return decorate
+        add(event, listener)
+        self._listened()
+        return self
+
+    def on(self, event: Any, listener: Any = None) -> Any:
+        """As EventEmitter.on(). Node: signal.addEventListener()"""
+        return self._add_and_hold(super().on, event, listener)
+
+    add_listener = on
+
+    def once(self, event: Any, listener: Any = None) -> Any:
+        """As EventEmitter.once(). Node: signal.addEventListener() with once"""
+        return self._add_and_hold(super().once, event, listener)
+
+    def prepend_listener(self, event: Any, listener: Any = None) -> Any:
+        """As EventEmitter.prepend_listener(). Node: emitter.prependListener()"""
+        return self._add_and_hold(super().prepend_listener, event, listener)
+
+    def prepend_once_listener(self, event: Any, listener: Any = None) -> Any:
+        """As EventEmitter.prepend_once_listener(). Node: emitter.prependOnceListener()"""
+        return self._add_and_hold(super().prepend_once_listener, event, listener)
+
+    def off(self, event: Any, listener: Any) -> AbortSignal:
+        """As EventEmitter.off(). Node: signal.removeEventListener()"""
+        super().off(event, listener)
+        self._listened()
+        return self
+
+    remove_listener = off
+
+    def remove_all_listeners(self, event: Any = None) -> AbortSignal:
+        """As EventEmitter.remove_all_listeners(). Node: emitter.removeAllListeners()"""
+        super().remove_all_listeners(event)
+        self._listened()
+        return self
 
     @staticmethod
     def abort(reason: Any = None) -> AbortSignal:
@@ -92,16 +150,16 @@ class AbortSignal(EventEmitter):
         """Return a signal that is aborted after some time; it does not keep the loop alive.
 
         Args:
-            delay: int or float, milliseconds >= 0.
+            delay: int, milliseconds, 0 to 4294967295.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
         The reason is an AbortTimeoutError.
 
         Node: AbortSignal.timeout()
         """
-        check.validate_number(delay, "delay", 0, 2**53 - 1)
+        milliseconds = check.validate_uint32(delay, "delay")
         signal = AbortSignal(_KEY)
-        set_timeout(lambda: signal._abort(AbortTimeoutError()), delay).unref()
+        set_timeout(lambda: signal._abort(AbortTimeoutError()), milliseconds).unref()
         return signal
 
     @staticmethod
@@ -112,10 +170,14 @@ class AbortSignal(EventEmitter):
 
         Node: AbortSignal.any()
         """
-        sources = list(signals)
+        code = "ERR_INVALID_ARG_TYPE"
+        try:
+            sources = list(signals)
+        except TypeError:
+            raise ArgTypeError("signals cannot be converted to sequence.", code) from None
         for index, source in enumerate(sources):
             if not isinstance(source, AbortSignal):
-                raise check.arg_type_error(f"signals[{index}]", "AbortSignal", source)
+                raise ArgTypeError(f"signals[{index}] is not of type AbortSignal.", code)
         joined = AbortSignal(_KEY)
         for source in sources:
             if source._aborted:
@@ -124,9 +186,13 @@ class AbortSignal(EventEmitter):
         for source in sources:
             # Straight to the origins, so that a chain of any() is one step.
             for origin in source._sources or [source]:
-                origin._dependents.add(joined)
-                joined._sources.append(origin)
+                if origin not in joined._sources:
+                    origin._dependents[weakref.ref(joined, origin._forget)] = None
+                    joined._sources.append(origin)
         return joined
+
+    def _forget(self, made: weakref.ref[AbortSignal]) -> None:
+        self._dependents.pop(made, None)
 
     def __repr__(self) -> str:
         return f"<AbortSignal aborted={self._aborted}>"
@@ -134,6 +200,11 @@ class AbortSignal(EventEmitter):
     # Node's spellings, by tools/stubs.py
     if TYPE_CHECKING:
         throwIfAborted = throw_if_aborted
+        addListener = add_listener
+        prependListener = prepend_listener
+        prependOnceListener = prepend_once_listener
+        removeListener = remove_listener
+        removeAllListeners = remove_all_listeners
     # Node's spellings end
 
 

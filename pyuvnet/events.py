@@ -27,38 +27,50 @@ def _checked(emitter: Any, signal: Any) -> None:
         check.validate_abort_signal(signal, "options.signal")
 
 
-async def once(
+def once(
     emitter: EventEmitter, event: Hashable, *, signal: AbortSignal | None = None
-) -> list[Any]:
-    """Wait for an event; returns the list of its arguments.
+) -> asyncio.Future[list[Any]]:
+    """Wait for an event from now on; the awaitable gives the list of its arguments.
 
     Args:
         emitter: an EventEmitter.
         event: its name.
         signal: AbortSignal that ends the waiting.
 
-    Raises: the error, if 'error' is emitted meanwhile (unless that is the event waited for);
-        AbortError (ABORT_ERR); ArgTypeError (ERR_INVALID_ARG_TYPE). No listener is left.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); from the awaitable the error, if 'error' is
+        emitted meanwhile (unless that is the event waited for), and AbortError (ABORT_ERR). No
+        listener is left.
 
     Node: events.once()
     """
     import asyncio
 
     _checked(emitter, signal)
-    if signal is not None and signal.aborted:
-        raise abort_error(signal)
     answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    if signal is not None and signal.aborted:
+        answer.set_exception(abort_error(signal))
+        return answer
+
+    def leave(*_: object) -> None:
+        emitter.off(event, arrived)
+        if event != "error":
+            emitter.off("error", failed)
+        if undo is not None:
+            undo()
 
     def arrived(*arguments: Any) -> None:
+        leave()
         if not answer.done():
             answer.set_result(list(arguments))
 
     def failed(error: Any) -> None:
+        leave()
         if not answer.done():
             answer.set_exception(_exception(error))
 
     def aborted() -> None:
         assert signal is not None
+        leave()
         if not answer.done():
             answer.set_exception(abort_error(signal))
 
@@ -66,14 +78,9 @@ async def once(
     if event != "error":
         emitter.once("error", failed)
     undo = None if signal is None else on_abort(signal, aborted)
-    try:
-        return await answer
-    finally:
-        emitter.off(event, arrived)
-        if event != "error":
-            emitter.off("error", failed)
-        if undo is not None:
-            undo()
+    # A cancelled waiter leaves as well.
+    answer.add_done_callback(leave)
+    return answer
 
 
 def _exception(error: Any) -> BaseException:
@@ -87,8 +94,8 @@ def _exception(error: Any) -> BaseException:
     return failure
 
 
-class _Events:
-    """The iterator that on() returns."""
+class _Queue:
+    """What arrived and who waits for it; the emitter knows this object, and only this one."""
 
     def __init__(
         self,
@@ -100,21 +107,20 @@ class _Events:
         low_water_mark: float,
     ) -> None:
         self._emitter = emitter
-        self._event = event
         self._signal = signal
         self._high, self._low = high_water_mark, low_water_mark
-        self._queue: deque[list[Any]] = deque()
-        self._waiting: deque[asyncio.Future[list[Any]]] = deque()
+        self._items: deque[list[Any]] = deque()
+        self._waiting: deque[asyncio.Future[list[Any] | None]] = deque()
         self._error: BaseException | None = None
         self._paused = False
         self._finished = False
         self._undo: Callable[[], None] | None = None
-        self._closers = list(close)
-        emitter.on(event, self._arrived)
+        self._listeners: list[tuple[Hashable, Callable[..., None]]] = [(event, self._arrived)]
         if event != "error":
-            emitter.on("error", self._failed)
-        for name in self._closers:
-            emitter.on(name, self._closed)
+            self._listeners.append(("error", self._failed))
+        self._listeners += [(name, self._closed) for name in close]
+        for name, listener in self._listeners:
+            emitter.on(name, listener)
         if signal is not None:
             self._undo = on_abort(signal, self._aborted)
 
@@ -124,52 +130,52 @@ class _Events:
             if not waiter.done():
                 waiter.set_result(list(arguments))
                 return
-        self._queue.append(list(arguments))
-        if not self._paused and len(self._queue) > self._high:
+        self._items.append(list(arguments))
+        if not self._paused and len(self._items) > self._high:
             self._paused = True
             self._emitter.pause()  # type: ignore[attr-defined]
 
     def _failed(self, error: Any) -> None:
-        self._stop(_exception(error))
+        self.stop(_exception(error))
 
     def _aborted(self) -> None:
         assert self._signal is not None
-        self._stop(abort_error(self._signal))
+        self.stop(abort_error(self._signal))
 
     def _closed(self, *_: Any) -> None:
-        self._stop(None)
+        self.stop(None)
 
-    def _stop(self, error: BaseException | None) -> None:
+    def stop(self, error: BaseException | None) -> None:
         """No further events; those in the queue are still handed out."""
         if self._finished:
             return
         self._finished = True
-        self._emitter.off(self._event, self._arrived)
-        if self._event != "error":
-            self._emitter.off("error", self._failed)
-        for name in self._closers:
-            self._emitter.off(name, self._closed)
+        for name, listener in self._listeners:
+            self._emitter.off(name, listener)
         if self._undo is not None:
             self._undo()
-        for waiter in self._waiting:
-            if not waiter.done():
-                if error is not None:
-                    waiter.set_exception(error)
-                    error = None
-                else:
-                    waiter.set_exception(StopAsyncIteration())
-        self._waiting.clear()
         self._error = error
+        waiting = [waiter for waiter in self._waiting if not waiter.done()]
+        self._waiting.clear()
+        for waiter in waiting:
+            if self._error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(self._error)
+                self._error = None
 
-    def __aiter__(self) -> _Events:
-        return self
+    def clear(self) -> None:
+        """Forget what nobody will ask for."""
+        self._items.clear()
+        self._error = None
 
-    async def __anext__(self) -> list[Any]:
+    async def next(self) -> list[Any] | None:
+        """The next arguments; None at the end."""
         import asyncio
 
-        if self._queue:
-            item = self._queue.popleft()
-            if self._paused and len(self._queue) < self._low:
+        if self._items:
+            item = self._items.popleft()
+            if self._paused and len(self._items) < self._low:
                 self._paused = False
                 self._emitter.resume()  # type: ignore[attr-defined]
             return item
@@ -177,20 +183,42 @@ class _Events:
             error, self._error = self._error, None
             raise error
         if self._finished:
-            raise StopAsyncIteration
-        waiter: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            return None
+        waiter: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        return await _unless_finished(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # Arrived and cancelled in the same turn: the next one to ask gets it.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                missed = waiter.result()
+                if missed is not None:
+                    self._items.appendleft(missed)
+            raise
+
+
+class _Events:
+    """The iterator that on() returns; dropped without aclose(), it stops listening all the same."""
+
+    def __init__(self, queue: _Queue) -> None:
+        self._queue = queue
+
+    def __aiter__(self) -> _Events:
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        item = await self._queue.next()
+        if item is None:
+            raise StopAsyncIteration
+        return item
 
     async def aclose(self) -> None:
         """Stop listening and drop what is queued."""
-        self._stop(None)
+        self._queue.stop(None)
         self._queue.clear()
-        self._error = None
 
-
-async def _unless_finished(waiter: asyncio.Future[list[Any]]) -> list[Any]:
-    return await waiter
+    def __del__(self) -> None:
+        self._queue.stop(None)
 
 
 def on(
@@ -218,11 +246,13 @@ def on(
     Node: events.on()
     """
     _checked(emitter, signal)
-    high = check.validate_number(high_water_mark, "options.highWaterMark", 1)
-    low = check.validate_number(low_water_mark, "options.lowWaterMark", 1)
+    high = high_water_mark
+    if high != float("inf"):
+        high = check.validate_integer(high, "options.highWaterMark", 1)
+    low = check.validate_integer(low_water_mark, "options.lowWaterMark", 1)
     if signal is not None and signal.aborted:
         raise abort_error(signal)
-    return _Events(emitter, event, signal, close, high, low)
+    return _Events(_Queue(emitter, event, signal, close, high, low))
 
 
 def get_event_listeners(emitter: EventEmitter, event: Hashable) -> list[Callable[..., Any]]:

@@ -6,8 +6,8 @@ Node: stream
 from __future__ import annotations
 
 import contextlib
+import sys
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _validate as check
@@ -19,10 +19,11 @@ from ._core.stream import (
     Stream,
     get_default_high_water_mark,
     set_default_high_water_mark,
+    set_with_hooks,
 )
 from ._core.writable import Writable
 from .abort import AbortSignal, abort_error, on_abort
-from .errors import AbortError, StateError
+from .errors import AbortError, ArgTypeError, StateError
 
 if TYPE_CHECKING:
     import asyncio
@@ -51,15 +52,14 @@ class _Finished:
         self._stream = stream
         self._callback: Callable[[BaseException | None], object] | None = callback
         # A side that the stream does not have need not be waited for.
-        self._read_due = readable and isinstance(stream, Readable) and not stream.readable_ended
-        self._write_due = (
-            writable
-            and isinstance(stream, (Writable, Duplex))
-            and (stream.writable or stream.writable_ended)
-            and not stream.writable_finished
+        self._read_due = readable and stream._has_readable and not stream.readable_ended
+        self._write_due = writable and stream._has_writable and not stream.writable_finished
+        # A stream that will emit 'close' is done with that, if both sides are waited for.
+        self._close_due = (
+            stream._will_emit_close
+            and (readable or not stream._has_readable)
+            and (writable or not stream._has_writable)
         )
-        if isinstance(stream, Duplex) and not stream.readable and not stream.destroyed:
-            self._read_due = False
         self._listeners: list[tuple[str, Callable[..., object]]] = [
             ("end", self._ended),
             ("finish", self._finished),
@@ -69,14 +69,10 @@ class _Finished:
             self._listeners.append(("error", self._failed))
         for event, listener in self._listeners:
             stream.on(event, listener)
-        if stream.closed or (stream.destroyed and not self._emits_close()):
+        if stream.closed:
             current_loop().next_tick(self._closed)
-        elif not self._read_due and not self._write_due and not self._emits_close():
+        elif not (self._read_due or self._write_due or self._close_due):
             current_loop().next_tick(self._tell, None)
-
-    def _emits_close(self) -> bool:
-        """True if 'close' is still to come, so that being done can wait for it."""
-        return not isinstance(self._stream, _socket_class()) and not self._stream.closed
 
     def _ended(self) -> None:
         self._read_due = False
@@ -87,17 +83,19 @@ class _Finished:
         self._perhaps()
 
     def _perhaps(self) -> None:
-        if not self._read_due and not self._write_due and not self._emits_close():
+        if not (self._read_due or self._write_due or self._close_due):
             self._tell(None)
 
     def _failed(self, error: BaseException) -> None:
         self._tell(error)
 
     def _closed(self, *_: Any) -> None:
-        errored = self._stream.errored
-        if errored is not None:
-            self._tell(errored)
-        elif self._read_due or self._write_due:
+        stream = self._stream
+        if stream.errored is not None:
+            self._tell(stream.errored)
+        elif (self._read_due and not stream._read_out) or (
+            self._write_due and not (stream.writable_ended and not stream.writable_length)
+        ):
             self._tell(premature_close())
         else:
             self._tell(None)
@@ -107,18 +105,16 @@ class _Finished:
         if callback is not None:
             callback(error)
 
+    @property
+    def waiting(self) -> bool:
+        return self._callback is not None
+
     def stop(self) -> None:
         """Take the listeners away; the callback is not called any more."""
         self._callback = None
         for event, listener in self._listeners:
             self._stream.off(event, listener)
         self._listeners = []
-
-
-def _socket_class() -> type:
-    from ._core.socket_base import SocketBase
-
-    return SocketBase
 
 
 def finished(
@@ -150,55 +146,65 @@ def finished(
         raise check.arg_type_error("stream", ["ReadableStream", "WritableStream", "Stream"], stream)
     if signal is not None:
         check.validate_abort_signal(signal, "options.signal")
-    if callback is None:
-        return _finished_awaitable(stream, readable, writable, error, signal)
-    check.validate_function(callback, "callback")
-    answer = callback
+    if callback is not None:
+        check.validate_function(callback, "callback")
+        return _watch(stream, callback, readable, writable, error, signal)
+    done, answered = _answer()
+    stop = _watch(stream, answered, readable, writable, error, signal)
+    # When the answer is there, and when the waiter was cancelled.
+    done.add_done_callback(lambda _: stop())
+    return done
+
+
+def _watch(
+    stream: Any,
+    callback: Callable[[BaseException | None], object],
+    readable: bool,
+    writable: bool,
+    error: bool,
+    signal: AbortSignal | None,
+) -> Callable[[], None]:
     undo: Callable[[], None] = lambda: None  # noqa: E731
 
     def tell(failure: BaseException | None) -> None:
         undo()
-        answer(failure)
+        callback(failure)
 
     watch = _Finished(stream, tell, readable, writable, error)
-    if signal is not None:
-        wanted = signal
 
-        def aborted() -> None:
+    def aborted() -> None:
+        assert signal is not None
+        if watch.waiting:
             watch.stop()
-            current_loop().next_tick(answer, abort_error(wanted))
-
-        undo = on_abort(signal, aborted)
+            callback(abort_error(signal))
 
     def stop() -> None:
         undo()
         watch.stop()
 
+    if signal is not None:
+        if signal.aborted:
+            current_loop().next_tick(aborted)
+        else:
+            undo = on_abort(signal, aborted)
     return stop
 
 
-async def _finished_awaitable(
-    stream: Any, readable: bool, writable: bool, error: bool, signal: AbortSignal | None
-) -> None:
+def _answer() -> tuple[asyncio.Future[None], Callable[[BaseException | None], None]]:
+    """A future, and the error-first callback that settles it."""
     import asyncio
 
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def answered(failure: BaseException | None) -> None:
+    def answered(error: BaseException | None) -> None:
         if done.done():
             return
-        if failure is None:
+        if error is None:
             done.set_result(None)
         else:
-            done.set_exception(failure)
+            done.set_exception(error)
 
-    stop = finished(
-        stream, answered, readable=readable, writable=writable, error=error, signal=signal
-    )
-    try:
-        await done
-    finally:
-        stop()
+    return done, answered
 
 
 # ---- pipeline() ----------------------------------------------------------------------------------
@@ -219,35 +225,39 @@ class _Pipeline:
         self._left = len(streams)
         self._error: BaseException | None = None
         self._undo: Callable[[], None] = lambda: None
+        self._stops: list[Callable[[], None]] = []
         last = len(streams) - 1
         for index, stream in enumerate(streams):
-            finished(
-                stream,
-                partial(self._done, index),
-                readable=index < last,
-                writable=index > 0 and (end or index < last),
-            )
-            # The teardown reports the errors; without a listener they would be unhandled too.
-            stream.on("error", _ignore)
+            read, written = index < last, index > 0 and (end or index < last)
+            self._stops.append(_watch(stream, self._done, read, written, True, None))
         if signal is not None:
             wanted = signal
-            self._undo = on_abort(signal, lambda: self._fail(abort_error(wanted)))
+            if signal.aborted:
+                current_loop().next_tick(lambda: self.fail(abort_error(wanted)))
+            else:
+                self._undo = on_abort(signal, lambda: self.fail(abort_error(wanted)))
         for index in range(last):
             if not streams[index].destroyed:
                 streams[index].pipe(streams[index + 1], end=end or index + 1 < last)
 
-    def _done(self, index: int, error: BaseException | None) -> None:
+    def _done(self, error: BaseException | None) -> None:
         self._left -= 1
         if error is not None:
-            self._fail(error)
+            self.fail(error)
         if self._left == 0:
             self._undo()
-            for stream in self._streams:
-                stream.off("error", _ignore)
-            self._callback(self._error)
+            # In a tick: after the 'close' that the last error brings.
+            current_loop().next_tick(self._tell)
 
-    def _fail(self, error: BaseException) -> None:
+    def _tell(self) -> None:
+        for stop in self._stops:
+            stop()
+        self._callback(self._error)
+
+    def fail(self, error: BaseException) -> None:
         """Remember the first real error and destroy every stream with it."""
+        if self._left == 0:
+            return
         if self._error is None or (
             getattr(self._error, "code", None) == "ERR_STREAM_PREMATURE_CLOSE"
             and getattr(error, "code", None) != "ERR_STREAM_PREMATURE_CLOSE"
@@ -256,10 +266,6 @@ class _Pipeline:
         for stream in self._streams:
             if not stream.destroyed:
                 stream.destroy(error)
-
-
-def _ignore(error: BaseException) -> None:
-    pass
 
 
 def pipeline(
@@ -302,31 +308,26 @@ def pipeline(
     if callback is not None:
         _Pipeline(parts, callback, signal, end)
         return parts[-1]
-    return _pipeline_awaitable(parts, signal, end)
 
+    done, answered = _answer()
+    running = _Pipeline(parts, answered, signal, end)
 
-async def _pipeline_awaitable(streams: list[Any], signal: AbortSignal | None, end: bool) -> None:
-    import asyncio
+    def settled(future: asyncio.Future[None]) -> None:
+        if future.cancelled():
+            running.fail(AbortError())
 
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def answered(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    running = _Pipeline(streams, answered, signal, end)
-    try:
-        await done
-    except asyncio.CancelledError:
-        running._fail(AbortError())
-        raise
+    done.add_done_callback(settled)
+    return done
 
 
 # ---- Iterables in and out ------------------------------------------------------------------------
+
+
+def _checked(item: Any) -> Any:
+    """An item of the iterable; None would be taken for the end."""
+    if item is None:
+        raise ArgTypeError("May not write null values to stream", "ERR_STREAM_NULL_VALUES")
+    return item
 
 
 class _FromIterable(Readable):
@@ -337,16 +338,24 @@ class _FromIterable(Readable):
         self._items = iter(iterable)
 
     def _read(self, size: int) -> None:
-        for item in self._items:
-            if not self.push(_as_bytes(item)):
-                return
-        self.push(None)
+        try:
+            for item in self._items:
+                self.push(_checked(item))
+                # An empty one does not make the stream ask again.
+                if len(item) or self.destroyed:
+                    return
+        except Exception as error:
+            # In a tick, so that the item before it is delivered.
+            current_loop().next_tick(self.destroy, error)
+        else:
+            self.push(None)
 
     def _destroy(
         self, error: BaseException | None, callback: Callable[[BaseException | None], object]
     ) -> None:
         close = getattr(self._items, "close", None)
-        if close is not None:
+        # A generator that destroys the stream from inside ends by itself.
+        if close is not None and not getattr(self._items, "gi_running", False):
             close()
         callback(error)
 
@@ -360,7 +369,7 @@ class _FromAsyncIterable(Readable):
         self._task: asyncio.Task[None] | None = None
 
     def _read(self, size: int) -> None:
-        if self._task is None or self._task.done():
+        if self._task is None:
             import asyncio
 
             self._task = asyncio.get_running_loop().create_task(self._fill())
@@ -369,36 +378,45 @@ class _FromAsyncIterable(Readable):
         try:
             async for item in self._items:
                 if self.destroyed:
+                    break
+                if not self.push(_checked(item)):
                     return
-                if not self.push(_as_bytes(item)):
-                    return
-            if not self.destroyed:
+            else:
                 self.push(None)
         except Exception as error:
             self.destroy(error)
+        finally:
+            self._task = None
+            if self.destroyed:
+                await self._close_items()
+
+    async def _close_items(self) -> None:
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
 
     def _destroy(
         self, error: BaseException | None, callback: Callable[[BaseException | None], object]
     ) -> None:
-        close = getattr(self._items, "aclose", None)
-        if close is not None and (self._task is None or self._task.done()):
-            import asyncio
+        import asyncio
 
-            try:
-                closing = asyncio.get_running_loop().create_task(close())
-            except RuntimeError:
-                pass
-            else:
+        try:
+            task = asyncio.current_task()
+            if self._task is None:
+                closing = asyncio.get_running_loop().create_task(self._close_items())
                 _closing.add(closing)
                 closing.add_done_callback(_closing.discard)
+            elif self._task is not task:
+                # It closes the iterable on its way out.
+                self._task.cancel()
+        except RuntimeError:
+            # No asyncio loop runs any more that could close it.
+            pass
         callback(error)
 
 
+# Tasks that nobody else keeps alive.
 _closing: set[Any] = set()
-
-
-def _as_bytes(item: Any) -> Any:
-    return item.encode("utf-8") if isinstance(item, str) else item
 
 
 def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) -> Readable:
@@ -406,12 +424,15 @@ def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) 
 
     Args:
         iterable: what to read; bytes or str itself is one chunk.
-        options: those of Readable.
+        options: those of Readable; high_water_mark is 1 by default, so that nothing is taken
+            from the iterable before it is wanted.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+    Events: 'error': what the iterable raised; ERR_STREAM_NULL_VALUES for an item None.
 
     Node: stream.Readable.from()
     """
+    options.setdefault("high_water_mark", 1)
     if isinstance(iterable, (str, bytes, bytearray, memoryview)):
         return _FromIterable([iterable], **options)
     if hasattr(iterable, "__aiter__"):
@@ -421,33 +442,16 @@ def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) 
     raise check.arg_type_error("iterable", "Iterable", iterable)
 
 
-class _Chunks:
-    """The async iterator over a stream's chunks."""
+class _Reader:
+    """The part of an async iterator that the stream knows."""
 
     def __init__(self, stream: Any, destroy_on_return: bool) -> None:
         self._stream = stream
         self._destroy_on_return = destroy_on_return
         self._waiter: asyncio.Future[None] | None = None
-        self._over = False
-        self._done = False
+        self._stop: Callable[[], None] | None = None
+        self._over = self._done = False
         self._error: BaseException | None = None
-        # The stream holds the iterator only weakly: a loop left by `break` drops it, and then
-        # __del__ can free the stream.
-        itself = weakref.ref(self)
-
-        def wake() -> None:
-            iterator = itself()
-            if iterator is not None:
-                iterator._wake()
-
-        def ended(error: BaseException | None) -> None:
-            iterator = itself()
-            if iterator is not None:
-                iterator._ended(error)
-
-        self._on_readable = wake
-        stream.on("readable", wake)
-        self._stop: Callable[[], None] = finished(stream, ended, writable=False)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -458,14 +462,18 @@ class _Chunks:
         self._error = error
         self._wake()
 
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> Any:
+    async def next(self) -> Any:
+        """The next chunk; None at the end."""
         import asyncio
 
+        stream = self._stream
+        if self._waiter is not None:
+            raise RuntimeError("the stream is being read by another task already")
+        if self._stop is None and not self._over:
+            stream.on("readable", self._wake)
+            self._stop = _watch(stream, self._ended, True, False, True, None)
         while not self._over:
-            chunk = None if self._stream.destroyed else self._stream.read()
+            chunk = None if stream.destroyed else stream.read()
             if chunk is not None:
                 return chunk
             if self._done:
@@ -473,32 +481,29 @@ class _Chunks:
                 self._leave()
                 if error is not None:
                     raise error
-                half_open = getattr(self._stream, "allow_half_open", False)
-                if not (half_open and self._stream.writable):
-                    self._stream.destroy()
+                if not (getattr(stream, "allow_half_open", False) and stream.writable):
+                    stream.destroy()
                 break
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        raise StopAsyncIteration
+        return None
 
     def _leave(self) -> None:
-        if not self._over:
-            self._over = True
+        self._over = True
+        if self._stop is not None:
             self._stop()
-            self._stream.off("readable", self._on_readable)
+            self._stream.off("readable", self._wake)
 
-    async def aclose(self) -> None:
+    def abandon(self) -> None:
         """Leave the loop early: the stream is destroyed, unless asked otherwise."""
-        self._abandon()
-
-    def _abandon(self) -> None:
         if self._over:
             return
         self._leave()
-        if not self._destroy_on_return or self._stream.destroyed:
+        self._wake()
+        if self._stop is None or not self._destroy_on_return or self._stream.destroyed:
             return
         # Node destroys with an AbortError; without anybody to listen it would be unhandled.
         if not self._stream.readable_ended and self._stream.listener_count("error"):
@@ -506,15 +511,98 @@ class _Chunks:
         else:
             self._stream.destroy()
 
+
+class _Chunks:
+    """The async iterator over a stream's chunks; dropped by break, it leaves the stream too."""
+
+    def __init__(self, stream: Any, destroy_on_return: bool) -> None:
+        self._reader = _Reader(stream, destroy_on_return)
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await self._reader.next()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def aclose(self) -> None:
+        """Leave the loop early: the stream is destroyed, unless asked otherwise."""
+        self._reader.abandon()
+
     def __del__(self) -> None:
-        # A loop left by break, without aclosing(): the last chance to free the stream.
-        if not getattr(self, "_over", True):
-            # Collected in another thread, or at exit: then the loop is not ours to touch.
-            with contextlib.suppress(StateError):
-                self._abandon()
+        # Collected in another thread, or at exit: the loop is not ours to touch.
+        with contextlib.suppress(StateError):
+            self._reader.abandon()
 
 
-set_stream_hooks(_Chunks, from_iterable)
+# ---- async with ----------------------------------------------------------------------------------
+
+
+async def _enter(stream: Any) -> Any:
+    return stream
+
+
+async def _exit(stream: Any, failure: BaseException | None) -> None:
+    """Destroy the stream, and wait until it is done; its body's own exception is left alone."""
+    expected: BaseException | None = None
+    silent = False
+    if not stream.destroyed:
+        if not getattr(stream, "readable_ended", False):
+            expected = AbortError()
+            # Without anybody to listen the error would be unhandled.
+            silent = not stream.listener_count("error")
+        stream.destroy(None if silent else expected)
+    try:
+        await finished(stream)
+    except Exception as error:
+        if failure is None and error is not expected and not silent:
+            raise
+
+
+# ---- Standard streams ----------------------------------------------------------------------------
+
+
+class _StandardStream(Writable):
+    """What pipe(sys.stdout) writes to: at once, as Node does for files and terminals."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file = weakref.ref(file)
+
+    def _write(
+        self, chunk: Any, encoding: str, callback: Callable[[BaseException | None], object]
+    ) -> None:
+        file: Any = self._file()
+        try:
+            if hasattr(file, "buffer"):
+                file.flush()
+                file = file.buffer
+            file.write(chunk)
+            file.flush()
+        except (OSError, ValueError) as error:
+            callback(error)
+        else:
+            callback(None)
+
+
+_standard_streams: weakref.WeakKeyDictionary[Any, _StandardStream] = weakref.WeakKeyDictionary()
+
+
+def _standard(dest: Any) -> _StandardStream | None:
+    """The stream for sys.stdout or sys.stderr, or their buffers; None for anything else."""
+    for file in (sys.stdout, sys.stderr):
+        if dest is file or dest is getattr(file, "buffer", file):
+            made = _standard_streams.get(dest)
+            if made is None or made.destroyed:
+                made = _standard_streams[dest] = _StandardStream(dest)
+            return made
+    return None
+
+
+set_stream_hooks(_Chunks, from_iterable, _standard)
+set_with_hooks(_enter, _exit)
 
 __all__ = [
     "Duplex",

@@ -29,10 +29,11 @@ def to_node(str name not None):
 
 
 def add_node_names(target):
-    """Give each public snake_case member of a class, or of a module's dictionary, its Node name.
+    """Give each public snake_case member of a class, or of a module, its Node name.
 
     Args:
-        target: a class (extension type or Python class) or a dict such as globals().
+        target: a class (extension type or Python class) or a module's globals(), of which
+            __all__ says what is public.
 
     Returns the target, so that it serves as a class decorator.
     """
@@ -42,6 +43,8 @@ def add_node_names(target):
     else:
         members = target
     for name, value in list(members.items()):
+        if name not in members.get("__all__", members):
+            continue
         twin = to_node(name)
         if twin != name and twin not in members:
             if isinstance(target, type) and not _is_extension(target):

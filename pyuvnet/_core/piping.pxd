@@ -16,5 +16,5 @@ cdef class Piping:
     cdef int wait(self) except -1
     cdef int clean(self) except -1
 
-cdef object pipe_to(Stream source, object dest, bint end)
+cdef int pipe_to(Stream source, object dest, bint end) except -1
 cdef int unpipe_from(Stream source, object dest) except -1

@@ -10,12 +10,10 @@ emit and remove_listener; listeners on our own emitters are hidden ones.  Node's
 Imports: stream, emitter.
 """
 
-import sys
-
 from .._validate import arg_type_error
 
 from .emitter cimport EventEmitter, intern_event, new_hidden
-from .stream cimport DESTROYED, R_END_EMITTED, FLOWING_YES, Stream
+from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, R_END_EMITTED, Stream
 
 # What a destination that is not ours has to offer.
 cdef tuple _DEST_METHODS = ("write", "end", "on", "once", "emit", "remove_listener")
@@ -60,6 +58,8 @@ cdef class Piping:
         try:
             go_on = self.dest.write(chunk)
         except Exception as error:
+            if not hasattr(self.dest, "destroy"):
+                raise
             self.dest.destroy(error)
             return
         if go_on is False and not self.over:
@@ -96,13 +96,16 @@ cdef class Piping:
 
     def on_error(self, error):
         dest = self.dest
-        self.source.unpipe(dest)
-        if dest.listener_count("error"):
+        self.source.unpipe(self.dest)
+        # A foreign object that does not count its listeners has to know itself.
+        if not hasattr(dest, "listener_count") or dest.listener_count("error"):
             return
         # Nobody else handles it: as if there were no pipe.
-        if isinstance(dest, EventEmitter) and isinstance(error, BaseException):
-            raise error
-        dest.emit("error", error)
+        if isinstance(dest, Stream) and not (<Stream>dest)._state & ERROR_EMITTED:
+            # Emitted by the user, and not because the stream failed.
+            dest.destroy(error)
+        else:
+            dest.emit("error", error)
 
     def on_close(self, *_):
         self.forget(_FINISH)
@@ -137,7 +140,7 @@ cdef int _unlisten(tuple entry) except -1:
     return 0
 
 
-cdef object pipe_to(Stream source, object dest, bint end):
+cdef int pipe_to(Stream source, object dest, bint end) except -1:
     cdef Piping piping
     for name in _DEST_METHODS:
         if not callable(getattr(dest, name, None)):
@@ -151,8 +154,6 @@ cdef object pipe_to(Stream source, object dest, bint end):
     if source.r_pipes is None:
         source.r_pipes = []
     source.r_pipes.append(piping)
-    if dest is sys.stdout or dest is sys.stderr:
-        end = False
     step = piping.on_end if end else piping.on_end_without
     if source._state & R_END_EMITTED:
         source._loop.tick_call(step, ())
@@ -168,7 +169,7 @@ cdef object pipe_to(Stream source, object dest, bint end):
         piping.wait()
     elif source._flowing != FLOWING_YES and not source._state & DESTROYED:
         source.resume()
-    return dest
+    return 0
 
 
 cdef int unpipe_from(Stream source, object dest) except -1:

@@ -10,7 +10,9 @@ _Dest = TypeVar("_Dest")
 MAX_MARK: Final = 1073741824
 
 def set_stream_hooks(
-    iterator: Callable[[Readable, bool], AsyncIterator[Any]], from_iterable: Callable[..., Readable]
+    iterator: Callable[[Readable, bool], AsyncIterator[Any]],
+    from_iterable: Callable[..., Readable],
+    standard: Callable[[object], Any],
 ) -> None: ...
 
 class Readable(Stream):

@@ -429,15 +429,17 @@ cdef int r_set_encoding(Stream s, object name) except -1:
     return 0
 
 
-# The async iterator and from_iterable() are Python's, in pyuvnet/streams.py, which sets them here.
+# The async iterator, from_iterable() and the standard streams are Python's, in
+# pyuvnet/streams.py, which sets them here.
 cdef object _iterator_hook = None
 cdef object _from_iterable_hook = None
+cdef object _standard_hook = None
 
 
-def set_stream_hooks(iterator, from_iterable):
-    """Set what iterates over a stream and what makes one of an iterable."""
-    global _iterator_hook, _from_iterable_hook
-    _iterator_hook, _from_iterable_hook = iterator, from_iterable
+def set_stream_hooks(iterator, from_iterable, standard):
+    """Set what iterates over a stream, makes one of an iterable, and one of sys.stdout."""
+    global _iterator_hook, _from_iterable_hook, _standard_hook
+    _iterator_hook, _from_iterable_hook, _standard_hook = iterator, from_iterable, standard
 
 
 cdef class Readable(Stream):
@@ -543,8 +545,8 @@ cdef class Readable(Stream):
         """Write everything that comes to dest, with back pressure.
 
         Args:
-            dest: a Writable, a Socket, or any object with write, end, on, once, emit and
-                remove_listener.
+            dest: a Writable, a Socket, sys.stdout or sys.stderr (which are never ended), or any
+                object with write, end, on, once, emit and remove_listener.
             options: a mapping with `end`.
             end: bool, default True: end dest at our 'end'.
 
@@ -556,7 +558,12 @@ cdef class Readable(Stream):
         self._ready()
         if options is not None:
             end = options.get("end", end)
-        return pipe_to(self, dest, end is not False)
+        standard = _standard_hook(dest)
+        if standard is not None:
+            pipe_to(self, standard, False)
+        else:
+            pipe_to(self, dest, end is not False)
+        return dest
 
     def unpipe(self, dest=None):
         """Undo pipe(dest), or every pipe; the source is paused when none is left.
@@ -566,7 +573,8 @@ cdef class Readable(Stream):
         Node: readable.unpipe()
         """
         self._ready()
-        unpipe_from(self, dest)
+        standard = None if dest is None else _standard_hook(dest)
+        unpipe_from(self, dest if standard is None else standard)
         return self
 
     @staticmethod

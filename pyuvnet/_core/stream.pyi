@@ -1,4 +1,6 @@
-from typing import Self
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
 
 from typing_extensions import disjoint_base
 
@@ -6,6 +8,10 @@ from .owner import Owner
 
 def get_default_high_water_mark(object_mode: bool = False) -> int: ...
 def set_default_high_water_mark(object_mode: bool, value: int) -> None: ...
+def set_with_hooks(
+    enter: Callable[[Any], Awaitable[Any]],
+    leave: Callable[[Any, BaseException | None], Awaitable[None]],
+) -> None: ...
 
 @disjoint_base
 class DestroyAnswer:
@@ -14,6 +20,21 @@ class DestroyAnswer:
 @disjoint_base
 class Stream(Owner):
     def destroy(self, error: BaseException | None = None) -> Self: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Awaitable[None]: ...
+    @property
+    def _has_readable(self) -> bool: ...
+    @property
+    def _has_writable(self) -> bool: ...
+    @property
+    def _will_emit_close(self) -> bool: ...
+    @property
+    def _read_out(self) -> bool: ...
     @property
     def destroyed(self) -> bool: ...
     @property

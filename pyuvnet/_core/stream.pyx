@@ -61,6 +61,17 @@ def set_default_high_water_mark(object_mode, value):
         _mark = value
 
 
+# `async with` is Python's, in pyuvnet/streams.py, which sets this.
+cdef object _enter_hook = None
+cdef object _exit_hook = None
+
+
+def set_with_hooks(enter, leave):
+    """Set the coroutine functions behind __aenter__ and __aexit__."""
+    global _enter_hook, _exit_hook
+    _enter_hook, _exit_hook = enter, leave
+
+
 cdef class DestroyAnswer:
     """The callback that a user's `_destroy(error, callback)` calls when it is done."""
 
@@ -79,7 +90,8 @@ cdef class Stream(Owner):
                           Py_ssize_t write_mark) except -1:
         if self._loop is None:
             self._loop = loop_of_thread()
-        self._state = state
+        # As if asked already: what is pushed before the first `_read` is buffered.
+        self._state = state | R_SYNC
         self._flowing = FLOWING_UNASKED
         self._paused = -1
         self.r_mark = read_mark
@@ -198,6 +210,41 @@ cdef class Stream(Owner):
             raise arg_type_error("error", "Error", error)
         self._destroy_with(error)
         return self
+
+    def __aenter__(self):
+        """Return the stream. Node: none"""
+        return _enter_hook(self)
+
+    def __aexit__(self, kind, error, traceback):
+        """Destroy the stream unless it is, and wait until it is done.
+
+        Events: 'error' (AbortError) if 'end' was not emitted and somebody listens.
+        Raises: the stream's error if it had one; StateError (ERR_STREAM_PREMATURE_CLOSE) if it
+            had been destroyed, or its writable side was not finished.
+
+        Node: stream[Symbol.asyncDispose]()
+        """
+        return _exit_hook(self, error)
+
+    # What streams.finished() has to know and no public property tells.
+
+    @property
+    def _has_readable(self):
+        return bool(self._state & HAS_READABLE)
+
+    @property
+    def _has_writable(self):
+        return bool(self._state & HAS_WRITABLE)
+
+    @property
+    def _will_emit_close(self):
+        return bool(self._state & AUTO_DESTROY and self._state & EMIT_CLOSE
+                    and not self._state & CLOSED)
+
+    @property
+    def _read_out(self):
+        """True if the end is known and nothing is buffered."""
+        return bool(self._state & R_ENDED and not self.r_length)
 
     @property
     def destroyed(self):
