@@ -61,6 +61,7 @@ cdef enum StreamTick:
     TICK_WRITE_ERROR
     TICK_FAIL_WRITES
     TICK_FINISH
+    TICK_ERROR
     TICK_ERROR_CLOSE
     TICK_CLOSE
     TICK_WRITE_AFTER_END
@@ -94,6 +95,8 @@ cdef class Stream(Owner):
     cdef int _ready(self) except -1
     cdef int _destroy_with(self, BaseException error) except -1
     cdef int _fail(self, BaseException error) except -1
+    cdef int _fail_later(self, BaseException error) except -1
+    cdef int _errored_with(self, BaseException error) except -1
     cdef int _do_destroy(self, BaseException error) except -1
     cdef int _destroy_done(self, BaseException error) except -1
     cdef int _emit_error(self, BaseException error) except -1

@@ -126,9 +126,25 @@ cdef class Stream(Owner):
         return self._do_destroy(error)
 
     cdef int _fail(self, BaseException error) except -1:
-        """An operation failed: destroy with the error unless that has happened."""
-        if not self._state & DESTROYED:
-            self._destroy_with(error)
+        """An operation failed: destroy with the error, or without auto_destroy emit it only."""
+        if self._state & DESTROYED:
+            return 0
+        if self._state & AUTO_DESTROY:
+            return self._destroy_with(error)
+        self._errored_with(error)
+        return self._emit_error(error)
+
+    cdef int _fail_later(self, BaseException error) except -1:
+        """The same from inside a call of the user: 'error' comes in a tick in any case."""
+        if self._state & (AUTO_DESTROY | DESTROYED):
+            return self._fail(error)
+        self._errored_with(error)
+        return self._loop.tick(self, TICK_ERROR, error)
+
+    cdef int _errored_with(self, BaseException error) except -1:
+        if self._errored is None:
+            self._errored = error
+        self._state |= ERRORED
         return 0
 
     cdef int _do_destroy(self, BaseException error) except -1:
@@ -181,6 +197,8 @@ cdef class Stream(Owner):
                 self._emit_close()
         elif what == TICK_CLOSE:
             self._emit_close()
+        elif what == TICK_ERROR:
+            self._emit_error(argument)
         return 0
 
     cdef int _ask_source(self) except -1:

@@ -66,7 +66,7 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
         error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
         if callback is not None:
             s._loop.tick_call(callback, (error,))
-        s._fail(error)
+        s._fail_later(error)
         return False
     s.w_length += size
     s.w_accepted += 1
@@ -232,7 +232,7 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
         if s._state & (W_ENDING | DESTROYED):
             chunk = _as_chunk(s, chunk, encoding)
             error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
-            s._fail(error)
+            s._fail_later(error)
         else:
             w_write(s, chunk, encoding, None)
     if s.w_corked:
@@ -295,8 +295,9 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
 
 cdef int _finish(Stream s) except -1:
     cdef list ends
-    if s._state & DESTROYED:
-        return w_fail_writes(s)
+    if not _need_finish(s):
+        # Destroyed or failed meanwhile: that answers the end callbacks.
+        return 0
     if s.w_waiting is not None:
         # Write callbacks of the same tick round come first.
         s._loop.tick(s, TICK_FINISH, None)
@@ -420,7 +421,11 @@ cdef int w_user_queue(Stream s) except -1:
 
 cdef int w_user_final(Stream s) except -1:
     if not hasattr(s, "_final"):
-        return w_final_done(s, None)
+        if s.w_waiting is None:
+            return w_final_done(s, None)
+        # The last write callback comes here again.
+        s._state &= ~W_FINAL_CALLED
+        return 0
     try:
         s._final(_answer(s, True))
     except Exception as exc:
