@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from . import _validate as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
+from ._waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 
 error_monitor = EventEmitter.error_monitor
@@ -29,7 +29,7 @@ def _checked(emitter: Any, signal: Any) -> None:
 
 def once(
     emitter: EventEmitter, event: Hashable, *, signal: AbortSignal | None = None
-) -> asyncio.Future[list[Any]]:
+) -> Waiter[list[Any]]:
     """Wait for an event from now on; the awaitable gives the list of its arguments.
 
     Args:
@@ -43,15 +43,9 @@ def once(
 
     Node: events.once()
     """
-    import asyncio
-
     _checked(emitter, signal)
-    answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-    if signal is not None and signal.aborted:
-        answer.set_exception(abort_error(signal))
-        return answer
 
-    def leave(*_: object) -> None:
+    def leave() -> None:
         emitter.off(event, arrived)
         if event != "error":
             emitter.off("error", failed)
@@ -59,27 +53,25 @@ def once(
             undo()
 
     def arrived(*arguments: Any) -> None:
-        leave()
-        if not answer.done():
-            answer.set_result(list(arguments))
+        answer.set_result(list(arguments))
 
     def failed(error: Any) -> None:
-        leave()
-        if not answer.done():
-            answer.set_exception(_exception(error))
+        answer.set_exception(_exception(error))
 
     def aborted() -> None:
         assert signal is not None
-        leave()
-        if not answer.done():
-            answer.set_exception(abort_error(signal))
+        answer.set_exception(abort_error(signal))
 
+    undo: Callable[[], None] | None = None
+    answer: Waiter[list[Any]] = Waiter(leave)
+    if signal is not None and signal.aborted:
+        aborted()
+        return answer
     emitter.once(event, arrived)
     if event != "error":
         emitter.once("error", failed)
-    undo = None if signal is None else on_abort(signal, aborted)
-    # A cancelled waiter leaves as well.
-    answer.add_done_callback(leave)
+    if signal is not None:
+        undo = on_abort(signal, aborted)
     return answer
 
 
@@ -110,7 +102,7 @@ class _Queue:
         self._signal = signal
         self._high, self._low = high_water_mark, low_water_mark
         self._items: deque[list[Any]] = deque()
-        self._waiting: deque[asyncio.Future[list[Any] | None]] = deque()
+        self._waiting: deque[Waiter[list[Any] | None]] = deque()
         self._error: BaseException | None = None
         self._paused = False
         self._finished = False
@@ -184,7 +176,7 @@ class _Queue:
             raise error
         if self._finished:
             return None
-        waiter: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
+        waiter: Waiter[list[Any] | None] = Waiter()
         self._waiting.append(waiter)
         try:
             return await waiter

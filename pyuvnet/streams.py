@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _validate as check
@@ -22,6 +23,7 @@ from ._core.stream import (
     set_with_hooks,
 )
 from ._core.writable import Writable
+from ._waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ArgTypeError, StateError
 
@@ -149,10 +151,8 @@ def finished(
     if callback is not None:
         check.validate_function(callback, "callback")
         return _watch(stream, callback, readable, writable, error, signal)
-    done, answered = _answer()
-    stop = _watch(stream, answered, readable, writable, error, signal)
-    # When the answer is there, and when the waiter was cancelled.
-    done.add_done_callback(lambda _: stop())
+    done: Waiter[None] = Waiter(lambda: stop())
+    stop = _watch(stream, partial(_answer, done), readable, writable, error, signal)
     return done
 
 
@@ -190,21 +190,12 @@ def _watch(
     return stop
 
 
-def _answer() -> tuple[asyncio.Future[None], Callable[[BaseException | None], None]]:
-    """A future, and the error-first callback that settles it."""
-    import asyncio
-
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def answered(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    return done, answered
+def _answer(waiter: Waiter[None], error: BaseException | None) -> None:
+    """The error-first callback that settles a waiter."""
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)
 
 
 # ---- pipeline() ----------------------------------------------------------------------------------
@@ -309,14 +300,12 @@ def pipeline(
         _Pipeline(parts, callback, signal, end)
         return parts[-1]
 
-    done, answered = _answer()
-    running = _Pipeline(parts, answered, signal, end)
-
-    def settled(future: asyncio.Future[None]) -> None:
-        if future.cancelled():
+    def leave() -> None:
+        if done.cancelled():
             running.fail(AbortError())
 
-    done.add_done_callback(settled)
+    done: Waiter[None] = Waiter(leave)
+    running = _Pipeline(parts, partial(_answer, done), signal, end)
     return done
 
 
@@ -448,13 +437,13 @@ class _Reader:
     def __init__(self, stream: Any, destroy_on_return: bool) -> None:
         self._stream = stream
         self._destroy_on_return = destroy_on_return
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Waiter[None] | None = None
         self._stop: Callable[[], None] | None = None
         self._over = self._done = False
         self._error: BaseException | None = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None:
             self._waiter.set_result(None)
 
     def _ended(self, error: BaseException | None) -> None:
@@ -464,8 +453,6 @@ class _Reader:
 
     async def next(self) -> Any:
         """The next chunk; None at the end."""
-        import asyncio
-
         stream = self._stream
         if self._waiter is not None:
             raise RuntimeError("the stream is being read by another task already")
@@ -484,7 +471,7 @@ class _Reader:
                 if not (getattr(stream, "allow_half_open", False) and stream.writable):
                     stream.destroy()
                 break
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = Waiter()
             try:
                 await self._waiter
             finally:

@@ -334,3 +334,5 @@ def test_a_failed_coroutine_connection_listener_destroys_its_socket() -> None:
         return events
 
     assert pyuvnet.run(main()) == ["refused", True]
+    # The server's handle closes after its 'close'.
+    pyuvnet.run()

@@ -38,6 +38,7 @@ cdef class Loop:
     cdef Py_ssize_t dirty_count, dirty_size
     cdef list immediates
     cdef Py_ssize_t immediates_ref     # how many of them keep the loop alive
+    cdef list continuations            # of awaitables, due when no tick is left; None without
     cdef object threadsafe_calls       # deque, filled by other threads
     cdef BaseException failure         # comes out of run()
     cdef object exception_handler

@@ -284,6 +284,31 @@ cdef class Loop:
         """Queue callback(*arguments)."""
         return self.push_tick(<PyObject*>callback, <PyObject*>arguments, -1)
 
+    def continue_after_ticks(self, callback):
+        """Run callback() when the tick queue is empty: the continuation of an awaitable.
+
+        Node: a promise's reaction (queueMicrotask())
+        """
+        self.check()
+        if self.continuations is None:
+            self.continuations = [callback]
+            self.tick_call(self._continue, ())
+            self.touched()
+        else:
+            self.continuations.append(callback)
+
+    def _continue(self):
+        if self.tick_count:
+            # Behind the ticks that came meanwhile.
+            self.tick_call(self._continue, ())
+            return
+        continuations, self.continuations = self.continuations, None
+        for callback in continuations:
+            try:
+                callback()
+            except BaseException as exc:
+                self.report(exc)
+
     cdef int collect(self, Owner owner) except -1:
         """Remember an owner whose writes leave when this callback is over."""
         cdef PyObject** grown
