@@ -1,6 +1,7 @@
 """The readable half of a stream: buffer, modes, high-water mark, 'data', 'readable' and 'end'.
 
-Everything that changes a field with the prefix r_ or R_ lives in this file.  In Node's terms:
+What changes a field with the prefix r_ or R_ lives in this file, but for pipes (piping) and for a
+socket's own shortcuts (socket_base).  In Node's terms:
 
 * Three modes.  Nobody has asked yet (_flowing UNASKED), not flowing, flowing.  A 'readable'
   listener rules: then only read() hands out data, and resume() and pause() leave the mode alone.
@@ -11,7 +12,7 @@ Everything that changes a field with the prefix r_ or R_ lives in this file.  In
 * 'end' comes in a tick, once EOF is known and the buffer is empty and somebody read or it flows.
 * After destroy nothing is delivered (a deviation: Node's running flow loop would go on).
 
-Imports: stream, encoding, errors.
+Imports: stream, piping, encoding, errors.
 """
 
 from .._validate import arg_type_error, range_error
