@@ -86,6 +86,8 @@ cdef class SocketBase(Duplex):
         self._server = server
         self._socket_flags |= SOCKET_COUNTED
         handle.owner = self
+        # Now, since the kernel forgets the name when both sides have ended.
+        self._read_peer()
         if paused:
             self._flowing = FLOWING_NO
             self._paused = 1
@@ -553,6 +555,7 @@ cdef class SocketBase(Duplex):
         self._touch()
         if self._socket_flags & SOCKET_UNREF:
             self._handle.unref()
+        self._read_peer()
         self._apply_options()
         try:
             self._emit0(_CONNECT)
@@ -603,7 +606,6 @@ cdef class SocketBase(Duplex):
             self._attempts.stop()
         self._emit_close_by_tick = handle is None
         if handle is not None:
-            self._read_peer()
             self._handle = None
             handle.reading = False
             if not (self._socket_flags & SOCKET_RESET and isinstance(handle, TCP)
