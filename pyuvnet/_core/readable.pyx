@@ -249,8 +249,6 @@ cdef object r_read(Stream s, object size):
         count = 0
         if s.r_length <= s.r_mark:
             s._state |= R_NEED_READABLE
-        else:
-            s._state &= ~R_NEED_READABLE
     if s.r_length == 0:
         if not s._state & R_ENDED:
             s._state |= R_NEED_READABLE
@@ -355,8 +353,6 @@ cdef int _emit_readable_now(Stream s) except -1:
         s._state &= ~R_EMITTED_READABLE
     if s._flowing != FLOWING_YES and not s._state & R_ENDED and s.r_length <= s.r_mark:
         s._state |= R_NEED_READABLE
-    else:
-        s._state &= ~R_NEED_READABLE
     return _flow(s)
 
 

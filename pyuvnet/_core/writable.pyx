@@ -256,6 +256,10 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
             s._loop.tick_call(callback, (error,))
         elif s._state & W_FINISHED:
             s._loop.tick_call(callback, (None,))
+        elif s._state & DESTROYED:
+            # The last step, `_final`, failed inside this call.
+            s._loop.tick_call(callback, (
+                s._errored if s._errored is not None else stream_destroyed("end"),))
         elif s.w_end_callbacks is None:
             s.w_end_callbacks = [callback]
         else:
