@@ -9,8 +9,8 @@ addSubnet() for each of its lines); what a rule takes of the process's memory. T
 connections a second, and its CPU time for each, without a list, with a million rules that do not
 match the peer, and with a million and one of which one does. Rules are random subnets, /24 to /32
 and /32 to /64. Every figure comes from processes of its own: the best of the rounds, which run the
-subjects in turn. Node tries rule after rule, so with many rules fewer of its calls are timed; one
-without the option `blockList` (before 22.13) asks check() in its listener.
+subjects in turn. An older Node (20) tries rule after rule, so with many rules fewer of its calls
+are timed; one without the option `blockList` (before 22.13) asks check() in its listener.
 """
 
 from __future__ import annotations
@@ -241,9 +241,8 @@ def measure_checks(folder: Path, options: argparse.Namespace, found: dict[str, l
                 )
                 ratios.setdefault(name, []).append(max(told["hit"], told["miss"]))
         for name, figures in ratios.items():
-            print(
-                f"{name + ', ' + family:22} most rules : fewest = {figures[-1] / figures[0]:,.2f}"
-            )
+            ratio = figures[-1] / figures[0]
+            print(f"{name + ', ' + family:22} most rules cost {ratio:,.2f} times as much as fewest")
 
 
 def connect(port: int, count: int) -> float:
@@ -288,7 +287,7 @@ def measure_accepts(folder: Path, options: argparse.Namespace, found: dict[str, 
     for _ in range(options.rounds):
         for what, rules in lists.items():
             for name, command in found.items():
-                # Node needs a hundred times as long with many rules.
+                # An older Node needs a thousand times as long with many rules.
                 slow = name != "pyuvnet" and rules
                 count = options.connections // 20 if slow else options.connections
                 several = results.setdefault((name, what), [])

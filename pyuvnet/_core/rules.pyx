@@ -173,6 +173,11 @@ cdef size_t rules_memory(const RuleLog* self) noexcept nogil:
 # The index
 
 
+# Different in each process, as for Python's own tables, so that nobody can choose addresses which
+# all fall on one slot.
+cdef uint64_t hash_seed = <uint64_t> <Py_ssize_t> hash("rules")
+
+
 cdef inline uint64_t mix(uint64_t value) noexcept nogil:
     """Spread every bit of a number over the whole of it."""
     value ^= value >> 32
@@ -210,8 +215,8 @@ cdef uint64_t rule_hash(const Rule* rule) noexcept nogil:
     cdef uint64_t hashed
     if rule.kind == RULE_ADDRESS:
         address_key(rule, key)
-        return hash_bytes(RULE_ADDRESS, key, 16)
-    hashed = mix(<uint64_t> rule.kind << 8 | rule.prefix)
+        return hash_bytes(hash_seed, key, 16)
+    hashed = mix(hash_seed ^ (<uint64_t> rule.kind << 8 | rule.prefix))
     hashed = hash_bytes(hashed, rule.first, family_size(rule.family))
     if rule.kind == RULE_RANGE:
         hashed = hash_bytes(hashed, rule.last, family_size(rule.last_family))
