@@ -37,6 +37,13 @@ async def done(schedule, *args):
     await future
 
 
+async def settle():
+    """Turn both loops a few times: more than any chain of tasks, ticks and callbacks here takes."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+        await done(pyuvnet.set_immediate)
+
+
 async def echo(message):
     """One exchange over real sockets."""
     server = net.create_server(lambda socket: socket.on("data", socket.end))
@@ -271,7 +278,7 @@ def test_exception_of_a_listener_goes_to_asyncios_handler(trace):
             lambda loop, context: trace(context["exception"])
         )
         pyuvnet.set_immediate(fail, error)
-        await done(pyuvnet.set_timeout, 1)
+        await settle()
 
     pyuvnet.run(main())
     assert trace == [error]
@@ -288,7 +295,7 @@ def test_every_exception_is_told_and_the_loop_goes_on(trace):
             pyuvnet.next_tick(fail, error)
         for error in errors[2:]:
             pyuvnet.set_immediate(fail, error)
-        await done(pyuvnet.set_timeout, 5)
+        await settle()
 
     pyuvnet.run(main())
     assert trace == errors
@@ -299,7 +306,7 @@ def test_our_own_handler_comes_first(trace):
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: trace("theirs"))
         pyuvnet.set_exception_handler(trace.note("ours"))
         pyuvnet.set_immediate(fail, BoomError())
-        await done(pyuvnet.set_timeout, 1)
+        await settle()
 
     pyuvnet.run(main())
     assert [entry[0] for entry in trace] == ["ours"]
@@ -367,7 +374,7 @@ def test_any_awaitable_counts(trace):
         emitter.emit("x")
         error = BoomError()
         future.set_exception(error)
-        await done(pyuvnet.set_timeout, 1)
+        await settle()
         return error
 
     error = pyuvnet.run(main())
@@ -381,8 +388,7 @@ async def failing_listener_of(emitter, error, event="x"):
 
     emitter.on(event, listener)
     emitter.emit(event, error)
-    # The task, its done callback, the tick, and what the tick makes.
-    await done(pyuvnet.set_timeout, 5)
+    await settle()
 
 
 def test_failure_of_a_coroutine_listener_goes_to_our_handler(trace):
@@ -453,7 +459,7 @@ def test_cancelled_listener_is_no_failure(trace):
             await asyncio.sleep(20)
 
         emitter.emit("x")
-        await done(pyuvnet.set_timeout, 5)
+        await settle()
 
     pyuvnet.run(main())
     assert trace == []
