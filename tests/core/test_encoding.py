@@ -9,9 +9,9 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyuvnet._core.encoding import Decoder, encode_text
 
 from pyuvnet import ArgTypeError, Readable, Writable, run
+from pyuvnet._core.encoding import Decoder, encode_text
 
 ENCODINGS = ["utf8", "ascii", "latin1", "utf16le", "hex", "base64", "base64url"]
 ALIASES = {
