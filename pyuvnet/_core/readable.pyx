@@ -60,10 +60,7 @@ cdef int r_push(Stream s, bytes chunk) except -1:
                     s._emit1_to(_DATA, entry, item)
                 size = 0
         if size:
-            if s.r_chunks is None:
-                s.r_chunks = [item]
-            else:
-                s.r_chunks.append(item)
+            _buffer(s, item)
             s.r_length += size
             if s._state & R_NEED_READABLE:
                 _emit_readable(s)
@@ -81,9 +78,7 @@ cdef int r_push_eof(Stream s) except -1:
     if s.r_decoder is not None:
         rest = s.r_decoder.finish()
         if rest:
-            if s.r_chunks is None:
-                s.r_chunks = []
-            s.r_chunks.append(rest)
+            _buffer(s, rest)
             s.r_length += len(rest)
     s._state |= R_ENDED
     if s._state & R_SYNC:
@@ -123,8 +118,14 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         s._emit1(_DATA, item)
     else:
         if s.r_chunks is None:
-            s.r_chunks = []
-        s.r_chunks.insert(0, item)
+            _buffer(s, item)
+        else:
+            _cut_first(s)
+            if s.r_head:
+                s.r_head -= 1
+                s.r_chunks[s.r_head] = item
+            else:
+                s.r_chunks.insert(0, item)
         s.r_length += len(item)
         if s._state & R_NEED_READABLE:
             _emit_readable(s)
@@ -160,43 +161,71 @@ cdef Py_ssize_t _how_much(Stream s, Py_ssize_t wanted) noexcept:
         return 0
     if wanted < 0:
         if s._flowing == FLOWING_YES and s.r_length:
-            return len(s.r_chunks[0])
+            return len(s.r_chunks[s.r_head]) - s.r_skip
         return s.r_length
     if wanted <= s.r_length:
         return wanted
     return s.r_length if s._state & R_ENDED else 0
 
 
+cdef inline int _buffer(Stream s, object item) except -1:
+    """Put an item behind what is buffered."""
+    if s.r_chunks is None:
+        s.r_chunks = [item]
+        s.r_head = s.r_skip = 0
+    else:
+        s.r_chunks.append(item)
+    return 0
+
+
+cdef inline int _cut_first(Stream s) except -1:
+    """Make the first buffered item what is left of it."""
+    if s.r_skip:
+        s.r_chunks[s.r_head] = s.r_chunks[s.r_head][s.r_skip:]
+        s.r_skip = 0
+    return 0
+
+
 cdef object _take(Stream s, Py_ssize_t size):
     """Cut `size` from the front of the buffer."""
     cdef list chunks = s.r_chunks
     cdef list taken
-    cdef object first = chunks[0]
-    cdef Py_ssize_t have = len(first)
+    cdef object first = chunks[s.r_head]
+    cdef Py_ssize_t have = len(first) - s.r_skip, skip = s.r_skip, head
     if size == s.r_length:
+        _cut_first(s)
         s.r_chunks = None
+        if s.r_head:
+            del chunks[:s.r_head]
         if len(chunks) == 1:
-            return first
+            return chunks[0]
         return ("" if isinstance(first, str) else b"").join(chunks)
     if size < have:
-        chunks[0] = first[size:]
-        return first[:size]
-    if size == have:
-        del chunks[0]
-        return first
+        # What is left of a chunk is not copied each time.
+        s.r_skip += size
+        return first[skip:skip + size]
+    _cut_first(s)
+    head = s.r_head
     taken = []
     while size:
-        first = chunks[0]
+        first = chunks[head]
         have = len(first)
-        if have <= size:
-            taken.append(first)
-            del chunks[0]
-            size -= have
-        else:
+        if have > size:
             taken.append(first[:size])
-            chunks[0] = first[size:]
-            size = 0
-    return ("" if isinstance(taken[0], str) else b"").join(taken)
+            s.r_skip = size
+            break
+        taken.append(first)
+        chunks[head] = None
+        head += 1
+        size -= have
+    s.r_head = head
+    if head >= 64 and 2 * head >= len(chunks):
+        # Moving the rest up now and then costs each chunk a constant share.
+        del chunks[:head]
+        s.r_head = 0
+    if len(taken) == 1:
+        return taken[0]
+    return ("" if isinstance(first, str) else b"").join(taken)
 
 
 cdef object r_read(Stream s, object size):
@@ -416,12 +445,14 @@ cdef bint r_readable(Stream s) noexcept:
 cdef int r_set_encoding(Stream s, object name) except -1:
     cdef Decoder decoder = Decoder(encoding_name(name))
     cdef str text
-    cdef list chunks = s.r_chunks
     s.r_decoder = decoder
-    if chunks is not None:
+    if s.r_chunks is not None:
+        _cut_first(s)
         text = "".join([chunk if isinstance(chunk, str) else decoder.decode(chunk)
-                        for chunk in chunks])
-        s.r_chunks = [text] if text else None
+                        for chunk in s.r_chunks[s.r_head:]])
+        s.r_chunks = None
+        if text:
+            _buffer(s, text)
         s.r_length = len(text)
     return 0
 

@@ -74,6 +74,7 @@ cdef class Stream(Owner):
     cdef BaseException _errored
 
     cdef list r_chunks                       # buffered, oldest first; None while there are none
+    cdef Py_ssize_t r_head, r_skip           # the first that is left, and what is gone of it
     cdef Py_ssize_t r_length, r_mark         # bytes (characters once decoding) and its mark
     cdef Decoder r_decoder
     cdef list r_pipes                        # pipes to destinations; None without
