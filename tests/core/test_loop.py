@@ -318,7 +318,7 @@ def test_handler_takes_exceptions_and_the_loop_goes_on(trace):
     set_exception_handler(lambda error: trace(str(error)))
     set_immediate(lambda: (next_tick(trace, "tick"), fail(ValueError("a"))))
     set_immediate(fail, ValueError("b"))
-    set_timeout(fail, 1, ValueError("c"))
+    set_immediate(set_timeout, fail, 1, ValueError("c"))
     next_tick(fail, ValueError("d"))
     next_tick(trace, "end of ticks")
     run()
