@@ -35,18 +35,75 @@ def test_every_public_member_has_its_node_spelling_and_it_is_the_same_object(kin
     assert checked > 8
 
 
+SOCKET_MEMBERS = [
+    "address",
+    "autoSelectFamilyAttemptedAddresses",
+    "bufferSize",
+    "bytesRead",
+    "bytesWritten",
+    "connect",
+    "connecting",
+    "cork",
+    "destroy",
+    "destroyed",
+    "end",
+    "isPaused",
+    "localAddress",
+    "localFamily",
+    "localPort",
+    "on",
+    "once",
+    "pause",
+    "pending",
+    "pipe",
+    "read",
+    "readable",
+    "readableEnded",
+    "readableFlowing",
+    "readableHighWaterMark",
+    "readableLength",
+    "readyState",
+    "ref",
+    "remoteAddress",
+    "remoteFamily",
+    "remotePort",
+    "removeListener",
+    "resume",
+    "setDefaultEncoding",
+    "setEncoding",
+    "setKeepAlive",
+    "setNoDelay",
+    "setTimeout",
+    "timeout",
+    "uncork",
+    "unpipe",
+    "unref",
+    "unshift",
+    "writable",
+    "writableCorked",
+    "writableEnded",
+    "writableFinished",
+    "writableHighWaterMark",
+    "writableLength",
+    "writableNeedDrain",
+    "write",
+]
+SERVER_MEMBERS = [
+    "address",
+    "close",
+    "getConnections",
+    "listen",
+    "listening",
+    "maxConnections",
+    "ref",
+    "unref",
+]
+
+
 def test_the_members_of_node_are_there() -> None:
-    for name in """
-        address autoSelectFamilyAttemptedAddresses bufferSize bytesRead bytesWritten connect
-        connecting cork destroy destroyed end isPaused localAddress localFamily localPort on once
-        pause pending pipe read readable readableEnded readableFlowing readableHighWaterMark
-        readableLength readyState ref remoteAddress remoteFamily remotePort removeListener resume
-        setDefaultEncoding setEncoding setKeepAlive setNoDelay setTimeout timeout uncork unpipe
-        unref unshift writable writableCorked writableEnded writableFinished writableHighWaterMark
-        writableLength writableNeedDrain write
-    """.split():
+    for name in SOCKET_MEMBERS:
         assert hasattr(net.Socket, name), name
-    for name in "address close getConnections listen listening maxConnections ref unref".split():
+    for name in SERVER_MEMBERS:
         assert hasattr(net.Server, name), name
 
 

@@ -425,13 +425,17 @@ SERVER = """
 PROGRAMS: dict[str, tuple[str, list[str]]] = {
     "an unref'd server": ("server.unref(); pyuvnet.run(); say('over')", ["over"]),
     "unref before listen": (
-        "server.close(); other = net.create_server().unref().listen(0); pyuvnet.run();"
-        " say(other.listening)",
+        (
+            "server.close(); other = net.create_server().unref().listen(0); pyuvnet.run();"
+            " say(other.listening)"
+        ),
         ["True"],
     ),
     "ref again": (
-        "server.unref().ref(); pyuvnet.set_timeout(lambda: (say('alive'), server.close()), 30)"
-        ".unref(); pyuvnet.run()",
+        (
+            "server.unref().ref(); pyuvnet.set_timeout(lambda: (say('alive'), server.close()), 30)"
+            ".unref(); pyuvnet.run()"
+        ),
         ["alive"],
     ),
     "a socket that never connected, with a timeout": (
@@ -439,75 +443,95 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         ["over"],
     ),
     "a paused connection that writes nothing": (
-        "server.unref(); c = net.create_connection(port, '127.0.0.1'); c.pause()\n"
-        "    server.on('connection', lambda s: s.unref())\n"
-        "    c.on('ready', lambda: say('ready')); pyuvnet.run(); say('over', c.ready_state)",
+        (
+            "server.unref(); c = net.create_connection(port, '127.0.0.1'); c.pause()\n"
+            "    server.on('connection', lambda s: s.unref())\n"
+            "    c.on('ready', lambda: say('ready')); pyuvnet.run(); say('over', c.ready_state)"
+        ),
         ["ready", "over open"],
     ),
     "paused inside 'connect'": (
-        "server.unref(); c = net.create_connection(port, '127.0.0.1')\n"
-        "    server.on('connection', lambda s: s.unref())\n"
-        "    c.on('connect', c.pause); pyuvnet.run(); say('over', c.ready_state)",
+        (
+            "server.unref(); c = net.create_connection(port, '127.0.0.1')\n"
+            "    server.on('connection', lambda s: s.unref())\n"
+            "    c.on('connect', c.pause); pyuvnet.run(); say('over', c.ready_state)"
+        ),
         ["over open"],
     ),
     "pause_on_connect": (
-        "server.unref(); server.pause_on_connect = True\n"
-        "    c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
-        "    server.on('connection', lambda s: say('accepted'))\n"
-        "    c.on('ready', lambda: pyuvnet.set_timeout(say, 30, 'timer')); pyuvnet.run();"
-        " say('over')",
+        (
+            "server.unref(); server.pause_on_connect = True\n"
+            "    c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
+            "    server.on('connection', lambda s: say('accepted'))\n"
+            "    c.on('ready', lambda: pyuvnet.set_timeout(say, 30, 'timer')); pyuvnet.run();"
+            " say('over')"
+        ),
         ["accepted", "timer", "over"],
     ),
     "an unref'd reading connection": (
-        "server.unref(); c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
-        "    server.on('connection', lambda s: s.unref())\n"
-        "    c.on('ready', lambda: say('ready')); pyuvnet.run(); say('over', c.ready_state)",
+        (
+            "server.unref(); c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
+            "    server.on('connection', lambda s: s.unref())\n"
+            "    c.on('ready', lambda: say('ready')); pyuvnet.run(); say('over', c.ready_state)"
+        ),
         ["ready", "over open"],
     ),
     "unref before connect applies at 'connect'": (
-        "server.unref(); c = net.Socket(); c.unref(); c.connect(port, '127.0.0.1')\n"
-        "    server.on('connection', lambda s: s.unref())\n"
-        "    c.on('ready', lambda: say('ready')); pyuvnet.run(); say('over')",
+        (
+            "server.unref(); c = net.Socket(); c.unref(); c.connect(port, '127.0.0.1')\n"
+            "    server.on('connection', lambda s: s.unref())\n"
+            "    c.on('ready', lambda: say('ready')); pyuvnet.run(); say('over')"
+        ),
         ["ready", "over"],
     ),
     "a ref'd reading connection keeps it alive": (
-        "server.unref(); c = net.create_connection(port, '127.0.0.1')\n"
-        "    server.on('connection', lambda s: s.unref())\n"
-        "    c.on('ready', lambda: pyuvnet.set_timeout(lambda: (say('alive'), c.destroy()), 30)"
-        ".unref())\n"
-        "    pyuvnet.run(); say('over')",
+        (
+            "server.unref(); c = net.create_connection(port, '127.0.0.1')\n"
+            "    server.on('connection', lambda s: s.unref())\n"
+            "    c.on('ready', lambda: pyuvnet.set_timeout(lambda: (say('alive'), c.destroy()), 30)"
+            ".unref())\n"
+            "    pyuvnet.run(); say('over')"
+        ),
         ["alive", "over"],
     ),
     "a write in flight on an unref'd socket": (
-        "server.unref(); server.pause_on_connect = True\n"
-        "    c = net.create_connection(port, '127.0.0.1')\n"
-        "    def accepted(s):\n"
-        "        s.unref(); pyuvnet.set_timeout(s.resume, 30).unref()\n"
-        "    server.on('connection', accepted)\n"
-        "    c.on('ready', lambda: (c.unref(), c.write(b'x' * 9000000, lambda e: say('written', e))"
-        "))\n"
-        "    pyuvnet.run(); say('over')",
+        (
+            "server.unref(); server.pause_on_connect = True\n"
+            "    c = net.create_connection(port, '127.0.0.1')\n"
+            "    def accepted(s):\n"
+            "        s.unref(); pyuvnet.set_timeout(s.resume, 30).unref()\n"
+            "    server.on('connection', accepted)\n"
+            "    c.on('ready', c.unref)\n"
+            "    c.on('ready', lambda: c.write(b'x' * 9000000, lambda e: say('written', e)))\n"
+            "    pyuvnet.run(); say('over')"
+        ),
         ["written None", "over"],
     ),
     "a half-open socket after EOF": (
-        "server.allow_half_open = True; server.unref()\n"
-        "    c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
-        "    def accepted(s):\n"
-        "        global kept; kept = s; s.resume(); s.on('end', lambda: say('end'))\n"
-        "    server.on('connection', accepted)\n"
-        "    c.on('ready', c.end); pyuvnet.run(); say('over', kept.ready_state)",
+        (
+            "server.allow_half_open = True; server.unref()\n"
+            "    c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
+            "    def accepted(s):\n"
+            "        global kept; kept = s; s.resume(); s.on('end', lambda: say('end'))\n"
+            "    server.on('connection', accepted)\n"
+            "    c.on('ready', c.end); pyuvnet.run(); say('over', kept.ready_state)"
+        ),
         ["end", "over writeOnly"],
     ),
     "a connection keeps an unref'd server's program alive": (
-        "server.unref(); c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
-        "    server.on('connection', lambda s: pyuvnet.set_timeout("
-        "lambda: (say('alive'), s.destroy()), 30).unref())\n"
-        "    pyuvnet.run(); say('over')",
+        (
+            "server.unref(); c = net.create_connection(port, '127.0.0.1'); c.unref()\n"
+            "    server.on('connection', lambda s: pyuvnet.set_timeout("
+            "lambda: (say('alive'), s.destroy()), 30).unref())\n"
+            "    pyuvnet.run(); say('over')"
+        ),
         ["alive", "over"],
     ),
     "a lookup": (
-        "server.close(); c = net.Socket().on('error', lambda e: say('failed'))\n"
-        "    c.connect(port, 'localhost'); pyuvnet.run(); say('over')",
+        (
+            "server.close(); c = net.Socket().on('error', lambda e: say('failed'))\n"
+            "    c.connect(port, 'localhost'); pyuvnet.run(); say('over')"
+        ),
         ["failed", "over"],
     ),
 }
