@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
-from .errors cimport os_error
+from .errors cimport lookup_error
 from .handle cimport Request
 from .loop cimport Loop
 from .owner cimport Owner
@@ -79,7 +79,8 @@ cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int h
     lookup.hostname = hostname
     status = uv.uv_getaddrinfo(&loop._uv, &lookup._getaddrinfo, _on_resolved, name, NULL, &wanted)
     if status < 0:
-        raise os_error(status, "getaddrinfo")
+        # Such as a name that is too long.
+        raise lookup_error(status, hostname)
     lookup.submitted()
     loop.touched()
     return lookup

@@ -85,12 +85,13 @@ cdef object os_error(int status, str syscall, object address=None, object port=N
 
 
 cdef object lookup_error(int status, str hostname):
-    """Build the error of a failed name lookup; its errno is the resolver's EAI_* value."""
+    """Build the error of a failed name lookup; its errno is the resolver's EAI_* value, if any."""
     import _socket
+    import errno
     cdef str name = status_name(status)
     cdef str code = _lookup_codes.get(name, name)
-    return ResolveError(getattr(_socket, name, status), f"getaddrinfo {code} {hostname}", code,
-                        hostname)
+    number = getattr(_socket, name, getattr(errno, name, status))
+    return ResolveError(number, f"getaddrinfo {code} {hostname}", code, hostname)
 
 
 cdef object state_error(str code, str message):

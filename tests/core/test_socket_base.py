@@ -1,0 +1,193 @@
+"""SocketBase: what collecting the writes of a callback must not show."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+import pyuvnet
+from pyuvnet import net
+
+
+@pytest.fixture
+def pair(run_pair: Any) -> Any:
+    return run_pair
+
+
+@pytest.fixture
+def run_pair() -> Any:
+    """run_pair(act, where) runs act(c) at a place; returns what the peer received."""
+
+    def go(act: Any, where: str, **options: Any) -> bytes:
+        got = bytearray()
+
+        def accepted(s: net.Socket) -> None:
+            server.close()
+            s.on("data", got.extend)
+            s.on("error", lambda error: None)
+            s.write(b"go")
+
+        def place() -> None:
+            # Inside a libuv callback, in its ticks, or from an immediate or timer.
+            if where == "ready":
+                act(c)
+            elif where == "tick":
+                pyuvnet.next_tick(act, c)
+            elif where == "immediate":
+                pyuvnet.set_immediate(act, c)
+            elif where == "timer":
+                pyuvnet.set_timeout(act, 1, c)
+
+        server = net.create_server(accepted).listen(0)
+        c = net.create_connection(port=server.address()["port"], host="127.0.0.1", **options)
+        if where == "data":
+            c.once("data", lambda chunk: act(c))
+        else:
+            c.resume()
+            c.once("ready", place)
+        pyuvnet.run()
+        return bytes(got)
+
+    return go
+
+
+PLACES = ["ready", "data", "tick", "immediate", "timer"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_lengths_and_counts_are_as_if_each_write_had_gone_out(pair: Any, where: str) -> None:
+    def act(c: net.Socket) -> None:
+        for n in range(1, 201):
+            assert c.write(b"12345") is True
+            if n % 50 == 0:
+                assert c.writable_length == 0
+                assert c.bytes_written == 5 * n
+                assert not c.writable_need_drain
+        c.end()
+
+    assert pair(act, where) == b"12345" * 200
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_destroy_sends_what_was_written_before(pair: Any, where: str) -> None:
+    answers: list[Any] = []
+
+    def act(c: net.Socket) -> None:
+        c.write(b"one", answers.append)
+        c.write(b"two", answers.append)
+        c.destroy()
+        c.write(b"three", lambda error: answers.append(error.code))
+
+    assert pair(act, where) == b"onetwo"
+    assert answers == [None, None, "ERR_STREAM_DESTROYED"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_end_and_cork_keep_the_order(pair: Any, where: str) -> None:
+    answers: list[str] = []
+
+    def act(c: net.Socket) -> None:
+        c.write(b"1", lambda error: answers.append("1"))
+        c.cork()
+        c.write(b"2", lambda error: answers.append("2"))
+        assert c.writable_length == 1
+        c.uncork()
+        c.write(b"3", lambda error: answers.append("3"))
+        c.end(b"4", lambda error: answers.append("end"))
+        assert c.writable_length == 0
+
+    assert pair(act, where) == b"1234"
+    assert answers == ["1", "2", "3", "end"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("mark", [0, 1, 100, 65536])
+def test_false_and_drain_whatever_the_mark(pair: Any, where: str, mark: int) -> None:
+    drains: list[int] = []
+
+    def act(c: net.Socket) -> None:
+        c.on("drain", lambda: (drains.append(c.writable_length), c.end()))
+        chunk = b"x" * 700_000
+        for _ in range(20):
+            result = c.write(chunk)
+            length = c.writable_length
+            assert result is (length == 0 or length < mark)
+        assert c.writable_need_drain
+
+    assert len(pair(act, where, high_water_mark=mark)) == 14_000_000
+    assert drains == [0]
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_write_callbacks_come_after_the_ticks_that_were_there(pair: Any, where: str) -> None:
+    order: list[str] = []
+
+    def act(c: net.Socket) -> None:
+        pyuvnet.next_tick(order.append, "before")
+        c.write(b"x", lambda error: order.append("written"))
+        pyuvnet.next_tick(order.append, "after")
+        order.append("returned")
+        c.end()
+
+    pair(act, where)
+    assert order == ["returned", "before", "written", "after"]
+
+
+def test_a_socket_that_is_over_is_collected() -> None:
+    kept: list[Any] = []
+
+    def accepted(s: net.Socket) -> None:
+        server.close()
+        kept.append(weakref.ref(s))
+        s.resume()
+        s.mine = s  # type: ignore[attr-defined]
+
+    server = net.create_server(accepted).listen(0)
+    c = net.create_connection(server.address()["port"], "127.0.0.1")
+    c.end(b"x")
+    kept.append(weakref.ref(c))
+    pyuvnet.run()
+    del c
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None]
+
+
+def test_an_open_socket_that_nobody_holds_stays() -> None:
+    got: list[bytes] = []
+
+    def accepted(s: net.Socket) -> None:
+        server.close()
+        s.on("data", got.append)
+
+    def later() -> None:
+        gc.collect()
+        sockets.pop().end(b"late")
+        gc.collect()
+
+    sockets: list[net.Socket] = []
+    server = net.create_server(accepted).listen(0)
+    sockets.append(net.create_connection(server.address()["port"], "127.0.0.1"))
+    sockets[0].on("ready", lambda: pyuvnet.set_timeout(later, 5))
+    pyuvnet.run()
+    assert got == [b"late"]
+
+
+def test_a_loop_that_is_closed_with_everything_open(loop: pyuvnet.Loop) -> None:
+    def accepted(s: net.Socket) -> None:
+        s.write(b"x" * 9_000_000, lambda error: heard.append("never"))
+        s.on("close", heard.append)
+        pyuvnet.stop()
+
+    heard: list[Any] = []
+    server = net.create_server(accepted).listen(0)
+    c = net.create_connection(server.address()["port"], "localhost")
+    c.on("close", heard.append)
+    pyuvnet.run()
+    loop.close()
+    assert heard == []
+    with pytest.raises(RuntimeError) as caught:
+        server.close()
+    assert caught.value.code == "ERR_LOOP_CLOSED"  # type: ignore[attr-defined]
