@@ -17,6 +17,7 @@ LAYERS: tuple[str, ...] = (
     "socketaddress",
     "intervals",
     "rules",
+    "rule_input",
     "blocklist",
     "emitter",
     "owner",

@@ -49,6 +49,11 @@ cdef uint32_t rules_find(const RuleLog* self, const Rule* rule) noexcept nogil
 cdef void rules_remove(RuleLog* self, uint32_t at) noexcept nogil
 # Read the rule that rules_find() found.
 cdef void rules_read(const RuleLog* self, uint32_t at, Rule* rule) noexcept nogil
+# Write the first and the last address that a rule matches, in the one form which IPv4 and the IPv6
+# addresses that map it share.
+cdef void rule_ends(const Rule* rule, unsigned char* first16, unsigned char* last16) noexcept nogil
+# Whether the first address does not come after the last one.
+cdef bint is_ordered(const Rule* rule) noexcept nogil
 # Write the text of a rule, without NUL; returns the length.
 cdef Py_ssize_t print_rule(const Rule* rule, char* out) noexcept nogil
 # Read a text that print_rule() could have written, up to how addresses are spelt.

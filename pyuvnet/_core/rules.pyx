@@ -170,6 +170,42 @@ cdef size_t rules_memory(const RuleLog* self) noexcept nogil:
     return self.capacity + self.slots * sizeof(uint32_t)
 
 
+# The addresses of a rule
+
+
+cdef void shared_form(int family, const unsigned char* bytes, unsigned char* out16) noexcept nogil:
+    """Write an address in the one form that IPv4 and mapped addresses share."""
+    if family == 6:
+        memcpy(out16, bytes, 16)
+        return
+    memset(out16, 0, 10)
+    memset(out16 + 10, 0xff, 2)
+    memcpy(out16 + 12, bytes, 4)
+
+
+cdef void rule_ends(const Rule* rule, unsigned char* first16, unsigned char* last16) noexcept nogil:
+    """Write the first and the last address that a rule matches."""
+    cdef int prefix = rule.prefix, at, bits
+    shared_form(rule.family, rule.first, first16)
+    if rule.kind == RULE_RANGE:
+        shared_form(rule.last_family, rule.last, last16)
+        return
+    memcpy(last16, first16, 16)
+    if rule.kind == RULE_SUBNET:
+        prefix += 96 if rule.family == 4 else 0
+        for at in range(prefix // 8, 16):
+            bits = 0xff >> (prefix % 8) if at == prefix // 8 else 0xff
+            first16[at] &= <uint8_t> ~bits
+            last16[at] |= <uint8_t> bits
+
+
+cdef bint is_ordered(const Rule* rule) noexcept nogil:
+    cdef unsigned char first[16]
+    cdef unsigned char last[16]
+    rule_ends(rule, first, last)
+    return memcmp(first, last, 16) <= 0
+
+
 # The index
 
 
@@ -185,16 +221,6 @@ cdef inline uint64_t mix(uint64_t value) noexcept nogil:
     value ^= value >> 32
     value *= 0xd6e8feb86659fd93ULL
     return value ^ value >> 32
-
-
-cdef void address_key(const Rule* rule, unsigned char* out16) noexcept nogil:
-    """Write the address of a rule in the one form which both families share."""
-    if rule.family == 6:
-        memcpy(out16, rule.first, 16)
-        return
-    memset(out16, 0, 10)
-    memset(out16 + 10, 0xff, 2)
-    memcpy(out16 + 12, rule.first, 4)
 
 
 cdef uint64_t hash_bytes(uint64_t hashed, const unsigned char* bytes, size_t size) noexcept nogil:
@@ -214,7 +240,7 @@ cdef uint64_t rule_hash(const Rule* rule) noexcept nogil:
     cdef unsigned char key[16]
     cdef uint64_t hashed
     if rule.kind == RULE_ADDRESS:
-        address_key(rule, key)
+        shared_form(rule.family, rule.first, key)
         return hash_bytes(hash_seed, key, 16)
     hashed = mix(hash_seed ^ (<uint64_t> rule.kind << 8 | rule.prefix))
     hashed = hash_bytes(hashed, rule.first, family_size(rule.family))
@@ -229,8 +255,8 @@ cdef bint rule_equal(const Rule* a, const Rule* b) noexcept nogil:
     if a.kind != b.kind:
         return False
     if a.kind == RULE_ADDRESS:
-        address_key(a, key_a)
-        address_key(b, key_b)
+        shared_form(a.family, a.first, key_a)
+        shared_form(b.family, b.first, key_b)
         return memcmp(key_a, key_b, 16) == 0
     if a.family != b.family or memcmp(a.first, b.first, family_size(a.family)) != 0:
         return False
