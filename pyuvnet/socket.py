@@ -1,7 +1,7 @@
 """Socket: the forms of its constructor and of connect(), checked before anything changes.
 
 What happens once per connection is here and in _attempts.py; the per-chunk path is compiled, in
-SocketBase.
+SocketBase and SocketFace.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ._attempts import Attempts, defaults
 from ._core.address import is_ip
 from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
-from ._core.socket_base import SocketBase
+from ._core.socket_face import SocketFace
 from ._mapping import Info
 from ._options import OptionSet
 from .blocklist import BlockList
@@ -111,7 +111,7 @@ def path_bytes(path: Any, name: str) -> bytes:
         raise check.arg_value_error(name, path, "has a character that no path can have") from None
 
 
-class Socket(SocketBase):
+class Socket(SocketFace):
     """A TCP connection, or one over a unix socket or named pipe: a stream both ways.
 
     Args:

@@ -35,6 +35,7 @@ LAYERS: tuple[str, ...] = (
     "pipe",
     "dns",
     "socket_base",
+    "socket_face",
     "server_base",
 )
 

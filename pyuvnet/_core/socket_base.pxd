@@ -60,3 +60,5 @@ cdef class SocketBase(Duplex):
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
     cdef bint _writes_overridden(self) noexcept
+
+cdef int set_plain_write(object method) except -1

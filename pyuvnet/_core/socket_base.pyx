@@ -1,8 +1,8 @@
 """SocketBase: joins a stream handle with both halves; the per-chunk path is here and below.
 
 Owns: the handle (maybe none yet, maybe a new one later), the counters, the idle timeout, the
-socket options.  Imports everything below.  Option forms, address choice and the order of
-connection attempts are Python's, in pyuvnet/socket.py.
+socket options.  Imports everything below.  What a program calls is in socket_face; option forms,
+address choice and the order of connection attempts are Python's, in pyuvnet/socket.py.
 
 Writes: inside a libuv callback they are collected and leave in one writev when the callback and
 its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at
@@ -15,26 +15,21 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 
-from .._validate import arg_type_error, range_error
-from ..errors import TimeoutOverflowWarning
-
 from . cimport uv
 from .blocklist cimport BlockList
 from .capi cimport _PyObject_GetDictPtr, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal
-from .errors cimport closed_before_connection, ended_by_other_party, lookup_error, os_error, \
-    socket_closed, state_error
+from .errors cimport closed_before_connection, lookup_error, os_error, socket_closed, \
+    state_error
 from .loop cimport Loop
-from .names import add_node_names
 from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
 from .readable cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle, point_at
 from .tcp cimport TCP, new_tcp, parse_address
-from .timer cimport new_idle_timeout
 from .writable cimport *
 
 cdef object _CLOSE = intern_event("close")
@@ -43,8 +38,6 @@ cdef object _CONNECT = intern_event("connect")
 cdef object _READY = intern_event("ready")
 cdef object _END = intern_event("end")
 cdef object _TIMEOUT = intern_event("timeout")
-
-MAX_TIMEOUT = 2147483647
 
 cdef enum:
     # Steps of the library at a place in the order of 'connect' and 'close' listeners.
@@ -59,6 +52,13 @@ cdef object _plain_class = None
 cdef object _plain_write = None
 
 
+cdef int set_plain_write(object method) except -1:
+    """Tell what write() is when nobody has overridden it; the layer above has it."""
+    global _plain_write
+    _plain_write = method
+    return 0
+
+
 cdef void _remember_plain(object cls) noexcept:
     global _plain_class
     _plain_class = cls
@@ -69,7 +69,7 @@ def _on_end_of_socket():
 
 
 cdef class SocketBase(Duplex):
-    """The compiled part of Socket."""
+    """A Duplex over a stream handle: reading, writing, connecting, destruction."""
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1:
@@ -540,6 +540,16 @@ cdef class SocketBase(Duplex):
         """Queue a callback on this socket's loop."""
         self._loop.tick_call(callback, ())
 
+    cdef int _read_peer(self) except -1:
+        if self._peer is None and not self._socket_flags & SOCKET_CONNECTING \
+                and isinstance(self._handle, TCP):
+            try:
+                self._peer = (<TCP>self._handle).peername()
+            except OSError:
+                # The peer is gone, and its name with it.
+                pass
+        return 0
+
     def _local_name(self):
         """(address, port, family) of the local end, or None."""
         if self._handle is None or not isinstance(self._handle, TCP):
@@ -672,298 +682,3 @@ cdef class SocketBase(Duplex):
                 return 0
         self._emit0(_TIMEOUT)
         return 0
-
-    def set_timeout(self, timeout, callback=None):
-        """Emit 'timeout' after so long without activity; nothing is closed.
-
-        Args:
-            timeout: int or float, milliseconds >= 0; 0 ends it. Above 2147483647 it is cut, with
-                a TimeoutOverflowWarning.
-            callback: callable, added as a once listener of 'timeout'; with 0 removed.
-
-        Returns the socket. Events: 'timeout', once for each idle period.
-        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
-
-        Node: socket.setTimeout()
-        """
-        self._ready()
-        if self._state & DESTROYED:
-            return self
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise arg_type_error("msecs", "number", timeout)
-        if not 0 <= timeout < float("inf"):
-            raise range_error("msecs", "a non-negative finite number", timeout)
-        if callback is not None and not callable(callback):
-            raise arg_type_error("callback", "function", callback)
-        if timeout > MAX_TIMEOUT:
-            import warnings
-            warnings.warn(f"{timeout} does not fit into a 32-bit signed integer. Timeout duration "
-                          f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, stacklevel=2)
-            timeout = MAX_TIMEOUT
-        if self._idle is None:
-            self._idle = new_idle_timeout(self, self._loop)
-        self._idle.requested = timeout
-        if timeout:
-            self._idle.delay = max(int(timeout), 1)
-            self._idle.last = uv.uv_now(&self._loop._uv)
-            self._idle.rearm()
-            self._idle.last = uv.uv_now(&self._loop._uv)
-            if callback is not None:
-                self._add(_TIMEOUT, callback, False, True)
-        else:
-            self._idle.cancel()
-            if callback is not None:
-                self._remove(_TIMEOUT, callback)
-            self._idle.fired = False
-        return self
-
-    @property
-    def timeout(self):
-        """What set_timeout() was given, in ms; None if never. Assigning only stores it.
-
-        Node: socket.timeout
-        """
-        return None if self._idle is None else self._idle.requested
-
-    @timeout.setter
-    def timeout(self, value):
-        if self._idle is None:
-            self._idle = new_idle_timeout(self, self._loop)
-        self._idle.requested = value
-
-    # ---- The public face -----------------------------------------------------------------------
-
-    def write(self, data, encoding=None, callback=None):
-        """Send data; nothing is copied.
-
-        Args:
-            data: bytes-like (kept, and not to be changed, until the callback) or str.
-            encoding: of a str: 'utf8' (default), 'ascii', 'latin1', 'hex', 'base64',
-                'base64url', 'utf16le'.
-            callback: callable(error or None), when the kernel has the data.
-
-        Returns: bool, False when the writer should wait for 'drain'. Before the connection
-            stands, data are queued.
-        Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
-            ERR_UNKNOWN_ENCODING).
-        Events: 'error': ERR_STREAM_WRITE_AFTER_END after end(), EPIPE after the peer ended,
-            ERR_SOCKET_CLOSED if never connected.
-
-        Node: socket.write()
-        """
-        self._ready()
-        if self._state & W_ENDING and self._state & R_END_EMITTED \
-                and not self._state & ALLOW_HALF_OPEN:
-            if callback is None and callable(encoding):
-                callback = encoding
-            error = ended_by_other_party()
-            if callback is not None and callable(callback):
-                self._loop.tick_call(callback, (error,))
-            self._destroy_with(error)
-            return False
-        return w_write(self, data, encoding, callback)
-
-    def end(self, data=None, encoding=None, callback=None):
-        """Send last data, if given, and then FIN.
-
-        Args:
-            data, encoding: as for write().
-            callback: callable(error or None), right before 'finish'.
-
-        Returns the socket. Events: 'finish', and 'close' once the peer has ended too.
-
-        Node: socket.end()
-        """
-        self._ready()
-        w_end(self, data, encoding, callback)
-        return self
-
-    def destroy(self, error=None):
-        """Close at once: 'error' if one is given, then 'close'. Idempotent.
-
-        Args:
-            error: an exception, or None.
-
-        Returns the socket. Data that the kernel has not taken are discarded; their callbacks get
-        an error.
-
-        Node: socket.destroy()
-        """
-        self._ready()
-        if error is not None and not isinstance(error, BaseException):
-            raise arg_type_error("error", "Error", error)
-        self._destroy_with(error)
-        return self
-
-    def set_no_delay(self, no_delay=True):
-        """Send small writes at once (True) or let the kernel join them (Nagle).
-
-        Args:
-            no_delay: taken by truth value. Before connect it is remembered.
-
-        Returns the socket.
-
-        Node: socket.setNoDelay()
-        """
-        self._ready()
-        cdef bint enable = bool(no_delay)
-        if self._state & DESTROYED:
-            return self
-        if enable != bool(self._socket_flags & SOCKET_NO_DELAY):
-            self._socket_flags ^= SOCKET_NO_DELAY
-            if isinstance(self._handle, TCP):
-                (<TCP>self._handle).nodelay(enable)
-        return self
-
-    def set_keep_alive(self, enable=False, initial_delay=0, interval=1000, count=10):
-        """Let the kernel probe a silent peer.
-
-        Args:
-            enable: taken by truth value; or a mapping with these four names.
-            initial_delay: ms of silence before the first probe, cut to seconds.
-            interval: ms between probes, cut to seconds.
-            count: probes without answer until the connection fails. The three timings take
-                effect together, if all are at least 1.
-
-        Returns the socket. Before connect it is remembered; IPC: no effect.
-
-        Node: socket.setKeepAlive()
-        """
-        self._ready()
-        if isinstance(enable, dict):
-            options = enable
-            enable = options.get("enable", False)
-            initial_delay = options.get("initial_delay", options.get("initialDelay", 0))
-            interval = options.get("interval", 1000)
-            count = options.get("count", 10)
-        if self._state & DESTROYED:
-            return self
-        if enable:
-            self._socket_flags |= SOCKET_KEEP_ALIVE
-            self._keep_alive = (_seconds(initial_delay, 1000), _seconds(interval, 1000),
-                                _seconds(count, 1))
-        else:
-            self._socket_flags &= ~SOCKET_KEEP_ALIVE
-            self._keep_alive = (0, 0, 0)
-        if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
-            idle, probe_interval, probes = self._keep_alive
-            (<TCP>self._handle).keepalive(bool(enable), idle, probe_interval, probes)
-        return self
-
-    def ref(self):
-        """Let the socket keep the loop alive (the default). Returns it. Node: socket.ref()"""
-        self._ready()
-        self._socket_flags &= ~SOCKET_UNREF
-        if self._handle is not None:
-            self._handle.ref()
-        return self
-
-    def unref(self):
-        """Do not let the socket keep the loop alive. Returns it. Node: socket.unref()"""
-        self._ready()
-        self._socket_flags |= SOCKET_UNREF
-        if self._handle is not None:
-            self._handle.unref()
-        return self
-
-    @property
-    def connecting(self):
-        """True from connect() to 'connect' or failure. Node: socket.connecting"""
-        return bool(self._socket_flags & SOCKET_CONNECTING)
-
-    @property
-    def pending(self):
-        """True when not connected: no handle, or connecting. Node: socket.pending"""
-        return self._handle is None or bool(self._socket_flags & SOCKET_CONNECTING)
-
-    @property
-    def ready_state(self):
-        """'opening', 'open', 'readOnly', 'writeOnly' or 'closed'. Node: socket.readyState"""
-        if self._socket_flags & SOCKET_CONNECTING:
-            return "opening"
-        if r_readable(self):
-            return "open" if w_writable(self) else "readOnly"
-        return "writeOnly" if w_writable(self) else "closed"
-
-    @property
-    def bytes_read(self):
-        """Bytes received, kept after destroy. Node: socket.bytesRead"""
-        return self._bytes_read
-
-    @property
-    def bytes_written(self):
-        """Bytes handed to the kernel plus queued ones. Node: socket.bytesWritten"""
-        cdef uint64_t total
-        self._flush()
-        total = self._bytes_dispatched + self._bytes_pending
-        if self.w_queue is not None:
-            for chunk in self.w_queue:
-                total += len(chunk)
-        return total
-
-    @property
-    def buffer_size(self):
-        """writable_length while there is a handle, else None (deprecated). Node: bufferSize"""
-        return None if self._handle is None else self.writable_length
-
-    @property
-    def server(self):
-        """The server that accepted the socket; None for a client. Node: socket.server"""
-        return self._server
-
-    cdef int _read_peer(self) except -1:
-        if self._peer is None and not self._socket_flags & SOCKET_CONNECTING \
-                and isinstance(self._handle, TCP):
-            try:
-                self._peer = (<TCP>self._handle).peername()
-            except OSError:
-                # The peer is gone, and its name with it.
-                pass
-        return 0
-
-    @property
-    def remote_address(self):
-        """The peer's address, kept after destroy; None without one. Node: socket.remoteAddress"""
-        self._read_peer()
-        return None if self._peer is None else self._peer[0]
-
-    @property
-    def remote_port(self):
-        """The peer's port, kept after destroy; None without one. Node: socket.remotePort"""
-        self._read_peer()
-        return None if self._peer is None else self._peer[1]
-
-    @property
-    def remote_family(self):
-        """'IPv4' or 'IPv6', kept after destroy; None without peer. Node: socket.remoteFamily"""
-        self._read_peer()
-        return None if self._peer is None else self._peer[2]
-
-    @property
-    def local_address(self):
-        """The local address; None without handle, and for IPC. Node: socket.localAddress"""
-        name = self._local_name()
-        return None if name is None else name[0]
-
-    @property
-    def local_port(self):
-        """The local port; None without handle, and for IPC. Node: socket.localPort"""
-        name = self._local_name()
-        return None if name is None else name[1]
-
-    @property
-    def local_family(self):
-        """'IPv4' or 'IPv6'; None without handle, and for IPC. Node: socket.localFamily"""
-        name = self._local_name()
-        return None if name is None else name[2]
-
-
-cdef unsigned int _seconds(object value, int unit) noexcept:
-    """Whole seconds (or probes) of a number; anything else, or a negative one, is 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 2**31:
-        return 0
-    return <unsigned int>(int(value) // unit)
-
-
-_plain_write = SocketBase.write
-add_node_names(SocketBase)
