@@ -8,6 +8,7 @@ from .stream_handle cimport StreamHandle
 cdef class Pipe(StreamHandle):
     cdef uv.uv_pipe_t _pipe
 
+    cdef int open(self, int fd) noexcept
     cdef int bind(self, bytes path) noexcept
     cdef int connect(self, bytes path) except? 1
 

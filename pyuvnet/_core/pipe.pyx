@@ -25,6 +25,13 @@ cdef Pipe new_pipe(Loop loop, Owner owner):
 
 
 cdef class Pipe(StreamHandle):
+    cdef int open(self, int fd) noexcept:
+        """Take a descriptor over, which is this handle's from then on; returns a libuv status.
+
+        One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
+        """
+        return uv.uv_pipe_open(&self._pipe, fd)
+
     cdef int bind(self, bytes path) noexcept:
         return uv.uv_pipe_bind2(&self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE)
 

@@ -28,6 +28,7 @@ cdef class ShutdownRequest(Request):
 cdef class ConnectRequest(Request):
     cdef uv.uv_connect_t _connect
 
+cpdef str handle_kind(object fd)
 cdef ConnectRequest new_connect_request(StreamHandle handle)
 cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil
 

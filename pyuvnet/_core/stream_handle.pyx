@@ -170,6 +170,26 @@ cdef class StreamHandle(Handle):
         return uv.uv_accept(self.stream(), client.stream())
 
 
+cpdef str handle_kind(object fd):
+    """Return what a descriptor is: 'TCP', 'PIPE', 'TTY', 'UDP', 'FILE', 'UNKNOWN' or 'INVALID'.
+
+    Args:
+        fd: int; 'INVALID' is one that no descriptor can be, such as -1.
+    """
+    if not 0 <= fd <= 2**31 - 1:
+        return "INVALID"
+    cdef uv.uv_handle_type kind = uv.uv_guess_handle(fd)
+    if kind == uv.UV_TCP:
+        return "TCP"
+    if kind == uv.UV_NAMED_PIPE:
+        return "PIPE"
+    if kind == uv.UV_TTY:
+        return "TTY"
+    if kind == uv.UV_UDP:
+        return "UDP"
+    return "FILE" if kind == uv.UV_FILE else "UNKNOWN"
+
+
 cdef ConnectRequest new_connect_request(StreamHandle handle):
     cdef ConnectRequest request = ConnectRequest.__new__(ConnectRequest)
     request._uv = <uv.uv_req_t*>&request._connect

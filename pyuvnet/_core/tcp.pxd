@@ -9,6 +9,7 @@ from .stream_handle cimport StreamHandle
 cdef class TCP(StreamHandle):
     cdef uv.uv_tcp_t _tcp
 
+    cdef int open(self, int fd) noexcept
     cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept
     cdef int connect(self, const uv.sockaddr* address) except? 1
     cdef int nodelay(self, bint enable) noexcept

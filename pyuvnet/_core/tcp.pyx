@@ -56,6 +56,13 @@ cdef tuple address_tuple(const uv.sockaddr* address):
 
 
 cdef class TCP(StreamHandle):
+    cdef int open(self, int fd) noexcept:
+        """Take a descriptor over, which is this handle's from then on; returns a libuv status.
+
+        One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
+        """
+        return uv.uv_tcp_open(&self._tcp, fd)
+
     cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept:
         return uv.uv_tcp_bind(&self._tcp, address, flags)
 

@@ -84,8 +84,11 @@ cdef extern from "uv.h" nogil:
 
     ctypedef enum uv_handle_type:
         UV_UNKNOWN_HANDLE
-        UV_TCP
         UV_NAMED_PIPE
+        UV_TCP
+        UV_TTY
+        UV_UDP
+        UV_FILE
 
     ctypedef struct uv_handle_t:
         void* data
@@ -169,6 +172,7 @@ cdef extern from "uv.h" nogil:
     void uv_close(uv_handle_t*, uv_close_cb)
     int uv_fileno(const uv_handle_t*, uv_os_fd_t*)
     const char* uv_handle_type_name(uv_handle_type)
+    uv_handle_type uv_guess_handle(uv_file)
     uv_buf_t uv_buf_init(char*, unsigned int)
 
     int uv_listen(uv_stream_t*, int, uv_connection_cb)
