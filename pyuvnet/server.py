@@ -257,7 +257,8 @@ class Server(ServerBase):
         self._next_tick(lambda: callback(None, self._connections))
         return self
 
-    def address(self) -> Info | Any | None:
+    # None is left to Any, as in typeshed: else every caller would have to test for it.
+    def address(self) -> Info | Any:
         """Return where the server listens: a mapping (address, family, port), or an IPC path.
 
         Returns None while it does not listen.
