@@ -1,0 +1,122 @@
+"""A chat room by lines of text: names, broadcast, who is there, leaving.
+
+Shows a server with state for each connection: text put together from chunks, writing to many
+sockets, and what a room needs against its guests: a limit for lines, and one for readers too slow.
+
+    python examples/chat.py --port 8124
+    nc 127.0.0.1 8124          then a name, then text; /names and /quit are commands
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from pyuvnet import Socket, net, next_tick, run
+
+LONGEST_LINE = 1000  # characters
+MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
+
+
+class Room:
+    """Everybody who is connected; those who have said their name hear what is said."""
+
+    def __init__(self) -> None:
+        self.guests: set[Guest] = set()
+
+    def names(self) -> list[str]:
+        return sorted(guest.name for guest in self.guests if guest.name)
+
+    def tell(self, text: str, author: Guest | None = None) -> None:
+        for guest in self.guests:
+            if guest.name and guest is not author:
+                guest.say(text)
+
+
+class Guest:
+    """One connection, from the question for its name to its end."""
+
+    def __init__(self, room: Room, socket: Socket) -> None:
+        self.room, self.socket = room, socket
+        self.name = ""
+        self.unfinished = ""  # a line whose end has not arrived yet
+        room.guests.add(self)
+        # Chunks end anywhere, also inside a character: the socket's decoder knows.
+        socket.set_encoding("utf8")
+        socket.on("data", self.received)
+        socket.on("error", lambda error: print(f"{self.name or 'nobody'}: {error}", flush=True))
+        socket.on("close", self.closed)
+        self.say("What is your name?")
+
+    def say(self, text: str) -> None:
+        if self.socket.writable:
+            self.socket.write(text + "\n")
+        if self.socket.writable_length > MOST_UNREAD:
+            self.socket.destroy()
+
+    def leave(self, text: str) -> None:
+        # Once that is written, without waiting for the guest to hang up.
+        self.socket.end(text + "\n", lambda error: self.socket.destroy())
+
+    def received(self, chunk: str) -> None:
+        *lines, self.unfinished = (self.unfinished + chunk).split("\n")
+        for line in lines:
+            self.heard(line.strip())
+            if not self.socket.writable:
+                return
+        if len(self.unfinished) > LONGEST_LINE:
+            self.leave("* that line is too long, good bye")
+
+    def heard(self, line: str) -> None:
+        if not self.name:
+            self.introduced(line)
+        elif line == "/quit":
+            self.leave("* good bye")
+        elif line == "/names":
+            self.say("* here: " + ", ".join(self.room.names()))
+        elif line:
+            self.room.tell(f"{self.name}: {line}", self)
+
+    def introduced(self, name: str) -> None:
+        if not name.isalnum() or len(name) > 20 or name in self.room.names():
+            self.say("* taken, or not 1 to 20 letters and digits. What is your name?")
+            return
+        self.room.tell(f"* {name} joined")
+        self.name = name
+        self.heard("/names")
+
+    def closed(self, had_error: bool) -> None:
+        self.room.guests.discard(self)
+        if self.name:
+            self.room.tell(f"* {self.name} left")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a chat room.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
+    options = parser.parse_args()
+
+    room = Room()
+    server = net.create_server(lambda socket: Guest(room, socket), no_delay=True)
+    server.on("error", lambda error: sys.exit(f"chat: {error}"))
+
+    @server.on("listening")
+    def listening() -> None:
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+
+    def shut_down() -> None:
+        server.close()
+        for guest in list(room.guests):
+            guest.leave("* the room closes")
+
+    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.listen(options.port, options.host)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""A length-prefixed protocol: calls and answers as JSON, each behind its length in four bytes.
+
+Shows the readable mode: nothing is handed out until it is asked for, and read(n) gives n bytes or
+None, so that no chunk has to be put together by hand. Server and client use the same class.
+
+    python examples/frames.py --port 8124
+    python examples/frames.py --port 8124 --call add 1 2 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pyuvnet import Socket, net, next_tick, run
+
+LARGEST = 1 << 20  # bytes in a frame
+METHODS: dict[str, Callable[..., Any]] = {
+    "add": lambda *numbers: sum(numbers),
+    "multiply": lambda *numbers: math.prod(numbers),
+    "echo": lambda *values: list(values),
+}
+sockets: set[Socket] = set()
+
+
+class Frames:
+    """Calls received(value) for every frame of a socket."""
+
+    def __init__(self, socket: Socket, received: Callable[[Any], object]) -> None:
+        self.socket, self.received = socket, received
+        self.size: int | None = None  # of the body, once its length was read
+        socket.on("readable", self.readable)
+
+    def readable(self) -> None:
+        while not self.socket.destroyed:
+            wanted = 4 if self.size is None else self.size
+            # read(0) would ask for nothing, and always gives None.
+            data = self.socket.read(wanted) if wanted else b""
+            if data is None:
+                return
+            if len(data) < wanted:
+                # read(n) gives less only at the end of the stream: what is left.
+                self.fail("the stream ends inside a frame")
+            elif self.size is not None:
+                self.size = None
+                self.parse(data)
+            elif (size := int.from_bytes(data, "big")) <= LARGEST:
+                self.size = size
+            else:
+                self.fail(f"a frame of {size} bytes is too large")
+
+    def parse(self, body: bytes) -> None:
+        try:
+            value = json.loads(body)
+        except ValueError as error:
+            self.fail(f"a frame is no JSON: {error}")
+        else:
+            self.received(value)
+
+    def fail(self, reason: str) -> None:
+        self.socket.destroy(ValueError(reason))
+
+    def send(self, value: Any) -> None:
+        body = json.dumps(value).encode()
+        self.socket.write(len(body).to_bytes(4, "big") + body)
+
+
+def connected(socket: Socket) -> None:
+    def called(call: Any) -> None:
+        try:
+            answer = {"result": METHODS[call["method"]](*call["params"])}
+        except (KeyError, TypeError) as error:
+            answer = {"error": repr(error)}
+        frames.send(answer)
+
+    frames = Frames(socket, called)
+    sockets.add(socket)
+    socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
+    socket.on("close", lambda had_error: sockets.discard(socket))
+
+
+def serve(host: str, port: int) -> None:
+    server = net.create_server(connected, no_delay=True)
+    server.on("error", lambda error: sys.exit(f"frames: {error}"))
+
+    @server.on("listening")
+    def listening() -> None:
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+
+    def shut_down() -> None:
+        server.close()
+        for socket in sockets:
+            socket.destroy()
+
+    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.listen(port, host)
+    run()
+
+
+def call(host: str, port: int, method: str, params: list[Any]) -> None:
+    def answered(answer: Any) -> None:
+        print(json.dumps(answer))
+        socket.end()
+
+    socket = net.create_connection(port, host)
+    socket.on("error", lambda error: sys.exit(f"frames: {error}"))
+    Frames(socket, answered).send({"method": method, "params": params})
+    run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Answer calls, or make one.")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the server (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
+    parser.add_argument("--call", metavar="METHOD", help=f"call one of {', '.join(METHODS)}")
+    parser.add_argument("params", nargs="*", type=json.loads, help="its parameters, as JSON")
+    options = parser.parse_args()
+    if options.call:
+        call(options.host, options.port, options.call, options.params)
+    else:
+        serve(options.host, options.port)
+
+
+if __name__ == "__main__":
+    main()

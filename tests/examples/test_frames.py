@@ -1,0 +1,100 @@
+"""examples/frames.py"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+
+def frame(value) -> bytes:
+    body = json.dumps(value).encode()
+    return len(body).to_bytes(4, "big") + body
+
+
+def answer(peer):
+    return json.loads(peer.read(int.from_bytes(peer.read(4), "big")))
+
+
+@pytest.fixture
+def server(example):
+    return example("frames", "--port", 0)
+
+
+@pytest.fixture
+def port(server):
+    return server.port()
+
+
+def test_a_call_has_its_answer(port, peer):
+    one = peer(port)
+    one.send(frame({"method": "add", "params": [1, 2, 3]}))
+    assert answer(one) == {"result": 6}
+    one.send(frame({"method": "fly", "params": []}))
+    assert answer(one) == {"error": "KeyError('fly')"}
+    one.send(frame(["no", "call"]))
+    assert answer(one)["error"].startswith("TypeError")
+
+
+def test_many_frames_in_one_chunk(port, peer):
+    one = peer(port)
+    one.send(b"".join(frame({"method": "echo", "params": [n]}) for n in range(1000)))
+    assert [answer(one) for _ in range(1000)] == [{"result": [n]} for n in range(1000)]
+
+
+def test_one_frame_byte_for_byte(port, peer):
+    one, other = peer(port), peer(port)
+    for byte in frame({"method": "multiply", "params": [6, 7]}):
+        one.send(bytes([byte]))
+        # When the other is answered, the server has read what came before.
+        other.send(frame({"method": "add", "params": []}))
+        assert answer(other) == {"result": 0}
+    assert answer(one) == {"result": 42}
+
+
+def test_a_frame_larger_than_the_buffer(port, peer):
+    text = "x" * 900_000
+    one = peer(port)
+    one.send(frame({"method": "echo", "params": [text]}))
+    assert answer(one) == {"result": [text]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\xff\xff\xff\xff", "a frame of 4294967295 bytes is too large"),
+        (b"\0\0\0\0", "a frame is no JSON: Expecting value"),
+        (b"\0\0\0\3{,}", "a frame is no JSON: Expecting property name"),
+        (b"\0\0", "the stream ends inside a frame"),
+        (b"\0\0\0\3{", "the stream ends inside a frame"),
+    ],
+)
+def test_what_is_no_frame_ends_this_connection_only(server, port, peer, sent, reason):
+    bad, good = peer(port), peer(port)
+    bad.send(sent)
+    bad.end()
+    assert bad.rest() == b""
+    assert reason in server.line()
+    good.send(frame({"method": "add", "params": [1]}))
+    assert answer(good) == {"result": 1}
+
+
+def test_its_own_client(port, example):
+    call = example("frames", "--port", port, "--call", "add", "1", "2.5")
+    assert call.wait() == (0, '{"result": 3.5}\n', "")
+
+
+def test_a_client_without_server_says_why(example, unused_port):
+    code, out, err = example("frames", "--port", unused_port, "--call", "add").wait()
+    assert (code, out) == (1, "")
+    assert err == f"frames: connect ECONNREFUSED 127.0.0.1:{unused_port}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_it_ends_cleanly(server, port, peer):
+    one = peer(port)
+    one.send(frame({"method": "add", "params": []}))
+    assert answer(one) == {"result": 0}
+    server.stop()
+    assert one.rest() == b""

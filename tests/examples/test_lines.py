@@ -1,0 +1,90 @@
+"""examples/lines.py"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def port(example):
+    return example("lines", "--port", 0).port()
+
+
+def test_each_line_has_its_answer(port, peer):
+    one = peer(port)
+    for line, answer in [
+        (b"GET colour", b"NONE"),
+        (b"SET colour dark green", b"OK"),
+        (b"GET colour", b"VALUE dark green"),
+        (b"DEL colour", b"OK"),
+        (b"DEL colour", b"NONE"),
+        (b"SET colour", b"ERROR expected SET key value, GET key or DEL key"),
+        (b"", b"ERROR expected SET key value, GET key or DEL key"),
+    ]:
+        one.send(line + b"\n")
+        assert one.line() == answer
+
+
+def test_the_store_is_one_for_all(port, peer):
+    one, other = peer(port), peer(port)
+    one.send(b"SET a 1\n")
+    assert one.line() == b"OK"
+    other.send(b"GET a\n")
+    assert other.line() == b"VALUE 1"
+
+
+def test_many_lines_in_one_chunk_and_one_line_in_many(port, peer):
+    one, other = peer(port), peer(port)
+    one.send(b"SET a 1\nSET b 2\nGET a\nGET b\nGE")
+    assert [one.line() for _ in range(4)] == [b"OK", b"OK", b"VALUE 1", b"VALUE 2"]
+    for piece in (b"T", b" ", b"a"):
+        one.send(piece)
+        # When the other is answered, the server has read what came before.
+        other.send(b"GET nothing\n")
+        assert other.line() == b"NONE"
+    one.send(b"\n")
+    assert one.line() == b"VALUE 1"
+
+
+def test_a_last_line_without_end_is_told(port, peer):
+    one = peer(port)
+    one.send(b"SET a 1\nGET a")
+    one.end()
+    assert one.rest() == b"OK\nERROR the last line has no end\n"
+
+
+def test_a_line_that_never_ends_is_cut_off(port, peer):
+    one = peer(port)
+    one.send(b"x" * 65537)
+    assert one.rest() == b"ERROR line too long\n"
+
+
+def test_answers_wait_for_a_client_that_sends_first_and_reads_later(port, peer):
+    one = peer(port)
+    value = b"v" * 60_000
+    one.send(b"SET big " + value + b"\n")
+    assert one.line() == b"OK"
+    # The answers are far more than the kernel holds; reading them frees the sender.
+    count = 300
+
+    def send() -> None:
+        one.send(b"GET big\n" * count)
+        one.end()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert one.rest() == (b"VALUE " + value + b"\n") * count
+    sender.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_it_ends_cleanly(example, peer):
+    server = example("lines", "--port", 0)
+    one = peer(server.port())
+    one.send(b"GET a\n")
+    assert one.line() == b"NONE"
+    server.stop()
+    assert one.rest() == b""
