@@ -29,6 +29,7 @@ from ._loop import (
 )
 from ._version import __version__
 from .abort import AbortController, AbortSignal
+from .boundsocket import BoundSocket
 from .errors import (
     AbortError,
     AbortTimeoutError,
@@ -53,6 +54,7 @@ __all__ = [
     "AggregateError",
     "ArgTypeError",
     "ArgValueError",
+    "BoundSocket",
     "ConnectTimeoutError",
     "Duplex",
     "Error",

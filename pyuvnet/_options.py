@@ -55,6 +55,10 @@ class OptionSet:
     def __repr__(self) -> str:
         return f"OptionSet({self.function!r}, {list(self)!r})"
 
+    def as_node(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options in Node's spelling, as the texts of errors show them."""
+        return {to_node(name): value for name, value in options.items() if name in self}
+
     def read(
         self, mapping: object = None, keywords: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:

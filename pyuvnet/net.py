@@ -15,6 +15,7 @@ from ._attempts import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
 from .blocklist import BlockList
+from .boundsocket import BoundSocket
 from .server import Server
 from .socket import CONNECT_ALL, SOCKET_OPTIONS, Socket, check_connect, connect_arguments
 from .socketaddress import SocketAddress
@@ -113,6 +114,7 @@ def set_default_auto_select_family_attempt_timeout(value: int) -> None:
 
 __all__ = [
     "BlockList",
+    "BoundSocket",
     "Server",
     "Socket",
     "SocketAddress",

@@ -17,8 +17,9 @@ from ._core.server_base import ServerBase
 from ._core.stream import get_default_high_water_mark
 from ._mapping import Info
 from ._options import OptionSet
+from ._paths import is_path, path_bytes
 from .errors import StateError
-from .socket import MAX_MARK, Socket, check_block_list, is_path, keep_alive_seconds, path_bytes
+from .socket import MAX_MARK, Socket, check_block_list, keep_alive_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

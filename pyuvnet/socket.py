@@ -17,6 +17,7 @@ from ._core.names import add_node_names
 from ._core.socket_face import SocketFace
 from ._mapping import Info
 from ._options import OptionSet
+from ._paths import is_path, path_bytes
 from .blocklist import BlockList
 from .errors import ArgTypeError
 
@@ -91,24 +92,6 @@ def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
                 raise check.arg_value_error(f"options.{shown}", value)
             return int(number)
     return -1
-
-
-def is_path(value: object) -> bool:
-    """README R2.5: whether a first positional argument is a path rather than a port."""
-    if isinstance(value, (bytes, os.PathLike)):
-        return True
-    if isinstance(value, str):
-        number = check.js_number(value)
-        return number is None or not number >= 0
-    return False
-
-
-def path_bytes(path: Any, name: str) -> bytes:
-    """The bytes of an IPC path; `name` is the option's, for the error."""
-    try:
-        return os.fsencode(path)
-    except UnicodeEncodeError:
-        raise check.arg_value_error(name, path, "has a character that no path can have") from None
 
 
 class Socket(SocketFace):

@@ -33,6 +33,7 @@ LAYERS: tuple[str, ...] = (
     "stream_handle",
     "tcp",
     "pipe",
+    "bound",
     "dns",
     "socket_base",
     "socket_face",

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+
 from typing_extensions import disjoint_base
 
 from .blocklist import BlockList

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Final, Literal, Self, overload
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 from .socket_base import SocketBase
 from .writable import _Callback

@@ -16,6 +16,7 @@ cdef class StreamHandle(Handle):
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) except? 1
     cdef int shutdown(self) except? 1
     cdef int listen(self, int backlog) noexcept
+    cdef int fileno(self) noexcept
     cdef int accept(self, StreamHandle client) noexcept
 
 cdef class WriteRequest(Request):

@@ -17,6 +17,7 @@ cdef class TCP(StreamHandle):
                        unsigned int count) noexcept
     cdef int close_reset(self) noexcept
     cdef bint is_blocked(self, BlockList block_list) noexcept
+    cdef int bind_status(self) noexcept
     cdef tuple sockname(self)
     cdef tuple peername(self)
 

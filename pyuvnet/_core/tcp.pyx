@@ -99,6 +99,12 @@ cdef class TCP(StreamHandle):
             return False
         return block_list.blocks(<uv.sockaddr*>&storage)
 
+    cdef int bind_status(self) noexcept:
+        """What the bind came to; libuv keeps a taken port to itself until it is asked."""
+        cdef uv.sockaddr_storage storage
+        cdef int size = sizeof(storage)
+        return uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
+
     cdef tuple sockname(self):
         cdef uv.sockaddr_storage storage
         cdef int size = sizeof(storage)

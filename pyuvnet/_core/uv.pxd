@@ -11,11 +11,13 @@ cdef extern from *:
     #if defined(_WIN32)
     #  include <winsock2.h>
     #  include <ws2tcpip.h>
+    #  define PYUVNET_WINDOWS 1
     #else
     #  include <sys/types.h>
     #  include <sys/socket.h>
     #  include <netinet/in.h>
     #  include <netdb.h>
+    #  define PYUVNET_WINDOWS 0
     #endif
     """
     struct sockaddr:
@@ -43,6 +45,7 @@ cdef extern from *:
     const int AI_V4MAPPED
     const int AI_ALL
     const int NI_MAXHOST
+    const bint WINDOWS "PYUVNET_WINDOWS"
     unsigned short ntohs(unsigned short) nogil
 
 cdef extern from "uv.h" nogil:

@@ -1,0 +1,97 @@
+"""BoundBase: what BoundSocket owns: a bound handle, until a server or socket adopts it.
+
+Imports: tcp, pipe and below.  Options and their checks are Python's, in pyuvnet/boundsocket.py.
+"""
+
+from . cimport uv
+from .errors cimport os_error, state_error
+from .loop cimport loop_of_thread
+from .pipe cimport Pipe, new_pipe
+from .stream_handle cimport StreamHandle
+from .tcp cimport TCP, new_tcp, parse_address
+
+
+cdef class BoundBase:
+    """The compiled part of BoundSocket."""
+
+    def _bind_tcp(self, str address, int port, bint ipv6_only, bint reuse_port):
+        """Open and bind a TCP handle. Raises: OSError (syscall 'bind')."""
+        cdef uv.sockaddr_storage storage
+        cdef unsigned int flags = 0
+        cdef int status
+        self._loop = loop_of_thread()
+        family = parse_address(address, port, &storage)
+        if ipv6_only and family == 6:
+            flags |= uv.UV_TCP_IPV6ONLY
+        if reuse_port:
+            flags |= uv.UV_TCP_REUSEPORT
+        cdef TCP tcp = new_tcp(self._loop, None)
+        status = tcp.bind(<uv.sockaddr*>&storage, flags) if family else uv.UV_EINVAL
+        if status == 0:
+            # libuv reports a taken port when the name is asked for, and not before.
+            status = tcp.bind_status()
+        if status < 0:
+            tcp.close()
+            raise os_error(status, "bind", address, port)
+        self._handle = tcp
+
+    def _bind_pipe(self, bytes path):
+        """Open and bind a pipe handle. Raises: OSError (syscall 'bind')."""
+        self._loop = loop_of_thread()
+        cdef Pipe pipe = new_pipe(self._loop, None)
+        cdef int status = pipe.bind(path)
+        if status < 0:
+            pipe.close()
+            raise os_error(status, "bind")
+        self._handle = pipe
+        self._pipe = True
+
+    cdef int _ready(self) except -1:
+        if self._loop is None:
+            raise state_error("ERR_NOT_CONSTRUCTED",
+                              "BoundSocket.__init__() was not called; call super().__init__()")
+        return self._loop.check()
+
+    cdef StreamHandle _open(self):
+        self._ready()
+        if self._handle is None:
+            raise state_error("ERR_SOCKET_HANDLE_ADOPTED",
+                              "The bound socket has already been adopted by a server or socket")
+        return self._handle
+
+    def _refuse_second_init(self):
+        if self._loop is not None:
+            raise state_error("ERR_CONSTRUCTED_TWICE",
+                              "BoundSocket.__init__() was called on one that is made already")
+
+    def _check_open(self):
+        """Raise unless the handle can be adopted. Raises: as _adopt()."""
+        self._open()
+
+    def _adopt(self):
+        """Hand the handle over, once.
+
+        Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED) if it was adopted or closed.
+        """
+        cdef StreamHandle handle = self._open()
+        self._handle = None
+        return handle
+
+    def _is_open(self):
+        return self._handle is not None
+
+    def _local_name(self):
+        """(address, port, family), None for IPC."""
+        cdef StreamHandle handle = self._open()
+        return (<TCP>handle).sockname() if isinstance(handle, TCP) else None
+
+    def _fileno(self):
+        """The descriptor, -1 where there is none (Windows)."""
+        return self._open().fileno()
+
+    def _close(self):
+        """Close the handle, which nobody has adopted."""
+        cdef StreamHandle handle = self._open()
+        self._handle = None
+        handle.close()
+        self._loop.touched()

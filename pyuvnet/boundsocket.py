@@ -1,0 +1,138 @@
+"""BoundSocket: binding now, and choosing later whether a server or a client uses it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from . import _validate as check
+from ._core.address import is_ip
+from ._core.bound import BoundBase
+from ._core.names import add_node_names
+from ._mapping import Info
+from ._options import OptionSet
+from ._paths import path_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+BOUND_OPTIONS = OptionSet("BoundSocket", ["host", "port", "ipv6_only", "reuse_port", "path"])
+
+
+class BoundSocket(BoundBase):
+    """An address of this machine, taken but not yet used; bound when the constructor returns.
+
+    server.listen(bound) or Socket(handle=bound) adopts it, once; then it belongs to them, and
+    every method raises.
+
+    Args:
+        options: a mapping of the options below; keywords win over it.
+        host: literal IP address, default '0.0.0.0', with ipv6_only '::'. No name is looked up.
+        port: int 0..65535 or numeric text; 0 (default) lets the system choose.
+        ipv6_only: bool, default False: '::' takes no IPv4.
+        reuse_port: bool, default False: several processes share the port (SO_REUSEPORT).
+        path: of a unix socket or named pipe; excludes the others.
+
+    Raises: OSError (syscall 'bind'), ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION),
+        ArgValueError (ERR_INVALID_ARG_VALUE), RangeError (ERR_SOCKET_BAD_PORT).
+
+    Node: net.BoundSocket
+    """
+
+    _path: Any = None
+
+    def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+        self._refuse_second_init()
+        given = {
+            name: value
+            for name, value in BOUND_OPTIONS.read(options, keywords).items()
+            if value is not None
+        }
+        path = given.get("path")
+        if path is not None:
+            if not isinstance(path, (str, bytes, os.PathLike)):
+                raise check.arg_type_error("options.path", "string", path)
+            if len(given) > 1:
+                raise check.arg_value_error(
+                    "options",
+                    BOUND_OPTIONS.as_node(given),
+                    "path is mutually exclusive with host, port, ipv6Only, and reusePort",
+                )
+            self._bind_pipe(path_bytes(path, "options.path"))
+            self._path = path
+            return
+        host = given.get("host")
+        if host is not None:
+            check.validate_string(host, "options.host")
+            if not is_ip(host):
+                raise check.arg_value_error(
+                    "options.host",
+                    host,
+                    "must be a numeric IP address; net.BoundSocket does not perform DNS resolution",
+                )
+        port = check.validate_port(given.get("port", 0), "options.port")
+        ipv6_only = check.validate_boolean(given.get("ipv6_only", False), "options.ipv6Only")
+        reuse_port = check.validate_boolean(given.get("reuse_port", False), "options.reusePort")
+        if host is None:
+            host = "::" if ipv6_only else "0.0.0.0"
+        self._bind_tcp(host, port, ipv6_only, reuse_port)
+
+    def address(self) -> Info | Any:
+        """Return where it is bound: a mapping (address, family, port), or an IPC path.
+
+        Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED), OSError (syscall 'getsockname').
+
+        Node: boundSocket.address()
+        """
+        name = self._local_name()
+        if name is None:
+            return self._path
+        return Info(address=name[0], family=name[2], port=name[1])
+
+    def fd(self) -> int:
+        """Return the descriptor, which stays this object's; -1 on Windows.
+
+        Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED).
+
+        Node: boundSocket.fd()
+        """
+        return self._fileno()
+
+    def close(self) -> None:
+        """Give the address back; a path's file is removed.
+
+        Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED), also if it is closed already.
+
+        Node: boundSocket.close()
+        """
+        self._close()
+
+    @property
+    def is_pipe(self) -> bool:
+        """True if it is bound to a path. Node: boundSocket.isPipe"""
+        return self._pipe
+
+    def __enter__(self) -> Self:
+        """Return it. Node: none"""
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it, unless it was adopted or closed. Node: boundSocket[Symbol.dispose]()"""
+        if self._is_open():
+            self._close()
+
+    def __repr__(self) -> str:
+        where: Any = self.address() if self._is_open() else "adopted or closed"
+        if isinstance(where, Info):
+            where = f"{where['address']}:{where['port']}"
+        return f"<{type(self).__name__} {where}>"
+
+    # Node's spellings, by tools/stubs.py
+    if TYPE_CHECKING:
+        isPipe = is_pipe
+    # Node's spellings end
+
+
+add_node_names(BoundSocket)
