@@ -16,6 +16,7 @@ from ._core.emitter import EventEmitter
 from ._core.loop import Loop, clear_immediate, current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable
+from ._core.stream import get_default_high_water_mark, set_default_high_water_mark
 from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
 from ._core.writable import Writable
 from ._loop import (
@@ -74,9 +75,11 @@ __all__ = [
     "current_loop",
     "detach",
     "events",
+    "get_default_high_water_mark",
     "net",
     "next_tick",
     "run",
+    "set_default_high_water_mark",
     "set_exception_handler",
     "set_immediate",
     "set_interval",
@@ -92,7 +95,9 @@ if TYPE_CHECKING:
     clearInterval = clear_interval
     clearTimeout = clear_timeout
     currentLoop = current_loop
+    getDefaultHighWaterMark = get_default_high_water_mark
     nextTick = next_tick
+    setDefaultHighWaterMark = set_default_high_water_mark
     setExceptionHandler = set_exception_handler
     setImmediate = set_immediate
     setInterval = set_interval

@@ -7,7 +7,7 @@ import errors, _validate and the spelling rule of the core.
 from __future__ import annotations
 
 from ._core.names import to_node
-from ._validate import arg_type_error, is_mapping
+from ._validate import arg_type_error, arg_value_error, is_mapping
 from .errors import ArgTypeError
 
 TYPE_CHECKING = False
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 # Our own code, as Node ignores names which it does not know. It stands for every misuse of the
 # name of an option, also for one given twice.
 _CODE = "ERR_UNKNOWN_OPTION"
+
+# Options that Node has for streams of objects.
+OBJECT_MODES = ("object_mode", "readable_object_mode", "writable_object_mode")
+
+
+def refuse_object_mode(options: Mapping[str, Any]) -> None:
+    """Raise ArgValueError (ERR_INVALID_ARG_VALUE) for a stream of anything but bytes."""
+    for name in OBJECT_MODES:
+        if options.get(name):
+            raise arg_value_error(f"options.{to_node(name)}", options[name], "is not supported")
 
 
 class OptionSet:

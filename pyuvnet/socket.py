@@ -16,7 +16,7 @@ from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_face import SocketFace
 from ._mapping import Info
-from ._options import OptionSet
+from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
 from ._paths import is_path, path_bytes
 from .blocklist import BlockList
 from .errors import ArgTypeError
@@ -41,6 +41,7 @@ SOCKET_OPTIONS = OptionSet(
         "encoding",
         "default_encoding",
         "capture_rejections",
+        *OBJECT_MODES,
     ],
 )
 CONNECT_OPTIONS = OptionSet(
@@ -126,6 +127,7 @@ class Socket(SocketFace):
     def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         self._refuse_second_init()
         given = SOCKET_OPTIONS.read(options, keywords)
+        refuse_object_mode(given)
         block_list = check_block_list(given)
         self._init_emitter(given.get("capture_rejections"))
         keep_alive = None

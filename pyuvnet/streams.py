@@ -421,7 +421,8 @@ def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) 
 
     Node: stream.Readable.from()
     """
-    options.setdefault("high_water_mark", 1)
+    if "high_water_mark" not in options and "highWaterMark" not in options:
+        options["high_water_mark"] = 1
     if isinstance(iterable, (str, bytes, bytearray, memoryview)):
         return _FromIterable([iterable], **options)
     if hasattr(iterable, "__aiter__"):

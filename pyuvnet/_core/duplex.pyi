@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Any, Self, overload
 
 from typing_extensions import Buffer
@@ -8,17 +9,20 @@ from .writable import _Callback
 class Duplex(Readable):
     def __init__(
         self,
+        options: Mapping[str, Any] | None = None,
         *,
         allow_half_open: bool = True,
         readable: bool = True,
         writable: bool = True,
+        encoding: str | None = None,
+        default_encoding: str | None = None,
         auto_destroy: bool = True,
         emit_close: bool = True,
         capture_rejections: bool | None = None,
         high_water_mark: int | None = None,
         readable_high_water_mark: int | None = None,
         writable_high_water_mark: int | None = None,
-        **options: Any,
+        **keywords: Any,
     ) -> None: ...
     @overload
     def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...

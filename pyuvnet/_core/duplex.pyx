@@ -6,7 +6,7 @@ C methods instead and never comes through here.  Imports: readable, writable, er
 """
 
 from .names import add_node_names
-from .readable cimport Readable
+from .readable cimport Readable, r_set_encoding
 from .stream cimport *
 from .writable cimport *
 
@@ -15,33 +15,35 @@ cdef class Duplex(Readable):
     """A stream of bytes both ways; subclass it and give it `_read` and `_write`.
 
     Args:
+        options: a mapping of the options below; keywords win over it.
         allow_half_open: bool, default True: 'end' does not end the writable side.
         high_water_mark, readable_high_water_mark, writable_high_water_mark: int, bytes; the
             common one wins; default get_default_high_water_mark().
         readable, writable: bool, default True: False disables that side.
+        encoding, default_encoding: as of Readable and Writable.
         auto_destroy, emit_close: bool, default True.
 
     Events: those of Readable, and 'drain', 'finish', 'pipe' (source), 'unpipe' (source).
+    Raises: as Readable and Writable do.
 
     Node: stream.Duplex
     """
 
-    def __init__(self, *, allow_half_open=True, readable=True, writable=True, auto_destroy=True,
-                 emit_close=True, capture_rejections=None, **options):
-        self._init_emitter(capture_rejections)
-        cdef unsigned int state = 0
-        if readable:
-            state |= HAS_READABLE
-        if writable:
-            state |= HAS_WRITABLE
-        if allow_half_open:
-            state |= ALLOW_HALF_OPEN
-        if auto_destroy:
-            state |= AUTO_DESTROY
-        if emit_close:
-            state |= EMIT_CLOSE
-        self._init_stream(state, mark_option(options, "readable_high_water_mark"),
-                          mark_option(options, "writable_high_water_mark"))
+    def __init__(self, options=None, **keywords):
+        cdef dict given = stream_options(options, keywords)
+        self._init_emitter(given.get("capture_rejections"))
+        self._init_stream(
+            flag_option(given, "readable", HAS_READABLE)
+            | flag_option(given, "writable", HAS_WRITABLE)
+            | flag_option(given, "allow_half_open", ALLOW_HALF_OPEN)
+            | flag_option(given, "auto_destroy", AUTO_DESTROY)
+            | flag_option(given, "emit_close", EMIT_CLOSE),
+            mark_option(given, "readable_high_water_mark", False),
+            mark_option(given, "writable_high_water_mark", False))
+        if given.get("encoding") is not None:
+            r_set_encoding(self, given["encoding"])
+        if given.get("default_encoding") is not None:
+            w_set_default_encoding(self, given["default_encoding"])
 
     # ---- From user code ------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ def set_stream_hooks(
 class Readable(Stream):
     def __init__(
         self,
+        options: Mapping[str, Any] | None = None,
         *,
         encoding: str | None = None,
         auto_destroy: bool = True,
@@ -25,7 +26,7 @@ class Readable(Stream):
         capture_rejections: bool | None = None,
         high_water_mark: int | None = None,
         readable_high_water_mark: int | None = None,
-        **options: Any,
+        **keywords: Any,
     ) -> None: ...
     def pause(self) -> Self: ...
     def resume(self) -> Self: ...

@@ -474,6 +474,7 @@ cdef class Readable(Stream):
     """A source of bytes; subclass it and give it `_read(size)`, which calls push().
 
     Args:
+        options: a mapping of the options below; keywords win over it.
         high_water_mark, readable_high_water_mark: int, bytes read ahead; default
             get_default_high_water_mark().
         encoding: name of an encoding; None (default) hands out bytes.
@@ -481,21 +482,21 @@ cdef class Readable(Stream):
         emit_close: bool, default True: emit 'close' after destruction.
 
     Events: 'data' (chunk), 'readable', 'end', 'pause', 'resume', 'error' (error), 'close'.
+    Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError
+        (ERR_INVALID_ARG_VALUE: a mark, or object mode).
 
     Node: stream.Readable
     """
 
-    def __init__(self, *, encoding=None, auto_destroy=True, emit_close=True,
-                 capture_rejections=None, **options):
-        super().__init__(capture_rejections=capture_rejections)
-        cdef unsigned int state = HAS_READABLE
-        if auto_destroy:
-            state |= AUTO_DESTROY
-        if emit_close:
-            state |= EMIT_CLOSE
-        self._init_stream(state, mark_option(options, "readable_high_water_mark"), 0)
-        if encoding is not None:
-            r_set_encoding(self, encoding)
+    def __init__(self, options=None, **keywords):
+        cdef dict given = stream_options(options, keywords)
+        self._init_emitter(given.get("capture_rejections"))
+        self._init_stream(
+            HAS_READABLE | flag_option(given, "auto_destroy", AUTO_DESTROY)
+            | flag_option(given, "emit_close", EMIT_CLOSE),
+            mark_option(given, "readable_high_water_mark", True), 0)
+        if given.get("encoding") is not None:
+            r_set_encoding(self, given["encoding"])
 
     def pause(self):
         """Stop 'data'; what arrives is buffered up to the mark.

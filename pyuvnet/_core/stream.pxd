@@ -110,4 +110,6 @@ cdef class Stream(Owner):
     cdef int _begin_final(self) except -1
 
 cdef Py_ssize_t default_mark() noexcept
-cdef Py_ssize_t mark_option(dict options, str name) except -1
+cdef dict stream_options(object options, dict keywords)
+cdef unsigned int flag_option(dict options, str name, unsigned int flag) except? 0
+cdef Py_ssize_t mark_option(dict options, str name, bint one_sided) except -1

@@ -8,30 +8,56 @@ Imports: owner, loop (for ticks), errors.
 
 import sys
 
-from .._validate import arg_type_error, arg_value_error, validate_integer
+from .._options import OBJECT_MODES as _OBJECT_MODES, OptionSet, refuse_object_mode
+from .._validate import arg_type_error, arg_value_error, as_number, validate_integer
 
 from .errors cimport state_error
 from .loop cimport loop_of_thread
+from .names import to_node
 from .owner cimport Owner
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
 cdef Py_ssize_t _object_mark = 16
+cdef object MAX_MARK = 2**53 - 1
 
 
 cdef Py_ssize_t default_mark() noexcept:
     return _mark
 
 
-cdef Py_ssize_t mark_option(dict options, str name) except -1:
+# What Readable, Writable and Duplex take; as in Node, one mapping may serve all of them.
+cdef object _options = OptionSet("stream", (
+    "high_water_mark", "readable_high_water_mark", "writable_high_water_mark", "encoding",
+    "default_encoding", "auto_destroy", "emit_close", "allow_half_open", "readable", "writable",
+    "capture_rejections", *_OBJECT_MODES))
+
+
+cdef dict stream_options(object options, dict keywords):
+    """Sort constructor options: a mapping, keywords, or both, in either spelling."""
+    cdef dict given = _options.read(options, keywords)
+    refuse_object_mode(given)
+    return given
+
+
+cdef unsigned int flag_option(dict options, str name, unsigned int flag) except? 0:
+    """A flag of the state, on unless the option says otherwise."""
+    value = options.get(name)
+    return flag if value is None or value else 0
+
+
+cdef Py_ssize_t mark_option(dict options, str name, bint one_sided) except -1:
     """A high-water mark out of constructor options; the common one wins."""
     value = options.get("high_water_mark")
     if value is None:
         value = options.get(name)
+    elif one_sided:
+        name = "high_water_mark"
     if value is None:
         return _mark
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise arg_value_error(f"options.{name}", value)
-    return value
+    number = as_number(value)
+    if number is None or not 0 <= number <= MAX_MARK or number != int(number):
+        raise arg_value_error(f"options.{to_node(name)}", value)
+    return int(number)
 
 
 def get_default_high_water_mark(object_mode=False):

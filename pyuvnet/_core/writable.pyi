@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeAlias, overload
 
 from typing_extensions import Buffer, disjoint_base
@@ -14,13 +14,15 @@ class Answer:
 class Writable(Stream):
     def __init__(
         self,
+        options: Mapping[str, Any] | None = None,
         *,
+        default_encoding: str | None = None,
         auto_destroy: bool = True,
         emit_close: bool = True,
         capture_rejections: bool | None = None,
         high_water_mark: int | None = None,
         writable_high_water_mark: int | None = None,
-        **options: Any,
+        **keywords: Any,
     ) -> None: ...
     @overload
     def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...

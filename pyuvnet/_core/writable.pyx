@@ -443,24 +443,29 @@ cdef class Writable(Stream):
     `_writev(chunks, callback)`, `_final(callback)` and `_destroy(error, callback)` are optional.
 
     Args:
+        options: a mapping of the options below; keywords win over it.
         high_water_mark, writable_high_water_mark: int, bytes from which write() returns False;
             default get_default_high_water_mark().
+        default_encoding: of str chunks written without one, default 'utf8'.
         auto_destroy: bool, default True: destroy after 'finish'.
         emit_close: bool, default True: emit 'close' after destruction.
 
     Events: 'drain', 'finish', 'pipe' (source), 'unpipe' (source), 'error' (error), 'close'.
+    Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError
+        (ERR_INVALID_ARG_VALUE: a mark, or object mode).
 
     Node: stream.Writable
     """
 
-    def __init__(self, *, auto_destroy=True, emit_close=True, capture_rejections=None, **options):
-        super().__init__(capture_rejections=capture_rejections)
-        cdef unsigned int state = HAS_WRITABLE
-        if auto_destroy:
-            state |= AUTO_DESTROY
-        if emit_close:
-            state |= EMIT_CLOSE
-        self._init_stream(state, 0, mark_option(options, "writable_high_water_mark"))
+    def __init__(self, options=None, **keywords):
+        cdef dict given = stream_options(options, keywords)
+        self._init_emitter(given.get("capture_rejections"))
+        self._init_stream(
+            HAS_WRITABLE | flag_option(given, "auto_destroy", AUTO_DESTROY)
+            | flag_option(given, "emit_close", EMIT_CLOSE),
+            0, mark_option(given, "writable_high_water_mark", True))
+        if given.get("default_encoding") is not None:
+            w_set_default_encoding(self, given["default_encoding"])
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
         return w_user_write(self, chunk, size)
