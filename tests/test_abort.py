@@ -19,6 +19,7 @@ from pyuvnet import (
 )
 
 
+@pytest.mark.spec("R4-06")
 def test_a_signal_is_aborted_when_its_time_is_over():
     signal = AbortSignal.timeout(1)
     heard = []
@@ -79,6 +80,7 @@ def test_a_signal_is_made_by_its_makers_only():
     assert caught.value.code == "ERR_ILLEGAL_CONSTRUCTOR"
 
 
+@pytest.mark.spec("R4-05")
 def test_abort_calls_listeners_at_once_with_the_signal(trace):
     controller = AbortController()
     signal = controller.signal
@@ -92,6 +94,7 @@ def test_abort_calls_listeners_at_once_with_the_signal(trace):
     assert signal.reason == "why"
 
 
+@pytest.mark.spec("R4-05", "R4-06")
 @pytest.mark.parametrize("arguments", [(), (None,)])
 def test_the_reason_is_an_abort_error_unless_given(arguments):
     for signal in (AbortSignal.abort(*arguments), (c := AbortController()).signal):
@@ -115,6 +118,7 @@ def test_throw_if_aborted_raises_the_reason_or_wraps_it():
 # ---- any() ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("R4-06")
 def test_any_is_aborted_with_the_first_for_its_reason():
     first, second = AbortController(), AbortController()
     joined = AbortSignal.any([first.signal, second.signal, first.signal])

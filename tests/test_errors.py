@@ -166,6 +166,7 @@ def test_resolve_error_is_a_gaierror_with_the_text_of_node():
     assert repr(error) == f"ResolveError({_socket.EAI_NONAME}, '{text}', code='ENOTFOUND')"
 
 
+@pytest.mark.spec("R7-01")
 @pytest.mark.parametrize(
     "category",
     [

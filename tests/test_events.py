@@ -41,6 +41,7 @@ def failure(caught):
 # ---- once() --------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.7-01", "S6.7-04")
 def test_once_listens_from_the_call_on_and_leaves_no_listener():
     async def main():
         emitter = EventEmitter()
@@ -63,6 +64,7 @@ def test_once_of_an_event_without_arguments_and_of_any_hashable():
     run(main())
 
 
+@pytest.mark.spec("S6.7-02", "S6.7-04")
 def test_once_raises_the_error_that_comes_first():
     async def main():
         emitter = EventEmitter()
@@ -77,6 +79,7 @@ def test_once_raises_the_error_that_comes_first():
     run(main())
 
 
+@pytest.mark.spec("S6.7-02")
 def test_once_of_error_gives_it():
     async def main():
         emitter = EventEmitter()
@@ -99,6 +102,7 @@ def test_an_error_that_is_no_exception_is_wrapped():
     run(main())
 
 
+@pytest.mark.spec("S6.7-03")
 @pytest.mark.parametrize("early", [True, False])
 def test_once_is_aborted_by_its_signal(early):
     async def main():
@@ -137,6 +141,7 @@ def test_cancelled_once_leaves_no_listener():
     run(main())
 
 
+@pytest.mark.spec("R6-01")
 @pytest.mark.parametrize(
     "call",
     [
@@ -162,6 +167,7 @@ def test_wrong_types_are_refused_at_the_call(call):
 # ---- on() ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.7-05", "S6.7-06")
 def test_on_gives_what_was_emitted_since_the_call_until_a_closing_event():
     async def main():
         emitter = EventEmitter()
@@ -191,6 +197,7 @@ def test_on_gives_events_to_who_waits_in_order():
     run(main())
 
 
+@pytest.mark.spec("S6.7-07")
 def test_on_raises_an_error_after_the_queue_once():
     async def main():
         emitter = EventEmitter()
@@ -233,6 +240,7 @@ def test_on_of_error_takes_errors_for_events():
     run(main())
 
 
+@pytest.mark.spec("S6.7-09")
 def test_on_is_aborted_by_its_signal_after_the_queue():
     async def main():
         emitter, controller = EventEmitter(), AbortController()
@@ -251,6 +259,7 @@ def test_on_is_aborted_by_its_signal_after_the_queue():
     run(main())
 
 
+@pytest.mark.spec("S6.7-08")
 @pytest.mark.parametrize(
     ("high", "low", "said"),
     [
@@ -360,6 +369,7 @@ def test_on_reads_a_socket_to_its_end():
 # ---- The other functions -------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.7-10", "S6.7-11")
 def test_functions_do_what_the_methods_do():
     emitter = EventEmitter()
     emitter.on("x", print).once("x", repr)
@@ -372,6 +382,7 @@ def test_functions_do_what_the_methods_do():
     assert EventEmitter().get_max_listeners() == 10
 
 
+@pytest.mark.spec("S6.7-11")
 def test_set_max_listeners_without_emitters_sets_the_default():
     try:
         events.set_max_listeners(3)
@@ -391,6 +402,7 @@ def test_set_max_listeners_refuses_and_changes_none(count):
     assert emitter.get_max_listeners() == 10
 
 
+@pytest.mark.spec("S6.7-12")
 def test_add_abort_listener(trace):
     controller = AbortController()
     events.add_abort_listener(controller.signal, trace.note("kept"))

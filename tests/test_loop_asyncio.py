@@ -325,6 +325,7 @@ def test_what_ends_programs_comes_out_of_run(kind):
 # ---- Coroutine functions as listeners ------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.5-02", "R4-03")
 def test_coroutine_listener_is_started_as_a_task(trace):
     async def main():
         emitter = EventEmitter()
@@ -391,6 +392,7 @@ async def failing_listener_of(emitter, error, event="x"):
     await settle()
 
 
+@pytest.mark.spec("S6.6-08")
 def test_failure_of_a_coroutine_listener_goes_to_our_handler(trace):
     async def main():
         pyuvnet.set_exception_handler(trace)
@@ -401,6 +403,7 @@ def test_failure_of_a_coroutine_listener_goes_to_our_handler(trace):
     assert trace == [error]
 
 
+@pytest.mark.spec("S6.6-08")
 def test_failure_of_a_coroutine_listener_goes_to_asyncios_handler(trace):
     async def main():
         asyncio.get_running_loop().set_exception_handler(
@@ -413,6 +416,7 @@ def test_failure_of_a_coroutine_listener_goes_to_asyncios_handler(trace):
     assert trace == [error]
 
 
+@pytest.mark.spec("S6.6-01", "S6.6-07")
 def test_captured_failure_is_an_error_event(trace):
     async def main():
         emitter = EventEmitter(capture_rejections=True).on("error", trace.note("error"))
@@ -436,6 +440,7 @@ def test_captured_failure_of_an_error_listener_does_not_come_round_again(trace):
     assert trace == [("error", error), ("error", error), ("handler", error)]
 
 
+@pytest.mark.spec("S6.6-04")
 def test_captured_failure_destroys_a_socket(trace):
     async def main():
         socket = net.Socket(capture_rejections=True)

@@ -312,6 +312,7 @@ def test_a_loop_left_by_break_frees_the_socket() -> None:
     assert pyuvnet.run(main()) == [True]
 
 
+@pytest.mark.spec("S6.6-05")
 def test_a_failed_coroutine_connection_listener_destroys_its_socket() -> None:
     async def main():
         events = []

@@ -314,6 +314,7 @@ def test_connections_are_counted_until_they_are_destroyed() -> None:
     assert counts[3:] == [0, 0, 0]
 
 
+@pytest.mark.spec("O1.2-01")
 def test_one_accept_for_each_turn_of_the_loop() -> None:
     order: list[str] = []
 

@@ -93,6 +93,7 @@ def test_writes_of_one_callback_arrive_in_order_with_their_callbacks() -> None:
     assert got.split() == [b"%d" % n for n in range(300)]
 
 
+@pytest.mark.spec("R3-02")
 @pytest.mark.parametrize(
     "make",
     [
@@ -140,6 +141,7 @@ def test_a_buffer_is_exported_while_its_write_is_in_flight_and_released_by_destr
     chunk.append(0)
 
 
+@pytest.mark.spec("R3-05", "R3-07", "R3-09", "S1-06")
 @pytest.mark.parametrize(
     ("text", "encoding", "expected"),
     [
@@ -161,6 +163,7 @@ def test_text(text: str, encoding: str | None, expected: bytes) -> None:
     assert got == expected
 
 
+@pytest.mark.spec("S4.2-17")
 def test_empty_writes_are_answered() -> None:
     answers: list[object] = []
     c = connect(serve(lambda s: s.resume()))
@@ -170,6 +173,7 @@ def test_empty_writes_are_answered() -> None:
     assert answers == [None, None, None]
 
 
+@pytest.mark.spec("S4.2-13", "S4.1-02")
 def test_a_slow_reader_stops_the_writer_at_the_mark() -> None:
     sockets: list[net.Socket] = []
     states: list[tuple[bool, int, bool]] = []
@@ -195,6 +199,7 @@ def test_a_slow_reader_stops_the_writer_at_the_mark() -> None:
     assert sockets[0].bytes_read == c.bytes_written
 
 
+@pytest.mark.spec("S3.1-02", "S3.1-03")
 def test_a_reader_stops_at_its_mark() -> None:
     def look(s: net.Socket) -> None:
         # One read of the kernel may pass the mark; the next is not made.
@@ -484,6 +489,7 @@ def test_ipc_sockets_ignore_tcp_options(tmp_path: Any) -> None:
 # ---- Misuse ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S4.2-02", "S4.2-03", "S4.2-04", "R6-01")
 @pytest.mark.parametrize("method", ["write", "end"])
 @pytest.mark.parametrize(
     ("args", "code"),
@@ -506,6 +512,7 @@ def test_wrong_chunks_raise_and_change_nothing(method: str, args: Any, code: str
     pyuvnet.run()
 
 
+@pytest.mark.spec("S4.2-01", "S4.2-04")
 def test_write_none() -> None:
     with pytest.raises(TypeError) as caught:
         net.Socket().write(None)
@@ -532,6 +539,7 @@ def test_wrong_timeouts(args: Any, kind: Any, code: str) -> None:
     assert c.timeout is None
 
 
+@pytest.mark.spec("R7-01", "R3-10")
 def test_a_timeout_that_is_too_long_is_cut_with_a_warning() -> None:
     c = net.Socket()
     with pytest.warns(pyuvnet.errors.TimeoutOverflowWarning):

@@ -84,6 +84,7 @@ async def ticks():
 # ---- finished() ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S5-15")
 @pytest.mark.parametrize(
     ("make", "options", "use", "events"),
     [
@@ -146,6 +147,7 @@ def test_finished_without_error_listener_tells_it_at_close(trace):
     assert trace == ["r error", "r close", ("done", "x")]
 
 
+@pytest.mark.spec("S5-16")
 @pytest.mark.parametrize("make", [Source, Sink, Both])
 def test_finished_reports_a_premature_close(trace, make):
     stream = make()
@@ -222,6 +224,7 @@ def test_finished_leaves_nothing_on_its_signal():
     assert controller.signal.listener_count("abort") == 0
 
 
+@pytest.mark.spec("S5-15")
 def test_finished_as_awaitable_watches_from_the_call_on(trace):
     async def main():
         stream = Source()
@@ -274,6 +277,7 @@ def test_finished_refuses_bad_callbacks_and_signals_and_adds_no_listener():
 # ---- pipeline() ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S5-17")
 def test_pipeline_of_three(trace):
     source, middle, sink = Source(), Both(), Sink()
     for name, stream in (("r", source), ("d", middle), ("w", sink)):
@@ -290,6 +294,7 @@ def test_pipeline_of_three(trace):
     assert sink.got == [b"b"]
 
 
+@pytest.mark.spec("S5-17")
 @pytest.mark.parametrize(
     ("fail", "events"),
     [
@@ -630,17 +635,20 @@ def filled(*chunks, make=Source, **options):
     return stream
 
 
+@pytest.mark.spec("S3.5-01", "S3.5-02", "S3.2-29")
 def test_iteration_ends_after_end_and_destroys(trace):
     stream = filled(b"a", b"b", None)
     assert iterate(trace, stream) == [b"ab", "s end", "s close", "left, destroyed True"]
 
 
+@pytest.mark.spec("S3.5-04", "S3.5-06")
 def test_break_destroys_without_error_event_if_nobody_listens(trace):
     stream = filled(b"a")
     assert iterate(trace, stream, lambda _: "break") == [b"a", "left, destroyed True", "s close"]
     assert stream.errored is None
 
 
+@pytest.mark.spec("S3.5-04", "S3.5-05")
 def test_break_emits_an_abort_error_to_a_listener(trace):
     stream = filled(b"a")
     stream.on("error", lambda error: trace(error.code))
@@ -649,6 +657,7 @@ def test_break_emits_an_abort_error_to_a_listener(trace):
     ]
 
 
+@pytest.mark.spec("S3.5-04")
 def test_exception_in_the_body_destroys_and_comes_out(trace):
     def body(stream):
         raise OSError("body")
@@ -656,6 +665,7 @@ def test_exception_in_the_body_destroys_and_comes_out(trace):
     assert iterate(trace, filled(b"a"), body) == [b"a", "caught body, destroyed True", "s close"]
 
 
+@pytest.mark.spec("S3.2-28")
 def test_leaving_early_can_spare_the_stream(trace):
     stream = filled(b"a")
     assert iterate(trace, stream, lambda _: "break", destroy_on_return=False) == [
@@ -666,6 +676,7 @@ def test_leaving_early_can_spare_the_stream(trace):
     run()
 
 
+@pytest.mark.spec("S3.5-07", "S3.5-08")
 def test_error_of_the_stream_is_raised_and_needs_no_listener(trace):
     stream = filled(b"a")
     assert iterate(trace, stream, lambda s: s.destroy(OSError("E")) and None) == [
@@ -673,6 +684,7 @@ def test_error_of_the_stream_is_raised_and_needs_no_listener(trace):
     ]
 
 
+@pytest.mark.spec("S3.5-09")
 @pytest.mark.parametrize("before", [True, False])
 def test_destroyed_before_the_end_is_a_premature_close(trace, before):
     stream = filled(b"a")
@@ -685,6 +697,7 @@ def test_destroyed_before_the_end_is_a_premature_close(trace, before):
     ]
 
 
+@pytest.mark.spec("S3.5-03")
 def test_half_open_duplex_is_left_to_the_user(trace):
     stream = filled(b"a", None, make=Both)
     assert iterate(trace, stream) == [b"a", "s end", "left, destroyed False"]
@@ -709,6 +722,7 @@ def test_iterating_an_ended_stream_again_ends_at_once():
     play(main())
 
 
+@pytest.mark.spec("S3.2-29")
 def test_iteration_gives_text_under_an_encoding():
     async def main():
         stream = filled(b"\xe2", b"\x82\xac", None, encoding="utf8")
@@ -717,6 +731,7 @@ def test_iteration_gives_text_under_an_encoding():
     play(main())
 
 
+@pytest.mark.spec("S3.5-10")
 def test_aclose_leaves_early(trace):
     async def main():
         stream = filled(b"a")
@@ -755,6 +770,7 @@ def test_aclose_wakes_who_waits():
     play(main())
 
 
+@pytest.mark.spec("S3.5-11")
 def test_a_collected_iterator_destroys_its_stream():
     async def main():
         stream = filled(b"a")
@@ -811,6 +827,7 @@ async def use(stream, body=None):
             body(stream)
 
 
+@pytest.mark.spec("S5-09", "S5-12", "R4-04")
 @pytest.mark.parametrize("make", [Source, Both])
 def test_leaving_destroys_with_an_abort_error_that_is_not_raised(trace, make):
     stream = make()
@@ -820,6 +837,7 @@ def test_leaving_destroys_with_an_abort_error_that_is_not_raised(trace, make):
     assert stream.errored.code == "ABORT_ERR"
 
 
+@pytest.mark.spec("S5-14")
 @pytest.mark.parametrize("make", [Source, Sink, Both])
 def test_leaving_is_silent_if_nobody_listens(trace, make):
     stream = make()
@@ -829,6 +847,7 @@ def test_leaving_is_silent_if_nobody_listens(trace, make):
     assert stream.errored is None
 
 
+@pytest.mark.spec("S5-10")
 def test_leaving_an_ended_stream_raises_nothing():
     async def main():
         stream = filled(None)
@@ -856,6 +875,7 @@ def test_leaving_a_failed_stream_raises_its_error():
         play(use(Source(), lambda s: s.destroy(OSError("mine"))))
 
 
+@pytest.mark.spec("S5-13")
 def test_leaving_a_half_open_stream_is_a_premature_close():
     async def main():
         stream = filled(None, make=Both)
@@ -936,6 +956,7 @@ class Upper(Duplex):
         callback()
 
 
+@pytest.mark.spec("S5-18", "S3.4-23")
 def test_a_file_into_a_socket_and_a_socket_into_a_gzip_file(tmp_path):
     data = bytes(range(256)) * 4099
     (tmp_path / "in").write_bytes(data)

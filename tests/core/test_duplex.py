@@ -43,6 +43,7 @@ def finish(stream):
     run()
 
 
+@pytest.mark.spec("S1-04", "S4.5-04")
 def test_close_comes_when_both_sides_are_done(trace):
     stream = watched(Both(), trace)
     stream.push(None)
@@ -57,6 +58,7 @@ def test_close_comes_when_both_sides_are_done(trace):
     assert stream.destroyed
 
 
+@pytest.mark.spec("S1-04", "S3.3-10")
 def test_the_other_way_round(trace):
     stream = watched(Both(), trace).end()
     run()
@@ -69,6 +71,7 @@ def test_the_other_way_round(trace):
     assert trace == ["finish", b"x", "end", "close"]
 
 
+@pytest.mark.spec("S3.3-09")
 def test_without_half_open_end_ends_the_writable_side_in_a_later_tick(trace):
     stream = watched(Both(allow_half_open=False), trace)
     stream.on("end", lambda: (next_tick(stream.write, b"still"), trace(stream.writable_ended)))
@@ -90,6 +93,7 @@ def test_allow_half_open_can_be_changed(trace):
     assert trace == ["end", "finish", "close"]
 
 
+@pytest.mark.spec("S2-01", "S2-10", "S4.1-01", "S4.1-09")
 def test_an_error_of_one_side_ends_both(trace):
     stream = watched(Both(), trace)
     error = BoomError()
@@ -103,6 +107,7 @@ def test_an_error_of_one_side_ends_both(trace):
     assert trace == [("error", error), "close"]
 
 
+@pytest.mark.spec("S2-01", "S4.1-01")
 def test_a_side_may_be_missing(trace):
     source = watched(Both(writable=False), trace)
     assert not source.writable
@@ -117,6 +122,7 @@ def test_a_side_may_be_missing(trace):
     assert trace[2:] == ["finish", "close"]
 
 
+@pytest.mark.spec("S1-01", "S2-11", "S4.1-08")
 @pytest.mark.parametrize(
     ("options", "marks"),
     [
@@ -140,6 +146,7 @@ def test_a_mark_must_be_a_whole_number(mark):
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
+@pytest.mark.spec("S5-05")
 def test_destroy_in_every_listener_is_survived(trace):
     for event in (*EVENTS, "data", "drain", "resume", "pause"):
         stream = watched(Both(writable_high_water_mark=1), trace)
@@ -156,6 +163,7 @@ def test_destroy_in_every_listener_is_survived(trace):
         trace.clear()
 
 
+@pytest.mark.spec("S5-01")
 def test_own_destroy_runs_once_and_may_change_the_error(trace):
     class Own(Both):
         def _destroy(self, error, callback):

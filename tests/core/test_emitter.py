@@ -26,6 +26,7 @@ def nothing(*args):
 # ---- Calling -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.1-01", "S6.1-06", "S6.1-13", "R4-01")
 def test_listeners_are_called_in_order_with_the_arguments(trace):
     emitter = EventEmitter()
     emitter.on("x", trace.note("a")).on("x", trace.note("b"))
@@ -41,10 +42,12 @@ def test_any_number_of_arguments(trace, count):
     assert trace == [("x", *range(count)) if count else "x"]
 
 
+@pytest.mark.spec("S6.1-12")
 def test_emit_without_listener_is_false():
     assert EventEmitter().emit("x") is False
 
 
+@pytest.mark.spec("S6.1-02")
 def test_the_same_listener_may_be_there_many_times(trace):
     emitter = EventEmitter()
     listener = trace.note("x")
@@ -56,6 +59,7 @@ def test_the_same_listener_may_be_there_many_times(trace):
     assert trace == ["x", "x", "x"]
 
 
+@pytest.mark.spec("S6.1-14")
 def test_changes_during_an_emission_affect_later_ones_only(trace):
     emitter = EventEmitter()
 
@@ -101,6 +105,7 @@ def test_a_listener_may_remove_everything(trace):
     assert emitter.event_names() == []
 
 
+@pytest.mark.spec("S6.3-01", "S6.3-02")
 def test_an_exception_skips_the_remaining_listeners(trace):
     emitter = EventEmitter()
 
@@ -114,11 +119,13 @@ def test_an_exception_skips_the_remaining_listeners(trace):
     assert emitter.listener_count("x") == 3
 
 
+@pytest.mark.spec("S6.5-01")
 def test_results_of_listeners_are_ignored():
     emitter = EventEmitter().on("x", lambda: False).on("x", lambda: object())
     assert emitter.emit("x") is True
 
 
+@pytest.mark.spec("S6.1-04", "R4-02")
 @pytest.mark.parametrize("method", ["on", "once", "prepend_listener", "prepend_once_listener"])
 def test_with_the_event_alone_it_is_a_decorator(trace, method):
     emitter = EventEmitter()
@@ -134,6 +141,7 @@ def test_with_the_event_alone_it_is_a_decorator(trace, method):
     assert trace == ([1] if "once" in method else [1, 2])
 
 
+@pytest.mark.spec("S6.1-03", "R6-01")
 @pytest.mark.parametrize(
     "method", ["on", "add_listener", "once", "prepend_listener", "prepend_once_listener", "off"]
 )
@@ -146,6 +154,7 @@ def test_listener_must_be_callable(method, listener):
     assert emitter.event_names() == []
 
 
+@pytest.mark.spec("S6.1-25")
 @pytest.mark.parametrize("event", ["x", "", "é" * 40, 7, 7.5, (1, "a"), None, b"x", frozenset()])
 def test_any_hashable_is_an_event_name(trace, event):
     emitter = EventEmitter()
@@ -184,6 +193,7 @@ def test_unhashable_event_name_is_refused():
 # ---- once ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.1-05")
 def test_once_listener_is_removed_before_it_is_called(trace):
     emitter = EventEmitter()
     emitter.once("x", lambda: trace(emitter.listener_count("x")))
@@ -222,6 +232,7 @@ def test_once_listener_removed_during_the_emission_is_still_called_once(trace):
     assert trace == ["once"]
 
 
+@pytest.mark.spec("S6.1-06")
 def test_prepend_once_comes_first_and_once(trace):
     emitter = EventEmitter().on("x", trace.note("on"))
     emitter.prepend_once_listener("x", trace.note("once"))
@@ -230,6 +241,7 @@ def test_prepend_once_comes_first_and_once(trace):
     assert trace == ["once", "on", "on"]
 
 
+@pytest.mark.spec("S6.1-16", "S6.1-17")
 def test_once_wrapper_calls_and_removes(trace):
     emitter = EventEmitter()
     original = trace.note("x")
@@ -261,6 +273,7 @@ def test_a_wrapper_can_be_removed_itself():
 # ---- Removing ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.1-07")
 def test_off_takes_the_most_recently_added_match(trace):
     emitter = EventEmitter()
     same = trace.note("same")
@@ -270,12 +283,14 @@ def test_off_takes_the_most_recently_added_match(trace):
     assert trace == ["same", "other"]
 
 
+@pytest.mark.spec("S6.1-08")
 def test_off_finds_a_once_listener_by_its_original():
     emitter = EventEmitter().once("x", nothing)
     emitter.off("x", nothing)
     assert emitter.listener_count("x") == 0
 
 
+@pytest.mark.spec("S6.1-09")
 def test_off_without_match_changes_nothing(trace):
     emitter = EventEmitter().on("x", nothing)
     assert emitter.off("x", print) is emitter
@@ -297,12 +312,14 @@ def test_bound_methods_are_found_by_equality(trace):
     assert emitter.emit("x") is False
 
 
+@pytest.mark.spec("S6.1-10")
 def test_remove_all_listeners_of_one_event():
     emitter = EventEmitter().on("x", nothing).on("x", print).on("y", nothing)
     assert emitter.remove_all_listeners("x") is emitter
     assert emitter.event_names() == ["y"]
 
 
+@pytest.mark.spec("S6.1-10", "S6.1-11")
 def test_remove_all_listeners_tells_last_added_first(trace):
     emitter = EventEmitter()
     emitter.on("x", "a".upper).on("x", "b".upper).on("y", "c".upper)
@@ -324,6 +341,7 @@ def test_remove_all_listeners_ends_although_one_is_added_each_time(trace):
 # ---- newListener, removeListener -----------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.2-01")
 def test_new_listener_is_told_before_the_addition(trace):
     emitter = EventEmitter()
     emitter.on("newListener", lambda event, fn: trace(event, fn, emitter.listener_count(event)))
@@ -339,6 +357,7 @@ def test_new_listener_is_not_told_of_itself_but_of_the_next_one(trace):
     assert trace == [("new", "newListener", nothing)]
 
 
+@pytest.mark.spec("S6.2-02")
 def test_a_listener_added_inside_new_listener_comes_first(trace):
     emitter = EventEmitter()
     emitter.once("newListener", lambda event, fn: emitter.on(event, trace.note("inner")))
@@ -347,6 +366,7 @@ def test_a_listener_added_inside_new_listener_comes_first(trace):
     assert trace == ["inner", "outer"]
 
 
+@pytest.mark.spec("S6.2-03")
 def test_remove_listener_is_told_after_the_removal_with_the_original(trace):
     emitter = EventEmitter()
     emitter.on("removeListener", lambda event, fn: trace(event, fn, emitter.listener_count(event)))
@@ -356,6 +376,7 @@ def test_remove_listener_is_told_after_the_removal_with_the_original(trace):
     assert trace == [("x", nothing, 1), ("x", print, 0)]
 
 
+@pytest.mark.spec("S6.2-04", "S6.2-05")
 def test_remove_listener_is_told_of_a_once_listener_before_its_call(trace):
     emitter = EventEmitter()
     emitter.on("removeListener", lambda event, fn: trace("removed", fn is once))
@@ -368,6 +389,7 @@ def test_remove_listener_is_told_of_a_once_listener_before_its_call(trace):
 # ---- 'error' -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.4-01")
 def test_error_without_listener_raises_it():
     error = BoomError("mine")
     with pytest.raises(BoomError) as caught:
@@ -375,6 +397,7 @@ def test_error_without_listener_raises_it():
     assert caught.value is error
 
 
+@pytest.mark.spec("S6.4-02")
 @pytest.mark.parametrize("args", [(), (None,), (42,), ("text",)])
 def test_error_without_listener_that_is_no_exception(args):
     with pytest.raises(StateError) as caught:
@@ -389,6 +412,7 @@ def test_error_with_listener_does_not_raise(trace):
     assert trace == [("error", 1, 2)]
 
 
+@pytest.mark.spec("S6.4-03")
 def test_error_monitor_sees_errors_first_and_does_not_handle_them(trace):
     emitter = EventEmitter()
     emitter.on(EventEmitter.error_monitor, trace.note("monitor"))
@@ -404,6 +428,7 @@ def test_error_monitor_sees_errors_first_and_does_not_handle_them(trace):
 # ---- Listings ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S6.1-18")
 def test_event_names_are_in_order_of_first_registration():
     emitter = EventEmitter()
     names = list("fedcba")
@@ -415,6 +440,7 @@ def test_event_names_are_in_order_of_first_registration():
     assert emitter.event_names() == list("fecbad")
 
 
+@pytest.mark.spec("S6.1-15")
 def test_listener_count_of_one_listener():
     emitter = EventEmitter().on("x", nothing).once("x", nothing).on("x", print)
     assert emitter.listener_count("x") == 3
@@ -430,6 +456,7 @@ def test_listings_are_copies():
     assert emitter.listener_count("x") == 1
 
 
+@pytest.mark.spec("S6.1-19")
 def test_the_librarys_own_steps_are_hidden(loop):
     # A write before the connection waits at a place among the 'connect' and 'close' listeners.
     socket = Socket()
@@ -447,6 +474,7 @@ def test_the_librarys_own_steps_are_hidden(loop):
     assert seen == []
 
 
+@pytest.mark.spec("S6.1-20")
 def test_every_new_socket_shows_one_end_listener():
     assert Socket().listener_count("end") == 1
     assert Socket(allow_half_open=True).listener_count("end") == 1
@@ -532,6 +560,7 @@ def class_settings():
     assert EventEmitter().get_max_listeners() == 10
 
 
+@pytest.mark.spec("S6.1-21", "S6.1-24", "R7-01")
 def test_more_than_ten_listeners_warn_once_for_each_event():
     emitter = EventEmitter()
     for _ in range(10):
@@ -555,6 +584,7 @@ def test_a_warning_made_an_exception_leaves_the_listener_in_place(trace):
     assert emitter.listener_count("x") == 2
 
 
+@pytest.mark.spec("S6.1-21")
 @pytest.mark.parametrize("limit", [1, 3, 12, 2.5])
 def test_limit_of_one_emitter(limit):
     emitter = EventEmitter()
@@ -566,6 +596,7 @@ def test_limit_of_one_emitter(limit):
         emitter.on("x", nothing)
 
 
+@pytest.mark.spec("S6.1-23")
 @pytest.mark.parametrize("limit", [0, math.inf])
 def test_no_limit(limit):
     emitter = EventEmitter().set_max_listeners(limit)
@@ -573,6 +604,7 @@ def test_no_limit(limit):
         emitter.on("x", nothing)
 
 
+@pytest.mark.spec("S6.1-22", "R6-01")
 @pytest.mark.parametrize("limit", [-1, math.nan])
 def test_limit_out_of_range(limit):
     with pytest.raises(ValueError, match="out of range") as caught:
@@ -580,6 +612,7 @@ def test_limit_out_of_range(limit):
     assert caught.value.code == "ERR_OUT_OF_RANGE"
 
 
+@pytest.mark.spec("R6-01")
 @pytest.mark.parametrize("limit", [True, "10", None])
 def test_limit_must_be_a_number(limit):
     with pytest.raises(TypeError) as caught:
@@ -587,6 +620,7 @@ def test_limit_must_be_a_number(limit):
     assert caught.value.code == "ERR_INVALID_ARG_TYPE"
 
 
+@pytest.mark.spec("S6.1-21")
 @pytest.mark.usefixtures("class_settings")
 @pytest.mark.parametrize("spelling", ["default_max_listeners", "defaultMaxListeners"])
 def test_default_limit_is_assignable_in_either_spelling(spelling):
@@ -716,6 +750,7 @@ def test_an_emission_keeps_what_it_uses_alive(trace):
     assert trace == ["alive"]
 
 
+@pytest.mark.spec("R4-03")
 def test_coroutine_listener_without_asyncio_is_refused_and_closed(run_child):
     child = run_child("""
         import pyuvnet

@@ -62,6 +62,7 @@ def decode(encoding: str, chunks: list[bytes]) -> str:
     return "".join([*map(decoder.write, chunks), decoder.end()])
 
 
+@pytest.mark.spec("R3-03")
 @pytest.mark.parametrize(("name", "canonical"), ALIASES.items())
 def test_every_name_is_known_in_any_case(name, canonical):
     assert Decoder(name).encoding == canonical
@@ -73,6 +74,7 @@ def test_no_name_is_utf8():
     assert encode_text("é") == encode_text("é", None) == b"\xc3\xa9"
 
 
+@pytest.mark.spec("R6-01")
 @pytest.mark.parametrize("name", ["utf-16", "utf_8", "latin-1", "base32", 5, b"utf8", " utf8"])
 def test_unknown_names_are_refused(name):
     for call in (lambda: Decoder(name), lambda: encode_text("a", name)):
@@ -81,6 +83,7 @@ def test_unknown_names_are_refused(name):
         assert caught.value.code == "ERR_UNKNOWN_ENCODING"
 
 
+@pytest.mark.spec("R3-04")
 def test_buffer_is_a_name_for_bytes_only():
     for call in (lambda: Decoder("buffer"), lambda: encode_text("a", "buffer")):
         with pytest.raises(ArgTypeError) as caught:
@@ -88,6 +91,7 @@ def test_buffer_is_a_name_for_bytes_only():
         assert str(caught.value) == "Unknown encoding: buffer"
 
 
+@pytest.mark.spec("S3.2-14")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("data", AWKWARD)
 def test_decoding_does_not_depend_on_where_the_chunks_are_cut(encoding, data):
@@ -97,6 +101,7 @@ def test_decoding_does_not_depend_on_where_the_chunks_are_cut(encoding, data):
     assert decode(encoding, [data[i : i + 1] for i in range(len(data))]) == expected
 
 
+@pytest.mark.spec("R3-06")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(data=st.binary(max_size=80), size=st.integers(1, 9))
 def test_decoding_agrees_with_python_codecs(encoding, data, size):
@@ -104,6 +109,7 @@ def test_decoding_agrees_with_python_codecs(encoding, data, size):
     assert decode(encoding, chunks) == reference(encoding, data)
 
 
+@pytest.mark.spec("S3.2-14", "R3-06")
 @pytest.mark.parametrize(
     ("encoding", "chunks", "texts", "rest"),
     [
@@ -126,6 +132,7 @@ def test_text_comes_as_soon_as_it_is_whole(encoding, chunks, texts, rest):
     assert (decoder.end(), decoder.end()) == (rest, "")
 
 
+@pytest.mark.spec("R3-06")
 @given(text=st.text(max_size=60))
 def test_encoding_agrees_with_python_codecs(text):
     assert encode_text(text, "utf8") == text.encode()
@@ -140,6 +147,7 @@ def test_encoding_undoes_decoding(data):
         assert encode_text(reference(encoding, data), encoding) == data
 
 
+@pytest.mark.spec("R3-05")
 def test_unpaired_surrogates_become_replacement_characters_in_utf8():
     assert encode_text("a\ud83db") == b"a\xef\xbf\xbdb"
     assert encode_text("\ude00") == b"\xef\xbf\xbd"
@@ -147,6 +155,7 @@ def test_unpaired_surrogates_become_replacement_characters_in_utf8():
     assert encode_text("\ud83d", "utf16le") == b"\x3d\xd8"
 
 
+@pytest.mark.spec("R3-07")
 @pytest.mark.parametrize(
     ("text", "data"),
     [
@@ -165,6 +174,7 @@ def test_hex_stops_at_the_first_pair_that_is_none(text, data):
     assert encode_text(text, "hex").hex() == data
 
 
+@pytest.mark.spec("R3-08")
 @pytest.mark.parametrize("encoding", ["base64", "base64url"])
 @pytest.mark.parametrize(
     ("text", "data"),
@@ -208,6 +218,7 @@ class Sink(Writable):
         callback()
 
 
+@pytest.mark.spec("S3.2-16", "S3.2-17", "S3.2-18", "S3.2-19")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_stream_decodes_across_chunks_and_gives_the_rest_before_end(encoding, trace):
     data = b"\xe2\x82\xac\x3d\xd8\xff"
@@ -224,6 +235,7 @@ def test_a_stream_decodes_across_chunks_and_gives_the_rest_before_end(encoding, 
     assert "" not in texts
 
 
+@pytest.mark.spec("S3.2-15")
 def test_set_encoding_converts_what_is_buffered(trace):
     source = Source()
     source.push(b"a\xe2")
@@ -236,6 +248,7 @@ def test_set_encoding_converts_what_is_buffered(trace):
     run()
 
 
+@pytest.mark.spec("S2-03")
 def test_read_counts_characters_once_an_encoding_is_set():
     source = Source(encoding="utf8")
     source.push("€€€".encode())
@@ -246,6 +259,7 @@ def test_read_counts_characters_once_an_encoding_is_set():
     run()
 
 
+@pytest.mark.spec("S3.2-20", "S4.1-11", "S4.2-03", "R6-01")
 def test_an_unknown_encoding_changes_nothing():
     source = Source()
     source.push(b"\xc3\xa9")

@@ -45,6 +45,7 @@ def test_run_returns_at_once_when_nothing_is_due(loop):
     assert not loop.running
 
 
+@pytest.mark.spec("O1.1-02")
 def test_ticks_run_in_order_and_those_added_meanwhile_too(trace):
     next_tick(lambda: (trace(1), next_tick(trace, 3)))
     next_tick(trace, 2)
@@ -77,6 +78,7 @@ def test_tick_refuses_what_cannot_be_called():
     assert caught.value.code == "ERR_INVALID_ARG_TYPE"
 
 
+@pytest.mark.spec("O1.1-02")
 def test_ticks_run_after_each_immediate_not_after_all(trace):
     set_immediate(lambda: (trace("i1"), next_tick(trace, "t1"), next_tick(trace, "t2")))
     set_immediate(lambda: (trace("i2"), next_tick(trace, "t3")))
@@ -84,6 +86,7 @@ def test_ticks_run_after_each_immediate_not_after_all(trace):
     assert trace == ["i1", "t1", "t2", "i2", "t3"]
 
 
+@pytest.mark.spec("O1.1-02")
 def test_ticks_run_after_each_timer_not_after_all(trace):
     set_timeout(lambda: (trace("a"), next_tick(trace, "tick")), 1)
     set_timeout(trace, 1, "b")
@@ -121,6 +124,7 @@ def test_an_immediate_comes_before_a_timer_set_with_it_inside_a_callback(trace):
     assert trace == ["tick", "immediate", "timeout"]
 
 
+@pytest.mark.spec("O1.1-01")
 def test_phases_after_a_connection(trace):
     # ordering.md 1.1: connection -> tick -> immediates -> timeouts -> next poll: data.
     from pyuvnet import net

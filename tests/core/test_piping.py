@@ -50,6 +50,7 @@ def watch(trace, emitter, name, *events):
         emitter.on(event, lambda *args, event=event: trace(f"{name} {event}"))
 
 
+@pytest.mark.spec("S3.1-06", "S3.4-01", "S3.4-05", "S3.4-06", "S3.4-07", "S3.4-12", "S3.2-26")
 def test_order_of_a_whole_pipe(trace):
     source, sink = Source(), Sink(trace)
     watch(trace, source, "r", "pause", "resume", "end", "close")
@@ -67,6 +68,7 @@ def test_order_of_a_whole_pipe(trace):
     ]
 
 
+@pytest.mark.spec("S3.4-05", "S3.4-16", "S3.2-27")
 def test_pipe_and_unpipe_tell_the_source(trace):
     source, sink = Source(), Sink(trace)
     sink.on("pipe", trace.note("pipe")).on("unpipe", lambda src, info: trace("unpipe", src))
@@ -78,6 +80,7 @@ def test_pipe_and_unpipe_tell_the_source(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-09", "S3.2-26")
 @pytest.mark.parametrize("how", [{"options": {"end": False}}, {"end": False}])
 def test_end_false_only_unpipes_at_the_end(trace, how):
     source, sink = Source(), Sink(trace)
@@ -94,6 +97,7 @@ def test_end_false_only_unpipes_at_the_end(trace, how):
     assert trace[-2:] == ["w got more", "w finish"]
 
 
+@pytest.mark.spec("S3.4-02", "S3.4-03")
 def test_the_source_waits_until_all_destinations_have_drained(trace):
     source = Source()
     a = Sink(trace, "a", hold=True, high_water_mark=2)
@@ -137,6 +141,7 @@ def test_unpiping_the_destination_that_blocks_lets_the_others_go_on(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-04")
 def test_a_destination_that_needs_drain_already_starts_paused(trace):
     source, sink = Source(), Sink(trace, hold=True, high_water_mark=1)
     sink.write(b"first")
@@ -152,6 +157,7 @@ def test_a_destination_that_needs_drain_already_starts_paused(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-17", "S3.4-19")
 def test_unpipe_of_all_pauses_the_source_until_resume(trace):
     source, a, b = Source(), Sink(trace, "a"), Sink(trace, "b")
     watch(trace, source, "r", "pause")
@@ -175,6 +181,7 @@ def test_unpipe_of_all_pauses_the_source_until_resume(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-18")
 def test_unpipe_of_an_unknown_destination_does_nothing(trace):
     source, sink, other = Source(), Sink(trace), Sink(trace, "other")
     watch(trace, other, "other", "unpipe")
@@ -206,6 +213,7 @@ def test_the_same_destination_twice_gets_everything_twice(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-08")
 def test_pipe_after_the_end_ends_the_destination_in_a_tick(trace):
     source, sink = Source(), Sink(trace)
     source.push(None)
@@ -245,6 +253,7 @@ def test_a_readable_listener_rules_over_the_pipe(trace):
     run()
 
 
+@pytest.mark.spec("S6.1-19")
 def test_the_steps_of_a_pipe_are_in_no_listing(trace):
     source, sink = Source(), Sink(trace)
     source.pipe(sink)
@@ -258,6 +267,7 @@ def test_the_steps_of_a_pipe_are_in_no_listing(trace):
 # ---- Failures ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S3.4-13", "S3.4-21")
 def test_failed_destination_is_unpiped_before_its_error_is_told(trace):
     source, sink = Source(), Sink(trace)
     sink._write = lambda chunk, encoding, callback: callback(OSError("boom"))
@@ -272,6 +282,7 @@ def test_failed_destination_is_unpiped_before_its_error_is_told(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-14")
 def test_error_of_a_destination_without_listener_is_unhandled_and_close_still_comes(trace):
     source, sink = Source(), Sink(trace)
     failure = OSError("boom")
@@ -304,6 +315,7 @@ def test_error_that_the_user_emits_destroys_the_destination(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-22")
 def test_write_that_raises_destroys_the_destination_with_the_exception(trace):
     source, sink = Source(), Sink(trace)
 
@@ -321,6 +333,7 @@ def test_write_that_raises_destroys_the_destination_with_the_exception(trace):
     run()
 
 
+@pytest.mark.spec("S3.4-15")
 def test_destroyed_source_neither_ends_nor_destroys_the_destination(trace):
     source, sink = Source(), Sink(trace)
     watch(trace, source, "r", "error", "close")
@@ -335,6 +348,7 @@ def test_destroyed_source_neither_ends_nor_destroys_the_destination(trace):
     assert not sink.writable_ended
 
 
+@pytest.mark.spec("S3.4-11", "S3.4-12")
 @pytest.mark.parametrize(
     ("how", "events"),
     [
@@ -356,6 +370,7 @@ def test_destination_that_closes_or_finishes_is_unpiped(trace, how, events):
     run()
 
 
+@pytest.mark.spec("R6-01")
 @pytest.mark.parametrize("dest", [None, 5, b"path", object(), Source, EventEmitter()])
 def test_what_is_no_destination_is_refused_and_nothing_changes(dest):
     source = Source()
@@ -370,6 +385,7 @@ def test_what_is_no_destination_is_refused_and_nothing_changes(dest):
 # ---- Into itself, into foreign objects, to the standard streams ----------------------------------
 
 
+@pytest.mark.spec("S3.4-20")
 def test_a_duplex_piped_into_itself(trace):
     echo = Echo(trace)
     watch(trace, echo, "d", "pipe", "data", "end", "finish", "unpipe", "close")
@@ -441,6 +457,7 @@ class Foreign:
         return {event: found for event, found in self.listeners.items() if found}
 
 
+@pytest.mark.spec("S3.4-23")
 def test_a_foreign_object_is_a_destination(trace):
     source, dest = Source(), Foreign(answers=[True, False])
     dest.on("pipe", trace.note("pipe"))
@@ -492,6 +509,7 @@ def test_a_foreign_write_that_raises_reaches_the_loop():
     run()
 
 
+@pytest.mark.spec("S3.4-10")
 def test_a_standard_stream_is_written_and_never_ended(capfdbinary):
     for dest in (sys.stdout, sys.stderr):
         source = Source()

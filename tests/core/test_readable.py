@@ -41,6 +41,7 @@ def watched(stream, trace):
 # ---- Flowing -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S1-04", "S3.2-05")
 def test_data_end_close_in_order(trace):
     source = watched(Source(b"a", b"bc"), trace)
     source.on("data", trace.note("data"))
@@ -49,6 +50,7 @@ def test_data_end_close_in_order(trace):
     assert trace == ["resume", ("data", b"a"), ("data", b"bc"), "end", "close"]
 
 
+@pytest.mark.spec("S3.1-04", "S3.1-07", "S2-02")
 def test_flowing_begins_in_the_next_tick(trace):
     source = Source(b"a")
     source.on("data", trace.note("data"))
@@ -59,6 +61,7 @@ def test_flowing_begins_in_the_next_tick(trace):
     assert trace == ["sync", ("data", b"a"), "tick"]
 
 
+@pytest.mark.spec("S3.1-01", "S2-02")
 def test_initially_nobody_has_asked_and_nothing_is_read():
     source = Source(b"a")
     assert source.readable_flowing is None
@@ -70,6 +73,7 @@ def test_initially_nobody_has_asked_and_nothing_is_read():
     run()
 
 
+@pytest.mark.spec("S3.1-05", "S2-09")
 def test_resume_without_listener_drops_the_data(trace):
     source = watched(Source(b"a", b"b"), trace)
     assert source.resume() is source
@@ -78,6 +82,7 @@ def test_resume_without_listener_drops_the_data(trace):
     assert source.readable_did_read
 
 
+@pytest.mark.spec("S3.2-01", "S3.2-03", "S3.2-06")
 def test_pause_in_a_data_listener_keeps_the_rest(trace):
     source = watched(Source(b"a", b"b", b"c"), trace)
     source.on("data", lambda chunk: (trace(chunk), source.pause()))
@@ -94,6 +99,7 @@ def test_pause_in_a_data_listener_keeps_the_rest(trace):
     run()
 
 
+@pytest.mark.spec("S3.2-01", "S3.2-02")
 def test_pause_is_told_once():
     source, told = Source(), []
     source.on("pause", lambda: told.append(1))
@@ -104,6 +110,7 @@ def test_pause_is_told_once():
     run()
 
 
+@pytest.mark.spec("S3.1-04")
 def test_data_listener_does_not_start_a_stream_that_was_paused(trace):
     source = Source(b"a").pause()
     source.on("data", trace)
@@ -114,6 +121,7 @@ def test_data_listener_does_not_start_a_stream_that_was_paused(trace):
     assert trace == [b"a"]
 
 
+@pytest.mark.spec("S3.1-11")
 def test_removing_the_last_data_listener_does_not_stop_the_flow(trace):
     source = Source(b"a", b"b")
     source.once("data", trace)
@@ -122,6 +130,7 @@ def test_removing_the_last_data_listener_does_not_stop_the_flow(trace):
     assert trace == [b"a", "end"]
 
 
+@pytest.mark.spec("S3.1-13")
 def test_a_chunk_pushed_while_flowing_is_delivered_inside_push(trace):
     source = Source(stays_open=True)
     source.on("data", trace)
@@ -155,6 +164,7 @@ def test_a_failing_data_listener_costs_only_its_chunk(trace):
 # ---- The mark ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S2-03", "S2-04")
 def test_push_says_whether_the_source_may_go_on():
     source = Source(stays_open=True, high_water_mark=4)
     assert source.push(b"123") is True
@@ -167,6 +177,7 @@ def test_push_says_whether_the_source_may_go_on():
     run()
 
 
+@pytest.mark.spec("S3.1-03", "S3.2-11")
 def test_it_reads_ahead_up_to_the_mark_when_data_came(trace):
     source = Source(*[b"xx"] * 10, high_water_mark=6)
     source.read(0)
@@ -195,6 +206,7 @@ def test_a_mark_of_zero_still_delivers(trace):
     assert trace == [b"a", b"b", "end"]
 
 
+@pytest.mark.spec("S2-05")
 @pytest.mark.parametrize(("size", "mark"), [(5, 8), (8, 8), (9, 16), (1000, 1024)])
 def test_a_larger_read_raises_the_mark_to_a_power_of_two(size, mark):
     source = Source(stays_open=True, high_water_mark=4)
@@ -204,6 +216,7 @@ def test_a_larger_read_raises_the_mark_to_a_power_of_two(size, mark):
     run()
 
 
+@pytest.mark.spec("S2-06")
 def test_a_read_above_one_gigabyte_is_out_of_range():
     source = Source()
     with pytest.raises(ValueError, match="out of range") as caught:
@@ -228,6 +241,7 @@ def finish(stream):
     run()
 
 
+@pytest.mark.spec("S3.2-07")
 def test_read_takes_everything():
     source = filled(b"ab", b"c", b"def")
     assert source.read() == b"abcdef"
@@ -244,6 +258,7 @@ def test_read_of_a_size_cuts_and_joins_chunks():
     finish(source)
 
 
+@pytest.mark.spec("S3.2-09", "S3.2-10")
 def test_read_of_more_than_there_is_gives_nothing_until_the_end():
     source = filled(b"abc")
     assert source.read(5) is None
@@ -253,6 +268,7 @@ def test_read_of_more_than_there_is_gives_nothing_until_the_end():
     finish(source)
 
 
+@pytest.mark.spec("S3.2-11")
 def test_read_zero_takes_nothing():
     source = filled(b"abc")
     assert source.read(0) is None
@@ -260,6 +276,7 @@ def test_read_zero_takes_nothing():
     finish(source)
 
 
+@pytest.mark.spec("R6-01")
 @pytest.mark.parametrize("size", [True, "3", b"3"])
 def test_read_size_must_be_a_number(size):
     source = filled(b"abc")
@@ -269,6 +286,7 @@ def test_read_size_must_be_a_number(size):
     finish(source)
 
 
+@pytest.mark.spec("S3.2-12")
 def test_read_emits_what_it_returns_as_data(trace):
     source = filled(b"abc").pause()
     source.on("data", trace)
@@ -297,6 +315,7 @@ def test_any_buffer_or_text_may_be_pushed_but_nothing_else():
 # ---- 'readable' ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S3.3-01", "S3.3-03", "S3.3-04")
 def test_readable_comes_in_a_tick_and_at_the_end(trace):
     source = Source(b"a", b"b")
 
@@ -311,6 +330,7 @@ def test_readable_comes_in_a_tick_and_at_the_end(trace):
     assert trace == ["readable", b"ab", "readable", "readable", "end"]
 
 
+@pytest.mark.spec("S3.1-08", "S3.1-09")
 def test_a_readable_listener_rules_the_mode(trace):
     source = Source(b"abc", stays_open=True)
     source.on("data", trace.note("data"))
@@ -324,6 +344,7 @@ def test_a_readable_listener_rules_the_mode(trace):
     finish(source)
 
 
+@pytest.mark.spec("S3.1-12")
 def test_removing_the_last_readable_listener_resumes_if_somebody_takes_data(trace):
     source = filled(b"abc")
     readable = trace.note("readable")
@@ -349,6 +370,7 @@ def test_without_data_listener_removing_it_leaves_the_mode_open():
 # ---- unshift -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S3.2-21", "S3.2-22")
 def test_unshift_puts_back_in_front():
     source = filled(b"cd")
     assert source.unshift(b"ab") is True
@@ -373,6 +395,7 @@ def test_unshift_in_a_data_listener_comes_next(trace):
     assert trace == [b"head:body", b"body"]
 
 
+@pytest.mark.spec("S3.2-24")
 def test_unshift_says_when_the_mark_is_reached():
     source = Source(stays_open=True, high_water_mark=3)
     assert source.unshift(b"ab") is True
@@ -390,6 +413,7 @@ def test_unshift_before_the_end_event_is_still_delivered(trace):
     assert trace in ([b"0", b"a", "end"], [b"0a", "end"])
 
 
+@pytest.mark.spec("S3.2-23")
 def test_unshift_after_the_end_event_is_an_error(trace):
     source = Source(auto_destroy=False).resume()
     run()
@@ -403,6 +427,7 @@ def test_unshift_after_the_end_event_is_an_error(trace):
 # ---- Encodings -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S3.2-13", "S3.2-14", "S3.2-19")
 def test_characters_split_between_chunks_come_whole(trace):
     euro = "€".encode()
     source = Source(b"a" + euro[:1], euro[1:2], euro[2:] + b"b")
@@ -414,6 +439,7 @@ def test_characters_split_between_chunks_come_whole(trace):
     assert trace == ["a", "€b"]
 
 
+@pytest.mark.spec("S3.2-16")
 def test_an_unfinished_character_at_the_end_is_replaced(trace):
     source = Source("€".encode()[:2], encoding="utf8")
     source.on("data", trace).on("end", trace.note("end"))
@@ -421,6 +447,7 @@ def test_an_unfinished_character_at_the_end_is_replaced(trace):
     assert trace == ["\ufffd", "end"]
 
 
+@pytest.mark.spec("S3.2-15", "S2-03")
 def test_buffered_bytes_are_converted():
     source = filled("é€".encode()[:3], "€".encode()[1:])
     assert source.readable_length == 5
@@ -432,6 +459,7 @@ def test_buffered_bytes_are_converted():
     finish(source)
 
 
+@pytest.mark.spec("S3.2-20", "S2-07")
 def test_unknown_encoding():
     source = Source()
     with pytest.raises(TypeError) as caught:
@@ -444,6 +472,7 @@ def test_unknown_encoding():
 # ---- The end -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S3.3-05")
 def test_no_end_without_a_reader_while_data_wait(trace):
     source = filled(b"x")
     source.push(None)
@@ -455,6 +484,7 @@ def test_no_end_without_a_reader_while_data_wait(trace):
     assert trace == ["end"]
 
 
+@pytest.mark.spec("S3.3-07", "S2-01", "S2-08")
 def test_end_comes_once_and_after_the_data(trace):
     source = filled(b"x", auto_destroy=False)
     source.push(None)
@@ -497,6 +527,7 @@ def test_a_failing_end_listener_does_not_stop_the_destruction(trace):
 # ---- Destruction ---------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S5-06", "S5-07", "S2-10", "S3.3-08")
 def test_nothing_comes_after_destroy(trace):
     source = filled(b"a", b"b")
     source.push(None)
@@ -508,6 +539,7 @@ def test_nothing_comes_after_destroy(trace):
     assert source.readable_aborted
 
 
+@pytest.mark.spec("S5-01", "S5-02", "S5-04", "S5-05")
 def test_error_then_close(trace):
     source = watched(Source(b"a"), trace)
     error = BoomError()
@@ -537,6 +569,7 @@ def test_an_unhandled_error_comes_out_of_run_and_close_still_follows(trace):
     assert trace == ["close"]
 
 
+@pytest.mark.spec("S5-03")
 def test_own_destroy_is_called_with_the_error_and_may_wait(trace):
     class Slow(Readable):
         def _destroy(self, error, callback):

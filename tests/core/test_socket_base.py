@@ -85,6 +85,7 @@ def test_destroy_sends_what_was_written_before(pair: Any, where: str) -> None:
     assert answers == [None, None, "ERR_STREAM_DESTROYED"]
 
 
+@pytest.mark.spec("S4.2-18", "S4.3-04")
 @pytest.mark.parametrize("where", PLACES)
 def test_end_and_cork_keep_the_order(pair: Any, where: str) -> None:
     answers: list[str] = []
@@ -103,6 +104,7 @@ def test_end_and_cork_keep_the_order(pair: Any, where: str) -> None:
     assert answers == ["1", "2", "3", "end"]
 
 
+@pytest.mark.spec("S4.2-14", "S4.4-01")
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("mark", [0, 1, 100, 65536])
 def test_false_and_drain_whatever_the_mark(pair: Any, where: str, mark: int) -> None:
@@ -121,6 +123,7 @@ def test_false_and_drain_whatever_the_mark(pair: Any, where: str, mark: int) -> 
     assert drains == [0]
 
 
+@pytest.mark.spec("S4.2-19")
 @pytest.mark.parametrize("where", PLACES)
 def test_write_callbacks_come_after_the_ticks_that_were_there(pair: Any, where: str) -> None:
     order: list[str] = []

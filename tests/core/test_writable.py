@@ -59,6 +59,7 @@ def code(note):
 # ---- write() -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S4.2-09", "S4.1-02")
 def test_one_write_is_in_flight_and_the_others_wait_in_order():
     sink = Sink()
     for chunk in (b"a", b"b", b"c"):
@@ -74,6 +75,7 @@ def test_one_write_is_in_flight_and_the_others_wait_in_order():
     finish(sink)
 
 
+@pytest.mark.spec("S4.2-21")
 def test_waiting_chunks_go_together_where_the_sink_can():
     sink = Gather()
     for chunk in (b"a", b"b", b"c"):
@@ -101,6 +103,7 @@ def test_a_sink_with_writev_alone():
     finish(sink)
 
 
+@pytest.mark.spec("S4.2-18", "S4.2-19", "S4.2-20")
 @pytest.mark.parametrize("answers", ["sync", "tick"])
 def test_callbacks_run_in_order_and_never_inside_write(trace, answers):
     sink = Sink(answers)
@@ -114,6 +117,7 @@ def test_callbacks_run_in_order_and_never_inside_write(trace, answers):
     finish(sink)
 
 
+@pytest.mark.spec("S4.2-17")
 def test_an_empty_chunk_is_written_and_answered(trace):
     sink = Sink("sync")
     assert sink.write(b"", trace.note("cb")) is True
@@ -144,6 +148,7 @@ def test_what_may_be_written(args, expected):
     finish(sink)
 
 
+@pytest.mark.spec("S4.1-10", "S4.1-11")
 def test_default_encoding():
     sink = Sink("sync")
     assert sink.set_default_encoding("latin1") is sink
@@ -156,6 +161,7 @@ def test_default_encoding():
     finish(sink)
 
 
+@pytest.mark.spec("S4.2-01", "S4.2-02", "S4.2-03", "R6-01")
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
@@ -177,6 +183,7 @@ def test_what_may_not_be_written_raises_and_changes_nothing(trace, args, expecte
     assert trace == []
 
 
+@pytest.mark.spec("R3-02")
 def test_a_mutable_buffer_is_kept_until_its_callback():
     sink = Sink()
     buffer = bytearray(b"x")
@@ -204,6 +211,7 @@ def test_many_waiting_callbacks_are_answered_in_linear_time():
 # ---- cork ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S4.3-01", "S4.3-02", "S4.3-04", "S4.1-07", "S4.2-10")
 def test_cork_is_counted_and_the_last_uncork_sends():
     sink = Gather()
     sink.cork()
@@ -220,6 +228,7 @@ def test_cork_is_counted_and_the_last_uncork_sends():
     finish(sink)
 
 
+@pytest.mark.spec("S4.3-03")
 def test_end_uncorks_fully(trace):
     sink = Sink("sync").on("finish", trace.note("finish"))
     sink.cork()
@@ -235,6 +244,7 @@ def test_end_uncorks_fully(trace):
 # ---- The mark and 'drain' ------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S4.1-03", "S4.1-04", "S4.2-14", "S4.4-01", "S4.4-03")
 def test_write_says_false_at_the_mark_and_drain_follows(trace):
     sink = Sink(high_water_mark=3).on("drain", trace.note("drain"))
     assert sink.write(b"ab", trace.note("a")) is True
@@ -249,6 +259,7 @@ def test_write_says_false_at_the_mark_and_drain_follows(trace):
     finish(sink)
 
 
+@pytest.mark.spec("S4.2-16")
 def test_a_write_taken_at_once_says_true_however_large(trace):
     sink = Sink("sync", high_water_mark=3).on("drain", trace.note("drain"))
     assert sink.write(bytes(1000)) is True
@@ -257,6 +268,7 @@ def test_a_write_taken_at_once_says_true_however_large(trace):
     finish(sink)
 
 
+@pytest.mark.spec("S4.4-02", "S4.1-04")
 def test_no_drain_while_ending_or_destroyed(trace):
     ending, destroyed = Sink(high_water_mark=1), Sink(high_water_mark=1)
     for sink in (ending, destroyed):
@@ -274,6 +286,7 @@ def test_no_drain_while_ending_or_destroyed(trace):
 # ---- end() and 'finish' --------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S4.5-01", "S4.5-03", "S4.1-05", "S4.1-06")
 def test_order_at_the_end(trace):
     class Final(Sink):
         def _final(self, callback):
@@ -304,6 +317,7 @@ def test_finish_comes_a_tick_after_the_last_write_callback(trace):
     assert trace == [("write", None), "tick", ("end", None), "finish"]
 
 
+@pytest.mark.spec("S4.1-06")
 def test_writable_finished_is_true_inside_finish(trace):
     sink = Sink().on("finish", lambda: trace(sink.writable_finished))
     sink.end()
@@ -343,6 +357,7 @@ def test_without_auto_destroy_finish_is_the_last(trace):
 # ---- Errors --------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("S4.2-05", "S4.2-07", "S4.2-08")
 def test_write_after_end(trace):
     sink = Sink()
     sink.on("error", code(trace.note("error"))).on("close", trace.note("close"))
@@ -353,6 +368,7 @@ def test_write_after_end(trace):
     assert trace == [("write", late), ("end", late), ("error", late), "close"]
 
 
+@pytest.mark.spec("S4.2-06", "S4.2-07", "S4.2-15")
 def test_write_after_destroy_tells_the_callback_only(trace):
     sink = Sink().on("error", trace.note("error"))
     sink.destroy()
@@ -361,6 +377,7 @@ def test_write_after_destroy_tells_the_callback_only(trace):
     assert trace == ["ERR_STREAM_DESTROYED"]
 
 
+@pytest.mark.spec("S4.6-01", "S4.6-02", "S4.1-09")
 @pytest.mark.parametrize("answers", ["sync", "later"])
 def test_a_failed_write_fails_all_that_wait(trace, answers):
     class Bad(Sink):
@@ -388,6 +405,7 @@ def test_a_failed_write_fails_all_that_wait(trace, answers):
     assert sink.writable_aborted
 
 
+@pytest.mark.spec("S5-08", "S5-05")
 def test_destroy_answers_what_waits_with_its_error(trace):
     sink = Sink().on("error", trace.note("error")).on("close", trace.note("close"))
     error = BoomError()

@@ -22,6 +22,7 @@ def test_with_data(timeline, run):
     ]
 
 
+@pytest.mark.spec("S3.3-06")
 @pytest.mark.parametrize("pull", ["nobody", "resume"])
 def test_without_data_the_end_comes_even_if_nobody_reads(timeline, run, pull):
     server = timeline.server(lambda s: s.end())
@@ -39,6 +40,7 @@ def test_without_data_the_end_comes_even_if_nobody_reads(timeline, run, pull):
     ]
 
 
+@pytest.mark.spec("S3.3-05")
 def test_with_data_and_nobody_reading_there_is_no_end_until_somebody_does(timeline, run):
     def look():
         assert timeline["c"] == [("connectionAttempt", 4), "connect", "ready"]

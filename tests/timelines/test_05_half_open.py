@@ -1,5 +1,7 @@
 """ordering 3.5: half-open connections, and writing around the automatic end."""
 
+import pytest
+
 import pyuvnet
 
 
@@ -34,6 +36,7 @@ def test_half_open_answer(timeline, run):
     ]
 
 
+@pytest.mark.spec("S3.3-09")
 def test_writing_inside_the_end_listener_and_its_ticks_then_late(timeline, run):
     def accepted(s):
         def ended():

@@ -1,8 +1,11 @@
 """ordering 3.6: end() before connect."""
 
+import pytest
+
 from pyuvnet import net
 
 
+@pytest.mark.spec("S4.5-05")
 def test_the_data_arrive_and_the_socket_ends(timeline, run):
     server = timeline.server()
     c = timeline.client(server)

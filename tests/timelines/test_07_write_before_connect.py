@@ -1,6 +1,9 @@
 """ordering 3.7: write() before connect."""
 
+import pytest
 
+
+@pytest.mark.spec("S4.2-11", "S4.2-21")
 def test_the_first_is_written_inside_connect_the_rest_together(timeline, run):
     server = timeline.server()
     c = timeline.client(server)

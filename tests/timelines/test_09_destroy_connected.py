@@ -40,6 +40,7 @@ def test_what_the_kernel_took_is_delivered(timeline, run):
     assert timeline["s"] == ["resume", ("data", b"taken"), "end", "finish", ("close", False)]
 
 
+@pytest.mark.spec("S4.6-04", "S5-08")
 @pytest.mark.parametrize("error", [None, RuntimeError("E")])
 def test_with_a_write_in_flight_and_another_behind_it(timeline, run, error):
     peers = []

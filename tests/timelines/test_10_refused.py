@@ -7,6 +7,7 @@ from pyuvnet import net
 BEFORE = "ERR_SOCKET_CLOSED_BEFORE_CONNECTION"
 
 
+@pytest.mark.spec("R6-02")
 def test_refused_with_a_write_and_an_end_pending(timeline, run, free_port):
     def failed(ip, port, family, error):
         timeline.note("c", ip, port == free_port, family, error.code)

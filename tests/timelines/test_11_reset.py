@@ -1,5 +1,7 @@
 """ordering 3.11: the peer resets the connection, or has gone."""
 
+import pytest
+
 import pyuvnet
 from pyuvnet import net
 
@@ -58,6 +60,7 @@ def test_with_a_write_in_flight_while_reading(timeline, run, raw, reset):
     ]
 
 
+@pytest.mark.spec("S4.6-01", "S4.6-02", "S4.6-03")
 def test_with_a_write_in_flight_while_not_reading(timeline, run, raw, reset):
     def accepted(s, peer):
         s.write(BIG, timeline.cb("s", "w1"))
@@ -77,6 +80,7 @@ def test_with_a_write_in_flight_while_not_reading(timeline, run, raw, reset):
     ]
 
 
+@pytest.mark.spec("S4.6-03")
 def test_after_the_peer_closed_the_second_write_fails(timeline, run, raw):
     def accepted(s, peer):
         peer.close()

@@ -22,6 +22,7 @@ def connected(timeline, run):
     return go
 
 
+@pytest.mark.spec("S4.2-05", "S4.2-08")
 def test_write_after_end(connected, timeline):
     def act(c):
         c.end()
@@ -62,6 +63,7 @@ def test_end_repeated(connected, timeline):
     ]
 
 
+@pytest.mark.spec("S4.2-06")
 def test_after_destroy(connected, timeline):
     def act(c):
         c.destroy()

@@ -1,8 +1,11 @@
 """ordering 3.18: pausing, and readers who come late."""
 
+import pytest
+
 import pyuvnet
 
 
+@pytest.mark.spec("O3.18-01", "S3.1-02")
 def test_paused_late_data_and_the_end_are_read_ahead(timeline, run):
     def accepted(s):
         s.pause()
@@ -29,6 +32,7 @@ def test_paused_late_data_and_the_end_are_read_ahead(timeline, run):
     ]
 
 
+@pytest.mark.spec("O3.18-02")
 def test_without_any_consumer_there_is_no_end_and_read_takes_it(timeline, run):
     def look(s):
         assert timeline["s"] == []
@@ -42,6 +46,7 @@ def test_without_any_consumer_there_is_no_end_and_read_takes_it(timeline, run):
     assert timeline["s"] == [("read", b"payload"), "end", "finish", ("close", False)]
 
 
+@pytest.mark.spec("O3.18-03")
 def test_pause_on_connect_reads_nothing_until_resume(timeline, run):
     def accepted(s):
         assert s.is_paused()
@@ -65,6 +70,7 @@ def test_pause_on_connect_reads_nothing_until_resume(timeline, run):
     ]
 
 
+@pytest.mark.spec("O3.18-04")
 def test_a_client_paused_before_connecting_does_not_read(timeline, run):
     from pyuvnet import net
 
@@ -99,6 +105,7 @@ def test_pause_on_the_first_data_keeps_the_rest(timeline, run):
     assert seen == [b"one", b"two"]
 
 
+@pytest.mark.spec("O3.18-05")
 def test_set_encoding_and_unshift_in_a_data_listener(timeline, run):
     def data(chunk):
         seen.append(chunk)

@@ -7,6 +7,7 @@ import pyuvnet
 BIG = b"z" * 9_000_000
 
 
+@pytest.mark.spec("O3.19-01", "S4.2-16")
 def test_what_the_kernel_takes_at_once_is_true_whatever_the_mark(timeline, run):
     server = timeline.server()
     c = timeline.client(server, high_water_mark=10)
@@ -21,6 +22,7 @@ def test_what_the_kernel_takes_at_once_is_true_whatever_the_mark(timeline, run):
     assert "drain" not in timeline["c"]
 
 
+@pytest.mark.spec("O3.19-02", "O3.19-03", "S4.4-01", "S4.4-03")
 def test_drain_then_the_callbacks_then_the_end(timeline, run):
     def connected():
         assert c.write(BIG, timeline.cb("c", "w1")) is False

@@ -17,6 +17,7 @@ def piped(timeline, **options):
     return accepted
 
 
+@pytest.mark.spec("O3.22-01", "S3.4-20")
 def test_echo(timeline, run):
     server = timeline.server(piped(timeline))
     c = timeline.client(server)
@@ -40,6 +41,7 @@ def test_echo_without_listeners_on_the_socket(timeline, run):
     assert timeline["c"][-2:] == ["end", ("close", False)]
 
 
+@pytest.mark.spec("O3.22-02")
 def test_end_false_leaves_the_end_to_the_user(timeline, run):
     def accepted(s):
         piped(timeline, end=False)(s)
@@ -56,6 +58,7 @@ def test_end_false_leaves_the_end_to_the_user(timeline, run):
     assert ("data", b"hello bye") in timeline["c"]
 
 
+@pytest.mark.spec("O3.22-03", "S3.4-15")
 @pytest.mark.parametrize("error", [None, OSError("gone")])
 def test_destroyed_source_leaves_the_destination_alone(timeline, run, error):
     dest = net.Socket()

@@ -82,6 +82,7 @@ def close_all(client, peers):
         peer.destroy()
 
 
+@pytest.mark.spec("O3.23-01", "S3.5-02")
 def test_to_the_end(timeline, run):
     play(talk(timeline, ended, reader(timeline)))
     run()
@@ -101,6 +102,7 @@ def test_to_the_end_of_a_half_open_socket_that_was_ended(timeline, run):
     assert timeline["c"][-2:] == [("left", True), ("close", False)]
 
 
+@pytest.mark.spec("O3.23-02", "S3.5-03")
 def test_half_open_socket_is_left_open(timeline, run):
     def finish(client, peers):
         assert client.writable
@@ -114,6 +116,7 @@ def test_half_open_socket_is_left_open(timeline, run):
     ]
 
 
+@pytest.mark.spec("O3.23-03", "S3.5-05")
 def test_break(timeline, run):
     def finish(client, peers):
         assert (client.writable_ended, client.writable_finished) == (False, False)
@@ -124,12 +127,14 @@ def test_break(timeline, run):
     assert timeline["c"] == [("left", True), ("error", "ABORT_ERR"), ("close", True)]
 
 
+@pytest.mark.spec("S3.5-06")
 def test_break_without_error_listener_emits_none(timeline, run):
     play(talk(timeline, open_, reader(timeline, lambda c: "break"), ["end", "close"]), close_all)
     run()
     assert timeline["c"] == [("left", True), ("close", False)]
 
 
+@pytest.mark.spec("S3.5-04")
 def test_exception_in_the_body(timeline, run):
     def body(client):
         raise ValueError("body")
@@ -139,6 +144,7 @@ def test_exception_in_the_body(timeline, run):
     assert [entry[0] for entry in timeline["c"]] == ["caught", "error", "close"]
 
 
+@pytest.mark.spec("O3.23-04", "S3.5-07", "S3.5-08")
 @pytest.mark.parametrize("listening", [True, False])
 def test_peer_reset(timeline, run, reset, listening):
     async def use(client):
@@ -173,6 +179,7 @@ def test_peer_reset(timeline, run, reset, listening):
     ]
 
 
+@pytest.mark.spec("S3.5-09")
 def test_destroyed_meanwhile(timeline, run):
     def body(client):
         pyuvnet.set_immediate(client.destroy)
@@ -200,6 +207,7 @@ def entered_after(event):
     return use
 
 
+@pytest.mark.spec("S5-09", "S5-11", "S5-12")
 @pytest.mark.parametrize("use", [enter, entered_after("connect")])
 def test_leaving_resumes_after_error_and_before_close(timeline, run, use):
     play(talk(timeline, lambda socket: None, use), close_all)
@@ -207,6 +215,7 @@ def test_leaving_resumes_after_error_and_before_close(timeline, run, use):
     assert timeline["c"] == [("error", "ABORT_ERR"), ("left", True), ("close", True)]
 
 
+@pytest.mark.spec("S5-14")
 def test_leaving_without_error_listener_emits_none(timeline, run):
     play(talk(timeline, open_, entered_after("connect"), ["end", "close"]), close_all)
     pyuvnet.run()
@@ -219,6 +228,7 @@ def test_leaving_in_the_turn_of_end(timeline, run):
     assert timeline["c"] == ["end", ("left", True), ("close", False)]
 
 
+@pytest.mark.spec("S5-13")
 def test_leaving_a_half_open_socket_after_end_is_premature(timeline, run):
     play(
         talk(timeline, lambda socket: socket.end(), entered_after("end"), allow_half_open=True),

@@ -55,6 +55,7 @@ def test_data_with_a_hook_the_remaining_listeners_are_skipped(timeline, run, cau
     ]
 
 
+@pytest.mark.spec("R6-04")
 @pytest.mark.parametrize("event", ["connect", "ready", "data", "end", "finish", "close", "drain"])
 def test_without_a_hook_it_comes_out_of_run_which_can_go_on(timeline, run, event):
     server = timeline.server(lambda s: s.end(b"data"))
@@ -70,6 +71,7 @@ def test_without_a_hook_it_comes_out_of_run_which_can_go_on(timeline, run, event
     assert timeline["S"][-1] == "close"
 
 
+@pytest.mark.spec("R6-03")
 @pytest.mark.parametrize("event", ["connect", "ready", "data", "end", "finish", "close", "drain"])
 def test_with_a_hook_the_socket_closes_all_the_same(timeline, run, caught, event):
     server = timeline.server(lambda s: s.end(b"data"))

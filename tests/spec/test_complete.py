@@ -1,0 +1,79 @@
+"""Every rule of docs/streams-rules.md is named by a test, and every name is a rule."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
+RULES = TESTS.parent / "docs" / "streams-rules.md"
+
+
+def rules() -> dict[str, str]:
+    """What each rule says, by its id."""
+    found: dict[str, str] = {}
+    for line in RULES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("- "):
+            match = re.fullmatch(r"- ([SOR][\d.]+-\d\d): (\S.*)", line)
+            assert match, f"not of the form '- id: rule': {line}"
+            assert match[1] not in found, f"{match[1]} stands there twice"
+            found[match[1]] = match[2]
+    return found
+
+
+@pytest.fixture(scope="module")
+def named() -> dict[str, list[str]]:
+    """The ids that tests name, with those tests, as pytest collects them all."""
+    # In a process of its own: this run may have been given a few tests only.
+    found: dict[str, list[str]] = {}
+    child = subprocess.run(
+        [sys.executable, "-c", COLLECT, str(TESTS)],
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=25,
+    )
+    assert child.returncode == 0, child.stdout + child.stderr
+    for test, ids in json.loads(child.stdout.splitlines()[-1]):
+        for each in ids:
+            found.setdefault(each, []).append(test)
+    return found
+
+
+COLLECT = """
+import contextlib, io, json, sys
+import pytest
+
+class Names:
+    def pytest_collection_finish(self, session):
+        self.all = [
+            (item.nodeid, [id for mark in item.iter_markers("spec") for id in mark.args])
+            for item in session.items
+        ]
+
+names, said = Names(), io.StringIO()
+with contextlib.redirect_stdout(said):
+    status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]], [names])
+if status:
+    sys.exit(said.getvalue())
+print(json.dumps(names.all))
+"""
+
+
+def test_rules_are_numbered_without_gaps() -> None:
+    by_section: dict[str, list[int]] = {}
+    for each in rules():
+        section, _, number = each.rpartition("-")
+        by_section.setdefault(section, []).append(int(number))
+    for section, numbers in by_section.items():
+        assert numbers == list(range(1, len(numbers) + 1)), section
+
+
+def test_every_name_is_a_rule(named: dict[str, list[str]]) -> None:
+    unknown = {each: tests for each, tests in named.items() if each not in rules()}
+    assert unknown == {}
