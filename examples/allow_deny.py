@@ -1,0 +1,70 @@
+"""A server that decides by address who may come in.
+
+Shows BlockList twice. As the server's block_list it denies: such a peer is closed before anything
+of ours runs. As an allow list it is asked in the connection listener, which can say why not. Rules
+are networks or addresses of either family; an IPv4 peer of an IPv6 server is matched as IPv4.
+
+    python examples/allow_deny.py --allow 127.0.0.0/8 ::1 --deny 127.0.0.2
+    nc -s 127.0.0.2 127.0.0.1 8124
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from pyuvnet import Error, Socket, net, next_tick, run
+
+
+def block_list(rules: list[str]) -> net.BlockList:
+    """Make a list of addresses and networks: 10.1.2.3, 10.0.0.0/8, ::1, fc00::/7."""
+    made = net.BlockList()
+    for rule in rules:
+        if "/" in rule:
+            made.add_cidr(rule)
+        else:
+            made.add_address(rule, f"ipv{net.is_ip(rule) or 4}")
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Greet whoever may come in.")
+    parser.add_argument("--host", default=None, help="address to listen on (every address)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
+    parser.add_argument("--allow", nargs="*", default=[], metavar="RULE", help="nobody else")
+    parser.add_argument("--deny", nargs="*", default=[], metavar="RULE", help="never these")
+    options = parser.parse_args()
+    try:
+        allowed, denied = block_list(options.allow), block_list(options.deny)
+    except Error as error:
+        parser.error(f"a rule is no address or network: {error}")
+
+    def connected(socket: Socket) -> None:
+        peer = f"{socket.remote_address}"
+        socket.on("error", lambda error: print(f"{peer}: {error}", flush=True))
+        if allowed.size and not allowed.check(peer, socket.remote_family):
+            print(f"{peer} is not on the list", flush=True)
+            socket.end("you are not on the list\n")
+        else:
+            print(f"{peer} came in", flush=True)
+            socket.end("welcome\n")
+        # Whatever else it sends: without reading, its end is not seen either.
+        socket.resume()
+
+    server = net.create_server(connected, block_list=denied)
+    server.on("error", lambda error: sys.exit(f"allow_deny: {error}"))
+
+    @server.on("listening")
+    def listening() -> None:
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+
+    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: next_tick(server.close))
+    server.listen(options.port, options.host)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""A TCP proxy: what a client sends goes to another server, and what that answers comes back.
+
+Shows pipeline(): it pipes, with back pressure, and when one of the two connections fails or breaks
+off it destroys the other too, which pipe() alone does not do. Both connections are half open, so
+that each direction ends by itself, as it would without a proxy between.
+
+    python examples/echo.py --port 8124 &
+    python examples/proxy.py --port 8125 --to 127.0.0.1:8124
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from pyuvnet import Socket, net, next_tick, run
+from pyuvnet.streams import pipeline
+
+sockets: set[Socket] = set()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pass connections on to another server.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8125, help="TCP port, 0 for a free one (8125)")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server behind it")
+    options = parser.parse_args()
+    target, _, target_port = options.to.rpartition(":")
+    if not target or not target_port.isdecimal():
+        parser.error(f"--to needs a host and a port, not {options.to!r}")
+
+    def connected(client: Socket) -> None:
+        name = f"{client.remote_address}:{client.remote_port}"
+        upstream = net.create_connection(int(target_port), target, allow_half_open=True)
+        failures: list[BaseException] = []
+        open_directions = 2
+
+        def done(error: BaseException | None) -> None:
+            nonlocal open_directions
+            open_directions -= 1
+            if error is not None:
+                failures.append(error)
+            if open_directions:
+                return
+            sockets.difference_update((client, upstream))
+            if failures:
+                # An AggregateError, when all addresses of a name failed, has no text of its own.
+                print(f"{name} failed: {str(failures[0]) or repr(failures[0])}", flush=True)
+            else:
+                there, back = upstream.bytes_written, client.bytes_written
+                print(f"{name} done: {there} bytes there, {back} back", flush=True)
+
+        sockets.update((client, upstream))
+        pipeline(client, upstream, callback=done)
+        pipeline(upstream, client, callback=done)
+
+    server = net.create_server(connected, allow_half_open=True)
+    server.on("error", lambda error: sys.exit(f"proxy: {error}"))
+
+    @server.on("listening")
+    def listening() -> None:
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+
+    def shut_down() -> None:
+        server.close()
+        for socket in sockets:
+            socket.destroy()
+
+    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.listen(options.port, options.host)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Listen on a port that is still taken, by trying again until it is free.
+
+Shows what EADDRINUSE is good for: a new version of a service is started before the old one is
+gone. A server whose listen() failed may listen() again.
+
+    python examples/retry_listen.py --port 8124     twice; then end the first
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from pyuvnet import Socket, net, next_tick, run, set_timeout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Greet, as soon as the port is free.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port (8124)")
+    parser.add_argument("--delay", type=int, default=1000, help="ms between two tries (1000)")
+    parser.add_argument("--tries", type=int, default=60, help="how many at most (60)")
+    options = parser.parse_args()
+    tries = 0
+
+    def connected(socket: Socket) -> None:
+        socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
+        socket.end("hello\n")
+        socket.resume()  # whatever is sent to us: without reading, its end is not seen either
+
+    def listen() -> None:
+        nonlocal tries
+        tries += 1
+        server.listen(options.port, options.host)
+
+    server = net.create_server(connected)
+    timer = set_timeout(listen, 0)
+
+    @server.on("error")
+    def failed(error: OSError) -> None:
+        nonlocal timer
+        if getattr(error, "code", None) != "EADDRINUSE" or tries >= options.tries:
+            sys.exit(f"retry_listen: {error} (after {tries} tries)")
+        print(f"port {options.port} is in use, next try in {options.delay} ms", flush=True)
+        timer = set_timeout(listen, options.delay)
+
+    @server.on("listening")
+    def listening() -> None:
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+
+    def shut_down() -> None:
+        timer.close()
+        server.close()
+
+    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: next_tick(shut_down))
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""A sender of files: a peer sends a name and gets "OK size" and the bytes, or "ERROR reason".
+
+Shows back pressure by hand: write() answers False when enough is waiting, and 'drain' tells when to
+go on. So a file of any size, sent to the slowest reader, takes a hundred kilobytes of memory.
+(Reading the file blocks the loop, for microseconds a piece; with slow disks, use a thread.)
+
+    python examples/send_files.py --root .
+    echo README.md | nc 127.0.0.1 8124
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from pyuvnet import Socket, net, next_tick, run
+
+PIECE = 65536  # bytes read from a file at once
+LONGEST_NAME = 4096
+sockets: set[Socket] = set()
+
+
+class Sending:
+    """One file on its way to one socket."""
+
+    def __init__(self, socket: Socket, file: BinaryIO, name: str) -> None:
+        self.socket, self.file, self.name = socket, file, name
+        self.most_waiting = 0
+        socket.write(f"OK {os.fstat(file.fileno()).st_size}\n")
+        socket.on("drain", self.go_on)
+        socket.on("close", self.closed)
+        self.go_on()
+
+    def go_on(self) -> None:
+        taken = True
+        while taken:
+            piece = self.file.read(PIECE)
+            if not piece:
+                self.file.close()
+                self.socket.end()
+                return
+            taken = self.socket.write(piece)
+            self.most_waiting = max(self.most_waiting, self.socket.writable_length)
+
+    def closed(self, had_error: bool) -> None:
+        self.file.close()
+        how = "sent" if self.socket.writable_finished else "broke off"
+        print(f"{how} {self.name}, at most {self.most_waiting} bytes waiting", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Send the files of a folder.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder (this one)")
+    options = parser.parse_args()
+    root = options.root.resolve()
+
+    def connected(socket: Socket) -> None:
+        asked = b""
+
+        def received(chunk: bytes) -> None:
+            nonlocal asked
+            asked += chunk
+            line, end, _ = asked.partition(b"\n")
+            if end:
+                socket.off("data", received)
+                answer(socket, os.fsdecode(line).strip())
+            elif len(asked) > LONGEST_NAME:
+                socket.end("ERROR name too long\n")
+
+        sockets.add(socket)
+        socket.on("data", received)
+        socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
+        socket.on("close", lambda had_error: sockets.discard(socket))
+
+    def answer(socket: Socket, name: str) -> None:
+        try:
+            # Resolved, so that neither ".." nor a link leads out of the folder.
+            path = (root / name).resolve()
+            if not path.is_relative_to(root) or not path.is_file():
+                raise FileNotFoundError("no such file")
+            file = path.open("rb")
+        except (OSError, ValueError) as error:
+            socket.end(f"ERROR {getattr(error, 'strerror', None) or error}\n")
+        else:
+            Sending(socket, file, name)
+
+    server = net.create_server(connected)
+    server.on("error", lambda error: sys.exit(f"send_files: {error}"))
+
+    @server.on("listening")
+    def listening() -> None:
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+
+    def shut_down() -> None:
+        server.close()
+        for socket in sockets:
+            socket.destroy()
+
+    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.listen(options.port, options.host)
+    run()
+
+
+if __name__ == "__main__":
+    main()
