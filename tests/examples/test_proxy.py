@@ -31,6 +31,9 @@ def pair(proxy, upstream, peer):
     server = upstream.accept()[0]
     server.settimeout(20)
     with server:
+        # Only now have both connections come about in the proxy's eyes, too.
+        client.send(b"!")
+        assert server.recv(1) == b"!"
         yield client, server
 
 
@@ -60,7 +63,7 @@ def test_each_direction_ends_by_itself(pair, proxy):
     server.sendall(b"and the answer")
     server.shutdown(socket.SHUT_WR)
     assert client.rest() == b"and the answer"
-    proxy.until("done: 10 bytes there, 14 back")
+    proxy.until("done: 11 bytes there, 14 back")
 
 
 def test_much_both_ways_at_once_and_slow_readers(pair):
