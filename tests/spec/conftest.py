@@ -101,12 +101,12 @@ def connect() -> Callable[..., net.Socket]:
             if len(standing) == 2 and both is not None:
                 pyuvnet.set_immediate(both, client, client.peer)
 
-        def connection(socket: net.Socket) -> None:
+        def connection(socket: net.Socket) -> object:
             listening.close()
             client.peer = socket  # type: ignore[attr-defined]
             stands()
-            if accepted is not None:
-                accepted(socket)
+            # What it returns, too: it may be a coroutine function.
+            return None if accepted is None else accepted(socket)
 
         listening = net.create_server(server or {}, connection).listen(0)
         client = net.Socket(options)

@@ -1,0 +1,190 @@
+"""streams.md 3.3: 'readable' and 'end'."""
+
+from __future__ import annotations
+
+import pytest
+
+import pyuvnet
+from pyuvnet import next_tick, run
+
+
+@pytest.mark.spec("S3.3-01", "S3.3-02", "S3.3-03", "S3.3-04")
+def test_readable_tells_of_every_arrival_and_of_the_end(connect, trace) -> None:
+    def accepted(peer) -> None:
+        peer.on("readable", lambda: trace("readable", peer.readable_length, peer.readable_ended))
+        peer.on("end", trace.note("end"))
+
+    sent = [b"aa", b"bb", b"cc"]
+
+    def send() -> None:
+        if sent:
+            client.write(sent.pop(0))
+            pyuvnet.set_timeout(send, 15)
+        else:
+            client.end()
+            pyuvnet.set_timeout(take, 15)
+
+    def take() -> None:
+        trace("read", client.peer.read())
+        assert client.peer.read() is None
+        trace("taken")
+
+    client = connect(accepted, no_delay=True).on("ready", lambda: send())
+    run()
+    # Nobody reads, and still each arrival below the mark is told; then the end of the data.
+    assert trace == [
+        ("readable", 2, False),
+        ("readable", 4, False),
+        ("readable", 6, False),
+        ("readable", 6, False),
+        ("read", b"aabbcc"),
+        "taken",
+        "end",
+    ]
+
+
+@pytest.mark.spec("S3.3-01")
+def test_readable_is_in_a_later_tick(fake, trace) -> None:
+    source = fake.Source()
+    source.on("readable", trace.note("readable"))
+    run()
+    source.push(b"x")
+    trace("sync")
+    next_tick(trace, "tick")
+    run()
+    assert trace == ["sync", "readable", "tick"]
+    fake.over(source)
+
+
+@pytest.mark.spec("S3.3-05")
+@pytest.mark.parametrize("how", ["read", "resume"])
+def test_end_waits_for_a_reader_and_an_empty_buffer(fake, trace, how) -> None:
+    source = fake.Source(b"ab", None)
+    source.on("end", trace.note("end"))
+    run()
+    assert trace == []
+    assert source.readable
+    if how == "read":
+        assert source.read(1) == b"a"
+        run()
+        assert trace == []
+        assert source.read() == b"b"
+    else:
+        source.resume()
+        next_tick(trace, "tick")
+    trace("sync")
+    next_tick(trace, "later")
+    run()
+    assert trace[0] == "sync"
+    assert trace.count("end") == 1
+    if how == "read":
+        # The tick of 'end' was queued by the read() that emptied the buffer.
+        assert trace == ["sync", "end", "later"]
+
+
+@pytest.mark.spec("S3.3-05")
+def test_a_reader_that_took_exactly_the_rest_has_to_ask_once_more(fake, trace) -> None:
+    # Node's quirk: read(n) of just what is left does not look for the end.
+    source = fake.Source(b"ab", None).on("end", trace.note("end"))
+    assert source.read(2) == b"ab"
+    run()
+    assert trace == []
+    assert source.read(2) is None
+    run()
+    assert trace == ["end"]
+
+
+@pytest.mark.spec("S3.3-06")
+def test_an_empty_stream_ends_without_anybody(fake, trace) -> None:
+    source = fake.Source().on("end", trace.note("end"))
+    source.read(0)
+    source.push(None)
+    run()
+    # A Readable of the user is asked once more; a socket asks by itself.
+    source.read(0)
+    run()
+    assert trace == ["end"]
+
+
+@pytest.mark.spec("S3.3-06")
+def test_an_empty_socket_ends_without_anybody(connect, trace) -> None:
+    client = connect(lambda peer: peer.on("end", trace.note("end")))
+    client.on("ready", client.end)
+    run()
+    assert trace == ["end"]
+
+
+@pytest.mark.spec("S3.3-07")
+def test_end_comes_once_whatever_is_called_afterwards(connect, trace) -> None:
+    def accepted(peer) -> None:
+        peer.on("end", lambda: (trace("end"), again(peer)))
+        peer.on("close", lambda had_error: (trace("close"), again(peer)))
+
+    def again(peer) -> None:
+        peer.resume()
+        peer.read()
+        peer.read(0)
+        peer.on("data", trace)
+        pyuvnet.set_immediate(peer.resume)
+
+    connect(accepted).end(b"")
+    run()
+    assert trace == ["end", "close"]
+
+
+@pytest.mark.spec("S3.3-08")
+@pytest.mark.parametrize("error", [None, OSError("E")])
+def test_no_end_after_destroy(connect, watch, trace, error) -> None:
+    def accepted(peer) -> None:
+        watch(peer)
+        peer.once("data", lambda chunk: peer.destroy(error))
+
+    client = connect(accepted)
+    client.on("error", lambda error: None)
+    client.end(b"and the end")
+    run()
+    assert trace == ([("error", "E")] if error else []) + [("close", error is not None)]
+
+
+@pytest.mark.spec("S3.3-08")
+def test_no_end_after_an_error_without_destruction(fake, trace) -> None:
+    source = fake.Source(b"x", None, auto_destroy=False)
+    source._read = None
+    source.on("end", trace.note("end")).on("error", lambda error: trace("error"))
+    source.push(b"too late")
+    source.resume()
+    run()
+    assert trace == ["error"]
+    fake.over(source)
+
+
+@pytest.mark.spec("S3.3-09")
+def test_the_automatic_end_is_a_tick_after_the_listeners(connect, trace) -> None:
+    def accepted(peer) -> None:
+        peer.resume()
+        peer.on("end", lambda: (trace(peer.writable_ended), next_tick(in_tick, peer)))
+        peer.on("end", lambda: trace(peer.writable_ended))
+
+    def in_tick(peer) -> None:
+        # Queued by a listener, so it stands before the automatic end.
+        trace(peer.writable_ended)
+        next_tick(lambda: trace(peer.writable_ended))
+
+    connect(accepted).resume().end()
+    run()
+    assert trace == [False, False, False, True]
+
+
+@pytest.mark.spec("S3.3-09")
+def test_half_open_there_is_no_automatic_end(connect, trace) -> None:
+    def accepted(peer) -> None:
+        peer.resume()
+        peer.on("end", lambda: pyuvnet.set_timeout(late, 20, peer))
+
+    def late(peer) -> None:
+        trace(peer.writable_ended, peer.destroyed)
+        peer.end()
+
+    connect(accepted, server={"allow_half_open": True}).resume().end()
+    run()
+    assert trace == [(False, False)]
