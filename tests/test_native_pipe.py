@@ -186,6 +186,30 @@ def test_a_listener_added_in_the_middle_sees_everything_from_there_on() -> None:
     assert seen[0] + sum(seen[1:]) == 2_000_000
 
 
+def test_a_write_given_to_the_class_in_the_middle_sees_everything_from_there_on() -> None:
+    class Upstream(net.Socket):
+        pass
+
+    proxy = Proxy(chunks(2_000_000), upstream_class=Upstream)
+    seen = 0
+
+    def write(self, data, encoding=None, callback=None):
+        nonlocal seen
+        seen += len(data)
+        return net.Socket.write(self, data, encoding, callback)
+
+    def override(data):
+        if proxy.count > 500_000 and "write" not in vars(Upstream):
+            override.from_here = proxy.front.bytes_read
+            Upstream.write = write
+
+    proxy.on_sink = override
+    proxy.run()
+    assert override.from_here > 0
+    assert seen == proxy.front.bytes_read - override.from_here
+    assert proxy.received.digest() == proxy.sent.digest()
+
+
 def test_an_encoding_set_in_the_middle_keeps_the_bytes() -> None:
     text = "añ€😀" * 40_000
     proxy = Proxy([text.encode()[i : i + 70_001] for i in range(0, len(text.encode()), 70_001)])

@@ -14,6 +14,10 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject* tp_dict
         unsigned long tp_flags
+        unsigned int tp_version_tag
+    ctypedef struct PyGetSetDescrObject:
+        void* d_getset
+    object PyDescr_NewGetSet(PyTypeObject* type, void* getset)
     PyTypeObject* Py_TYPE(PyObject* ob) noexcept nogil
 
     char* PyBytes_AS_STRING(object chunk) noexcept

@@ -42,8 +42,11 @@ cdef class EventEmitter:
     cdef int _listener_added(self, object event) except -1
     cdef int _listener_removed(self, object event) except -1
     cdef int _on_tick(self, int what, object argument) except -1
-    # Listeners which Node shows although no user added them (the 'end' one of every Socket).
-    cdef object _builtin_listener(self, object event)
+    # The listener that Node shows although no user added it, as (event, listener), or None once it
+    # was removed: every Socket has one for 'end'.
+    cdef tuple _builtin(self)
+    cdef int _builtin_gone(self) except -1
+    cdef int _take_builtin(self) except -1
 
 cdef class EmitterExtra:
     cdef object max_listeners          # None: the class-wide default

@@ -359,6 +359,16 @@ cdef class EventEmitter:
             index -= 1
             if _same(entries[index], listener):
                 return self._take_out(event, index)
+        builtin = self._builtin()
+        if builtin is not None and builtin == (event, listener):
+            return self._take_builtin()
+        return 0
+
+    cdef int _take_builtin(self) except -1:
+        builtin = self._builtin()
+        self._builtin_gone()
+        if self._emitter_flags & EMITTER_WATCHED and self._find(_REMOVE_LISTENER) is not None:
+            self._publish(_REMOVE_LISTENER, builtin)
         return 0
 
     # ---- Emission ------------------------------------------------------------------------------
@@ -491,8 +501,11 @@ cdef class EventEmitter:
     cdef int _on_tick(self, int what, object argument) except -1:
         return 0
 
-    cdef object _builtin_listener(self, object event):
+    cdef tuple _builtin(self):
         return None
+
+    cdef int _builtin_gone(self) except -1:
+        return 0
 
     # ---- The public face -----------------------------------------------------------------------
 
@@ -591,6 +604,9 @@ cdef class EventEmitter:
             for listener in reversed(_entries(self._find(name))):
                 if not _hidden(listener):
                     self._remove(name, listener)
+            builtin = self._builtin()
+            if builtin is not None and builtin[0] == name:
+                self._take_builtin()
         return self
 
     def listener_count(self, event, listener=None):
@@ -625,9 +641,9 @@ cdef class EventEmitter:
     def _shown(self, event):
         """The entries of an event that are not the library's own."""
         shown = [entry for entry in _entries(self._find(event)) if not _hidden(entry)]
-        builtin = self._builtin_listener(event)
-        if builtin is not None:
-            shown.insert(0, builtin)
+        builtin = self._builtin()
+        if builtin is not None and builtin[0] == event:
+            shown.insert(0, builtin[1])
         return shown
 
     def event_names(self):
@@ -639,10 +655,16 @@ cdef class EventEmitter:
 
     def _names(self):
         if self._events is not None:
-            return list(self._events)
-        return [name for name, entry in (
-            (self._name0, self._entry0), (self._name1, self._entry1),
-            (self._name2, self._entry2), (self._name3, self._entry3)) if entry is not None]
+            names = list(self._events)
+        else:
+            names = [name for name, entry in (
+                (self._name0, self._entry0), (self._name1, self._entry1),
+                (self._name2, self._entry2), (self._name3, self._entry3)) if entry is not None]
+        builtin = self._builtin()
+        if builtin is not None:
+            # It was there before any other.
+            names = [builtin[0]] + [name for name in names if name != builtin[0]]
+        return names
 
     def set_max_listeners(self, n):
         """Set above how many listeners of one event a warning is given; 0 or inf: never.

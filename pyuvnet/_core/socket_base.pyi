@@ -5,6 +5,8 @@ from typing_extensions import disjoint_base
 from .blocklist import BlockList
 from .duplex import Duplex
 
+def on_end_of_socket() -> None: ...
+
 @disjoint_base
 class SocketBase(Duplex):
     def _refuse_second_init(self) -> None: ...

@@ -17,7 +17,7 @@ from cpython.object cimport PyObject
 
 from . cimport uv
 from .blocklist cimport BlockList
-from .capi cimport _PyObject_GetDictPtr, pyuvnet_refill
+from .capi cimport _PyObject_GetDictPtr, Py_TYPE, PyTypeObject, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal
@@ -47,8 +47,10 @@ cdef enum:
     SOCKET_TICKS
 
 
-# The class whose write() was last found to be our own, so that asking again is a comparison.
+# The class whose write() was last found to be our own, so that asking again is a comparison: its
+# version changes with every attribute of it or its bases, and is 0 if it has none.
 cdef object _plain_class = None
+cdef unsigned int _plain_version = 0
 cdef object _plain_write = None
 
 
@@ -60,12 +62,19 @@ cdef int set_plain_write(object method) except -1:
 
 
 cdef void _remember_plain(object cls) noexcept:
-    global _plain_class
+    global _plain_class, _plain_version
     _plain_class = cls
+    _plain_version = (<PyTypeObject*><PyObject*>cls).tp_version_tag
 
 
-def _on_end_of_socket():
-    """The 'end' listener that every socket shows, as in Node; the work is done in C."""
+def on_end_of_socket():
+    """The 'end' listener that every socket shows, as in Node; write() does its work.
+
+    Without it a write after 'end' and the automatic end() is like any other write after end().
+    """
+
+
+cdef tuple _end_listener = (_END, on_end_of_socket)
 
 
 cdef class SocketBase(Duplex):
@@ -213,7 +222,8 @@ cdef class SocketBase(Duplex):
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
         cdef PyObject** own
-        if type(self) is not _plain_class:
+        if type(self) is not _plain_class or not _plain_version \
+                or Py_TYPE(<PyObject*>self).tp_version_tag != _plain_version:
             if type(self).write is not _plain_write:
                 return True
             _remember_plain(type(self))
@@ -659,10 +669,12 @@ cdef class SocketBase(Duplex):
             return 0
         return Duplex._on_tick(self, what, argument)
 
-    cdef object _builtin_listener(self, object event):
-        if event == _END and not self._socket_flags & SOCKET_END_LISTENER_GONE:
-            return _on_end_of_socket
-        return None
+    cdef tuple _builtin(self):
+        return None if self._socket_flags & SOCKET_END_LISTENER_GONE else _end_listener
+
+    cdef int _builtin_gone(self) except -1:
+        self._socket_flags |= SOCKET_END_LISTENER_GONE
+        return 0
 
     # ---- Idle timeout --------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from typing import Any
 
@@ -194,3 +195,87 @@ def test_a_loop_that_is_closed_with_everything_open(loop: pyuvnet.Loop) -> None:
     with pytest.raises(RuntimeError) as caught:
         server.close()
     assert caught.value.code == "ERR_LOOP_CLOSED"  # type: ignore[attr-defined]
+
+
+# ---- The 'end' listener of its own ---------------------------------------------------------------
+
+
+def test_every_socket_shows_one_end_listener_and_it_can_be_removed() -> None:
+    socket = net.Socket()
+    assert (socket.listener_count("end"), socket.event_names()) == (1, ["end"])
+    socket.remove_all_listeners("end")
+    assert (socket.listener_count("end"), socket.event_names()) == (0, [])
+    socket = net.Socket()
+    socket.on("close", print).on("end", print)
+    assert socket.event_names() == ["end", "close"]
+    (own, _) = socket.listeners("end")
+    assert socket.off("end", own).listeners("end") == [print]
+    socket = net.Socket()
+    assert socket.remove_all_listeners().event_names() == []
+
+
+def test_removing_the_end_listener_is_told(trace: Any) -> None:
+    socket = net.Socket()
+    (own,) = socket.listeners("end")
+    socket.on("removeListener", trace)
+    socket.remove_all_listeners("end")
+    socket.remove_all_listeners("end")
+    socket.off("end", own)
+    assert trace == [("end", own)]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda c, own: None, "EPIPE"),
+        (lambda c, own: c.remove_all_listeners("end"), "ERR_STREAM_WRITE_AFTER_END"),
+        (lambda c, own: c.off("end", own), "ERR_STREAM_WRITE_AFTER_END"),
+        (lambda c, own: c.off("end", own).on("end", own), "EPIPE"),
+    ],
+)
+def test_without_it_the_socket_still_ends_but_a_late_write_is_an_ordinary_one(
+    trace: Any, change: Any, code: str
+) -> None:
+    def late() -> None:
+        assert c.writable_ended
+        c.write(b"late", lambda error: trace(error.code))
+
+    server = net.create_server(lambda s: (server.close(), s.resume(), s.end(b"x"))).listen(0)
+    c = net.create_connection(port=server.address()["port"], host="127.0.0.1")
+    change(c, c.listeners("end")[0])
+    c.resume()
+    c.on("error", lambda error: None)
+    c.on("end", lambda: pyuvnet.next_tick(pyuvnet.next_tick, late))
+    pyuvnet.run()
+    assert trace == [code]
+    assert c.destroyed
+
+
+# ---- Threads -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["writable_length", "writable_need_drain", "bytes_written"])
+def test_a_property_that_would_send_belongs_to_the_loops_thread(run_pair: Any, name: str) -> None:
+    """Collected writes leave when a property would show them; not from another thread."""
+    caught: list[Any] = []
+
+    def elsewhere(c: net.Socket) -> None:
+        try:
+            getattr(c, name)
+        except pyuvnet.StateError as error:
+            caught.append(error.code)
+
+    def act(c: net.Socket) -> None:
+        c.write(b"x")
+        thread = threading.Thread(target=elsewhere, args=(c,))
+        thread.start()
+        thread.join()
+        getattr(c, name)
+        thread = threading.Thread(target=elsewhere, args=(c,))
+        thread.start()
+        thread.join()
+        c.end()
+
+    assert run_pair(act, "data") == b"x"
+    # The second time nothing waits to be sent, and looking does no harm.
+    assert caught == ["ERR_WRONG_THREAD"]
