@@ -5,6 +5,7 @@ callback)`, `_final(callback)` and `_destroy(error, callback)`, as in Node; a so
 C methods instead and never comes through here.  Imports: readable, writable, errors.
 """
 
+from .names cimport share_face
 from .names import add_node_names
 from .readable cimport Readable, r_set_encoding
 from .stream cimport *
@@ -56,110 +57,6 @@ cdef class Duplex(Readable):
     cdef int _begin_final(self) except -1:
         return w_user_final(self)
 
-    # ---- The writable face ---------------------------------------------------------------------
-
-    def write(self, chunk, encoding=None, callback=None):
-        """Write a chunk; nothing is copied.
-
-        Args:
-            chunk: bytes-like (kept, and not to be changed, until the callback) or str.
-            encoding: of a str, default 'utf8'.
-            callback: callable(error or None), when the chunk was handed to the kernel.
-
-        Returns: bool, False when the writer should wait for 'drain'.
-        Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
-            ERR_UNKNOWN_ENCODING).
-        Events: 'error' (ERR_STREAM_WRITE_AFTER_END) after end().
-
-        Node: writable.write()
-        """
-        self._ready()
-        return w_write(self, chunk, encoding, callback)
-
-    def end(self, chunk=None, encoding=None, callback=None):
-        """Write a last chunk, if given, and end the writable side.
-
-        Args:
-            chunk, encoding: as for write().
-            callback: callable(error or None), right before 'finish'.
-
-        Returns the stream. Events: 'finish'.
-
-        Node: writable.end()
-        """
-        self._ready()
-        w_end(self, chunk, encoding, callback)
-        return self
-
-    def cork(self):
-        """Queue writes until as many uncork() calls, or end(). Node: writable.cork()"""
-        self._ready()
-        w_cork(self)
-
-    def uncork(self):
-        """Undo one cork(); the last one sends the queue at once. Node: writable.uncork()"""
-        self._ready()
-        w_uncork(self)
-
-    def set_default_encoding(self, encoding=None):
-        """Set the encoding of str chunks written without one.
-
-        Returns the stream. Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).
-
-        Node: writable.setDefaultEncoding()
-        """
-        self._ready()
-        w_set_default_encoding(self, encoding)
-        return self
-
-    @property
-    def writable(self):
-        """True while write() is possible. Node: writable.writable"""
-        return bool(w_writable(self))
-
-    @property
-    def writable_length(self):
-        """Bytes accepted and not yet taken by the kernel. Node: writable.writableLength"""
-        self._flush()
-        return self.w_length
-
-    @property
-    def writable_high_water_mark(self):
-        """From how many bytes on write() returns False. Node: writable.writableHighWaterMark"""
-        return self.w_mark
-
-    @property
-    def writable_need_drain(self):
-        """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
-        self._flush()
-        return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
-
-    @property
-    def writable_ended(self):
-        """True once end() was called. Node: writable.writableEnded"""
-        return bool(self._state & W_ENDING)
-
-    @property
-    def writable_finished(self):
-        """True once 'finish' is emitted. Node: writable.writableFinished"""
-        return bool(self._state & W_FINISHED)
-
-    @property
-    def writable_corked(self):
-        """How many uncork() calls are due. Node: writable.writableCorked"""
-        return self.w_corked
-
-    @property
-    def writable_object_mode(self):
-        """Always False: streams are of bytes. Node: writable.writableObjectMode"""
-        return False
-
-    @property
-    def writable_aborted(self):
-        """True if destroyed or failed before 'finish'. Node: writable.writableAborted"""
-        return bool(self._state & HAS_WRITABLE and self._state & (DESTROYED | ERRORED)
-                    and not self._state & W_FINISHED)
-
     @property
     def allow_half_open(self):
         """True when 'end' leaves the writable side open. Node: duplex.allowHalfOpen"""
@@ -178,4 +75,7 @@ cdef class Duplex(Readable):
         return 0
 
 
+# A cdef class has one base, and this one's is Readable: what a program calls of a Writable, which
+# adds no fields to Stream, comes as it is.
+share_face(Writable, Duplex)
 add_node_names(Duplex)

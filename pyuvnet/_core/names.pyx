@@ -5,9 +5,11 @@ object.  Extension types refuse setattr(), so their dictionary is written direct
 their module loads.  This module imports nothing of ours.
 """
 
+from types import GetSetDescriptorType
+
 from cpython.object cimport PyObject
 
-from .capi cimport PyType_Modified, PyTypeObject
+from .capi cimport PyDescr_NewGetSet, PyGetSetDescrObject, PyType_Modified, PyTypeObject
 
 # Acronyms which Node writes in capitals when they end a name.
 cdef dict _acronyms = {"ip": "IP", "json": "JSON", "cidr": "CIDR", "cidrs": "CIDRs"}
@@ -54,6 +56,25 @@ def add_node_names(target):
     if isinstance(target, type):
         PyType_Modified(target)
     return target
+
+
+cdef int share_face(type source, type target) except -1:
+    """Give an extension type the public members of another, of which its objects are no instances.
+
+    They are the very same C functions, so both must lay their objects out alike: `source` may have
+    no field and no C method that is not their common base's. Call it before add_node_names().
+    """
+    cdef dict members = <dict>(<PyTypeObject*><PyObject*>target).tp_dict
+    for name, value in (<dict>(<PyTypeObject*><PyObject*>source).tp_dict).items():
+        if name.startswith("_") or name != name.lower() or name in members:
+            continue
+        if isinstance(value, GetSetDescriptorType):
+            # A descriptor checks whose it is, hence one for each class.
+            value = PyDescr_NewGetSet(
+                <PyTypeObject*><PyObject*>target, (<PyGetSetDescrObject*><PyObject*>value).d_getset)
+        members[name] = value
+    PyType_Modified(target)
+    return 0
 
 
 cdef bint _is_extension(cls) noexcept:

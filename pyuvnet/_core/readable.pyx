@@ -82,7 +82,12 @@ cdef int r_push_eof(Stream s) except -1:
             s.r_length += len(rest)
     s._state |= R_ENDED
     if s._state & R_SYNC:
-        return _emit_readable(s)
+        if s._state & R_NEED_READABLE or s._flowing == FLOWING_YES \
+                or s._find(_READABLE) is not None:
+            return _emit_readable(s)
+        # Nobody waits for it: the first 'readable' listener is told, unless somebody reads before.
+        s._state |= R_END_UNTOLD
+        return 0
     s._state = (s._state & ~R_NEED_READABLE) | R_EMITTED_READABLE
     return _emit_readable_now(s)
 
@@ -135,7 +140,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
 
 cdef int _read_more(Stream s) except -1:
     """Fill the buffer up to the mark in a tick, whether or not anybody reads."""
-    if not s._state & R_READING_MORE:
+    if not s._state & (R_READING_MORE | R_READING):
         s._state |= R_READING_MORE
         s._loop.tick(s, TICK_READ_MORE, None)
     return 0
@@ -244,7 +249,7 @@ cdef object r_read(Stream s, object size):
     if wanted > s.r_mark:
         s.r_mark = 1 << (wanted - 1).bit_length()
     if wanted != 0:
-        s._state &= ~R_EMITTED_READABLE
+        s._state &= ~(R_EMITTED_READABLE | R_END_UNTOLD)
     if s._state & DESTROYED:
         return None
     if wanted == 0 and s._state & R_NEED_READABLE and (
@@ -329,6 +334,9 @@ cdef int r_resume(Stream s) except -1:
 
 cdef int r_listener_added(Stream s, object event) except -1:
     if event == _DATA:
+        # A 'readable' listener that was added after 'end' rules from now on.
+        if s._find(_READABLE) is not None:
+            s._state |= R_LISTENING
         if s._flowing != FLOWING_NO:
             # r_resume is what Node's on('data') calls, through resume().
             s.resume()
@@ -338,9 +346,9 @@ cdef int r_listener_added(Stream s, object event) except -1:
             s._state |= R_LISTENING | R_NEED_READABLE
             s._state &= ~R_EMITTED_READABLE
             s._flowing = FLOWING_NO
-            if s.r_length:
+            if s.r_length or s._state & R_END_UNTOLD:
                 _emit_readable(s)
-            elif not s._state & R_READING:
+            if not s.r_length and not s._state & R_READING:
                 s._loop.tick(s, TICK_READ_KICK, None)
     return 0
 
@@ -369,7 +377,7 @@ cdef int _update_listening(Stream s) except -1:
 # ---- Events in ticks ---------------------------------------------------------------------------
 
 cdef int _emit_readable(Stream s) except -1:
-    s._state &= ~R_NEED_READABLE
+    s._state &= ~(R_NEED_READABLE | R_END_UNTOLD)
     if not s._state & R_EMITTED_READABLE:
         s._state |= R_EMITTED_READABLE
         s._loop.tick(s, TICK_READABLE, None)

@@ -11,12 +11,13 @@ from . cimport uv
 from .emitter cimport intern_event
 from .errors cimport ended_by_other_party
 from .names import add_node_names
+from .socket_base import on_end_of_socket
 from .readable cimport r_readable
 from .socket_base cimport *
 from .stream cimport *
 from .tcp cimport TCP
 from .timer cimport new_idle_timeout
-from .writable cimport w_end, w_writable, w_write
+from .writable cimport w_end, w_flush, w_writable, w_write
 
 cdef object _TIMEOUT = intern_event("timeout")
 
@@ -106,7 +107,8 @@ cdef class SocketFace(SocketBase):
         """
         self._ready()
         if self._state & W_ENDING and self._state & R_END_EMITTED \
-                and not self._state & ALLOW_HALF_OPEN:
+                and not self._state & ALLOW_HALF_OPEN \
+                and self.listener_count("end", on_end_of_socket):
             if callback is None and callable(encoding):
                 callback = encoding
             error = ended_by_other_party()
@@ -247,7 +249,7 @@ cdef class SocketFace(SocketBase):
     def bytes_written(self):
         """Bytes handed to the kernel plus queued ones. Node: socket.bytesWritten"""
         cdef uint64_t total
-        self._flush()
+        w_flush(self)
         total = self._bytes_dispatched + self._bytes_pending
         if self.w_queue is not None:
             for chunk in self.w_queue:

@@ -38,7 +38,7 @@ cdef enum:
     W_COLLECTING = 1 << 23       # writes of this callback wait for its end
     W_NEED_DRAIN = 1 << 24
     W_FINAL_CALLED = 1 << 25
-    W_PREFINISHED = 1 << 26
+    R_END_UNTOLD = 1 << 26       # of a 'readable' for EOF, which nobody waited for
     ERRORED = 1 << 27            # of either side; _errored says with what
     W_SYNC = 1 << 28             # inside the call that hands a chunk over
     W_FAILED = 1 << 29           # a write failed, and its callbacks have not been told
@@ -84,7 +84,9 @@ cdef class Stream(Owner):
     cdef object w_chunk                      # in flight, or the first that was collected
     cdef Py_ssize_t w_size                   # its size, or of all chunks in flight together
     cdef list w_queue                        # chunks behind it; None while there are none
+    cdef Py_ssize_t w_head                   # the first that is left, where they go one by one
     cdef list w_waiting                      # (number, callback) of writes that want an answer
+    cdef Py_ssize_t w_told                   # how many at its front have had it
     cdef list w_end_callbacks
     cdef unsigned long w_accepted, w_done    # writes so far, numbered from 1, and those completed
     cdef unsigned int w_in_flight            # how many writes the one in flight stands for

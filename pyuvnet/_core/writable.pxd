@@ -3,6 +3,7 @@
 from .stream cimport Stream
 
 cdef bint w_write(Stream s, object chunk, object encoding, object callback) except -1
+cdef int w_flush(Stream s) except -1
 cdef int w_end(Stream s, object chunk, object encoding, object callback) except -1
 cdef int w_cork(Stream s) except -1
 cdef int w_uncork(Stream s) except -1

@@ -73,6 +73,7 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     if callback is not None:
         if s.w_waiting is None:
             s.w_waiting = []
+            s.w_told = 0
         s.w_waiting.append((s.w_accepted, callback))
     if s._state & (W_WRITING | ERRORED) or s.w_corked:
         _enqueue(s, chunk)
@@ -87,8 +88,18 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
 cdef inline int _enqueue(Stream s, object chunk) except -1:
     if s.w_queue is None:
         s.w_queue = [chunk]
+        s.w_head = 0
     else:
         s.w_queue.append(chunk)
+    return 0
+
+
+cdef int w_flush(Stream s) except -1:
+    """Send what was collected, before a property that would show it."""
+    if s._state & W_COLLECTING:
+        # Only the loop's own thread may.
+        s._ready()
+        s._flush()
     return 0
 
 
@@ -157,24 +168,38 @@ cdef int _tell(Stream s, object callback, object error) except -1:
 cdef list _answered(Stream s, unsigned long number):
     """Take out the callbacks of the writes up to a number."""
     cdef list waiting = s.w_waiting
-    cdef Py_ssize_t count = 0
+    cdef list done = []
     if waiting is None:
-        return []
-    while count < len(waiting) and <unsigned long>waiting[count][0] <= number:
-        count += 1
-    s.w_waiting = waiting[count:] or None
-    return waiting[:count]
+        return done
+    while s.w_told < len(waiting) and <unsigned long>waiting[s.w_told][0] <= number:
+        done.append(waiting[s.w_told])
+        waiting[s.w_told] = None
+        s.w_told += 1
+    if s.w_told == len(waiting):
+        s.w_waiting = None
+    else:
+        s.w_told = _cut(waiting, s.w_told)
+    return done
+
+
+cdef Py_ssize_t _cut(list queue, Py_ssize_t head) except -1:
+    """Drop what was taken from the front of a list now and then: each costs a constant share."""
+    if head < 64 or 2 * head < len(queue):
+        return head
+    del queue[:head]
+    return 0
 
 
 cdef int w_after_write(Stream s, unsigned long number) except -1:
     """Answer the completed writes up to a number: 'drain', callbacks, then perhaps the finish."""
     cdef list done = _answered(s, number) if s.w_waiting is not None else None
-    if s._state & W_NEED_DRAIN and s.w_length == 0 and not s._state & (W_ENDING | DESTROYED):
+    if s._state & W_NEED_DRAIN and s.w_length == 0 and not s._state & DESTROYED:
         s._state &= ~W_NEED_DRAIN
-        try:
-            s._emit0(_DRAIN)
-        except BaseException as exc:
-            s._loop.report(exc)
+        if not s._state & W_ENDING:
+            try:
+                s._emit0(_DRAIN)
+            except BaseException as exc:
+                s._loop.report(exc)
     if done is not None:
         for _, callback in done:
             _tell(s, callback, None)
@@ -205,7 +230,9 @@ cdef int w_fail_writes(Stream s) except -1:
     if s._state & W_WRITING:
         return 0
     done = _answered(s, s.w_done) or None
-    waiting, s.w_waiting = s.w_waiting, done
+    waiting = None if s.w_waiting is None else s.w_waiting[s.w_told:]
+    s.w_waiting = done
+    s.w_told = 0
     ends, s.w_end_callbacks = s.w_end_callbacks, None
     s.w_queue = None
     s.w_length = 0
@@ -292,7 +319,6 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
                 _tell(s, callback, error)
         return s._fail(error)
     if _need_finish(s):
-        s._state |= W_PREFINISHED
         s._loop.tick(s, TICK_FINISH, None)
     return 0
 
@@ -397,10 +423,23 @@ cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
     return 0
 
 
+cdef object _first_queued(Stream s):
+    """Take the first chunk out of the queue."""
+    cdef list queue = s.w_queue
+    cdef object chunk = queue[s.w_head]
+    queue[s.w_head] = None
+    s.w_head += 1
+    if s.w_head == len(queue):
+        s.w_queue = None
+    else:
+        s.w_head = _cut(queue, s.w_head)
+    return chunk
+
+
 cdef int w_user_queue(Stream s) except -1:
     cdef list chunks
-    if len(s.w_queue) > 1 and hasattr(s, "_writev"):
-        chunks, s.w_queue = s.w_queue, None
+    if len(s.w_queue) - s.w_head > 1 and hasattr(s, "_writev"):
+        chunks, s.w_queue = s.w_queue[s.w_head:], None
         s.w_chunk = chunks
         s.w_size = sum([len(chunk) for chunk in chunks])
         s.w_in_flight = len(chunks)
@@ -414,9 +453,7 @@ cdef int w_user_queue(Stream s) except -1:
     try:
         while s.w_queue is not None and not s.w_corked \
                 and not s._state & (W_WRITING | DESTROYED | ERRORED):
-            chunk = s.w_queue.pop(0)
-            if not s.w_queue:
-                s.w_queue = None
+            chunk = _first_queued(s)
             w_user_write(s, chunk, len(chunk))
     finally:
         s._state &= ~W_PROCESSING
@@ -425,9 +462,9 @@ cdef int w_user_queue(Stream s) except -1:
 
 cdef int w_user_final(Stream s) except -1:
     if not hasattr(s, "_final"):
-        if s.w_waiting is None:
+        if s.w_waiting is None and not s._state & W_NEED_DRAIN:
             return w_final_done(s, None)
-        # The last write callback comes here again.
+        # The tick that answers the last write, or would emit 'drain', comes here again.
         s._state &= ~W_FINAL_CALLED
         return 0
     try:
@@ -543,7 +580,7 @@ cdef class Writable(Stream):
     @property
     def writable_length(self):
         """Bytes accepted and not yet taken by the kernel. Node: writable.writableLength"""
-        self._flush()
+        w_flush(self)
         return self.w_length
 
     @property
@@ -554,7 +591,7 @@ cdef class Writable(Stream):
     @property
     def writable_need_drain(self):
         """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
-        self._flush()
+        w_flush(self)
         return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
 
     @property

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from pyuvnet import Duplex, next_tick, run, set_immediate
+from pyuvnet import Duplex, Writable, next_tick, run, set_immediate
 
 
 class BoomError(Exception):
@@ -221,6 +221,22 @@ def test_waiting_ticks_keep_the_stream_alive(trace):
     gc.collect()
     run()
     assert trace == ["close"]
+
+
+def test_the_writable_face_is_writables_own():
+    # Every public member, with its one docstring; a property is another descriptor of it.
+    face = {name: member for name, member in vars(Writable).items() if not name.startswith("_")}
+    assert {"write", "end", "cork", "writable_length", "writableLength"} <= set(face)
+    for name, member in face.items():
+        assert vars(Duplex)[name].__doc__ == member.__doc__
+        if callable(member):
+            assert vars(Duplex)[name] is member
+    stream = Both()
+    with pytest.raises(TypeError):
+        vars(Writable)["writable_length"].__get__(stream)
+    with pytest.raises(TypeError):
+        vars(Duplex)["writable_length"].__get__(Writable())
+    finish(stream)
 
 
 def test_nodes_names_are_the_same_objects():

@@ -367,6 +367,74 @@ def test_without_data_listener_removing_it_leaves_the_mode_open():
     finish(source)
 
 
+def test_a_readable_listener_added_after_the_end_still_rules_the_mode(trace):
+    source = watched(Source(auto_destroy=False), trace)
+    assert source.read() is None
+    run()
+    source.on("readable", trace.note("readable"))
+    source.on("data", trace.note("data"))
+    assert source.readable_flowing is False
+    run()
+    assert trace == ["end", "resume"]
+    source.destroy()
+    run()
+
+
+def test_the_first_listener_is_told_of_an_end_that_nobody_waited_for(trace):
+    source = watched(Source(auto_destroy=False), trace)
+    source.push(None)
+    run()
+    assert trace == []
+    source.on("readable", trace.note("readable"))
+    run()
+    assert trace == ["readable", "end"]
+    source.destroy()
+    run()
+
+
+def test_an_end_that_was_read_already_is_not_told_again(trace):
+    source = watched(Source(auto_destroy=False), trace)
+    source.push(None)
+    assert source.read() is None
+    source.on("readable", trace.note("readable"))
+    run()
+    assert trace == ["end"]
+    source.destroy()
+    run()
+
+
+def test_data_and_an_end_that_wait_are_told_once(trace):
+    source = watched(Source(auto_destroy=False), trace)
+    source.push(b"abc")
+    source.push(None)
+    source.on("readable", lambda: trace("readable", source.readable_length))
+    run()
+    assert trace == [("readable", 3)]
+    source.destroy()
+    run()
+
+
+def test_an_end_that_nobody_waited_for_lets_resume_come_before_the_data(trace):
+    source = watched(Source(), trace)
+    source.push(b"abc")
+    source.push(None)
+    source.on("data", trace.note("data"))
+    run()
+    assert trace == ["resume", ("data", b"abc"), "end", "close"]
+
+
+def test_an_unshift_while_the_source_is_asked_does_not_ask_again(trace):
+    source = Source(stays_open=True)
+    source.read(0)
+    source.unshift(b"x")
+    source.on("readable", trace.note("readable"))
+    source.push(b"y")
+    run()
+    assert trace == ["readable", "readable"]
+    source.destroy()
+    run()
+
+
 # ---- unshift -------------------------------------------------------------------------------------
 
 

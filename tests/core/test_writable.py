@@ -208,6 +208,20 @@ def test_many_waiting_callbacks_are_answered_in_linear_time():
     finish(sink)
 
 
+@pytest.mark.parametrize("callbacks", [True, False])
+def test_a_long_queue_goes_out_one_by_one_in_linear_time(callbacks):
+    sink = Sink(high_water_mark=1)
+    answered = []
+    for n in range(300_000):
+        callback = (lambda error, n=n: answered.append(n)) if callbacks else None
+        sink.write(b"%d" % n, None, callback)
+    for _ in range(300_000):
+        sink.answer()
+    assert sink.got == [b"%d" % n for n in range(300_000)]
+    assert answered == (list(range(300_000)) if callbacks else [])
+    finish(sink)
+
+
 # ---- cork ----------------------------------------------------------------------------------------
 
 
@@ -536,3 +550,15 @@ def test_subclass_that_forgets_super_init_is_told_so():
         with pytest.raises(StateError) as caught:
             use()
         assert caught.value.code == "ERR_NOT_CONSTRUCTED"
+
+
+def test_finish_waits_for_the_tick_where_drain_was_due(trace):
+    # As in Node: that tick counts like a write callback, although nothing is emitted in it.
+    sink = Sink("sync", high_water_mark=1)
+    for event in ("drain", "finish"):
+        sink.on(event, trace.note(event))
+    sink.cork()
+    sink.end(b"xx", callback=trace.note("end"))
+    next_tick(trace, "tick")
+    run()
+    assert trace == ["tick", ("end", None), "finish"]
