@@ -1,0 +1,157 @@
+"""streams.md 5: destroy, on sockets; `async with` is in timelines/test_23, helpers in test_streams."""
+
+from __future__ import annotations
+
+import pytest
+
+import pyuvnet
+from pyuvnet import net, run, streams
+
+BIG = b"z" * 9_000_000
+
+
+@pytest.mark.spec("S5-01", "S5-02", "S5-03", "S5-04", "S5-05")
+@pytest.mark.parametrize("state", ["new", "connecting", "connected", "ended", "half open"])
+@pytest.mark.parametrize("error", [None, OSError("E")])
+def test_destroy_in_each_state(connect, watch, trace, state, error) -> None:
+    def destroy(socket) -> None:
+        watch(socket, "", "error", "close", "end", "finish", "data")
+        assert (socket.destroyed, socket.closed, socket.errored) == (False, False, None)
+        assert socket.destroy(error) is socket
+        assert (socket.destroyed, socket.closed, socket.errored) == (True, True, error)
+        # Only the first counts.
+        assert socket.destroy(ValueError("second")) is socket
+        assert socket.errored is error
+        assert trace == []
+
+    def both(client, peer) -> None:
+        peer.resume()
+        if state == "ended":
+            client.end()
+        if state == "half open":
+            peer.end()
+            client.resume()
+            client.on("end", lambda: pyuvnet.set_immediate(destroy, client))
+        else:
+            destroy(client)
+
+    if state == "new":
+        destroy(net.Socket())
+    else:
+        client = connect(both=both if state != "connecting" else None, allow_half_open=True)
+        if state == "connecting":
+            destroy(client)
+            client.listening.close()
+    run()
+    assert trace == [*([("error", "E")] if error else []), ("close", error is not None)]
+
+
+@pytest.mark.spec("S5-05")
+def test_an_error_event_comes_once(connect, trace) -> None:
+    def both(client, peer) -> None:
+        client.on("error", lambda error: (trace(str(error)), client.destroy(OSError("again"))))
+        client.on("close", trace.note("close"))
+        client.destroy(OSError("first"))
+
+    connect(both=both)
+    run()
+    assert trace == ["first", ("close", True)]
+
+
+@pytest.mark.spec("S5-06", "S5-07")
+def test_after_destroy_a_socket_is_silent(connect, watch, trace) -> None:
+    def both(client, peer) -> None:
+        events = ("data", "end", "readable", "drain", "finish", "timeout", "error", "close")
+        # The data are read ahead before anybody listens, and a write is in flight.
+        peer.end(b"buffered")
+        client.write(BIG)
+        client.set_timeout(1)
+        pyuvnet.set_timeout(destroy, 40, client, peer, events)
+
+    def destroy(client, peer, events) -> None:
+        assert client.readable_length == 8
+        watch(client, "", *events)
+        client.destroy()
+        assert client.read() is None
+        client.resume()
+        client.end()
+        read = client.bytes_read
+        pyuvnet.set_timeout(lambda: (trace(client.bytes_read - read), peer.destroy()), 20)
+
+    connect(both=both, server={"allowHalfOpen": True, "pauseOnConnect": True})
+    run()
+    assert trace == [("close", False), 0]
+
+
+@pytest.mark.spec("S5-07")
+def test_a_listener_that_destroys_gets_nothing_more_of_what_is_buffered(connect, trace) -> None:
+    def both(client, peer) -> None:
+        client.pause()
+        peer.write(b"one")
+        pyuvnet.set_timeout(lambda: peer.write(b"two"), 20)
+        pyuvnet.set_timeout(flow, 50)
+
+    def flow() -> None:
+        assert client.readable_length == 6
+        client.on("data", lambda chunk: (trace(chunk), client.destroy()))
+        client.on("close", trace.note("close"))
+        client.resume()
+
+    client = connect(both=both)
+    run()
+    assert trace == [b"one", ("close", False)]
+
+
+@pytest.mark.spec("S5-08")
+@pytest.mark.parametrize("error", [None, OSError("E")])
+def test_queued_writes_are_told_why(connect, trace, error) -> None:
+    def both(client, peer) -> None:
+        client.on("error", lambda error: None)
+        client.cork()
+        client.write(b"a", lambda failure: trace(getattr(failure, "code", failure)))
+        client.write(b"b", lambda failure: trace(getattr(failure, "code", failure)))
+        client.destroy(error)
+        assert trace == []
+
+    connect(both=both)
+    run()
+    assert trace == [error or "ERR_STREAM_DESTROYED"] * 2
+
+
+@pytest.mark.spec("S5-09", "S5-10", "S5-12", "S5-14", "R4-04")
+@pytest.mark.parametrize("listen", [True, False])
+@pytest.mark.parametrize("ended", [True, False])
+def test_leaving_a_with_block(connect, watch, trace, ended, listen) -> None:
+    async def main() -> None:
+        client = connect(lambda peer: peer.end() if ended else peer.resume())
+        watch(client, "", *(["error"] if listen else []), "close")
+        async with client as entered:
+            assert entered is client
+            if ended:
+                await pyuvnet.events.once(client, "end")
+            else:
+                await pyuvnet.events.once(client, "ready")
+        assert client.destroyed
+
+    run(main())
+    run()
+    failed = listen and not ended
+    assert trace == [*([("error", "ABORT_ERR")] if failed else []), ("close", failed)]
+
+
+@pytest.mark.spec("S5-15", "S5-16", "S5-17")
+def test_the_helpers_on_sockets(connect, fake, trace) -> None:
+    async def main() -> None:
+        client = connect(lambda peer: peer.end(b"x"))
+        sink = fake.Sink()
+        await streams.pipeline(client, sink)
+        assert sink.got == [b"x"]
+        other = connect(lambda peer: peer.resume())
+        streams.finished(other, lambda error: trace(error and error.code))
+        await pyuvnet.events.once(other, "ready")
+        other.destroy()
+        await pyuvnet.events.once(other, "close")
+
+    run(main())
+    run()
+    assert trace == ["ERR_STREAM_PREMATURE_CLOSE"]
