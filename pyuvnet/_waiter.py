@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def in_coroutine() -> bool:
+    """Whether a coroutine of this thread's asyncio loop runs, which could await something."""
+    import asyncio
+
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
 class Waiter(Generic[T]):
     """Something to await, settled by set_result() or set_exception().
 

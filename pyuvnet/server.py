@@ -1,29 +1,34 @@
-"""Server: the forms of listen(), close() and what they report.
+"""Server: listen(), close() and what they report, and waiting for a server with asyncio.
 
-Accepting is compiled, in ServerBase. Argument errors raise before anything changes; what depends
-on the system arrives as 'error' in the next tick.
+Accepting is compiled, in ServerBase; the forms of listen() are sorted in _listen.py. Argument
+errors raise before anything changes; what depends on the system arrives as 'error' in the next
+tick.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _validate as check
 from ._attempts import no_address
+from ._core.bound import BoundBase
 from ._core.errors import make_os_error
 from ._core.names import add_node_names
 from ._core.server_base import ServerBase
-from ._core.stream import get_default_high_water_mark
+from ._listen import LISTEN_OPTIONS, ListenPlan
 from ._mapping import Info
 from ._options import OptionSet
-from ._paths import is_path, path_bytes
+from ._waiter import Waiter, in_coroutine
+from .abort import on_abort
 from .errors import StateError
-from .socket import MAX_MARK, Socket, check_block_list, keep_alive_seconds
+from .events import on
+from .socket import Socket, keep_alive_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from typing import Self
+
+    from .abort import AbortSignal
 
 SERVER_OPTIONS = OptionSet(
     "Server",
@@ -38,10 +43,6 @@ SERVER_OPTIONS = OptionSet(
         "capture_rejections",
     ],
 )
-LISTEN_OPTIONS = OptionSet(
-    "listen", ["port", "host", "path", "backlog", "exclusive", "ipv6_only", "reuse_port"]
-)
-DEFAULT_BACKLOG = 511
 
 
 class Server(ServerBase):
@@ -56,6 +57,13 @@ class Server(ServerBase):
         keep_alive_initial_delay: ms, default 0.
         high_water_mark: bytes, default 65536 (16384 on Windows): of accepted sockets.
         block_list: BlockList; peers that it matches are closed silently.
+        capture_rejections: bool, default the class-wide one: a 'connection' listener that is a
+            coroutine and fails destroys its socket, one of another event emits 'error'.
+
+    All but the last are attributes too, which act on later connections.
+
+    `async with` closes the server and waits until its connections have ended. `async for socket in
+    server` takes the connections; it ends at 'close' and raises at 'error'.
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info).
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
@@ -63,8 +71,9 @@ class Server(ServerBase):
     Node: net.Server
     """
 
-    _asked: tuple[Any, Any] | None = None
     _path: Any = None
+    _key: str | None = None
+    _unwatch: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -81,24 +90,16 @@ class Server(ServerBase):
         if connection_listener is not None and not callable(connection_listener):
             raise check.arg_type_error("connectionListener", "function", connection_listener)
         given = SERVER_OPTIONS.read(options, keywords)
-        mark = given.get("high_water_mark")
-        if mark is None:
-            mark = get_default_high_water_mark()
-        else:
-            mark = check.validate_number(mark, "options.highWaterMark")
-            if not mark <= MAX_MARK:
-                raise check.arg_value_error("options.highWaterMark", mark)
-            mark = int(mark) if mark >= 0 else get_default_high_water_mark()
+        self._set_high_water_mark(given.get("high_water_mark"), "options.highWaterMark")
+        self._set_block_list(given.get("block_list"), "options.blockList")
         delay = keep_alive_seconds(given)
-        block_list = check_block_list(given)
         self._init_emitter(given.get("capture_rejections"))
-        self._init_server(Socket, mark)
+        self._init_server(Socket)
         self.allow_half_open = bool(given.get("allow_half_open", False))
         self.pause_on_connect = bool(given.get("pause_on_connect", False))
         self.no_delay = bool(given.get("no_delay", False))
         self.keep_alive = bool(given.get("keep_alive", False))
         self.keep_alive_initial_delay = delay
-        self.block_list = block_list
         if connection_listener is not None:
             self.on("connection", connection_listener)
 
@@ -110,115 +111,141 @@ class Server(ServerBase):
         """Bind and accept connections; 'listening' follows, or 'error'.
 
         Forms: listen(port=0, host=None, backlog=511, callback=None), listen(path, backlog=511,
-        callback=None), listen(options, callback=None), or keywords.
+        callback=None), listen(handle, backlog=511, callback=None), listen(options,
+        callback=None), or keywords.
 
         Args:
             port: int 0..65535 or numeric text; 0 (default) lets the system choose.
             host: name or address, default '::' for both families, '0.0.0.0' without IPv6. A
                 name is looked up first.
             path: of a unix socket or named pipe, used if there is no port.
+            handle: a BoundSocket, which is adopted; a Server or Socket, whose socket of the
+                system is shared; or anything with an int `fd`.
+            fd: int, a bound TCP or unix socket, which is the server's from then on.
             backlog: int, default 511: how many connections may wait to be accepted.
             ipv6_only: exactly True: '::' takes no IPv4.
             reuse_port: exactly True: several processes share the port (SO_REUSEPORT).
+            readable_all, writable_all: exactly True: everybody may use the file of the path.
+            signal: AbortSignal that closes the server; without effect on a handle.
             exclusive: accepted; without effect here.
             callback: callable, added as a once listener of 'listening'.
 
         Returns the server. Events: 'listening'; 'error' (syscall 'listen') in the next tick.
-        Raises: StateError (ERR_SERVER_ALREADY_LISTEN), RangeError (ERR_SOCKET_BAD_PORT),
-            ArgValueError (ERR_INVALID_ARG_VALUE), ArgTypeError (ERR_INVALID_ARG_TYPE,
-            ERR_UNKNOWN_OPTION).
+        Raises: StateError (ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_HANDLE_ADOPTED), RangeError
+            (ERR_SOCKET_BAD_PORT), ArgValueError (ERR_INVALID_ARG_VALUE), ArgTypeError
+            (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION); OSError (syscall 'uv_pipe_chmod').
 
         Node: server.listen()
         """
         self._check()
+        self._check_idle()
+        plan = ListenPlan(args, keywords, callback)
+        self._announce_listen(lambda: Info(LISTEN_OPTIONS.as_node(plan.options)))
+        # The subscribers of that are users' code.
+        self._check_idle()
+        self._cancel_lookup()
+        self._path = None
+        if plan.callback is not None:
+            self.once("listening", plan.callback)
+        if plan.signal is not None:
+            self._watch(plan.signal)
+        if plan.handle is not None:
+            self._listen_handle(plan.handle, plan.backlog)
+        elif plan.fd is not None:
+            self._key = "null:null:null"
+            self._listen_opened(self._open_fd(plan.fd), plan.backlog)
+        elif plan.path is not None:
+            self._listen_path(plan)
+        elif plan.host:
+            self._listen_host(plan)
+        else:
+            self._listen_tcp(plan, None)
+        return self
+
+    def _check_idle(self) -> None:
         if self.listening:
             raise StateError(
                 "Listen method has been called more than once without closing.",
                 "ERR_SERVER_ALREADY_LISTEN",
             )
-        options, callback = _listen_arguments(args, keywords, callback)
-        backlog = options.get("backlog")
-        backlog = DEFAULT_BACKLOG if not backlog else check.validate_int32(backlog, "backlog")
-        port, path, host = options.get("port"), options.get("path"), options.get("host")
-        nowhere = port is None and path is None and ("path" in options or "port" not in options)
-        if nowhere and options.get("_form") is not None:
-            raise check.arg_value_error(
-                "options", options["_form"], 'must have the property "port" or "path"'
-            )
-        if path is not None and port is None:
-            if not isinstance(path, (str, bytes, os.PathLike)):
-                raise check.arg_value_error("options", options.get("_form", path))
-            name = path_bytes(path, "options.path")
-            self._begin(callback)
-            self._listen_path(path, name, backlog)
-            return self
-        if isinstance(port, bool) or not isinstance(port, (int, float, str, type(None))):
-            raise check.arg_value_error("options", options.get("_form", port))
-        number = 0 if port is None else check.validate_port(port, "options.port")
-        if host is not None and not isinstance(host, str):
-            raise check.arg_type_error("options.host", "string", host)
-        if host and "\0" in host:
-            raise check.arg_value_error("options.host", host, "must be a string without null bytes")
-        ipv6_only = options.get("ipv6_only") is True
-        reuse_port = options.get("reuse_port") is True
-        self._begin(callback)
-        if host:
-            self._listen_host(host, number, backlog, ipv6_only, reuse_port)
-        else:
-            self._listen_tcp(None, number, backlog, ipv6_only, reuse_port)
-        return self
 
-    def _begin(self, callback: Callable[[], object] | None) -> None:
-        self._cancel_lookup()
-        self._path = None
-        if callback is not None:
-            self.once("listening", callback)
-
-    def _listen_tcp(
-        self, address: str | None, port: int, backlog: int, ipv6_only: bool, reuse_port: bool
-    ) -> None:
-        shown = address
-        if address is None:
-            shown = "::"
-            status = self._bind_tcp("::", port, ipv6_only, reuse_port)
-            if status:
-                # No IPv6 here: all IPv4 addresses then.
-                shown = "0.0.0.0"
-                status = self._bind_tcp(shown, port, ipv6_only, reuse_port)
+    def _watch(self, signal: AbortSignal) -> None:
+        """Close the server when a signal is aborted; if it is, in the next tick."""
+        self._forget_signal()
+        if signal.aborted:
+            self._next_tick(self.close)
         else:
-            status = self._bind_tcp(address, port, ipv6_only and ":" in address, reuse_port)
+            self._unwatch = on_abort(signal, self.close)
+
+    def _forget_signal(self) -> None:
+        undo, self._unwatch = self._unwatch, None
+        if undo is not None:
+            undo()
+
+    def _listen_handle(self, source: Any, backlog: int) -> None:
+        self._key = "-1:null:-1"
+        status = 0
+        if isinstance(source, BoundBase):
+            self._take_handle(source._adopt())
+        else:
+            status = self._share_handle(source)
+        path = getattr(source, "_path", None)
+        if self._listen_opened(status, backlog):
+            self._path = path
+
+    def _listen_opened(self, status: int, backlog: int) -> bool:
+        """Listen on a handle that was opened, if it was; address and port are unknown."""
         if not status:
             status = self._start_listening(backlog)
         if status:
-            self._error_later(make_os_error(status, "listen", shown, port, ""))
+            self._listen_failed(make_os_error(status, "listen", None, None, ""))
+        return not status
 
-    def _listen_path(self, path: Any, name: bytes, backlog: int) -> None:
-        status = self._bind_pipe(name)
+    def _listen_tcp(self, plan: ListenPlan, address: str | None) -> None:
+        port = plan.port
+        shown = "::" if address is None else address
+        status = self._bind_tcp(shown, port, plan.ipv6_only and ":" in shown, plan.reuse_port)
+        if status and address is None:
+            # No IPv6 here: all IPv4 addresses then.
+            shown = "0.0.0.0"
+            status = self._bind_tcp(shown, port, False, plan.reuse_port)
+        self._key = f"{6 if ':' in shown else 4}:{shown}:{port}"
         if not status:
-            self._path = path
-            status = self._start_listening(backlog)
+            status = self._start_listening(plan.backlog)
+        if status:
+            self._listen_failed(make_os_error(status, "listen", shown, port, ""))
+
+    def _listen_path(self, plan: ListenPlan) -> None:
+        path = self._path = plan.path
+        self._key = f"-1:{path}:-1"
+        status = self._bind_pipe(plan.name)
+        if not status:
+            status = self._start_listening(plan.backlog)
         if status:
             self._path = None
-            self._error_later(make_os_error(status, "listen", path, None, ""))
+            self._listen_failed(make_os_error(status, "listen", path, None, ""))
+        elif plan.readable_all or plan.writable_all:
+            status = self._chmod(plan.readable_all, plan.writable_all)
+            if status:
+                self._path = None
+                raise make_os_error(status, "uv_pipe_chmod")
 
-    def _listen_host(
-        self, host: str, port: int, backlog: int, ipv6_only: bool, reuse_port: bool
-    ) -> None:
+    def _listen_host(self, plan: ListenPlan) -> None:
+        host = plan.host
+        assert host is not None
+
         def answered(error: BaseException | None, found: list[tuple[str, int]]) -> None:
             if error is not None or not found:
-                self._report_listen_error(error or no_address(host))
+                self._lookup_failed(error or no_address(host))
                 return
             chosen = found[0][0]
             for address, family in found:
                 if not (family == 6 and address.lower().startswith("fe80:")):
                     chosen = address
                     break
-            self._listen_tcp(chosen, port, backlog, ipv6_only, reuse_port)
+            self._listen_tcp(plan, chosen)
 
         self._look_up(host, answered)
-
-    def _report_listen_error(self, error: BaseException) -> None:
-        self.emit("error", error)
 
     # ---- close() -------------------------------------------------------------------------------
 
@@ -240,21 +267,36 @@ class Server(ServerBase):
                 self.once("close", lambda: callback(None))
             else:
                 self.once("close", lambda: callback(_not_running()))
+        self._forget_signal()
         self._cancel_lookup()
         self._path = None
         self._close_handle()
         self._close_if_drained()
         return self
 
-    def get_connections(self, callback: Callable[[None, int], object]) -> Self:
+    @overload
+    def get_connections(self, callback: None = None) -> Waiter[int]: ...
+    @overload
+    def get_connections(self, callback: Callable[[None, int], object]) -> Self: ...
+    def get_connections(
+        self, callback: Callable[[None, int], object] | None = None
+    ) -> Self | Waiter[int]:
         """Call callback(None, count) in the next tick, with the number of open connections.
+
+        Args:
+            callback: callable(None, count). In a coroutine it may be left out: then what is
+                returned can be awaited for the count.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
         Node: server.getConnections()
         """
         self._check()
-        check.validate_function(callback, "callback")
+        if callback is None and in_coroutine():
+            answer: Waiter[int] = Waiter()
+            self._next_tick(lambda: answer.set_result(self._connections))
+            return answer
+        callback = check.validate_function(callback, "callback")
         self._next_tick(lambda: callback(None, self._connections))
         return self
 
@@ -273,6 +315,43 @@ class Server(ServerBase):
         if name is None:
             return self._path
         return Info(address=name[0], family=name[2], port=name[1])
+
+    @property
+    def connection_key(self) -> str | None:
+        """What listen() was asked for, as 'family:address:port'; None before.
+
+        Node: server._connectionKey
+        """
+        return self._key
+
+    _connectionKey = connection_key
+
+    # ---- asyncio -------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Return the server. Node: none"""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the server and wait for 'close'; not listening: nothing happens.
+
+        Node: server[Symbol.asyncDispose]()
+        """
+        if not self.listening:
+            return
+        closed: Waiter[None] = Waiter()
+        self.close(lambda error: closed.set_result(None))
+        await closed
+
+    def __aiter__(self) -> AsyncIterator[Socket]:
+        """Iterate over the connections from now on; ends at 'close'.
+
+        Accepting does not wait for the body: connections that nobody asked for yet queue up.
+        Raises: what 'error' has.
+
+        Node: server[Symbol.asyncIterator]()
+        """
+        return _Accepted(self)
 
     def _drop_info(self, here: tuple[Any, ...], there: tuple[Any, ...]) -> Info:
         return Info(
@@ -295,48 +374,26 @@ class Server(ServerBase):
     # Node's spellings, by tools/stubs.py
     if TYPE_CHECKING:
         getConnections = get_connections
+        connectionKey = connection_key
     # Node's spellings end
+
+
+class _Accepted:
+    """The iterator over a server's connections."""
+
+    def __init__(self, server: Server) -> None:
+        self._arrivals = on(server, "connection", close=["close"])
+
+    def __aiter__(self) -> _Accepted:
+        return self
+
+    async def __anext__(self) -> Socket:
+        (socket,) = await anext(self._arrivals)
+        return socket  # type: ignore[no-any-return]
 
 
 def _not_running() -> StateError:
     return StateError("Server is not running.", "ERR_SERVER_NOT_RUNNING")
-
-
-def _listen_arguments(
-    args: tuple[Any, ...], keywords: dict[str, Any], callback: Any
-) -> tuple[dict[str, Any], Callable[[], object] | None]:
-    """Sort the forms of listen() into options with canonical names, and the callback."""
-    if args and callable(args[-1]) and not isinstance(args[-1], os.PathLike):
-        callback = args[-1] if callback is None else callback
-        args = args[:-1]
-    elif callback is not None and not callable(callback):
-        raise check.arg_type_error("callback", "function", callback)
-    first = args[0] if args else None
-    if check.is_mapping(first):
-        options = LISTEN_OPTIONS.read(first, keywords)
-        options["_form"] = first
-        return options, callback
-    options = LISTEN_OPTIONS.read(None, keywords)
-    if first is None:
-        positional = {}
-    elif is_path(first):
-        positional = {"path": first}
-        if len(args) > 1:
-            positional["backlog"] = args[1]
-    elif isinstance(first, bool) or not isinstance(first, (int, float, str)):
-        raise check.arg_value_error("options", first)
-    else:
-        positional = {"port": first}
-    if first is None or "port" in positional:
-        rest = list(args[1:])
-        # listen(port, backlog) is Node's form without host.
-        if rest and isinstance(rest[0], int) and not isinstance(rest[0], bool):
-            rest.insert(0, None)
-        if rest and rest[0] is not None:
-            positional["host"] = rest[0]
-        if len(rest) > 1:
-            positional["backlog"] = rest[1]
-    return positional | options, callback
 
 
 add_node_names(Server)

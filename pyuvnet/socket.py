@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._attempts import Attempts, defaults
+from ._core import hooks
 from ._core.address import is_ip
 from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
@@ -185,6 +186,7 @@ class Socket(SocketFace):
         return self
 
     def _connect_checked(self, plan: dict[str, Any], listener: Callable[[], object] | None) -> None:
+        hooks.connecting(self)
         if listener is not None:
             self.once("connect", listener)
         busy = UV_EALREADY if self.connecting else UV_EISCONN if not self.pending else 0

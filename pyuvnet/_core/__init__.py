@@ -22,6 +22,7 @@ LAYERS: tuple[str, ...] = (
     "emitter",
     "owner",
     "loop",
+    "hooks",
     "handle",
     "timer",
     "encoding",

@@ -5,11 +5,22 @@ from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport StreamHandle
 
+cdef extern from "socket_file.h" nogil:
+    ctypedef struct pyuvnet_file:
+        pass
+    const size_t PYUVNET_PATH_SIZE
+    void pyuvnet_note_file(pyuvnet_file*, const char*)
+    bint pyuvnet_same_file(const pyuvnet_file*, const char*)
+    void pyuvnet_keep_file(uv.uv_pipe_t*)
+
 cdef class Pipe(StreamHandle):
     cdef uv.uv_pipe_t _pipe
+    cdef bytes _path                   # of the file that bind() made; None without one
+    cdef pyuvnet_file _file            # which file that is
 
     cdef int open(self, int fd) noexcept
     cdef int bind(self, bytes path) noexcept
+    cdef int chmod(self, int mode) noexcept
     cdef int connect(self, bytes path) except? 1
 
 cdef Pipe new_pipe(Loop loop, Owner owner)

@@ -1,7 +1,7 @@
 """Pipe: only what differs from TCP: unix domain sockets and named pipes, by path.
 
 Imports: stream_handle and below.  Paths are never truncated; a leading NUL names an abstract
-socket of Linux.
+socket of Linux.  The file that bind() made goes with the handle, unless another has its place.
 """
 
 from . cimport uv
@@ -24,6 +24,11 @@ cdef Pipe new_pipe(Loop loop, Owner owner):
     return pipe
 
 
+cdef bint _too_long(bytes path) noexcept:
+    # One byte more would fit without the NUL at its end, and nobody could name such a file.
+    return len(path) > 0 and path[0] != 0 and <size_t>len(path) > PYUVNET_PATH_SIZE
+
+
 cdef class Pipe(StreamHandle):
     cdef int open(self, int fd) noexcept:
         """Take a descriptor over, which is this handle's from then on; returns a libuv status.
@@ -33,11 +38,33 @@ cdef class Pipe(StreamHandle):
         return uv.uv_pipe_open(&self._pipe, fd)
 
     cdef int bind(self, bytes path) noexcept:
-        return uv.uv_pipe_bind2(&self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE)
+        cdef int status
+        if _too_long(path):
+            return uv.UV_EINVAL
+        status = uv.uv_pipe_bind2(&self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE)
+        if status == 0 and len(path) and path[0] != 0:
+            pyuvnet_note_file(&self._file, path)
+            self._path = path
+        return status
+
+    cdef int chmod(self, int mode) noexcept:
+        """Let everybody read (UV_READABLE) or write (UV_WRITABLE) to the bound path."""
+        return uv.uv_pipe_chmod(&self._pipe, mode)
+
+    cdef void close(self) noexcept:
+        # Somebody who found the path in the way put a socket of their own there: it stays.
+        if self._path is not None and not self.closing \
+                and not pyuvnet_same_file(&self._file, self._path):
+            pyuvnet_keep_file(&self._pipe)
+        self._path = None
+        StreamHandle.close(self)
 
     cdef int connect(self, bytes path) except? 1:
         cdef ConnectRequest request = new_connect_request(self)
-        cdef int status = uv.uv_pipe_connect2(
+        cdef int status
+        if _too_long(path):
+            return uv.UV_EINVAL
+        status = uv.uv_pipe_connect2(
             &request._connect, &self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE, on_connected)
         if status == 0:
             request.submitted()

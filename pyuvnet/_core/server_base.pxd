@@ -12,10 +12,12 @@ cdef class ServerBase(Owner):
     cdef readonly Py_ssize_t _connections
     cdef object _socket_class
     cdef public bint allow_half_open, pause_on_connect, no_delay, keep_alive
-    cdef public unsigned int keep_alive_initial_delay   # seconds
-    cdef public Py_ssize_t high_water_mark              # bytes
-    cdef public BlockList block_list                    # peers it matches are closed silently
+    cdef unsigned int _keep_alive_initial_delay         # seconds
+    cdef Py_ssize_t _high_water_mark                    # bytes
+    cdef BlockList _block_list         # peers it matches are closed silently
     cdef object _max_connections       # None: no limit
+    cdef public object drop_max_connection              # stored for programs of Node's cluster
+    cdef int _backlog                  # of the present handle
     cdef Lookup _lookup                # of listen()'s host
     cdef object _answered
     cdef bint _unref

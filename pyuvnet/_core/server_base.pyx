@@ -4,19 +4,24 @@ Owns: the listening handle, the count of accepted sockets that are not destroyed
 everything below.  listen() forms and close() are Python's, in pyuvnet/server.py.
 """
 
-from .._validate import arg_type_error
+import os
+
+from .._validate import arg_type_error, arg_value_error, as_number, validate_uint32
 
 from . cimport uv
+from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport intern_event
 from .errors cimport lookup_error, os_error, state_error
+from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
+    hooked, publish
 from .loop cimport loop_of_thread
 from .names import add_node_names
 from .owner cimport Owner
 from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
-from .stream cimport ALLOW_HALF_OPEN
-from .stream_handle cimport StreamHandle
+from .stream cimport ALLOW_HALF_OPEN, default_mark
+from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport TCP, new_tcp, parse_address
 
 cdef object _CLOSE = intern_event("close")
@@ -24,6 +29,8 @@ cdef object _CONNECTION = intern_event("connection")
 cdef object _ERROR = intern_event("error")
 cdef object _LISTENING = intern_event("listening")
 cdef object _DROP = intern_event("drop")
+
+cdef object _MAX_MARK = 2**53 - 1
 
 cdef enum:
     TICK_LISTENING
@@ -35,11 +42,10 @@ cdef enum:
 cdef class ServerBase(Owner):
     """The compiled part of Server."""
 
-    def _init_server(self, socket_class, Py_ssize_t high_water_mark):
+    def _init_server(self, socket_class):
         """Make the state of a server that does not listen; called by Server.__init__."""
         self._loop = loop_of_thread()
         self._socket_class = socket_class
-        self.high_water_mark = high_water_mark
         self._ready_flag = True
 
     cdef int _ready(self) except -1:
@@ -68,6 +74,8 @@ cdef class ServerBase(Owner):
         accepted = self._handle.accept(client)
         if accepted < 0:
             client.close()
+            # libuv 1.52.1 polls a listener no more after this, unless it is told to listen again.
+            self._handle.listen(self._backlog)
             self._emit1(_ERROR, os_error(accepted, "accept"))
             return 0
         try:
@@ -78,8 +86,8 @@ cdef class ServerBase(Owner):
         except BaseException:
             client.close()
             raise
-        if self.block_list is not None and isinstance(client, TCP) \
-                and (<TCP>client).is_blocked(self.block_list):
+        if self._block_list is not None and isinstance(client, TCP) \
+                and (<TCP>client).is_blocked(self._block_list):
             # Closed without a word: the peer sees a connection that ends.
             client.close()
             return 0
@@ -89,11 +97,13 @@ cdef class ServerBase(Owner):
             if self.no_delay:
                 socket.set_no_delay_flag((<TCP>client).nodelay(True) == 0)
             if self.keep_alive:
-                socket.set_keep_alive_flag(self.keep_alive_initial_delay)
-                (<TCP>client).keepalive(True, self.keep_alive_initial_delay, 1, 10)
+                socket.set_keep_alive_flag(self._keep_alive_initial_delay)
+                (<TCP>client).keepalive(True, self._keep_alive_initial_delay, 1, 10)
         socket._adopt_accepted(self, client, ALLOW_HALF_OPEN if self.allow_half_open else 0,
-                               self.high_water_mark, self.pause_on_connect)
+                               self._high_water_mark, self.pause_on_connect)
         self._emit1(_CONNECTION, socket)
+        if hooked(HOOK_SERVER_SOCKET):
+            publish(HOOK_SERVER_SOCKET, {"socket": socket})
         return 0
 
     cdef bint _is_full(self) except -1:
@@ -114,6 +124,68 @@ cdef class ServerBase(Owner):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise arg_type_error("maxConnections", "number", value)
         self._max_connections = value
+
+    @property
+    def keep_alive_initial_delay(self):
+        """How long later connections are idle before the first probe, in seconds.
+
+        The option of the same name is in milliseconds.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+        Node: server.keepAliveInitialDelay
+        """
+        return self._keep_alive_initial_delay
+
+    @keep_alive_initial_delay.setter
+    def keep_alive_initial_delay(self, value):
+        self._keep_alive_initial_delay = validate_uint32(value, "keepAliveInitialDelay")
+
+    @property
+    def high_water_mark(self):
+        """Both marks of later connections, in bytes; None or below zero: the default.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
+
+        Node: server.highWaterMark
+        """
+        return self._high_water_mark
+
+    @high_water_mark.setter
+    def high_water_mark(self, value):
+        self._set_high_water_mark(value, "highWaterMark")
+
+    def _set_high_water_mark(self, value, str name):
+        """Check and store both marks; `name` is for the error."""
+        if value is not None:
+            number = as_number(value)
+            if number is None:
+                raise arg_type_error(name, "number", value)
+            if not number <= _MAX_MARK:
+                raise arg_value_error(name, value)
+            if number >= 0:
+                self._high_water_mark = int(number)
+                return
+        self._high_water_mark = default_mark()
+
+    @property
+    def block_list(self):
+        """The BlockList whose peers are closed silently, or None.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: server.blockList
+        """
+        return self._block_list
+
+    @block_list.setter
+    def block_list(self, value):
+        self._set_block_list(value, "blockList")
+
+    def _set_block_list(self, value, str name):
+        """Check and store the block list; `name` is for the error."""
+        if value is not None and not isinstance(value, BlockList):
+            raise arg_type_error(name, "net.BlockList", value)
+        self._block_list = value
 
     def _refuse_peer(self, StreamHandle client):
         """Refuse a connection above max_connections; 'drop' says whose it was."""
@@ -187,16 +259,78 @@ cdef class ServerBase(Owner):
             self._close_handle()
         return status
 
+    def _take_handle(self, StreamHandle handle):
+        """Make a bound handle of nobody this server's."""
+        handle.owner = self
+        self._handle = handle
+
+    def _open_fd(self, fd):
+        """Take a descriptor over; returns a libuv status, with no handle left on failure."""
+        cdef str kind = handle_kind(fd)
+        cdef int status
+        if kind == "TCP":
+            self._handle = new_tcp(self._loop, self)
+            status = (<TCP>self._handle).open(fd)
+        elif kind == "PIPE":
+            self._handle = new_pipe(self._loop, self)
+            status = (<Pipe>self._handle).open(fd)
+        else:
+            return uv.UV_EINVAL
+        if status < 0:
+            self._close_handle()
+        return status
+
+    def _share_handle(self, other):
+        """Open the socket of the system that another server or socket has; each closes its part.
+
+        Returns a libuv status, with no handle left on failure.
+        """
+        cdef StreamHandle handle
+        cdef int fd, status
+        if isinstance(other, ServerBase):
+            handle = (<ServerBase>other)._handle
+        else:
+            handle = (<SocketBase?>other)._handle
+        fd = -1 if handle is None else handle.fileno()
+        if fd < 0:
+            return uv.UV_ENOTSUP
+        try:
+            fd = os.dup(fd)
+        except OSError as error:
+            return -error.errno
+        status = self._open_fd(fd)
+        if status < 0:
+            os.close(fd)
+        return status
+
     def _start_listening(self, int backlog):
         """Listen on the bound handle; returns a libuv status, with no handle left on failure."""
-        cdef int status = self._handle.listen(backlog)
+        cdef StreamHandle handle = self._handle
+        cdef int status = handle.listen(backlog)
         if status < 0:
             self._close_handle()
             return status
+        self._backlog = backlog
         if self._unref:
-            self._handle.unref()
+            handle.unref()
+        if hooked(HOOK_LISTEN_END):
+            publish(HOOK_LISTEN_END, {"server": self})
+            if self._handle is not handle:
+                return 0
         self._loop.tick(self, TICK_LISTENING, None)
         return 0
+
+    def _chmod(self, bint readable, bint writable):
+        """Let everybody use the IPC file; returns a libuv status, with no handle on failure."""
+        cdef int status
+        if self._handle is None:
+            # A subscriber of a hook has closed it meanwhile.
+            return 0
+        status = (<Pipe>self._handle).chmod(
+            (uv.UV_READABLE if readable else 0) | (uv.UV_WRITABLE if writable else 0))
+        if status < 0:
+            self._close_handle()
+        return status
 
     def _close_handle(self):
         """Stop accepting; returns whether there was a handle."""
@@ -221,7 +355,8 @@ cdef class ServerBase(Owner):
         try:
             self._lookup = start_lookup(self._loop, self, hostname, 0, 0)
         except OSError as error:
-            self._error_later(error)
+            self._answered = None
+            self._listen_failed(error)
 
     def _cancel_lookup(self):
         """Forget a lookup that has not answered."""
@@ -240,9 +375,22 @@ cdef class ServerBase(Owner):
         """Queue a callback on this server's loop."""
         self._loop.tick_call(callback, ())
 
-    def _error_later(self, error):
-        """'error' in the next tick."""
+    def _announce_listen(self, options):
+        """Tell that listen() was accepted: options() makes the message's mapping of them."""
+        if hooked(HOOK_LISTEN_START):
+            publish(HOOK_LISTEN_START, {"server": self, "options": options()})
+
+    def _listen_failed(self, error):
+        """listen() came to nothing: 'error' in the next tick."""
+        if hooked(HOOK_LISTEN_ERROR):
+            publish(HOOK_LISTEN_ERROR, {"server": self, "error": error})
         self._loop.tick(self, TICK_SERVER_ERROR, error)
+
+    def _lookup_failed(self, error):
+        """The lookup of listen()'s host failed: 'error' now, as in Node."""
+        if hooked(HOOK_LISTEN_ERROR):
+            publish(HOOK_LISTEN_ERROR, {"server": self, "error": error})
+        self._emit1(_ERROR, error)
 
     def _local_name(self):
         """(address, port, family) of a TCP server, None for IPC or without handle."""

@@ -220,6 +220,7 @@ cdef extern from "uv.h" nogil:
     int uv_async_send(uv_async_t*)
 
     const int UV_READABLE
+    const int UV_WRITABLE
     int uv_poll_init(uv_loop_t*, uv_poll_t*, int)
     int uv_poll_init_socket(uv_loop_t*, uv_poll_t*, uv_os_sock_t)
     int uv_poll_start(uv_poll_t*, int, uv_poll_cb)

@@ -1,0 +1,23 @@
+"""The diagnostics hooks, and the flag that tells whether anybody listens; see hooks.pyx."""
+
+cdef enum Hook:
+    HOOK_CLIENT_SOCKET
+    HOOK_SERVER_SOCKET
+    HOOK_LISTEN_START
+    HOOK_LISTEN_END
+    HOOK_LISTEN_ERROR
+    HOOKS
+
+cdef extern from *:
+    """
+    /* One bit for each hook that has a subscriber. One shared object holds all modules, hence one
+       word; each module sees it by its address. */
+    extern unsigned int pyuvnet_hooked;
+    """
+    unsigned int pyuvnet_hooked
+
+cdef inline bint hooked(Hook hook) noexcept:
+    """Whether anybody listens; all that a hook costs when nobody does."""
+    return pyuvnet_hooked >> <int>hook & 1
+
+cdef int publish(Hook hook, dict message) except -1

@@ -1,0 +1,91 @@
+"""Hooks: what a program is doing with net, told to whoever wants to know.
+
+Owns: the subscribers, which are the process's.  Imports: loop, for reporting what a subscriber
+raises.  Whoever publishes asks hooked() first, so that a hook nobody listens to is one test of a
+bit.
+"""
+
+from .._mapping import Info
+from .._validate import arg_value_error, validate_function, validate_string
+
+from .loop cimport loop_of_thread
+
+cdef extern from *:
+    """
+    unsigned int pyuvnet_hooked = 0;
+    """
+
+NAMES = (
+    "net.client.socket",
+    "net.server.socket",
+    "tracing:net.server.listen:asyncStart",
+    "tracing:net.server.listen:asyncEnd",
+    "tracing:net.server.listen:error",
+)
+assert len(NAMES) == HOOKS
+
+# The subscribers of each hook, in the order of subscribing; replaced, never changed.
+cdef list _subscribers = [()] * HOOKS
+
+
+cdef int _index(name) except -1:
+    validate_string(name, "name")
+    if name not in NAMES:
+        raise arg_value_error("name", name, "must be one of: " + ", ".join(NAMES))
+    return NAMES.index(name)
+
+
+cdef int _set(int index, tuple subscribers) except -1:
+    global pyuvnet_hooked
+    _subscribers[index] = subscribers
+    if subscribers:
+        pyuvnet_hooked |= 1u << index
+    else:
+        pyuvnet_hooked &= ~(1u << index)
+    return 0
+
+
+def subscribe(name, subscription):
+    """Call subscription(message, name) whenever the named thing happens; see diagnostics."""
+    cdef int index = _index(name)
+    validate_function(subscription, "subscription")
+    _set(index, (<tuple>_subscribers[index]) + (subscription,))
+
+
+def unsubscribe(name, subscription):
+    """Undo one subscribe(); returns whether there was one; see diagnostics."""
+    cdef int index = _index(name)
+    cdef list left = list(<tuple>_subscribers[index])
+    validate_function(subscription, "subscription")
+    if subscription not in left:
+        return False
+    left.remove(subscription)
+    _set(index, tuple(left))
+    return True
+
+
+def has_subscribers(name):
+    """Return whether anybody listens; see diagnostics."""
+    return bool(_subscribers[_index(name)])
+
+
+cdef int publish(Hook hook, dict message) except -1:
+    """Tell the subscribers; what one raises goes to the loop's exceptions, and never further."""
+    name = NAMES[<int>hook]
+    info = Info(message)
+    for subscription in <tuple>_subscribers[<int>hook]:
+        try:
+            subscription(info, name)
+        except Exception as error:
+            loop_of_thread().tick_call(_raise, (error,))
+    return 0
+
+
+def _raise(error):
+    raise error
+
+
+def connecting(socket):
+    """Tell that a client socket begins to connect."""
+    if hooked(HOOK_CLIENT_SOCKET):
+        publish(HOOK_CLIENT_SOCKET, {"socket": socket})

@@ -1,0 +1,187 @@
+"""What listen() was asked for: its forms, sorted and checked before anything changes.
+
+May import what names the kinds of handles, and nothing that opens one.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from . import _validate as check
+from ._core.bound import BoundBase
+from ._core.server_base import ServerBase
+from ._core.socket_face import SocketFace
+from ._options import OptionSet
+from ._paths import is_path, path_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .abort import AbortSignal
+
+LISTEN_OPTIONS = OptionSet(
+    "listen",
+    [
+        "port",
+        "host",
+        "path",
+        "backlog",
+        "exclusive",
+        "ipv6_only",
+        "reuse_port",
+        "readable_all",
+        "writable_all",
+        "signal",
+        "fd",
+        "handle",
+    ],
+)
+DEFAULT_BACKLOG = 511
+_NEITHER = 'must have the property "port" or "path"'
+_ABSTRACT = (
+    "can not set readableAll or writableAllt to true when path is abstract unix socket"  # Node's
+)
+
+
+class ListenPlan:
+    """One call of listen(): exactly one of handle, fd, path and port says where.
+
+    Args:
+        args, keywords, callback: as listen() was called.
+
+    Raises: what listen() raises for its arguments.
+    """
+
+    handle: BoundBase | ServerBase | SocketFace | None = None
+    fd: int | None = None
+    path: Any = None
+    name: bytes = b""
+    port: int = 0
+    host: str | None = None
+    signal: AbortSignal | None = None
+    callback: Callable[[], object] | None
+
+    def __init__(self, args: tuple[Any, ...], keywords: dict[str, Any], callback: Any) -> None:
+        if args and callable(args[-1]) and not isinstance(args[-1], os.PathLike):
+            callback = args[-1] if callback is None else callback
+            args = args[:-1]
+        elif callback is not None and not callable(callback):
+            raise check.arg_type_error("callback", "function", callback)
+        self.callback = callback
+        self.options, shown = _options_of(args, keywords)
+        options = self.options
+        backlog = options.get("backlog")
+        self.backlog = (
+            check.validate_int32(backlog, "options.backlog") if backlog else DEFAULT_BACKLOG
+        )
+        self.ipv6_only = options.get("ipv6_only") is True
+        self.reuse_port = options.get("reuse_port") is True
+        self.readable_all = options.get("readable_all") is True
+        self.writable_all = options.get("writable_all") is True
+        # The order of these decisions is Node's: what comes first hides the faults of the others.
+        if options.get("handle") is not None and self._take_handle(options["handle"]):
+            return
+        self.signal = check.validate_abort_signal(options.get("signal"), "options.signal")
+        if self.fd is None:
+            self.fd = _descriptor(options.get("fd"))
+        if self.fd is None:
+            self._take_address(shown)
+
+    def _take_handle(self, value: Any) -> bool:
+        """A handle or what has one; False if it only names a descriptor."""
+        if isinstance(value, BoundBase):
+            value._check_open()
+            self.handle = value
+        elif isinstance(value, (ServerBase, SocketFace)) and _has_handle(value):
+            self.handle = value
+        else:
+            named = value.get("fd") if check.is_mapping(value) else getattr(value, "fd", None)
+            self.fd = _descriptor(named)
+            if self.fd is None:
+                raise check.arg_value_error("options", value, _NEITHER)
+            return False
+        return True
+
+    def _take_address(self, shown: Any) -> None:
+        options = self.options
+        port, path = options.get("port"), options.get("path")
+        if port is None and "port" in options and path in ("", b""):
+            path = None
+        if port is None and path is None:
+            # listen(host=...) leaves the port to its default; a mapping has to say it.
+            wrong = any(options.get(name) is not None for name in ("fd", "handle"))
+            if "port" not in options and (wrong or check.is_mapping(shown)):
+                raise check.arg_value_error("options", self._shown(shown), _NEITHER)
+        elif port is None:
+            if not isinstance(path, (str, bytes, os.PathLike)) or path in ("", b""):
+                raise check.arg_value_error("options", self._shown(shown))
+            self.name = path_bytes(path, "options.path")
+            if self.name[:1] == b"\0" and (self.readable_all or self.writable_all):
+                raise check.arg_value_error("options", self._shown(shown), _ABSTRACT)
+            self.path = path
+            return
+        elif not isinstance(port, str) and check.as_number(port) is None:
+            raise check.arg_value_error("options", self._shown(shown))
+        else:
+            self.port = check.validate_port(port, "options.port")
+        host = options.get("host")
+        if host is not None:
+            check.validate_string(host, "hostname")
+            if "\0" in host:
+                raise check.arg_value_error("hostname", host, "must be a string without null bytes")
+            self.host = host or None
+
+    def _shown(self, given: Any) -> Any:
+        """The options for the text of an error: the caller's own mapping, if there is one."""
+        return given if check.is_mapping(given) else LISTEN_OPTIONS.as_node(self.options)
+
+
+def _has_handle(value: ServerBase | SocketFace) -> bool:
+    value._check()
+    if isinstance(value, ServerBase):
+        return value.listening
+    return value.connecting or not value.pending
+
+
+def _descriptor(value: Any) -> int | None:
+    """The descriptor that a value names, -1 for a number that none can be; None if it is none."""
+    number = check.as_number(value)
+    if number is None or not number >= 0:
+        return None
+    return int(number) if isinstance(number, int) or number.is_integer() else -1
+
+
+def _options_of(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The options by their canonical names, and the mapping that they came from, or None."""
+    first = args[0] if args else None
+    if check.is_mapping(first):
+        return LISTEN_OPTIONS.read(first, keywords), None if keywords else first
+    positional: dict[str, Any] = {}
+    if is_path(first):
+        positional["path"] = first
+    elif first is None or isinstance(first, (bool, str)) or check.as_number(first) is not None:
+        positional["port"] = first
+    else:
+        positional["handle"] = first
+    if "port" in positional:
+        rest = list(args[1:])
+        # listen(port, backlog) is Node's form without host.
+        if rest and isinstance(rest[0], int) and not isinstance(rest[0], bool):
+            rest.insert(0, None)
+        if rest and rest[0] is not None:
+            positional["host"] = rest[0]
+        if len(rest) > 1:
+            positional["backlog"] = rest[1]
+        if first is None and not args:
+            del positional["port"]
+    else:
+        backlogs = [value for value in args[1:3] if value is not None]
+        if backlogs:
+            positional["backlog"] = backlogs[0]
+    given = LISTEN_OPTIONS.read(None, keywords)
+    # None is the same as not given.
+    named = {key: value for key, value in given.items() if value is not None or key == "port"}
+    if named.get("port", 0) is None and "port" in positional:
+        del named["port"]
+    return positional | named, None

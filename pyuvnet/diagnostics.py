@@ -1,0 +1,78 @@
+"""Watching what a program does with net, without changing it.
+
+    from pyuvnet import diagnostics
+    diagnostics.subscribe("net.server.socket", lambda message, name: print(message.socket))
+
+| name | message | when |
+|---|---|---|
+| net.client.socket | socket | each connect() |
+| net.server.socket | socket | after 'connection' |
+| tracing:net.server.listen:asyncStart | server, options | listen() was accepted |
+| tracing:net.server.listen:asyncEnd | server | bound and listening, before 'listening' |
+| tracing:net.server.listen:error | server, error | before 'error' |
+
+A hook that nobody subscribed to costs the test of one bit.
+
+Node: diagnostics_channel
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._core import hooks
+from ._core.names import add_node_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._mapping import Info
+
+__all__ = ["has_subscribers", "subscribe", "unsubscribe"]
+
+
+def subscribe(name: str, subscription: Callable[[Info, str], Any]) -> None:
+    """Call subscription(message, name) whenever the named thing happens, at once.
+
+    Subscriptions are the process's, whichever loop it happens in; the same one twice is called
+    twice. What it raises does not disturb what it watches: it goes, in the next tick, where
+    exceptions of listeners go.
+
+    Args:
+        name: one of the names above.
+        subscription: callable(message, name); the message is a mapping.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
+
+    Node: diagnostics_channel.subscribe()
+    """
+    hooks.subscribe(name, subscription)
+
+
+def unsubscribe(name: str, subscription: Callable[[Info, str], Any]) -> bool:
+    """Undo one subscribe(); returns whether there was one.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
+
+    Node: diagnostics_channel.unsubscribe()
+    """
+    return hooks.unsubscribe(name, subscription)
+
+
+def has_subscribers(name: str) -> bool:
+    """Return whether anybody subscribed to a name.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
+
+    Node: diagnostics_channel.hasSubscribers()
+    """
+    return hooks.has_subscribers(name)
+
+
+add_node_names(globals())
+
+# Node's spellings, by tools/stubs.py
+if TYPE_CHECKING:
+    hasSubscribers = has_subscribers
+# Node's spellings end
