@@ -117,6 +117,19 @@ def connect() -> Callable[..., net.Socket]:
     return make
 
 
+@pytest.fixture
+def when() -> Callable[..., None]:
+    """when(condition, then) calls `then()` in the first turn of the loop that finds it true."""
+
+    def look(condition: Callable[[], object], then: Callable[[], object]) -> None:
+        if condition():
+            then()
+        else:
+            pyuvnet.set_immediate(look, condition, then)
+
+    return look
+
+
 def watch(trace: Any, stream: Any, name: str = "", *events: str) -> Any:
     """Note events as they come: the name of the event, with its arguments but for the streams."""
 

@@ -74,6 +74,11 @@ def test_rules_are_numbered_without_gaps() -> None:
         assert numbers == list(range(1, len(numbers) + 1)), section
 
 
+def test_every_rule_is_named_by_a_test(named: dict[str, list[str]]) -> None:
+    missing = [f"{each}: {text}" for each, text in rules().items() if each not in named]
+    assert not missing, "rules without a test:\n" + "\n".join(missing)
+
+
 def test_every_name_is_a_rule(named: dict[str, list[str]]) -> None:
     unknown = {each: tests for each, tests in named.items() if each not in rules()}
     assert unknown == {}

@@ -112,8 +112,10 @@ def test_a_socket_is_destroyed_when_both_sides_are_over(connect, trace, first) -
             client.on(event, lambda *args, event=event: trace(event, client.destroyed))
         client.resume()
         sides = [peer.end, client.end]
-        for side in sides if first == "end" else reversed(sides):
-            pyuvnet.set_timeout(side, 1 if side == sides[first != "end"] else 20)
+        if first == "finish":
+            sides.reverse()
+        client.once(first, lambda: pyuvnet.set_immediate(sides[1]))
+        sides[0]()
 
     connect(both=both, server={"allow_half_open": True}, allow_half_open=True)
     run()

@@ -9,10 +9,10 @@ from pyuvnet import run
 
 
 @pytest.mark.spec("S3.1-01", "S3.1-02")
-def test_a_socket_nobody_asked_is_read_ahead_and_stays_unasked(connect, trace) -> None:
+def test_a_socket_nobody_asked_is_read_ahead_and_stays_unasked(connect, when, trace) -> None:
     def both(client, peer) -> None:
         peer.write(b"12345")
-        pyuvnet.set_timeout(look, 40, client, peer)
+        when(lambda: client.bytes_read, lambda: look(client, peer))
 
     def look(client, peer) -> None:
         trace(client.readable_flowing, client.readable_length, client.bytes_read)
@@ -26,10 +26,10 @@ def test_a_socket_nobody_asked_is_read_ahead_and_stays_unasked(connect, trace) -
 
 
 @pytest.mark.spec("S3.1-03")
-def test_reading_stops_at_the_mark_and_goes_on_below_it(connect, trace) -> None:
+def test_reading_stops_at_the_mark_and_goes_on_below_it(connect, when, trace) -> None:
     def both(client, peer) -> None:
         peer.write(b"x" * 500_000)
-        pyuvnet.set_timeout(full, 40, client, peer)
+        when(lambda: client.bytes_read >= 1000, lambda: full(client, peer))
 
     def full(client, peer) -> None:
         stopped = client.bytes_read
@@ -43,16 +43,16 @@ def test_reading_stops_at_the_mark_and_goes_on_below_it(connect, trace) -> None:
     def still(client, peer, stopped) -> None:
         assert client.bytes_read == stopped
         client.read()
-        pyuvnet.set_timeout(more, 20, client, peer, stopped)
+        when(lambda: client.bytes_read > stopped, lambda: more(client, peer))
 
-    def more(client, peer, stopped) -> None:
-        trace(client.bytes_read > stopped)
+    def more(client, peer) -> None:
+        trace("more")
         client.destroy()
         peer.destroy()
 
     connect(both=both, high_water_mark=1000)
     run()
-    assert trace == [True]
+    assert trace == ["more"]
 
 
 @pytest.mark.spec("S3.1-04", "S3.1-05", "S3.1-06", "S3.1-07")
@@ -135,7 +135,7 @@ def test_beside_a_readable_listener_the_mode_stays(fake, trace, call) -> None:
 
 
 @pytest.mark.spec("S3.1-11")
-def test_data_without_listener_are_lost_while_flowing(connect) -> None:
+def test_data_without_listener_are_lost_while_flowing(connect, when) -> None:
     got: list[bytes] = []
 
     def accepted(peer) -> None:
@@ -148,10 +148,10 @@ def test_data_without_listener_are_lost_while_flowing(connect) -> None:
         assert peer.readable_flowing is True
         # One chunk goes by, and then somebody listens again.
         client.write(b"lost")
-        pyuvnet.set_timeout(listen, 40, peer)
+        when(lambda: peer.bytes_read == 7, lambda: listen(peer))
 
     def listen(peer) -> None:
-        assert (peer.bytes_read, peer.readable_length) == (7, 0)
+        assert peer.readable_length == 0
         peer.on("data", got.append)
         client.end(b"heard")
 

@@ -39,11 +39,11 @@ def test_a_stream_is_paused_whenever_the_flow_is_off(fake) -> None:
 
 
 @pytest.mark.spec("S3.2-03")
-def test_pause_keeps_what_a_socket_has_read(connect, trace) -> None:
+def test_pause_keeps_what_a_socket_has_read(connect, when, trace) -> None:
     def both(client, peer) -> None:
         client.pause()
         peer.end(b"kept")
-        pyuvnet.set_timeout(look, 40, client)
+        when(lambda: client.bytes_read, lambda: look(client))
 
     def look(client) -> None:
         trace(client.readable_length)
@@ -87,44 +87,42 @@ def test_read_takes_all_but_one_chunk_only_while_flowing(fake, flowing) -> None:
 
 
 @pytest.mark.spec("S3.2-09", "S3.2-10", "S3.2-12")
-def test_read_of_a_size_on_a_socket(connect, trace) -> None:
+def test_read_of_a_size_on_a_socket(connect, when, trace) -> None:
     def both(client, peer) -> None:
         client.pause()
         client.on("data", trace)
         peer.write(b"12345")
-        pyuvnet.set_timeout(first, 40, client, peer)
+        when(lambda: client.bytes_read, lambda: first(client, peer))
 
     def first(client, peer) -> None:
         assert client.read(6) is None
         assert client.read(2) == b"12"
         assert client.read(4) is None
         peer.end()
-        pyuvnet.set_timeout(last, 40, client)
+        # None, until the end is known.
+        when(lambda: rest.append(client.read(100)) or rest[-1], lambda: None)
 
-    def last(client) -> None:
-        assert client.read(100) == b"345"
-        assert client.read(1) is None
-
+    rest: list[bytes | None] = []
     connect(both=both)
     run()
     assert trace == [b"12", b"345"]
+    assert set(rest) == {None, b"345"}
 
 
 @pytest.mark.spec("S3.2-11")
-def test_read_zero_makes_a_paused_client_read(connect, trace) -> None:
-    client = connect(lambda peer: peer.end(b"x"))
+def test_read_zero_makes_a_paused_client_read(connect, when, trace) -> None:
+    client = connect(lambda peer: peer.end(b"x"), lambda *_: pyuvnet.set_timeout(kick, 20))
     client.pause()
 
     def kick() -> None:
         trace(client.bytes_read)
         assert client.read(0) is None
-        pyuvnet.set_timeout(look, 30)
+        when(lambda: client.bytes_read, look)
 
     def look() -> None:
         trace(client.bytes_read, client.readable_length)
         client.resume()
 
-    pyuvnet.set_timeout(kick, 30)
     run()
     assert trace == [0, (1, 1)]
 
@@ -140,20 +138,22 @@ def test_read_zero_makes_a_paused_client_read(connect, trace) -> None:
         ("latin1", [b"\xe9"], ["é"]),
     ],
 )
-def test_set_encoding_on_a_socket(connect, trace, encoding, sent, expected) -> None:
+def test_set_encoding_on_a_socket(connect, when, trace, encoding, sent, expected) -> None:
     def accepted(peer) -> None:
         assert peer.set_encoding(encoding) is peer
         assert peer.readable_encoding == encoding
         peer.on("data", trace).on("end", trace.note("end"))
 
-    def send() -> None:
-        client.write(sent.pop(0))
-        pyuvnet.set_timeout(send, 15) if sent else client.end()
+    def send(client, peer, left) -> None:
+        if not left:
+            client.end()
+            return
+        client.write(left[0])
+        # Each comes alone: the next is sent when it is there.
+        when(lambda: peer.bytes_read == client.bytes_written, lambda: send(client, peer, left[1:]))
 
-    client = connect(accepted, no_delay=True)
-    client.on("ready", send)
+    connect(accepted, lambda client, peer: send(client, peer, sent))
     run()
-    # Each chunk came alone, since one was sent after the other was there.
     assert trace == [*expected, "end"]
 
 

@@ -9,27 +9,28 @@ from pyuvnet import next_tick, run
 
 
 @pytest.mark.spec("S3.3-01", "S3.3-02", "S3.3-03", "S3.3-04")
-def test_readable_tells_of_every_arrival_and_of_the_end(connect, trace) -> None:
+def test_readable_tells_of_every_arrival_and_of_the_end(connect, when, trace) -> None:
     def accepted(peer) -> None:
         peer.on("readable", lambda: trace("readable", peer.readable_length, peer.readable_ended))
         peer.on("end", trace.note("end"))
 
     sent = [b"aa", b"bb", b"cc"]
 
-    def send() -> None:
+    def send(client, peer) -> None:
+        told = len(trace) + 1
         if sent:
             client.write(sent.pop(0))
-            pyuvnet.set_timeout(send, 15)
+            when(lambda: len(trace) == told, lambda: send(client, peer))
         else:
             client.end()
-            pyuvnet.set_timeout(take, 15)
+            when(lambda: len(trace) == told, lambda: take(peer))
 
-    def take() -> None:
-        trace("read", client.peer.read())
-        assert client.peer.read() is None
+    def take(peer) -> None:
+        trace("read", peer.read())
+        assert peer.read() is None
         trace("taken")
 
-    client = connect(accepted, no_delay=True).on("ready", lambda: send())
+    connect(accepted, send)
     run()
     # Nobody reads, and still each arrival below the mark is told; then the end of the data.
     assert trace == [

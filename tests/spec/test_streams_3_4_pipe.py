@@ -12,14 +12,14 @@ from pyuvnet import net, run
 
 @pytest.fixture
 def piped(connect, watch, trace):
-    """piped(dest, **options): an accepted socket is piped into dest; returns the client."""
+    """piped(dest, both, **options): an accepted socket is piped into dest; returns the client."""
 
-    def make(dest, *, accepted=lambda peer: None, **options):
+    def make(dest, both=None, *, accepted=lambda peer: None, **options):
         def connection(peer) -> None:
             accepted(peer)
             assert peer.pipe(dest, **options) is dest
 
-        return connect(connection)
+        return connect(connection, both)
 
     return make
 
@@ -41,27 +41,29 @@ def test_a_socket_into_a_sink(piped, fake, watch, trace) -> None:
 
 @pytest.mark.spec("S3.4-02", "S3.4-04")
 @pytest.mark.parametrize("full_before", [False, True])
-def test_a_full_sink_holds_a_socket_until_drain(piped, fake, trace, full_before) -> None:
+def test_a_full_sink_holds_a_socket_until_drain(piped, fake, when, trace, full_before) -> None:
     sink = fake.Sink(hold=True, high_water_mark=1)
     if full_before:
         sink.write(b"x")
     sink.on("drain", trace.note("drain"))
-    client = piped(sink)
-    client.write(b"one")
 
-    def look() -> None:
-        trace(client.peer.is_paused(), len(sink.got))
+    def both(client, peer) -> None:
+        client.write(b"one")
+        when(lambda: sink.held and peer.bytes_read, lambda: look(client, peer))
+
+    def look(client, peer) -> None:
+        trace(peer.is_paused(), len(sink.got))
         sink.answer()
-        pyuvnet.set_timeout(after, 30)
+        when(lambda: "drain" in trace, lambda: after(client, peer))
 
-    def after() -> None:
-        assert not client.peer.is_paused() or sink.writable_need_drain
+    def after(client, peer) -> None:
+        assert not peer.is_paused() or sink.writable_need_drain
         while sink.held:
             sink.answer()
         sink.hold = False
         client.end(b"two")
 
-    pyuvnet.set_timeout(look, 40)
+    piped(sink, both)
     run()
     assert trace[0] == (True, 1)
     assert trace[1] == "drain"
@@ -69,7 +71,7 @@ def test_a_full_sink_holds_a_socket_until_drain(piped, fake, trace, full_before)
 
 
 @pytest.mark.spec("S3.4-03")
-def test_the_slowest_of_several_destinations_rules(connect, fake) -> None:
+def test_the_slowest_of_several_destinations_rules(connect, fake, when) -> None:
     slow, slower = (fake.Sink(hold=True, high_water_mark=1) for _ in range(2))
     fast = fake.Sink()
 
@@ -77,47 +79,45 @@ def test_the_slowest_of_several_destinations_rules(connect, fake) -> None:
         for sink in (slow, fast, slower):
             peer.pipe(sink)
 
-    def look() -> None:
-        peer = client.peer
+    def both(client, peer) -> None:
+        client.write(b"one")
+        when(lambda: slow.held and slower.held, lambda: look(client, peer))
+
+    def look(client, peer) -> None:
         assert peer.is_paused()
         slow.answer()
         client.write(b"two")
-        pyuvnet.set_timeout(still, 30)
+        # It is read ahead.
+        when(lambda: peer.bytes_read == 6, lambda: still(client, peer))
 
-    def still() -> None:
-        assert client.peer.is_paused()
+    def still(client, peer) -> None:
+        assert peer.is_paused()
         assert fast.got == [b"one"]
         slow.hold = slower.hold = False
         slower.answer()
         client.end()
 
-    client = connect(accepted)
-    client.write(b"one")
-    pyuvnet.set_timeout(look, 40)
+    connect(accepted, both)
     run()
     assert b"".join(slow.got) == b"".join(slower.got) == b"".join(fast.got) == b"onetwo"
 
 
 @pytest.mark.spec("S3.4-08")
-def test_a_source_that_has_ended_ends_the_destination_in_a_tick(connect, fake, trace) -> None:
+def test_a_source_that_has_ended_ends_the_destination_in_a_tick(connect, fake, when, trace) -> None:
     sink = fake.Sink()
 
     def ended(peer) -> None:
         peer.pipe(sink)
         trace(sink.writable_ended)
         pyuvnet.next_tick(lambda: trace(sink.writable_ended))
+        when(lambda: sink.writable_finished, peer.end)
 
     def accepted(peer) -> None:
         peer.resume().on("end", lambda: pyuvnet.set_immediate(ended, peer))
 
-    def look() -> None:
-        trace(sink.writable_finished)
-        client.peer.end()
-
-    client = connect(accepted, server={"allow_half_open": True}).resume().end()
-    pyuvnet.set_timeout(look, 40)
+    connect(accepted, server={"allow_half_open": True}).resume().end()
     run()
-    assert trace == [False, True, True]
+    assert trace == [False, True]
 
 
 @pytest.mark.spec("S3.4-09")
@@ -148,21 +148,19 @@ def test_what_of_a_destination_unpipes_a_socket(piped, fake, trace, how, hook) -
         sink.on("error", lambda error: trace("error"))
     sink.on("unpipe", lambda source, info: trace("unpipe"))
 
-    def act() -> None:
-        peer = client.peer
+    def act(client, peer) -> None:
         if how == "finish":
             sink.end()
         else:
             sink.destroy(None if how == "close" else failure)
-        pyuvnet.set_immediate(look, peer)
+        pyuvnet.set_immediate(look, client, peer)
 
-    def look(peer) -> None:
+    def look(client, peer) -> None:
         assert peer.readable_flowing is False
         peer.destroy()
         client.destroy()
 
-    client = piped(sink)
-    pyuvnet.set_timeout(act, 30)
+    piped(sink, act)
     run()
     assert trace == (["unpipe", "error"] if how == "error" else ["unpipe"])
     assert hook == ([failure] if how == "unhandled error" else [])
@@ -172,13 +170,12 @@ def test_what_of_a_destination_unpipes_a_socket(piped, fake, trace, how, hook) -
 @pytest.mark.parametrize("error", [None, OSError("E")])
 def test_a_source_that_dies_leaves_its_destination(piped, fake, watch, trace, error) -> None:
     sink = watch(fake.Sink(), "sink", "unpipe", "finish", "error", "close")
-    client = piped(sink, accepted=lambda peer: peer.on("error", lambda error: None))
 
-    def act() -> None:
-        client.peer.destroy(error)
+    def act(client, peer) -> None:
+        peer.destroy(error)
         client.destroy()
 
-    pyuvnet.set_timeout(act, 30)
+    client = piped(sink, act, accepted=lambda peer: peer.on("error", lambda error: None))
     run()
     assert client.peer.destroyed
     assert trace == []
@@ -187,7 +184,7 @@ def test_a_source_that_dies_leaves_its_destination(piped, fake, watch, trace, er
 
 @pytest.mark.spec("S3.4-16", "S3.4-17", "S3.4-18", "S3.4-19")
 @pytest.mark.parametrize("one_by_one", [True, False])
-def test_unpipe_of_a_socket(connect, fake, trace, one_by_one) -> None:
+def test_unpipe_of_a_socket(connect, fake, when, trace, one_by_one) -> None:
     first, second, stranger = fake.Sink(), fake.Sink(), fake.Sink()
     for name, sink in (("first", first), ("second", second), ("stranger", stranger)):
         sink.on(
@@ -202,8 +199,7 @@ def test_unpipe_of_a_socket(connect, fake, trace, one_by_one) -> None:
         peer.pipe(first)
         peer.pipe(second)
 
-    def act() -> None:
-        peer = client.peer
+    def act(client, peer) -> None:
         peer.unpipe(stranger)
         if one_by_one:
             peer.unpipe(first)
@@ -216,7 +212,7 @@ def test_unpipe_of_a_socket(connect, fake, trace, one_by_one) -> None:
             assert trace == ["pause", ("first", True, True), ("second", True, True)]
         assert (peer.readable_flowing, peer.is_paused()) == (False, True)
         client.write(b"x")
-        pyuvnet.set_timeout(look, 30)
+        when(lambda: peer.bytes_read, look)
 
     def look() -> None:
         assert client.peer.readable_length == 1
@@ -225,8 +221,7 @@ def test_unpipe_of_a_socket(connect, fake, trace, one_by_one) -> None:
         client.peer.resume()
         client.end()
 
-    client = connect(accepted)
-    pyuvnet.set_timeout(act, 30)
+    client = connect(accepted, act)
     run()
     assert trace[-1] == b"x"
 
@@ -242,21 +237,25 @@ def test_a_socket_into_itself(connect) -> None:
 
 
 @pytest.mark.spec("S3.4-22")
-def test_a_write_that_raises_destroys_the_destination_socket(piped, watch, trace, hook) -> None:
+def test_a_write_that_raises_destroys_the_destination_socket(
+    piped, watch, when, trace, hook
+) -> None:
     class Broken(net.Socket):
         def write(self, *args):
             raise ValueError("broken")
 
     dest = watch(Broken(), "", "unpipe", "error", "close")
-    client = piped(dest)
-    client.write(b"x")
 
-    def act() -> None:
-        assert client.peer.readable_flowing is False
+    def both(client, peer) -> None:
+        client.write(b"x")
+        when(lambda: dest.destroyed and ("error", "broken") in trace, lambda: over(client, peer))
+
+    def over(client, peer) -> None:
+        assert peer.readable_flowing is False
         client.destroy()
-        client.peer.destroy()
+        peer.destroy()
 
-    pyuvnet.set_timeout(act, 40)
+    piped(dest, both)
     run()
     assert trace == ["unpipe", ("error", "broken"), ("close", True)]
     assert hook == []

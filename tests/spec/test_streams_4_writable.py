@@ -331,7 +331,7 @@ def test_a_shutdown_of_what_is_not_connected_any_more_is_a_success(
         peer.close()
         # Nobody reads, so that only the shutdown meets the reset.
         socket.end(callback(trace, "end"))
-        pyuvnet.set_timeout(socket.destroy, 30)
+        socket.on("finish", lambda: pyuvnet.set_immediate(socket.destroy))
 
     accept_raw(accepted, pause_on_connect=True)
     assert trace == [("end", None), "finish", ("close", False)]

@@ -1,4 +1,4 @@
-"""streams.md 5: destroy, on sockets; `async with` is in timelines/test_23, helpers in test_streams."""
+"""streams.md 5: destroy, on sockets; more of `async with` is in timelines/test_23."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_an_error_event_comes_once(connect, trace) -> None:
 
 
 @pytest.mark.spec("S5-06", "S5-07")
-def test_after_destroy_a_socket_is_silent(connect, watch, trace) -> None:
+def test_after_destroy_a_socket_is_silent(connect, watch, when, trace) -> None:
     def both(client, peer) -> None:
         events = ("data", "end", "readable", "drain", "finish", "timeout", "error", "close")
         # The data are read ahead before anybody listens, and a write is in flight.
         peer.end(b"buffered")
         client.write(BIG)
         client.set_timeout(1)
-        pyuvnet.set_timeout(destroy, 40, client, peer, events)
+        when(lambda: client.bytes_read, lambda: destroy(client, peer, events))
 
     def destroy(client, peer, events) -> None:
         assert client.readable_length == 8
@@ -84,12 +84,14 @@ def test_after_destroy_a_socket_is_silent(connect, watch, trace) -> None:
 
 
 @pytest.mark.spec("S5-07")
-def test_a_listener_that_destroys_gets_nothing_more_of_what_is_buffered(connect, trace) -> None:
+def test_a_listener_that_destroys_gets_nothing_more_of_what_is_buffered(
+    connect, when, trace
+) -> None:
     def both(client, peer) -> None:
         client.pause()
         peer.write(b"one")
-        pyuvnet.set_timeout(lambda: peer.write(b"two"), 20)
-        pyuvnet.set_timeout(flow, 50)
+        when(lambda: client.bytes_read == 3, lambda: peer.write(b"two"))
+        when(lambda: client.bytes_read == 6, flow)
 
     def flow() -> None:
         assert client.readable_length == 6
