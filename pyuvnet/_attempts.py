@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import _socket
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from . import _validate as check
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
 from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
 from ._core.timer import set_timeout
+from ._loop import start_task
+from ._mapping import Info
 from .errors import (
     AggregateError,
     ArgTypeError,
@@ -25,6 +29,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .socket import Socket
 
 # Process-wide defaults of connect(); net.py has their getters and setters.
@@ -42,6 +48,7 @@ class Attempts:
         "_index",
         "_local_address",
         "_local_port",
+        "_lookup_task",
         "_options",
         "_port",
         "_several",
@@ -62,25 +69,68 @@ class Attempts:
         self._current: tuple[str, int] | None = None
         self._errors: list[Exception] = []
         self._timer: Any = None
+        self._lookup_task: Any = None
 
     # ---- From the name to addresses ------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin: a literal address in the next tick, a name with its lookup."""
+    def start(self, bound: bool) -> None:
+        """Begin: a literal address in the next tick, a name with its lookup.
+
+        Args:
+            bound: the handle is bound already; then there is one attempt, and a literal address
+                is tried at once, as in Node.
+        """
         family = is_ip(self._host)
         if family:
             self._addresses = [(self._host, family)]
-            self._socket._next_tick(self._start_literal)
+            if bound:
+                self._attempt()
+            else:
+                self._socket._next_tick(self._start_literal)
             return
+        wanted = self._options["family"] or 0
         self._several = (
             self._options["auto_select_family"]
-            and self._options["family"] == 0
+            and wanted not in (4, 6)
             and self._local_address is None
+            and not bound
         )
-        hints = self._options["hints"]
-        if not hints and self._options["family"] == 0 and sys.platform != "win32":
+        if self._options["lookup"] is not None:
+            self._ask(self._options["lookup"])
+            return
+        hints = self._options["hints"] or 0
+        if not hints and wanted == 0 and sys.platform != "win32":
             hints = AI_ADDRCONFIG
-        self._socket._resolve(self._host, self._options["family"], hints)
+        self._socket._resolve(self._host, wanted, hints)
+
+    def _ask(self, lookup: Callable[..., Any]) -> None:
+        """Call the program's own lookup."""
+        options = Info(family=self._options["family"], hints=self._options["hints"] or 0)
+        if self._several:
+            options["all"] = True
+        answered = False
+
+        def answer(error: BaseException | None = None, found: Any = None, of: Any = None) -> None:
+            nonlocal answered
+            if error is not None and not isinstance(error, BaseException):
+                raise check.arg_type_error("err", "Error", error)
+            # The first answer counts, and only while this connect() wants one.
+            if not answered and self._current_socket():
+                answered = True
+                self.resolved(error, [] if error is not None else _addresses(found, of))
+
+        def done(error: BaseException | None, result: Any) -> None:
+            pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], str)
+            answer(error, *(result if pair else (result,)))
+
+        try:
+            result = lookup(self._host, options, answer)
+            if hasattr(type(result), "__await__"):
+                self._lookup_task = start_task(result, "The lookup", done)
+        except BaseException:
+            # Nobody will answer: a handle that waits for it would stay for ever.
+            self._socket.destroy()
+            raise
 
     def _start_literal(self) -> None:
         if self._current_socket():
@@ -240,6 +290,9 @@ class Attempts:
     def stop(self) -> None:
         """The socket was destroyed: no further attempt."""
         self._stop_timer()
+        if self._lookup_task is not None:
+            self._lookup_task.cancel()
+            self._lookup_task = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -267,6 +320,22 @@ class Attempts:
             self._socket.destroy(
                 ConnectTimeoutError("Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT")
             )
+
+
+def _addresses(found: Any, family: Any) -> list[tuple[Any, Any]]:
+    """What a program's lookup gave, as pairs: one address, or several of either form."""
+    if found is None:
+        return []
+    if isinstance(found, (str, bytes)) or not isinstance(found, Iterable):
+        return [(found, family)]
+    return [
+        (each.get("address"), each.get("family"))
+        if check.is_mapping(each)
+        else (each[0], each[1])
+        if isinstance(each, (tuple, list)) and len(each) == 2
+        else (each, None)
+        for each in found
+    ]
 
 
 def no_address(host: str) -> ResolveError:

@@ -212,7 +212,7 @@ def attach() -> None:
     if ours.running:
         raise StateError("The loop is running by itself already", "ERR_LOOP_RUNNING")
     _drivers[ours] = _Driver(ours, theirs)
-    set_awaitable_hook(_start_task)
+    set_awaitable_hook(_run_listener)
 
 
 def detach() -> None:
@@ -222,18 +222,24 @@ def detach() -> None:
         driver.stop()
 
 
-def _start_task(
+def start_task(
     awaitable: Awaitable[Any],
-    emitter: EventEmitter,
-    event: Hashable,
-    arguments: tuple[Any, ...],
-    captured: bool,
-) -> None:
-    """Run what a coroutine listener returned as a task, kept alive until it is done."""
+    what: str,
+    done: Callable[[BaseException | None, Any], object],
+) -> asyncio.Task[Any]:
+    """Run an awaitable as a task of asyncio's, kept alive until it is done.
+
+    Args:
+        awaitable: what a coroutine function returned.
+        what: names that function, for the error.
+        done: gets (error, None) or (None, result) in a tick of our loop; nothing if cancelled.
+
+    Raises: StateError (ERR_NO_ASYNC_LOOP).
+    """
     import asyncio
 
-    async def waiter() -> None:
-        await awaitable
+    async def waiter() -> Any:
+        return await awaitable
 
     try:
         theirs = asyncio.get_running_loop()
@@ -241,24 +247,39 @@ def _start_task(
         if inspect.iscoroutine(awaitable):
             awaitable.close()
         raise StateError(
-            f"The listener of {event!r} is a coroutine function, and no asyncio loop runs now",
-            "ERR_NO_ASYNC_LOOP",
+            f"{what} is a coroutine function, and no asyncio loop runs now", "ERR_NO_ASYNC_LOOP"
         ) from None
     task = theirs.create_task(waiter())
     _tasks.add(task)
 
-    def done(finished: asyncio.Task[None]) -> None:
+    def finish(finished: asyncio.Task[Any]) -> None:
         _tasks.discard(finished)
         if finished.cancelled():
             return
         error = finished.exception()
-        if error is None:
-            return
+        result = None if error is not None else finished.result()
         ours = current_loop()
         if ours in _drivers:
             # In a later tick, from where the loop's own exception path takes over.
-            ours.next_tick(emitter._listener_failed, error, event, arguments, captured)
+            ours.next_tick(done, error, result)
         else:
+            done(error, result)
+
+    task.add_done_callback(finish)
+    return task
+
+
+def _run_listener(
+    awaitable: Awaitable[Any],
+    emitter: EventEmitter,
+    event: Hashable,
+    arguments: tuple[Any, ...],
+    captured: bool,
+) -> None:
+    """Run what a coroutine listener returned."""
+
+    def done(error: BaseException | None, _: Any) -> None:
+        if error is not None:
             emitter._listener_failed(error, event, arguments, captured)
 
-    task.add_done_callback(done)
+    start_task(awaitable, f"The listener of {event!r}", done)

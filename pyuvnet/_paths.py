@@ -9,7 +9,7 @@ from . import _validate as check
 
 
 def is_path(value: object) -> bool:
-    """README R2.5: whether a first positional argument is a path rather than a port."""
+    """Whether a first positional argument is a path rather than a port."""
     if isinstance(value, (bytes, os.PathLike)):
         return True
     if isinstance(value, str):

@@ -13,13 +13,17 @@ from . import _validate as check
 from ._attempts import Attempts, defaults
 from ._core import hooks
 from ._core.address import is_ip
+from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
 from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_face import SocketFace
+from ._core.stream_handle import check_read_target, handle_kind
 from ._mapping import Info
 from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
 from ._paths import is_path, path_bytes
+from .abort import abort_error, on_abort
 from .blocklist import BlockList
+from .boundsocket import BoundSocket
 from .errors import ArgTypeError
 
 if TYPE_CHECKING:
@@ -38,7 +42,12 @@ SOCKET_OPTIONS = OptionSet(
         "no_delay",
         "keep_alive",
         "keep_alive_initial_delay",
+        "type_of_service",
         "block_list",
+        "fd",
+        "handle",
+        "onread",
+        "signal",
         "encoding",
         "default_encoding",
         "capture_rejections",
@@ -53,6 +62,7 @@ CONNECT_OPTIONS = OptionSet(
         "path",
         "family",
         "hints",
+        "lookup",
         "local_address",
         "local_port",
         "auto_select_family",
@@ -62,7 +72,6 @@ CONNECT_OPTIONS = OptionSet(
 MAX_MARK = 2**53 - 1
 MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
 CONNECT_ALL = SOCKET_OPTIONS | CONNECT_OPTIONS | OptionSet("create_connection", ["timeout"])
-_FAMILIES = {None: 0, 0: 0, 4: 4, 6: 6, "IPv4": 4, "IPv6": 6}
 
 
 def keep_alive_seconds(options: Mapping[str, Any]) -> int:
@@ -96,6 +105,41 @@ def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
     return -1
 
 
+def _check_descriptor(options: Mapping[str, Any]) -> str | None:
+    """Check the option fd; returns what kind of handle it needs, None without one."""
+    fd = options.get("fd")
+    if fd is None or options.get("handle") is not None:
+        return None
+    kind = handle_kind(check.validate_int32(fd, "fd", 0))
+    if kind not in ("TCP", "PIPE"):
+        raise ArgTypeError(f"Unsupported fd type: {kind}", "ERR_INVALID_FD_TYPE")
+    return kind
+
+
+def _check_bound(options: Mapping[str, Any]) -> BoundSocket | None:
+    """Check the option handle."""
+    handle = options.get("handle")
+    if handle is not None:
+        if not isinstance(handle, BoundSocket):
+            raise check.arg_type_error("options.handle", "BoundSocket", handle)
+        handle._check_open()
+    return handle
+
+
+def _check_onread(options: Mapping[str, Any]) -> tuple[Callable[..., Any], Any] | None:
+    """Check the option onread; returns its callback and its buffer."""
+    onread = options.get("onread")
+    if onread is None:
+        return None
+    if not check.is_mapping(onread):
+        raise check.arg_type_error("options.onread", "object", onread)
+    callback = check.validate_function(onread.get("callback"), "options.onread.callback")
+    buffer = onread.get("buffer")
+    if not callable(buffer):
+        check_read_target(buffer)
+    return callback, buffer
+
+
 class Socket(SocketFace):
     """A TCP connection, or one over a unix socket or named pipe: a stream both ways.
 
@@ -108,14 +152,28 @@ class Socket(SocketFace):
         no_delay: bool, default False: no Nagle delay, set when connected.
         keep_alive: bool, default False: keep-alive probes, set when connected.
         keep_alive_initial_delay: ms before the first probe, default 0 (the system's).
+        type_of_service: int 0..255, the IP header's; set when connected.
         block_list: BlockList; an address that it matches is not connected to.
+        fd: int, a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
+            on; reading starts at once. An int instead of the options means this.
+        handle: BoundSocket to connect from, adopted; wins over fd.
+        onread: mapping of `buffer`, writable bytes-like or a callable that returns the next one,
+            and `callback(size, buffer)`: each read lands there instead of in a 'data' event; one
+            that returns False stops reading until resume(). A buffer stays locked (a bytearray
+            cannot be resized) while it is in use.
+        signal: AbortSignal; aborting it destroys the socket with an AbortError.
+        encoding, default_encoding: as set_encoding() and set_default_encoding().
+        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener
+            that fails destroys the socket.
 
     Events: 'lookup' (error, address, family, host), 'connectionAttempt' (ip, port, family),
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
         port, family), 'connect', 'ready', 'data' (bytes or str), 'drain', 'end', 'finish',
         'timeout', 'error' (error), 'close' (had_error), 'readable', 'pause', 'resume'.
-    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), ArgValueError
-        (ERR_INVALID_ARG_VALUE).
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_FD_TYPE, ERR_UNKNOWN_ENCODING,
+        ERR_UNKNOWN_OPTION), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
+        (ERR_OUT_OF_RANGE), StateError (ERR_SOCKET_HANDLE_ADOPTED); OSError (syscall 'open') if
+        the descriptor cannot be used, for one, by another handle (EEXIST).
 
     Node: net.Socket
     """
@@ -124,23 +182,35 @@ class Socket(SocketFace):
     _attempted_addresses: list[str] | None = None
     _path: Any = None
     _path_attempt: object = None
+    _signal: Any = None
 
-    def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+    def __init__(self, options: Mapping[str, Any] | int | None = None, **keywords: Any) -> None:
         self._refuse_second_init()
+        if check.as_number(options) is not None:
+            options = {"fd": options}
         given = SOCKET_OPTIONS.read(options, keywords)
         refuse_object_mode(given)
+        kind = _check_descriptor(given)
+        bound = _check_bound(given)
+        onread = _check_onread(given)
+        signal = check.validate_abort_signal(given.get("signal"), "options.signal")
+        tos = given.get("type_of_service")
+        if tos is not None:
+            tos = check.validate_integer(tos, "options.typeOfService", 0, 255)
         block_list = check_block_list(given)
-        self._init_emitter(given.get("capture_rejections"))
         keep_alive = None
         delay = keep_alive_seconds(given)
         if given.get("keep_alive"):
             keep_alive = (delay, 1, 10)
+        read_mark = _mark(given, "readable_high_water_mark", "readableHighWaterMark")
+        write_mark = _mark(given, "writable_high_water_mark", "writableHighWaterMark")
+        self._init_emitter(given.get("capture_rejections"))
         self._init_socket(
             bool(given.get("allow_half_open", False)),
             given.get("readable") is not False,
             given.get("writable") is not False,
-            _mark(given, "readable_high_water_mark", "readableHighWaterMark"),
-            _mark(given, "writable_high_water_mark", "writableHighWaterMark"),
+            read_mark,
+            write_mark,
             bool(given.get("no_delay", False)),
             keep_alive,
         )
@@ -149,6 +219,20 @@ class Socket(SocketFace):
             self.set_encoding(given["encoding"])
         if given.get("default_encoding") is not None:
             self.set_default_encoding(given["default_encoding"])
+        if tos is not None:
+            self._set_type_of_service(tos)
+        if onread is not None:
+            self._set_onread(*onread)
+        if bound is not None:
+            self._adopt_bound(bound._adopt())
+        elif kind is not None:
+            self._open_descriptor(given["fd"], kind)
+        if signal is not None:
+            self._signal = signal
+            self._set_undo_signal(on_abort(signal, self._aborted))
+
+    def _aborted(self) -> None:
+        self.destroy(abort_error(self._signal))
 
     # ---- connect() -----------------------------------------------------------------------------
 
@@ -165,7 +249,13 @@ class Socket(SocketFace):
             host: name or literal address, default 'localhost'.
             path: of a unix socket or named pipe; the TCP options are ignored then.
             family: 4, 6, 'IPv4', 'IPv6' or 0 (default, both).
-            hints: getaddrinfo flags, default 0.
+            hints: getaddrinfo flags (AI_ADDRCONFIG, AI_V4MAPPED, AI_ALL of the socket module),
+                default 0.
+            lookup: callable(host, options, callback) instead of the system's; it calls
+                callback(error), callback(None, address, family) or, if options.all is true,
+                callback(None, [{'address': ..., 'family': ...}, ...]). A coroutine function
+                returns (address, family), or that list. An unanswered lookup does not keep the
+                loop alive.
             local_address, local_port: the local end, default the system's choice.
             auto_select_family: bool, default get_default_auto_select_family(): try all
                 addresses of a name, one after another.
@@ -186,10 +276,18 @@ class Socket(SocketFace):
         return self
 
     def _connect_checked(self, plan: dict[str, Any], listener: Callable[[], object] | None) -> None:
+        bound = self._bound_kind()
+        if bound is not None:
+            _check_from_bound(bound, plan)
         hooks.connecting(self)
         if listener is not None:
             self.once("connect", listener)
-        busy = UV_EALREADY if self.connecting else UV_EISCONN if not self.pending else 0
+        if self._signal is not None and self._signal.aborted and self.destroyed:
+            # The abort came first: 'error' and 'close' are under way, and nothing is connected.
+            return
+        busy = 0
+        if bound is None:
+            busy = UV_EALREADY if self.connecting else UV_EISCONN if not self.pending else 0
         if busy:
             if plan["path"] is not None:
                 self.destroy(make_os_error(busy, "connect", plan["path"]))
@@ -207,7 +305,7 @@ class Socket(SocketFace):
         self._open_tcp()
         self._activity()
         self._attempts = Attempts(self, plan)
-        self._attempts.start()
+        self._attempts.start(bound is not None)
 
     def _connect_path(self, path: Any, name: bytes) -> None:
         self._open_pipe()
@@ -237,6 +335,41 @@ class Socket(SocketFace):
         self.emit("connectionAttemptFailed", self._path, None, None, error)
         self.destroy(error)
 
+    # ---- Type of service -----------------------------------------------------------------------
+
+    def set_type_of_service(self, tos: int | None = None) -> Self:
+        """Set the type of service of the IP header (IPv6: traffic class).
+
+        Args:
+            tos: int 0..255. Before connect, and for IPC, it is remembered.
+
+        Returns the socket.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE), OSError
+            (syscall 'setTypeOfService'), but not on Windows.
+
+        Node: socket.setTypeOfService()
+        """
+        self._check()
+        if isinstance(tos, float) and tos != tos:
+            raise check.arg_type_error("tos", "number", tos)
+        status = self._set_type_of_service(check.validate_integer(tos, "tos", 0, 255))
+        if status:
+            raise make_os_error(status, "setTypeOfService")
+        return self
+
+    def get_type_of_service(self) -> int:
+        """Return the type of service: the kernel's when connected, else what was asked for, or 0.
+
+        Raises: OSError (syscall 'getTypeOfService').
+
+        Node: socket.getTypeOfService()
+        """
+        self._check()
+        value = self._get_type_of_service()
+        if value < 0:
+            raise make_os_error(value, "getTypeOfService")
+        return value
+
     # ---- Addresses -----------------------------------------------------------------------------
 
     def address(self) -> Info:
@@ -263,6 +396,8 @@ class Socket(SocketFace):
 
     # Node's spellings, by tools/stubs.py
     if TYPE_CHECKING:
+        setTypeOfService = set_type_of_service
+        getTypeOfService = get_type_of_service
         autoSelectFamilyAttemptedAddresses = auto_select_family_attempted_addresses
     # Node's spellings end
 
@@ -332,17 +467,42 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     else:
         limit = check.validate_int32(limit, "options.autoSelectFamilyAttemptTimeout", 1)
     plan["auto_select_family_attempt_timeout"] = max(limit, 10)
-    family = options.get("family")
-    if (
-        isinstance(family, bool)
-        or not isinstance(family, (int, str, type(None)))
-        or family not in _FAMILIES
-    ):
-        raise check.arg_value_error("family", family, "must be one of: 0, 4, 6")
-    plan["family"] = _FAMILIES[family]
-    hints = options.get("hints")
-    plan["hints"] = 0 if hints is None else int(check.validate_number(hints, "hints"))
+    plan["family"], plan["hints"] = options.get("family"), options.get("hints")
+    plan["lookup"] = options.get("lookup")
+    if not is_ip(host):
+        if isinstance(plan["family"], str):
+            plan["family"] = {"IPv4": 4, "IPv6": 6}.get(plan["family"], plan["family"])
+        if plan["lookup"] is None:
+            _check_lookup(plan)
+        else:
+            check.validate_function(plan["lookup"], "options.lookup")
     return plan
+
+
+def _check_from_bound(kind: str, plan: dict[str, Any]) -> None:
+    """Check that connect() can start from the handle of an adopted BoundSocket."""
+    wanted = "TCP" if plan["path"] is None else "PIPE"
+    if kind != wanted:
+        shown = {"port": plan["port"]} if wanted == "TCP" else {"path": plan["path"]}
+        reason = "cannot be used with the kind of the adopted bound socket"
+    elif plan.get("local_address") is not None or plan.get("local_port") is not None:
+        shown = {"localAddress": plan["local_address"], "localPort": plan["local_port"]}
+        reason = "localAddress and localPort cannot be used with an adopted bound socket"
+    else:
+        return
+    raise check.arg_value_error("options", shown, reason)
+
+
+def _check_lookup(plan: dict[str, Any]) -> None:
+    """Check what the system's lookup takes; a program's own may take other values."""
+    family, hints = plan["family"], plan["hints"]
+    if family is not None and (check.as_number(family) is None or family not in (0, 4, 6)):
+        raise check.arg_value_error("options.family", family, "must be one of: 0, 4, 6")
+    if hints is not None:
+        number = check.validate_number(hints, "options.hints")
+        if number != number // 1 or int(number) & ~(AI_ADDRCONFIG | AI_V4MAPPED | AI_ALL):
+            raise check.arg_value_error("hints", hints)
+        plan["hints"] = int(number)
 
 
 add_node_names(Socket)

@@ -6,6 +6,7 @@ cdef class Owner(EventEmitter):
     cdef bint _concerns(self, object handle) noexcept     # False: of a handle given up meanwhile
     cdef int _flush(self) except -1                       # send the collected writes
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1        # bytes arrived
+    cdef int _on_read_target(self, Py_ssize_t size) except -1   # bytes arrived in the target
     cdef int _on_read_error(self, int status) except -1   # a failed read, or UV_EOF
     cdef int _on_read_idle(self) except -1                # a read of nothing: activity only
     cdef int _on_written(self, int status) except -1      # the asynchronous write completed

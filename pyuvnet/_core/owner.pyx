@@ -17,6 +17,9 @@ cdef class Owner(EventEmitter):
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
         return 0
 
+    cdef int _on_read_target(self, Py_ssize_t size) except -1:
+        return 0
+
     cdef int _on_read_error(self, int status) except -1:
         return 0
 

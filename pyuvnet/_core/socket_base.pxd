@@ -6,6 +6,7 @@ from . cimport uv
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
+from .stream cimport STREAM_TICKS
 from .stream_handle cimport StreamHandle
 from .timer cimport IdleTimeout
 
@@ -14,16 +15,23 @@ cdef enum:
     COLLECT_CHUNKS = 64          # or chunks, at the latest at the end of the callback
 
 cdef enum:
+    # Steps of the library at a place in the order of a socket's listeners.
+    TICK_WRITE_AT_CONNECT = STREAM_TICKS
+    TICK_FAIL_AT_CLOSE
+    TICK_FINAL_AT_CONNECT
+    TICK_RESET_AT_CONNECT
+    TICK_DESTROY_AT_FINISH
+
+cdef enum:
     SOCKET_CONNECTING = 1 << 0
     SOCKET_HAD_ERROR = 1 << 1    # destroyed with an error: the argument of 'close'
     SOCKET_RESET = 1 << 2        # close with RST
-    SOCKET_RESET_AT_CONNECT = 1 << 3
+    SOCKET_BOUND = 1 << 3        # the handle is a BoundSocket's, and not connected
     SOCKET_UNREF = 1 << 4        # asked for before there was a handle
     SOCKET_READ_AT_CONNECT = 1 << 5
-    SOCKET_PAUSE_ON_CREATE = 1 << 6
+    SOCKET_TOS = 1 << 6          # a type of service was asked for
     SOCKET_NO_DELAY = 1 << 7
     SOCKET_KEEP_ALIVE = 1 << 8
-    SOCKET_CLOSE_DUE = 1 << 9    # a handle is closing: its callback emits 'close'
     SOCKET_END_LISTENER_GONE = 1 << 10   # the built-in 'end' listener was removed
     SOCKET_COUNTED = 1 << 11     # in its server's connection count
     SOCKET_READY = 1 << 12       # constructed
@@ -41,6 +49,10 @@ cdef class SocketBase(Duplex):
     cdef tuple _keep_alive             # idle, interval, count in seconds
     cdef Lookup _lookup
     cdef BlockList _block_list         # of a client
+    cdef object _onread                # gets each read instead of 'data'; None: nobody does
+    cdef object _onread_buffer         # where it lands: a writable buffer, or what returns one
+    cdef object _undo_signal           # takes the listener off the signal option's signal
+    cdef unsigned char _type_of_service
     cdef bint _emit_close_by_tick      # destroyed without a handle
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
@@ -52,6 +64,9 @@ cdef class SocketBase(Duplex):
     cdef int _wait_for_connect(self, list chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef int _abandon_handle(self) except -1
+    cdef int _next_target(self) except -1
+    cdef int _take_handle(self, StreamHandle handle) except -1
+    cdef int _reset(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1
     cdef int _touch(self) except -1

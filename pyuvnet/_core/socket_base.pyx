@@ -28,7 +28,7 @@ from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
 from .readable cimport *
 from .stream cimport *
-from .stream_handle cimport StreamHandle, point_at
+from .stream_handle cimport StreamHandle, new_read_target, point_at
 from .tcp cimport TCP, new_tcp, parse_address
 from .writable cimport *
 
@@ -37,15 +37,8 @@ cdef object _DATA = intern_event("data")
 cdef object _CONNECT = intern_event("connect")
 cdef object _READY = intern_event("ready")
 cdef object _END = intern_event("end")
+cdef object _FINISH = intern_event("finish")
 cdef object _TIMEOUT = intern_event("timeout")
-
-cdef enum:
-    # Steps of the library at a place in the order of 'connect' and 'close' listeners.
-    TICK_WRITE_AT_CONNECT = STREAM_TICKS
-    TICK_FAIL_AT_CLOSE
-    TICK_FINAL_AT_CONNECT
-    SOCKET_TICKS
-
 
 # The class whose write() was last found to be our own, so that asking again is a comparison: its
 # version changes with every attribute of it or its bases, and is 0 if it has none.
@@ -128,6 +121,52 @@ cdef class SocketBase(Duplex):
         self._setup(None, state, read_mark if read_mark >= 0 else default_mark(),
                     write_mark if write_mark >= 0 else default_mark())
 
+    def _open_descriptor(self, int fd, str kind):
+        """Take over a connected descriptor of kind 'TCP' or 'PIPE', and begin to read it."""
+        cdef TCP tcp
+        cdef Pipe pipe
+        cdef StreamHandle handle
+        cdef int status
+        if kind == "TCP":
+            handle = tcp = new_tcp(self._loop, None)
+            status = tcp.open(fd)
+        else:
+            handle = pipe = new_pipe(self._loop, None)
+            status = pipe.open(fd)
+        if status < 0:
+            handle.close()
+            raise os_error(status, "open")
+        self._take_handle(handle)
+        self._read_peer()
+        self._apply_options()
+        if self._state & HAS_READABLE:
+            r_kick(self)
+
+    def _adopt_bound(self, StreamHandle handle):
+        """Take over a bound handle, from which connect() is to start."""
+        self._socket_flags |= SOCKET_BOUND
+        self._take_handle(handle)
+
+    cdef int _take_handle(self, StreamHandle handle) except -1:
+        self._handle = handle
+        handle.owner = self
+        return 0
+
+    def _bound_kind(self):
+        """'TCP' or 'PIPE' while a bound handle waits for connect(), else None."""
+        if self._handle is None or not self._socket_flags & SOCKET_BOUND:
+            return None
+        return "TCP" if isinstance(self._handle, TCP) else "PIPE"
+
+    def _set_onread(self, callback, buffer):
+        """Give each read to a callback, in a buffer of the program's."""
+        self._onread = callback
+        self._onread_buffer = buffer
+
+    def _set_undo_signal(self, undo):
+        """Remember how to take our listener off an abort signal, for when it is all over."""
+        self._undo_signal = undo
+
     cdef void set_no_delay_flag(self, bint enabled) noexcept:
         """The server has set TCP_NODELAY on the handle already."""
         if enabled:
@@ -156,6 +195,8 @@ cdef class SocketBase(Duplex):
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
             self._socket_flags |= SOCKET_READ_AT_CONNECT
         else:
+            if self._onread is not None and self._handle.target is None:
+                self._next_target()
             status = self._handle.read_start()
             if status < 0:
                 self._fail(os_error(status, "read"))
@@ -179,6 +220,30 @@ cdef class SocketBase(Duplex):
             loop.last_chunk = PyBytes_FromStringAndSize(base, size)
         if not r_push(self, loop.last_chunk) and self._handle is not None:
             self._handle.read_stop()
+        return 0
+
+    cdef int _next_target(self) except -1:
+        buffer = self._onread_buffer
+        if callable(buffer):
+            buffer = buffer()
+        target = new_read_target(buffer)
+        # The program's function may have destroyed the socket.
+        if self._handle is not None:
+            self._handle.target = target
+        return 0
+
+    cdef int _on_read_target(self, Py_ssize_t size) except -1:
+        cdef StreamHandle handle = self._handle
+        self._bytes_read += size
+        if self._idle is not None:
+            self._idle.touch()
+        answer = self._onread(size, handle.target.buffer)
+        if self._handle is not handle:
+            return 0
+        if answer is False:
+            handle.read_stop()
+        if callable(self._onread_buffer):
+            self._next_target()
         return 0
 
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1:
@@ -449,19 +514,29 @@ cdef class SocketBase(Duplex):
             self.w_in_flight = 0
             self.w_corked = 0
             self._peer = None
-        # Of an end() that an earlier connect() did not live to see.
+        # Of what an earlier connection did not live to see.
         drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT)
+        drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
+        drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
         self._bytes_read = self._bytes_dispatched = self._bytes_pending = 0
-        self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_RESET_AT_CONNECT)
+        self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET)
         self._socket_flags |= SOCKET_CONNECTING
 
     def _open_tcp(self):
-        """Take a fresh TCP handle; one of an earlier attempt is dropped."""
+        """Take a fresh TCP handle, or the bound one; that of an earlier attempt is dropped."""
+        if self._socket_flags & SOCKET_BOUND:
+            self._socket_flags &= ~SOCKET_BOUND
+            if self._handle is not None:
+                return
         self._abandon_handle()
         self._handle = new_tcp(self._loop, self)
 
     def _open_pipe(self):
-        """Take a fresh pipe handle."""
+        """Take a fresh pipe handle, or the bound one."""
+        if self._socket_flags & SOCKET_BOUND:
+            self._socket_flags &= ~SOCKET_BOUND
+            if self._handle is not None:
+                return
         self._abandon_handle()
         self._handle = new_pipe(self._loop, self)
 
@@ -577,6 +652,8 @@ cdef class SocketBase(Duplex):
             self._handle.unref()
         self._read_peer()
         self._apply_options()
+        if self._state & DESTROYED:
+            return
         try:
             self._emit0(_CONNECT)
             self._emit0(_READY)
@@ -589,6 +666,8 @@ cdef class SocketBase(Duplex):
             self._on_tick(TICK_WRITE_AT_CONNECT, None)
         if drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT):
             self._on_tick(TICK_FINAL_AT_CONNECT, None)
+        if drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT):
+            self._on_tick(TICK_RESET_AT_CONNECT, None)
         if self._state & DESTROYED or self._handle is None:
             return 0
         if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused():
@@ -600,6 +679,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _apply_options(self) except -1:
         cdef TCP tcp
+        cdef int status
         if not isinstance(self._handle, TCP):
             return 0
         tcp = <TCP>self._handle
@@ -608,7 +688,31 @@ cdef class SocketBase(Duplex):
         if self._socket_flags & SOCKET_KEEP_ALIVE:
             idle, interval, count = self._keep_alive
             tcp.keepalive(True, idle, interval, count)
+        if self._socket_flags & SOCKET_TOS:
+            status = tcp.set_type_of_service(self._type_of_service)
+            if status < 0 and status != uv.UV_EBADF and not uv.WINDOWS:
+                return self._destroy_with(os_error(status, "setTypeOfService"))
         return 0
+
+    def _set_type_of_service(self, unsigned char value):
+        """Set it, or remember it until connected; returns a libuv status."""
+        cdef int status = 0
+        if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
+            status = (<TCP>self._handle).set_type_of_service(value)
+        if status == 0 or uv.WINDOWS:
+            self._type_of_service = value
+            self._socket_flags |= SOCKET_TOS
+            return 0
+        return status
+
+    def _get_type_of_service(self):
+        """The kernel's value when connected, else what was asked for; or a libuv status."""
+        cdef int value = uv.UV_ENOTCONN
+        if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
+            value = (<TCP>self._handle).type_of_service()
+            if value < 0 and not uv.WINDOWS:
+                return value
+        return value if value >= 0 else self._type_of_service
 
     # ---- Destruction ---------------------------------------------------------------------------
 
@@ -624,6 +728,9 @@ cdef class SocketBase(Duplex):
             self._lookup = None
         if self._attempts is not None:
             self._attempts.stop()
+        if self._undo_signal is not None:
+            undo, self._undo_signal = self._undo_signal, None
+            undo()
         self._emit_close_by_tick = handle is None
         if handle is not None:
             self._handle = None
@@ -667,7 +774,18 @@ cdef class SocketBase(Duplex):
             if not self._state & DESTROYED:
                 return self._begin_final()
             return 0
+        if what == TICK_RESET_AT_CONNECT:
+            return self._reset()
+        if what == TICK_DESTROY_AT_FINISH:
+            return self._destroy_with(None)
         return Duplex._on_tick(self, what, argument)
+
+    cdef int _reset(self) except -1:
+        """Close with RST, which the peer reads as ECONNRESET."""
+        if not self._state & DESTROYED:
+            self._socket_flags |= SOCKET_RESET
+            self._destroy_with(None)
+        return 0
 
     cdef tuple _builtin(self):
         return None if self._socket_flags & SOCKET_END_LISTENER_GONE else _end_listener

@@ -5,20 +5,22 @@ socket_base and below.
 """
 
 from .._validate import arg_type_error, range_error
-from ..errors import TimeoutOverflowWarning
+from ..errors import ArgTypeError, TimeoutOverflowWarning
 
 from . cimport uv
-from .emitter cimport intern_event
-from .errors cimport ended_by_other_party
+from .emitter cimport drop_internal, intern_event, new_internal
+from .errors cimport ended_by_other_party, socket_closed
 from .names import add_node_names
+from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base import on_end_of_socket
-from .readable cimport r_readable
 from .socket_base cimport *
 from .stream cimport *
 from .tcp cimport TCP
 from .timer cimport new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write
 
+cdef object _CONNECT = intern_event("connect")
+cdef object _FINISH = intern_event("finish")
 cdef object _TIMEOUT = intern_event("timeout")
 
 MAX_TIMEOUT = 2147483647
@@ -149,6 +151,93 @@ cdef class SocketFace(SocketBase):
             raise arg_type_error("error", "Error", error)
         self._destroy_with(error)
         return self
+
+    def destroy_soon(self):
+        """End the writable side, and destroy the socket once all data have left. Returns None.
+
+        Node: socket.destroySoon()
+        """
+        self._ready()
+        if w_writable(self):
+            self.end()
+        if self._state & W_FINISHED:
+            self._destroy_with(None)
+        elif not self._state & DESTROYED:
+            drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
+            self._add(_FINISH, new_internal(self, TICK_DESTROY_AT_FINISH), False, True)
+
+    def reset_and_destroy(self):
+        """Close with RST instead of FIN: the peer reads ECONNRESET. While connecting: once
+        connected.
+
+        Returns the socket. Events: 'close'; 'error' (ERR_SOCKET_CLOSED) if it was not connected.
+        Raises: ArgTypeError (ERR_INVALID_HANDLE_TYPE) for IPC.
+
+        Node: socket.resetAndDestroy()
+        """
+        self._ready()
+        if self._handle is not None and not isinstance(self._handle, TCP):
+            raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
+        if self._socket_flags & SOCKET_CONNECTING:
+            drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
+            self._add(_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
+        elif self._handle is None:
+            self._destroy_with(socket_closed())
+        else:
+            self._reset()
+        return self
+
+    # ---- Reading into a buffer of the program's ------------------------------------------------
+
+    def pause(self):
+        """Stop 'data'; what arrives is buffered up to the mark. With onread reading stops at once.
+
+        Returns the socket. Events: 'pause'.
+
+        Node: socket.pause()
+        """
+        self._ready()
+        if self._onread is not None and self._handle is not None:
+            self._handle.read_stop()
+        r_pause(self)
+        return self
+
+    def resume(self):
+        """Let the data flow, in the next tick; with onread reading starts at once.
+
+        Returns the socket. Events: 'resume'.
+
+        Node: socket.resume()
+        """
+        self._ready()
+        self._read_on()
+        r_resume(self)
+        return self
+
+    def read(self, size=None):
+        """Take data out of the buffer; with onread, which leaves nothing there, read on.
+
+        Args:
+            size: int, bytes (characters after set_encoding()); None (default): all there is. 0
+                only asks for more.
+
+        Returns: bytes or str, or None if there is not so much yet. Emits it as 'data' too.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) above 1 GiB.
+
+        Node: socket.read()
+        """
+        self._ready()
+        self._read_on()
+        return r_read(self, size)
+
+    cdef int _read_on(self) except -1:
+        if self._onread is not None and self._handle is not None \
+                and self._state & HAS_READABLE and not self._state & R_ENDED \
+                and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
+            self._ask_source()
+        return 0
+
+    # ---- Socket options ------------------------------------------------------------------------
 
     def set_no_delay(self, no_delay=True):
         """Send small writes at once (True) or let the kernel join them (Nagle).

@@ -5,8 +5,16 @@ from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .handle cimport Handle, Request
 from .owner cimport Owner
 
+cdef class ReadTarget:
+    cdef Py_buffer view
+    cdef object buffer                 # the object whose memory it is
+    cdef bint locked                   # the view is to be released
+
+cdef ReadTarget new_read_target(object buffer)
+
 cdef class StreamHandle(Handle):
     cdef readonly bint reading
+    cdef ReadTarget target             # where the bytes go; None: the loop's buffer
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv

@@ -8,6 +8,11 @@ def handle_kind(
     fd: int,
 ) -> Literal["TCP", "PIPE", "TTY", "UDP", "FILE", "UNKNOWN", "INVALID"]: ...
 
+def check_read_target(buffer: object) -> None: ...
+
+@disjoint_base
+class ReadTarget: ...
+
 @disjoint_base
 class StreamHandle(Handle):
     @property

@@ -1,14 +1,22 @@
 """StreamHandle: reading, writing, shutdown, listening and accepting, for TCP and pipe alike.
 
 Imports: handle, owner, loop, errors.  The per-chunk path is: libuv reads into the loop's one
-buffer (no GIL), and the place goes up to the owner in one C call, which copies what it needs.
+buffer (no GIL), and the place goes up to the owner in one C call, which copies what it needs.  A
+handle with a target reads into that buffer of the program's instead.
 """
+
+from cpython.buffer cimport PyBUF_CONTIG, PyBuffer_Release, PyObject_GetBuffer
+
+from .._validate import arg_type_error, arg_value_error
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
 from .handle cimport Handle
 from .loop cimport Loop
 from .owner cimport Owner
+
+
+ctypedef void (*_alloc_target_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
 
 
 cdef void _on_alloc(uv.uv_handle_t* handle, size_t suggested, uv.uv_buf_t* buf) noexcept nogil:
@@ -42,6 +50,68 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
 cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept nogil:
     gate_close(<pyuvnet_gate*>stream.loop.data)
     (<uv.uv_read_cb><void*>_on_read_gil)(stream, nread, buf)
+
+
+cdef void _on_alloc_target_gil(uv.uv_handle_t* handle, uv.uv_buf_t* buf) noexcept:
+    cdef StreamHandle self = <StreamHandle>handle.data
+    buf.base = <char*>self.target.view.buf
+    buf.len = self.target.view.len
+
+
+cdef void _on_alloc_target(uv.uv_handle_t* handle, size_t suggested,
+                           uv.uv_buf_t* buf) noexcept nogil:
+    gate_close(<pyuvnet_gate*>handle.loop.data)
+    (<_alloc_target_gil><void*>_on_alloc_target_gil)(handle, buf)
+
+
+cdef void _on_read_target_gil(uv.uv_stream_t* stream, ssize_t nread,
+                              const uv.uv_buf_t* buf) noexcept:
+    cdef StreamHandle self = <StreamHandle>stream.data
+    cdef Loop loop = self.loop
+    cdef Owner owner = self.owner
+    if nread <= 0 or owner is None or loop.silent:
+        _on_read_gil(stream, nread, buf)
+        return
+    loop.enter()
+    try:
+        owner._on_read_target(nread)
+    except BaseException as exc:
+        loop.report(exc)
+    loop.leave()
+
+
+cdef void _on_read_target(uv.uv_stream_t* stream, ssize_t nread,
+                          const uv.uv_buf_t* buf) noexcept nogil:
+    gate_close(<pyuvnet_gate*>stream.loop.data)
+    (<uv.uv_read_cb><void*>_on_read_target_gil)(stream, nread, buf)
+
+
+cdef class ReadTarget:
+    """A buffer of the program's that libuv reads into, locked while it is in use."""
+
+    def __dealloc__(self):
+        if self.locked:
+            PyBuffer_Release(&self.view)
+
+
+cdef ReadTarget new_read_target(object buffer):
+    """Lock a writable buffer."""
+    cdef ReadTarget target = ReadTarget.__new__(ReadTarget)
+    cdef str name = "options.onread.buffer"
+    try:
+        PyObject_GetBuffer(buffer, &target.view, PyBUF_CONTIG)
+    except (TypeError, BufferError):
+        raise arg_type_error(name, ["function", "Buffer"], buffer) from None
+    target.locked = True
+    if not target.view.len:
+        raise arg_value_error(name, buffer, "must have room for at least one byte")
+    target.buffer = buffer
+    return target
+
+
+def check_read_target(buffer):
+    """Raise unless a buffer can be read into. Raises: ArgTypeError, ArgValueError."""
+    new_read_target(buffer)
 
 
 cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
@@ -127,7 +197,10 @@ cdef class StreamHandle(Handle):
         cdef int status
         if self.reading or self.closing or self._uv is NULL:
             return 0
-        status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
+        if self.target is None:
+            status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
+        else:
+            status = uv.uv_read_start(self.stream(), _on_alloc_target, _on_read_target)
         if status == 0:
             self.reading = True
             self.loop.touched()

@@ -15,6 +15,8 @@ cdef class TCP(StreamHandle):
     cdef int nodelay(self, bint enable) noexcept
     cdef int keepalive(self, bint enable, unsigned int idle, unsigned int interval,
                        unsigned int count) noexcept
+    cdef int set_type_of_service(self, int value) noexcept
+    cdef int type_of_service(self) noexcept
     cdef int close_reset(self) noexcept
     cdef bint is_blocked(self, BlockList block_list) noexcept
     cdef int bind_status(self) noexcept

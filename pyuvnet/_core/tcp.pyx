@@ -14,6 +14,11 @@ from .owner cimport Owner
 from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
 
 
+cdef extern from "sockopt.h":
+    int pyuvnet_set_tos(const uv.uv_tcp_t* tcp, int value) noexcept
+    int pyuvnet_get_tos(const uv.uv_tcp_t* tcp) noexcept
+
+
 cdef TCP new_tcp(Loop loop, Owner owner):
     """An open TCP handle of a loop, owned by a socket or server."""
     cdef TCP tcp = TCP.__new__(TCP)
@@ -80,6 +85,13 @@ cdef class TCP(StreamHandle):
     cdef int keepalive(self, bint enable, unsigned int idle, unsigned int interval,
                        unsigned int count) noexcept:
         return uv.uv_tcp_keepalive_ex(&self._tcp, enable, idle, interval, count)
+
+    cdef int set_type_of_service(self, int value) noexcept:
+        return pyuvnet_set_tos(&self._tcp, value)
+
+    cdef int type_of_service(self) noexcept:
+        """The type of service, or a libuv status below 0."""
+        return pyuvnet_get_tos(&self._tcp)
 
     cdef int close_reset(self) noexcept:
         """Close with RST; refused (EINVAL) while a shutdown is in flight."""
