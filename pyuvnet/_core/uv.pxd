@@ -58,6 +58,7 @@ cdef extern from "uv.h" nogil:
     const int UV_EISCONN
     const int UV_EALREADY
     const int UV_ENOTCONN
+    const int UV_ENOTSOCK
     const int UV_ENOBUFS
     const int UV_ENOMEM
     const int UV_ENOTSUP
