@@ -489,8 +489,9 @@ cdef class SocketBase(Duplex):
     cdef int _on_shutdown(self, int status) except -1:
         if self._state & DESTROYED:
             return 0
-        # A pipe made by mkfifo() or pipe() has no half to close: its end is told by closing.
-        if status >= 0 or status == uv.UV_ENOTCONN or status == uv.UV_ENOTSOCK:
+        # What mkfifo() or pipe() made has no half to close: its end is told by closing.
+        if status >= 0 or status == uv.UV_ENOTCONN \
+                or status == uv.UV_ENOTSOCK and isinstance(self._handle, Pipe):
             return w_final_done(self, None)
         return w_final_done(self, os_error(status, "shutdown"))
 
