@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket as posix
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -162,3 +164,53 @@ def hook(loop: pyuvnet.Loop) -> list[BaseException]:
     caught: list[BaseException] = []
     pyuvnet.set_exception_handler(caught.append)
     return caught
+
+
+@pytest.fixture
+def note(trace: Any) -> Callable[[object], Callable[..., None]]:
+    """note(name) is a completion callback that notes (name, code of the error or None)."""
+    return lambda name: lambda error=None: trace(name, getattr(error, "code", None) or error)
+
+
+@pytest.fixture
+def accept_raw() -> Iterator[Callable[..., None]]:
+    """accept_raw(accepted, **server): a peer of the standard library connects to a server.
+
+    `accepted(socket, peer)` is called, and the loop is run to its end.
+    """
+    opened: list[posix.socket] = []
+
+    def go(accepted: Callable[[net.Socket, posix.socket], object], **server: Any) -> None:
+        def connection(socket: net.Socket) -> None:
+            listening.close()
+            accepted(socket, opened[0])
+
+        def connect() -> None:
+            port = listening.address()["port"]
+            opened.append(posix.create_connection(("127.0.0.1", port)))
+
+        listening = net.create_server(server, connection).listen(0, "127.0.0.1")
+        listening.on("listening", connect)
+        pyuvnet.run()
+
+    yield go
+    for peer in opened:
+        peer.close()
+
+
+@pytest.fixture
+def descriptor_of() -> Callable[[net.Socket], int]:
+    """descriptor_of(socket): the descriptor behind a connected TCP socket; Linux."""
+
+    def find(socket: net.Socket) -> int:
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                with posix.socket(fileno=os.dup(int(name))) as copy:
+                    found = (copy.getsockname()[1], copy.getpeername()[1])
+            except (OSError, IndexError, TypeError):
+                continue
+            if found == (socket.local_port, socket.remote_port):
+                return int(name)
+        raise AssertionError("no such descriptor")
+
+    return find

@@ -189,6 +189,8 @@ def test_connect_and_ready(connect, finish, trace, event) -> None:
     client.write(b"one", lambda error: trace("written", error))
     client.on("close", trace.note("close"))
     pyuvnet.set_timeout(client.end, 30, b"two")
+    # A connection that nobody serves any more would wait for ever.
+    pyuvnet.set_timeout(client.destroy, 5000).unref()
     finish(1)
     assert got == b"onetwo"
     assert client.bytes_written == 6
