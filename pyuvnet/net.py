@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
+from . import promises
 from ._attempts import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
-from .socket import CONNECT_ALL, SOCKET_OPTIONS, Socket, check_connect, connect_arguments
+from .socket import Socket, create_connection
 from .socketaddress import SocketAddress
 
 if TYPE_CHECKING:
@@ -42,32 +43,6 @@ def create_server(
     Node: net.createServer()
     """
     return Server(options, connection_listener, **keywords)
-
-
-def create_connection(
-    *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
-) -> Socket:
-    """Make a socket and connect it; returns it at once, connecting.
-
-    Forms: create_connection(port, host='localhost', listener=None), create_connection(path,
-    listener=None), create_connection(options, listener=None), or keywords.
-
-    Args:
-        options: those of Socket and of Socket.connect(), and `timeout` (ms), set before
-            connecting.
-        listener: callable, added as a once listener of 'connect'.
-
-    Raises: what Socket() and Socket.connect() raise.
-
-    Node: net.createConnection(), net.connect()
-    """
-    options, callback = connect_arguments(args, keywords, listener, CONNECT_ALL)
-    plan = check_connect(options)
-    socket = Socket({name: options[name] for name in SOCKET_OPTIONS if name in options})
-    if options.get("timeout"):
-        socket.set_timeout(options["timeout"])
-    socket._connect_checked(plan, callback)
-    return socket
 
 
 connect = create_connection
@@ -127,6 +102,7 @@ __all__ = [
     "is_ip",
     "is_ipv4",
     "is_ipv6",
+    "promises",
     "set_default_auto_select_family",
     "set_default_auto_select_family_attempt_timeout",
 ]

@@ -402,6 +402,32 @@ class Socket(SocketFace):
     # Node's spellings end
 
 
+def create_connection(
+    *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
+) -> Socket:
+    """Make a socket and connect it; returns it at once, connecting.
+
+    Forms: create_connection(port, host='localhost', listener=None), create_connection(path,
+    listener=None), create_connection(options, listener=None), or keywords.
+
+    Args:
+        options: those of Socket and of Socket.connect(), and `timeout` (ms), set before
+            connecting.
+        listener: callable, added as a once listener of 'connect'.
+
+    Raises: what Socket() and Socket.connect() raise.
+
+    Node: net.createConnection(), net.connect()
+    """
+    options, callback = connect_arguments(args, keywords, listener, CONNECT_ALL)
+    plan = check_connect(options)
+    socket = Socket({name: options[name] for name in SOCKET_OPTIONS if name in options})
+    if options.get("timeout"):
+        socket.set_timeout(options["timeout"])
+    socket._connect_checked(plan, callback)
+    return socket
+
+
 def connect_arguments(
     args: tuple[Any, ...], keywords: dict[str, Any], listener: Any, allowed: OptionSet = CONNECT_ALL
 ) -> tuple[dict[str, Any], Callable[[], object] | None]:

@@ -7,7 +7,6 @@ from .handle import Handle, Request
 def handle_kind(
     fd: int,
 ) -> Literal["TCP", "PIPE", "TTY", "UDP", "FILE", "UNKNOWN", "INVALID"]: ...
-
 def check_read_target(buffer: object) -> None: ...
 
 @disjoint_base

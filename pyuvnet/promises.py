@@ -1,0 +1,123 @@
+"""connect() and listen() to await: they return when the socket or server is of use, or raise.
+
+    socket = await net.promises.connect(8124)
+    server = await net.promises.listen(port=0, connection_listener=serve)
+
+Node: net.promises
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _validate as check
+from ._options import OptionSet
+from ._waiter import Waiter
+from .abort import abort_error
+from .errors import StateError
+from .server import SERVER_OPTIONS, Server
+from .socket import Socket, create_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._core.emitter import EventEmitter
+
+_OWN = OptionSet("listen", ["connection_listener"])
+
+
+async def connect(*args: Any, **keywords: Any) -> Socket:
+    """Connect a socket and return it once connected.
+
+    Args: as for create_connection(), without a listener; `signal` (AbortSignal) gives up.
+
+    Raises: what create_connection() raises; the error of a connection that fails; AbortError
+        (ABORT_ERR); StateError (ERR_SOCKET_CLOSED_BEFORE_CONNECTION) if a listener destroyed the
+        socket. The socket is destroyed then, also if the waiting task is cancelled.
+
+    Node: net.promises.connect()
+    """
+    socket = create_connection(*args, **keywords)
+    done: Waiter[None] = Waiter()
+    with _Listening(
+        socket,
+        connect=lambda: done.set_result(None),
+        error=done.set_exception,
+        close=lambda had_error: done.set_exception(_unconnected()),
+    ):
+        try:
+            await done
+        except BaseException:
+            socket.destroy()
+            raise
+    return socket
+
+
+async def listen(*args: Any, **keywords: Any) -> Server:
+    """Make a server and return it once it listens.
+
+    Args: as for Server() and Server.listen(), as keywords or one mapping, without a callback.
+        connection_listener: callable(socket), added to 'connection'.
+        signal: AbortSignal that closes the server, now or later.
+
+    Raises: what Server() and listen() raise; the error of a server that cannot listen;
+        AbortError (ABORT_ERR). The server is closed then, also if the waiting task is cancelled.
+
+    Node: net.promises.listen()
+    """
+    mapping = args[0] if args and check.is_mapping(args[0]) else None
+    both = _OWN | SERVER_OPTIONS
+    given = both.read(mapping, {name: keywords[name] for name in keywords if name in both})
+    listener = given.pop("connection_listener", None)
+    signal = keywords.get("signal")
+    if signal is None and mapping is not None:
+        signal = mapping.get("signal")
+    server = Server(given, listener)
+    done: Waiter[None] = Waiter()
+    with _Listening(
+        server,
+        listening=lambda: done.set_result(None),
+        error=done.set_exception,
+        close=lambda: done.set_exception(_closed(signal)),
+    ):
+        server.listen(*args, **{name: keywords[name] for name in keywords if name not in both})
+        try:
+            await done
+        except BaseException:
+            if server.listening:
+                server.close()
+            raise
+    return server
+
+
+def _unconnected() -> StateError:
+    return StateError(
+        "Socket closed before the connection was established",
+        "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
+    )
+
+
+def _closed(signal: Any) -> Exception:
+    """Why a server was closed before it listened."""
+    if signal is not None and signal.aborted:
+        return abort_error(signal)
+    return StateError("Server is not running.", "ERR_SERVER_NOT_RUNNING")
+
+
+class _Listening:
+    """Listeners that are there while something is awaited."""
+
+    def __init__(self, emitter: EventEmitter, **listeners: Callable[..., object]) -> None:
+        self._emitter = emitter
+        self._listeners = listeners
+
+    def __enter__(self) -> None:
+        for event, listener in self._listeners.items():
+            self._emitter.on(event, listener)
+
+    def __exit__(self, *_: object) -> None:
+        for event, listener in self._listeners.items():
+            self._emitter.off(event, listener)
+
+
+__all__ = ["connect", "listen"]
