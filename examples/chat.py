@@ -56,8 +56,8 @@ class Guest:
             self.socket.destroy()
 
     def leave(self, text: str) -> None:
-        # Once that is written, without waiting for the guest to hang up.
-        self.socket.end(text + "\n", lambda error: self.socket.destroy())
+        self.say(text)
+        self.socket.destroy_soon()  # once that is written
 
     def received(self, chunk: str) -> None:
         *lines, self.unfinished = (self.unfinished + chunk).split("\n")

@@ -45,8 +45,8 @@ def connected(socket: Socket) -> None:
         if lines:
             socket.write(b"".join(answer(line) + b"\n" for line in lines))
         if len(carried) > LONGEST_LINE:
-            # Once that is written, without waiting for the client to hang up.
-            socket.end(b"ERROR line too long\n", lambda error: socket.destroy())
+            socket.write(b"ERROR line too long\n")
+            socket.destroy_soon()  # once that is written
         elif socket.writable_need_drain:
             socket.pause()
             socket.once("drain", socket.resume)
