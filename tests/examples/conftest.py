@@ -31,7 +31,9 @@ class Example:
                 os.environ,
                 PYTHONPATH=str(ROOT),
                 PYTHONFAULTHANDLER="1",
-                PYTHONDEVMODE="1",
+                # A file or a task that is left behind shows; asyncio's complaints of a slow
+                # machine, which PYTHONDEVMODE brings along, do not.
+                PYTHONWARNINGS="default",
                 PYTHONUTF8="1",
             ),
         )
