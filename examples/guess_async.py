@@ -1,0 +1,95 @@
+"""Guess a number: one coroutine for each player, instead of listeners.
+
+Shows the asyncio style of a server: run(main()), `async with` for server and sockets, `async for`
+over lines, and a conversation written from top to bottom. asyncio's own tools work beside it.
+
+    python examples/guess_async.py --port 8124
+    nc 127.0.0.1 8124
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+from pyuvnet import Socket, events, net, run
+
+LONGEST_LINE = 1000  # characters
+
+
+async def lines(socket: Socket) -> AsyncIterator[str]:
+    """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
+    unfinished = ""
+    async for chunk in socket:
+        *complete, unfinished = (unfinished + chunk).split("\n")
+        for line in complete:
+            yield line.strip()
+        if len(unfinished) > LONGEST_LINE:
+            raise ValueError("a line is too long")
+
+
+async def game(socket: Socket, highest: int) -> None:
+    secret = random.randint(1, highest)
+    guesses = 0
+    socket.write(f"I think of a number from 1 to {highest}\n")
+    async for line in lines(socket):
+        guesses += 1
+        if not line.isdecimal():
+            socket.write("that is no number\n")
+        elif int(line) != secret:
+            socket.write("higher\n" if int(line) < secret else "lower\n")
+        else:
+            print(f"{socket.remote_port} won with {guesses}", flush=True)
+            socket.end(f"right, after {guesses} guesses\n")
+            await events.once(socket, "finish")
+            return
+    print(f"{socket.remote_port} gave up", flush=True)
+
+
+async def main(options: argparse.Namespace) -> None:
+    players: set[asyncio.Task[None]] = set()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+    async def play(socket: Socket) -> None:
+        try:
+            # However the game ends, the socket is closed after it.
+            async with socket.set_encoding("utf8"):
+                await asyncio.wait_for(game(socket, options.highest), options.seconds)
+        except TimeoutError:
+            print(f"{socket.remote_port} took too long", flush=True)
+        except (OSError, ValueError) as error:
+            print(f"{socket.remote_port} failed: {error}", flush=True)
+
+    async with net.create_server(no_delay=True) as server:
+        server.listen(options.port, options.host)
+        await events.once(server, "listening")
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+        try:
+            async for socket in server:
+                player = asyncio.create_task(play(socket))
+                players.add(player)
+                player.add_done_callback(players.discard)
+        finally:
+            for player in players:
+                player.cancel()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Let everybody guess a number.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
+    parser.add_argument("--highest", type=int, default=100, help="highest number (100)")
+    parser.add_argument("--seconds", type=float, default=60, help="limit for a game (60)")
+    try:
+        run(main(parser.parse_args()))
+    except asyncio.CancelledError:
+        pass  # Ctrl-C
+    except OSError as error:
+        sys.exit(f"guess_async: {error}")
