@@ -37,7 +37,8 @@ async def show(address: str, seconds: float) -> bool:
             status, body = await fetch(address)
     except TimeoutError as error:
         # Ours has no text; that of a connection, ETIMEDOUT, has.
-        print(f"{address}: {error or f'no answer within {seconds:g} s'}", file=sys.stderr)
+        reason = str(error) or f"no answer within {seconds:g} s"
+        print(f"{address}: {reason}", file=sys.stderr)
         return False
     except (OSError, ValueError) as error:
         print(f"{address}: {str(error) or repr(error)}", file=sys.stderr)
