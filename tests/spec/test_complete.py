@@ -13,6 +13,9 @@ import pytest
 TESTS = Path(__file__).resolve().parent.parent
 RULES = TESTS.parent / "docs" / "streams-rules.md"
 
+# Collecting everything imports everything, which takes its time on a busy machine.
+pytestmark = pytest.mark.timeout(250)
+
 
 def rules() -> dict[str, str]:
     """What each rule says, by its id."""
@@ -36,7 +39,7 @@ def named() -> dict[str, list[str]]:
         cwd=TESTS.parent,
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=200,
     )
     assert child.returncode == 0, child.stdout + child.stderr
     for test, ids in json.loads(child.stdout.splitlines()[-1]):
@@ -58,7 +61,9 @@ class Names:
 
 names, said = Names(), io.StringIO()
 with contextlib.redirect_stdout(said):
-    status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]], [names])
+    status = pytest.main(
+        ["--collect-only", "-q", "--assert=plain", "-p", "no:cacheprovider", sys.argv[1]], [names]
+    )
 if status:
     sys.exit(said.getvalue())
 print(json.dumps(names.all))

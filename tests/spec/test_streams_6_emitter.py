@@ -307,3 +307,37 @@ def test_results_of_a_sockets_listeners_are_ignored(connect) -> None:
     pyuvnet.set_timeout(client.end, 20, b"two")
     run()
     assert got == b"onetwo"
+
+
+@pytest.mark.spec("S6.5-03")
+@pytest.mark.parametrize("result", [False, None, 0, ""])
+def test_only_false_of_onread_stops_the_reading(connect, when, result) -> None:
+    got = bytearray()
+    answers = [result]
+
+    def callback(count: int, buffer: bytearray) -> object:
+        got.extend(buffer[:count])
+        return answers.pop() if answers else None
+
+    def both(client, peer) -> None:
+        peer.write(b"one")
+        when(lambda: got == b"one", lambda: second(client, peer))
+
+    def second(client, peer) -> None:
+        peer.write(b"two")
+        if result is False:
+            pyuvnet.set_timeout(look, 20, client, peer)
+        else:
+            when(lambda: got == b"onetwo", peer.end)
+
+    def look(client, peer) -> None:
+        stopped.append((bytes(got), client.is_paused()))
+        client.resume()
+        when(lambda: got == b"onetwo", peer.end)
+
+    stopped: list[tuple[bytes, bool]] = []
+    onread = {"buffer": bytearray(100), "callback": callback}
+    connect(both=both, onread=onread)
+    run()
+    assert got == b"onetwo"
+    assert stopped == ([(b"one", False)] if result is False else [])
