@@ -66,6 +66,13 @@ class Server(ServerBase):
     server` takes the connections; it ends at 'close' and raises at 'error'.
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info).
+
+    'drop' tells of a connection that could not be taken. Above max_connections its info has
+    localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
+    None, as in Node. When accepting failed (pyuvnet's own: Node says nothing), info.reason is the
+    code, such as 'EMFILE'; the addresses are None if the connection was not even taken in order to
+    be closed. `dropped` counts all of them.
+
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
 
     Node: net.Server
@@ -353,15 +360,29 @@ class Server(ServerBase):
         """
         return _Accepted(self)
 
-    def _drop_info(self, here: tuple[Any, ...], there: tuple[Any, ...]) -> Info:
-        return Info(
-            localAddress=here[0],
-            localPort=here[1],
-            localFamily=here[2],
-            remoteAddress=there[0],
-            remotePort=there[1],
-            remoteFamily=there[2],
-        )
+    @property
+    def dropped(self) -> Info:
+        """How many connections this server refused, by reason.
+
+        'maxConnections', 'blockList' (without 'drop'), and codes of failed accepts, such as
+        'EMFILE'; reasons that did not occur are missing. A failure that leaves the connection
+        waiting counts each time it is tried.
+
+        Node: none
+        """
+        return Info(self._dropped or {})
+
+    def _drop_info(
+        self, here: tuple[Any, ...] | None, there: tuple[Any, ...] | None, reason: str | None = None
+    ) -> Info:
+        info = Info()
+        for side, name in (("local", here), ("remote", there)):
+            if name is not None:
+                info.update({f"{side}Address": name[0], f"{side}Port": name[1]})
+                info[f"{side}Family"] = name[2]
+        if reason is not None:
+            info["reason"] = reason
+        return info
 
     def __repr__(self) -> str:
         address = self.address()

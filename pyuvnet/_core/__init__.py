@@ -34,6 +34,7 @@ LAYERS: tuple[str, ...] = (
     "stream_handle",
     "tcp",
     "pipe",
+    "accepting",
     "bound",
     "dns",
     "socket_base",

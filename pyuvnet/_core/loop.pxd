@@ -21,6 +21,9 @@ cdef class Loop:
     cdef uv.uv_check_t _check          # takes it back, and runs immediates
     cdef uv.uv_idle_t _idle            # active while an immediate waits: the poll must not block
     cdef uv.uv_async_t _wake           # the only door for other threads
+    cdef uv.uv_check_t _refusals       # active when an accept of this turn failed
+    cdef uv.uv_timer_t _rest           # of listeners that cannot accept
+    cdef list listeners                # every handle that listens
     cdef uv.uv_poll_t _signal_watch    # readable when a signal arrived while run() polls
     cdef pyuvnet_gate gate
     cdef bytes last_chunk              # what the last read handed out, refilled if forgotten

@@ -202,6 +202,7 @@ cdef class Loop:
         if self.gate.read_buffer is NULL or self.ticks is NULL:
             raise MemoryError
         self.immediates = []
+        self.listeners = []
         self.threadsafe_calls = deque()
         cdef int status = uv.uv_loop_init(&self._uv)
         if status < 0:
@@ -209,9 +210,11 @@ cdef class Loop:
         self.gate.loop = <PyObject*>self
         self._uv.data = &self.gate
         self._prepare.data = self._check.data = self._idle.data = self._wake.data = &self.gate
-        self._signal_watch.data = &self.gate
+        self._signal_watch.data = self._refusals.data = self._rest.data = &self.gate
         uv.uv_prepare_init(&self._uv, &self._prepare)
         uv.uv_check_init(&self._uv, &self._check)
+        uv.uv_check_init(&self._uv, &self._refusals)
+        uv.uv_timer_init(&self._uv, &self._rest)
         uv.uv_idle_init(&self._uv, &self._idle)
         status = uv.uv_async_init(&self._uv, &self._wake, _on_wake)
         if status < 0:
@@ -220,6 +223,8 @@ cdef class Loop:
         uv.uv_check_start(&self._check, _on_check)
         uv.uv_unref(<uv.uv_handle_t*>&self._prepare)
         uv.uv_unref(<uv.uv_handle_t*>&self._check)
+        uv.uv_unref(<uv.uv_handle_t*>&self._refusals)
+        uv.uv_unref(<uv.uv_handle_t*>&self._rest)
         uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         self.closed = False
 
@@ -652,6 +657,7 @@ cdef class Loop:
         """Close every handle without calling user code, run dry, and close the loop."""
         self.silent = True
         self.immediates = []
+        self.listeners = []
         self.threadsafe_calls = deque()
         self.exception_handler = self.failure = self.waker = None
         self.after_callback()

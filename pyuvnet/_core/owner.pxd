@@ -13,6 +13,7 @@ cdef class Owner(EventEmitter):
     cdef int _on_shutdown(self, int status) except -1     # the FIN was sent, or failed
     cdef int _on_connected(self, int status) except -1    # the connect request completed
     cdef int _on_connection(self, int status) except -1   # a peer waits to be accepted
+    cdef int _on_accept_failed(self, int status, tuple here, tuple there) except -1
     cdef int _on_resolved(self, int status, list addresses) except -1   # a lookup completed
     cdef int _on_handle_closed(self) except -1            # closing phase, last call of a handle
     cdef int _on_idle_timeout(self) except -1             # nothing happened for the set time

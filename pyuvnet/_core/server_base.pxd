@@ -23,5 +23,8 @@ cdef class ServerBase(Owner):
     cdef bint _unref
     cdef bint _ready_flag
 
+    cdef readonly dict _dropped                # reason: how often; None while nothing was
+
     cdef int _ready(self) except -1
     cdef bint _is_full(self) except -1
+    cdef int _count_drop(self, str reason) except -1

@@ -9,10 +9,11 @@ import os
 from .._validate import arg_type_error, arg_value_error, as_number, validate_uint32
 
 from . cimport uv
+from .accepting cimport listener_closed, listener_opened
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport intern_event
-from .errors cimport lookup_error, os_error, state_error
+from .errors cimport lookup_error, os_error, state_error, status_name
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
 from .loop cimport loop_of_thread
@@ -72,6 +73,7 @@ cdef class ServerBase(Owner):
         else:
             client = new_pipe(self._loop, None)
         accepted = self._handle.accept(client)
+        self._handle.failures = 0
         if accepted < 0:
             client.close()
             # libuv 1.52.1 polls a listener no more after this, unless it is told to listen again.
@@ -90,6 +92,7 @@ cdef class ServerBase(Owner):
                 and (<TCP>client).is_blocked(self._block_list):
             # Closed without a word: the peer sees a connection that ends.
             client.close()
+            self._count_drop("blockList")
             return 0
         socket = <SocketBase>self._socket_class.__new__(self._socket_class)
         self._connections += 1
@@ -189,6 +192,7 @@ cdef class ServerBase(Owner):
 
     def _refuse_peer(self, StreamHandle client):
         """Refuse a connection above max_connections; 'drop' says whose it was."""
+        self._count_drop("maxConnections")
         if not isinstance(client, TCP):
             self._emit1(_DROP, None)
             return
@@ -198,6 +202,23 @@ cdef class ServerBase(Owner):
             # The peer left already: nobody to tell about.
             here = there = (None, None, None)
         self._emit1(_DROP, self._drop_info(here, there))
+
+    cdef int _on_accept_failed(self, int status, tuple here, tuple there) except -1:
+        cdef str reason = status_name(status)
+        nobody = (None, None, None)
+        self._count_drop(reason)
+        if isinstance(self._handle, TCP):
+            info = self._drop_info(here or nobody, there or nobody, reason)
+        else:
+            info = self._drop_info(None, None, reason)
+        self._emit1(_DROP, info)
+        return 0
+
+    cdef int _count_drop(self, str reason) except -1:
+        if self._dropped is None:
+            self._dropped = {}
+        self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        return 0
 
     def _connection_gone(self):
         """An accepted socket was destroyed."""
@@ -310,6 +331,7 @@ cdef class ServerBase(Owner):
         if status < 0:
             self._close_handle()
             return status
+        listener_opened(handle)
         self._backlog = backlog
         if self._unref:
             handle.unref()
@@ -338,6 +360,7 @@ cdef class ServerBase(Owner):
         if handle is None:
             return False
         self._handle = None
+        listener_closed(handle)
         handle.owner = None
         handle.close()
         self._loop.touched()

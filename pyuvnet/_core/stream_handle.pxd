@@ -15,6 +15,8 @@ cdef ReadTarget new_read_target(object buffer)
 cdef class StreamHandle(Handle):
     cdef readonly bint reading
     cdef ReadTarget target             # where the bytes go; None: the loop's buffer
+    cdef bint resting                  # a listener that is not polled for a while
+    cdef unsigned int failures         # of accept in a row
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv

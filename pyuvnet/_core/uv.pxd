@@ -214,6 +214,7 @@ cdef extern from "uv.h" nogil:
     int uv_prepare_start(uv_prepare_t*, uv_prepare_cb)
     int uv_check_init(uv_loop_t*, uv_check_t*)
     int uv_check_start(uv_check_t*, uv_check_cb)
+    int uv_check_stop(uv_check_t*)
     int uv_idle_init(uv_loop_t*, uv_idle_t*)
     int uv_idle_start(uv_idle_t*, uv_idle_cb)
     int uv_idle_stop(uv_idle_t*)

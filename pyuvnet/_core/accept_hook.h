@@ -1,0 +1,196 @@
+/* What libuv tells nobody: accepts that failed, and connections that it shed.
+ *
+ * When a process has no descriptor left, libuv 1.52.1 gives up a spare one, accepts with it every
+ * connection that waits, closes them, and calls nobody; other failures of accept it ignores. So
+ * its core.c is compiled to call the function below instead of the system's (build.toml), which
+ * calls that and takes notes. libuv does exactly what it would do without.
+ *
+ * The notes are the thread's, as loops are. The first one starts a check handle, which hands them
+ * out in the same turn of the loop; while no accept fails, all this costs a comparison for each
+ * connection. Windows reports failures by the connection callback, and has no need of it.
+ *
+ * This file defines functions: one module includes it. */
+#ifndef PYUVNET_ACCEPT_HOOK_H
+#define PYUVNET_ACCEPT_HOOK_H
+
+#include <uv.h>
+
+typedef union pyuvnet_name {
+  struct sockaddr any;
+  struct sockaddr_in ip4;
+  struct sockaddr_in6 ip6;
+} pyuvnet_name;
+
+typedef struct pyuvnet_refusal {
+  int listener;       /* Its descriptor. */
+  int status;         /* Why, as libuv's status. */
+  int stuck;          /* The connection waits on, and no descriptor is there for it. */
+  pyuvnet_name here;  /* Both ends of a connection that was shed; sa_family 0: not known. */
+  pyuvnet_name there;
+} pyuvnet_refusal;
+
+typedef struct pyuvnet_accepts {
+  pyuvnet_refusal* refusals;
+  size_t count, size;
+  int shedding; /* The listener whose connections libuv accepts in order to close them, or -1. */
+  int shed;     /* How many so far. */
+  int status;   /* Why. */
+  uv_check_t* check;
+  uv_check_cb hand_out;
+} pyuvnet_accepts;
+
+#if defined(_WIN32)
+
+static void pyuvnet_watch_accepts(uv_check_t* check, uv_check_cb hand_out) {
+  (void)check;
+  (void)hand_out;
+}
+static size_t pyuvnet_take_refusals(pyuvnet_refusal** refusals) {
+  *refusals = NULL;
+  return 0;
+}
+static void pyuvnet_pause_listener(int backend, int listener, int pause) {
+  (void)backend;
+  (void)listener;
+  (void)pause;
+}
+
+#else
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+#if defined(__linux__)
+#include <sys/epoll.h>
+#else
+#include <sys/event.h>
+#include <sys/time.h>
+#endif
+
+static _Thread_local pyuvnet_accepts pyuvnet_accept_notes = {.shedding = -1};
+
+/* Without memory for a note it is not taken: there are worse things to care about then. */
+static void pyuvnet_note_refusal(pyuvnet_accepts* notes, int listener, int status, int peer,
+                                 int stuck) {
+  pyuvnet_refusal* note;
+  socklen_t length;
+
+  if (notes->count == notes->size) {
+    size_t size = notes->size ? 2 * notes->size : 16;
+    note = realloc(notes->refusals, size * sizeof(*note));
+    if (note == NULL) return;
+    notes->refusals = note;
+    notes->size = size;
+  }
+  note = &notes->refusals[notes->count++];
+  memset(note, 0, sizeof(*note));
+  note->listener = listener;
+  note->status = status;
+  note->stuck = stuck;
+  if (peer < 0) return;
+  length = sizeof(note->here);
+  if (getsockname(peer, &note->here.any, &length)) note->here.any.sa_family = 0;
+  length = sizeof(note->there);
+  if (getpeername(peer, &note->there.any, &length)) note->there.any.sa_family = 0;
+}
+
+/* Without a spare descriptor libuv does not try again, and the connection is still there. */
+static void pyuvnet_end_shedding(pyuvnet_accepts* notes) {
+  if (notes->shedding != -1)
+    pyuvnet_note_refusal(notes, notes->shedding, notes->status, -1, 1);
+  notes->shedding = -1;
+}
+
+static void pyuvnet_accept_failed(pyuvnet_accepts* notes, int listener, int error) {
+  int drained = error == EAGAIN || error == EWOULDBLOCK;
+  int scarce = error == EMFILE || error == ENFILE;
+
+  if (notes->shedding == listener) {
+    if (!drained) {
+      notes->status = -error;
+      pyuvnet_end_shedding(notes);
+    } else if (notes->shed == 0) {
+      pyuvnet_note_refusal(notes, listener, notes->status, -1, 0);
+    }
+    notes->shedding = -1;
+    return;
+  }
+  if (drained) return; /* Another process was faster. */
+  if (scarce) {
+    pyuvnet_end_shedding(notes);
+    notes->shedding = listener;
+    notes->shed = 0;
+    notes->status = -error;
+  } else {
+    pyuvnet_note_refusal(notes, listener, -error, -1, error == ENOBUFS || error == ENOMEM);
+  }
+  if (notes->check != NULL) uv_check_start(notes->check, notes->hand_out);
+}
+
+static inline int pyuvnet_accepted(int listener, int peer) {
+  pyuvnet_accepts* notes = &pyuvnet_accept_notes;
+  int error = errno;
+
+  if (peer >= 0) {
+    if (notes->shedding == listener) {
+      pyuvnet_note_refusal(notes, listener, notes->status, peer, 0);
+      notes->shed++;
+    }
+  } else if (error != EINTR) {
+    pyuvnet_accept_failed(notes, listener, error);
+  }
+  errno = error;
+  return peer;
+}
+
+#if defined(__linux__)
+int pyuvnet_accept4(int listener, struct sockaddr* address, socklen_t* length, int flags) {
+  return pyuvnet_accepted(listener, accept4(listener, address, length, flags));
+}
+#else
+int pyuvnet_accept(int listener, struct sockaddr* address, socklen_t* length) {
+  return pyuvnet_accepted(listener, accept(listener, address, length));
+}
+#endif
+
+/* The loop that this thread's notes are for. */
+static void pyuvnet_watch_accepts(uv_check_t* check, uv_check_cb hand_out) {
+  pyuvnet_accept_notes.check = check;
+  pyuvnet_accept_notes.hand_out = hand_out;
+}
+
+/* The notes taken so far, to be freed by the caller; returns how many they are. */
+static size_t pyuvnet_take_refusals(pyuvnet_refusal** refusals) {
+  pyuvnet_accepts* notes = &pyuvnet_accept_notes;
+  size_t count;
+
+  pyuvnet_end_shedding(notes);
+  count = notes->count;
+  *refusals = notes->refusals;
+  notes->refusals = NULL;
+  notes->count = notes->size = 0;
+  return count;
+}
+
+/* Makes the kernel report a listener no more, or again. libuv has no call for it: it believes
+ * that the listener is watched, and has nothing to do about it meanwhile. */
+static void pyuvnet_pause_listener(int backend, int listener, int pause) {
+#if defined(__linux__)
+  struct epoll_event event;
+
+  memset(&event, 0, sizeof(event));
+  event.events = pause ? 0 : EPOLLIN;
+  event.data.fd = listener;
+  epoll_ctl(backend, EPOLL_CTL_MOD, listener, &event);
+#else
+  struct kevent event;
+
+  EV_SET(&event, listener, EVFILT_READ, pause ? EV_DISABLE : EV_ENABLE, 0, 0, 0);
+  kevent(backend, &event, 1, NULL, 0, NULL);
+#endif
+}
+
+#endif
+#endif
