@@ -1,0 +1,174 @@
+"""Peer: asyncio protocols, on the loop of asyncio, uvloop or rloop.
+
+python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send,
+                                             receive, broadcast; N as in pyuvnet_net.py
+
+What pipes in Node is here an echo that stops reading while its answers are not taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import importlib
+import sys
+from collections.abc import Callable
+
+BACKLOG = 4096
+CHUNK = bytes((i * 31 + (i >> 8)) & 255 for i in range(65536))
+
+loop_name, mode, path, count = (*sys.argv[1:], "", "")[:4]
+pieces = int(count or 1)
+
+
+class Echo(asyncio.Protocol):
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Writes(Echo):
+    def data_received(self, data: bytes) -> None:
+        length = -(-len(data) // pieces)
+        for at in range(0, len(data), length):
+            self.transport.write(data[at : at + length])
+
+
+class Lines(Echo):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self.rest = ""
+
+    def data_received(self, data: bytes) -> None:
+        *whole, self.rest = (self.rest + self.decode(data)).split("\n")
+        for line in whole:
+            self.transport.write((line + "\n").encode())
+
+
+class Pipe(Echo):
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
+
+class Proxy(Echo):
+    other: Proxy | None = None
+    early = b""  # what came before the connection to the server behind
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.other is None:
+            self.connecting = asyncio.ensure_future(self.connect())
+
+    async def connect(self) -> None:
+        behind = Proxy()
+        behind.other = self
+        await asyncio.get_running_loop().create_connection(lambda: behind, "127.0.0.1", pieces)
+        self.other = behind
+        if self.early:
+            behind.transport.write(self.early)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self.early += data
+        else:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        if self.other is not None:
+            self.other.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.other is not None:
+            self.other.transport.close()
+
+
+class Send(Echo):
+    paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.more()
+
+    def more(self) -> None:
+        while not self.paused and not self.transport.is_closing():
+            self.transport.write(CHUNK)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.more()
+
+
+class Receive(Echo):
+    received = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+
+    def eof_received(self) -> None:
+        self.transport.write(b"%d\n" % self.received)
+
+
+class Broadcast(Echo):
+    clients: set[Broadcast] = set()  # noqa: RUF012 - shared by all
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        for client in self.clients:
+            client.transport.write(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.clients.discard(self)
+
+
+MODES: dict[str, type[Echo]] = {
+    each.__name__.lower(): each
+    for each in (Echo, Writes, Lines, Pipe, Proxy, Send, Receive, Broadcast)
+}
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    if path:
+        try:
+            server = await loop.create_unix_server(MODES[mode], path, backlog=BACKLOG)
+        except NotImplementedError:
+            print(f"unsupported: {loop_name} has no unix servers", flush=True)
+            raise SystemExit(3) from None
+    else:
+        server = await loop.create_server(MODES[mode], "127.0.0.1", 0, backlog=BACKLOG)
+    print(0 if path else server.sockets[0].getsockname()[1], flush=True)
+    await loop.create_future()
+
+
+# glibc maps a block above 128 KiB anew each time until one has been freed, as one has in any longer
+# program. asyncio and rloop read into 256 KiB; rloop would be three times as slow.
+bytes(1 << 20)
+
+factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+if loop_name != "asyncio":
+    factory = importlib.import_module(loop_name).new_event_loop
+with asyncio.Runner(loop_factory=factory) as runner:
+    runner.run(main())

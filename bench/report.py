@@ -1,0 +1,230 @@
+"""Tables in Markdown, and the files of a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench import runs, targets
+from bench.figures import median
+from bench.peers import CEILING
+from bench.runs import Results
+
+
+def number(value: float) -> str:
+    """Three digits that count, and commas."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def short(value: float) -> str:
+    """With k or M from 10,000 on."""
+    if value < 1e4:
+        return number(value)
+    for limit, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{number(value / limit)} {letter}"
+    return number(value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; all columns but the first to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _relative_cases(results: Results) -> list[str]:
+    return [
+        key
+        for key, case in results.cases.items()
+        if case["relative"] == CEILING and not case["absolute"]
+    ]
+
+
+def overview(results: Results) -> str:
+    """CPU time of everybody in everything, as a multiple of the C server's."""
+    rows = []
+    for key in _relative_cases(results):
+        row = [results.cases[key]["title"]]
+        for peer in results.peers:
+            summary = results.summary(key, peer)
+            ratio = summary.ratio if summary is not None else None
+            row.append("–" if ratio is None else f"{ratio:.2f}")
+        rows.append(row)
+    labels = [peer["label"] for peer in results.peers.values()]
+    return table(["CPU ÷ C on libuv", *labels], rows)
+
+
+def rates(results: Results) -> str:
+    """Of everybody in everything."""
+    rows = []
+    for key, case in results.cases.items():
+        if case["rate"] is None:
+            continue
+        row = [f"{case['title']}, {case['rate']}"]
+        for peer in results.peers:
+            summary = results.summary(key, peer)
+            if summary is None or summary.rate is None:
+                row.append("–")
+            else:
+                row.append(("≥ " if summary.rate_is_loads else "") + short(summary.rate))
+        rows.append(row)
+    return table(["rate", *(peer["label"] for peer in results.peers.values())], rows)
+
+
+def absolutes(results: Results) -> str:
+    """What is no CPU time: memory, start-up, checks."""
+    rows = []
+    for key, case in results.cases.items():
+        if key in _relative_cases(results):
+            continue
+        row = [f"{case['title']}, {case['unit']}"]
+        for peer in results.peers:
+            summary = results.summary(key, peer)
+            row.append("–" if summary is None else number(summary.value))
+        rows.append(row)
+        if key == "start":
+            row = ["memory when listening, MB"]
+            for peer in results.peers:
+                values = results.values(key, peer, "rss_mb")
+                row.append(f"{median(values):.1f}" if values else "–")
+            rows.append(row)
+    return table(["", *(peer["label"] for peer in results.peers.values())], rows)
+
+
+def details(results: Results, key: str) -> str:
+    """One case: everybody's figures with their spread."""
+    case = results.cases[key]
+    rows = []
+    for peer, facts in results.peers.items():
+        summary = results.summary(key, peer)
+        if summary is None:
+            continue
+        rate = "–" if summary.rate is None else short(summary.rate)
+        if summary.rate_is_loads:
+            rate = "≥ " + rate
+        shares = (summary.server_busy, summary.load_busy)
+        latencies = (summary.p50_us, summary.p99_us)
+        disturbed = f" ({summary.disturbed} disturbed)" if summary.disturbed else ""
+        rows.append(
+            [
+                facts["label"],
+                number(summary.value),
+                f"{summary.spread:.1%}",
+                "–" if summary.ratio is None else f"{summary.ratio:.2f}",
+                rate,
+                *("–" if share is None else f"{share:.0%}" for share in shares),
+                *("–" if each is None else number(each) for each in latencies),
+                f"{summary.samples}{disturbed}",
+            ]
+        )
+    base = results.peers.get(case["relative"], {}).get("label", case["relative"])
+    head = ["", case["unit"], "±", f"÷ {base}", case["rate"] or "rate", "server busy", "load busy"]
+    lines = [f"### {case['title']}", ""]
+    if rows:
+        lines.append(table([*head, "p50 µs", "p99 µs", "samples"], rows))
+    for peer, reason in case["failed"].items():
+        lines += ["", f"{results.peers[peer]['label']}: {reason}."]
+    return "\n".join(lines)
+
+
+RATIOS = """\
+## CPU time, as a multiple of plain C on libuv
+
+The server's CPU time for a request (a connection, a MB, a delivery), divided by that of the C
+server in the same round: the median. Less is better. – says that somebody has no such thing, or
+failed; the reason stands with the case below."""
+RATES = """\
+## Rates
+
+A second, the median. ≥: the server had time left (it was busy for less than 90 %), so the rate is
+what the load and the round trips allowed."""
+CASES = """\
+## Each case
+
+± is half of what the middle half of the samples spans, by the median."""
+
+
+def _head(results: Results) -> str:
+    """When, where, who."""
+    data = results.data
+    facts, options = data["machine"], data["options"]
+    peers = ", ".join(f"{peer['label']} ({peer['version']})" for peer in results.peers.values())
+    processor = facts["processor"] + (" (virtual)" if facts.get("virtual") else "")
+    size = f"{facts.get('cpus')} CPUs, {facts.get('memory_gib')} GiB"
+    where = f"{processor}, {size}, {facts['system']}"
+    how = f"{options['rounds']} rounds of {options['seconds']:g} s"
+    cpus = f"the server on CPU {options['server_cpu']}, the load on CPU {options['load_cpu']}"
+    commit = f"commit {data['commit'] or 'unknown'}"
+    lines = [f"{data['date'][:10]}, {commit}, {data['python']}, {where}; {how}, {cpus}."]
+    lines.append(f"Peers: {peers}.")
+    lines += [f"Left out: {key}, since {reason}." for key, reason in data["missing"].items()]
+    if options["quick"]:
+        lines.append("A quick run: few and short samples, good for a first look only.")
+    if options.get("stopped"):
+        lines.append("The run was stopped before its end.")
+    if "debug" in data["build"]:
+        lines.append("pyuvnet is a debug build: its figures say nothing about speed.")
+    taken = [
+        sample
+        for case in results.cases.values()
+        for samples in case["samples"].values()
+        for sample in samples
+    ]
+    marred = sum(bool(sample.get("disturbed")) for sample in taken)
+    if marred:
+        lines.append(f"Other programs disturbed {marred} of {len(taken)} samples to the last.")
+    return "\n\n".join(lines)
+
+
+def _targets(results: Results) -> str:
+    """What was to be reached, met or not."""
+    rows = []
+    for each in targets.outcomes(results):
+        verdict = "stretch met" if each.stretched else "met" if each.met else "missed"
+        rows.append([each.what, each.target, each.stretch, each.measured, verdict])
+    return table(["pyuvnet", "target", "stretch", "measured", ""], rows)
+
+
+def document(results: Results, plots: Sequence[str] = ()) -> str:
+    """The whole of a run, in Markdown."""
+    parts = ["# pyuvnet beside others", _head(results)]
+    parts += [RATIOS, overview(results)]
+    parts += ["## Targets", _targets(results)]
+    parts += [RATES, rates(results)]
+    parts += ["## Memory, start and checks", absolutes(results)]
+    parts += [f"![{name}]({name}.svg)" for name in plots]
+    parts += [CASES, *(details(results, key) for key in results.cases)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_all(results: Results, folder: Path) -> None:
+    """results.json, README.md and the plots, into a folder."""
+    results.write(folder)
+    plots: list[str] = []
+    try:
+        import matplotlib as _  # noqa: F401
+    except ImportError:
+        print("no plots: matplotlib is not installed (pip install -e '.[bench]')")
+    else:
+        from bench import plots as drawn
+
+        plots = drawn.draw(results, folder)
+    (folder / "README.md").write_text(document(results, plots))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the tables and plots of a run again."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench report", description="Draw the tables and plots of a run again."
+    )
+    parser.add_argument("run", help="a folder, results.json, or a commit")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="by default the run's own")
+    options = parser.parse_args(arguments)
+    path = runs.find(options.run)
+    folder = options.output or (path if path.is_dir() else path.parent)
+    write_all(Results.read(path), folder)
+    print(f"written: {folder}")
+    return 0

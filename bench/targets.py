@@ -1,0 +1,94 @@
+"""What pyuvnet is to reach, and whether a run shows that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from bench.figures import median, paired_ratios
+from bench.peers import OURS
+from bench.runs import Results
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A target and what was measured."""
+
+    what: str
+    target: str
+    stretch: str
+    measured: str
+    met: bool
+    stretched: bool = False
+
+
+def _of_cases(results: Results) -> list[Outcome]:
+    found = []
+    for key, case in results.cases.items():
+        summary = results.summary(key, OURS)
+        if case["target"] is None or summary is None:
+            continue
+        value = summary.value if case["absolute"] else summary.ratio
+        if value is None:
+            continue
+        show: Callable[[float], str] = "{:.0f}".format if case["absolute"] else "{:.2f}".format
+        unit = case["unit"] if case["absolute"] else "× C's CPU"
+        found.append(
+            Outcome(
+                f"{case['title']}, {unit}",
+                f"≤ {show(case['target'])}",
+                show(case["stretch"]),
+                show(value),
+                value <= case["target"],
+                value <= case["stretch"],
+            )
+        )
+    return found
+
+
+# (what, cases, keys of other peers, figure, at least so many times the other's). A rate is to be
+# larger; of CPU time the other's is divided by ours.
+OTHERS = (
+    ("Node's rate", ("echo-*-10", "echo-*-100", "echo-*-1000"), ("node*",), "rate", 2.0),
+    ("uvloop Protocol's rate", ("echo-*-10", "echo-*-100"), ("uvloop-protocol",), "rate", 1.3),
+    ("rloop's speed (CPU)", ("*",), ("rloop",), "cpu_us", 1.0),
+    ("uvloop's rate", ("writes-16",), ("uvloop-*",), "rate", 5.0),
+    ("Node's rate", ("broadcast",), ("node*",), "rate", 3.0),
+)
+
+
+def _beside_others(results: Results) -> list[Outcome]:
+    found = []
+    for what, cases, peers, figure, least in OTHERS:
+        lowest: tuple[float, str, str] | None = None
+        seen = 0
+        for key in results.cases:
+            if not any(fnmatchcase(key, pattern) for pattern in cases):
+                continue
+            ours = results.by_round(key, OURS, figure)
+            for peer in results.peers:
+                if not any(fnmatchcase(peer, pattern) for pattern in peers):
+                    continue
+                theirs = results.by_round(key, peer, figure)
+                pairs = (ours, theirs) if figure == "rate" else (theirs, ours)
+                ratios = paired_ratios(*pairs)
+                if not ratios:
+                    continue
+                seen += 1
+                candidate = (median(ratios), key, peer)
+                lowest = candidate if lowest is None else min(lowest, candidate)
+        if lowest is None:
+            continue
+        value, key, peer = lowest
+        title, label = results.cases[key]["title"], results.peers[peer]["label"]
+        where = f"{title}, {label}" if seen == 1 else f"least of {seen}: {title}, {label}"
+        found.append(
+            Outcome(what, f"≥ {least:.1f} ×", "", f"{value:.2f} ({where})", value >= least)
+        )
+    return found
+
+
+def outcomes(results: Results) -> list[Outcome]:
+    """Every target that the run has figures for."""
+    return _of_cases(results) + _beside_others(results)
