@@ -411,6 +411,282 @@ def test_a_half_built_subclass_is_refused() -> None:
     repr(half)
 
 
+# ---- Attributes --------------------------------------------------------------------------------
+
+
+def test_the_options_are_attributes_that_act_on_later_connections() -> None:
+    block_list = net.BlockList()
+    server = net.create_server(
+        {"noDelay": 1, "keepAlive": True, "keepAliveInitialDelay": 1999, "blockList": block_list}
+    )
+    assert (server.no_delay, server.keep_alive, server.keep_alive_initial_delay) == (True, True, 1)
+    assert server.block_list is server.blockList is block_list
+    assert (server.allow_half_open, server.pause_on_connect) == (False, False)
+    assert server.high_water_mark == server.highWaterMark == 65536
+    server.allowHalfOpen = 5  # type: ignore[assignment]
+    server.pause_on_connect = True
+    server.highWaterMark = 7.9  # type: ignore[assignment]
+    server.keepAliveInitialDelay = 9.0  # type: ignore[assignment]
+    assert server.allow_half_open is True
+    assert (server.high_water_mark, server.keep_alive_initial_delay) == (7, 9)
+    server.high_water_mark = -1
+    assert server.high_water_mark == 65536
+    server.block_list = None
+    seen: list[Any] = []
+
+    def connection(s: net.Socket) -> None:
+        with posix.socket(fileno=os.dup(fd_of_port(s.remote_port))) as view:
+            seen.append(view.getsockopt(posix.SOL_SOCKET, posix.SO_KEEPALIVE))
+            seen.append(view.getsockopt(posix.IPPROTO_TCP, posix.TCP_NODELAY))
+        seen.append((s.allow_half_open, s.is_paused(), s.readable_high_water_mark))
+        if len(seen) == 3:
+            server.keep_alive = server.no_delay = server.pause_on_connect = False
+            server.high_water_mark = None  # type: ignore[assignment]
+            net.create_connection(server.address()["port"], "127.0.0.1")
+        else:
+            server.close()
+        s.destroy()
+
+    server.on("connection", connection).listen(0)
+    net.create_connection(server.address()["port"], "127.0.0.1")
+    pyuvnet.run()
+    assert seen == [1, 1, (True, True, 65536), 0, 0, (True, False, 65536)]
+
+
+def fd_of_port(port: int | None) -> int:
+    """The descriptor of the accepted socket whose peer has this port."""
+    for fd in map(int, os.listdir("/dev/fd")):
+        try:
+            with posix.socket(fileno=os.dup(fd)) as view:
+                if view.family == posix.AF_INET6 and view.getpeername()[1] == port:
+                    return fd
+        except OSError:
+            pass
+    raise AssertionError("no such connection")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "text"),
+    [
+        ("high_water_mark", "x", "ERR_INVALID_ARG_TYPE", "highWaterMark"),
+        ("high_water_mark", True, "ERR_INVALID_ARG_TYPE", "highWaterMark"),
+        ("high_water_mark", float("nan"), "ERR_INVALID_ARG_VALUE", "highWaterMark"),
+        ("high_water_mark", 2**60, "ERR_INVALID_ARG_VALUE", "highWaterMark"),
+        ("keep_alive_initial_delay", "x", "ERR_INVALID_ARG_TYPE", "keepAliveInitialDelay"),
+        ("keep_alive_initial_delay", -1, "ERR_OUT_OF_RANGE", "keepAliveInitialDelay"),
+        ("keep_alive_initial_delay", 1.5, "ERR_OUT_OF_RANGE", "keepAliveInitialDelay"),
+        ("keep_alive_initial_delay", 2**40, "ERR_OUT_OF_RANGE", "keepAliveInitialDelay"),
+        ("block_list", 5, "ERR_INVALID_ARG_TYPE", "blockList"),
+        ("block_list", ["127.0.0.1"], "ERR_INVALID_ARG_TYPE", "blockList"),
+        ("max_connections", "2", "ERR_INVALID_ARG_TYPE", "maxConnections"),
+        ("max_connections", True, "ERR_INVALID_ARG_TYPE", "maxConnections"),
+    ],
+)
+def test_attributes_refuse_what_they_cannot_be(name: str, value: Any, code: str, text: str) -> None:
+    server = net.create_server()
+    before = getattr(server, name)
+    with pytest.raises(pyuvnet.Error) as caught:
+        setattr(server, name, value)
+    assert caught.value.code == code
+    assert text in caught.value.message
+    assert getattr(server, name) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        ({"high_water_mark": "x"}, "ERR_INVALID_ARG_TYPE", (
+            'The "options.highWaterMark" property must be of type number. '
+            "Received type string ('x')")),
+        ({"keepAliveInitialDelay": "x"}, "ERR_INVALID_ARG_TYPE", (
+            'The "options.keepAliveInitialDelay" property must be of type number. '
+            "Received type string ('x')")),
+        ({"block_list": 5}, "ERR_INVALID_ARG_TYPE", (
+            'The "options.blockList" property must be an net.BlockList. '
+            "Received type number (5)")),
+        ({"noDelay": 1, "no_delay": 1}, "ERR_UNKNOWN_OPTION", None),
+    ],
+)  # fmt: skip
+def test_wrong_options(options: Any, code: str, text: str | None) -> None:
+    with pytest.raises(pyuvnet.Error) as caught:
+        net.create_server(options)
+    assert caught.value.code == code
+    assert text is None or caught.value.message == text
+
+
+def test_drop_max_connection_is_stored() -> None:
+    server = net.create_server()
+    assert server.drop_max_connection is server.dropMaxConnection is None
+    server.dropMaxConnection = True
+    assert server.drop_max_connection is True
+
+
+@pytest.mark.parametrize("callback", [None, 5, "x", []])
+def test_close_ignores_what_is_no_callback(callback: Any) -> None:
+    seen: list[Any] = []
+    server = net.create_server().listen(0).on("close", lambda: seen.append("close"))
+    assert server.close(callback) is server
+    pyuvnet.run()
+    assert seen == ["close"]
+
+
+# ---- asyncio -----------------------------------------------------------------------------------
+
+
+def test_get_connections_can_be_awaited() -> None:
+    counts: list[int] = []
+
+    async def main() -> None:
+        server = net.create_server().listen(0)
+        counts.append(await server.get_connections())
+        c = net.create_connection(server.address()["port"], "127.0.0.1")
+        (s,) = await pyuvnet.events.once(server, "connection")
+        counts.append(await server.getConnections())
+        server.get_connections(lambda error, count: counts.append(count))
+        s.destroy()
+        server.close()
+        await pyuvnet.events.once(c.resume(), "close")
+
+    pyuvnet.run(main())
+    assert counts == [0, 1, 0]
+    assert code_of(net.create_server().get_connections) == "ERR_INVALID_ARG_TYPE"
+
+
+def test_async_with_closes_and_waits_for_the_connections() -> None:
+    events: list[str] = []
+
+    async def main() -> None:
+        async with net.create_server() as server:
+            server.on("close", lambda: events.append("close"))
+            server.listen(0)
+            server.on("connection", lambda s: pyuvnet.set_timeout(s.end, 20))
+            c = net.create_connection(server.address()["port"], "127.0.0.1").resume()
+            await pyuvnet.events.once(server, "connection")
+            c.on("end", lambda: events.append("end"))
+        events.append("left")
+        assert not server.listening
+
+    pyuvnet.run(main())
+    assert events == ["end", "close", "left"]
+
+
+def test_async_with_a_server_that_does_not_listen() -> None:
+    events: list[str] = []
+
+    async def main() -> None:
+        async with net.create_server() as server:
+            server.on("close", lambda: events.append("close"))
+        async with net.create_server().listen(0) as server:
+            server.close()
+            await pyuvnet.events.once(server, "close")
+
+    pyuvnet.run(main())
+    assert events == []
+
+
+def test_async_with_lets_the_bodys_exception_through() -> None:
+    async def main() -> None:
+        async with net.create_server().listen(0):
+            raise ValueError("X")
+
+    with pytest.raises(ValueError, match="X"):
+        pyuvnet.run(main())
+
+
+def test_async_for_gives_the_connections_until_close() -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        server = net.create_server().listen(0)
+        server.on("close", lambda: seen.append("close"))
+        port = server.address()["port"]
+        clients = [net.create_connection(port, "127.0.0.1").resume() for _ in range(3)]
+        assert len(clients) == 3
+        async for socket in server:
+            assert isinstance(socket, net.Socket)
+            seen.append(socket.remote_port)
+            socket.end()
+            if len(seen) == 3:
+                server.close()
+        seen.append("left")
+        assert server.event_names() == ["close"]
+
+    pyuvnet.run(main())
+    assert len(set(seen[:3])) == 3
+    assert seen[3:] == ["close", "left"]
+
+
+def test_async_for_does_not_hold_up_accepting() -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        server = net.create_server().listen(0)
+        port = server.address()["port"]
+        accepted = 0
+
+        def count(s: net.Socket) -> None:
+            nonlocal accepted
+            accepted += 1
+
+        server.on("connection", count)
+        for _ in range(3):
+            net.create_connection(port, "127.0.0.1").resume()
+        async for socket in server:
+            while accepted < 3:
+                await pyuvnet.events.once(server, "connection")
+            seen.append("body")
+            socket.end()
+            if len(seen) == 3:
+                break
+        server.close()
+        await pyuvnet.events.once(server, "close")
+
+    pyuvnet.run(main())
+    assert seen == ["body"] * 3
+
+
+def test_async_for_raises_the_error_of_the_server() -> None:
+    async def main() -> None:
+        other = net.create_server().listen(0)
+        server = net.create_server()
+        pyuvnet.next_tick(server.listen, other.address()["port"])
+        try:
+            async for _ in server:
+                raise AssertionError("nobody connected")
+        finally:
+            other.close()
+
+    with pytest.raises(OSError, match="EADDRINUSE") as caught:
+        pyuvnet.run(main())
+    assert caught.value.code == "EADDRINUSE"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("event", ["connection", "drop"])
+def test_a_coroutine_listener_that_fails(event: str) -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        server = net.create_server(capture_rejections=True).listen(0)
+        server.on("error", lambda error: seen.append(("server", error.args)))
+        if event == "drop":
+            server.max_connections = 0
+
+        @server.on(event)
+        async def failing(thing: Any) -> None:
+            if event == "connection":
+                thing.on("error", lambda error: seen.append(("socket", error.args)))
+            raise ValueError("X")
+
+        c = net.create_connection(server.address()["port"], "127.0.0.1").resume()
+        c.on("error", lambda error: None)
+        await pyuvnet.events.once(c, "close")
+        server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+    assert seen == [("socket" if event == "connection" else "server", ("X",))]
+
+
 # ---- What keeps the loop alive (ordering 2) ----------------------------------------------------
 
 SERVER = """
