@@ -113,7 +113,7 @@ class ListenPlan:
             wrong = any(options.get(name) is not None for name in ("fd", "handle"))
             if "port" not in options and (wrong or check.is_mapping(shown)):
                 raise check.arg_value_error("options", self._shown(shown), _NEITHER)
-        elif port is None:
+        elif path is not None and not self._is_port(port):
             if not isinstance(path, (str, bytes, os.PathLike)) or path in ("", b""):
                 raise check.arg_value_error("options", self._shown(shown))
             self.name = path_bytes(path, "options.path")
@@ -121,7 +121,7 @@ class ListenPlan:
                 raise check.arg_value_error("options", self._shown(shown), _ABSTRACT)
             self.path = path
             return
-        elif not isinstance(port, str) and check.as_number(port) is None:
+        elif not self._is_port(port):
             raise check.arg_value_error("options", self._shown(shown))
         else:
             self.port = check.validate_port(port, "options.port")
@@ -131,6 +131,11 @@ class ListenPlan:
             if "\0" in host:
                 raise check.arg_value_error("hostname", host, "must be a string without null bytes")
             self.host = host or None
+
+    @staticmethod
+    def _is_port(value: Any) -> bool:
+        """Whether a value is judged as a port at all."""
+        return isinstance(value, str) or check.as_number(value) is not None
 
     def _shown(self, given: Any) -> Any:
         """The options for the text of an error: the caller's own mapping, if there is one."""

@@ -347,7 +347,7 @@ def test_what_has_no_handle(form: Any, make: Any, shown: str) -> None:
         ((True,), {}, VALUE, WRONG + "{ port: true }"),
         (({"port": False},), {}, VALUE, WRONG + "{ port: false }"),
         (({"port": []},), {}, VALUE, WRONG + "{ port: [] }"),
-        (({"port": False, "path": "p"},), {}, VALUE, WRONG + "{ port: false, path: 'p' }"),
+        (({"port": False, "path": 5},), {}, VALUE, WRONG + "{ port: false, path: 5 }"),
         (({"path": 5},), {}, VALUE, WRONG + "{ path: 5 }"),
         (({"path": -1},), {}, VALUE, WRONG + "{ path: -1 }"),
         (({"path": ""},), {}, VALUE, WRONG + "{ path: '' }"),
@@ -478,9 +478,13 @@ def test_without_any_place_the_system_chooses_a_port(args: Any, keywords: Any) -
     pyuvnet.run()
 
 
-def test_a_path_wins_over_a_port_that_is_none(tmp_path: Path) -> None:
+def test_a_path_wins_over_what_is_no_port(tmp_path: Path) -> None:
     path = str(tmp_path / "sock")
-    for args, keywords in [(({"port": None, "path": path},), {}), ((None,), {"path": path})]:
+    for args, keywords in [
+        (({"port": None, "path": path},), {}),
+        ((None,), {"path": path}),
+        (({"port": False, "path": path},), {}),
+    ]:
         server = net.create_server().listen(*args, **keywords)
         assert server.address() == path
         assert server.connection_key == f"-1:{path}:-1"
