@@ -99,12 +99,14 @@ def _libuv() -> Path:
     description = (LIBUV / "build.toml").read_text("utf-8")
     if not (LIBUV / "src").exists():
         raise BuildError("vendor/libuv/src is missing: run vendor/libuv/fetch.py")
-    made = OUTPUT / f"libuv-{_digest(description, libuv_version())}.a"
-    if made.exists():
-        return made
     known = tomllib.loads(description)
     groups = [known[name] for name in known["platforms"][sys.platform]]
-    defines = [f"-D{define}" for group in groups for define in group["defines"]]
+    # Without the hooks into pyuvnet: the ceiling is libuv as it is.
+    wanted = [define for group in groups for define in group["defines"] if "pyuvnet" not in define]
+    defines = [f"-D{define}" for define in wanted]
+    made = OUTPUT / f"libuv-{_digest(groups, defines, libuv_version())}.a"
+    if made.exists():
+        return made
     include = ["-I", str(LIBUV / "include"), "-I", str(LIBUV / "src")]
     sources = [
         LIBUV / group["folder"] / f"{name}.c" for group in groups for name in group["sources"]
