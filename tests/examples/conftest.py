@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -100,6 +101,26 @@ class Peer:
     def rest(self) -> bytes:
         """Everything up to the end."""
         return self.file.read()
+
+    def send_until_stuck(self, data: bytes) -> int:
+        """Send this again and again, up to 100 MB, until nobody takes more; how many bytes."""
+        sent = 0
+        # So long nothing moves; were that the machine's fault, the test would only see less.
+        self.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while sent < 100_000_000:
+                sent += self.socket.send(data)
+        self.socket.settimeout(20)
+        return sent
+
+    def settle(self, question: bytes, answer: bytes) -> None:
+        """Have a question answered twice: after that, what others sent before it has been read.
+
+        Once is not enough, since in one poll the sockets come in any order.
+        """
+        for _ in range(2):
+            self.send(question)
+            assert self.read(len(answer)) == answer
 
     def end(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)

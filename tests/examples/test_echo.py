@@ -34,6 +34,13 @@ def test_a_big_message_comes_back_whole_and_the_end_after_it(example, peer):
     sender.join()
 
 
+def test_a_peer_that_does_not_read_is_not_read_from_either(example, peer):
+    one = peer(example("echo", "--port", 0).port())
+    # Both ways the kernel takes so much, and then no more.
+    assert one.send_until_stuck(b"x" * 65536) < 100_000_000
+    assert one.read(1000) == b"x" * 1000
+
+
 def test_a_reset_concerns_one_connection_only(example, peer):
     server = example("echo", "--port", 0)
     port = server.port()

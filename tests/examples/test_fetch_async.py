@@ -65,7 +65,7 @@ def test_a_large_page_of_pythons_own_server(example, site):
 def test_one_that_does_not_answer_in_time_holds_no_other_up(example, silent, site):
     slow = f"127.0.0.1:{silent.getsockname()[1]}/"
     good = f"127.0.0.1:{site[0]}/nothing"
-    fetch = example("fetch_async", "--seconds", 2, slow, good)
+    fetch = example("fetch_async", "--seconds", 3, slow, good)
     connection = silent.accept()[0]
     with connection:
         connection.settimeout(20)
@@ -74,7 +74,7 @@ def test_one_that_does_not_answer_in_time_holds_no_other_up(example, silent, sit
         # What was given up is closed.
         assert connection.recv(1000) == b""
     code, _, err = fetch.wait()
-    assert (code, err) == (1, f"{slow}: no answer within 2 s\n")
+    assert (code, err) == (1, f"{slow}: no answer within 3 s\n")
 
 
 def test_nobody_there_and_no_http(example, silent, unused_port):

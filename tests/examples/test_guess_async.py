@@ -51,13 +51,15 @@ def test_a_guess_in_pieces_and_many_at_once(example, peer):
     _, port = start(example, "--highest", 1)
     one, other = peer(port), peer(port)
     assert one.line() == other.line() == b"I think of a number from 1 to 1"
-    one.send(b"2\nx\n0\n \xc3")
+    one.send(b"2\nx\n0\nx\xc3")
     # The answers to whole lines come although the last is not whole.
     assert [one.line() for _ in range(3)] == [b"lower", b"that is no number", b"higher"]
     other.send(b"1\n")
     assert other.rest() == b"right, after 1 guesses\n"
-    one.send(b"\xa4\n1\n")
-    assert one.rest() == b"that is no number\nright, after 5 guesses\n"
+    one.send(b"\xa41\n1")
+    assert one.line() == b"that is no number"
+    one.send(b"1\n1\n")
+    assert one.rest() == b"lower\nright, after 6 guesses\n"
 
 
 def test_who_leaves_has_given_up_and_who_resets_has_failed(example, peer):

@@ -70,11 +70,20 @@ def status(answer: bytes) -> bytes:
     return answer.partition(b"\r\n")[0]
 
 
+def test_an_answer_to_head_has_no_body(port, peer):
+    one = peer(port)
+    one.send(b"HEAD /you HTTP/1.0\r\n\r\n")
+    head, body = one.rest().split(b"\r\n\r\n")
+    assert b"\r\nContent-Length: 12\r\n" in head
+    assert body == b""
+
+
 def test_a_request_byte_for_byte(port, peer):
-    one, other = peer(port), peer(port)
+    one = peer(port)
     for byte in b"GET /bytes HTTP/1.0\r\n\r":
         one.send(bytes([byte]))
-    # When the other is answered, the server has read what came before.
+    # Accepted later and read after that: when it is answered, what came before has been read.
+    other = peer(port)
     other.send(b"GET / HTTP/1.0\r\n\r\n")
     assert status(other.rest()) == b"HTTP/1.0 200 OK"
     one.send(b"\n")

@@ -41,11 +41,13 @@ def test_the_worker_ends_with_its_parent(example, tmp_path):
         parent = listener.accept()[0]
         with parent, parent.makefile("rb") as answers:
             parent.settimeout(20)
-            for piece in (b"1", b"0\n6", b"\n"):
-                parent.sendall(piece)
+            parent.sendall(b"6\n7\n1")
+            assert json.loads(answers.readline())["number"] == 6
+            assert json.loads(answers.readline())["number"] == 7
+            # So the rest of that chunk has been read, too.
+            parent.sendall(b"0\n")
             answer = {"number": 10, "divisors": [1, 2, 5, 10], "pid": worker.process.pid}
             assert json.loads(answers.readline()) == answer
-            assert json.loads(answers.readline())["number"] == 6
             parent.shutdown(socket.SHUT_WR)
             assert worker.wait() == (0, "", "")
 

@@ -49,9 +49,10 @@ def test_whole_files(ask, root):
 
 def test_a_name_in_pieces(server, peer):
     port = server.port()
-    one, other = peer(port), peer(port)
+    one = peer(port)
     one.send(b"small")
-    # When the other is answered, the server has read what came before.
+    # Accepted later and read after that: when it is answered, what came before has been read.
+    other = peer(port)
     other.send(b"empty\n")
     assert other.rest() == b"OK 0\n"
     one.send(b".txt\n")
