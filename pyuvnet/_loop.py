@@ -35,6 +35,9 @@ def run(main: Coroutine[Any, Any, T] | None = None) -> T | None:
         main: a coroutine; then asyncio runs it, drives our loop meanwhile, and its result is
             returned as soon as it is done.
 
+    Python's signal handlers run at once, also in the middle of a listener: let them call
+    next_tick(server.close), say, rather than close things under its feet.
+
     Raises: what a listener, a callback or the coroutine raised; KeyboardInterrupt on Ctrl-C;
         StateError (ERR_LOOP_RUNNING) if the loop runs already. It can be called again.
 
