@@ -300,6 +300,16 @@ def test_listening_on_the_socket_of_a_connection_fails_and_leaves_it_alone() -> 
     assert events == ["EINVAL", "alive"]
 
 
+def test_listening_on_the_socket_that_adopted_a_bound_one() -> None:
+    bound = BoundSocket(host="127.0.0.1")
+    where = bound.address()
+    holder = net.Socket(handle=bound)
+    server = net.create_server().listen(holder)
+    assert server.address() == where
+    holder.destroy()
+    assert echo_once(server) == ["connect", "connection"]
+
+
 @pytest.mark.parametrize("form", [lambda x: ((x,), {}), lambda x: ((), {"handle": x})])
 @pytest.mark.parametrize(
     ("make", "shown"),

@@ -6,6 +6,7 @@ import os
 import socket as posix
 import stat
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -685,6 +686,30 @@ def test_a_coroutine_listener_that_fails(event: str) -> None:
     pyuvnet.run(main())
     pyuvnet.run()
     assert seen == [("socket" if event == "connection" else "server", ("X",))]
+
+
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("listen", (0,)),
+        ("close", ()),
+        ("get_connections", (print,)),
+        ("ref", ()),
+        ("unref", ()),
+    ],
+)
+def test_from_another_thread(method: str, args: Any) -> None:
+    codes: list[str] = []
+    server = net.create_server().listen(0)
+    thread = threading.Thread(
+        target=lambda: codes.append(code_of(lambda: getattr(server, method)(*args)))
+    )
+    thread.start()
+    thread.join()
+    assert codes == ["ERR_WRONG_THREAD"]
+    assert server.listening
+    server.close()
+    pyuvnet.run()
 
 
 # ---- What keeps the loop alive (ordering 2) ----------------------------------------------------

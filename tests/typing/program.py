@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, assert_type
 
 import pyuvnet
-from pyuvnet import AbortSignal, EventEmitter, Server, Socket, net, streams
+from pyuvnet import AbortSignal, BoundSocket, EventEmitter, Server, Socket, net, streams
 from pyuvnet.events import getEventListeners, once
 
 
@@ -37,6 +37,14 @@ async def listening(server: Server, emitter: EventEmitter, signal: AbortSignal) 
     server.maxConnections = None
     server.max_connections = 10
     server.getConnections(lambda error, count: print(count + 1))
+    assert_type(await server.get_connections(), int)
+    assert_type(server.listen(BoundSocket(host="127.0.0.1"), 5, lambda: None), Server)
+    assert_type(server.listen(fd=3, signal=signal), Server)
+    assert_type(server.connection_key, str | None)
+    async with server as entered:
+        assert_type(entered, Server)
+    async for socket in server:
+        assert_type(socket, Socket)
     assert_type(await once(emitter, "event"), list[Any])
     assert_type(getEventListeners(emitter, "event"), list[Callable[..., Any]])
     signal.throwIfAborted()
