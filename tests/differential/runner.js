@@ -6,6 +6,7 @@ const fs = require('fs');
 const scenario = JSON.parse(fs.readFileSync(0, 'utf8'));
 const objects = {};
 const ports = {};
+const controller = new AbortController();
 const trace = [];
 let accepted = 0;
 const EVENTS = ['listening', 'lookup', 'connectionAttempt', 'connectionAttemptFailed', 'connect',
@@ -98,10 +99,19 @@ function run(me, actions) {
         react(child, 'accepted', 1);
       });
     } else if (verb === 'listen') {
-      const [name] = args;
+      // On the port of another server, if one is named; with the signal of `abort` or aborted.
+      const [name, other, signal] = args;
       const server = objects[name];
-      server.prependListener('listening', () => { ports[name] = server.address().port; });
-      server.listen(0, '127.0.0.1');
+      const options = { port: other ? ports[other] : 0, host: '127.0.0.1' };
+      if (signal === 'aborted') options.signal = AbortSignal.abort();
+      else if (signal) options.signal = controller.signal;
+      server.prependOnceListener('listening', () => { ports[name] = server.address().port; });
+      server.listen(options);
+    } else if (verb === 'abort') {
+      controller.abort();
+    } else if (verb === 'set') {
+      const [name, property, value] = args;
+      objects[name][camel(property)] = value;
     } else if (verb === 'socket') {
       const [name, options] = args;
       watch(name, new net.Socket(convert(options || {})));

@@ -27,6 +27,7 @@ class Player:
         self.ports: dict[str, int] = {}
         self.trace: list[tuple[str, str]] = []
         self.accepted = 0
+        self.controller = pyuvnet.AbortController()
 
     def show(self, value: Any) -> str:
         if isinstance(value, BaseException):
@@ -126,14 +127,25 @@ class Player:
 
         server.on("connection", connection)
 
-    def do_listen(self, me: str, name: str) -> None:
+    def do_listen(self, me: str, name: str, other: Any = None, signal: Any = None) -> None:
+        # On the port of another server, if one is named; with the signal of `abort` or aborted.
         server = self.objects[name]
+        options: dict[str, Any] = {"port": self.ports[other] if other else 0, "host": "127.0.0.1"}
+        if signal:
+            aborted = signal == "aborted"
+            options["signal"] = pyuvnet.AbortSignal.abort() if aborted else self.controller.signal
 
         def listening() -> None:
             self.ports[name] = server.address()["port"]
 
-        server.prepend_listener("listening", listening)
-        server.listen(0, "127.0.0.1")
+        server.prepend_once_listener("listening", listening)
+        server.listen(options)
+
+    def do_abort(self, me: str) -> None:
+        self.controller.abort()
+
+    def do_set(self, me: str, name: str, attribute: str, value: Any) -> None:
+        setattr(self.objects[name], attribute, value)
 
     def do_socket(self, me: str, name: str, options: Any = None) -> None:
         self.watch(name, net.Socket(options or {}))

@@ -116,6 +116,88 @@ SCENARIOS: dict[str, dict[str, Any]] = {
             "S.listening": [call("S", "close", cb("a")), call("S", "close", cb("b"))],
         },
     },
+    "closed and listening again in one turn": {
+        "start": [
+            ["server", "S"],
+            ["listen", "S"],
+            call("S", "close", cb("first")),
+            ["listen", "S"],
+            ["tick", "after"],
+        ],
+        "on": {"S.listening": [CLOSE]},
+    },
+    "a port that is taken, then free": {
+        "start": [["server", "S"], ["server", "T"], ["listen", "S"]],
+        "on": {
+            "S.listening": [["listen", "T", "S"], probe("T", "listening")],
+            "T.error": [probe("T", "listening"), call("S", "close", cb("free"))],
+            "S.close": [["listen", "T", "S"]],
+            "T.listening": [call("T", "close", cb("over"))],
+        },
+    },
+    "listening twice while it resolves, and when it listens": {
+        "start": [["server", "S"], ["listen", "S"], ["listen", "S"], ["tick", "one"]],
+        "on": {"S.listening": [call("S", "listen", 0), CLOSE]},
+    },
+    "aborted when it listens": {
+        "start": [["server", "S"], ["listen", "S", None, "controller"]],
+        "on": {"S.listening": [["abort"], probe("S", "listening"), ["tick", "after"]]},
+    },
+    "aborted in the same turn": {
+        "start": [
+            ["server", "S"],
+            ["listen", "S", None, "controller"],
+            ["abort"],
+            probe("S", "listening"),
+            ["tick", "after"],
+        ],
+    },
+    "aborted before": {
+        "start": [
+            ["server", "S"],
+            ["listen", "S", None, "aborted"],
+            probe("S", "listening"),
+            ["tick", "after"],
+        ],
+    },
+    "aborted with a connection open": pair(
+        {
+            "s1.accepted": [["abort"], probe("S", "listening"), call("s1", "end", "bye")],
+            "s1.close": [],
+        },
+        before=[],
+    )
+    | {"start": [["server", "S"], ["listen", "S", None, "controller"], ["socket", "c"]]},
+    "the second connection is one too many": {
+        "start": [
+            ["server", "S"],
+            ["set", "S", "max_connections", 1],
+            ["listen", "S"],
+            ["socket", "c"],
+            ["socket", "d"],
+        ],
+        "on": {
+            "S.listening": [["connect", "c", "S"]],
+            "c.ready": [["connect", "d", "S"]],
+            "d.close": [call("c", "end"), CLOSE],
+            "d.ready": [call("d", "resume")],
+            "s1.accepted": [call("s1", "resume")],
+        },
+    },
+    "all connections are too many": {
+        "since": 24,  # 0 was no limit before
+        "start": [
+            ["server", "S"],
+            ["set", "S", "max_connections", 0],
+            ["listen", "S"],
+            ["socket", "c"],
+        ],
+        "on": {
+            "S.listening": [["connect", "c", "S"]],
+            "S.drop": [["tick", "drop"], CLOSE],
+            "c.ready": [call("c", "resume")],
+        },
+    },
     "half open: the server answers after the end": pair(
         {
             "c.ready": [call("c", "end", "question", cb("end"))],
