@@ -112,7 +112,8 @@ def _measure(options: argparse.Namespace, scratch: Path) -> int:
         server_cpu=server_cpu if options.server_cpu is None else options.server_cpu,
         load_cpu=load_cpu if options.load_cpu is None else options.load_cpu,
         seconds=options.seconds or (0.12 if quick else 1.0),
-        warmup=min(options.seconds or 0.3, 0.08 if quick else 0.3),
+        warmup=0.05 if quick else 0.5,
+        warmup_compiled=0.3 if quick else 0.5,
         retries=(1 if quick else 3) if options.retries is None else options.retries,
         scale=5 if quick else 1,
         descriptors=machine.raise_descriptors(),
@@ -126,6 +127,7 @@ def _measure(options: argparse.Namespace, scratch: Path) -> int:
         "rounds": rounds,
         "seconds": runner.seconds,
         "warmup": runner.warmup,
+        "warmup_compiled": runner.warmup_compiled,
         "retries": runner.retries,
         "server_cpu": runner.server_cpu,
         "load_cpu": runner.load_cpu,
@@ -142,7 +144,7 @@ def _measure(options: argparse.Namespace, scratch: Path) -> int:
             progress.note("stopped; what was measured is written")
             told.data["options"]["stopped"] = True
     report.write_all(told, folder)
-    print(report.overview(told))
+    report.show(told)
     print(f"written: {os.path.relpath(folder)}")
     return 0
 

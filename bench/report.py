@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import runs, targets
 from bench.figures import median
-from bench.peers import CEILING
+from bench.peers import CEILING, OURS
 from bench.runs import Results
 
 
@@ -43,8 +43,8 @@ def _relative_cases(results: Results) -> list[str]:
     ]
 
 
-def overview(results: Results) -> str:
-    """CPU time of everybody in everything, as a multiple of the C server's."""
+def _ratios(results: Results) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table of CPU times, as multiples of the C server's."""
     rows = []
     for key in _relative_cases(results):
         row = [results.cases[key]["title"]]
@@ -54,7 +54,35 @@ def overview(results: Results) -> str:
             row.append("–" if ratio is None else f"{ratio:.2f}")
         rows.append(row)
     labels = [peer["label"] for peer in results.peers.values()]
-    return table(["CPU ÷ C on libuv", *labels], rows)
+    return ["CPU ÷ C on libuv", *labels], rows
+
+
+def overview(results: Results) -> str:
+    """CPU time of everybody in everything, as a multiple of the C server's, in Markdown."""
+    return table(*_ratios(results))
+
+
+def show(results: Results) -> None:
+    """Print the overview; in colour on a terminal, where rich is installed."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print(overview(results))
+        return
+    console = Console()
+    if not console.is_terminal:
+        print(overview(results))
+        return
+    head, rows = _ratios(results)
+    shown = Table(title="CPU time of the server, as a multiple of plain C on libuv; less is better")
+    shown.add_column(head[0], no_wrap=True)
+    for label, peer in zip(head[1:], results.peers, strict=True):
+        style = "bold" if peer == OURS else ""
+        shown.add_column(label, justify="right", style=style, header_style=style)
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
 
 
 def rates(results: Results) -> str:

@@ -37,6 +37,7 @@ class Server:
 
     pid: int
     address: dict[str, object]
+    warmup: float
 
 
 @dataclass
@@ -46,7 +47,8 @@ class Runner:
     Args:
         server_cpu, load_cpu: the two CPUs.
         seconds: of a measured time.
-        warmup: seconds before it.
+        warmup: CPU seconds of the server before it.
+        warmup_compiled: the same for a peer that is compiled while it runs.
         retries: how often a disturbed sample is taken again.
         scale: what numbers of idle connections and starts are divided by, for a quick run.
         descriptors: how many files a process may open.
@@ -56,7 +58,8 @@ class Runner:
     server_cpu: int
     load_cpu: int
     seconds: float = 1.0
-    warmup: float = 0.3
+    warmup: float = 0.5
+    warmup_compiled: float = 0.5
     retries: int = 3
     scale: int = 1
     descriptors: int = 20000
@@ -101,7 +104,8 @@ class Runner:
                     told = errors.read().strip().splitlines() or ["it ended at once"]
                     raise PeerError(f"did not listen: {told[-1]}")
                 address = {"path": path} if path else {"port": line}
-                yield Server(child.pid, dict(address))
+                warmup = self.warmup_compiled if peer.node else self.warmup
+                yield Server(child.pid, dict(address), warmup)
                 if child.poll() is not None:
                     errors.seek(0)
                     told = errors.read().strip().splitlines() or ["without a word"]
@@ -116,7 +120,7 @@ class Runner:
             "pid": server.pid,
             "cpus": f"{self.server_cpu},{self.load_cpu}",
             "seconds": self.seconds,
-            "warmup": self.warmup,
+            "warmup": server.warmup,
             **server.address,
             **options,
         }
