@@ -24,6 +24,25 @@ cdef extern from "Python.h":
     Py_ssize_t PyBytes_GET_SIZE(object chunk) noexcept
     Py_buffer* PyMemoryView_GET_BUFFER(object view) noexcept
 
+    ctypedef PyObject* (*vectorcallfunc)(PyObject*, PyObject**, size_t, PyObject*) except NULL
+    Py_ssize_t PyVectorcall_NARGS(size_t count) noexcept
+
+cdef extern from *:
+    """
+    /* Puts another C entry before a compiled method, and returns the one it had. NULL, and no
+       change, if this Cython's functions keep it elsewhere. */
+    static inline vectorcallfunc pyuvnet_set_vectorcall(PyObject* method, void* entry) {
+      vectorcallfunc before;
+      PyCFunctionObject* function = (PyCFunctionObject*) method;
+      if (Py_TYPE(method)->tp_vectorcall_offset != offsetof(PyCFunctionObject, vectorcall))
+        return NULL;
+      before = function->vectorcall;
+      if (before != NULL) function->vectorcall = (vectorcallfunc) entry;
+      return before;
+    }
+    """
+    vectorcallfunc pyuvnet_set_vectorcall(object method, void* entry) noexcept
+
 cdef extern from "gate.h":
     ctypedef struct pyuvnet_gate:
         void* away
@@ -43,6 +62,36 @@ cdef extern from *:
     }
     """
     bint pyuvnet_is_awaitable(object ob) noexcept
+
+cdef extern from *:
+    """
+    #include <string.h>
+    /* callable(argument), straight through the callable's vectorcall slot: PyObject_CallOneArg()
+       looks the slot up and checks the answer in two more calls, for every chunk. */
+    static inline PyObject* pyuvnet_call_one(PyObject* callable, PyObject* argument) {
+      PyTypeObject* type = Py_TYPE(callable);
+      if (PyType_HasFeature(type, Py_TPFLAGS_HAVE_VECTORCALL)) {
+        vectorcallfunc slot;
+        memcpy(&slot, (char*) callable + type->tp_vectorcall_offset, sizeof slot);
+        if (slot != NULL) {
+          PyObject* arguments[2] = {NULL, argument};
+          return slot(callable, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        }
+      }
+      return PyObject_CallOneArg(callable, argument);
+    }
+    /* A new bytes object, or NULL without an exception. */
+    static inline PyObject* pyuvnet_new_chunk(const char* source, Py_ssize_t size) {
+      PyObject* chunk = PyBytes_FromStringAndSize(source, size);
+      if (chunk == NULL) PyErr_Clear();
+      return chunk;
+    }
+    /* Lets code that called C by hand meet the exception which that left. */
+    static inline int pyuvnet_raised(void) { return -1; }
+    """
+    PyObject* pyuvnet_call_one(PyObject* callable, PyObject* argument) noexcept
+    int pyuvnet_raised() except -1
+    PyObject* pyuvnet_new_chunk(const char* source, Py_ssize_t size) noexcept
 
 cdef extern from *:
     """

@@ -1,6 +1,7 @@
 """Loop: the fields that handles and streams touch on the hot path; see loop.pyx."""
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 
 from . cimport uv
 from .capi cimport pyuvnet_gate
@@ -61,21 +62,32 @@ cdef class Loop:
     cdef int tick(self, EventEmitter target, int what, object argument) except -1
     cdef int tick_call(self, object callback, tuple arguments) except -1
     cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1
-    cdef int collect(self, Owner owner) except -1
+    cdef int grow_dirty(self) except -1
     cdef int touched(self) except -1
     cdef void report(self, object exc) noexcept
+    cdef void report_raised(self) noexcept
+    cdef bint after_answer(self) noexcept
     cdef void after_callback(self) noexcept
     cdef void drain(self) noexcept
     cdef void run_immediates(self) noexcept
     cdef int _turn(self, uv.uv_run_mode mode) except -1
     cdef int _shut(self) except -1
 
+    cdef inline int collect(self, Owner owner) except -1:
+        """Remember an owner whose writes leave when this callback is over."""
+        if self.dirty_count == self.dirty_size:
+            self.grow_dirty()
+        Py_INCREF(owner)
+        self.dirty[self.dirty_count] = <PyObject*>owner
+        self.dirty_count += 1
+        return 0
+
     cdef inline void enter(self) noexcept:
         self.in_callback = True
 
     cdef inline void leave(self) noexcept:
         """After every callback that entered user code: ticks, then the collected writes."""
-        if self.tick_count or self.dirty_count:
+        if self.tick_count or self.dirty_count > 1 or self.dirty_count and not self.after_answer():
             self.after_callback()
         self.in_callback = False
 

@@ -33,7 +33,8 @@ from .._validate import arg_type_error
 from ..errors import StateError
 
 from . cimport uv
-from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open
+from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open, \
+    pyuvnet_raised
 from .emitter cimport EventEmitter
 from .errors cimport os_error, state_error
 from .names import add_node_names
@@ -314,19 +315,14 @@ cdef class Loop:
             except BaseException as exc:
                 self.report(exc)
 
-    cdef int collect(self, Owner owner) except -1:
-        """Remember an owner whose writes leave when this callback is over."""
+    cdef int grow_dirty(self) except -1:
         cdef PyObject** grown
-        if self.dirty_count == self.dirty_size:
-            self.dirty_size = 2 * self.dirty_size or 64
-            grown = <PyObject**>PyMem_RawRealloc(self.dirty, self.dirty_size * sizeof(PyObject*))
-            if grown is NULL:
-                self.dirty_size = self.dirty_count
-                raise MemoryError
-            self.dirty = grown
-        Py_INCREF(owner)
-        self.dirty[self.dirty_count] = <PyObject*>owner
-        self.dirty_count += 1
+        cdef Py_ssize_t size = 2 * self.dirty_size or 64
+        grown = <PyObject**>PyMem_RawRealloc(self.dirty, size * sizeof(PyObject*))
+        if grown is NULL:
+            raise MemoryError
+        self.dirty = grown
+        self.dirty_size = size
         return 0
 
     cdef void drain(self) noexcept:
@@ -349,6 +345,14 @@ cdef class Loop:
                     self.report(exc)
             Py_XDECREF(due.target)
             Py_XDECREF(due.argument)
+
+    cdef bint after_answer(self) noexcept:
+        """after_callback() where one socket answered and the kernel took it; False: not so."""
+        if not (<Owner>self.dirty[0])._flush_one():
+            return False
+        self.dirty_count = 0
+        Py_DECREF(<object>self.dirty[0])
+        return not self.tick_count
 
     cdef void after_callback(self) noexcept:
         cdef PyObject* owner
@@ -393,6 +397,13 @@ cdef class Loop:
             # One exception can come out of run(); a later one of the same batch is printed.
             PyErr_SetObject(type(exc), exc)
             PyErr_WriteUnraisable(self)
+
+    cdef void report_raised(self) noexcept:
+        """As report(), for the exception that a call by hand left."""
+        try:
+            pyuvnet_raised()
+        except BaseException as exc:
+            self.report(exc)
 
     # ---- Immediates ----------------------------------------------------------------------------
 

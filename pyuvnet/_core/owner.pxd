@@ -5,6 +5,9 @@ from .emitter cimport EventEmitter
 cdef class Owner(EventEmitter):
     cdef bint _concerns(self, object handle) noexcept     # False: of a handle given up meanwhile
     cdef int _flush(self) except -1                       # send the collected writes
+    # The usual case of the next one, and of _flush(), without an exception's price; False: not it.
+    cdef bint _take_read(self, const char* base, Py_ssize_t size) noexcept
+    cdef bint _flush_one(self) noexcept
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1        # bytes arrived
     cdef int _on_read_target(self, Py_ssize_t size) except -1   # bytes arrived in the target
     cdef int _on_read_error(self, int status) except -1   # a failed read, or UV_EOF

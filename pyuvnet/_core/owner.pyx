@@ -14,6 +14,12 @@ cdef class Owner(EventEmitter):
     cdef int _flush(self) except -1:
         return 0
 
+    cdef bint _take_read(self, const char* base, Py_ssize_t size) noexcept:
+        return False
+
+    cdef bint _flush_one(self) noexcept:
+        return False
+
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
         return 0
 

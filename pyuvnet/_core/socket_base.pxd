@@ -64,6 +64,8 @@ cdef class SocketBase(Duplex):
     cdef int _wait_for_connect(self, list chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef int _abandon_handle(self) except -1
+    cdef void _settle_chunk(self, object result) noexcept
+    cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1
     cdef int _next_target(self) except -1
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef int _reset(self) except -1

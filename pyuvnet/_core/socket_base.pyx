@@ -14,13 +14,16 @@ not take becomes one request, which holds a reference and never a copy.
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.tuple cimport PyTuple_CheckExact
 
 from . cimport uv
 from .blocklist cimport BlockList
-from .capi cimport _PyObject_GetDictPtr, Py_TYPE, PyTypeObject, pyuvnet_refill
+from .capi cimport Py_TYPE, _PyObject_GetDictPtr, PyTypeObject, pyuvnet_call_one, \
+    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, new_internal
 from .errors cimport closed_before_connection, lookup_error, os_error, socket_closed, \
     state_error
 from .loop cimport Loop
@@ -202,6 +205,65 @@ cdef class SocketBase(Duplex):
                 self._fail(os_error(status, "read"))
         return 0
 
+    cdef bint _take_read(self, const char* base, Py_ssize_t size) noexcept:
+        """_on_read() for a flowing socket with an empty buffer and one plain 'data' listener."""
+        cdef PyObject* listener
+        cdef PyObject* result
+        cdef PyObject* chunk
+        if self._flowing != FLOWING_YES or self.r_length \
+                or self._state & (R_ENDED | DESTROYED | R_SYNC) \
+                or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN or self._events is not None \
+                or self.r_decoder is not None or self.r_pipes is not None:
+            return False
+        if self._name0 is _DATA:
+            listener = <PyObject*>self._entry0
+        elif self._name1 is _DATA:
+            listener = <PyObject*>self._entry1
+        elif self._name2 is _DATA:
+            listener = <PyObject*>self._entry2
+        elif self._name3 is _DATA:
+            listener = <PyObject*>self._entry3
+        else:
+            return False
+        if PyTuple_CheckExact(<object>listener) or type(<object>listener) is OnceListener:
+            return False
+        # A program that echoes or parses drops each chunk before the next one comes: then the
+        # loop holds the only reference, and the object serves again.
+        if not pyuvnet_refill(<void*>self._loop.last_chunk, base, size):
+            chunk = pyuvnet_new_chunk(base, size)
+            if chunk is NULL:
+                return False
+            self._loop.last_chunk = <bytes>chunk
+            Py_DECREF(<object>chunk)
+        chunk = <PyObject*>self._loop.last_chunk
+        self._bytes_read += size
+        if self._idle is not None:
+            self._idle.touch()
+        self._state = (self._state & ~R_READING) | R_DID_READ
+        # The listener may remove itself, and the loop another chunk.
+        Py_INCREF(<object>listener)
+        Py_INCREF(<object>chunk)
+        result = pyuvnet_call_one(listener, chunk)
+        Py_DECREF(<object>chunk)
+        Py_DECREF(<object>listener)
+        if result is NULL:
+            self._loop.report_raised()
+        else:
+            if pyuvnet_is_awaitable(<object>result):
+                self._settle_chunk(<object>result)
+            Py_DECREF(<object>result)
+        if self._state & (R_ENDED | DESTROYED) \
+                or self.r_length and self.r_length >= self.r_mark:
+            if self._handle is not None:
+                self._handle.read_stop()
+        return True
+
+    cdef void _settle_chunk(self, object result) noexcept:
+        try:
+            self._settle(result, _DATA, (self._loop.last_chunk,))
+        except BaseException as exc:
+            self._loop.report(exc)
+
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
         cdef Loop loop = self._loop
         cdef Py_ssize_t relayed
@@ -214,8 +276,6 @@ cdef class SocketBase(Duplex):
         self._bytes_read += size
         if self._idle is not None:
             self._idle.touch()
-        # A program that echoes or parses drops each chunk before the next one comes: then the
-        # loop holds the only reference, and the object serves again.
         if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
             loop.last_chunk = PyBytes_FromStringAndSize(base, size)
         if not r_push(self, loop.last_chunk) and self._handle is not None:
@@ -344,12 +404,38 @@ cdef class SocketBase(Duplex):
             self._flush()
         return 0
 
+    cdef bint _flush_one(self) noexcept:
+        """_flush() of a single chunk that the kernel takes whole."""
+        cdef uv.uv_buf_t buf
+        cdef int taken
+        if not self._state & W_COLLECTING:
+            return True
+        if self.w_queue is not None or self._state & W_NEED_DRAIN or not self.w_size:
+            return False
+        if self._idle is not None:
+            self._idle.touch()
+        point_at(&buf, self.w_chunk)
+        taken = uv.uv_try_write(self._handle.stream(), &buf, 1)
+        self._state &= ~W_COLLECTING
+        if taken == self.w_size:
+            self._bytes_dispatched += taken
+            self.w_chunk = None
+            self.w_length = self.w_size = 0
+            self.w_done += 1
+            self.w_in_flight = 0
+        else:
+            try:
+                self._sent(&buf, 1, taken)
+            except BaseException as exc:
+                self._loop.report(exc)
+        return True
+
     cdef int _flush(self) except -1:
         """Send what was collected: all chunks with one call, if the kernel takes them."""
         cdef uv.uv_buf_t bufs[COLLECT_CHUNKS]
         cdef list queue = self.w_queue
-        cdef Py_ssize_t size = self.w_size, taken = 0
-        cdef unsigned int count = 1, index
+        cdef Py_ssize_t taken = 0
+        cdef unsigned int count = 1
         if not self._state & W_COLLECTING:
             return 0
         self._state &= ~W_COLLECTING
@@ -360,8 +446,15 @@ cdef class SocketBase(Duplex):
             for chunk in queue:
                 point_at(&bufs[count], chunk)
                 count += 1
-        if size:
+        if self.w_size:
             taken = uv.uv_try_write(self._handle.stream(), bufs, count)
+        return self._sent(bufs, count, taken)
+
+    cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1:
+        """The kernel took so many bytes of what was collected, or said why not."""
+        cdef list queue = self.w_queue
+        cdef Py_ssize_t size = self.w_size
+        cdef unsigned int index
         if taken == size:
             self._bytes_dispatched += size
             self.w_chunk = None

@@ -27,15 +27,22 @@ cdef void _on_alloc(uv.uv_handle_t* handle, size_t suggested, uv.uv_buf_t* buf) 
 
 
 cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept:
-    cdef StreamHandle self = <StreamHandle>stream.data
-    cdef Loop loop = self.loop
-    cdef Owner owner = self.owner
-    if owner is None or loop.silent:
+    # Borrowed: the handle is pinned until its close callback, which cannot come in here, and it
+    # holds its loop.
+    cdef void* self = stream.data
+    cdef Owner owner = (<StreamHandle>self).owner
+    if owner is None or (<StreamHandle>self).loop.silent:
         return
-    loop.enter()
+    (<StreamHandle>self).loop.enter()
+    if nread <= 0 or not owner._take_read(buf.base, nread):
+        _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
+    (<StreamHandle>self).loop.leave()
+
+
+cdef void _read_by_steps(StreamHandle self, Owner owner, ssize_t nread, const char* base) noexcept:
     try:
         if nread > 0:
-            owner._on_read(buf.base, nread)
+            owner._on_read(base, nread)
         elif nread == 0:
             owner._on_read_idle()
         else:
@@ -43,8 +50,7 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
             self.reading = False
             owner._on_read_error(<int>nread)
     except BaseException as exc:
-        loop.report(exc)
-    loop.leave()
+        self.loop.report(exc)
 
 
 cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept nogil:
