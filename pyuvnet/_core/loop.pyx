@@ -27,7 +27,7 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, Py_XINCREF
+from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
 
 from .._validate import arg_type_error
 from ..errors import StateError

@@ -23,7 +23,8 @@ from .capi cimport Py_TYPE, _PyObject_GetDictPtr, PyTypeObject, pyuvnet_call_one
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, new_internal
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
+    new_internal
 from .errors cimport closed_before_connection, lookup_error, os_error, socket_closed, \
     state_error
 from .loop cimport Loop

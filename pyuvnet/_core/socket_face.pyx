@@ -4,7 +4,7 @@ Adds no state: each checks its arguments, then moves the machine of SocketBase. 
 socket_base and below.
 """
 
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
