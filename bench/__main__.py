@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ PROGRAMS = {
 }
 
 
-# Seconds; a quick run that is behind takes disturbed samples as they are.
+# Seconds; a quick run that is behind takes fewer samples, and disturbed ones as they are.
 QUICK_BUDGET = 110.0
 
 
@@ -136,6 +137,8 @@ def _measure(options: argparse.Namespace, scratch: Path) -> int:
     name = f"{told.data['date'][:16].replace(':', '')}-{told.data['commit'] or 'no-commit'}"
     folder = options.output or runs.FOLDER / (name + ("-quick" if quick else ""))
     total = rounds * sum(len(suite.takers(case, found)) for case in cases)
+    # Whoever ends the run early, by Ctrl-C or otherwise, keeps what was measured.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suite.shown(total) as progress:
         try:
             budget = QUICK_BUDGET if quick else None

@@ -63,25 +63,37 @@ def run(
     asked again in that case.
 
     Args:
-        budget: seconds; as long as the run is behind it, disturbed samples are not taken again.
+        budget: seconds; as long as the run is behind it, disturbed samples are not taken again, and
+            one round has to do.
     """
+
+    def late() -> bool:
+        return budget is not None and clock() - begun > budget * done / total
+
     begun, done = clock(), 0
+    noted: set[tuple[str, str]] = set()
     total = rounds * sum(len(takers(case, peers)) for case in cases)
     for case in cases:
         taking = takers(case, peers)
         for number in range(rounds):
+            if number and late():
+                done += (rounds - number) * len(taking)
+                break
             first = number % len(taking) if taking else 0
             for peer in taking[first:] + taking[:first]:
                 progress.step(f"{case.title}: {peer.label}")
-                late = budget is not None and clock() - begun > budget * done / total
+                retries = 0 if late() else runner.retries
                 done += 1
                 if peer.key in results.cases[case.key]["failed"]:
                     continue
                 try:
-                    sample = take(case, runner, peer, pause, 0 if late else runner.retries)
+                    sample = take(case, runner, peer, pause, retries)
                 except (PeerError, ValueError) as error:
                     results.fail(case.key, peer.key, str(error))
-                    progress.note(f"{case.title}: {peer.label}: {error}")
+                    # Once is enough for what a peer has not at all.
+                    if (peer.key, str(error)) not in noted:
+                        progress.note(f"{case.title}: {peer.label}: {error}")
+                    noted.add((peer.key, str(error)))
                     continue
                 results.add(case.key, peer.key, {"round": number, **sample})
 
