@@ -29,6 +29,12 @@ typedef struct pyuvnet_refusal {
   pyuvnet_name there;
 } pyuvnet_refusal;
 
+/* Whom the last accept of this thread brought; the kernel tells it for nothing then. */
+typedef struct pyuvnet_arrival {
+  int fd;
+  pyuvnet_name there;
+} pyuvnet_arrival;
+
 typedef struct pyuvnet_accepts {
   pyuvnet_refusal* refusals;
   size_t count, size;
@@ -54,6 +60,10 @@ static void pyuvnet_pause_listener(int backend, int listener, int pause) {
   (void)listener;
   (void)pause;
 }
+static const struct sockaddr* pyuvnet_arrived(int fd) {
+  (void)fd;
+  return NULL;
+}
 
 #else
 
@@ -70,6 +80,7 @@ static void pyuvnet_pause_listener(int backend, int listener, int pause) {
 #endif
 
 static _Thread_local pyuvnet_accepts pyuvnet_accept_notes = {.shedding = -1};
+static _Thread_local pyuvnet_arrival pyuvnet_last_arrival = {.fd = -1};
 
 /* Without memory for a note it is not taken: there are worse things to care about then. */
 static void pyuvnet_note_refusal(pyuvnet_accepts* notes, int listener, int status, int peer,
@@ -145,15 +156,32 @@ static inline int pyuvnet_accepted(int listener, int peer) {
   return peer;
 }
 
+/* libuv asks for no address; anybody who did would get it as usual. */
 #if defined(__linux__)
 int pyuvnet_accept4(int listener, struct sockaddr* address, socklen_t* length, int flags) {
-  return pyuvnet_accepted(listener, accept4(listener, address, length, flags));
+  pyuvnet_arrival* last = &pyuvnet_last_arrival;
+  socklen_t size = sizeof(last->there);
+  if (address != NULL) return pyuvnet_accepted(listener, accept4(listener, address, length, flags));
+  last->fd = accept4(listener, &last->there.any, &size, flags);
+  return pyuvnet_accepted(listener, last->fd);
 }
 #else
 int pyuvnet_accept(int listener, struct sockaddr* address, socklen_t* length) {
-  return pyuvnet_accepted(listener, accept(listener, address, length));
+  pyuvnet_arrival* last = &pyuvnet_last_arrival;
+  socklen_t size = sizeof(last->there);
+  if (address != NULL) return pyuvnet_accepted(listener, accept(listener, address, length));
+  last->fd = accept(listener, &last->there.any, &size);
+  return pyuvnet_accepted(listener, last->fd);
 }
 #endif
+
+/* The peer of a descriptor that was accepted last, NULL if another one was. */
+static const struct sockaddr* pyuvnet_arrived(int fd) {
+  pyuvnet_arrival* last = &pyuvnet_last_arrival;
+  if (fd < 0 || last->fd != fd) return NULL;
+  last->fd = -1;
+  return &last->there.any;
+}
 
 /* The loop that this thread's notes are for. */
 static void pyuvnet_watch_accepts(uv_check_t* check, uv_check_cb hand_out) {

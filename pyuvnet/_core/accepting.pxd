@@ -1,6 +1,8 @@
 """Listeners whose accepts may fail; see accepting.pyx."""
 
 from .stream_handle cimport StreamHandle
+from .tcp cimport TCP, PeerName
 
 cdef int listener_opened(StreamHandle handle) except -1
 cdef int listener_closed(StreamHandle handle) except -1
+cdef int accepted_peer(TCP client, PeerName* name) noexcept

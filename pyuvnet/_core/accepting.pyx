@@ -16,7 +16,7 @@ from .capi cimport gate_close, pyuvnet_gate
 from .loop cimport Loop, loop_from_uv
 from .owner cimport Owner
 from .stream_handle cimport StreamHandle
-from .tcp cimport address_tuple, new_tcp
+from .tcp cimport TCP, PeerName, address_tuple, keep_name, new_tcp
 
 cdef extern from "accept_hook.h" nogil:
     ctypedef union pyuvnet_name:
@@ -30,6 +30,7 @@ cdef extern from "accept_hook.h" nogil:
     void pyuvnet_watch_accepts(uv.uv_check_t*, uv.uv_check_cb)
     size_t pyuvnet_take_refusals(pyuvnet_refusal**)
     void pyuvnet_pause_listener(int, int, bint)
+    const uv.sockaddr* pyuvnet_arrived(int)
 
 cdef enum:
     REST_MS = 100
@@ -117,4 +118,14 @@ cdef int listener_closed(StreamHandle handle) except -1:
     """A handle that may have listened is being closed."""
     if handle in handle.loop.listeners:
         handle.loop.listeners.remove(handle)
+    return 0
+
+
+cdef int accepted_peer(TCP client, PeerName* name) noexcept:
+    """Keep the name of the peer that was just accepted."""
+    cdef const uv.sockaddr* address = pyuvnet_arrived(client.fileno())
+    if address is NULL:
+        # Not by us: on Windows, or by an installed libuv.
+        return client.read_peer(name)
+    keep_name(address, name)
     return 0

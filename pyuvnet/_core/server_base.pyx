@@ -9,7 +9,7 @@ import os
 from .._validate import arg_type_error, arg_value_error, as_number, validate_uint32
 
 from . cimport uv
-from .accepting cimport listener_closed, listener_opened
+from .accepting cimport accepted_peer, listener_closed, listener_opened
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport intern_event
@@ -97,6 +97,8 @@ cdef class ServerBase(Owner):
         socket = <SocketBase>self._socket_class.__new__(self._socket_class)
         self._connections += 1
         if isinstance(client, TCP):
+            # Now, since the kernel forgets the name when both sides have ended.
+            accepted_peer(<TCP>client, &socket._peer)
             if self.no_delay:
                 socket.set_no_delay_flag((<TCP>client).nodelay(True) == 0)
             if self.keep_alive:

@@ -8,6 +8,7 @@ from .dns cimport Lookup
 from .duplex cimport Duplex
 from .stream cimport STREAM_TICKS
 from .stream_handle cimport StreamHandle
+from .tcp cimport PeerName
 from .timer cimport IdleTimeout
 
 cdef enum:
@@ -36,22 +37,24 @@ cdef enum:
     SOCKET_COUNTED = 1 << 11     # in its server's connection count
     SOCKET_READY = 1 << 12       # constructed
 
+cdef class SocketExtra:
+    cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'
+    cdef Lookup lookup
+    cdef BlockList block_list          # of a client
+    cdef object onread                 # gets each read instead of 'data'; None: nobody does
+    cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
+    cdef object undo_signal            # takes the listener off the signal option's signal
+
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy
     cdef unsigned int _socket_flags
     cdef uint64_t _bytes_read
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
-    cdef uint64_t _bytes_pending       # of the write that waits, or waited, for 'connect'
-    cdef size_t _last_queue_size       # of the write in flight, when last looked at
     cdef IdleTimeout _idle
     cdef object _server                # the ServerBase that accepted it
-    cdef object _peer                  # (address, port, family), read once
-    cdef tuple _keep_alive             # idle, interval, count in seconds
-    cdef Lookup _lookup
-    cdef BlockList _block_list         # of a client
-    cdef object _onread                # gets each read instead of 'data'; None: nobody does
-    cdef object _onread_buffer         # where it lands: a writable buffer, or what returns one
-    cdef object _undo_signal           # takes the listener off the signal option's signal
+    cdef SocketExtra _rare             # what few sockets need; None until one does
+    cdef PeerName _peer                # read once
+    cdef unsigned int _keep_idle, _keep_interval, _keep_count    # of keep-alive probes
     cdef unsigned char _type_of_service
     cdef bint _emit_close_by_tick      # destroyed without a handle
 
@@ -67,8 +70,17 @@ cdef class SocketBase(Duplex):
     cdef void _settle_chunk(self, object result) noexcept
     cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1
     cdef int _next_target(self) except -1
+    cdef inline SocketExtra _extra_state(self):
+        if self._rare is None:
+            self._rare = SocketExtra.__new__(SocketExtra)
+        return self._rare
+
+    cdef inline bint _has_onread(self) noexcept:
+        return self._rare is not None and self._rare.onread is not None
+
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef int _reset(self) except -1
+    cdef int _drop_extra(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1
     cdef int _touch(self) except -1

@@ -10,6 +10,9 @@ from .stream_handle import StreamHandle
 def on_end_of_socket() -> None: ...
 
 @disjoint_base
+class SocketExtra: ...
+
+@disjoint_base
 class SocketBase(Duplex):
     def _refuse_second_init(self) -> None: ...
     def _init_socket(

@@ -92,8 +92,6 @@ cdef class SocketBase(Duplex):
         self._server = server
         self._socket_flags |= SOCKET_COUNTED
         handle.owner = self
-        # Now, since the kernel forgets the name when both sides have ended.
-        self._read_peer()
         if paused:
             self._flowing = FLOWING_NO
             self._paused = 1
@@ -121,7 +119,7 @@ cdef class SocketBase(Duplex):
             self._socket_flags |= SOCKET_NO_DELAY
         if keep_alive is not None:
             self._socket_flags |= SOCKET_KEEP_ALIVE
-            self._keep_alive = keep_alive
+            self._keep_idle, self._keep_interval, self._keep_count = keep_alive
         self._setup(None, state, read_mark if read_mark >= 0 else default_mark(),
                     write_mark if write_mark >= 0 else default_mark())
 
@@ -164,12 +162,12 @@ cdef class SocketBase(Duplex):
 
     def _set_onread(self, callback, buffer):
         """Give each read to a callback, in a buffer of the program's."""
-        self._onread = callback
-        self._onread_buffer = buffer
+        self._extra_state().onread = callback
+        self._rare.onread_buffer = buffer
 
     def _set_undo_signal(self, undo):
         """Remember how to take our listener off an abort signal, for when it is all over."""
-        self._undo_signal = undo
+        self._extra_state().undo_signal = undo
 
     cdef void set_no_delay_flag(self, bint enabled) noexcept:
         """The server has set TCP_NODELAY on the handle already."""
@@ -179,7 +177,7 @@ cdef class SocketBase(Duplex):
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1:
         """The server has set SO_KEEPALIVE on the handle already."""
         self._socket_flags |= SOCKET_KEEP_ALIVE
-        self._keep_alive = (delay, 1, 10)
+        self._keep_idle, self._keep_interval, self._keep_count = delay, 1, 10
         return 0
 
     cdef int _ready(self) except -1:
@@ -199,7 +197,7 @@ cdef class SocketBase(Duplex):
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
             self._socket_flags |= SOCKET_READ_AT_CONNECT
         else:
-            if self._onread is not None and self._handle.target is None:
+            if self._has_onread() and self._handle.target is None:
                 self._next_target()
             status = self._handle.read_start()
             if status < 0:
@@ -284,7 +282,7 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef int _next_target(self) except -1:
-        buffer = self._onread_buffer
+        buffer = self._rare.onread_buffer
         if callable(buffer):
             buffer = buffer()
         target = new_read_target(buffer)
@@ -298,12 +296,12 @@ cdef class SocketBase(Duplex):
         self._bytes_read += size
         if self._idle is not None:
             self._idle.touch()
-        answer = self._onread(size, handle.target.buffer)
+        answer = self._rare.onread(size, handle.target.buffer)
         if self._handle is not handle:
             return 0
         if answer is False:
             handle.read_stop()
-        if callable(self._onread_buffer):
+        if callable(self._rare.onread_buffer):
             self._next_target()
         return 0
 
@@ -501,13 +499,14 @@ cdef class SocketBase(Duplex):
         cdef int status = self._handle.write(chunks, bufs, count)
         if status < 0:
             return w_completed(self, os_error(status, "write"), True)
-        self._last_queue_size = self._handle.stream().write_queue_size
+        if self._idle is not None:
+            self._idle.queue_size = self._handle.stream().write_queue_size
         return 0
 
     cdef int _wait_for_connect(self, list chunks) except -1:
         """Keep a write until 'connect', at its place among the listeners of that event."""
         self.w_chunk = chunks
-        self._bytes_pending = self.w_size
+        self._extra_state().bytes_pending = self.w_size
         self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
         self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
         return 0
@@ -562,9 +561,9 @@ cdef class SocketBase(Duplex):
             PyMem_Free(bufs)
 
     cdef int _on_written(self, int status) except -1:
-        if self._idle is not None and not self._state & DESTROYED:
-            self._idle.touch()
-        self._last_queue_size = 0
+        if self._idle is not None:
+            self._idle.queue_size = 0
+            self._touch()
         return w_completed(self, os_error(status, "write") if status < 0 else None, False)
 
     cdef int _begin_final(self) except -1:
@@ -610,12 +609,14 @@ cdef class SocketBase(Duplex):
             self.w_length = self.w_size = 0
             self.w_in_flight = 0
             self.w_corked = 0
-            self._peer = None
+            self._peer.family = 0
         # Of what an earlier connection did not live to see.
         drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT)
         drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
         drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
-        self._bytes_read = self._bytes_dispatched = self._bytes_pending = 0
+        self._bytes_read = self._bytes_dispatched = 0
+        if self._rare is not None:
+            self._rare.bytes_pending = 0
         self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET)
         self._socket_flags |= SOCKET_CONNECTING
 
@@ -667,14 +668,16 @@ cdef class SocketBase(Duplex):
 
     def _set_block_list(self, BlockList block_list):
         """Remember the list that every address to connect to is checked against."""
-        self._block_list = block_list
+        if block_list is not None:
+            self._extra_state().block_list = block_list
 
     def _is_blocked(self, str address, int port):
         """True if the block list matches a literal address."""
         cdef uv.sockaddr_storage storage
-        if self._block_list is None or not parse_address(address, port, &storage):
+        if self._rare is None or self._rare.block_list is None \
+                or not parse_address(address, port, &storage):
             return False
-        return self._block_list.blocks(<uv.sockaddr*>&storage)
+        return self._rare.block_list.blocks(<uv.sockaddr*>&storage)
 
     def _connect_tcp(self, str address, int port):
         """Begin connecting to a literal address; returns a libuv status."""
@@ -690,14 +693,14 @@ cdef class SocketBase(Duplex):
     def _resolve(self, str hostname, int family, int hints):
         """Begin a system lookup; its answer comes to _after_resolve(error, addresses)."""
         try:
-            self._lookup = start_lookup(self._loop, self, hostname, family, hints)
+            self._extra_state().lookup = start_lookup(self._loop, self, hostname, family, hints)
         except OSError as error:
             # Such as a name that is too long: like any other answer, not out of connect().
             self._loop.tick_call(self._attempts.resolved_now, (error,))
 
     cdef int _on_resolved(self, int status, list addresses) except -1:
-        hostname = self._lookup.hostname
-        self._lookup = None
+        hostname = self._rare.lookup.hostname
+        self._rare.lookup = None
         self._touch()
         if self._state & DESTROYED or not self._socket_flags & SOCKET_CONNECTING:
             return 0
@@ -723,13 +726,10 @@ cdef class SocketBase(Duplex):
         self._loop.tick_call(callback, ())
 
     cdef int _read_peer(self) except -1:
-        if self._peer is None and not self._socket_flags & SOCKET_CONNECTING \
+        # What fails is left: the peer is gone, and its name with it.
+        if not self._peer.family and not self._socket_flags & SOCKET_CONNECTING \
                 and isinstance(self._handle, TCP):
-            try:
-                self._peer = (<TCP>self._handle).peername()
-            except OSError:
-                # The peer is gone, and its name with it.
-                pass
+            (<TCP>self._handle).read_peer(&self._peer)
         return 0
 
     def _local_name(self):
@@ -783,8 +783,7 @@ cdef class SocketBase(Duplex):
         if self._socket_flags & SOCKET_NO_DELAY:
             tcp.nodelay(True)
         if self._socket_flags & SOCKET_KEEP_ALIVE:
-            idle, interval, count = self._keep_alive
-            tcp.keepalive(True, idle, interval, count)
+            tcp.keepalive(True, self._keep_idle, self._keep_interval, self._keep_count)
         if self._socket_flags & SOCKET_TOS:
             status = tcp.set_type_of_service(self._type_of_service)
             if status < 0 and status != uv.UV_EBADF and not uv.WINDOWS:
@@ -820,14 +819,10 @@ cdef class SocketBase(Duplex):
             self._socket_flags |= SOCKET_HAD_ERROR
         if self._idle is not None:
             self._idle.cancel()
-        if self._lookup is not None:
-            self._lookup.cancel()
-            self._lookup = None
+        if self._rare is not None:
+            self._drop_extra()
         if self._attempts is not None:
             self._attempts.stop()
-        if self._undo_signal is not None:
-            undo, self._undo_signal = self._undo_signal, None
-            undo()
         self._emit_close_by_tick = handle is None
         if handle is not None:
             self._handle = None
@@ -840,6 +835,16 @@ cdef class SocketBase(Duplex):
         if self._socket_flags & SOCKET_COUNTED:
             self._socket_flags &= ~SOCKET_COUNTED
             self._server._connection_gone()
+        return 0
+
+    cdef int _drop_extra(self) except -1:
+        cdef SocketExtra rare = self._rare
+        if rare.lookup is not None:
+            rare.lookup.cancel()
+            rare.lookup = None
+        if rare.undo_signal is not None:
+            undo, rare.undo_signal = rare.undo_signal, None
+            undo()
         return 0
 
     cdef int _emit_close(self) except -1:
@@ -859,7 +864,7 @@ cdef class SocketBase(Duplex):
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_WRITE_AT_CONNECT:
             drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE)
-            self._bytes_pending = 0
+            self._rare.bytes_pending = 0
             if self._handle is None:
                 # An earlier 'connect' listener destroyed the socket.
                 return w_completed(self, socket_closed(), False)
@@ -900,11 +905,11 @@ cdef class SocketBase(Duplex):
 
     cdef int _on_idle_timeout(self) except -1:
         cdef size_t left
-        if self._last_queue_size and self._handle is not None:
+        if self._idle.queue_size and self._handle is not None:
             # A write that makes progress is activity, although nothing completed.
             left = self._handle.stream().write_queue_size
-            if left != self._last_queue_size:
-                self._last_queue_size = left
+            if left != self._idle.queue_size:
+                self._idle.queue_size = left
                 self._idle.touch()
                 return 0
         self._emit0(_TIMEOUT)

@@ -20,7 +20,7 @@ from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base import on_end_of_socket
 from .socket_base cimport *
 from .stream cimport *
-from .tcp cimport TCP
+from .tcp cimport TCP, peer_tuple
 from .timer cimport new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write
 
@@ -242,7 +242,7 @@ cdef class SocketFace(SocketBase):
         Node: socket.pause()
         """
         self._ready()
-        if self._onread is not None and self._handle is not None:
+        if self._has_onread() and self._handle is not None:
             self._handle.read_stop()
         r_pause(self)
         return self
@@ -276,7 +276,7 @@ cdef class SocketFace(SocketBase):
         return r_read(self, size)
 
     cdef int _read_on(self) except -1:
-        if self._onread is not None and self._handle is not None \
+        if self._has_onread() and self._handle is not None \
                 and self._state & HAS_READABLE and not self._state & R_ENDED \
                 and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
             self._ask_source()
@@ -329,14 +329,15 @@ cdef class SocketFace(SocketBase):
             return self
         if enable:
             self._socket_flags |= SOCKET_KEEP_ALIVE
-            self._keep_alive = (_seconds(initial_delay, 1000), _seconds(interval, 1000),
-                                _seconds(count, 1))
+            self._keep_idle = _seconds(initial_delay, 1000)
+            self._keep_interval = _seconds(interval, 1000)
+            self._keep_count = _seconds(count, 1)
         else:
             self._socket_flags &= ~SOCKET_KEEP_ALIVE
-            self._keep_alive = (0, 0, 0)
+            self._keep_idle = self._keep_interval = self._keep_count = 0
         if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
-            idle, probe_interval, probes = self._keep_alive
-            (<TCP>self._handle).keepalive(bool(enable), idle, probe_interval, probes)
+            (<TCP>self._handle).keepalive(bool(enable), self._keep_idle, self._keep_interval,
+                                          self._keep_count)
         return self
 
     def ref(self):
@@ -384,7 +385,9 @@ cdef class SocketFace(SocketBase):
         """Bytes handed to the kernel plus queued ones. Node: socket.bytesWritten"""
         cdef uint64_t total
         w_flush(self)
-        total = self._bytes_dispatched + self._bytes_pending
+        total = self._bytes_dispatched
+        if self._rare is not None:
+            total += self._rare.bytes_pending
         if self.w_queue is not None:
             for chunk in self.w_queue:
                 total += len(chunk)
@@ -404,19 +407,19 @@ cdef class SocketFace(SocketBase):
     def remote_address(self):
         """The peer's address, kept after destroy; None without one. Node: socket.remoteAddress"""
         self._read_peer()
-        return None if self._peer is None else self._peer[0]
+        return None if not self._peer.family else peer_tuple(&self._peer)[0]
 
     @property
     def remote_port(self):
         """The peer's port, kept after destroy; None without one. Node: socket.remotePort"""
         self._read_peer()
-        return None if self._peer is None else self._peer[1]
+        return None if not self._peer.family else peer_tuple(&self._peer)[1]
 
     @property
     def remote_family(self):
         """'IPv4' or 'IPv6', kept after destroy; None without peer. Node: socket.remoteFamily"""
         self._read_peer()
-        return None if self._peer is None else self._peer[2]
+        return None if not self._peer.family else peer_tuple(&self._peer)[2]
 
     @property
     def local_address(self):

@@ -6,6 +6,15 @@ from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport StreamHandle
 
+cdef struct PeerName:
+    # A socket address without its padding; there is one in every socket.
+    unsigned char address[16]
+    unsigned short port                # in network order, as the kernel gives it
+    unsigned short family              # of the system; 0: not known
+
+cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept
+cdef tuple peer_tuple(const PeerName* name)
+
 cdef class TCP(StreamHandle):
     cdef uv.uv_tcp_t _tcp
 
@@ -22,6 +31,7 @@ cdef class TCP(StreamHandle):
     cdef int bind_status(self) noexcept
     cdef tuple sockname(self)
     cdef tuple peername(self)
+    cdef int read_peer(self, PeerName* name) noexcept
 
 cdef TCP new_tcp(Loop loop, Owner owner)
 cdef int parse_address(str host, object port, uv.sockaddr_storage* out) except -1

@@ -3,7 +3,7 @@
 Imports: stream_handle and below.
 """
 
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from . cimport uv
 from .blocklist cimport BlockList
@@ -58,6 +58,33 @@ cdef tuple address_tuple(const uv.sockaddr* address):
     if uv.uv_ip_name(address, text, sizeof(text)) < 0:
         return None
     return ((<bytes>text).decode("ascii"), port, family)
+
+
+cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept:
+    """Keep the address of a peer; of any but IPv4 and IPv6 nothing."""
+    if address.sa_family == uv.AF_INET:
+        name.port = (<uv.sockaddr_in*>address).sin_port
+        memcpy(name.address, &(<uv.sockaddr_in*>address).sin_addr, 4)
+    elif address.sa_family == uv.AF_INET6:
+        name.port = (<uv.sockaddr_in6*>address).sin6_port
+        memcpy(name.address, &(<uv.sockaddr_in6*>address).sin6_addr, 16)
+    else:
+        return
+    name.family = address.sa_family
+
+
+cdef tuple peer_tuple(const PeerName* name):
+    """As address_tuple(), of a kept name."""
+    cdef uv.sockaddr_storage storage
+    memset(&storage, 0, sizeof(storage))
+    (<uv.sockaddr*>&storage).sa_family = name.family
+    if name.family == uv.AF_INET:
+        (<uv.sockaddr_in*>&storage).sin_port = name.port
+        memcpy(&(<uv.sockaddr_in*>&storage).sin_addr, name.address, 4)
+    else:
+        (<uv.sockaddr_in6*>&storage).sin6_port = name.port
+        memcpy(&(<uv.sockaddr_in6*>&storage).sin6_addr, name.address, 16)
+    return address_tuple(<uv.sockaddr*>&storage)
 
 
 cdef class TCP(StreamHandle):
@@ -132,3 +159,12 @@ cdef class TCP(StreamHandle):
         if status < 0:
             raise os_error(status, "getpeername")
         return address_tuple(<uv.sockaddr*>&storage)
+
+    cdef int read_peer(self, PeerName* name) noexcept:
+        """Keep the peer's name; returns a libuv status."""
+        cdef uv.sockaddr_storage storage
+        cdef int size = sizeof(storage)
+        cdef int status = uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size)
+        if status == 0:
+            keep_name(<uv.sockaddr*>&storage, name)
+        return status

@@ -26,6 +26,7 @@ cdef class IdleTimeout(Timer):
     cdef readonly object requested     # what the user asked for, as given
     cdef uint64_t delay
     cdef uint64_t last                 # loop time of the last activity
+    cdef size_t queue_size             # of the owner's write in flight, when last looked at
     cdef bint fired                    # once for each idle period
 
     cdef inline void touch(self) noexcept:

@@ -24,8 +24,10 @@ cdef extern from *:
         unsigned short sa_family
     struct sockaddr_in:
         unsigned short sin_port
+        unsigned int sin_addr        # a struct of that size; only its address is taken
     struct sockaddr_in6:
         unsigned short sin6_port
+        unsigned int sin6_addr
         unsigned int sin6_flowinfo
         unsigned int sin6_scope_id
     struct sockaddr_storage:
