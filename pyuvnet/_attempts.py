@@ -95,17 +95,17 @@ class Attempts:
             and self._local_address is None
             and not bound
         )
-        if self._options["lookup"] is not None:
-            self._ask(self._options["lookup"])
-            return
         hints = self._options["hints"] or 0
-        if not hints and wanted == 0 and sys.platform != "win32":
+        if not hints and wanted not in (4, 6) and sys.platform != "win32":
             hints = AI_ADDRCONFIG
-        self._socket._resolve(self._host, wanted, hints)
+        if self._options["lookup"] is not None:
+            self._ask(self._options["lookup"], hints)
+        else:
+            self._socket._resolve(self._host, wanted, hints)
 
-    def _ask(self, lookup: Callable[..., Any]) -> None:
+    def _ask(self, lookup: Callable[..., Any], hints: int) -> None:
         """Call the program's own lookup."""
-        options = Info(family=self._options["family"], hints=self._options["hints"] or 0)
+        options = Info(family=self._options["family"], hints=hints)
         if self._several:
             options["all"] = True
         answered = False
@@ -304,9 +304,7 @@ class Attempts:
         address = self._current[0]
         detail = None
         if local_suffix or (self._local_address is not None and self._local_port is not None):
-            name = self._socket._local_name()
-            here, port = (name[0], name[1]) if name else (self._local_address, self._local_port)
-            detail = f"- Local ({here or ''}:{port if port is not None else ''})"
+            detail = local_suffix(self._socket, self._local_address, self._local_port)
         error = make_os_error(status, "connect", address, self._port, detail)
         if self._local_address is not None and self._local_port is not None:
             error.local_address = error.localAddress = self._local_address
@@ -320,6 +318,14 @@ class Attempts:
             self._socket.destroy(
                 ConnectTimeoutError("Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT")
             )
+
+
+def local_suffix(socket: Socket, address: str | None = None, port: int | None = None) -> str:
+    """What the text of a refused connect ends with: the local end, else what was asked for."""
+    name = socket._local_name()
+    if name:
+        address, port = name[0], name[1]
+    return f"- Local ({address or ''}:{port if port is not None else ''})"
 
 
 def _addresses(found: Any, family: Any) -> list[tuple[Any, Any]]:

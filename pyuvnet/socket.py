@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
-from ._attempts import Attempts, defaults
+from ._attempts import Attempts, defaults, local_suffix
 from ._core import hooks
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
@@ -291,6 +291,9 @@ class Socket(SocketFace):
         if busy:
             if plan["path"] is not None:
                 self.destroy(make_os_error(busy, "connect", plan["path"]))
+            elif busy == UV_EALREADY and is_ip(plan["host"]):
+                again = (plan["host"], plan["port"], self._attempts)
+                self._next_tick(lambda: self._attempt_again(*again))
             else:
                 self.destroy(make_os_error(busy, "connect", plan["host"], plan["port"]))
             return
@@ -306,6 +309,15 @@ class Socket(SocketFace):
         self._activity()
         self._attempts = Attempts(self, plan)
         self._attempts.start(bound is not None)
+
+    def _attempt_again(self, host: str, port: int, attempts: Attempts | None) -> None:
+        """Announce a second attempt beside the first, and fail as the system would let it."""
+        if not self.connecting or self._attempts is not attempts:
+            return
+        self.emit("connectionAttempt", host, port, is_ip(host))
+        if self.connecting and self._attempts is attempts:
+            error = make_os_error(UV_EALREADY, "connect", host, port, local_suffix(self))
+            self.destroy(error)
 
     def _connect_path(self, path: Any, name: bytes) -> None:
         self._open_pipe()

@@ -265,7 +265,7 @@ cdef object r_read(Stream s, object size):
             _end(s)
         return None
     ask = s._state & R_NEED_READABLE or s.r_length == 0 or s.r_length - count < s.r_mark
-    if ask and not s._state & (R_ENDED | R_READING | DESTROYED):
+    if ask and s._state & HAS_READABLE and not s._state & (R_ENDED | R_READING | DESTROYED):
         s._state |= R_READING | R_SYNC
         if s.r_length == 0:
             s._state |= R_NEED_READABLE

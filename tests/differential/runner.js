@@ -1,151 +1,286 @@
-// Plays a scenario (JSON on stdin, see scenarios.py) on Node's net; prints the trace as JSON.
+// Plays scripts on Node's net: {folder, scripts} as JSON on stdin; a line of JSON for each trace
+// goes to the file FOLDER/traces.
+//
+// runner.py is its twin. scripts.py says what a script is.
 'use strict';
-const net = require('net');
+const dc = require('diagnostics_channel');
 const fs = require('fs');
+const net = require('net');
 
-const scenario = JSON.parse(fs.readFileSync(0, 'utf8'));
-const objects = {};
-const ports = {};
-const controller = new AbortController();
-const trace = [];
-let accepted = 0;
-const EVENTS = ['listening', 'lookup', 'connectionAttempt', 'connectionAttemptFailed', 'connect',
-                'ready', 'data', 'end', 'finish', 'drain', 'timeout', 'error', 'close', 'pause',
-                'resume', 'drop'];
-const camel = (name) => name.replace(/_(\w)/g, (_, c) => c.toUpperCase());
-const convert = (options) =>
-  Object.fromEntries(Object.entries(options).map(([k, v]) => [camel(k), v]));
-
-function show(value) {
-  if (value === undefined || value === null) return 'None';
-  if (value === true) return 'True';
-  if (value === false) return 'False';
-  if (value instanceof Error) {
-    return `${value.code || value.message}${value.syscall ? '/' + value.syscall : ''}`;
-  }
-  if (Buffer.isBuffer(value)) return value.toString('latin1');
-  for (const [name, port] of Object.entries(ports)) {
-    if (value === port) return `port(${name})`;
-  }
-  if (typeof value === 'object') return 'object';
-  return String(value);
-}
-
-function note(name, entry) { trace.push([name, entry]); }
-
-function argument(name, value) {
-  if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
-    if (value.cb) {
-      return (...args) => {
-        note(name, ['cb ' + value.cb, ...args.filter((a) => a != null).map(show)].join(' '));
-        run(name, value.then || []);
-      };
-    }
-    if (value.error) return new Error(value.error);
-    if (value.repeat) return Buffer.alloc(value.repeat[1], value.repeat[0]);
-    if (value.options) return convert(value.options);
-    if (value.port) return ports[value.port];
-  }
-  // Python's str is encoded in write(); a Buffer keeps Node's counts in bytes too.
-  if (typeof value === 'string') return Buffer.from(value);
-  return value;
-}
-
-function watch(name, object) {
-  objects[name] = object;
-  const counts = {};
-  const silent = (scenario.silent || {})[name] || [];
-  for (const event of EVENTS) {
-    if (silent.includes(event)) continue;
-    object.on(event, (...args) => {
-      counts[event] = (counts[event] || 0) + 1;
-      note(name, [event, ...args.map(show)].join(' '));
-      react(name, event, counts[event]);
-    });
-  }
-}
-
-function react(name, event, count) {
-  const on = scenario.on || {};
-  run(name, on[`${name}.${event}`] || []);
-  run(name, on[`${name}.${event}#${count}`] || []);
-}
-
-function run(me, actions) {
-  for (const [verb, ...args] of actions) {
-    if (verb === 'call') {
-      const [name, method, ...rest] = args;
-      if (!objects[name]) { note(me, 'missing ' + name); continue; }
-      try {
-        const result = objects[name][camel(method)](...rest.map((a) => argument(name, a)));
-        if (typeof result === 'boolean') note(me, `${name}.${method} ${show(result)}`);
-        else if (result !== objects[name]) note(me, `${name}.${method} other`);
-      } catch (error) {
-        note(me, `${name}.${method} raised ${show(error)}`);
-      }
-    } else if (verb === 'probe') {
-      const [name, ...properties] = args;
-      if (!objects[name]) { note(me, 'missing ' + name); continue; }
-      note(me, properties.map((p) => `${name}.${p} ${show(objects[name][camel(p)])}`).join(' '));
-    } else if (verb === 'server') {
-      const [name, options] = args;
-      const server = net.createServer(convert(options || {}));
-      watch(name, server);
-      server.on('connection', (socket) => {
-        const child = 's' + ++accepted;
-        note(name, 'connection');
-        watch(child, socket);
-        run(child, (scenario.on || {})[`${name}.connection`] || []);
-        react(child, 'accepted', 1);
-      });
-    } else if (verb === 'listen') {
-      // On the port of another server, if one is named; with the signal of `abort` or aborted.
-      const [name, other, signal] = args;
-      const server = objects[name];
-      const options = { port: other ? ports[other] : 0, host: '127.0.0.1' };
-      if (signal === 'aborted') options.signal = AbortSignal.abort();
-      else if (signal) options.signal = controller.signal;
-      server.prependOnceListener('listening', () => { ports[name] = server.address().port; });
-      server.listen(options);
-    } else if (verb === 'abort') {
-      controller.abort();
-    } else if (verb === 'set') {
-      const [name, property, value] = args;
-      objects[name][camel(property)] = value;
-    } else if (verb === 'socket') {
-      const [name, options] = args;
-      watch(name, new net.Socket(convert(options || {})));
-    } else if (verb === 'connect') {
-      const [name, server, options] = args;
-      objects[name].connect({ port: ports[server], host: '127.0.0.1', ...convert(options || {}) });
-    } else if (verb === 'refuse') {
-      objects[args[0]].connect({ port: 1, host: '127.0.0.1' });
-    } else if (verb === 'tick') {
-      process.nextTick(() => { note(me, 'tick ' + args[0]); run(me, args[1] || []); });
-    } else if (verb === 'immediate') {
-      setImmediate(() => { note(me, 'immediate ' + args[0]); run(me, args[1] || []); });
-    } else if (verb === 'timer') {
-      setTimeout(() => { note(me, 'timer ' + args[1]); run(me, args[2] || []); }, args[0]);
-    } else if (verb === 'throw') {
-      throw new Error(args[0]);
-    } else {
-      throw new Error('unknown verb ' + verb);
-    }
-  }
-}
-
-process.on('uncaughtException', (error) => { note('-', 'uncaught ' + show(error)); });
-process.on('exit', () => { fs.writeSync(1, JSON.stringify(trace)); });
+const EVENTS = ['listening', 'lookup', 'connectionAttempt', 'connectionAttemptFailed',
+                'connectionAttemptTimeout', 'connect', 'ready', 'data', 'end', 'finish', 'drain',
+                'timeout', 'error', 'close', 'pause', 'resume', 'drop'];
 const STATE = ['ready_state', 'destroyed', 'writable_length', 'bytes_read', 'bytes_written'];
-setTimeout(() => {
-  for (const [name, object] of Object.entries(objects)) {
-    if (object instanceof net.Socket) {
-      note(name, 'left ' + STATE.map((p) => show(object[camel(p)])).join(' '));
-      object.destroy();
-    } else {
-      note(name, 'left ' + show(object.listening));
-      object.close();
+const ODD = { nan: NaN, inf: Infinity, '-inf': -Infinity, null: null };
+const camel = (name) => name.replace(/(?<=\w)_(\w)/g, (_, c) => c.toUpperCase());
+const plain = (value) => Object.prototype.toString.call(value) === '[object Object]';
+
+class Player {
+  constructor(script, folder) {
+    this.script = script;
+    this.folder = folder;
+    this.things = { net };
+    this.ports = { ...script.ports };
+    this.trace = [];
+    this.accepted = 0;
+    this.over = false;
+    this.limit = setTimeout(() => { this.note('-', 'timed out'); this.finish(); }, 8000).unref();
+  }
+
+  note(name, ...entry) { if (!this.over) this.trace.push([name, entry.join(' ')]); }
+
+  later(then) { return () => { if (!this.over) then(); }; }
+
+  // ---- Values, as both sides print them ----
+
+  show(value) {
+    if (value === undefined || value === null) return 'None';
+    if (value === true) return 'True';
+    if (value === false) return 'False';
+    if (value instanceof Error) return this.showError(value);
+    if (Buffer.isBuffer(value)) return this.text(value.toString('latin1'));
+    if (Array.isArray(value)) return `[${value.map((v) => this.show(v)).join(', ')}]`;
+    if (typeof value === 'function') return 'a function';
+    if (typeof value !== 'object') return this.text(String(value));
+    for (const [name, thing] of Object.entries(this.things)) if (thing === value) return name;
+    return `{${Object.entries(value).filter(([, v]) => v !== undefined).map(([k, v]) =>
+      `${k}: ${/Port$/.test(k) && /^\d+$/.test(this.show(v)) ? 'a port' : this.show(v)}`
+    ).join(', ')}}`;
+  }
+
+  showError(error) {
+    // A DOMException has a number, for which ours says what other errors of Node say.
+    const code = error.code === 20 ? 'ABORT_ERR' : error.code;
+    const parts = [error.name, code, error.syscall].filter((v) => v != null);
+    if (error.address != null) parts.push(`at ${error.address}:${this.show(error.port)}`);
+    if (error.cause != null) parts.push(`because ${this.show(error.cause)}`);
+    if (error.errors) parts.push(this.show(error.errors));
+    return this.text(`<${parts.join(' ')}: ${error.message}>`);
+  }
+
+  text(text) {
+    text = text.replaceAll(this.folder, 'FOLDER').replace(/(Local \(.*:)[1-9]\d*\)/, '$1a port)');
+    for (const [name, port] of Object.entries(this.ports)) {
+      text = text.replace(new RegExp(`\\b${port}\\b`, 'g'), `port(${name})`);
+    }
+    return text;
+  }
+
+  // ---- Values that JSON has not ----
+
+  value(me, value) {
+    if (value === null) return undefined;
+    if (Array.isArray(value)) return value.map((v) => this.value(me, v));
+    if (typeof value !== 'object') return value;
+    if (value.$) return this['make_' + value.$](me, value);
+    return Object.fromEntries(
+      Object.entries(value).map(([k, v]) => [camel(k), this.value(me, v)]));
+  }
+
+  make_cb(me, { name, then }) {
+    return (...args) => {
+      this.note(me, 'cb', name, ...args.filter((a) => a != null).map((a) => this.show(a)));
+      this.run(me, then);
+    };
+  }
+  make_error(me, { text }) { return new Error(text); }
+  make_bytes(me, { text, count }) { return Buffer.from(text.repeat(count), 'latin1'); }
+  make_port(me, { of }) { return this.ports[of]; }
+  make_path(me, { name }) { return this.folder + name; }
+  make_fd(me, { of }) { return this.script.fds[of]; }
+  make_thing(me, { name }) { return this.things[name]; }
+  make_signal(me, { of }) { return this.things[of].signal; }
+  make_odd(me, { name }) { return name === 'function' ? function nothing() {} : ODD[name]; }
+  make_block_list(me, { addresses }) {
+    const list = new net.BlockList();
+    for (const address of addresses) list.addAddress(address, 'ipv' + net.isIP(address));
+    return list;
+  }
+  make_lookup(me, { answer, when }) {
+    return (host, options, callback) => {
+      this.note(me, 'asked for', host, this.show(options));
+      const reply = this.later(() => callback(...this.value(me, answer)));
+      if (when === 'now') reply();
+      else if (when === 'tick') process.nextTick(reply);
+      else if (when === 'immediate') setImmediate(reply);
+    };
+  }
+  make_onread(me, { size, fresh, stop }) {
+    let reads = 0;
+    // Node asks for the first buffer as early as in connect(); only the others have their place.
+    const make = () => { if (reads) this.note(me, 'buffer wanted'); return Buffer.alloc(size); };
+    return {
+      buffer: fresh ? make : Buffer.alloc(size),
+      callback: (count, buffer) => {
+        this.note(me, 'read', this.show(buffer.subarray(0, count)));
+        return ++reads !== stop;
+      },
+    };
+  }
+
+  // ---- Events ----
+
+  watch(name, thing) {
+    this.things[name] = thing;
+    const counts = {};
+    const silent = (this.script.silent || {})[name] || [];
+    if (thing instanceof net.Server) {
+      thing.prependListener('listening', () => {
+        if (thing.address().port) this.ports[name] = thing.address().port;
+      });
+      thing.on('connection', (socket) => this.take(name, socket));
+    }
+    for (const event of [...EVENTS, ...((this.script.hear || {})[name] || [])]) {
+      if (silent.includes(event)) continue;
+      thing.on(event, (...args) => {
+        counts[event] = (counts[event] || 0) + 1;
+        this.note(name, event, ...args.map((a) => this.show(a)));
+        this.react(name, event, counts[event]);
+      });
     }
   }
-}, scenario.end || 400)[scenario.end ? 'ref' : 'unref']();
-run('-', scenario.start);
+
+  take(server, socket) {
+    const child = 's' + ++this.accepted;
+    this.note(server, 'connection');
+    this.watch(child, socket);
+    this.react(child, 'accepted', 1);
+    this.run(server, (this.script.on || {})[`${server}.connection`] || []);
+  }
+
+  react(name, event, count) {
+    const on = this.script.on || {};
+    this.run(name, on[`${name}.${event}`] || []);
+    this.run(name, on[`${name}.${event}#${count}`] || []);
+  }
+
+  run(me, actions) {
+    for (const [verb, ...args] of actions) if (!this.over) this['do_' + verb](me, ...args);
+  }
+
+  // ---- Verbs ----
+
+  do_call(me, name, method, ...args) {
+    let result;
+    try {
+      result = this.things[name][camel(method)](...args.map((a) => this.value(name, a)));
+    } catch (error) {
+      this.note(me, `${name}.${method} raised`, this.show(error));
+      return;
+    }
+    if (result !== this.things[name]) this.note(me, `${name}.${method}`, this.show(result));
+  }
+  do_probe(me, name, ...properties) {
+    const thing = this.things[name];
+    this.note(me, properties.map((p) => `${name}.${p} ${this.show(thing[camel(p)])}`).join(' '));
+  }
+  do_set(me, name, property, value) { this.things[name][camel(property)] = this.value(me, value); }
+  make(me, name, make) {
+    try {
+      this.watch(name, make());
+    } catch (error) {
+      this.note(me, name, 'raised', this.show(error));
+    }
+  }
+  do_server(me, name, ...args) {
+    this.make(me, name, () => new net.Server(...args.map((a) => this.value(name, a))));
+  }
+  do_socket(me, name, ...args) {
+    this.make(me, name, () => new net.Socket(...args.map((a) => this.value(name, a))));
+  }
+  do_create(me, name, ...args) {
+    this.make(me, name, () => net.createConnection(...args.map((a) => this.value(name, a))));
+  }
+  do_bound(me, name, options) {
+    try {
+      this.things[name] = new net.BoundSocket(this.value(name, options));
+      const { port } = this.things[name].address();
+      if (port) this.ports[name] = port;
+    } catch (error) {
+      this.note(me, name, 'raised', this.show(error));
+    }
+  }
+  do_controller(me, name) { this.things[name] = new AbortController(); }
+  do_abort(me, name, ...reason) {
+    this.things[name].abort(...reason.map((r) => this.value(name, r)));
+  }
+  do_subscribe(me, channel) {
+    dc.subscribe(channel, this.later2((message) => {
+      this.note('-', channel, Object.keys(message).sort().join(' '));
+    }));
+  }
+  later2(then) { return (...args) => { if (!this.over) then(...args); }; }
+  do_tick(me, label, then) {
+    process.nextTick(this.later(() => { this.note(me, 'tick', label); this.run(me, then); }));
+  }
+  do_immediate(me, label, then) {
+    setImmediate(this.later(() => { this.note(me, 'immediate', label); this.run(me, then); }));
+  }
+  do_timer(me, ms, label, then) {
+    setTimeout(this.later(() => { this.note(me, 'timer', label); this.run(me, then); }), ms);
+  }
+  do_turns(me, count, then) {
+    const turn = this.later(() => count-- ? setImmediate(turn) : this.run(me, then));
+    turn();
+  }
+  do_until(me, name, property, value, then) {
+    const look = this.later(() => {
+      const thing = this.things[name];
+      if (thing && thing[camel(property)] === value) this.run(me, then);
+      else setImmediate(look);
+    });
+    look();
+  }
+  do_iterate(me, name, most, then) {
+    (async () => {
+      let text = '';
+      try {
+        for await (const chunk of this.things[name]) {
+          text += chunk;
+          if (text.length >= most) break;
+        }
+        this.note(name, 'iterated', text);
+      } catch (error) {
+        this.note(name, 'iterated', text, this.show(error));
+      }
+      this.run(name, then);
+    })();
+  }
+  do_reject(me, name, event, text) {
+    this.things[name].on(event, async () => { throw new Error(text); });
+  }
+  do_throw(me, text) { throw new Error(text); }
+  do_finish() { this.finish(); }
+
+  finish() {
+    clearTimeout(this.limit);
+    for (const [name, thing] of Object.entries(this.things)) {
+      if (thing instanceof net.Socket) {
+        this.note(name, 'left', ...STATE.map((p) => this.show(thing[camel(p)])));
+        thing.destroy();
+      } else if (thing instanceof net.Server) {
+        this.note(name, 'left', this.show(thing.listening));
+        thing.close();
+      }
+    }
+    this.over = true;
+  }
+}
+
+const { folder, scripts } = JSON.parse(fs.readFileSync(0, 'utf8'));
+let player = null;
+let number = 0;
+
+// The loop is empty: the script is over. Whatever keeps it alive is part of the behaviour.
+function next() {
+  if (player && !player.over) return player.finish();
+  if (player) fs.appendFileSync(folder + '/traces', JSON.stringify(player.trace) + '\n');
+  if (number === scripts.length) return process.removeListener('beforeExit', again);
+  player = new Player(scripts[number], `${folder}/${number++}/`);
+  player.run('-', player.script.start);
+}
+function again() { setImmediate(next); }
+
+process.on('beforeExit', again);
+process.on('uncaughtException', (error) => player.note('-', 'uncaught', player.show(error)));
+process.on('warning', (warning) => player.note('-', 'warning', warning.name));

@@ -1,194 +1,378 @@
-"""Plays a scenario (JSON on stdin, see scenarios.py) on pyuvnet; prints the trace as JSON.
+"""Plays scripts on pyuvnet: {folder, scripts} as JSON on stdin; a line of JSON for each trace
+goes to the file FOLDER/traces.
 
-The twin of runner.js, line by line.
+The twin of runner.js, method by method. scripts.py says what a script is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
+import re
 import sys
+import warnings
 from typing import Any
 
 import pyuvnet
 from pyuvnet import net
 
 EVENTS = [
-    "listening", "lookup", "connectionAttempt", "connectionAttemptFailed", "connect",
-    "ready", "data", "end", "finish", "drain", "timeout", "error", "close", "pause",
-    "resume", "drop",
+    "listening", "lookup", "connectionAttempt", "connectionAttemptFailed",
+    "connectionAttemptTimeout", "connect", "ready", "data", "end", "finish", "drain",
+    "timeout", "error", "close", "pause", "resume", "drop",
 ]  # fmt: skip
 STATE = ["ready_state", "destroyed", "writable_length", "bytes_read", "bytes_written"]
 
 
+def nothing() -> None: ...
+
+
+ODD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "null": None, "function": nothing}
+
+
 class Player:
-    def __init__(self, scenario: dict[str, Any]) -> None:
-        self.scenario = scenario
-        self.objects: dict[str, Any] = {}
-        self.ports: dict[str, int] = {}
+    def __init__(self, script: dict[str, Any], folder: str) -> None:
+        self.script = script
+        self.folder = folder
+        self.things: dict[str, Any] = {"net": net}
+        self.ports: dict[str, int] = dict(script.get("ports", {}))
         self.trace: list[tuple[str, str]] = []
         self.accepted = 0
-        self.controller = pyuvnet.AbortController()
+        self.over = False
+        self.done: asyncio.Future[None] | None = None
+        self.subscribed: list[tuple[str, Any]] = []
+        self.limit = pyuvnet.set_timeout(self.too_late, 8000).unref()
+
+    def too_late(self) -> None:
+        self.note("-", "timed out")
+        self.finish()
+
+    def note(self, name: str, *entry: str) -> None:
+        if not self.over:
+            self.trace.append((name, " ".join(entry)))
+
+    # ---- Values, as both sides print them ----
 
     def show(self, value: Any) -> str:
         if isinstance(value, BaseException):
-            code = getattr(value, "code", None) or value.args[0]
-            syscall = getattr(value, "syscall", None)
-            return f"{code}/{syscall}" if syscall else str(code)
-        if isinstance(value, bytes):
-            return value.decode("latin1")
+            return self.show_error(value)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return self.text(bytes(value).decode("latin1"))
+        if isinstance(value, (list, tuple)):
+            return f"[{', '.join(map(self.show, value))}]"
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return self.text(str(value))
+        for name, thing in self.things.items():
+            if thing is value:
+                return name
+        if not isinstance(value, dict):
+            return "a function" if callable(value) else "{}"
+        items = [(key, self.show(each)) for key, each in value.items() if each is not None]
+        return f"""{{{
+            ", ".join(
+                f"{key}: {'a port' if key.endswith('Port') and text.isdigit() else text}"
+                for key, text in items
+            )
+        }}}"""
+
+    def show_error(self, error: BaseException) -> str:
+        parts = [getattr(error, "name", "Error") or "Error"]
+        parts += [v for v in (getattr(error, n, None) for n in ("code", "syscall")) if v]
+        if getattr(error, "address", None) is not None:
+            parts.append(f"at {error.address}:{self.show(error.port)}")
+        if getattr(error, "cause", None) is not None:
+            parts.append(f"because {self.show(error.cause)}")
+        if getattr(error, "errors", None):
+            parts.append(self.show(error.errors))
+        return self.text(f"<{' '.join(parts)}: {getattr(error, 'message', error)}>")
+
+    def text(self, text: str) -> str:
+        text = text.replace(self.folder, "FOLDER")
+        text = re.sub(r"(Local \(.*:)[1-9]\d*\)", r"\1a port)", text)
         for name, port in self.ports.items():
-            if value == port and not isinstance(value, bool):
-                return f"port({name})"
-        return "object" if isinstance(value, dict) else str(value)
+            text = re.sub(rf"\b{port}\b", f"port({name})", text)
+        return text
 
-    def note(self, name: str, entry: str) -> None:
-        self.trace.append((name, entry))
+    # ---- Values that JSON has not ----
 
-    def argument(self, name: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            if "cb" in value:
+    def value(self, me: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.value(me, each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if "$" in value:
+            return getattr(self, "make_" + value["$"])(me, value)
+        return {key: self.value(me, each) for key, each in value.items()}
 
-                def callback(*args: Any) -> None:
-                    self.note(
-                        name, " ".join(["cb " + value["cb"], *map(self.show, filter(None, args))])
-                    )
-                    self.run(name, value.get("then", []))
+    def make_cb(self, me: str, of: dict[str, Any]) -> Any:
+        def callback(*args: Any) -> None:
+            given = [self.show(each) for each in args if each is not None]
+            self.note(me, "cb", of["name"], *given)
+            self.run(me, of["then"])
 
-                return callback
-            if "error" in value:
-                return RuntimeError(value["error"])
-            if "repeat" in value:
-                return value["repeat"][0].encode() * value["repeat"][1]
-            if "options" in value:
-                return value["options"]
-            if "port" in value:
-                return self.ports[value["port"]]
-        return value
+        return callback
+
+    def make_error(self, me: str, of: dict[str, Any]) -> Any:
+        return RuntimeError(of["text"])
+
+    def make_bytes(self, me: str, of: dict[str, Any]) -> Any:
+        return of["text"].encode("latin1") * of["count"]
+
+    def make_port(self, me: str, of: dict[str, Any]) -> Any:
+        return self.ports.get(of["of"])
+
+    def make_path(self, me: str, of: dict[str, Any]) -> Any:
+        return self.folder + of["name"]
+
+    def make_fd(self, me: str, of: dict[str, Any]) -> Any:
+        return self.script["fds"][of["of"]]
+
+    def make_thing(self, me: str, of: dict[str, Any]) -> Any:
+        return self.things[of["name"]]
+
+    def make_signal(self, me: str, of: dict[str, Any]) -> Any:
+        return self.things[of["of"]].signal
+
+    def make_odd(self, me: str, of: dict[str, Any]) -> Any:
+        return ODD[of["name"]]
+
+    def make_block_list(self, me: str, of: dict[str, Any]) -> Any:
+        block_list = net.BlockList()
+        for address in of["addresses"]:
+            block_list.add_address(address, f"ipv{net.is_ip(address)}")
+        return block_list
+
+    def make_lookup(self, me: str, of: dict[str, Any]) -> Any:
+        def lookup(host: str, options: Any, callback: Any) -> None:
+            self.note(me, "asked for", host, self.show(options))
+
+            def reply() -> None:
+                if not self.over:
+                    callback(*self.value(me, of["answer"]))
+
+            if of["when"] == "now":
+                reply()
+            elif of["when"] == "tick":
+                pyuvnet.next_tick(reply)
+            elif of["when"] == "immediate":
+                pyuvnet.set_immediate(reply)
+
+        return lookup
+
+    def make_onread(self, me: str, of: dict[str, Any]) -> Any:
+        reads = 0
+
+        def make() -> bytearray:
+            # Node asks for the first buffer as early as in connect(); only the others have a place.
+            if reads:
+                self.note(me, "buffer wanted")
+            return bytearray(of["size"])
+
+        def callback(count: int, buffer: Any) -> bool:
+            nonlocal reads
+            reads += 1
+            self.note(me, "read", self.show(memoryview(buffer)[:count]))
+            return reads != of["stop"]
+
+        return {"buffer": make if of["fresh"] else bytearray(of["size"]), "callback": callback}
+
+    # ---- Events ----
 
     def watch(self, name: str, thing: Any) -> None:
-        self.objects[name] = thing
+        self.things[name] = thing
         counts: dict[str, int] = {}
-        silent = self.scenario.get("silent", {}).get(name, [])
+        silent = self.script.get("silent", {}).get(name, [])
+
+        def listening() -> None:
+            if isinstance(thing.address(), dict):
+                self.ports[name] = thing.address()["port"]
 
         def listener(event: str) -> Any:
             def heard(*args: Any) -> None:
                 counts[event] = counts.get(event, 0) + 1
-                self.note(name, " ".join([event, *map(self.show, args)]))
+                self.note(name, event, *map(self.show, args))
                 self.react(name, event, counts[event])
 
             return heard
 
-        for event in EVENTS:
+        if isinstance(thing, net.Server):
+            thing.prepend_listener("listening", listening)
+            thing.on("connection", lambda socket: self.take(name, socket))
+        for event in [*EVENTS, *self.script.get("hear", {}).get(name, [])]:
             if event not in silent:
                 thing.on(event, listener(event))
 
+    def take(self, server: str, socket: net.Socket) -> None:
+        self.accepted += 1
+        child = f"s{self.accepted}"
+        self.note(server, "connection")
+        self.watch(child, socket)
+        self.react(child, "accepted", 1)
+        self.run(server, self.script.get("on", {}).get(f"{server}.connection", []))
+
     def react(self, name: str, event: str, count: int) -> None:
-        on = self.scenario.get("on", {})
+        on = self.script.get("on", {})
         self.run(name, on.get(f"{name}.{event}", []))
         self.run(name, on.get(f"{name}.{event}#{count}", []))
 
     def run(self, me: str, actions: list[Any]) -> None:
         for verb, *args in actions:
-            getattr(self, "do_" + verb)(me, *args)
+            if not self.over:
+                getattr(self, "do_" + verb)(me, *args)
 
-    def do_call(self, me: str, name: str, method: str, *rest: Any) -> None:
-        if name not in self.objects:
-            self.note(me, "missing " + name)
-            return
-        thing = self.objects[name]
+    # ---- Verbs ----
+
+    def do_call(self, me: str, name: str, method: str, *args: Any) -> None:
+        thing = self.things[name]
         try:
-            result = getattr(thing, method)(*[self.argument(name, value) for value in rest])
+            result = getattr(thing, method)(*[self.value(name, each) for each in args])
         except Exception as error:
-            self.note(me, f"{name}.{method} raised {self.show(error)}")
+            self.note(me, f"{name}.{method} raised", self.show(error))
             return
-        if isinstance(result, bool):
-            self.note(me, f"{name}.{method} {result}")
-        elif result is not thing:
-            self.note(me, f"{name}.{method} other")
+        if result is not thing:
+            self.note(me, f"{name}.{method}", self.show(result))
 
     def do_probe(self, me: str, name: str, *properties: str) -> None:
-        if name not in self.objects:
-            self.note(me, "missing " + name)
-            return
-        thing = self.objects[name]
+        thing = self.things[name]
         self.note(me, " ".join(f"{name}.{p} {self.show(getattr(thing, p))}" for p in properties))
 
-    def do_server(self, me: str, name: str, options: Any = None) -> None:
-        server = net.create_server(options or {})
-        self.watch(name, server)
+    def do_set(self, me: str, name: str, prop: str, value: Any) -> None:
+        setattr(self.things[name], prop, self.value(me, value))
 
-        def connection(socket: net.Socket) -> None:
-            self.accepted += 1
-            child = f"s{self.accepted}"
-            self.note(name, "connection")
-            self.watch(child, socket)
-            self.run(child, self.scenario.get("on", {}).get(f"{name}.connection", []))
-            self.react(child, "accepted", 1)
+    def make(self, me: str, name: str, kind: Any, args: Any) -> None:
+        try:
+            self.watch(name, kind(*[self.value(name, each) for each in args]))
+        except Exception as error:
+            self.note(me, name, "raised", self.show(error))
 
-        server.on("connection", connection)
+    def do_server(self, me: str, name: str, *args: Any) -> None:
+        self.make(me, name, net.Server, args)
 
-    def do_listen(self, me: str, name: str, other: Any = None, signal: Any = None) -> None:
-        # On the port of another server, if one is named; with the signal of `abort` or aborted.
-        server = self.objects[name]
-        options: dict[str, Any] = {"port": self.ports[other] if other else 0, "host": "127.0.0.1"}
-        if signal:
-            aborted = signal == "aborted"
-            options["signal"] = pyuvnet.AbortSignal.abort() if aborted else self.controller.signal
+    def do_socket(self, me: str, name: str, *args: Any) -> None:
+        self.make(me, name, net.Socket, args)
 
-        def listening() -> None:
-            self.ports[name] = server.address()["port"]
+    def do_create(self, me: str, name: str, *args: Any) -> None:
+        self.make(me, name, net.create_connection, args)
 
-        server.prepend_once_listener("listening", listening)
-        server.listen(options)
+    def do_bound(self, me: str, name: str, options: Any) -> None:
+        try:
+            bound = self.things[name] = net.BoundSocket(self.value(name, options))
+            if "port" in bound.address():
+                self.ports[name] = bound.address()["port"]
+        except Exception as error:
+            self.note(me, name, "raised", self.show(error))
 
-    def do_abort(self, me: str) -> None:
-        self.controller.abort()
+    def do_controller(self, me: str, name: str) -> None:
+        self.things[name] = pyuvnet.AbortController()
 
-    def do_set(self, me: str, name: str, attribute: str, value: Any) -> None:
-        setattr(self.objects[name], attribute, value)
+    def do_abort(self, me: str, name: str, *reason: Any) -> None:
+        self.things[name].abort(*[self.value(name, each) for each in reason])
 
-    def do_socket(self, me: str, name: str, options: Any = None) -> None:
-        self.watch(name, net.Socket(options or {}))
+    def do_subscribe(self, me: str, channel: str) -> None:
+        def told(message: Any, name: str) -> None:
+            self.note("-", channel, " ".join(sorted(message)))
 
-    def do_connect(self, me: str, name: str, server: str, options: Any = None) -> None:
-        self.objects[name].connect(
-            {"port": self.ports[server], "host": "127.0.0.1"} | (options or {})
-        )
+        pyuvnet.diagnostics.subscribe(channel, told)
+        self.subscribed.append((channel, told))
 
-    def do_refuse(self, me: str, name: str) -> None:
-        self.objects[name].connect({"port": 1, "host": "127.0.0.1"})
+    def later(self, me: str, entry: str, then: list[Any]) -> None:
+        self.note(me, entry)
+        self.run(me, then)
 
-    def do_tick(self, me: str, label: str, then: Any = ()) -> None:
-        pyuvnet.next_tick(lambda: (self.note(me, "tick " + label), self.run(me, then)))
+    def do_tick(self, me: str, label: str, then: list[Any]) -> None:
+        pyuvnet.next_tick(self.later, me, "tick " + label, then)
 
-    def do_immediate(self, me: str, label: str, then: Any = ()) -> None:
-        pyuvnet.set_immediate(lambda: (self.note(me, "immediate " + label), self.run(me, then)))
+    def do_immediate(self, me: str, label: str, then: list[Any]) -> None:
+        pyuvnet.set_immediate(self.later, me, "immediate " + label, then)
 
-    def do_timer(self, me: str, ms: int, label: str, then: Any = ()) -> None:
-        pyuvnet.set_timeout(lambda: (self.note(me, "timer " + label), self.run(me, then)), ms)
+    def do_timer(self, me: str, ms: int, label: str, then: list[Any]) -> None:
+        pyuvnet.set_timeout(self.later, ms, me, "timer " + label, then)
+
+    def do_turns(self, me: str, count: int, then: list[Any]) -> None:
+        if self.over:
+            return
+        if count:
+            pyuvnet.set_immediate(self.do_turns, me, count - 1, then)
+        else:
+            self.run(me, then)
+
+    def do_until(self, me: str, name: str, prop: str, value: Any, then: list[Any]) -> None:
+        if self.over:
+            return
+        if name in self.things and getattr(self.things[name], prop) == value:
+            self.run(me, then)
+        else:
+            pyuvnet.set_immediate(self.do_until, me, name, prop, value, then)
+
+    def do_iterate(self, me: str, name: str, most: int, then: list[Any]) -> None:
+        async def iterate() -> None:
+            text = ""
+            try:
+                async for chunk in self.things[name]:
+                    text += chunk if isinstance(chunk, str) else chunk.decode("latin1")
+                    if len(text) >= most:
+                        break
+            except Exception as error:
+                self.note(name, "iterated", text, self.show(error))
+            else:
+                self.note(name, "iterated", text)
+            self.run(name, then)
+
+        self.task = asyncio.get_running_loop().create_task(iterate())
+
+    def do_reject(self, me: str, name: str, event: str, text: str) -> None:
+        async def fail(*args: Any) -> None:
+            raise RuntimeError(text)
+
+        self.things[name].on(event, fail)
 
     def do_throw(self, me: str, text: str) -> None:
         raise RuntimeError(text)
 
+    def do_finish(self, me: str) -> None:
+        self.finish()
+
     def finish(self) -> None:
-        for name, thing in list(self.objects.items()):
+        self.limit.close()
+        for name, thing in list(self.things.items()):
             if isinstance(thing, net.Socket):
-                state = " ".join(self.show(getattr(thing, p)) for p in STATE)
-                self.note(name, "left " + state)
+                self.note(name, "left", *[self.show(getattr(thing, p)) for p in STATE])
                 thing.destroy()
-            else:
-                self.note(name, f"left {thing.listening}")
+            elif isinstance(thing, net.Server):
+                self.note(name, "left", self.show(thing.listening))
                 thing.close()
+        self.over = True
+        for channel, told in self.subscribed:
+            pyuvnet.diagnostics.unsubscribe(channel, told)
+        if self.done is not None:
+            self.done.set_result(None)
+
+    async def attached(self) -> None:
+        """For scripts with coroutines, which need asyncio: they say when they are over."""
+        self.done = asyncio.get_running_loop().create_future()
+        pyuvnet.set_immediate(self.run, "-", self.script["start"])
+        await self.done
 
     def play(self) -> list[tuple[str, str]]:
-        pyuvnet.set_exception_handler(lambda exc: self.note("-", "uncaught " + self.show(exc)))
-        timer = pyuvnet.set_timeout(self.finish, self.scenario.get("end", 400))
-        if "end" not in self.scenario:
-            timer.unref()
-        self.run("-", self.scenario["start"])
+        pyuvnet.set_exception_handler(lambda exc: self.note("-", "uncaught", self.show(exc)))
+        warnings.showwarning = lambda _, kind, *rest: self.note("-", "warning", kind.__name__)
+        if self.script.get("coroutines"):
+            pyuvnet.run(self.attached())
+        else:
+            pyuvnet.set_immediate(self.run, "-", self.script["start"])
         pyuvnet.run()
+        if not self.over:
+            # The loop is empty. Whatever keeps it alive is part of the behaviour.
+            self.finish()
+            pyuvnet.run()
         return self.trace
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(Player(json.load(sys.stdin)).play()))
+    warnings.simplefilter("always")
+    work = json.load(sys.stdin)
+    for number, script in enumerate(work["scripts"]):
+        trace = Player(script, f"{work['folder']}/{number}/").play()
+        with open(f"{work['folder']}/traces", "a") as out:
+            print(json.dumps(trace), file=out)

@@ -1,5 +1,7 @@
 """ordering 3.24: connecting a socket again."""
 
+import re
+
 import pytest
 
 from pyuvnet import net
@@ -61,7 +63,15 @@ def test_while_connecting_both_attempts_die(timeline, run):
     c.connect(server.address()["port"], "127.0.0.1")
     c.on("close", lambda had_error: server.close())
     run()
-    assert timeline["c"] == [("error", "EALREADY"), ("close", True)]
+    assert timeline["c"] == [
+        ("connectionAttempt", 4),
+        ("connectionAttempt", 4),
+        ("error", "EALREADY"),
+        ("close", True),
+    ]
+    assert re.fullmatch(
+        rf"connect EALREADY 127.0.0.1:{c.errored.port} - Local \(127.0.0.1:\d+\)", str(c.errored)
+    )
 
 
 @pytest.mark.parametrize("half_open", [False, True])

@@ -1,0 +1,126 @@
+"""Plays scripts (see scripts.py) in one process of Node and in one of Python."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hosts import hosts
+
+HERE = Path(__file__).resolve().parent.parent
+NODE = os.environ.get("PYUVNET_NODE") or shutil.which("node")
+Traces = dict[str, list[str]]
+
+
+def node_version() -> int:
+    assert NODE is not None
+    text = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(text.lstrip("v").split(".")[0])
+
+
+def _open(script: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
+    """Open what a script needs: {name: kind}, as descriptors and ports.
+
+    Kinds: "pair" (two descriptors NAME0 and NAME1, a unix socket pair), "tcp" (a TCP pair),
+    "bound" (a descriptor and a port), "udp", "file", "fifo" (NAME0 reads), and a mapping of hosts
+    by what they do (see hosts.py), of which those that listen are descriptors named by the host.
+    The descriptors are the caller's to close, the rest the stack's.
+    """
+    fds: dict[str, int] = {}
+    ports: dict[str, int] = {}
+    folder.mkdir()
+
+    def give(name: str, one: socket.socket) -> None:
+        # Only the child is to have it, else no end of it would ever be seen.
+        fds[name] = one.detach()
+
+    for name, kind in script.get("needs", {}).items():
+        if isinstance(kind, dict):
+            kinds = {does: tuple(of) for does, of in kind.items()}
+            ports[name], opened = stack.enter_context(hosts(**kinds))
+            for host in kinds.get("listen", ()):
+                give(host, opened[host].dup())
+        elif kind == "fifo":
+            fds[f"{name}0"], fds[f"{name}1"] = os.pipe()
+        elif kind == "pair":
+            for number, end in enumerate(socket.socketpair()):
+                give(f"{name}{number}", end)
+        elif kind == "tcp":
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                give(f"{name}0", socket.create_connection(server.getsockname()))
+                give(f"{name}1", server.accept()[0])
+        elif kind == "file":
+            fds[name] = os.open(folder / "file", os.O_CREAT | os.O_RDWR)
+        else:
+            one = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+            one.bind(("127.0.0.1", 0))
+            ports[name] = one.getsockname()[1]
+            give(name, one)
+    return script | {"fds": fds, "ports": ports}
+
+
+def play(command: list[str], scripts: list[dict[str, Any]]) -> list[Traces]:
+    """Play scripts in a process; gives their traces, what each object saw."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        ready = [
+            _open(script, Path(folder) / str(number), stack)
+            for number, script in enumerate(scripts)
+        ]
+        given = [fd for each in ready for fd in each["fds"].values()]
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                pass_fds=given,
+                env=dict(os.environ, PYTHONPATH=str(HERE.parent)),
+            )
+        finally:
+            for fd in given:
+                os.close(fd)
+        try:
+            work = json.dumps({"folder": folder, "scripts": ready})
+            said, _ = child.communicate(work, timeout=25)
+        finally:
+            child.kill()
+            child.wait()
+        assert (child.returncode, said) == (0, "")
+        with open(Path(folder) / "traces") as out:
+            return [_by_object(json.loads(line)) for line in out]
+
+
+def _by_object(entries: list[tuple[str, str]]) -> Traces:
+    """What each object saw: the order between two of them is the kernel's.
+
+    Consecutive 'data' are joined, since where the kernel cuts is nobody's promise.
+    """
+    traces: Traces = {}
+    for name, entry in entries:
+        trace = traces.setdefault(name, [])
+        if entry.startswith("data ") and trace and trace[-1].startswith("data "):
+            trace[-1] += entry.removeprefix("data ")
+        else:
+            trace.append(entry)
+    return {
+        name: [entry if len(entry) < 1000 else f"{entry[:20]}... {len(entry)}" for entry in trace]
+        for name, trace in traces.items()
+    }
+
+
+def play_on_node(scripts: list[dict[str, Any]]) -> list[Traces]:
+    assert NODE is not None
+    return play([NODE, str(HERE / "differential/runner.js")], scripts)
+
+
+def play_on_pyuvnet(scripts: list[dict[str, Any]]) -> list[Traces]:
+    return play([sys.executable, str(HERE / "differential/runner.py")], scripts)
