@@ -304,7 +304,7 @@ class Attempts:
         address = self._current[0]
         detail = None
         if local_suffix or (self._local_address is not None and self._local_port is not None):
-            detail = local_suffix(self._socket, self._local_address, self._local_port)
+            detail = local_end(self._socket, self._local_address, self._local_port)
         error = make_os_error(status, "connect", address, self._port, detail)
         if self._local_address is not None and self._local_port is not None:
             error.local_address = error.localAddress = self._local_address
@@ -320,7 +320,7 @@ class Attempts:
             )
 
 
-def local_suffix(socket: Socket, address: str | None = None, port: int | None = None) -> str:
+def local_end(socket: Socket, address: str | None = None, port: int | None = None) -> str:
     """What the text of a refused connect ends with: the local end, else what was asked for."""
     name = socket._local_name()
     if name:

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
-from ._attempts import Attempts, defaults, local_suffix
+from ._attempts import Attempts, defaults, local_end
 from ._core import hooks
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
@@ -316,7 +316,7 @@ class Socket(SocketFace):
             return
         self.emit("connectionAttempt", host, port, is_ip(host))
         if self.connecting and self._attempts is attempts:
-            error = make_os_error(UV_EALREADY, "connect", host, port, local_suffix(self))
+            error = make_os_error(UV_EALREADY, "connect", host, port, local_end(self))
             self.destroy(error)
 
     def _connect_path(self, path: Any, name: bytes) -> None:

@@ -100,11 +100,14 @@ def test_a_descriptor_is_read_at_once() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors of sockets are POSIX's")
-def test_a_descriptor_that_is_not_to_be_read_is_left_alone() -> None:
+@pytest.mark.parametrize("listening", [False, True])
+def test_a_descriptor_that_is_not_to_be_read_is_left_alone(listening: bool) -> None:
     ours, theirs = posix.socketpair()
     with theirs:
         theirs.sendall(b"early")
         made = net.Socket(fd=ours.detach(), readable=False)
+        if listening:
+            made.on("data", print)
         pyuvnet.run()
         assert made.bytes_read == 0
         assert made.write(b"x")

@@ -17,7 +17,8 @@ SCENARIOS = {
                 RESET,
             ],
             "s1.close": [],
-        }
+        },
+        since=24,
     ),
     "reset while connecting": pair(
         {"s1.accepted": [CLOSE], "s1.close": []},
@@ -85,7 +86,8 @@ SCENARIOS = {
     ),
     "destroy_soon() while connecting": pair({}, after=[call("c", "write", "queued"), SOON]),
     "destroy_soon() of a new socket": {
-        "start": [["socket", "c"], SOON, probe("c", "destroyed", "writable_ended"), turns(2, SOON)]
+        "start": [["socket", "c"], SOON, probe("c", "destroyed", "writable_ended"), turns(2, SOON)],
+        "since": 24,
     },
     "destroy_soon() after destroy()": {
         "start": [["socket", "c"], call("c", "destroy"), SOON, turns(2, SOON)]

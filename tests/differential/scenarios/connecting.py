@@ -203,9 +203,7 @@ SCENARIOS = {
         on={"c.connectionAttempt#2": [["timer", 60, "late", [DESTROY]]]},
         **FAST,
     ),
-    "all: destroy() in the first 'lookup'": to(
-        addresses("::1", ONE), on={"c.lookup#1": [DESTROY]}
-    ),
+    "all: destroy() in the first 'lookup'": to(addresses("::1", ONE), on={"c.lookup#1": [DESTROY]}),
     "all: destroy() in the second 'lookup'": to(
         addresses("::1", ONE), on={"c.lookup#2": [DESTROY]}
     ),
@@ -266,9 +264,7 @@ SCENARIOS = {
     "all: an address that is none among them": to(
         [{"address": "nonsense", "family": 4}, *addresses(ONE)]
     ),
-    "all: none is one": to(
-        [{"address": "nonsense", "family": 4}, {"address": ONE, "family": 100}]
-    ),
+    "all: none is one": to([{"address": "nonsense", "family": 4}, {"address": ONE, "family": 100}]),
     "all: a blocked address": to(
         addresses("127.0.0.2", "127.0.0.3", ONE), needs={"listen": [ONE, "127.0.0.2"]}, since=26
     )
@@ -307,8 +303,10 @@ SCENARIOS = {
                 "c": [
                     "asked for some.where {hints: 32, all: True}",
                     "resume",
-                    "lookup <Error ENOTFOUND getaddrinfo: getaddrinfo ENOTFOUND some.where>"
-                    " None None some.where",
+                    (
+                        "lookup <Error ENOTFOUND getaddrinfo: getaddrinfo ENOTFOUND some.where>"
+                        " None None some.where"
+                    ),
                     "error <Error ENOTFOUND getaddrinfo: getaddrinfo ENOTFOUND some.where>",
                     "c.auto_select_family_attempted_addresses None",
                     "close True",

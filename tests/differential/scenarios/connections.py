@@ -1,6 +1,21 @@
 """Connections from their beginning to their end: ordering 3.1-3.9, 3.14, 3.15, 3.24."""
 
-from scripts import BIG, CLOSE, LISTEN, call, cb, data, error, later, pair, port, probe, tick, turns, until
+from scripts import (
+    BIG,
+    CLOSE,
+    LISTEN,
+    call,
+    cb,
+    data,
+    error,
+    later,
+    pair,
+    port,
+    probe,
+    tick,
+    turns,
+    until,
+)
 
 TO_S = {"port": port("S"), "host": "127.0.0.1"}
 QUIET = ["data", "end", "error", "close", "resume", "finish"]
@@ -194,10 +209,14 @@ SCENARIOS = {
                 "c": [
                     *["resume", "connectionAttempt 127.0.0.1 port(S) 4", "connect", "ready"],
                     *["c.write False", "c.write False"],
-                    "cb w <Error ERR_STREAM_DESTROYED: "
-                    "Cannot call write after a stream was destroyed>",
-                    "cb end <Error ERR_STREAM_DESTROYED: "
-                    "Cannot call end after a stream was destroyed>",
+                    (
+                        "cb w <Error ERR_STREAM_DESTROYED: "
+                        "Cannot call write after a stream was destroyed>"
+                    ),
+                    (
+                        "cb end <Error ERR_STREAM_DESTROYED: "
+                        "Cannot call end after a stream was destroyed>"
+                    ),
                     "cb after end <Error ERR_STREAM_WRITE_AFTER_END: write after end>",
                     *["close False", "left closed True 0 0 0"],
                 ]
@@ -224,6 +243,7 @@ SCENARIOS = {
             "c.ready": [call("c", "end", "alive")],
             "s1.close": [CLOSE],
         },
+        "since": 24,
     },
     "idle timeout": pair(
         {
@@ -271,8 +291,10 @@ SCENARIOS = {
             {
                 "c": [
                     *["resume", "connectionAttempt 127.0.0.1 port(S) 4", "connect", "ready"],
-                    "error <Error EISCONN connect at 127.0.0.1:port(S): "
-                    "connect EISCONN 127.0.0.1:port(S)>",
+                    (
+                        "error <Error EISCONN connect at 127.0.0.1:port(S): "
+                        "connect EISCONN 127.0.0.1:port(S)>"
+                    ),
                     "close True",
                     "left closed True 0 0 0",
                 ]

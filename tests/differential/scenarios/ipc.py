@@ -123,9 +123,11 @@ SCENARIOS = {
     "a path that is too long, listen": {
         "start": [["server", "S"], call("S", "listen", path(LONG))],
         **without_port("S", "EINVAL", "invalid argument", LONG),
+        "since": 24,
     },
     "a path that is too long, connect": {
         "start": [["socket", "c"], call("c", "connect", path(LONG))],
+        "since": 24,
         # Not worth a name in the specification: JavaScript's undefined in the text.
         "deviation": (
             "net.md 5.3: a path has no local end",

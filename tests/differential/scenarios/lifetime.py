@@ -29,7 +29,7 @@ SCENARIOS = {
     },
     "a new socket": alone(),
     "a new socket with a timeout": alone(call("c", "set_timeout", 20)),
-    "a new socket that ended": alone(call("c", "end", cb("end"))),
+    "a new socket that ended": alone(call("c", "end", cb("end")), since=24),
     "a lookup that never answers": alone(
         call("c", "connect", {"port": 1, "host": "x", "lookup": lookup(when="never")}),
         call("c", "set_timeout", 20),

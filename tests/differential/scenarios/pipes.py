@@ -44,6 +44,7 @@ SCENARIOS = {
             "c.ready": [call("c", "end", data("hello"))],
         },
         hear=HEAR,
+        since=24,
     ),
     "the destination is destroyed": pair(
         {

@@ -1,8 +1,20 @@
 """Reading: pausing, read(n), unshift(), encodings, onread, iteration: ordering 3.18, 3.23."""
 
 from scripts import (
-    CLOSE, call, cb, data, error, fd, later, onread, pair, probe, tick, turns, until,
-)  # fmt: skip
+    CLOSE,
+    call,
+    cb,
+    data,
+    error,
+    fd,
+    later,
+    onread,
+    pair,
+    probe,
+    tick,
+    turns,
+    until,
+)
 
 
 def sent(text, on, **more):
@@ -71,9 +83,15 @@ SCENARIOS = {
     ),
     "pause() and resume() in one turn": sent(
         "text",
-        {"s1.accepted": [call("s1", "pause"), call("s1", "resume"), call("s1", "pause"),
-                         tick("t", call("s1", "resume"))]},
-    ),  # fmt: skip
+        {
+            "s1.accepted": [
+                call("s1", "pause"),
+                call("s1", "resume"),
+                call("s1", "pause"),
+                tick("t", call("s1", "resume")),
+            ]
+        },
+    ),
     "nobody reads, read() takes it": by_hand(
         "payload", call("s1", "read"), call("s1", "read"), probe("s1", "readable_did_read")
     ),
@@ -192,12 +210,16 @@ SCENARIOS = {
         silent={"c": ["data"]},
     ),
     "onread and destroy()": pair(
-        {"s1.accepted": [call("s1", "write", "x")], "c.ready": [later("i")],
-         "c.end": [], "s1.data": []},
+        {
+            "s1.accepted": [call("s1", "write", "x")],
+            "c.ready": [later("i")],
+            "c.end": [],
+            "s1.data": [],
+        },
         client={"onread": onread(64)},
         silent={"c": ["data"]},
         after=[until("c", "bytes_read", 1, call("c", "destroy"))],
-    ),  # fmt: skip
+    ),
     "a descriptor of a TCP connection": {
         "needs": {"X": "tcp"},
         "start": [

@@ -1,9 +1,22 @@
 """Servers: ordering 3.3, 3.4, 3.12, 3.13, 3.20 and the forms of listen(), net.md 3."""
 
 from scripts import (
-    CLOSE, LISTEN, blocking, call, cb, fd, later, pair, path, port, probe, signal, thing, tick,
+    CLOSE,
+    LISTEN,
+    blocking,
+    call,
+    cb,
+    fd,
+    later,
+    pair,
+    path,
+    port,
+    probe,
+    signal,
+    thing,
+    tick,
     turns,
-)  # fmt: skip
+)
 
 TO_S = {"port": port("S"), "host": "127.0.0.1"}
 
@@ -193,12 +206,21 @@ SCENARIOS = {
         "start": [["server", "R"], call("R", "listen", 0, "127.0.0.1"), ["server", "S"]],
         "on": {
             "R.listening": [call("S", "listen", TO_S | {"port": port("R")})],
-            "S.error": [call("R", "close"), ["timer", 5, "retry", [
-                call("S", "close"), call("S", "listen", TO_S | {"port": port("R")}, cb("again")),
-            ]]],
+            "S.error": [
+                call("R", "close"),
+                [
+                    "timer",
+                    5,
+                    "retry",
+                    [
+                        call("S", "close"),
+                        call("S", "listen", TO_S | {"port": port("R")}, cb("again")),
+                    ],
+                ],
+            ],
             "S.listening": [CLOSE],
         },
-    },  # fmt: skip
+    },
     "an address that is not here": listening(0, "192.0.2.1"),
     "an address in use, nobody listens to 'error'": {
         "start": [["server", "R"], call("R", "listen", 0, "127.0.0.1"), ["server", "S"]],
@@ -215,7 +237,11 @@ SCENARIOS = {
     # 0 was no limit in older Nodes.
     "max_connections of 0": two(0, on={"a.close": [], "b.close": [CLOSE]}, since=24),
     "max_connections raised meanwhile": two(
-        1, on={"S.drop": [["set", "S", "max_connections", None], ["create", "d", TO_S]], "d.ready": [call("d", "end")]}
+        1,
+        on={
+            "S.drop": [["set", "S", "max_connections", None], ["create", "d", TO_S]],
+            "d.ready": [call("d", "end")],
+        },
     ),
     "max_connections over IPC": {
         "start": [

@@ -21,8 +21,10 @@ def with_signal(on, *after, before=(), **more):
 
 MADE = {
     "c": [
-        "error <AbortError ABORT_ERR because <AbortError ABORT_ERR: "
-        "This operation was aborted>: The operation was aborted>",
+        (
+            "error <AbortError ABORT_ERR because <AbortError ABORT_ERR: "
+            "This operation was aborted>: The operation was aborted>"
+        ),
         "close True",
         "left closed True 0 0 0",
     ],
@@ -54,13 +56,14 @@ SCENARIOS = {
             {
                 "c": [
                     "resume",
-                    "error <AbortError ABORT_ERR because <AbortError ABORT_ERR: "
-                    "This operation was aborted>: The operation was aborted>",
+                    (
+                        "error <AbortError ABORT_ERR because <AbortError ABORT_ERR: "
+                        "This operation was aborted>: The operation was aborted>"
+                    ),
                     "close True",
                     "left closed True 0 0 0",
                 ],
                 "S": ["listening", "c.destroyed True", "close", "cb server closed", "left False"],
-                "s1": [],
             },
         ),
     ),

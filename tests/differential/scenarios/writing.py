@@ -43,7 +43,7 @@ SCENARIOS = {
         {"c.drain": [probe("c", "writable_length"), call("c", "end", cb("end"))]},
         client={"writable_high_water_mark": 10},
         after=[
-            probe("c", "writable_high_water_mark", "readable_high_water_mark"),
+            probe("c", "writable_high_water_mark"),
             call("c", "write", data("12345"), cb("w1")),
             call("c", "write", data("67890"), cb("w2")),
             probe("c", "writable_length", "writable_need_drain"),
@@ -157,8 +157,13 @@ SCENARIOS = {
     ),
     **{
         f"text in {name}": pair(
-            {"c.ready": [call("c", "write", text, name), probe("c", "bytes_written"),
-                         call("c", "end")]}
+            {
+                "c.ready": [
+                    call("c", "write", text, name),
+                    probe("c", "bytes_written"),
+                    call("c", "end"),
+                ]
+            }
         )
         for name, text in ENCODINGS.items()
     },
@@ -199,8 +204,12 @@ SCENARIOS = {
         server={"pause_on_connect": True},
         deviation=(
             "docs/design.md, One write: taken for its callback's answer, which is the kernel's",
-            {"s1": {"s1.write False": "s1.write True", "left closed True 0 0 5":
-                    "left closed True 0 0 11"}},
+            {
+                "s1": {
+                    "s1.write False": "s1.write True",
+                    "left closed True 0 0 5": "left closed True 0 0 11",
+                }
+            },
         ),
     ),
-}  # fmt: skip
+}
