@@ -31,6 +31,7 @@ class Summary:
         ratio: median of the rounds' ratios to the case's base.
         rate: median, a second.
         server_busy, load_busy: medians, of a CPU.
+        queued: how long the server waited for its CPU, which others had.
         p50_us, p99_us: medians of latencies.
         samples, disturbed: their numbers.
     """
@@ -41,6 +42,7 @@ class Summary:
     rate: float | None
     server_busy: float | None
     load_busy: float | None
+    queued: float | None
     p50_us: float | None
     p99_us: float | None
     samples: int
@@ -49,7 +51,7 @@ class Summary:
     @property
     def rate_is_loads(self) -> bool:
         """The server had time left: its rate is what the load made, or the round trips allowed."""
-        return self.server_busy is not None and self.server_busy < 0.9
+        return self.server_busy is not None and self.server_busy + (self.queued or 0) < 0.9
 
 
 def _git(*arguments: str) -> str:
@@ -180,6 +182,7 @@ class Results:
             rate=middle("rate"),
             server_busy=middle("server_busy"),
             load_busy=middle("load_busy"),
+            queued=middle("queued"),
             p50_us=middle("p50_us"),
             p99_us=middle("p99_us"),
             samples=len(values),

@@ -293,6 +293,9 @@ def test_document_marks_rates_of_servers_with_time_left() -> None:
     text = report.rates(told)
     assert "| One, requests/s | 200 k | ≥ 167 k |" in text
     assert "| One | 1.00 | 1.20 |" in report.overview(told)
+    # It waited for its CPU, which others had: it had no time left.
+    told.cases["one"]["samples"]["pyuvnet"][0]["queued"] = 0.45
+    assert "| One, requests/s | 200 k | 167 k |" in report.rates(told)
 
 
 def test_document_tells_of_disturbed_samples_and_of_who_is_left_out() -> None:
