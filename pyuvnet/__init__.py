@@ -10,7 +10,7 @@ An echo server:
 
 from typing import TYPE_CHECKING
 
-from . import diagnostics, events, net, streams
+from . import diagnostics, events, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.loop import Loop, clear_immediate, current_loop
@@ -77,6 +77,7 @@ __all__ = [
     "diagnostics",
     "events",
     "get_default_high_water_mark",
+    "loop",
     "net",
     "next_tick",
     "run",

@@ -2,16 +2,22 @@
 
 A plain program calls run(). A program with coroutines calls run(main()), which lets a fresh
 asyncio loop drive ours; one that runs asyncio (or uvloop) already calls attach(). Either way
-asyncio waits, on libuv's backend descriptor and timeout, and ours is turned without waiting.
+asyncio waits, on libuv's backend descriptor and timeout, and ours is turned without waiting. Where
+asyncio cannot watch a descriptor (Windows), a thread of ours waits and tells it.
 """
 
 from __future__ import annotations
 
 import inspect
+import os
+import sys
+import threading
+import warnings
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._core.emitter import set_awaitable_hook
-from ._core.loop import Loop, current_loop
+from ._core.loop import Loop, current_loop, set_undriven_hook
 from .errors import StateError
 
 if TYPE_CHECKING:
@@ -27,13 +33,26 @@ T = TypeVar("T")
 @overload
 def run(main: None = None) -> None: ...
 @overload
-def run(main: Coroutine[Any, Any, T]) -> T: ...
-def run(main: Coroutine[Any, Any, T] | None = None) -> T | None:
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T: ...
+def run(
+    main: Coroutine[Any, Any, T] | None = None,
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T | None:
     """Turn this thread's loop until nothing keeps it alive, stop() was called, or code raised.
 
     Args:
         main: a coroutine; then asyncio runs it, drives our loop meanwhile, and its result is
-            returned as soon as it is done.
+            returned as soon as it is done. Other tasks are cancelled then, and may still use
+            sockets until they end, all as in asyncio.run().
+        debug, loop_factory: with a coroutine, as for asyncio.Runner; default None.
+            `loop_factory=uvloop.new_event_loop` runs it on uvloop.
 
     Python's signal handlers run at once, also in the middle of a listener: let them call
     next_tick(server.close), say, rather than close things under its feet.
@@ -43,26 +62,23 @@ def run(main: Coroutine[Any, Any, T] | None = None) -> T | None:
 
     Node: none (the process runs its loop)
     """
+    ours = current_loop()
     if main is None:
-        ours = current_loop()
-        _drop_if_over(ours)
         ours.run()
         return None
     import asyncio
 
-    async def attached() -> T:
-        attach()
-        try:
-            return await main
-        finally:
-            detach()
-
-    wrapped = attached()
+    driver = None
     try:
-        return asyncio.run(wrapped)
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("run() cannot be called with a coroutine while asyncio runs; await")
+        with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
+            driver = _drive(ours, runner.get_loop())
+            return runner.run(main)
     finally:
+        if driver is not None:
+            driver.stop()
         # Where it never began, nothing else tells Python that this was seen.
-        wrapped.close()
         if inspect.iscoroutine(main):
             main.close()
 
@@ -111,30 +127,45 @@ def set_exception_handler(handler: Callable[[Exception], object] | None) -> None
 # ---- asyncio -------------------------------------------------------------------------------------
 
 
+class _Kept:
+    """What only an asyncio loop refers to: it goes when that loop is closed."""
+
+    __slots__ = ("__weakref__", "_call")
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def __call__(self) -> None:
+        self._call()
+
+
 class _Driver:
-    """Lets one asyncio loop turn one of ours; made by attach()."""
+    """Lets one asyncio loop turn one of ours, by watching libuv's descriptor; see _drive()."""
 
     def __init__(self, ours: Loop, theirs: asyncio.AbstractEventLoop) -> None:
         self.ours = ours
         self.theirs = theirs
-        self._fd = ours.backend_fd()
+        self.over = False
+        self._pid = os.getpid()
         self._timer: asyncio.TimerHandle | None = None
         self._turn_due = False
-        self.over = False
-        self.ours.set_waker(self.wake)
-        if self._fd < 0:
-            self.ours.set_waker(None)
-            raise StateError(
-                "attach() needs a descriptor to watch, which this system does not have",
-                "ERR_NOT_SUPPORTED",
-            )
-        theirs.add_reader(self._fd, self.turn)
+        kept = _Kept(self.turn)
+        self._watch(kept)
+        # asyncio tells nobody that it closes. But then it forgets what it watched.
+        self._gone = weakref.ref(kept, lambda _: self.stop())
+        ours.set_waker(self.wake, self.stop)
         self.wake()
+
+    def _watch(self, kept: _Kept) -> None:
+        self.theirs.add_reader(self.ours.backend_fd(), kept)
+
+    def _unwatch(self) -> None:
+        self.theirs.remove_reader(self.ours.backend_fd())
 
     def wake(self) -> None:
         """Ask for a turn, once, soon: something changed outside our callbacks."""
         if self.theirs.is_closed():
-            _drop_if_over(self.ours)
+            self.stop()
         elif not self._turn_due:
             self._turn_due = True
             self.theirs.call_soon(self.turn)
@@ -144,9 +175,6 @@ class _Driver:
         self._turn_due = False
         if self.over or self.ours.running:
             return
-        if self.ours.closed:
-            self.stop()
-            return
         try:
             self.ours.turn()
         except Exception as error:
@@ -154,49 +182,156 @@ class _Driver:
                 {"message": "Unhandled exception in a pyuvnet listener", "exception": error}
             )
         finally:
-            self._plan()
+            # A listener may have called detach().
+            if not self.over:
+                self._plan()
 
     def _plan(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        # A listener may have called detach().
-        timeout = -1 if self.over else self.ours.backend_timeout()
+        timeout = self.ours.backend_timeout()
         if timeout == 0:
             self.wake()
         elif timeout > 0:
-            self._timer = self.theirs.call_later(timeout / 1000, self.turn)
+            due = self.theirs.time() + timeout / 1000
+            # One that fires earlier plans the rest: an idle timeout moves with each chunk.
+            if self._timer is None or self._timer.when() > due + 0.0005:
+                self._forget_timer()
+                self._timer = self.theirs.call_at(due, self._timer_fired)
+        elif self._timer is not None:
+            self._forget_timer()
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self.turn()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def stop(self) -> None:
         """Leave both loops to themselves."""
+        if self.over:
+            return
         self.over = True
         if _drivers.get(self.ours) is self:
             del _drivers[self.ours]
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._pid != os.getpid():
+            # A forked child: descriptors and threads are the parent's.
+            return
+        self._forget_timer()
         if not self.theirs.is_closed():
-            self.theirs.remove_reader(self._fd)
+            self._unwatch()
         if not self.ours.closed:
             self.ours.set_waker(None)
+            self.ours._suspected = False
+
+
+class _ThreadDriver(_Driver):
+    """Where asyncio cannot watch a descriptor: a thread waits for input and output, and tells it.
+
+    The thread never turns the loop. It waits for the backend, asks for a turn, and waits again when
+    that is over; so each batch of events is late by the change of threads, some 0.1 ms.
+    """
+
+    def _watch(self, kept: _Kept) -> None:
+        # A timer that never fires is what asyncio forgets when it closes; the handle refers to it.
+        self._keeper = weakref.ref(self.theirs.call_later(10**9, kept))
+        # It waits after the first turn: before, libuv has not told the system what to wait for.
+        self._granted = threading.Semaphore(0)
+        self._begun = False
+        self._thread = threading.Thread(target=self._wait, name="pyuvnet waker", daemon=True)
+        self._thread.start()
+
+    def _unwatch(self) -> None:
+        keeper = self._keeper()
+        if keeper is not None:
+            keeper.cancel()
+
+    def _wait(self) -> None:
+        while True:
+            self._granted.acquire()
+            if self.over:
+                return
+            self.ours.wait_for_io()
+            if self.over:
+                return
+            try:
+                self.theirs.call_soon_threadsafe(self._io)
+            except RuntimeError:
+                # Closed meanwhile; stop() comes, or has come.
+                return
+
+    def _io(self) -> None:
+        self.turn()
+        self._granted.release()
+
+    def turn(self) -> None:
+        super().turn()
+        if not self._begun:
+            self._begun = True
+            self._granted.release()
+
+    def stop(self) -> None:
+        if self.over:
+            return
+        super().stop()
+        if self._pid == os.getpid():
+            self.ours.interrupt_wait()
+            self._granted.release()
+            self._thread.join()
 
 
 _drivers: dict[Loop, _Driver] = {}
 _tasks: set[Any] = set()
 
 
-def _drop_if_over(ours: Loop) -> None:
-    """Forget an asyncio loop that ended without detach()."""
+def _drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
+    """Let theirs drive ours; returns the driver, or None if it did already."""
     driver = _drivers.get(ours)
-    if driver is not None and driver.theirs.is_closed():
-        driver.stop()
+    if driver is not None:
+        if driver.theirs is not theirs:
+            raise StateError("Another asyncio loop drives this thread's loop", "ERR_LOOP_RUNNING")
+        return None
+    if ours.running:
+        raise StateError("The loop is running by itself already", "ERR_LOOP_RUNNING")
+    set_awaitable_hook(_run_listener)
+    if ours.backend_fd() < 0:
+        driver = _ThreadDriver(ours, theirs)
+    else:
+        try:
+            driver = _Driver(ours, theirs)
+        except NotImplementedError:
+            driver = _ThreadDriver(ours, theirs)
+    _drivers[ours] = driver
+    return driver
 
 
-def attach() -> None:
+class Attachment:
+    """What attach() returns: leaving `with` detaches, unless the loops were attached before.
+
+    Node: none
+    """
+
+    def __init__(self, driver: _Driver | None) -> None:
+        self._driver = driver
+
+    def __enter__(self) -> Loop:
+        """Return this thread's loop. Node: none"""
+        return current_loop()
+
+    def __exit__(self, *_: object) -> None:
+        """Detach, if it was this attach() that attached. Node: none"""
+        if self._driver is not None:
+            self._driver.stop()
+
+
+def attach() -> Attachment:
     """Let the asyncio (or uvloop) loop that runs in this thread drive ours. Idempotent.
 
     Exceptions of listeners go to that loop's exception handler, unless set_exception_handler()
-    takes them.
+    takes them. It ends by detach(), or when either loop is closed.
 
+    Returns: a context manager: `with pyuvnet.attach():` detaches at its end.
     Raises: RuntimeError if no asyncio loop runs here; StateError (ERR_LOOP_RUNNING) if ours runs
         by itself, or another asyncio loop drives it.
 
@@ -204,25 +339,53 @@ def attach() -> None:
     """
     import asyncio
 
-    theirs = asyncio.get_running_loop()
-    ours = current_loop()
-    _drop_if_over(ours)
-    driver = _drivers.get(ours)
-    if driver is not None:
-        if driver.theirs is not theirs:
-            raise StateError("Another asyncio loop drives this thread's loop", "ERR_LOOP_RUNNING")
-        return
-    if ours.running:
-        raise StateError("The loop is running by itself already", "ERR_LOOP_RUNNING")
-    _drivers[ours] = _Driver(ours, theirs)
-    set_awaitable_hook(_run_listener)
+    return Attachment(_drive(current_loop(), asyncio.get_running_loop()))
 
 
 def detach() -> None:
-    """Undo attach(); without it: no effect. Node: none"""
+    """Undo attach(); without it: no effect. What is open stays so, and waits. Node: none"""
     driver = _drivers.get(current_loop())
     if driver is not None:
         driver.stop()
+
+
+# ---- A loop that nobody turns --------------------------------------------------------------------
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def _suspect(ours: Loop) -> bool:
+    """A loop is used that does not run: if asyncio runs instead, see whether it gets attached."""
+    events = sys.modules.get("asyncio.events")
+    theirs = None if events is None else events._get_running_loop()
+    if theirs is None:
+        return False
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    place = frame.f_code.co_filename, frame.f_lineno
+    # Later, since attach() may be the next statement.
+    theirs.call_soon(_accuse, ours, *place)
+    return True
+
+
+def _accuse(ours: Loop, filename: str, line: int) -> None:
+    if ours in _drivers or ours.closed:
+        return
+    warnings.warn_explicit(
+        "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing will "
+        "happen: call pyuvnet.attach() in a coroutine first, or start the program by "
+        "pyuvnet.run(main()) instead of asyncio.run(main())",
+        RuntimeWarning,
+        filename,
+        line,
+    )
+
+
+set_undriven_hook(_suspect)
+
+
+# ---- Coroutines as listeners ---------------------------------------------------------------------
 
 
 def start_task(

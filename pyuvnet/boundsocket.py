@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
@@ -24,7 +25,8 @@ class BoundSocket(BoundBase):
     """An address of this machine, taken but not yet used; bound when the constructor returns.
 
     server.listen(bound) or Socket(handle=bound) adopts it, once; then it belongs to them, and
-    every method raises.
+    every method raises. One that is dropped without being adopted or closed is closed, with a
+    ResourceWarning.
 
     Args:
         options: a mapping of the options below; keywords win over it.
@@ -122,6 +124,16 @@ class BoundSocket(BoundBase):
         """Close it, unless it was adopted or closed. Node: boundSocket[Symbol.dispose]()"""
         if self._is_open():
             self._close()
+
+    def __del__(self) -> None:
+        # As of Python's sockets: whoever forgot it is told, and nothing leaks.
+        try:
+            shown = repr(self)
+        except Exception:
+            # Collected in another thread, or in a forked child.
+            shown = object.__repr__(self)
+        if self._drop():
+            warnings.warn(f"unclosed {shown}", ResourceWarning, stacklevel=1, source=self)
 
     def __repr__(self) -> str:
         where: Any = self.address() if self._is_open() else "adopted or closed"

@@ -83,29 +83,38 @@ class Child:
         return self
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(dev: bool = False) -> dict[str, str]:
     # The child is started in the checkout, so that it imports the package under test.
-    return dict(os.environ, PYTHONPATH=str(ROOT), PYTHONFAULTHANDLER="1", PYTHONDEVMODE="1")
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONFAULTHANDLER="1")
+    if dev:
+        environment["PYTHONDEVMODE"] = "1"
+    else:
+        # What that does, but for our own talk of what is left open and of slow callbacks.
+        environment |= {"PYTHONMALLOC": "debug", "PYTHONWARNINGS": "default"}
+    return environment
 
 
-def start_child(code: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+def start_child(code: str, *args: str, dev: bool = False, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=child_environment(),
+        env=child_environment(dev),
         **options,
     )
 
 
 @pytest.fixture
 def run_child() -> Callable[..., Child]:
-    """run_child(code, *args, timeout=20) runs Python code in a process of its own."""
+    """run_child(code, *args, timeout=20) runs Python code in a process of its own.
 
-    def run(code: str, *args: str, timeout: float = 20) -> Child:
-        process = start_child(code, *args)
+    dev=True for Python's development mode, in which ours warns of what is left open.
+    """
+
+    def run(code: str, *args: str, timeout: float = 20, dev: bool = False) -> Child:
+        process = start_child(code, *args, dev=dev)
         try:
             out, err = process.communicate(timeout=timeout)
         finally:

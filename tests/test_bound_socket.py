@@ -273,3 +273,52 @@ def test_it_keeps_no_loop_alive() -> None:
 
 def test_its_names() -> None:
     assert net.BoundSocket is pyuvnet.BoundSocket is BoundSocket
+
+
+def test_one_that_is_dropped_is_closed_and_warned_of():
+    bound = net.BoundSocket(host="127.0.0.1")
+    port = bound.address().port
+    shown = repr(bound)
+    with pytest.warns(ResourceWarning) as caught:
+        del bound
+    assert str(caught[0].message) == f"unclosed {shown}"
+    assert str(port) in shown
+    assert pyuvnet.current_loop().handle_count() == 1
+    pyuvnet.run()
+    # The descriptor is gone: the port can be listened on.
+    server = net.create_server().listen(port, "127.0.0.1")
+    server.on("listening", server.close)
+    pyuvnet.run()
+
+
+def test_one_that_is_dropped_in_another_thread_is_closed_too(loop):
+    kept = [net.BoundSocket(host="127.0.0.1")]
+
+    def drop():
+        thread = threading.Thread(target=kept.clear)
+        thread.start()
+        thread.join()
+
+    with pytest.warns(ResourceWarning):
+        drop()
+    pyuvnet.run()
+    assert loop.handle_count() == 0
+
+
+def test_what_was_adopted_or_closed_is_dropped_without_a_word():
+    closed = net.BoundSocket(host="127.0.0.1")
+    closed.close()
+    adopted = net.BoundSocket(host="127.0.0.1")
+    server = net.create_server().listen(adopted)
+    del closed, adopted
+    gc.collect()
+    assert server.listening
+    server.close()
+    pyuvnet.run()
+
+
+def test_one_whose_loop_is_closed_is_dropped_without_a_word(loop):
+    bound = net.BoundSocket(host="127.0.0.1")
+    loop.close()
+    del bound
+    gc.collect()

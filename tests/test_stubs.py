@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 import pyuvnet
-from pyuvnet import diagnostics, events, net, streams
+from pyuvnet import diagnostics, events, loop, net, streams
 from pyuvnet._core.loop import Immediate
 from pyuvnet._core.names import to_node
 from pyuvnet._core.timer import Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = runpy.run_path(str(ROOT / "tools" / "stubs.py"))
-MODULES = [pyuvnet, diagnostics, events, net, streams]
+MODULES = [pyuvnet, diagnostics, events, loop, net, streams]
 PUBLIC = [getattr(module, name) for module in MODULES for name in module.__all__]
 CLASSES = {
     base: None

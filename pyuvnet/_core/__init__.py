@@ -37,6 +37,7 @@ LAYERS: tuple[str, ...] = (
     "accepting",
     "bound",
     "dns",
+    "alive",
     "socket_base",
     "socket_face",
     "server_base",

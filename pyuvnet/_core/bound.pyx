@@ -4,11 +4,16 @@ Imports: tcp, pipe and below.  Options and their checks are Python's, in pyuvnet
 """
 
 from . cimport uv
+from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, state_error
-from .loop cimport loop_of_thread
+from .loop cimport Loop, fork_generation, loop_of_thread
 from .pipe cimport Pipe, new_pipe
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, new_tcp, parse_address
+
+
+def _close(StreamHandle handle):
+    handle.close()
 
 
 cdef class BoundBase:
@@ -79,6 +84,23 @@ cdef class BoundBase:
 
     def _is_open(self):
         return self._handle is not None
+
+    def _drop(self):
+        """Close the handle of an object that is collected, in whichever thread that is.
+
+        Returns whether there was one that only this object could have closed.
+        """
+        cdef StreamHandle handle = self._handle
+        cdef Loop loop = self._loop
+        self._handle = None
+        if handle is None or loop.closed or loop.generation != fork_generation():
+            return False
+        if loop.thread_id == PyThread_get_thread_ident():
+            handle.close()
+            loop.touched()
+        else:
+            loop.call_soon_threadsafe(_close, handle)
+        return True
 
     def _local_name(self):
         """(address, port, family), None for IPC."""

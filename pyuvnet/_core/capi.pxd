@@ -49,6 +49,7 @@ cdef extern from "gate.h":
         PyObject* loop
         char* read_buffer
         size_t read_size
+        int keep
     void gate_open(pyuvnet_gate* gate) noexcept nogil
     void gate_close(pyuvnet_gate* gate) noexcept nogil
 

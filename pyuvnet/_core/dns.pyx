@@ -26,7 +26,8 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
     cdef Owner owner = self.owner
     cdef uv.addrinfo* each = found
     cdef list addresses = []
-    loop.enter()
+    loop.lookups.discard(self)
+    loop.enter_for(owner)
     if owner is not None and not loop.silent:
         try:
             while each is not NULL:
@@ -82,5 +83,6 @@ cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int h
         # Such as a name that is too long.
         raise lookup_error(status, hostname)
     lookup.submitted()
+    loop.lookups.add(lookup)
     loop.touched()
     return lookup

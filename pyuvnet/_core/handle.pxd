@@ -9,14 +9,25 @@ cdef class Handle:
     cdef readonly Loop loop
     cdef Owner owner                   # whom callbacks go up to; None when nobody cares
     cdef bint closing
+    cdef int requests                  # kinds of the requests in flight, REQUEST_...
 
     cdef int opened(self) except -1
     cdef void close(self) noexcept
     cdef void closed(self) noexcept
 
+cdef enum:
+    REQUEST_CONNECT = 1
+    REQUEST_WRITE = 2                  # one at a time
+    REQUEST_SHUTDOWN = 4
+
 cdef class Request:
+    cdef int kind                      # one of REQUEST_..., 0 for a lookup
     cdef uv.uv_req_t* _uv              # the leaf's embedded struct
     cdef Handle handle                 # kept alive while in flight; None for a lookup
+
+    cdef inline void answered(self) noexcept:
+        """The callback begins: its handle may have another request of this kind from now on."""
+        self.handle.requests &= ~self.kind
 
     cdef int submitted(self) except -1
     cdef void done(self) noexcept

@@ -13,6 +13,9 @@ And for every request: pinned from a successful submit to its callback; meanwhil
 handle and its buffers.  UV_ECANCELED is delivered like any status, never lost.
 """
 
+import os.path
+import sys
+
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from . cimport uv
@@ -20,6 +23,8 @@ from .capi cimport gate_close, pyuvnet_gate
 from .debug cimport UVNET_DEBUG
 from .loop cimport Loop, set_closer
 from .owner cimport Owner
+
+cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 # Live handles and requests in flight; counted in the debug build only.
 cdef Py_ssize_t _handles = 0
@@ -37,6 +42,8 @@ cdef class Handle:
         global _handles
         self._uv.data = <void*>self
         Py_INCREF(self)
+        if self.loop.origins is not None:
+            self.loop.origins[id(self)] = _callers()
         if UVNET_DEBUG:
             _handles += 1
         return 0
@@ -52,6 +59,8 @@ cdef class Handle:
         cdef Loop loop = self.loop
         self._uv = NULL
         self.owner = None
+        if loop.origins is not None:
+            loop.origins.pop(id(self), None)
         if UVNET_DEBUG:
             _handles -= 1
             assert _handles >= 0
@@ -71,6 +80,19 @@ cdef class Handle:
         """Do not let the handle keep the loop alive."""
         if self._uv is not NULL and not self.closing:
             uv.uv_unref(self._uv)
+
+
+cdef object _callers():
+    """Where in the program this is, innermost last; frames of this package do not count."""
+    # Imported when it is needed, since it is much.
+    from traceback import StackSummary, walk_stack
+    frames = [
+        pair for pair in walk_stack(sys._getframe())
+        if not pair[0].f_code.co_filename.startswith(_PACKAGE)
+    ]
+    frames = StackSummary.extract(iter(frames), limit=10, lookup_lines=False)
+    frames.reverse()
+    return frames
 
 
 cdef void _handle_closed_gil(uv.uv_handle_t* handle) noexcept:
@@ -102,6 +124,8 @@ cdef class Request:
         """libuv took the request: pin it until its callback."""
         global _requests
         self._uv.data = <void*>self
+        if self.handle is not None:
+            self.handle.requests |= self.kind
         Py_INCREF(self)
         if UVNET_DEBUG:
             _requests += 1

@@ -1,5 +1,6 @@
 """Loop: the fields that handles and streams touch on the hot path; see loop.pyx."""
 
+from libc.stdint cimport uint64_t
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
@@ -47,6 +48,14 @@ cdef class Loop:
     cdef BaseException failure         # comes out of run()
     cdef object exception_handler
     cdef object waker                  # asyncio drives this loop: asks it for a turn
+    cdef object let_go                 # and is told by this that the loop closes
+    cdef public bint _suspected        # the hook for loops that nobody drives has been asked
+    cdef bint measuring                # debug mode: measures callbacks, remembers who opened what
+    cdef uint64_t slow                 # ns, from which on a callback is reported in debug mode
+    cdef uint64_t entered              # when the callback under way began, in debug mode
+    cdef object entered_for            # whose it is, in debug mode
+    cdef dict origins                  # id of a handle: where it was opened, in debug mode
+    cdef set lookups                   # requests of the thread pool in flight
     cdef object timers                 # TimerQueue, made by the timer layer
     cdef list signal_fds
     cdef object __weakref__
@@ -73,6 +82,10 @@ cdef class Loop:
     cdef int _turn(self, uv.uv_run_mode mode) except -1
     cdef int _shut(self) except -1
 
+    cdef void begin(self, object whose) noexcept
+    cdef void lap(self, object whose) noexcept
+    cdef int _suspect(self) except -1
+
     cdef inline int collect(self, Owner owner) except -1:
         """Remember an owner whose writes leave when this callback is over."""
         if self.dirty_count == self.dirty_size:
@@ -84,12 +97,22 @@ cdef class Loop:
 
     cdef inline void enter(self) noexcept:
         self.in_callback = True
+        if self.measuring:
+            self.begin(None)
+
+    cdef inline void enter_for(self, object whose) noexcept:
+        """enter(), and say whose callback it is."""
+        self.in_callback = True
+        if self.measuring:
+            self.begin(whose)
 
     cdef inline void leave(self) noexcept:
         """After every callback that entered user code: ticks, then the collected writes."""
         if self.tick_count or self.dirty_count > 1 or self.dirty_count and not self.after_answer():
             self.after_callback()
         self.in_callback = False
+        if self.measuring:
+            self.lap(self.entered_for)
 
 cdef class Immediate:
     cdef Loop _loop
@@ -114,3 +137,4 @@ cdef inline unsigned long fork_generation() noexcept:
 cdef Loop loop_of_thread()
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef void set_closer(void* closer) noexcept
+cdef void set_complainer(object complain) noexcept

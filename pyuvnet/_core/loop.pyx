@@ -22,6 +22,7 @@ import signal
 import sys
 import threading
 from collections import deque
+from types import FunctionType, MethodType
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
@@ -45,6 +46,13 @@ cdef extern from *:
     unsigned long pyuvnet_fork_generation = 0;
     """
 
+cdef extern from "backend.h":
+    void pyuvnet_backend_wait(uv.uv_loop_t* loop) noexcept nogil
+
+cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
+cdef object _undriven_hook = None  # asked, with the loop, whether it is used but never turned
+cdef object _complain = None       # warns, in debug mode, of what a loop that closes leaves open
+
 cdef object _per_thread = threading.local()    # .loop, .keeper
 cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
 
@@ -64,6 +72,21 @@ cdef Loop loop_of_thread():
         if threading.current_thread() is threading.main_thread():
             _exit_loop = loop
     return loop
+
+
+def set_undriven_hook(hook):
+    """Set what is asked about a loop that is used and not driven (the asyncio layer calls this).
+
+    hook(loop) returns True if it need not be asked about this loop again.
+    """
+    global _undriven_hook
+    _undriven_hook = hook
+
+
+cdef void set_complainer(object complain) noexcept:
+    """The layer that knows all handles gives what warns of open ones."""
+    global _complain
+    _complain = complain
 
 
 def current_loop():
@@ -98,7 +121,8 @@ cdef void _close_silently(Loop loop) noexcept:
 
 
 cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
-    gate_open(<pyuvnet_gate*>handle.data)
+    if not (<pyuvnet_gate*>handle.data).keep:
+        gate_open(<pyuvnet_gate*>handle.data)
 
 
 cdef void _on_check_gil(uv.uv_check_t* handle) noexcept:
@@ -205,6 +229,8 @@ cdef class Loop:
         self.immediates = []
         self.listeners = []
         self.threadsafe_calls = deque()
+        self.lookups = set()
+        self.slow = SLOW
         cdef int status = uv.uv_loop_init(&self._uv)
         if status < 0:
             raise os_error(status, "uv_loop_init")
@@ -228,6 +254,8 @@ cdef class Loop:
         uv.uv_unref(<uv.uv_handle_t*>&self._rest)
         uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         self.closed = False
+        if sys.flags.dev_mode:
+            self._set_debug(True)
 
     def __dealloc__(self):
         # Open handles hold the loop, so only the loop's own helpers can be open here.  A stale
@@ -328,6 +356,8 @@ cdef class Loop:
     cdef void drain(self) noexcept:
         """Run queued ticks until none is left, or one of them fails for good."""
         cdef Tick due
+        if self.measuring:
+            self.lap(self.entered_for)
         while self.tick_count and self.failure is None:
             due = self.ticks[self.tick_head]
             self.tick_head = (self.tick_head + 1) & (self.tick_size - 1)
@@ -343,6 +373,8 @@ cdef class Loop:
                         (<object>due.target)(*<tuple>due.argument)
                 except BaseException as exc:
                     self.report(exc)
+            if self.measuring:
+                self.lap(<object>due.target)
             Py_XDECREF(due.target)
             Py_XDECREF(due.argument)
 
@@ -422,6 +454,8 @@ cdef class Loop:
                 immediate._callback(*immediate._arguments)
             except BaseException as exc:
                 self.report(exc)
+            if self.measuring:
+                self.lap(immediate._callback)
             self.after_callback()
             if self.failure is not None or self.stopping:
                 break
@@ -436,6 +470,13 @@ cdef class Loop:
         """Something changed outside a callback: whoever drives the loop must turn it again."""
         if self.waker is not None:
             self.waker()
+        elif not self.running and not self._suspected:
+            self._suspect()
+        return 0
+
+    cdef int _suspect(self) except -1:
+        if _undriven_hook is not None and _undriven_hook(self):
+            self._suspected = True
         return 0
 
     cdef int _turn(self, uv.uv_run_mode mode) except -1:
@@ -495,9 +536,12 @@ cdef class Loop:
         if self.running:
             return
         self.running = True
+        # The poll does not wait, so nobody else needs the GIL meanwhile more than at other times.
+        self.gate.keep = True
         try:
             self._turn(uv.UV_RUN_NOWAIT)
         finally:
+            self.gate.keep = False
             self.running = False
             self.stopping = False
         self._raise_failure()
@@ -517,12 +561,17 @@ cdef class Loop:
             self.stopping = True
             uv.uv_stop(&self._uv)
 
-    def set_waker(self, waker):
-        """Let another loop drive this one: waker() asks it for a turn. None ends that.
+    def set_waker(self, waker, let_go=None):
+        """Let another loop drive this one. None ends that.
+
+        Args:
+            waker: waker() asks for a turn.
+            let_go: let_go() is called when the loop is about to close.
 
         Node: none
         """
         self.check()
+        self.let_go = let_go
         # Whoever drives the loop decides when it ends: unref'd handles and timers work meanwhile.
         if waker is not None:
             uv.uv_ref(<uv.uv_handle_t*>&self._wake)
@@ -534,6 +583,22 @@ cdef class Loop:
         """Return the descriptor to watch for readability, -1 where there is none (Windows)."""
         self.check()
         return uv.uv_backend_fd(&self._uv)
+
+    def wait_for_io(self):
+        """Wait until the loop has something to do, timers aside; from any thread, without the GIL.
+
+        For a helper thread of whoever drives the loop, which may turn it meanwhile. It ends by
+        interrupt_wait(); nobody may wait while the loop is closed.
+
+        Node: none
+        """
+        with nogil:
+            pyuvnet_backend_wait(&self._uv)
+
+    def interrupt_wait(self):
+        """End wait_for_io() in another thread. Node: none"""
+        self.check()
+        uv.uv_async_send(&self._wake)
 
     def backend_timeout(self):
         """Return the milliseconds until a timer is due; 0: turn now; -1: nothing is due."""
@@ -662,11 +727,73 @@ cdef class Loop:
             raise arg_type_error("handler", "function", handler)
         self.exception_handler = handler
 
+    # ---- Debugging -----------------------------------------------------------------------------
+
+    @property
+    def debug(self):
+        """True in debug mode, the default under `python -X dev`.
+
+        It logs callbacks that take slow_callback_ms or longer ('pyuvnet' logger, WARNING), and
+        warns (ResourceWarning) of sockets and servers that were never closed, with where they were
+        opened, when the loop closes and when the interpreter ends. Assigning changes what is to
+        come.
+
+        Node: none
+        """
+        return bool(self.measuring)
+
+    @debug.setter
+    def debug(self, value):
+        self.check()
+        self._set_debug(bool(value))
+
+    def _set_debug(self, bint debug):
+        self.entered = uv.uv_hrtime()
+        self.entered_for = None
+        self.origins = {} if debug else None
+        self.measuring = debug
+
+    @property
+    def slow_callback_ms(self):
+        """Milliseconds from which on a callback is logged in debug mode, default 100. Node: none"""
+        return self.slow / 1e6
+
+    @slow_callback_ms.setter
+    def slow_callback_ms(self, value):
+        self.check()
+        self.slow = <uint64_t>(value * 1e6)
+
+    cdef void begin(self, object whose) noexcept:
+        self.entered = uv.uv_hrtime()
+        self.entered_for = whose
+
+    cdef void lap(self, object whose) noexcept:
+        """Report what has run since begin(), or the last lap, if it took long."""
+        cdef uint64_t now = uv.uv_hrtime()
+        cdef uint64_t took = now - self.entered
+        self.entered_for = None
+        if took >= self.slow and not self.silent:
+            try:
+                # Imported when it is needed, since it is much, and few programs debug.
+                import logging
+                logging.getLogger("pyuvnet").warning(
+                    "Executing %s took %.3f seconds", _name_of(whose), took / 1e9)
+            except BaseException as exc:
+                self.report(exc)
+            now = uv.uv_hrtime()
+        self.entered = now
+
     # ---- The end -------------------------------------------------------------------------------
 
     cdef int _shut(self) except -1:
         """Close every handle without calling user code, run dry, and close the loop."""
+        if self.let_go is not None:
+            self.let_go()
+        if self.measuring and _complain is not None:
+            _complain(self)
         self.silent = True
+        self.measuring = False
+        self.let_go = self.entered_for = self.origins = None
         self.immediates = []
         self.listeners = []
         self.threadsafe_calls = deque()
@@ -711,6 +838,17 @@ cdef class Loop:
         if PyThread_get_thread_ident() == self.thread_id:
             state += f" handles={0 if self.closed else self.handle_count()}"
         return f"<Loop {state} thread={self.thread_id}>"
+
+
+cdef str _name_of(object whose):
+    """Whose callback was slow: a function by name and place, anything else by its repr."""
+    if whose is None:
+        return "a callback"
+    function = whose.__func__ if isinstance(whose, MethodType) else whose
+    if isinstance(function, FunctionType):
+        code = function.__code__
+        return f"{function.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"
+    return f"a callback of {whose!r}"
 
 
 cdef int _unref(Immediate immediate) except -1:

@@ -11,7 +11,7 @@ from .._validate import arg_type_error, arg_value_error
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
-from .handle cimport Handle
+from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
 from .owner cimport Owner
 
@@ -33,7 +33,7 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     cdef Owner owner = (<StreamHandle>self).owner
     if owner is None or (<StreamHandle>self).loop.silent:
         return
-    (<StreamHandle>self).loop.enter()
+    (<StreamHandle>self).loop.enter_for(owner)
     if nread <= 0 or not owner._take_read(buf.base, nread):
         _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
     (<StreamHandle>self).loop.leave()
@@ -78,7 +78,7 @@ cdef void _on_read_target_gil(uv.uv_stream_t* stream, ssize_t nread,
     if nread <= 0 or owner is None or loop.silent:
         _on_read_gil(stream, nread, buf)
         return
-    loop.enter()
+    loop.enter_for(owner)
     try:
         owner._on_read_target(nread)
     except BaseException as exc:
@@ -124,8 +124,9 @@ cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
     cdef WriteRequest self = <WriteRequest>request.data
     cdef Loop loop = self.handle.loop
     cdef Owner owner = self.handle.owner
+    self.answered()
     self._chunks = None
-    loop.enter()
+    loop.enter_for(owner)
     if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_written(status)
@@ -144,7 +145,8 @@ cdef void _on_shutdown_gil(uv.uv_shutdown_t* request, int status) noexcept:
     cdef ShutdownRequest self = <ShutdownRequest>request.data
     cdef Loop loop = self.handle.loop
     cdef Owner owner = self.handle.owner
-    loop.enter()
+    self.answered()
+    loop.enter_for(owner)
     if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_shutdown(status)
@@ -163,7 +165,8 @@ cdef void _on_connected_gil(uv.uv_connect_t* request, int status) noexcept:
     cdef ConnectRequest self = <ConnectRequest>request.data
     cdef Loop loop = self.handle.loop
     cdef Owner owner = self.handle.owner
-    loop.enter()
+    self.answered()
+    loop.enter_for(owner)
     if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_connected(status)
@@ -184,7 +187,7 @@ cdef void _on_connection_gil(uv.uv_stream_t* server, int status) noexcept:
     cdef Owner owner = self.owner
     if owner is None or loop.silent:
         return
-    loop.enter()
+    loop.enter_for(owner)
     try:
         owner._on_connection(status)
     except BaseException as exc:
@@ -225,6 +228,7 @@ cdef class StreamHandle(Handle):
         status = uv.uv_write(&request._write, self.stream(), bufs, count, _on_written)
         if status == 0:
             request.handle = self
+            request.kind = REQUEST_WRITE
             request._chunks = chunks
             request.submitted()
             self.loop.touched()
@@ -238,6 +242,7 @@ cdef class StreamHandle(Handle):
         status = uv.uv_shutdown(&request._shutdown, self.stream(), _on_shutdown)
         if status == 0:
             request.handle = self
+            request.kind = REQUEST_SHUTDOWN
             request.submitted()
             self.loop.touched()
         return status
@@ -279,5 +284,6 @@ cpdef str handle_kind(object fd):
 cdef ConnectRequest new_connect_request(StreamHandle handle):
     cdef ConnectRequest request = ConnectRequest.__new__(ConnectRequest)
     request._uv = <uv.uv_req_t*>&request._connect
+    request.kind = REQUEST_CONNECT
     request.handle = handle
     return request

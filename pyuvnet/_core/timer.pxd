@@ -17,6 +17,7 @@ cdef class Timer:
     cdef int start(self, uint64_t delay) except -1
     cdef int cancel(self) except -1
     cdef int fire(self) except -1
+    cdef object whose(self)            # the callback, or the owner
     cdef void hold(self) noexcept      # while it waits
     cdef void release(self) noexcept
     cdef int set_counted(self, bint counted) except -1

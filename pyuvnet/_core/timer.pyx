@@ -59,6 +59,8 @@ cdef void _on_timer_gil(uv.uv_timer_t* handle) noexcept:
         if timer.due > now:
             break
         loop.enter()
+        if loop.measuring:
+            loop.entered_for = timer.whose()
         timer.hold()
         try:
             queue.remove(timer)
@@ -198,6 +200,9 @@ cdef class Timer:
     cdef int fire(self) except -1:
         return 0
 
+    cdef object whose(self):
+        return None
+
     cdef void hold(self) noexcept:
         Py_INCREF(self)
 
@@ -229,6 +234,9 @@ cdef class Timeout(Timer):
     cdef tuple _arguments
     cdef uint64_t _delay
     cdef bint _repeat, _cleared
+
+    cdef object whose(self):
+        return self._callback
 
     cdef int fire(self) except -1:
         callback, arguments = self._callback, self._arguments
@@ -370,6 +378,9 @@ cdef class IdleTimeout(Timer):
         cdef PyObject* owner = self._owner
         Py_DECREF(self)
         Py_DECREF(<object>owner)
+
+    cdef object whose(self):
+        return <object>self._owner
 
     cdef int fire(self) except -1:
         cdef uint64_t now = uv.uv_now(&self.loop._uv)

@@ -167,6 +167,7 @@ cdef extern from "uv.h" nogil:
     int uv_backend_fd(const uv_loop_t*)
     int uv_backend_timeout(const uv_loop_t*)
     uint64_t uv_now(const uv_loop_t*)
+    uint64_t uv_hrtime()
     void uv_update_time(uv_loop_t*)
     void uv_walk(uv_loop_t*, uv_walk_cb, void*)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -898,6 +899,135 @@ pyuvnet.current_loop().close()""",
 def test_the_interpreter_ends_silently_with_things_open(run_child, left):
     code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
     assert run_child(code).clean().out == ""
+
+
+@pytest.mark.parametrize("left", LEFT_OPEN)
+def test_the_interpreter_ends_with_warnings_and_nothing_else_in_development_mode(run_child, left):
+    code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
+    child = run_child(code, dev=True)
+    assert (child.code, child.out) == (0, "")
+    warnings = [line for line in child.err.splitlines() if not line.startswith(("  ", "Opened"))]
+    assert all(": ResourceWarning: unclosed <" in line for line in warnings), child.err
+
+
+UNCLOSED = """
+    import sys
+    import pyuvnet
+    from pyuvnet import net
+
+    def make_server():
+        server = net.create_server()
+        return server.listen(0, callback=pyuvnet.stop)
+
+    def make_client(server):
+        return net.connect(server.address().port, callback)
+
+    def callback(): pyuvnet.stop()
+
+    server = make_server()
+    pyuvnet.run()
+    client = make_client(server)
+    pyuvnet.run()
+    closed = net.Socket()
+    closed.destroy()
+    {end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "pyuvnet.current_loop().close(); print('on')"])
+def test_development_mode_warns_of_each_unclosed_one_with_where_it_was_opened(run_child, end):
+    child = run_child(UNCLOSED.format(end=end), dev=True)
+    assert child.code == 0
+    warnings = child.err.split("<string>:")[1:]
+    of_server = next(text for text in warnings if "<Server" in text)
+    assert of_server.startswith("8: ResourceWarning: unclosed <Server :::")
+    assert "Opened at (most recent call last):" in of_server
+    assert "in <module>" in of_server
+    assert "in make_server" in of_server
+    assert "pyuvnet" + os.sep not in of_server
+    clients = [text for text in warnings if "in make_client" in text]
+    assert len(clients) == 1
+    assert "unclosed <Socket open" in clients[0]
+    # The server's end of the connection is the third, if it was accepted by then.
+    assert len(warnings) in (2, 3)
+
+
+def test_tracemalloc_shows_the_place_instead_if_it_is_on(run_child):
+    code = "import tracemalloc\ntracemalloc.start(10)\n" + textwrap.dedent(UNCLOSED.format(end=""))
+    child = run_child(code, dev=True)
+    assert "Object allocated at (most recent call last):" in child.err
+    assert "Opened at" not in child.err
+
+
+def test_a_warning_that_a_filter_makes_an_error_is_shown_and_ends_nothing(run_child):
+    code = "import warnings\nwarnings.simplefilter('error')\n" + textwrap.dedent(
+        UNCLOSED.format(end="pyuvnet.current_loop().close(); print('closed')")
+    )
+    child = run_child(code, dev=True)
+    assert (child.code, child.out) == (0, "closed\n")
+    assert "Exception ignored in" in child.err
+    assert "ResourceWarning: unclosed <Server" in child.err
+
+
+def test_nothing_is_said_without_development_mode(run_child):
+    code = textwrap.dedent(UNCLOSED.format(end="print(pyuvnet.current_loop().debug)"))
+    assert run_child(code).clean().out == "False\n"
+
+
+@pytest.fixture
+def slow_log(loop, caplog):
+    """The texts that were logged, in debug mode and with a low threshold."""
+    caplog.set_level("WARNING", logger="pyuvnet")
+    loop.debug = True
+    loop.slow_callback_ms = 20
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "pyuvnet"]
+
+
+def be_slow(*args):
+    time.sleep(0.03)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [next_tick, set_immediate, lambda callback: set_timeout(callback, 1)],
+    ids=["next_tick", "set_immediate", "set_timeout"],
+)
+def test_debug_mode_logs_a_slow_callback_by_name(slow_log, schedule):
+    set_immediate(lambda: schedule(lambda: None))
+    set_immediate(lambda: schedule(be_slow))
+    set_immediate(lambda: schedule(lambda: None))
+    run()
+    (text,) = slow_log()
+    assert text.startswith(f"Executing be_slow() at {__file__}:")
+    assert float(text.split()[-2]) == pytest.approx(0.03, abs=0.5)
+
+
+def test_debug_mode_logs_whose_listener_was_slow(slow_log):
+    from pyuvnet import net
+
+    def accepted(socket):
+        socket.on("data", lambda chunk: (be_slow(), socket.end()))
+
+    server = net.create_server(accepted)
+
+    def listening():
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.write(b"x")
+        client.on("end", server.close)
+
+    server.listen(0, "127.0.0.1", callback=listening)
+    run()
+    (text,) = slow_log()
+    assert text.startswith("Executing a callback of <Socket ")
+
+
+def test_debug_mode_can_be_left_and_says_nothing_then(loop, slow_log):
+    assert loop.debug is True
+    loop.debug = False
+    set_immediate(be_slow)
+    run()
+    assert slow_log() == []
+    assert loop.slow_callback_ms == 20
 
 
 def test_exit_code_of_an_exception_is_pythons(run_child):

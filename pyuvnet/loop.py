@@ -1,0 +1,98 @@
+"""What one may ask about the loop of this thread: what keeps it alive, and where it is slow.
+
+    >>> pyuvnet.loop.handles()
+    [<tcp 127.0.0.1:8124 of <Server 127.0.0.1:8124 connections=0>, keeps the loop alive>]
+
+Node: process.getActiveResourcesInfo()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._core.alive import describe
+from ._core.loop import Immediate, Loop, current_loop
+from ._core.names import add_node_names
+
+
+@dataclass(frozen=True, repr=False)
+class HandleInfo:
+    """Something that lives in a loop, as it was when handles() was called.
+
+    Node: none
+    """
+
+    #: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
+    kind: str
+    #: The Socket or Server, or the callback; None for a handle that nobody has, as a BoundSocket's.
+    owner: Any
+    #: Whether it waits for something: a socket that reads, a server that listens.
+    active: bool
+    #: Whether it may keep the loop alive; unref() says no.
+    ref: bool
+    #: Closed, and not yet gone.
+    closing: bool
+    #: What the system has not answered yet: 'connect', 'write', 'shutdown', 'lookup HOST'.
+    requests: tuple[str, ...]
+    #: 'address:port', with ' -> address:port' of the peer, or the path; None without.
+    address: str | None
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether run() does not return because of it."""
+        return bool(self.requests) or self.closing or (self.active and self.ref)
+
+    def __repr__(self) -> str:
+        text = self.kind
+        if self.address is not None:
+            text += f" {self.address}"
+        if self.owner is not None:
+            text += f" of {self.owner!r}"
+        if self.requests:
+            text += f", in flight: {', '.join(self.requests)}"
+        if self.closing:
+            text += ", closing"
+        return f"<{text}, {'keeps' if self.keeps_alive else 'does not keep'} the loop alive>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    # Node's spellings, by tools/stubs.py
+    if TYPE_CHECKING:
+        keepsAlive = keeps_alive
+    # Node's spellings end
+
+
+def handles() -> list[HandleInfo]:
+    """Return what is alive in this thread's loop: why run() does not end.
+
+    Returns: list of HandleInfo. The loop's own helpers are not in it.
+
+    Node: process.getActiveResourcesInfo()
+    """
+    return [
+        HandleInfo(*found[:6], _where(found[0], found[1], *found[6:]))
+        for found in describe(current_loop())
+    ]
+
+
+def _where(kind: str, owner: Any, local: Any, peer: Any) -> str | None:
+    ends = [
+        f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        for address, port, _ in filter(None, (local, peer))
+    ]
+    if ends:
+        return " -> ".join(ends)
+    path = getattr(owner, "_path", None) if kind == "pipe" else None
+    return None if path is None else str(path)
+
+
+__all__ = ["HandleInfo", "Immediate", "Loop", "current_loop", "handles"]
+add_node_names(HandleInfo)
+add_node_names(globals())
+
+# Node's spellings, by tools/stubs.py
+if TYPE_CHECKING:
+    currentLoop = current_loop
+# Node's spellings end
