@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -138,3 +139,43 @@ def open_child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+_COLLECT = """
+import contextlib, io, json, sys
+import pytest
+
+class Names:
+    def pytest_collection_finish(self, session):
+        self.all = [
+            (item.nodeid, [id for mark in item.iter_markers("spec") for id in mark.args])
+            for item in session.items
+        ]
+
+names, said = Names(), io.StringIO()
+with contextlib.redirect_stdout(said):
+    status = pytest.main(
+        ["--collect-only", "-q", "--assert=plain", "-p", "no:cacheprovider", sys.argv[1]], [names]
+    )
+if status:
+    sys.exit(said.getvalue())
+print(json.dumps(names.all))
+"""
+
+
+@pytest.fixture(scope="session")
+def collected() -> dict[str, list[str]]:
+    """All tests there are, as pytest collects them: their ids, with the rules that they name.
+
+    Collecting everything imports everything: a test that asks first takes its time.
+    """
+    # In a process of its own: this run may have been given a few tests only.
+    child = subprocess.run(
+        [sys.executable, "-c", _COLLECT, str(ROOT / "tests")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert child.returncode == 0, child.stdout + child.stderr
+    return dict(json.loads(child.stdout.splitlines()[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket as posix
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -212,16 +213,25 @@ def test_reuse_port_shares_a_port() -> None:
     pyuvnet.run()
 
 
-@linux
-def test_the_backlog_reaches_the_system() -> None:
-    import subprocess
-
-    server = net.create_server().listen(0, None, 7)
+def backlog_of(server: net.Server) -> int:
+    """What the system says of a listening server, which is closed then."""
     port = server.address()["port"]
     out = subprocess.run(["ss", "-ltn", f"sport = :{port}"], capture_output=True, text=True)
     server.close()
     pyuvnet.run()
-    assert out.stdout.splitlines()[1].split()[2] == "7"
+    return int(out.stdout.splitlines()[1].split()[2])
+
+
+@linux
+def test_the_backlog_reaches_the_system() -> None:
+    assert backlog_of(net.create_server().listen(0, None, 7)) == 7
+
+
+@linux
+@pytest.mark.parametrize("options", [{}, {"backlog": 0}, {"backlog": None}])
+def test_the_backlog_is_511_unless_given(options: Any) -> None:
+    limit = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert backlog_of(net.create_server().listen(port=0, **options)) == min(511, limit)
 
 
 @pytest.mark.parametrize(

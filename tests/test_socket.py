@@ -286,6 +286,18 @@ def test_bytes_written_is_kept_after_a_destroy_while_connecting() -> None:
     assert (c.bytes_written, c.bytes_read, c.writable_length) == (5, 0, 0)
 
 
+def test_buffer_size_is_the_old_name_of_writable_length() -> None:
+    c = net.Socket()
+    seen: list[Any] = [c.buffer_size]
+    c.connect(serve(lambda s: s.resume()).address()["port"], "127.0.0.1")
+    c.write(b"12345")
+    seen.append((c.buffer_size, c.bufferSize, c.writable_length))
+    c.on("ready", lambda: (seen.append(c.buffer_size), c.end()))
+    c.on("close", lambda had_error: seen.append(c.buffer_size))
+    pyuvnet.run()
+    assert seen == [None, (5, 5, 5), 0, None]
+
+
 def test_no_descriptor_and_no_handle_is_left_by_500_connections(loop: pyuvnet.Loop) -> None:
     def connection(s: net.Socket) -> None:
         s.on("data", lambda chunk: s.end(chunk))

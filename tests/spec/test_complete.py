@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parent.parent
-RULES = TESTS.parent / "docs" / "streams-rules.md"
+RULES = Path(__file__).resolve().parents[2] / "docs" / "streams-rules.md"
 
-# Collecting everything imports everything, which takes its time on a busy machine.
+# For the tests to be collected, which takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(250)
 
 
@@ -30,44 +26,13 @@ def rules() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def named() -> dict[str, list[str]]:
-    """The ids that tests name, with those tests, as pytest collects them all."""
-    # In a process of its own: this run may have been given a few tests only.
+def named(collected: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The ids that tests name, with those tests."""
     found: dict[str, list[str]] = {}
-    child = subprocess.run(
-        [sys.executable, "-c", COLLECT, str(TESTS)],
-        cwd=TESTS.parent,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert child.returncode == 0, child.stdout + child.stderr
-    for test, ids in json.loads(child.stdout.splitlines()[-1]):
+    for test, ids in collected.items():
         for each in ids:
             found.setdefault(each, []).append(test)
     return found
-
-
-COLLECT = """
-import contextlib, io, json, sys
-import pytest
-
-class Names:
-    def pytest_collection_finish(self, session):
-        self.all = [
-            (item.nodeid, [id for mark in item.iter_markers("spec") for id in mark.args])
-            for item in session.items
-        ]
-
-names, said = Names(), io.StringIO()
-with contextlib.redirect_stdout(said):
-    status = pytest.main(
-        ["--collect-only", "-q", "--assert=plain", "-p", "no:cacheprovider", sys.argv[1]], [names]
-    )
-if status:
-    sys.exit(said.getvalue())
-print(json.dumps(names.all))
-"""
 
 
 def test_rules_are_numbered_without_gaps() -> None:

@@ -1,0 +1,334 @@
+"""Attempts, as connect() shows them: one address after another, each in its time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket as posix
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import pyuvnet
+from pyuvnet import AbortController, net
+from pyuvnet._attempts import Attempts
+
+# Only there are all of 127.0.0.0/8 addresses of this machine, and full queues drop who asks.
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's loopback")
+
+ONE, TWO, THREE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+EVENTS = (
+    "lookup", "connectionAttempt", "connectionAttemptFailed", "connectionAttemptTimeout",
+    "connect", "ready", "error", "close",
+)  # fmt: skip
+
+
+@pytest.fixture
+def hosts() -> Iterator[Callable[..., int]]:
+    """hosts({address: "listens" | "refuses" | "hangs"}) sets them up at one port, and gives it."""
+    with contextlib.ExitStack() as stack:
+
+        def bound(host: str, port: int) -> posix.socket:
+            made = posix.socket(posix.AF_INET6 if ":" in host else posix.AF_INET)
+            stack.enter_context(made)
+            made.bind((host, port))
+            return made
+
+        def open_all(kinds: dict[str, str]) -> int:
+            port = 0
+            for host, kind in kinds.items():
+                try:
+                    made = bound(host, port)
+                except OSError:
+                    # Somebody else has that port of this address: all again, elsewhere.
+                    return open_all(kinds)
+                port = made.getsockname()[1]
+                if kind != "refuses":
+                    # A queue for one: whoever comes after the first is not answered.
+                    made.listen(16 if kind == "listens" else 0)
+                if kind == "hangs":
+                    stack.enter_context(posix.create_connection((host, port)))
+            return port
+
+        yield open_all
+
+
+def connecting(trace: Any, port: int, addresses: list[str], **options: Any) -> net.Socket:
+    """A socket that connects to a name with these addresses; it destroys itself when connected."""
+
+    def lookup(host: str, asked: Any, callback: Any) -> None:
+        assert asked.get("all", False) is True
+        found = [{"address": each, "family": 6 if ":" in each else 4} for each in addresses]
+        pyuvnet.next_tick(callback, None, found)
+
+    c = net.Socket(signal=options.pop("signal", None), block_list=options.pop("block_list", None))
+    for event in EVENTS:
+        c.on(event, lambda *args, event=event: trace(event, *shown(event, args)))
+    c.on("ready", c.destroy)
+    options.setdefault("auto_select_family_attempt_timeout", 20)
+    return c.connect({"port": port, "host": "some.where", "lookup": lookup, **options})
+
+
+def shown(event: str, args: tuple[Any, ...]) -> list[Any]:
+    """The arguments of an event, without what all of them share: port, family and name."""
+    if event == "lookup":
+        return [args[1]]
+    if event.startswith("connectionAttempt"):
+        return [args[0], *(each.code for each in args[3:])]
+    return [getattr(each, "code", each) for each in args]
+
+
+def test_the_next_address_is_tried_as_soon_as_one_fails(hosts: Any, trace: Any) -> None:
+    port = hosts({"::1": "refuses", ONE: "listens"})
+    c = connecting(trace, port, ["::1", ONE])
+    c.on("connect", lambda: trace(c.auto_select_family_attempted_addresses))
+    assert c.autoSelectFamilyAttemptedAddresses is None
+    pyuvnet.run()
+    assert trace == [
+        ("lookup", "::1"),
+        ("lookup", ONE),
+        ("connectionAttempt", "::1"),
+        ("connectionAttemptFailed", "::1", "ECONNREFUSED"),
+        ("connectionAttempt", ONE),
+        "connect",
+        [f"::1:{port}", f"{ONE}:{port}"],
+        "ready",
+        ("close", False),
+    ]
+
+
+def test_the_arguments_of_the_events(hosts: Any) -> None:
+    port = hosts({"::1": "refuses", ONE: "hangs", TWO: "listens"})
+    seen: list[Any] = []
+    c = connecting(lambda *args: None, port, ["::1", ONE, TWO])
+    for event in EVENTS[:4]:
+        c.on(event, lambda *args, event=event: seen.append((event, *args)))
+    pyuvnet.run()
+    failed = seen[4]
+    assert seen == [
+        ("lookup", None, "::1", 6, "some.where"),
+        ("lookup", None, ONE, 4, "some.where"),
+        ("lookup", None, TWO, 4, "some.where"),
+        ("connectionAttempt", "::1", port, 6),
+        ("connectionAttemptFailed", "::1", port, 6, failed[4]),
+        ("connectionAttempt", ONE, port, 4),
+        ("connectionAttemptTimeout", ONE, port, 4),
+        ("connectionAttempt", TWO, port, 4),
+    ]
+    assert isinstance(failed[4], ConnectionRefusedError)
+    assert str(failed[4]) == f"connect ECONNREFUSED ::1:{port}"
+
+
+def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "hangs", TWO: "listens"})
+    c = connecting(trace, port, [ONE, TWO])
+    pyuvnet.run()
+    # No 'connectionAttemptFailed' beside the 'connectionAttemptTimeout'.
+    assert trace[2:] == [
+        ("connectionAttempt", ONE),
+        ("connectionAttemptTimeout", ONE),
+        ("connectionAttempt", TWO),
+        "connect",
+        "ready",
+        ("close", False),
+    ]
+    assert c.auto_select_family_attempted_addresses == [f"{ONE}:{port}", f"{TWO}:{port}"]
+
+
+def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "hangs", TWO: "listens"})
+    net.set_default_auto_select_family_attempt_timeout(10)
+    try:
+        connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=None)
+        pyuvnet.run()
+    finally:
+        net.set_default_auto_select_family_attempt_timeout(500)
+    assert ("connectionAttemptTimeout", ONE) in trace
+
+
+def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "refuses", TWO: "hangs"})
+    c = connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=10)
+    pyuvnet.set_timeout(lambda: (trace(c.connecting), c.destroy()), 60)
+    pyuvnet.run()
+    # Node tells of an attempt that a destroy() interrupted, where there were several.
+    assert trace[2:] == [
+        ("connectionAttempt", ONE),
+        ("connectionAttemptFailed", ONE, "ECONNREFUSED"),
+        ("connectionAttempt", TWO),
+        True,
+        ("connectionAttemptFailed", TWO, "ECANCELED"),
+        ("close", False),
+    ]
+
+
+def test_when_all_fail_the_error_holds_all(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "hangs", TWO: "refuses"})
+    errors: list[Any] = []
+    connecting(trace, port, [ONE, TWO]).on("error", errors.append)
+    pyuvnet.run()
+    assert trace[-2:] == [("error", "ETIMEDOUT"), ("close", True)]
+    (error,) = errors
+    assert isinstance(error, pyuvnet.AggregateError)
+    assert (error.message, error.code, error.name) == ("", "ETIMEDOUT", "AggregateError")
+    assert [(each.code, each.address, each.port) for each in error.errors] == [
+        ("ETIMEDOUT", ONE, port),
+        ("ECONNREFUSED", TWO, port),
+    ]
+    assert isinstance(error.errors[0], TimeoutError)
+    assert error.as_group().exceptions == error.exceptions == tuple(error.errors)
+
+
+def test_families_take_turns_beginning_with_the_first(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "refuses", TWO: "refuses", THREE: "refuses", "::1": "refuses"})
+    c = connecting(trace, port, [ONE, TWO, THREE, ONE, "::1"])
+    pyuvnet.run()
+    assert c.auto_select_family_attempted_addresses == [
+        f"{host}:{port}" for host in (ONE, "::1", TWO, THREE)
+    ]
+
+
+def test_one_address_that_is_left_is_tried_alone(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "refuses"})
+    c = connecting(trace, port, [ONE, ONE])
+    errors: list[Any] = []
+    c.on("error", errors.append)
+    pyuvnet.run()
+    assert c.auto_select_family_attempted_addresses is None
+    assert isinstance(errors[0], ConnectionRefusedError)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"auto_select_family": False},
+        {"autoSelectFamily": False},
+        {"family": 4},
+        {"local_address": ONE},
+        "the default",
+    ],
+)
+def test_what_asks_for_one_address_only(hosts: Any, option: Any) -> None:
+    port = hosts({ONE: "listens"})
+    asked: list[Any] = []
+
+    def lookup(host: str, options: Any, callback: Any) -> None:
+        asked.append("all" in options)
+        callback(None, ONE, 4)
+
+    if option == "the default":
+        net.set_default_auto_select_family(False)
+        option = {}
+    try:
+        c = net.create_connection(port=port, host="some.where", lookup=lookup, **option)
+    finally:
+        net.set_default_auto_select_family(True)
+    c.on("ready", c.destroy)
+    pyuvnet.run()
+    assert asked == [False]
+    assert c.auto_select_family_attempted_addresses is None
+
+
+@pytest.mark.parametrize("event", ["lookup", "connectionAttempt", "connectionAttemptFailed"])
+def test_destroy_in_a_listener_ends_it_all(hosts: Any, trace: Any, event: str) -> None:
+    port = hosts({ONE: "refuses", TWO: "listens"})
+    c = connecting(trace, port, [ONE, TWO])
+    c.on(event, lambda *args: c.destroy())
+    pyuvnet.run()
+    steps = [
+        ("lookup", ONE),
+        ("lookup", TWO),
+        ("connectionAttempt", ONE),
+        ("connectionAttemptFailed", ONE, "ECONNREFUSED"),
+    ]
+    last = [each[0] for each in steps].index(event)
+    assert trace == [*steps[: last + 1], ("close", False)]
+
+
+def test_destroy_when_the_time_of_an_attempt_is_over(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "hangs", TWO: "listens"})
+    c = connecting(trace, port, [ONE, TWO])
+    c.on("connectionAttemptTimeout", lambda *args: c.destroy())
+    pyuvnet.run()
+    assert trace[2:] == [
+        ("connectionAttempt", ONE),
+        ("connectionAttemptTimeout", ONE),
+        ("close", False),
+    ]
+
+
+def test_abort_with_an_attempt_in_flight(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "hangs", TWO: "listens"})
+    controller = AbortController()
+    c = connecting(
+        trace, port, [ONE, TWO], signal=controller.signal,
+        auto_select_family_attempt_timeout=10_000,
+    )  # fmt: skip
+    c.on("connectionAttempt", lambda *args: pyuvnet.set_immediate(controller.abort))
+    pyuvnet.run()
+    assert trace[2:] == [
+        ("connectionAttempt", ONE),
+        ("error", "ABORT_ERR"),
+        ("connectionAttemptFailed", ONE, "ECANCELED"),
+        ("close", True),
+    ]
+
+
+def test_a_blocked_address_counts_as_failed_without_an_attempt(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "refuses", TWO: "listens"})
+    rules = net.BlockList()
+    rules.add_address(ONE)
+    c = connecting(trace, port, [ONE, TWO], block_list=rules)
+    pyuvnet.run()
+    assert trace[2:] == [
+        ("connectionAttemptFailed", ONE, "ERR_IP_BLOCKED"),
+        ("connectionAttempt", TWO),
+        "connect",
+        "ready",
+        ("close", False),
+    ]
+    assert c.auto_select_family_attempted_addresses == [f"{TWO}:{port}"]
+
+
+def test_every_attempt_starts_from_the_local_port(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "refuses", TWO: "listens"})
+    with posix.socket() as probe:
+        probe.bind((TWO, 0))
+        local_port = probe.getsockname()[1]
+    ports: list[Any] = []
+    c = connecting(trace, port, [ONE, TWO], local_port=local_port)
+    c.on("connect", lambda: ports.append(c.local_port))
+    pyuvnet.run()
+    assert ports == [local_port]
+
+
+def test_a_local_port_in_use_is_recorded_without_an_event(hosts: Any, trace: Any) -> None:
+    port = hosts({ONE: "listens", TWO: "listens"})
+    errors: list[Any] = []
+    with posix.create_server(("0.0.0.0", 0)) as holder:
+        c = connecting(trace, port, [ONE, TWO], local_port=holder.getsockname()[1])
+        c.on("error", errors.append)
+        pyuvnet.run()
+    assert trace[2:] == [("error", "EADDRINUSE"), ("close", True)]
+    assert [(each.code, each.syscall) for each in errors[0].errors] == [("EADDRINUSE", "bind")] * 2
+
+
+def test_without_any_recorded_error_it_is_a_timeout(trace: Any) -> None:
+    # Node has this error for a case that neither it nor we can come to by any program: each
+    # attempt leaves an error. So it is asked for.
+    c = net.create_connection(port=1, host="x", lookup=lambda *args: None)
+    attempts: Any = c._attempts
+    assert type(attempts) is Attempts
+    errors: list[Any] = []
+    c.on("error", errors.append).on("close", trace.note("close"))
+    attempts._give_up()
+    pyuvnet.run()
+    (error,) = errors
+    assert isinstance(error, pyuvnet.ConnectTimeoutError)
+    assert isinstance(error, TimeoutError)
+    assert (error.code, error.message) == (
+        "ERR_SOCKET_CONNECTION_TIMEOUT",
+        "Socket connection timeout",
+    )
+    assert trace == [("close", True)]
