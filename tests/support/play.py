@@ -17,7 +17,17 @@ from hosts import hosts
 
 HERE = Path(__file__).resolve().parent.parent
 NODE = os.environ.get("PYUVNET_NODE") or shutil.which("node")
+ONE = "127.0.0.1"
 Traces = dict[str, list[str]]
+
+
+def plays_here(script: dict[str, Any]) -> bool:
+    """Other addresses of loopback, queues that hang, and abstract names are Linux's."""
+    hosts = [kind for kind in script.get("needs", {}).values() if isinstance(kind, dict)]
+    named = {host for kinds in hosts for does in kinds.values() for host in does}
+    return sys.platform == "linux" or not (
+        script.get("linux") or any("hang" in kinds for kinds in hosts) or named - {ONE, "::1"}
+    )
 
 
 def node_version() -> int:

@@ -9,6 +9,7 @@ plain ones. Further keys:
 - hear: events listened to besides the usual ones
 - needs: what the test opens for the script, see play.py
 - coroutines: it needs asyncio in Python; it ends by the verb "finish"
+- linux: it needs what only Linux has
 - since: the first Node that behaves so
 - deviation: (where the specification names it, {object: its trace on pyuvnet, or {an entry on
   Node: the one on pyuvnet}})

@@ -20,6 +20,7 @@ from pyuvnet import net
 EVENTS = [
     "connectionAttempt",
     "connectionAttemptFailed",
+    "connectionAttemptTimeout",
     "connect",
     "ready",
     "data",
@@ -33,6 +34,7 @@ EVENTS = [
     "close",
     "listening",
     "connection",
+    "drop",
 ]
 
 
@@ -68,7 +70,7 @@ class Timeline(dict[str, list[Any]]):
 
         def heard(event: str) -> Callable[..., None]:
             def listener(*args: Any) -> None:
-                if event == "connectionAttempt":
+                if event in ("connectionAttempt", "connectionAttemptTimeout"):
                     args = args[2:]
                 elif event == "connectionAttemptFailed":
                     args = args[3:]

@@ -92,3 +92,23 @@ def test_after_the_peer_closed_the_second_write_fails(timeline, run, raw):
     code = timeline["s"][1][1]
     assert code in ("EPIPE", "ECONNRESET")
     assert timeline["s"] == [("cb w1", None), ("cb w2", code), ("error", code), ("close", True)]
+
+
+def test_a_peer_that_is_destroyed_with_data_unread(timeline, run):
+    """The rule of Linux' kernel: it sends a reset, not an end."""
+
+    def written(error):
+        # On loopback what the kernel took is in the kernel of the other end.
+        if not accepted:
+            pyuvnet.set_immediate(written, None)
+            return
+        assert accepted[0].bytes_read == 0
+        accepted[0].destroy()
+
+    accepted = []
+    server = timeline.server(accepted.append, pause_on_connect=True, without=QUIET)
+    c = timeline.client(server, without=QUIET)
+    c.on("ready", lambda: c.write(b"unread", written))
+    run()
+    assert timeline["c"][2:] == ["ready", ("error", "ECONNRESET"), ("close", True)]
+    assert timeline["s"] == [("close", False)]

@@ -1,5 +1,10 @@
 """ordering 3.15: the idle timeout."""
 
+import sys
+
+import pytest
+from hosts import hosts
+
 import pyuvnet
 from pyuvnet import net
 
@@ -39,6 +44,21 @@ def test_listeners_run_in_the_order_of_registration(timeline, run):
     c.on("timeout", lambda: (timeline.note("c", "listener"), c.destroy()))
     run()
     assert timeline["c"] == ["callback", "listener"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="queues that hang are Linux's")
+def test_while_connecting_and_destroyed_there(timeline, run):
+    def idle():
+        timeline.note("c", "connecting", c.connecting)
+        c.destroy()
+
+    c = timeline.watch("c", net.Socket(), without=QUIET)
+    with hosts(hang=("127.0.0.1",)) as (port, _):
+        c.connect(port, "127.0.0.1").set_timeout(10, idle)
+        run()
+    assert timeline["c"] == [
+        *[("connectionAttempt", 4), "timeout", ("connecting", True), ("close", False)]
+    ]
 
 
 def test_without_a_connection_it_fires_but_keeps_nothing_alive(timeline, run):

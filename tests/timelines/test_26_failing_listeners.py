@@ -1,8 +1,11 @@
 """ordering 3.26 and README R6: listeners and callbacks that raise."""
 
+import asyncio
+
 import pytest
 
 import pyuvnet
+from pyuvnet import net
 
 
 @pytest.fixture
@@ -119,3 +122,30 @@ def test_error_listener_raises_close_still_comes(timeline, run, caught):
     run()
     assert timeline["c"][-2:] == [("error", "E"), ("close", True)]
     assert [str(error) for error in caught] == ["X"]
+
+
+@pytest.mark.parametrize("how", ["the server's option", "the class"])
+def test_a_coroutine_listener_of_connection_that_fails_with_capture_rejections(timeline, how):
+    async def accepted(s):
+        timeline.watch("s", s)
+        server.close()
+        raise ValueError("X")
+
+    async def main():
+        nonlocal server
+        closed = asyncio.get_running_loop().create_future()
+        server = net.create_server(capture_rejections=how == "the server's option" or None)
+        server.on("connection", accepted).listen(0)
+        c = timeline.client(server)
+        c.on("close", lambda had_error: closed.set_result(None))
+        await closed
+
+    server = None
+    before = pyuvnet.EventEmitter.capture_rejections
+    pyuvnet.EventEmitter.capture_rejections = how == "the class"
+    try:
+        pyuvnet.run(main())
+    finally:
+        pyuvnet.EventEmitter.capture_rejections = before
+    assert timeline["s"] == ["resume", ("error", "X"), ("close", True)]
+    assert timeline["c"][-3:] == ["end", "finish", ("close", False)]

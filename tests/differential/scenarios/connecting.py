@@ -82,7 +82,7 @@ SCENARIOS = {
         "needs": {"P": {"listen": [ONE]}},
         "start": [
             ["socket", "c"],
-            call("c", "connect", {"port": port("P"), "host": ONE, "local_address": "127.0.0.5"}),
+            call("c", "connect", {"port": port("P"), "host": ONE, "local_address": ONE}),
         ],
         "on": {"c.connect": [probe("c", "local_address"), DESTROY]},
     },
@@ -132,7 +132,7 @@ SCENARIOS = {
     "one address, at once": single(None, ONE, 4, when="now", family=4),
     "one address, in an immediate": single(None, ONE, 4, when="immediate", family=4),
     "one address without family": single(None, ONE, 4, auto_select_family=False),
-    "an address for a local one": single(None, ONE, 4, local_address="127.0.0.5"),
+    "an address for a local one": single(None, ONE, 4, local_address=ONE),
     "the lookup fails": single(error("no such name")),
     "the lookup fails at once": single(error("no such name"), when="now", family=4),
     "a lookup that never answers": single(when="never"),
