@@ -84,8 +84,8 @@ async def listen(*args: Any, **keywords: Any) -> Server:
         try:
             await done
         except BaseException:
-            if server.listening:
-                server.close()
+            # Also while its host is looked up: it would listen afterwards.
+            server.close()
             raise
     return server
 

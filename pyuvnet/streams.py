@@ -22,7 +22,7 @@ from ._core.stream import (
     set_default_high_water_mark,
     set_with_hooks,
 )
-from ._core.writable import Writable
+from ._core.writable import Writable, set_drained_hook
 from ._waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ArgTypeError, StateError
@@ -525,6 +525,39 @@ class _Chunks:
             self._reader.abandon()
 
 
+# ---- drained() -----------------------------------------------------------------------------------
+
+
+async def _drained(stream: Any) -> None:
+    """Wait for 'drain', or for what comes in its place."""
+    if stream.destroyed:
+        raise stream.errored or StateError(
+            "Cannot call drained after a stream was destroyed", "ERR_STREAM_DESTROYED"
+        )
+    if not stream.writable_need_drain:
+        return
+
+    def go_on(*_: Any) -> None:
+        done.set_result(None)
+
+    def closed(*_: Any) -> None:
+        done.set_exception(stream.errored or premature_close())
+
+    def leave() -> None:
+        stream.off("drain", go_on)
+        # end() takes what is due away: 'finish' says that all has left.
+        stream.off("finish", go_on)
+        stream.off("error", done.set_exception)
+        stream.off("close", closed)
+
+    done: Waiter[None] = Waiter(leave)
+    stream.on("drain", go_on)
+    stream.on("finish", go_on)
+    stream.on("error", done.set_exception)
+    stream.on("close", closed)
+    await done
+
+
 # ---- async with ----------------------------------------------------------------------------------
 
 
@@ -591,6 +624,7 @@ def _standard(dest: Any) -> _StandardStream | None:
 
 set_stream_hooks(_Chunks, from_iterable, _standard)
 set_with_hooks(_enter, _exit)
+set_drained_hook(_drained)
 
 __all__ = [
     "Duplex",

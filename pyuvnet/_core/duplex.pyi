@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Self, overload
 
 from typing_extensions import Buffer
@@ -55,6 +55,7 @@ class Duplex(Readable):
     def writable_high_water_mark(self) -> int: ...
     @property
     def writable_need_drain(self) -> bool: ...
+    def drained(self) -> Coroutine[Any, Any, None]: ...
     @property
     def writable_ended(self) -> bool: ...
     @property

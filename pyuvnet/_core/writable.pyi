@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Self, TypeAlias, overload
 
 from typing_extensions import Buffer, disjoint_base
@@ -6,6 +6,8 @@ from typing_extensions import Buffer, disjoint_base
 from .stream import Stream
 
 _Callback: TypeAlias = Callable[[BaseException | None], object]
+
+def set_drained_hook(hook: Callable[[Any], Coroutine[Any, Any, None]] | None) -> None: ...
 
 @disjoint_base
 class Answer:
@@ -55,6 +57,7 @@ class Writable(Stream):
     def writable_high_water_mark(self) -> int: ...
     @property
     def writable_need_drain(self) -> bool: ...
+    def drained(self) -> Coroutine[Any, Any, None]: ...
     @property
     def writable_ended(self) -> bool: ...
     @property

@@ -474,6 +474,15 @@ cdef int w_user_final(Stream s) except -1:
     return 0
 
 
+cdef object _drained_hook = None    # the coroutine function behind drained()
+
+
+def set_drained_hook(hook):
+    """Set the coroutine function behind drained() (the asyncio layer calls this)."""
+    global _drained_hook
+    _drained_hook = hook
+
+
 cdef class Writable(Stream):
     """A destination of bytes; subclass it and give it `_write(chunk, encoding, callback)`.
 
@@ -593,6 +602,21 @@ cdef class Writable(Stream):
         """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
         w_flush(self)
         return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
+
+    def drained(self):
+        """Wait until the writer may go on: at once, unless a write() returned False.
+
+            socket.write(chunk)
+            await socket.drained()
+
+        Returns: an awaitable, needs asyncio.
+        Raises: from the awaitable what the stream failed with, or StateError
+            (ERR_STREAM_PREMATURE_CLOSE) if it was closed meanwhile; (ERR_STREAM_DESTROYED) if it
+            was before.
+
+        Node: none (events.once(writable, 'drain'))
+        """
+        return _drained_hook(self)
 
     @property
     def writable_ended(self):
