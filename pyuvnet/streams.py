@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _validate as check
 from ._core.duplex import Duplex
+from ._core.iteration import ChunkIterator, ChunkReader
 from ._core.loop import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable, set_stream_hooks
@@ -432,97 +433,67 @@ def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) 
     raise check.arg_type_error("iterable", "Iterable", iterable)
 
 
-class _Reader:
-    """The part of an async iterator that the stream knows."""
+class _Reader(ChunkReader):
+    """The part of an async iterator that the stream knows: how it begins and ends."""
 
     def __init__(self, stream: Any, destroy_on_return: bool) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._destroy_on_return = destroy_on_return
-        self._waiter: Waiter[None] | None = None
-        self._stop: Callable[[], None] | None = None
-        self._over = self._done = False
         self._error: BaseException | None = None
 
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            self._waiter.set_result(None)
+    def begin(self) -> None:
+        self.stream.on("readable", self.arrived)
+        self._stop = _watch(self.stream, self._ended, True, False, True, None)
 
     def _ended(self, error: BaseException | None) -> None:
-        self._done = True
+        self.done = True
         self._error = error
-        self._wake()
-
-    async def next(self) -> Any:
-        """The next chunk; None at the end."""
-        stream = self._stream
-        if self._waiter is not None:
-            raise RuntimeError("the stream is being read by another task already")
-        if self._stop is None and not self._over:
-            stream.on("readable", self._wake)
-            self._stop = _watch(stream, self._ended, True, False, True, None)
-        while not self._over:
-            chunk = None if stream.destroyed else stream.read()
-            if chunk is not None:
-                return chunk
-            if self._done:
-                error = self._error
-                self._leave()
-                if error is not None:
-                    raise error
-                if not (getattr(stream, "allow_half_open", False) and stream.writable):
-                    stream.destroy()
-                break
-            self._waiter = Waiter()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return None
+        self.arrived()
 
     def _leave(self) -> None:
-        self._over = True
-        if self._stop is not None:
+        self.over = True
+        if self.begun:
             self._stop()
-            self._stream.off("readable", self._wake)
+            self.stream.off("readable", self.arrived)
+
+    def finish(self) -> None:
+        """The stream is done, and all its chunks are taken."""
+        self._leave()
+        if self._error is not None:
+            raise self._error
+        if not (getattr(self.stream, "allow_half_open", False) and self.stream.writable):
+            self.stream.destroy()
+        raise StopAsyncIteration
 
     def abandon(self) -> None:
         """Leave the loop early: the stream is destroyed, unless asked otherwise."""
-        if self._over:
+        if self.over:
             return
         self._leave()
-        self._wake()
-        if self._stop is None or not self._destroy_on_return or self._stream.destroyed:
+        self.arrived()
+        if not self.begun or not self._destroy_on_return or self.stream.destroyed:
             return
         # Node destroys with an AbortError; without anybody to listen it would be unhandled.
-        if not self._stream.readable_ended and self._stream.listener_count("error"):
-            self._stream.destroy(AbortError())
+        if not self.stream.readable_ended and self.stream.listener_count("error"):
+            self.stream.destroy(AbortError())
         else:
-            self._stream.destroy()
+            self.stream.destroy()
 
 
-class _Chunks:
+class _Chunks(ChunkIterator):
     """The async iterator over a stream's chunks; dropped by break, it leaves the stream too."""
 
     def __init__(self, stream: Any, destroy_on_return: bool) -> None:
-        self._reader = _Reader(stream, destroy_on_return)
-
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> Any:
-        chunk = await self._reader.next()
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
+        super().__init__(_Reader(stream, destroy_on_return))
 
     async def aclose(self) -> None:
         """Leave the loop early: the stream is destroyed, unless asked otherwise."""
-        self._reader.abandon()
+        self.reader.abandon()
 
     def __del__(self) -> None:
         # Collected in another thread, or at exit: the loop is not ours to touch.
         with contextlib.suppress(StateError):
-            self._reader.abandon()
+            self.reader.abandon()
 
 
 # ---- drained() -----------------------------------------------------------------------------------

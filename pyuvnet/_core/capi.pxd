@@ -8,6 +8,7 @@ cdef extern from "Python.h":
     object PyObject_CallNoArgs(object callable)
     PyObject** _PyObject_GetDictPtr(object ob) noexcept
     void PyErr_WriteUnraisable(object where) noexcept
+    void PyErr_SetObject(object kind, object value) noexcept
     void PyType_Modified(type cls) noexcept
     int PyUnicode_CHECK_INTERNED(object text) noexcept
     void PyUnicode_InternInPlace(PyObject** text) noexcept
@@ -63,6 +64,15 @@ cdef extern from *:
     }
     """
     bint pyuvnet_is_awaitable(object ob) noexcept
+
+cdef extern from *:
+    """
+    /* Gives a type a __next__ that ends with an exception set and no traceback made for it. */
+    static inline void pyuvnet_set_iternext(PyObject* type, void* next) {
+      ((PyTypeObject*) type)->tp_iternext = (iternextfunc) next;
+    }
+    """
+    void pyuvnet_set_iternext(object type, void* next) noexcept
 
 cdef extern from *:
     """

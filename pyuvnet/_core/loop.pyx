@@ -327,7 +327,6 @@ cdef class Loop:
         if self.continuations is None:
             self.continuations = [callback]
             self.tick_call(self._continue, ())
-            self.touched()
         else:
             self.continuations.append(callback)
 

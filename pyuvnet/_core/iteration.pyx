@@ -1,0 +1,133 @@
+"""async for over a stream: what happens for each chunk; the rest is Python's, in streams.py.
+
+A chunk that is buffered is handed out without a future and without leaving the task.  Where there
+is none, the task waits for a Waiter, which the 'readable' listener settles, and goes on inside the
+callback that brought the chunk.  Nothing is listened to or let go for a chunk.
+
+Imports: stream, waiter.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+
+from .capi cimport PyErr_SetObject, pyuvnet_set_iternext
+from .stream cimport DESTROYED, Stream
+from .waiter cimport Waiter, new_waiter
+
+
+cdef class ChunkReader:
+    """Takes chunks out of a stream, for one task at a time.
+
+    A subclass has begin(), which adds the listeners, and finish(), which leaves them and raises
+    what ends the iteration.
+    """
+
+    def __init__(self, Stream stream):
+        self.stream = stream
+
+    def arrived(self):
+        """The 'readable' listener: there may be a chunk, or the stream is done."""
+        if self._waiter is not None and not self._waiter._done:
+            self._waiter.settle()
+
+    cdef object take(self):
+        """The next chunk; None: there is none yet. Raises what ends the iteration."""
+        cdef object stream = self.stream
+        if self.over:
+            raise StopAsyncIteration
+        if not self.begun:
+            self.begun = True
+            self.begin()
+        if not self.stream._state & DESTROYED:
+            chunk = stream.read()
+            if chunk is not None:
+                return chunk
+        if self.done:
+            self.finish()
+        return None
+
+
+cdef class ChunkIterator:
+    """An async iterator over a reader's chunks."""
+
+    def __init__(self, ChunkReader reader):
+        self.reader = reader
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        cdef NextChunk step = NextChunk.__new__(NextChunk)
+        step._reader = self.reader
+        return step
+
+
+@cython.final
+@cython.freelist(8)
+cdef class NextChunk:
+    """What `__anext__` returns: awaiting it gives the next chunk."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        chunk = self.step()
+        if self._waiting:
+            return chunk
+        raise StopIteration(chunk)
+
+    def send(self, value):
+        """Go on, as a coroutine."""
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        """End the waiting with an exception, as a coroutine: the task was cancelled."""
+        self.forget()
+        if not isinstance(kind, type):
+            raise kind
+        if not isinstance(value, BaseException):
+            value = kind() if value is None else kind(value)
+        raise value.with_traceback(traceback)
+
+    def close(self):
+        """End the waiting."""
+        self.forget()
+
+    cdef object step(self):
+        """The next chunk; or, with _waiting, what asyncio has to wait for."""
+        cdef ChunkReader reader = self._reader
+        cdef Waiter waiter
+        if self._waiting:
+            self.forget()
+        elif reader._waiter is not None:
+            raise RuntimeError("the stream is being read by another task already")
+        chunk = reader.take()
+        if chunk is not None:
+            return chunk
+        waiter = reader._waiter = new_waiter(reader.stream._loop)
+        waiter._asyncio_future_blocking = True
+        self._waiting = True
+        return waiter
+
+    cdef int forget(self) except -1:
+        if self._waiting:
+            self._waiting = False
+            self._reader._waiter = None
+        return 0
+
+
+cdef PyObject* _next_chunk(PyObject* step) except NULL:
+    """NextChunk.__next__ without the traceback that raising StopIteration would cost."""
+    cdef object chunk = (<NextChunk>step).step()
+    if not (<NextChunk>step)._waiting:
+        PyErr_SetObject(StopIteration, chunk)
+        return NULL
+    Py_INCREF(chunk)
+    return <PyObject*>chunk
+
+
+pyuvnet_set_iternext(NextChunk, <void*>_next_chunk)
