@@ -24,7 +24,8 @@ LONGEST_LINE = 1000  # characters
 async def lines(socket: Socket) -> AsyncIterator[str]:
     """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
     unfinished = ""
-    async for chunk in socket:
+    # A game that is won leaves the lines early; the socket has to outlive that.
+    async for chunk in socket.iterator(destroy_on_return=False):
         *complete, unfinished = (unfinished + chunk).split("\n")
         for line in complete:
             yield line.strip()

@@ -73,7 +73,7 @@ class Model:
         self.ended = self.final_called = self.final_done = self.has_final = False
         # The readable side.
         self.left = bytearray()
-        self.asked = self.eof = self.may_drop = False
+        self.asked = self.eof = self.may_drop = self.resumed = False
         self.listens = False
         self.supply = 6
         # Both.
@@ -225,8 +225,11 @@ class Model:
             self.stream.push(data)
 
     def notice_flow(self) -> None:
-        """Flowing without a listener, data may be lost by right."""
-        if self.stream.readable_flowing is True and not self.listens:
+        """Flowing without a listener, data may be lost by right.
+
+        After resume() the flow may begin within the ticks, when a 'readable' listener has left.
+        """
+        if not self.listens and (self.resumed or self.stream.readable_flowing is True):
             self.may_drop = True
 
     # ---- Reported by listeners and callbacks ---------------------------------------------------
@@ -291,6 +294,7 @@ class Model:
 
     def write_callback(self, number: int) -> Callable[..., None]:
         def called(error: Any = None) -> None:
+            self.notice_end()
             assert not self.calling, "a callback inside write() or end()"
             self.calls -= 1
             if number in self.rejected:
@@ -587,6 +591,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def pause(self) -> None:
+        self.model.resumed = False
         assert self.stream.pause() is self.stream
         if not self.stream.destroyed:
             assert self.stream.is_paused()
@@ -594,6 +599,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def resume(self) -> None:
+        self.model.resumed = True
         assert self.stream.resume() is self.stream
         if not self.stream.destroyed and not self.stream.listener_count("readable"):
             assert not self.stream.is_paused() or self.stream.readable_flowing is False
