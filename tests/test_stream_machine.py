@@ -18,6 +18,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -85,6 +86,7 @@ class Model:
         self.modes = {"write": "later", "read": "later", "final": "sync", "destroy": "sync"}
         self.plans: dict[str, Callable[[], None]] = {}
         self.fired = 0
+        self.raised = False  # a listener failed, which may stop the flow until more data come
 
     @property
     def dead(self) -> bool:
@@ -145,9 +147,10 @@ class Model:
         callback(error)
 
     def fail(self) -> None:
+        # The first failure is `errored`. As in Node, 'error' is of what destroys the stream, if
+        # that is an error: another one, when it comes before the stream itself acts on the first.
+        self.failed_late |= self.failing or self.stream.destroyed
         self.failing = True
-        # Too late for an 'error', as in Node; `errored` tells it all the same.
-        self.failed_late |= self.stream.destroyed
 
     def final(self, callback: Callable[..., None]) -> None:
         self.notice_end()
@@ -202,7 +205,7 @@ class Model:
             self.push(0)
         elif mode == "fail":
             self.modes["read"] = "later"
-            self.failing = True
+            self.fail()
             raise BoomError("read")
 
     def push_if_asked(self) -> None:
@@ -213,8 +216,8 @@ class Model:
         """The source gives so many bytes; 0 is its end."""
         self.notice_flow()
         self.asked = False
-        if self.stream.destroyed:
-            assert self.stream.push(b"x") is False
+        if self.stream.destroyed or self.stream.errored is not None:
+            assert self.eof or self.stream.push(b"x") is False
         elif size == 0:
             self.eof = True
             assert self.stream.push(None) is False
@@ -381,7 +384,7 @@ class Model:
             assert not self.unanswered, "a write callback was forgotten"
             assert not self.need_drain or self.ended, "'drain' was forgotten"
             assert not self.ended or "finish" in self.events, "'finish' was forgotten"
-        if stream.readable_flowing is True:
+        if stream.readable_flowing is True and not self.raised:
             assert not self.left, "the flow stopped"
             assert not self.eof or "end" in self.events, "'end' was forgotten"
             assert self.asked or self.eof, "nobody asked the source"
@@ -511,10 +514,10 @@ class StreamMachine(RuleBasedStateMachine):
             else:
                 model.unanswered.append(number)
                 model.ends.append((number, len(model.accepted) + size))
-        if refused:
-            model.failing = True
-        else:
+        if not refused:
             model.accepted += data
+        elif not stream.destroyed:
+            model.fail()
         model.calling = True
         go_on = stream.write(data, answer)
         model.calling = False
@@ -546,10 +549,10 @@ class StreamMachine(RuleBasedStateMachine):
         if size:
             start = len(model.accepted) % 60000
             data = PATTERN[start : start + size]
-            if refused:
-                model.failing = True
-            else:
+            if not refused:
                 model.accepted += data
+            elif not stream.destroyed:
+                model.fail()
         model.corked = 0
         if not dead:
             model.ended = True
@@ -583,7 +586,8 @@ class StreamMachine(RuleBasedStateMachine):
     @rule(size=SIZES)
     def push(self, size: int) -> None:
         if not self.model.eof:
-            self.model.push(size)
+            with suppress(BoomError):  # of a listener, by plan
+                self.model.push(size)
 
     @rule()
     def push_again(self) -> None:
@@ -633,7 +637,11 @@ class StreamMachine(RuleBasedStateMachine):
         model.notice_flow()
         before, flowing = stream.readable_length, stream.readable_flowing is True
         listened, fired, dead = model.listens, model.fired, model.dead
-        chunk = stream.read(size)
+        try:
+            chunk = stream.read(size)
+        except BoomError:
+            assert model.fired != fired
+            return
         if chunk is not None and not listened:
             model.delivered(chunk)
         if dead or model.fired != fired or model.dead:
@@ -651,15 +659,17 @@ class StreamMachine(RuleBasedStateMachine):
     @rule(size=SIZES)
     def unshift(self, size: int) -> None:
         model, stream = self.model, self.stream
-        if stream.destroyed:
+        if stream.destroyed or (stream.errored is not None and "end" not in model.events):
             assert stream.unshift(b"x") is False
             return
         if "end" in model.events:
-            model.failing |= size > 0
+            if size:
+                model.fail()
         else:
             model.notice_flow()
             model.left[:0] = PATTERN[:size]
-        stream.unshift(PATTERN[:size])
+        with suppress(BoomError):
+            stream.unshift(PATTERN[:size])
 
     # ---- Both ----------------------------------------------------------------------------------
 
@@ -672,6 +682,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def destroy_with_error(self) -> None:
+        self.model.failed_late |= self.model.failing and not self.stream.destroyed
         first = not self.stream.destroyed and self.stream.errored is None
         error = BoomError("destroy")
         self.stream.destroy(error)
@@ -697,6 +708,7 @@ class StreamMachine(RuleBasedStateMachine):
         if action == "raise":
 
             def act() -> None:
+                self.model.raised = True
                 raise BoomError("planned")
         else:
             steps: dict[str, Callable[[], None]] = {

@@ -39,7 +39,7 @@ cdef int r_push(Stream s, bytes chunk) except -1:
     """A chunk arrived. Returns 1 while the source may go on, 0 when it should pause."""
     cdef object entry, item
     cdef Py_ssize_t size
-    if s._state & (R_ENDED | DESTROYED):
+    if s._state & (R_ENDED | DESTROYED | ERRORED):
         if s._state & R_ENDED and not s._state & DESTROYED:
             s._fail(state_error("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF"))
         return 0
@@ -115,7 +115,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         s._fail(state_error("ERR_STREAM_UNSHIFT_AFTER_END_EVENT",
                             "stream.unshift() after end event"))
         return 0
-    if s._state & DESTROYED:
+    if s._state & (DESTROYED | ERRORED):
         return 0
     if s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC \
             and s._find(_DATA) is not None:
@@ -265,7 +265,8 @@ cdef object r_read(Stream s, object size):
             _end(s)
         return None
     ask = s._state & R_NEED_READABLE or s.r_length == 0 or s.r_length - count < s.r_mark
-    if ask and s._state & HAS_READABLE and not s._state & (R_ENDED | R_READING | DESTROYED):
+    if ask and s._state & HAS_READABLE \
+            and not s._state & (R_ENDED | R_READING | DESTROYED | ERRORED):
         s._state |= R_READING | R_SYNC
         if s.r_length == 0:
             s._state |= R_NEED_READABLE
@@ -385,7 +386,7 @@ cdef int _emit_readable(Stream s) except -1:
 
 
 cdef int _emit_readable_now(Stream s) except -1:
-    if not s._state & DESTROYED and (s.r_length or s._state & R_ENDED):
+    if not s._state & (DESTROYED | ERRORED) and (s.r_length or s._state & R_ENDED):
         s._emit0(_READABLE)
         s._state &= ~R_EMITTED_READABLE
     if s._flowing != FLOWING_YES and not s._state & R_ENDED and s.r_length <= s.r_mark:

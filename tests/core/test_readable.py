@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import pytest
 
-from pyuvnet import Readable, StateError, next_tick, run, set_exception_handler, set_immediate
+from pyuvnet import (
+    Duplex,
+    Readable,
+    StateError,
+    next_tick,
+    run,
+    set_exception_handler,
+    set_immediate,
+)
 
 
 class BoomError(Exception):
@@ -706,3 +714,38 @@ def test_missing_read_is_an_error(trace):
     run()
     assert len(trace) == 1
     assert source.destroyed
+
+
+def test_once_a_write_has_failed_nothing_more_is_taken_from_the_source(trace):
+    """As in Node, in the ticks between the failure and destroy()."""
+
+    class Both(Duplex):
+        def _read(self, size):
+            raise AssertionError("asked")
+
+        def _write(self, chunk, encoding, callback):
+            callback(error)
+
+    error = BoomError()
+    stream = watched(Both(), trace)
+    stream.on("data", trace.note("data"))
+    stream.push(b"before")
+    stream.write(b"")
+    assert stream.push(b"after") is False
+    assert stream.unshift(b"after") is False
+    run()
+    assert trace == ["resume", ("data", b"before"), ("error", error), "close"]
+
+
+def test_once_a_write_has_failed_there_is_no_readable(trace):
+    class Both(Duplex):
+        def _write(self, chunk, encoding, callback):
+            callback(BoomError())
+
+    stream = Both()
+    stream.on("error", trace.note("error"))
+    stream.push(b"before")
+    stream.on("readable", trace.note("readable"))
+    stream.write(b"")
+    run()
+    assert [entry[0] for entry in trace] == ["error"]
