@@ -138,6 +138,7 @@ def main():
     # Not called "uv": -luv could find another libuv in a folder that LDFLAGS names.
     libraries = [] if SYSTEM_LIBUV else [("pyuvnet_uv", libuv)]
     commands = {"build_clib": BuildLibuv, "build_ext": BuildCore}
+    commands["egg_info"] = runpy.run_path("vendor/libuv/sbom.py")["EggInfo"]
     setup(ext_modules=[core], libraries=libraries, cmdclass=commands)
 
 
