@@ -8,8 +8,6 @@ An echo server:
     run()
 """
 
-from typing import TYPE_CHECKING
-
 from . import diagnostics, events, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
@@ -28,6 +26,7 @@ from ._loop import (
     set_immediate,
     stop,
 )
+from ._typed import TYPE_CHECKING
 from ._version import __version__
 from .abort import AbortController, AbortSignal
 from .boundsocket import BoundSocket

@@ -10,7 +10,6 @@ from __future__ import annotations
 import _socket
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._core.address import is_ip
@@ -19,6 +18,7 @@ from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
 from ._core.timer import set_timeout
 from ._loop import start_task
 from ._mapping import Info
+from ._typed import TYPE_CHECKING
 from .errors import (
     AggregateError,
     ArgTypeError,
@@ -30,6 +30,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .socket import Socket
 

@@ -6,7 +6,6 @@ May import what names the kinds of handles, and nothing that opens one.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._core.bound import BoundBase
@@ -14,9 +13,11 @@ from ._core.server_base import ServerBase
 from ._core.socket_face import SocketFace
 from ._options import OptionSet
 from ._paths import is_path, path_bytes
+from ._typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .abort import AbortSignal
 

@@ -8,21 +8,22 @@ asyncio cannot watch a descriptor (Windows), a thread of ours waits and tells it
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from types import CoroutineType
 
 from ._core.emitter import set_awaitable_hook
 from ._core.loop import Loop, current_loop, set_undriven_hook
+from ._typed import TYPE_CHECKING, TypeVar, overload
 from .errors import StateError
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
+    from typing import Any
 
     from ._core.emitter import EventEmitter
     from ._core.loop import Immediate
@@ -79,7 +80,7 @@ def run(
         if driver is not None:
             driver.stop()
         # Where it never began, nothing else tells Python that this was seen.
-        if inspect.iscoroutine(main):
+        if isinstance(main, CoroutineType):
             main.close()
 
 
@@ -410,7 +411,7 @@ def start_task(
     try:
         theirs = asyncio.get_running_loop()
     except RuntimeError:
-        if inspect.iscoroutine(awaitable):
+        if isinstance(awaitable, CoroutineType):
             awaitable.close()
         raise StateError(
             f"{what} is a coroutine function, and no asyncio loop runs now", "ERR_NO_ASYNC_LOOP"

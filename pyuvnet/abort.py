@@ -6,16 +6,17 @@ Node: AbortController, AbortSignal
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
+from ._typed import TYPE_CHECKING
 from .errors import AbortError, AbortTimeoutError, ArgTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 _KEY = object()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._core.address import is_ip
@@ -13,10 +12,11 @@ from ._core.names import add_node_names
 from ._mapping import Info
 from ._options import OptionSet
 from ._paths import path_bytes
+from ._typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self
+    from typing import Any, Self
 
 BOUND_OPTIONS = OptionSet("BoundSocket", ["host", "port", "ipv6_only", "reuse_port", "path"])
 

@@ -18,10 +18,9 @@ Node: diagnostics_channel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ._core import hooks
 from ._core.names import add_node_names
+from ._typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

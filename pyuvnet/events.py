@@ -6,16 +6,17 @@ Node: events
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
+from ._typed import TYPE_CHECKING
 from ._waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+    from typing import Any
 
 error_monitor = EventEmitter.error_monitor
 

@@ -8,35 +8,49 @@ Node: process.getActiveResourcesInfo()
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
 from ._core.alive import describe
 from ._core.loop import Immediate, Loop, current_loop
 from ._core.names import add_node_names
+from ._typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True, repr=False)
 class HandleInfo:
     """Something that lives in a loop, as it was when handles() was called.
 
     Node: none
     """
 
-    #: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
-    kind: str
-    #: The Socket or Server, or the callback; None for a handle that nobody has, as a BoundSocket's.
-    owner: Any
-    #: Whether it waits for something: a socket that reads, a server that listens.
-    active: bool
-    #: Whether it may keep the loop alive; unref() says no.
-    ref: bool
-    #: Closed, and not yet gone.
-    closing: bool
-    #: What the system has not answered yet: 'connect', 'write', 'shutdown', 'lookup HOST'.
-    requests: tuple[str, ...]
-    #: 'address:port', with ' -> address:port' of the peer, or the path; None without.
-    address: str | None
+    # No dataclass: importing that takes longer than all of pyuvnet.
+    __slots__ = ("active", "address", "closing", "kind", "owner", "ref", "requests")
+
+    def __init__(
+        self,
+        kind: str,
+        owner: Any,
+        active: bool,
+        ref: bool,
+        closing: bool,
+        requests: tuple[str, ...],
+        address: str | None,
+    ) -> None:
+        #: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
+        self.kind = kind
+        #: The Socket or Server, or the callback; None for a handle that nobody has, as a
+        #: BoundSocket's.
+        self.owner = owner
+        #: Whether it waits for something: a socket that reads, a server that listens.
+        self.active = active
+        #: Whether it may keep the loop alive; unref() says no.
+        self.ref = ref
+        #: Closed, and not yet gone.
+        self.closing = closing
+        #: What the system has not answered yet: 'connect', 'write', 'shutdown', 'lookup HOST'.
+        self.requests = requests
+        #: 'address:port', with ' -> address:port' of the peer, or the path; None without.
+        self.address = address
 
     @property
     def keeps_alive(self) -> bool:

@@ -8,13 +8,12 @@ Node: net
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from . import _validate as check
 from . import promises
 from ._attempts import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
+from ._typed import TYPE_CHECKING
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
@@ -23,6 +22,7 @@ from .socketaddress import SocketAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 Stream = Socket
 

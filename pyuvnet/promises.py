@@ -8,10 +8,9 @@ Node: net.promises
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from . import _validate as check
 from ._options import OptionSet
+from ._typed import TYPE_CHECKING
 from ._waiter import Waiter
 from .abort import abort_error
 from .errors import StateError
@@ -20,6 +19,7 @@ from .socket import Socket, create_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ._core.emitter import EventEmitter
 

@@ -7,8 +7,6 @@ tick.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
-
 from . import _validate as check
 from ._attempts import no_address
 from ._core.bound import BoundBase
@@ -18,6 +16,7 @@ from ._core.server_base import ServerBase
 from ._listen import LISTEN_OPTIONS, ListenPlan
 from ._mapping import Info
 from ._options import OptionSet
+from ._typed import TYPE_CHECKING, overload
 from ._waiter import Waiter, in_coroutine
 from .abort import on_abort
 from .errors import StateError
@@ -26,7 +25,7 @@ from .socket import Socket, keep_alive_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from typing import Self
+    from typing import Any, Self
 
     from .abort import AbortSignal
 

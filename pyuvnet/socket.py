@@ -7,7 +7,6 @@ SocketBase and SocketFace.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from . import _validate as check
 from ._attempts import Attempts, defaults, local_end
@@ -21,6 +20,7 @@ from ._core.stream_handle import check_read_target, handle_kind
 from ._mapping import Info
 from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
 from ._paths import is_path, path_bytes
+from ._typed import TYPE_CHECKING
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
@@ -28,7 +28,7 @@ from .errors import ArgTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Self
+    from typing import Any, Self
 
 SOCKET_OPTIONS = OptionSet(
     "Socket",

@@ -5,11 +5,9 @@ Node: stream
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
 
 from . import _validate as check
 from ._core.duplex import Duplex
@@ -24,6 +22,7 @@ from ._core.stream import (
     set_with_hooks,
 )
 from ._core.writable import Writable, set_drained_hook
+from ._typed import TYPE_CHECKING, cast
 from ._waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ArgTypeError, StateError
@@ -31,6 +30,7 @@ from .errors import AbortError, ArgTypeError, StateError
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterable, Callable, Iterable
+    from typing import Any
 
 
 def premature_close() -> StateError:
@@ -492,8 +492,10 @@ class _Chunks(ChunkIterator):
 
     def __del__(self) -> None:
         # Collected in another thread, or at exit: the loop is not ours to touch.
-        with contextlib.suppress(StateError):
+        try:  # noqa: SIM105 - contextlib takes its time to import
             self.reader.abandon()
+        except StateError:
+            pass
 
 
 # ---- drained() -----------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ cimport only those before it, and one that reaches up fails at import.
 """
 
 import importlib.machinery
-import importlib.util
 import sys
 
 LAYERS: tuple[str, ...] = (
@@ -61,9 +60,11 @@ def _load() -> None:
     for layer in ("_native", *LAYERS):
         name = f"{__name__}.{layer}"
         loader = importlib.machinery.ExtensionFileLoader(name, native.origin)
-        spec = importlib.util.spec_from_file_location(name, native.origin, loader=loader)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=native.origin)
+        # By hand, as importlib.util has it, which takes longer to import than all of this.
+        module = loader.create_module(spec)
+        module.__spec__, module.__loader__, module.__package__ = spec, loader, __name__
+        module.__file__ = native.origin
         sys.modules[name] = module
         try:
             loader.exec_module(module)

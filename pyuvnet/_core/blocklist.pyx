@@ -22,7 +22,6 @@ After fork(), the child's copy of the lock may be held for reading by a thread w
 not have; the first change in the child makes the lock anew.
 """
 
-import json as _json
 import os as _os
 from types import MethodType as _MethodType
 
@@ -526,7 +525,8 @@ cdef class BlockList:
         cdef Rule rule
         if isinstance(data, str):
             try:
-                data = _json.loads(data)
+                import json    # only here: it takes its time
+                data = json.loads(data)
             except RecursionError:
                 raise ValueError("the JSON text is nested too deeply") from None
         if not isinstance(data, (list, tuple)):

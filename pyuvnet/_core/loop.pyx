@@ -16,9 +16,9 @@ Invariants:
 * An exception of user code stops the loop and comes out of run(), unless the handler takes it.
 """
 
+import _signal
 import atexit
 import os
-import signal
 import sys
 import threading
 from collections import deque
@@ -659,7 +659,7 @@ cdef class Loop:
         uv.uv_poll_start(&self._signal_watch, uv.UV_READABLE, _on_signal)
         uv.uv_unref(<uv.uv_handle_t*>&self._signal_watch)
         try:
-            return signal.set_wakeup_fd(self.signal_fds[1], warn_on_full_buffer=False)
+            return _signal.set_wakeup_fd(self.signal_fds[1], warn_on_full_buffer=False)
         except ValueError:
             # A subinterpreter, or no main thread of its own: signals are not ours then.
             return None
@@ -668,7 +668,7 @@ cdef class Loop:
         if self.has_signal_watch:
             uv.uv_poll_stop(&self._signal_watch)
         if restore is not None:
-            signal.set_wakeup_fd(restore)
+            _signal.set_wakeup_fd(restore)
 
     # ---- For users -----------------------------------------------------------------------------
 

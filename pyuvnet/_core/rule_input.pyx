@@ -8,7 +8,6 @@ that knows what to raise.
 """
 
 import os as _os
-import re as _re
 from collections.abc import Iterable as _Iterable
 from collections.abc import Mapping as _Mapping
 
@@ -207,7 +206,10 @@ cdef int read_subnet(object net, object prefix, object type, Rule* rule) except 
     return 0
 
 
-_INTEGER = _re.compile("0|-?[1-9][0-9]*")
+cdef bint _is_integer(str text) noexcept:
+    """Whether a text is an integer as JavaScript would write it."""
+    digits = text.removeprefix("-")
+    return text == "0" or (digits.isascii() and digits.isdigit() and not digits.startswith("0"))
 
 
 cdef int read_cidr(object cidr, str name, Rule* rule) except -1:
@@ -221,7 +223,7 @@ cdef int read_cidr(object cidr, str name, Rule* rule) except -1:
     if not slash:
         raise arg_value_error("cidr", cidr,
                               'must contain a prefix length (e.g. "10.0.0.0/8")')
-    if not _INTEGER.fullmatch(prefix):
+    if not _is_integer(prefix):
         raise arg_value_error("cidr", cidr, "prefix length must be a valid integer")
     # More digits than a prefix can have say no more than that it is out of range.
     return read_subnet(net, int(prefix[:20]), "ipv6" if ":" in net else "ipv4", rule)
@@ -239,14 +241,20 @@ cdef list read_items(object items, str name):
 # and in an IPv6 rule they may be in any case.
 _QUAD = "([0-9]+(?:[.][0-9]+){3,})"
 _GROUPS = "([0-9a-fA-F:.]+)"
-_RULE_PATTERNS = (
-    ("IPv4", _re.compile(f"Subnet: IPv4 {_QUAD}/([0-9]+)"), RULE_SUBNET),
-    ("IPv4", _re.compile(f"Address: IPv4 {_QUAD}"), RULE_ADDRESS),
-    ("IPv4", _re.compile(f"Range: IPv4 {_QUAD}-{_QUAD}"), RULE_RANGE),
-    ("IPv6", _re.compile(f"Subnet: IPv6 {_GROUPS}/([0-9]+)", _re.IGNORECASE), RULE_SUBNET),
-    ("IPv6", _re.compile(f"Address: IPv6 {_GROUPS}", _re.IGNORECASE), RULE_ADDRESS),
-    ("IPv6", _re.compile(f"Range: IPv6 {_GROUPS}-{_GROUPS}", _re.IGNORECASE), RULE_RANGE),
-)
+cdef tuple _rule_patterns = None    # compiled when first needed: importing re takes its time
+
+
+cdef tuple _patterns():
+    global _rule_patterns
+    if _rule_patterns is None:
+        import re
+        _rule_patterns = tuple([
+            (family, re.compile(f"{word}: {family} {rest}", flags), kind)
+            for family, part, flags in (("IPv4", _QUAD, 0), ("IPv6", _GROUPS, re.IGNORECASE))
+            for word, rest, kind in (
+                ("Subnet", f"{part}/([0-9]+)", RULE_SUBNET), ("Address", part, RULE_ADDRESS),
+                ("Range", f"{part}-{part}", RULE_RANGE))])
+    return _rule_patterns
 
 
 cdef bint read_text(str text, Rule* rule) except -1:
@@ -257,7 +265,7 @@ cdef bint read_text(str text, Rule* rule) except -1:
         if rule.kind == RULE_RANGE:
             check_order(rule, None)
         return True
-    for word, pattern, kind in _RULE_PATTERNS:
+    for word, pattern, kind in _patterns():
         found = pattern.search(text) if word in text else None
         if found is not None:
             if kind == RULE_ADDRESS:

@@ -517,15 +517,16 @@ def test_ctrl_c_ends_run_within_100_ms(open_child, work):
 
 @posix_only
 def test_ctrl_c_as_the_loop_starts_is_not_missed(run_child):
-    # The signal comes between the last bytecode before run() and the poll.
+    # The signal comes between the last bytecode before run() and the poll. Starting takes the C
+    # module, as signal itself imports enum.
     child = run_child("""
-        import os, signal, threading
+        import _signal, os, signal, threading
         import pyuvnet
 
         pyuvnet.set_timeout(lambda: print("missed"), 5000)
         class Hook:
             def __call__(self, *args): os.kill(os.getpid(), signal.SIGINT)
-        real = signal.set_wakeup_fd
+        real = _signal.set_wakeup_fd
         def raise_signal_first(fd, **options):
             # From another thread, so that this one's handler does not run here.
             if fd != -1:
@@ -533,12 +534,12 @@ def test_ctrl_c_as_the_loop_starts_is_not_missed(run_child):
                 thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
                 thread.start(); thread.join()
             return real(fd, **options)
-        signal.set_wakeup_fd = raise_signal_first
+        _signal.set_wakeup_fd = raise_signal_first
         try:
             pyuvnet.run()
         except KeyboardInterrupt:
             print("interrupted", flush=True)
-        signal.set_wakeup_fd = real
+        _signal.set_wakeup_fd = real
         pyuvnet.set_timeout(lambda: (print("again", flush=True), os._exit(0)), 1)
         pyuvnet.run()
     """)

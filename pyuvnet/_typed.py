@@ -1,0 +1,23 @@
+"""What the annotations of this package need at run time: nothing.
+
+Importing `typing` takes longer than importing all of pyuvnet, and a program that starts waits for
+it. Type checkers see the real names.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar as TypeVar
+    from typing import cast as cast
+    from typing import overload as overload
+else:
+
+    def TypeVar(name):  # noqa: N802 - as typing has it
+        """Stand for typing.TypeVar()."""
+
+    def cast(kind, value):
+        """Return the value, as typing.cast() does."""
+        return value
+
+    def overload(function):
+        """Return the function, as typing.overload() nearly does."""
+        return function
