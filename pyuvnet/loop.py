@@ -57,6 +57,13 @@ class HandleInfo:
         """Whether run() does not return because of it."""
         return bool(self.requests) or self.closing or (self.active and self.ref)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HandleInfo):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         text = self.kind
         if self.address is not None:
