@@ -17,35 +17,35 @@ from types import CoroutineType
 
 from ._core.emitter import set_awaitable_hook
 from ._core.loop import Loop, current_loop, set_undriven_hook
-from ._typed import TYPE_CHECKING, TypeVar, overload
+from ._typed import TYPE_CHECKING, overload
 from .errors import StateError
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ._core.emitter import EventEmitter
     from ._core.loop import Immediate
 
-T = TypeVar("T")
+    _T = TypeVar("_T")
 
 
 @overload
 def run(main: None = None) -> None: ...
 @overload
 def run(
-    main: Coroutine[Any, Any, T],
+    main: Coroutine[Any, Any, _T],
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> T: ...
+) -> _T: ...
 def run(
-    main: Coroutine[Any, Any, T] | None = None,
+    main: Coroutine[Any, Any, _T] | None = None,
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> T | None:
+) -> _T | None:
     """Turn this thread's loop until nothing keeps it alive, stop() was called, or code raised.
 
     Args:

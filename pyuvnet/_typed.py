@@ -6,13 +6,9 @@ it. Type checkers see the real names.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar as TypeVar
     from typing import cast as cast
     from typing import overload as overload
 else:
-
-    def TypeVar(name):  # noqa: N802 - as typing has it
-        """Stand for typing.TypeVar()."""
 
     def cast(kind, value):
         """Return the value, as typing.cast() does."""

@@ -26,6 +26,21 @@ class HandleInfo:
     # No dataclass: importing that takes longer than all of pyuvnet.
     __slots__ = ("active", "address", "closing", "kind", "owner", "ref", "requests")
 
+    #: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
+    kind: str
+    #: The Socket or Server, or the callback; None for a handle that nobody has, as a BoundSocket's.
+    owner: Any
+    #: Whether it waits for something: a socket that reads, a server that listens.
+    active: bool
+    #: Whether it may keep the loop alive; unref() says no.
+    ref: bool
+    #: Closed, and not yet gone.
+    closing: bool
+    #: What the system has not answered yet: 'connect', 'write', 'shutdown', 'lookup HOST'.
+    requests: tuple[str, ...]
+    #: 'address:port', with ' -> address:port' of the peer, or the path; None without.
+    address: str | None
+
     def __init__(
         self,
         kind: str,
@@ -36,21 +51,9 @@ class HandleInfo:
         requests: tuple[str, ...],
         address: str | None,
     ) -> None:
-        #: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
-        self.kind = kind
-        #: The Socket or Server, or the callback; None for a handle that nobody has, as a
-        #: BoundSocket's.
-        self.owner = owner
-        #: Whether it waits for something: a socket that reads, a server that listens.
-        self.active = active
-        #: Whether it may keep the loop alive; unref() says no.
-        self.ref = ref
-        #: Closed, and not yet gone.
-        self.closing = closing
-        #: What the system has not answered yet: 'connect', 'write', 'shutdown', 'lookup HOST'.
+        self.kind, self.owner, self.address = kind, owner, address
+        self.active, self.ref, self.closing = active, ref, closing
         self.requests = requests
-        #: 'address:port', with ' -> address:port' of the peer, or the path; None without.
-        self.address = address
 
     @property
     def keeps_alive(self) -> bool:
