@@ -1,7 +1,8 @@
 """Writes Node's spellings into the type stubs and, for type checkers alone, into the facade.
 
 At run time `add_node_names()` makes them; a type checker reads no code that runs, so here each gets
-a line `setNoDelay = set_no_delay`, between two marks at the end of its class or file.
+a line `setNoDelay = set_no_delay`, between two marks at the end of its class or file. Overloads of
+on() and its like, by the names of events in EVENTS, stand between two other marks.
 
     python tools/stubs.py           write the lines anew
     python tools/stubs.py --check   only say which files would change; exit code 1 if any would
@@ -19,6 +20,89 @@ from pyuvnet._core.names import to_node
 PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
 BEGIN, END = "# Node's spellings, by tools/stubs.py", "# Node's spellings end"
 BLOCK = re.compile(rf"\n*^ *{BEGIN}$.*?^ *{END}$", re.DOTALL | re.MULTILINE)
+EVENTS_BEGIN, EVENTS_END = "# Events, by tools/stubs.py", "# Events end"
+EVENTS_BLOCK = re.compile(rf"^    {EVENTS_BEGIN}$.*?^    {EVENTS_END}$", re.DOTALL | re.MULTILINE)
+
+# What the listeners of each class's events get; the class is that of `self`, since overloads of a
+# subclass would have to repeat all of its bases'. Chunks are bytes unless set_encoding() was
+# called: a listener for str is taken by the last overload, which takes any event and listener.
+EVENTS = {
+    "_SocketT": {
+        "close": "bool",
+        "connect": "",
+        "connectionAttempt": "Any, Any, Any",
+        "connectionAttemptFailed": "Any, Any, Any, BaseException",
+        "connectionAttemptTimeout": "str, int, int",
+        "lookup": "BaseException | None, str | None, int | None, str",
+        "ready": "",
+        "timeout": "",
+    },
+    "_ServerT": {
+        "close": "",
+        "connection": "Socket",
+        "drop": "Any",
+        "error": "BaseException",
+        "listening": "",
+    },
+    "_ReadableT": {
+        "data": "bytes",
+        "end": "",
+        "pause": "",
+        "readable": "",
+        "resume": "",
+    },
+    "_WritableT": {
+        "drain": "",
+        "finish": "",
+        "pipe": "Readable",
+        "unpipe": "Readable",
+    },
+    "_StreamT": {
+        "close": "",
+        "error": "BaseException",
+    },
+}
+METHODS = ["on", "once", "prepend_listener", "prepend_once_listener"]
+
+
+def overloads() -> str:
+    """The overloads of what adds listeners, the marks included."""
+    variants = []
+    for self, events in EVENTS.items():
+        groups: dict[str, list[str]] = {}
+        for event, arguments in sorted(events.items()):
+            groups.setdefault(arguments, []).append(f'"{event}"')
+        for arguments, names in groups.items():
+            event = f"event: Literal[{', '.join(names)}]"
+            listener = f"listener: Callable[[{arguments}], object]"
+            variants.append(f"(self: {self}, {event}, {listener}) -> {self}: ...")
+    variants.append("(self, event: Hashable, listener: None = None) -> Callable[[_F], _F]: ...")
+    variants.append("(self, event: Hashable, listener: _Listener) -> Self: ...")
+    lines = [EVENTS_BEGIN]
+    for method in METHODS:
+        for variant in variants:
+            lines += ["@overload", *folded(f"def {method}{variant}")]
+        if method == "on":
+            lines.append("add_listener = on")
+    return "\n".join(f"    {line}" for line in [*lines, EVENTS_END])
+
+
+def folded(signature: str) -> list[str]:
+    """A signature as ruff would fold it, in a class."""
+    if len(signature) <= 96:
+        return [signature]
+    head, rest = signature.split("(", 1)
+    arguments, tail = rest.rsplit(") -> ", 1)
+    if len(arguments) <= 92:
+        return [f"{head}(", f"    {arguments}", f") -> {tail}"]
+    first, event, listener = re.split(r", (?=event:|listener:)", arguments)
+    lines = [f"{head}(", f"    {first},"]
+    if len(event) <= 91:
+        lines.append(f"    {event},")
+    else:
+        names = re.findall('"[^"]*"', event)
+        lines += ["    event: Literal[", *(f"        {name}," for name in names), "    ],"]
+    return [*lines, f"    {listener},", f") -> {tail}"]
 
 
 def targets(source: str) -> list[str]:
@@ -64,6 +148,8 @@ def written(path: Path) -> str:
     """The text that a stub, or a file of the facade, should have."""
     stub = path.suffix == ".pyi"
     text = BLOCK.sub("", path.read_text("utf-8"))
+    if stub:
+        text = EVENTS_BLOCK.sub(lambda _: overloads(), text)
     source = path.with_suffix(".pyx").read_text("utf-8") if stub else text
     lines, tree = text.splitlines(), ast.parse(text)
     wanted = targets(source)

@@ -1,10 +1,25 @@
+# mypy: disable-error-code="misc"
+# That is: overloads of on() tell by `self` whose events they are; mypy complains, but obeys.
+
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, overload
 
 from typing_extensions import disjoint_base
 
+from ..socket import Socket
+from .duplex import Duplex
+from .readable import Readable
+from .server_base import ServerBase
+from .socket_base import SocketBase
+from .writable import Writable
+
 _Listener: TypeAlias = Callable[..., object]
 _F = TypeVar("_F", bound=_Listener)
+_SocketT = TypeVar("_SocketT", bound=SocketBase)
+_ServerT = TypeVar("_ServerT", bound=ServerBase)
+_ReadableT = TypeVar("_ReadableT", bound=Readable)
+_WritableT = TypeVar("_WritableT", bound=Writable | Duplex)
+_StreamT = TypeVar("_StreamT", bound=Readable | Writable)
 
 def set_awaitable_hook(
     hook: Callable[[Awaitable[Any], EventEmitter, Hashable, tuple[Any, ...], bool], object] | None,
@@ -36,25 +51,329 @@ class EventEmitter:
         self, error: BaseException, event: Hashable, arguments: tuple[Any, ...], captured: bool
     ) -> None: ...
     def emit(self, event: Hashable, *arguments: Any) -> bool: ...
+    # Events, by tools/stubs.py
+    @overload
+    def on(
+        self: _SocketT, event: Literal["close"], listener: Callable[[bool], object]
+    ) -> _SocketT: ...
+    @overload
+    def on(
+        self: _SocketT,
+        event: Literal["connect", "ready", "timeout"],
+        listener: Callable[[], object],
+    ) -> _SocketT: ...
+    @overload
+    def on(
+        self: _SocketT,
+        event: Literal["connectionAttempt"],
+        listener: Callable[[Any, Any, Any], object],
+    ) -> _SocketT: ...
+    @overload
+    def on(
+        self: _SocketT,
+        event: Literal["connectionAttemptFailed"],
+        listener: Callable[[Any, Any, Any, BaseException], object],
+    ) -> _SocketT: ...
+    @overload
+    def on(
+        self: _SocketT,
+        event: Literal["connectionAttemptTimeout"],
+        listener: Callable[[str, int, int], object],
+    ) -> _SocketT: ...
+    @overload
+    def on(
+        self: _SocketT,
+        event: Literal["lookup"],
+        listener: Callable[[BaseException | None, str | None, int | None, str], object],
+    ) -> _SocketT: ...
+    @overload
+    def on(
+        self: _ServerT, event: Literal["close", "listening"], listener: Callable[[], object]
+    ) -> _ServerT: ...
+    @overload
+    def on(
+        self: _ServerT, event: Literal["connection"], listener: Callable[[Socket], object]
+    ) -> _ServerT: ...
+    @overload
+    def on(
+        self: _ServerT, event: Literal["drop"], listener: Callable[[Any], object]
+    ) -> _ServerT: ...
+    @overload
+    def on(
+        self: _ServerT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _ServerT: ...
+    @overload
+    def on(
+        self: _ReadableT, event: Literal["data"], listener: Callable[[bytes], object]
+    ) -> _ReadableT: ...
+    @overload
+    def on(
+        self: _ReadableT,
+        event: Literal["end", "pause", "readable", "resume"],
+        listener: Callable[[], object],
+    ) -> _ReadableT: ...
+    @overload
+    def on(
+        self: _WritableT, event: Literal["drain", "finish"], listener: Callable[[], object]
+    ) -> _WritableT: ...
+    @overload
+    def on(
+        self: _WritableT, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
+    ) -> _WritableT: ...
+    @overload
+    def on(self: _StreamT, event: Literal["close"], listener: Callable[[], object]) -> _StreamT: ...
+    @overload
+    def on(
+        self: _StreamT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _StreamT: ...
     @overload
     def on(self, event: Hashable, listener: None = None) -> Callable[[_F], _F]: ...
     @overload
     def on(self, event: Hashable, listener: _Listener) -> Self: ...
     add_listener = on
     @overload
+    def once(
+        self: _SocketT, event: Literal["close"], listener: Callable[[bool], object]
+    ) -> _SocketT: ...
+    @overload
+    def once(
+        self: _SocketT,
+        event: Literal["connect", "ready", "timeout"],
+        listener: Callable[[], object],
+    ) -> _SocketT: ...
+    @overload
+    def once(
+        self: _SocketT,
+        event: Literal["connectionAttempt"],
+        listener: Callable[[Any, Any, Any], object],
+    ) -> _SocketT: ...
+    @overload
+    def once(
+        self: _SocketT,
+        event: Literal["connectionAttemptFailed"],
+        listener: Callable[[Any, Any, Any, BaseException], object],
+    ) -> _SocketT: ...
+    @overload
+    def once(
+        self: _SocketT,
+        event: Literal["connectionAttemptTimeout"],
+        listener: Callable[[str, int, int], object],
+    ) -> _SocketT: ...
+    @overload
+    def once(
+        self: _SocketT,
+        event: Literal["lookup"],
+        listener: Callable[[BaseException | None, str | None, int | None, str], object],
+    ) -> _SocketT: ...
+    @overload
+    def once(
+        self: _ServerT, event: Literal["close", "listening"], listener: Callable[[], object]
+    ) -> _ServerT: ...
+    @overload
+    def once(
+        self: _ServerT, event: Literal["connection"], listener: Callable[[Socket], object]
+    ) -> _ServerT: ...
+    @overload
+    def once(
+        self: _ServerT, event: Literal["drop"], listener: Callable[[Any], object]
+    ) -> _ServerT: ...
+    @overload
+    def once(
+        self: _ServerT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _ServerT: ...
+    @overload
+    def once(
+        self: _ReadableT, event: Literal["data"], listener: Callable[[bytes], object]
+    ) -> _ReadableT: ...
+    @overload
+    def once(
+        self: _ReadableT,
+        event: Literal["end", "pause", "readable", "resume"],
+        listener: Callable[[], object],
+    ) -> _ReadableT: ...
+    @overload
+    def once(
+        self: _WritableT, event: Literal["drain", "finish"], listener: Callable[[], object]
+    ) -> _WritableT: ...
+    @overload
+    def once(
+        self: _WritableT, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
+    ) -> _WritableT: ...
+    @overload
+    def once(
+        self: _StreamT, event: Literal["close"], listener: Callable[[], object]
+    ) -> _StreamT: ...
+    @overload
+    def once(
+        self: _StreamT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _StreamT: ...
+    @overload
     def once(self, event: Hashable, listener: None = None) -> Callable[[_F], _F]: ...
     @overload
     def once(self, event: Hashable, listener: _Listener) -> Self: ...
+    @overload
+    def prepend_listener(
+        self: _SocketT, event: Literal["close"], listener: Callable[[bool], object]
+    ) -> _SocketT: ...
+    @overload
+    def prepend_listener(
+        self: _SocketT,
+        event: Literal["connect", "ready", "timeout"],
+        listener: Callable[[], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_listener(
+        self: _SocketT,
+        event: Literal["connectionAttempt"],
+        listener: Callable[[Any, Any, Any], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_listener(
+        self: _SocketT,
+        event: Literal["connectionAttemptFailed"],
+        listener: Callable[[Any, Any, Any, BaseException], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_listener(
+        self: _SocketT,
+        event: Literal["connectionAttemptTimeout"],
+        listener: Callable[[str, int, int], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_listener(
+        self: _SocketT,
+        event: Literal["lookup"],
+        listener: Callable[[BaseException | None, str | None, int | None, str], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_listener(
+        self: _ServerT, event: Literal["close", "listening"], listener: Callable[[], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_listener(
+        self: _ServerT, event: Literal["connection"], listener: Callable[[Socket], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_listener(
+        self: _ServerT, event: Literal["drop"], listener: Callable[[Any], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_listener(
+        self: _ServerT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_listener(
+        self: _ReadableT, event: Literal["data"], listener: Callable[[bytes], object]
+    ) -> _ReadableT: ...
+    @overload
+    def prepend_listener(
+        self: _ReadableT,
+        event: Literal["end", "pause", "readable", "resume"],
+        listener: Callable[[], object],
+    ) -> _ReadableT: ...
+    @overload
+    def prepend_listener(
+        self: _WritableT, event: Literal["drain", "finish"], listener: Callable[[], object]
+    ) -> _WritableT: ...
+    @overload
+    def prepend_listener(
+        self: _WritableT, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
+    ) -> _WritableT: ...
+    @overload
+    def prepend_listener(
+        self: _StreamT, event: Literal["close"], listener: Callable[[], object]
+    ) -> _StreamT: ...
+    @overload
+    def prepend_listener(
+        self: _StreamT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _StreamT: ...
     @overload
     def prepend_listener(self, event: Hashable, listener: None = None) -> Callable[[_F], _F]: ...
     @overload
     def prepend_listener(self, event: Hashable, listener: _Listener) -> Self: ...
     @overload
     def prepend_once_listener(
+        self: _SocketT, event: Literal["close"], listener: Callable[[bool], object]
+    ) -> _SocketT: ...
+    @overload
+    def prepend_once_listener(
+        self: _SocketT,
+        event: Literal["connect", "ready", "timeout"],
+        listener: Callable[[], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_once_listener(
+        self: _SocketT,
+        event: Literal["connectionAttempt"],
+        listener: Callable[[Any, Any, Any], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_once_listener(
+        self: _SocketT,
+        event: Literal["connectionAttemptFailed"],
+        listener: Callable[[Any, Any, Any, BaseException], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_once_listener(
+        self: _SocketT,
+        event: Literal["connectionAttemptTimeout"],
+        listener: Callable[[str, int, int], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_once_listener(
+        self: _SocketT,
+        event: Literal["lookup"],
+        listener: Callable[[BaseException | None, str | None, int | None, str], object],
+    ) -> _SocketT: ...
+    @overload
+    def prepend_once_listener(
+        self: _ServerT, event: Literal["close", "listening"], listener: Callable[[], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_once_listener(
+        self: _ServerT, event: Literal["connection"], listener: Callable[[Socket], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_once_listener(
+        self: _ServerT, event: Literal["drop"], listener: Callable[[Any], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_once_listener(
+        self: _ServerT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _ServerT: ...
+    @overload
+    def prepend_once_listener(
+        self: _ReadableT, event: Literal["data"], listener: Callable[[bytes], object]
+    ) -> _ReadableT: ...
+    @overload
+    def prepend_once_listener(
+        self: _ReadableT,
+        event: Literal["end", "pause", "readable", "resume"],
+        listener: Callable[[], object],
+    ) -> _ReadableT: ...
+    @overload
+    def prepend_once_listener(
+        self: _WritableT, event: Literal["drain", "finish"], listener: Callable[[], object]
+    ) -> _WritableT: ...
+    @overload
+    def prepend_once_listener(
+        self: _WritableT, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
+    ) -> _WritableT: ...
+    @overload
+    def prepend_once_listener(
+        self: _StreamT, event: Literal["close"], listener: Callable[[], object]
+    ) -> _StreamT: ...
+    @overload
+    def prepend_once_listener(
+        self: _StreamT, event: Literal["error"], listener: Callable[[BaseException], object]
+    ) -> _StreamT: ...
+    @overload
+    def prepend_once_listener(
         self, event: Hashable, listener: None = None
     ) -> Callable[[_F], _F]: ...
     @overload
     def prepend_once_listener(self, event: Hashable, listener: _Listener) -> Self: ...
+    # Events end
     def off(self, event: Hashable, listener: _Listener) -> Self: ...
     remove_listener = off
     def remove_all_listeners(self, event: Hashable | None = None) -> Self: ...
