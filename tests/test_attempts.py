@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hosts as support
 import pytest
 
 import pyuvnet
@@ -25,30 +26,16 @@ EVENTS = (
 
 
 @pytest.fixture
-def hosts() -> Iterator[Callable[..., int]]:
-    """hosts({address: "listens" | "refuses" | "hangs"}) sets them up at one port, and gives it."""
+def hosts() -> Iterator[Callable[[dict[str, str]], int]]:
+    """hosts({address: "listen" | "refuse" | "hang"}) sets them up at one port, and gives it."""
     with contextlib.ExitStack() as stack:
 
-        def bound(host: str, port: int) -> posix.socket:
-            made = posix.socket(posix.AF_INET6 if ":" in host else posix.AF_INET)
-            stack.enter_context(made)
-            made.bind((host, port))
-            return made
-
         def open_all(kinds: dict[str, str]) -> int:
-            port = 0
-            for host, kind in kinds.items():
-                try:
-                    made = bound(host, port)
-                except OSError:
-                    # Somebody else has that port of this address: all again, elsewhere.
-                    return open_all(kinds)
-                port = made.getsockname()[1]
-                if kind != "refuses":
-                    # A queue for one: whoever comes after the first is not answered.
-                    made.listen(16 if kind == "listens" else 0)
-                if kind == "hangs":
-                    stack.enter_context(posix.create_connection((host, port)))
+            wanted = {
+                kind: tuple(host for host, each in kinds.items() if each == kind)
+                for kind in ("listen", "refuse", "hang")
+            }
+            port, _ = stack.enter_context(support.hosts(**wanted))
             return port
 
         yield open_all
@@ -80,7 +67,7 @@ def shown(event: str, args: tuple[Any, ...]) -> list[Any]:
 
 
 def test_the_next_address_is_tried_as_soon_as_one_fails(hosts: Any, trace: Any) -> None:
-    port = hosts({"::1": "refuses", ONE: "listens"})
+    port = hosts({"::1": "refuse", ONE: "listen"})
     c = connecting(trace, port, ["::1", ONE])
     c.on("connect", lambda: trace(c.auto_select_family_attempted_addresses))
     assert c.autoSelectFamilyAttemptedAddresses is None
@@ -99,7 +86,7 @@ def test_the_next_address_is_tried_as_soon_as_one_fails(hosts: Any, trace: Any) 
 
 
 def test_the_arguments_of_the_events(hosts: Any) -> None:
-    port = hosts({"::1": "refuses", ONE: "hangs", TWO: "listens"})
+    port = hosts({"::1": "refuse", ONE: "hang", TWO: "listen"})
     seen: list[Any] = []
     c = connecting(lambda *args: None, port, ["::1", ONE, TWO])
     for event in EVENTS[:4]:
@@ -121,7 +108,7 @@ def test_the_arguments_of_the_events(hosts: Any) -> None:
 
 
 def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hangs", TWO: "listens"})
+    port = hosts({ONE: "hang", TWO: "listen"})
     c = connecting(trace, port, [ONE, TWO])
     pyuvnet.run()
     # No 'connectionAttemptFailed' beside the 'connectionAttemptTimeout'.
@@ -137,7 +124,7 @@ def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> 
 
 
 def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hangs", TWO: "listens"})
+    port = hosts({ONE: "hang", TWO: "listen"})
     net.set_default_auto_select_family_attempt_timeout(10)
     try:
         connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=None)
@@ -148,7 +135,7 @@ def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
 
 
 def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuses", TWO: "hangs"})
+    port = hosts({ONE: "refuse", TWO: "hang"})
     c = connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=10)
     pyuvnet.set_timeout(lambda: (trace(c.connecting), c.destroy()), 60)
     pyuvnet.run()
@@ -164,7 +151,7 @@ def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> N
 
 
 def test_when_all_fail_the_error_holds_all(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hangs", TWO: "refuses"})
+    port = hosts({ONE: "hang", TWO: "refuse"})
     errors: list[Any] = []
     connecting(trace, port, [ONE, TWO]).on("error", errors.append)
     pyuvnet.run()
@@ -181,7 +168,7 @@ def test_when_all_fail_the_error_holds_all(hosts: Any, trace: Any) -> None:
 
 
 def test_families_take_turns_beginning_with_the_first(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuses", TWO: "refuses", THREE: "refuses", "::1": "refuses"})
+    port = hosts({ONE: "refuse", TWO: "refuse", THREE: "refuse", "::1": "refuse"})
     c = connecting(trace, port, [ONE, TWO, THREE, ONE, "::1"])
     pyuvnet.run()
     assert c.auto_select_family_attempted_addresses == [
@@ -190,7 +177,7 @@ def test_families_take_turns_beginning_with_the_first(hosts: Any, trace: Any) ->
 
 
 def test_one_address_that_is_left_is_tried_alone(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuses"})
+    port = hosts({ONE: "refuse"})
     c = connecting(trace, port, [ONE, ONE])
     errors: list[Any] = []
     c.on("error", errors.append)
@@ -210,7 +197,7 @@ def test_one_address_that_is_left_is_tried_alone(hosts: Any, trace: Any) -> None
     ],
 )
 def test_what_asks_for_one_address_only(hosts: Any, option: Any) -> None:
-    port = hosts({ONE: "listens"})
+    port = hosts({ONE: "listen"})
     asked: list[Any] = []
 
     def lookup(host: str, options: Any, callback: Any) -> None:
@@ -232,7 +219,7 @@ def test_what_asks_for_one_address_only(hosts: Any, option: Any) -> None:
 
 @pytest.mark.parametrize("event", ["lookup", "connectionAttempt", "connectionAttemptFailed"])
 def test_destroy_in_a_listener_ends_it_all(hosts: Any, trace: Any, event: str) -> None:
-    port = hosts({ONE: "refuses", TWO: "listens"})
+    port = hosts({ONE: "refuse", TWO: "listen"})
     c = connecting(trace, port, [ONE, TWO])
     c.on(event, lambda *args: c.destroy())
     pyuvnet.run()
@@ -247,7 +234,7 @@ def test_destroy_in_a_listener_ends_it_all(hosts: Any, trace: Any, event: str) -
 
 
 def test_destroy_when_the_time_of_an_attempt_is_over(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hangs", TWO: "listens"})
+    port = hosts({ONE: "hang", TWO: "listen"})
     c = connecting(trace, port, [ONE, TWO])
     c.on("connectionAttemptTimeout", lambda *args: c.destroy())
     pyuvnet.run()
@@ -259,7 +246,7 @@ def test_destroy_when_the_time_of_an_attempt_is_over(hosts: Any, trace: Any) -> 
 
 
 def test_abort_with_an_attempt_in_flight(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hangs", TWO: "listens"})
+    port = hosts({ONE: "hang", TWO: "listen"})
     controller = AbortController()
     c = connecting(
         trace, port, [ONE, TWO], signal=controller.signal,
@@ -276,7 +263,7 @@ def test_abort_with_an_attempt_in_flight(hosts: Any, trace: Any) -> None:
 
 
 def test_a_blocked_address_counts_as_failed_without_an_attempt(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuses", TWO: "listens"})
+    port = hosts({ONE: "refuse", TWO: "listen"})
     rules = net.BlockList()
     rules.add_address(ONE)
     c = connecting(trace, port, [ONE, TWO], block_list=rules)
@@ -292,7 +279,7 @@ def test_a_blocked_address_counts_as_failed_without_an_attempt(hosts: Any, trace
 
 
 def test_every_attempt_starts_from_the_local_port(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuses", TWO: "listens"})
+    port = hosts({ONE: "refuse", TWO: "listen"})
     with posix.socket() as probe:
         probe.bind((TWO, 0))
         local_port = probe.getsockname()[1]
@@ -304,7 +291,7 @@ def test_every_attempt_starts_from_the_local_port(hosts: Any, trace: Any) -> Non
 
 
 def test_a_local_port_in_use_is_recorded_without_an_event(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "listens", TWO: "listens"})
+    port = hosts({ONE: "listen", TWO: "listen"})
     errors: list[Any] = []
     with posix.create_server(("0.0.0.0", 0)) as holder:
         c = connecting(trace, port, [ONE, TWO], local_port=holder.getsockname()[1])

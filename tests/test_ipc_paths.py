@@ -240,6 +240,19 @@ def test_lengths(length: int, listening: str, connecting: str, folder: Path) -> 
     assert os.listdir() == []
 
 
+def test_the_text_of_a_path_that_is_too_long(folder: Path) -> None:
+    name = "x" * (LONGEST + 1)
+    errors: list[Any] = []
+    net.create_server().on("error", errors.append).listen(name)
+    net.create_connection(name).on("error", errors.append)
+    pyuvnet.run()
+    assert sorted(str(error) for error in errors) == [
+        f"connect EINVAL {name}",
+        f"listen EINVAL: invalid argument {name}",
+    ]
+    assert {error.port for error in errors} == {None}
+
+
 def test_what_is_counted_is_bytes(folder: Path) -> None:
     assert outcome("ä" * (LONGEST // 2)) == "listening"
     assert outcome("ä" * (LONGEST // 2 + 1)) == "EINVAL"

@@ -379,6 +379,17 @@ def test_max_connections(limit: int) -> None:
     assert (drop.local_port, drop["remoteFamily"]) == (port, "IPv6")
 
 
+def test_a_drop_over_ipc_tells_no_addresses(tmp_path: Path) -> None:
+    drops: list[Any] = []
+    server = net.create_server().listen(tmp_path / "sock")
+    server.max_connections = 0
+    server.on("drop", lambda *args: (drops.append(args), server.close()))
+    c = net.create_connection(tmp_path / "sock").resume()
+    c.on("close", drops.append)
+    pyuvnet.run()
+    assert sorted(drops, key=str) == [(None,), False]
+
+
 def test_accepted_sockets_take_the_servers_options() -> None:
     seen: list[Any] = []
     server = net.create_server(allow_half_open=True, high_water_mark=5, pause_on_connect=True)

@@ -258,11 +258,12 @@ def test_a_bound_socket_that_never_connects(trace: Any) -> None:
     assert trace == [("close", False)]
 
 
-def test_a_bound_path_is_no_start_for_tcp(tmp_path: Any) -> None:
+@pytest.mark.parametrize("kind", ["path", "tcp"])
+def test_a_bound_path_is_no_start_for_tcp_nor_the_reverse(tmp_path: Any, kind: str) -> None:
     path = str(tmp_path / "bound")
-    c = net.Socket(handle=net.BoundSocket(path=path))
+    c = net.Socket(handle=net.BoundSocket({"path": path} if kind == "path" else {}))
     with pytest.raises(Error) as caught:
-        c.connect(80, "127.0.0.1")
+        c.connect({"port": 80, "host": "127.0.0.1"} if kind == "path" else {"path": path})
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
     assert not c.connecting
     c.destroy()

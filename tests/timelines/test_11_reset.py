@@ -86,9 +86,12 @@ def test_after_the_peer_closed_the_second_write_fails(timeline, run, raw):
         peer.close()
         assert s.write(b"first", timeline.cb("s", "w1"))
         # Its answer, a reset, is there by the next turn of the loop.
-        pyuvnet.set_immediate(lambda: s.write(b"second", timeline.cb("s", "w2")))
+        pyuvnet.set_immediate(lambda: more.append(s.write(b"second", timeline.cb("s", "w2"))))
 
+    more = []
     raw_client(timeline, raw, run, accepted, pause_on_connect=True)
+    # What is written in a callback goes out after it, so write() cannot know yet.
+    assert more == [True]
     code = timeline["s"][1][1]
     assert code in ("EPIPE", "ECONNRESET")
     assert timeline["s"] == [("cb w1", None), ("cb w2", code), ("error", code), ("close", True)]
