@@ -56,7 +56,7 @@ class Error(Exception):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "Error"
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class ArgTypeError(Error, TypeError):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "TypeError"
 
 
@@ -89,7 +89,7 @@ class ArgValueError(Error, ValueError, TypeError):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "TypeError"
 
 
@@ -101,7 +101,7 @@ class RangeError(Error, ValueError):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "RangeError"
 
 
@@ -155,7 +155,7 @@ class AbortError(Error):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "AbortError"
 
 
@@ -181,7 +181,7 @@ class AbortTimeoutError(Error, TimeoutError):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "TimeoutError"
 
 
@@ -211,12 +211,12 @@ class AggregateError(Error):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "AggregateError"
 
     @property
     def exceptions(self) -> tuple[Exception, ...]:
-        """The errors as a tuple, as an `ExceptionGroup` calls them."""
+        """The errors as a tuple, as an `ExceptionGroup` calls them. Node: none"""
         return tuple(self.errors)
 
     def as_group(self) -> ExceptionGroup[Exception]:
@@ -224,6 +224,8 @@ class AggregateError(Error):
 
         Raises:
             ValueError: there are no errors.
+
+        Node: none
         """
         return ExceptionGroup("all connection attempts failed", self.errors)
 
@@ -281,7 +283,7 @@ class ResolveError(_socket.gaierror):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error."""
+        """The name of the class which Node uses for such an error. Node: error.name"""
         return "Error"
 
     def __str__(self) -> str:

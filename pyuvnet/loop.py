@@ -20,25 +20,29 @@ if TYPE_CHECKING:
 class HandleInfo:
     """Something that lives in a loop, as it was when handles() was called.
 
+    Attributes:
+        kind: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
+        owner: the Socket or Server, or the callback; None for a handle that nobody has, as a
+            BoundSocket's.
+        active: bool, whether it waits for something: a socket that reads, a server that listens.
+        ref: bool, whether it may keep the loop alive; unref() says no.
+        closing: bool, closed and not yet gone.
+        requests: tuple of str, what the system has not answered yet: 'connect', 'write',
+            'shutdown', 'lookup HOST'.
+        address: 'address:port', with ' -> address:port' of the peer, or the path; None without.
+
     Node: none
     """
 
     # No dataclass: importing that takes longer than all of pyuvnet.
     __slots__ = ("active", "address", "closing", "kind", "owner", "ref", "requests")
 
-    #: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
     kind: str
-    #: The Socket or Server, or the callback; None for a handle that nobody has, as a BoundSocket's.
     owner: Any
-    #: Whether it waits for something: a socket that reads, a server that listens.
     active: bool
-    #: Whether it may keep the loop alive; unref() says no.
     ref: bool
-    #: Closed, and not yet gone.
     closing: bool
-    #: What the system has not answered yet: 'connect', 'write', 'shutdown', 'lookup HOST'.
     requests: tuple[str, ...]
-    #: 'address:port', with ' -> address:port' of the peer, or the path; None without.
     address: str | None
 
     def __init__(
@@ -57,7 +61,7 @@ class HandleInfo:
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether run() does not return because of it."""
+        """Whether run() does not return because of it. Node: none"""
         return bool(self.requests) or self.closing or (self.active and self.ref)
 
     def __eq__(self, other: object) -> bool:

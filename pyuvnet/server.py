@@ -59,7 +59,8 @@ class Server(ServerBase):
         capture_rejections: bool, default the class-wide one: a 'connection' listener that is a
             coroutine and fails destroys its socket, one of another event emits 'error'.
 
-    All but the last are attributes too, which act on later connections.
+    All but the last are attributes too, which act on later connections. `drop_max_connection` is
+    one that nothing here reads (Node's clusters do).
 
     `async with` closes the server and waits until its connections have ended. `async for socket in
     server` takes the connections; it ends at 'close' and raises at 'error'.

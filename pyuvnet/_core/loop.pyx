@@ -211,7 +211,7 @@ cdef class Loop:
     """The event loop of one thread.
 
     Get it by pyuvnet.current_loop(); a program seldom needs it, since run(), stop() and the timer
-    functions of the package act on it.
+    functions of the package act on it. Its attributes `running` and `closed` are bool.
 
     Node: none (Node's loop has no object)
     """
@@ -579,7 +579,10 @@ cdef class Loop:
         self.waker = waker
 
     def backend_fd(self):
-        """Return the descriptor to watch for readability, -1 where there is none (Windows)."""
+        """Return the descriptor to watch for readability, -1 where there is none (Windows).
+
+        Node: none
+        """
         self.check()
         return uv.uv_backend_fd(&self._uv)
 
@@ -600,14 +603,14 @@ cdef class Loop:
         uv.uv_async_send(&self._wake)
 
     def backend_timeout(self):
-        """Return the milliseconds until a timer is due; 0: turn now; -1: nothing is due."""
+        """Return the milliseconds until a timer is due; 0: turn now; -1: nothing is due. Node: none"""
         self.check()
         if self.tick_count or self.dirty_count or self.threadsafe_calls:
             return 0
         return uv.uv_backend_timeout(&self._uv)
 
     def alive(self):
-        """Return True while something keeps the loop alive: run() would not return."""
+        """Return True while something keeps the loop alive: run() would not return. Node: none"""
         cdef bint alive
         if self.closed:
             return False
@@ -622,6 +625,8 @@ cdef class Loop:
         """Return how many handles are open, closing ones included.
 
         The loop's own helpers and the one that all timers share do not count.
+
+        Node: none
         """
         cdef Py_ssize_t count = 0
         if not self.closed and self.generation == fork_generation():

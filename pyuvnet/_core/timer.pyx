@@ -179,6 +179,8 @@ cdef class TimerQueue(Handle):
 
 
 cdef class Timer:
+    """Something in the heap that waits for its time. Node: none"""
+
     def __cinit__(self, *args, **kwargs):
         self.index = -1
 
