@@ -18,6 +18,7 @@ cdef class ChunkIterator:
 
 cdef class NextChunk:
     cdef ChunkReader _reader
+    cdef ChunkIterator _iterator       # alive so long: dropped, it leaves the stream
     cdef bint _waiting
 
     cdef object step(self)

@@ -60,6 +60,7 @@ cdef class ChunkIterator:
     def __anext__(self):
         cdef NextChunk step = NextChunk.__new__(NextChunk)
         step._reader = self.reader
+        step._iterator = self
         return step
 
 

@@ -179,3 +179,14 @@ def test_an_own_read_is_asked():
         assert [chunk async for chunk in source] == [b"A"]
 
     run_to_the_end(main())
+
+
+def test_an_iterator_lives_while_somebody_awaits_its_next_chunk(trace):
+    async def main():
+        source = Source()
+        next_tick(source.push, b"a")
+        # Nothing else refers to it: dropped before the chunk is here, it would leave the stream.
+        trace(await anext(aiter(source)))
+
+    run_to_the_end(main())
+    assert trace == [b"a"]

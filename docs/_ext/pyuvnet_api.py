@@ -1,0 +1,579 @@
+"""The API reference: signatures from sources and stubs, text from docstrings, links to Node's.
+
+    .. pyuvnet-class:: pyuvnet.Server      a class and its members
+    .. pyuvnet-function:: pyuvnet.run      one function
+    .. pyuvnet-names::                     every public name in both spellings, as one table
+    .. pyuvnet-results::                   the published benchmark run
+
+Docstrings have a form of their own: one line; then Args, Events, Raises; last `Node: net.X`, which
+becomes a link. A name that node_links.py does not know is a warning, and so fails the build.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import node_links
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+import pyuvnet
+from pyuvnet._core.names import to_node
+
+log = logging.getLogger(__name__)
+
+# Attributes that C fields are: Cython gives them no docstring.
+FIELDS = {
+    "allow_half_open": "As the option, for later connections. Node: server.allowHalfOpen",
+    "pause_on_connect": "As the option, for later connections. Node: server.pauseOnConnect",
+    "no_delay": "As the option, for later connections. Node: server.noDelay",
+    "keep_alive": "As the option, for later connections. Node: server.keepAlive",
+    "drop_max_connection": "Kept; no effect without a cluster. Node: server.dropMaxConnection",
+    "PRIVATE_RANGES": (
+        "The private, loopback and link-local subnets in CIDR notation, for add_cidrs()."
+        " Node: BlockList.PRIVATE_RANGES"
+    ),
+    "default_max_listeners": (
+        "Above how many listeners of one event a warning is given, for emitters without a number"
+        " of their own; 10. Assignable on EventEmitter. Node: events.defaultMaxListeners"
+    ),
+    "capture_rejections": (
+        "Whether a failed coroutine listener becomes an 'error', for emitters without the option;"
+        " False. Assignable on EventEmitter. Node: events.captureRejections"
+    ),
+    "error_monitor": (
+        "The event name whose listeners see every 'error' without handling it."
+        " Node: events.errorMonitor"
+    ),
+    "address": "Always None: a lookup has none. Node: none",
+    "port": "Always None. Node: none",
+    "dest": "Always None. Node: none",
+    "running": "True while run() is under way here. Node: none",
+    "closed": "True once close() was called. Node: none",
+}
+
+
+# ---- Docstrings ----------------------------------------------------------------------------------
+
+
+def split(text: str) -> tuple[str, str | None]:
+    """Take the last `Node:` off a docstring."""
+    text = inspect.cleandoc(text)
+    found = re.search(r"(?:^|\s)Node: ([^\n]*)\Z", text)
+    if not found:
+        return text, None
+    return text[: found.start()].rstrip(), found[1].strip()
+
+
+def escape(text: str) -> str:
+    """Plain text, with code in single backticks, as reStructuredText."""
+    pieces = re.split(r"(`+[^`]+`+)", text)
+    for index, piece in enumerate(pieces):
+        if piece.startswith("`"):
+            pieces[index] = f"``{piece.strip('`')}``"
+        else:
+            piece = re.sub(r"([\\*|])", r"\\\1", piece)
+            pieces[index] = re.sub(r"_(?=\W|$)", r"\\_", piece)
+    return "".join(pieces)
+
+
+SECTION = re.compile(r"(Args|Forms|Events|Raises|Returns):(?:\s+(.*))?$")
+TITLES = {"Args": "Arguments"}
+
+
+def items(lines: list[str]) -> list[str]:
+    """`name: text` lines, and continuations below them, as a list."""
+    out: list[str] = []
+    for line in lines:
+        found = re.match(r"([a-zA-Z_][\w, ]*?): (.*)$", line)
+        if found and not line.startswith(" "):
+            names = ", ".join(f"**{escape(name)}**" for name in found[1].split(", "))
+            out.append(f"* {names}: {escape(found[2])}")
+        elif out:
+            out.append(f"  {escape(line.strip())}")
+        else:
+            out.append(f"* {escape(line.strip())}")
+    return out
+
+
+def render(doc: str) -> tuple[list[str], list[str]]:
+    """A docstring without its Node line, as body and fields."""
+    body: list[str] = []
+    fields: list[str] = []
+    lines = doc.splitlines()
+    index = 0
+    while index < len(lines):
+        found = SECTION.match(lines[index])
+        if not found:
+            if lines[index].startswith("    "):
+                code = []
+                while index < len(lines) and (not lines[index] or lines[index].startswith("    ")):
+                    code.append(lines[index])
+                    index += 1
+                body += ["", "::", "", *code, ""]
+                continue
+            body.append(escape(lines[index]))
+            index += 1
+            continue
+        first, index = found[2], index + 1
+        rest = []
+        while (
+            index < len(lines)
+            and lines[index]
+            and (
+                lines[index].startswith(" ")
+                or (first and not re.match(r"[A-Z]\w*( |:)", lines[index]))
+            )
+        ):
+            rest.append(lines[index])
+            index += 1
+        rest = inspect.cleandoc("\n".join(rest)).splitlines()
+        title = TITLES.get(found[1], found[1])
+        if first:
+            fields.append(f":{title}: {escape(first)}")
+            fields += [f"    {escape(line.strip())}" for line in rest]
+        else:
+            fields += [f":{title}:", *(f"    {line}" for line in items(rest))]
+    return body, fields
+
+
+def node_field(node: str | None, where: str) -> list[str]:
+    if node is None or node.startswith("none"):
+        return []
+    shown = []
+    for name in node_links.parts(node):
+        try:
+            url = node_links.url(name)
+        except KeyError:
+            log.warning("%s: node_links.py does not know %r", where, name)
+            continue
+        label = name.replace("`", "")
+        shown.append(f"`{label} <{url}>`__" if url else f"``{label}``")
+    return [f":Node: {', '.join(shown)}"]
+
+
+# ---- Signatures ----------------------------------------------------------------------------------
+
+
+@functools.cache
+def source(module: str) -> ast.Module | None:
+    """The stub of a module, or the module itself."""
+    base = Path(pyuvnet.__file__).parent.joinpath(*module.split(".")[1:])
+    for path in (base.with_suffix(".pyi"), base.with_suffix(".py"), base / "__init__.py"):
+        if path.exists():
+            return ast.parse(path.read_text("utf-8"))
+    return None
+
+
+def found_in(body: list[ast.stmt], name: str) -> list[ast.stmt]:
+    found = []
+    for statement in body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            own = statement.name
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            own = statement.target.id
+        else:
+            continue
+        if own == name:
+            found.append(statement)
+    return found
+
+
+def definitions(module: str, *path: str) -> list[ast.stmt]:
+    """The definitions of a name: several if it is overloaded."""
+    tree = source(module)
+    body = tree.body if tree else []
+    found: list[ast.stmt] = []
+    for name in path:
+        found = found_in(body, name)
+        body = found[0].body if found and isinstance(found[0], ast.ClassDef) else []
+    return found
+
+
+def comment(cls: type, name: str) -> str | None:
+    """The `#:` lines above an attribute."""
+    text = inspect.getsource(cls)
+    found = re.search(rf"((?:^ *#: .*\n)+) +{name}: ", text, re.M)
+    return " ".join(re.findall(r"#: (.*)", found[1])) if found else None
+
+
+def decorators(function: ast.stmt) -> set[str]:
+    return {ast.unparse(item) for item in getattr(function, "decorator_list", [])}
+
+
+def plain(text: str) -> str:
+    """An annotation as people read it."""
+    return re.sub(r"\b(typing|collections\.abc|t)\.", "", text.strip("'"))
+
+
+def signatures(found: list[ast.stmt], method: bool) -> list[str]:
+    functions = [
+        item for item in found if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    overloads = [item for item in functions if "overload" in decorators(item)]
+    texts = []
+    for function in overloads or functions[:1]:
+        arguments = function.args
+        if method and "staticmethod" not in decorators(function):
+            (arguments.posonlyargs or arguments.args)[:1] = []
+        returns = f" -> {plain(ast.unparse(function.returns))}" if function.returns else ""
+        texts.append(f"({plain(ast.unparse(arguments))}){returns}")
+        if method and "staticmethod" not in decorators(function):
+            arguments.args.insert(0, ast.arg("self"))
+    return texts
+
+
+# ---- Directives ----------------------------------------------------------------------------------
+
+
+def resolve(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError:
+        return getattr(resolve(module), name)
+
+
+def members(cls: type) -> dict[str, type]:
+    """The public names of a class in canonical spelling, and the class each comes from."""
+    names = {name for name in dir(cls) if not name.startswith("_")}
+    twins = {to_node(name) for name in names if to_node(name) != name}
+    out = {}
+    for name in sorted(names - twins):
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        if owner.__module__.startswith("pyuvnet"):
+            out[name] = owner
+    return out
+
+
+def home(owner: type, name: str) -> tuple[str, str]:
+    """Module and class where a member is declared: members shared by C are so elsewhere."""
+    for base in owner.__mro__:
+        if base.__module__.startswith("pyuvnet") and definitions(
+            base.__module__, base.__name__, name
+        ):
+            return base.__module__, base.__name__
+    return owner.__module__, owner.__name__
+
+
+PROTOCOLS = {
+    "__aiter__": "async for",
+    "__aenter__": "async with",
+    "__enter__": "with",
+    "__aexit__": "end of async with",
+    "__exit__": "end of with",
+}
+
+
+class Described(SphinxDirective):
+    """What the directives have in common: reStructuredText is written, and parsed."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"without": directives.unchanged, "also": directives.unchanged}
+
+    def parse(self, lines: list[str], where: str) -> list[nodes.Node]:
+        container = nodes.container()
+        self.state.nested_parse(StringList(lines, f"<docstring of {where}>"), 0, container)
+        return container.children
+
+    def member(self, cls: type, owner: type, name: str) -> list[str]:
+        value = inspect.getattr_static(cls, name)
+        where = f"{cls.__name__}.{name}"
+        doc = FIELDS.get(name) if _no_doc(value) else value.__doc__
+        bound = getattr(cls, name)
+        if inspect.isroutine(bound) and getattr(bound, "__doc__", None):
+            doc = bound.__doc__
+        if inspect.ismemberdescriptor(value):
+            doc = comment(owner, name) or doc
+        if not doc:
+            log.warning("%s has no docstring", where)
+            doc = ""
+        text, node = split(doc)
+        if node is None and not (split(cls.__doc__ or "")[1] or "").startswith("none"):
+            log.warning("%s: its docstring has no Node line", where)
+        found = definitions(*home(owner, name), name)
+        callables = signatures(found, method=True)
+        if callables and "property" not in decorators(found[0]):
+            head = f".. py:method:: {name}{callables[0]}"
+            lines = [head, *(f"                {name}{more}" for more in callables[1:])]
+            static = "staticmethod" in decorators(found[0])
+            options = [*(["    :staticmethod:"] if static else [])]
+            if isinstance(found[0], ast.AsyncFunctionDef):
+                options.append("    :async:")
+        elif inspect.isroutine(bound):
+            lines = [f".. py:method:: {name}{inspect.signature(bound)}"]
+            options = []
+        else:
+            lines = [f".. py:attribute:: {name}"]
+            kind = None
+            if found and isinstance(found[0], ast.AnnAssign):
+                kind = ast.unparse(found[0].annotation)
+            elif found and getattr(found[0], "returns", None) is not None:
+                kind = ast.unparse(found[0].returns)
+            options = [f"    :type: {plain(kind)}"] if kind else []
+        body, fields = render(text)
+        twin = to_node(name)
+        also = [f":Also: ``{twin}``"] if twin != name else []
+        return [
+            *lines,
+            *options,
+            "",
+            *(f"    {line}" for line in body),
+            "",
+            *(f"    {line}" for line in [*fields, *also, *node_field(node, where)]),
+            "",
+        ]
+
+
+def _no_doc(value: Any) -> bool:
+    return not value.__doc__ or value.__doc__ == type(value).__doc__ or isinstance(value, tuple)
+
+
+class ClassDirective(Described):
+    def run(self) -> list[nodes.Node]:
+        path = self.arguments[0]
+        cls = resolve(path)
+        module, _, name = path.rpartition(".")
+        doc, node = split(cls.__doc__ or "")
+        without = set(self.options.get("without", "").split())
+        init = []
+        for base in cls.__mro__:
+            init = signatures(definitions(base.__module__, base.__name__, "__init__"), method=True)
+            if init:
+                break
+        body, fields = render(doc)
+        heads = [re.sub(r" -> None$", "", head) for head in init] or [""]
+        lines = [
+            f".. py:class:: {name}{heads[0]}",
+            f"    :module: {module}",
+            "",
+            *(f"    {line}" for line in body),
+            "",
+            *(f"    {line}" for line in [*fields, *node_field(node, path)]),
+            "",
+        ]
+        elsewhere: dict[type, list[str]] = {}
+        for member, owner in members(cls).items():
+            if member in without:
+                continue
+            documented = DOCUMENTED.get(owner)
+            if owner is not cls and documented and documented != path:
+                elsewhere.setdefault(owner, []).append(member)
+                continue
+            lines += [f"    {line}" for line in self.member(cls, owner, member)]
+        for dunder, words in PROTOCOLS.items():
+            value = vars(cls).get(dunder)
+            if value is None or not value.__doc__:
+                continue
+            text, node = split(value.__doc__)
+            rest, sections = render(text)
+            lines += [
+                f"    .. py:method:: {dunder}()",
+                "",
+                f"        *({words})* {rest[0]}",
+                *(f"        {line}" for line in rest[1:]),
+                "",
+                *(f"        {line}" for line in [*sections, *node_field(node, f"{path}.{dunder}")]),
+                "",
+            ]
+        for owner, names in elsewhere.items():
+            target = DOCUMENTED[owner]
+            links = ", ".join(f":py:obj:`~{target}.{item}`" for item in names)
+            lines += [f"    From :py:class:`~{target}`: {links}", ""]
+        return self.parse(lines, path)
+
+
+# Classes whose members others inherit, and where those are described.
+DOCUMENTED = {
+    pyuvnet.EventEmitter: "pyuvnet.EventEmitter",
+    pyuvnet.Readable: "pyuvnet.Readable",
+    pyuvnet.Duplex: "pyuvnet.Duplex",
+    pyuvnet.Error: "pyuvnet.Error",
+}
+
+
+class FunctionDirective(Described):
+    def run(self) -> list[nodes.Node]:
+        path = self.arguments[0]
+        module, _, name = path.rpartition(".")
+        function = resolve(path)
+        where = getattr(function, "__module__", None) or module
+        own = getattr(function, "__name__", name)
+        doc, node = split(function.__doc__ or "")
+        if node is None:
+            log.warning("%s: its docstring has no Node line", path)
+        found = definitions(where, own)
+        heads = signatures(found, method=False) or [str(inspect.signature(function))]
+        body, fields = render(doc)
+        twin = to_node(name)
+        names = [twin] if twin != name else []
+        names += self.options.get("also", "").split()
+        also = [f":Also: {', '.join(f'``{item}``' for item in names)}"] if names else []
+        lines = [f".. py:function:: {name}{heads[0]}"]
+        lines += [f"                  {name}{more}" for more in heads[1:]]
+        lines += [f"    :module: {module}"]
+        if found and isinstance(found[0], ast.AsyncFunctionDef):
+            lines.append("    :async:")
+        lines += ["", *(f"    {line}" for line in body), ""]
+        lines += [f"    {line}" for line in [*fields, *also, *node_field(node, path)]]
+        return self.parse(lines, path)
+
+
+class NamesDirective(Described):
+    """Every public name, in Node's spelling and in ours; made from the package's own table."""
+
+    required_arguments = 0
+
+    def run(self) -> list[nodes.Node]:
+        lines: list[str] = []
+        for title, rows in tables():
+            lines += [f".. rubric:: {title}", "", ".. list-table::", "   :header-rows: 1", ""]
+            lines += ["   * - Node", "     - pyuvnet"]
+            for node, ours, link in rows:
+                lines += [f"   * - ``{node}``", f"     - :py:obj:`{ours} <{link}>`"]
+            lines.append("")
+        return self.parse(lines, "names")
+
+
+def tables() -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """(title, [(Node's spelling, ours, what the reference calls it)])."""
+    from pyuvnet import diagnostics, events, net, streams
+
+    out = []
+    for title, module, prefix in (
+        ("net", net, "net."),
+        ("Globals and process", pyuvnet, ""),
+        ("stream", streams, "stream."),
+        ("events", events, "events."),
+        ("diagnostics_channel", diagnostics, "diagnostics_channel."),
+    ):
+        rows = []
+        for name in sorted(module.__all__):
+            value = getattr(module, name)
+            if name.startswith("__") or inspect.ismodule(value) or name == "error_monitor":
+                continue
+            if module is pyuvnet and (name in streams.__all__ or name in OURS):
+                continue
+            if inspect.isclass(value) and module is not net and module is not pyuvnet:
+                continue
+            path = f"{module.__name__}.{name}"
+            link = REFERENCE.get(name, path)
+            node = "process.nextTick" if name == "next_tick" else prefix + to_node(name)
+            rows.append((node, path.removeprefix("pyuvnet."), link))
+        out.append((title, rows))
+    for cls in CLASSES:
+        rows = []
+        for name, owner in members(cls).items():
+            documented = DOCUMENTED.get(owner)
+            if owner is not cls and documented and documented != REFERENCE[cls.__name__]:
+                continue
+            rows.append((to_node(name), name, f"{REFERENCE[cls.__name__]}.{name}"))
+        out.append((cls.__name__, rows))
+    return out
+
+
+class ResultsDirective(SphinxDirective):
+    """The published benchmark run, if the repository holds one."""
+
+    def run(self) -> list[nodes.Node]:
+        results = Path(self.env.srcdir).parent / "bench" / "results" / "reference"
+        report = results / "README.md"
+        if not report.exists():
+            text = "No run is published yet: the repository holds no results."
+            return [nodes.paragraph("", text)]
+        self.env.note_dependency(str(report))
+        lines = report.read_text("utf-8").splitlines()
+        folder = Path("..", "bench", "results", "reference").as_posix()
+        lines = [re.sub(r"\]\((?!\w+:|#|/)", f"]({folder}/", line) for line in lines]
+        # Its headings are below this page's.
+        lines = [f"#{line}" if line.startswith("#") else line for line in lines]
+        section = nodes.section()
+        self.state.nested_parse(StringList(lines, str(report)), 0, section, match_titles=True)
+        return section.children
+
+
+OURS = {
+    "attach",
+    "detach",
+    "run",
+    "stop",
+    "current_loop",
+    "Loop",
+    "set_exception_handler",
+    "Error",
+    "ArgTypeError",
+    "ArgValueError",
+    "RangeError",
+    "StateError",
+    "AddressError",
+    "AbortError",
+    "AbortTimeoutError",
+    "AggregateError",
+    "ConnectTimeoutError",
+    "Server",
+    "Socket",
+    "BoundSocket",
+    "EventEmitter",
+}
+CLASSES = [
+    pyuvnet.Server,
+    pyuvnet.Socket,
+    pyuvnet.EventEmitter,
+    pyuvnet.Readable,
+    pyuvnet.Duplex,
+    pyuvnet.net.BlockList,
+    pyuvnet.net.SocketAddress,
+    pyuvnet.net.BoundSocket,
+    pyuvnet.AbortController,
+    pyuvnet.AbortSignal,
+]
+REFERENCE = {
+    "Server": "pyuvnet.net.Server",
+    "Socket": "pyuvnet.net.Socket",
+    "Stream": "pyuvnet.net.Socket",
+    "BoundSocket": "pyuvnet.net.BoundSocket",
+    "BlockList": "pyuvnet.net.BlockList",
+    "SocketAddress": "pyuvnet.net.SocketAddress",
+    "connect": "pyuvnet.net.create_connection",
+    "Readable": "pyuvnet.Readable",
+    "Writable": "pyuvnet.Writable",
+    "Duplex": "pyuvnet.Duplex",
+    "EventEmitter": "pyuvnet.EventEmitter",
+    "AbortController": "pyuvnet.AbortController",
+    "AbortSignal": "pyuvnet.AbortSignal",
+}
+
+# Names in signatures that are types of Python's, or of the stubs alone.
+FOREIGN = re.compile(
+    r"(?:.*\.)?(?:Any|AsyncIterator|Awaitable|Buffer|Callable|Coroutine|Ellipsis|Hashable|Iterable|"
+    r"Info|Mapping|PathLike|ReadableBuffer|Self|Sequence|T|Waiter|WriteableBuffer|_\w+|[a-z]\w*|"
+    r"Exception|BaseException|ClassVar|Literal|Immediate|Timeout|ExceptionGroup|Data|os\.PathLike|"
+    r"AsyncIterable|AbstractEventLoop|[A-Z])"
+)
+
+
+def missing(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Let names in signatures which have no page of ours stay text; others are warned of."""
+    if node.get("refdomain") != "py" or node.get("reftype") != "class":
+        return None
+    if node.get("refexplicit") or not FOREIGN.fullmatch(node["reftarget"]):
+        return None
+    return content
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.add_directive("pyuvnet-class", ClassDirective)
+    app.add_directive("pyuvnet-function", FunctionDirective)
+    app.add_directive("pyuvnet-names", NamesDirective)
+    app.add_directive("pyuvnet-results", ResultsDirective)
+    app.connect("missing-reference", missing)
+    return {"parallel_read_safe": False, "version": pyuvnet.__version__}

@@ -1,0 +1,36 @@
+"""Sphinx's configuration. One command builds the site, with warnings as errors:
+
+    pip install -e '.[docs]' && sphinx-build -E -W --keep-going docs build/docs
+
+Sphinx rather than mkdocs-material: it knows Python's objects, so a page that names one which does
+not exist, and a docstring whose link leads nowhere, fail the build.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+import pyuvnet
+
+project = "pyuvnet"
+author = "pyuvnet contributors"
+project_copyright = "pyuvnet contributors, MIT licence"
+version = release = pyuvnet.__version__
+
+extensions = ["myst_parser", "pyuvnet_api"]
+nitpicky = True
+smartquotes = False  # event names are 'data', in straight quotes
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+# What a block is for, after its language, is for tests/test_docs.py: see there.
+
+html_theme = "furo"
+html_title = "pyuvnet"
+html_static_path = ["_static"]
+html_css_files = ["pyuvnet.css"]
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "tango"
+pygments_dark_style = "monokai"
