@@ -125,12 +125,13 @@ def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> 
 
 def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "hang", TWO: "listen"})
+    before = net.get_default_auto_select_family_attempt_timeout()
     net.set_default_auto_select_family_attempt_timeout(10)
     try:
         connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=None)
         pyuvnet.run()
     finally:
-        net.set_default_auto_select_family_attempt_timeout(500)
+        net.set_default_auto_select_family_attempt_timeout(before)
     assert ("connectionAttemptTimeout", ONE) in trace
 
 

@@ -226,3 +226,12 @@ def test_node_was_asked() -> None:
     assert NODE is not None
     version = subprocess.run([NODE, "--version"], capture_output=True, text=True, timeout=SECONDS)
     assert version.stdout.startswith("v")
+
+
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "examples/README.md"])
+def test_links_of_what_is_no_page_of_the_site_lead_somewhere(page: str) -> None:
+    """Sphinx checks those of the site."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    assert missing == []
