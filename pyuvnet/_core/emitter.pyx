@@ -309,7 +309,12 @@ cdef class EventEmitter:
             self._store(event, (listener, *entries) if prepend else (*entries, listener))
         if event == _NEW_LISTENER or event == _REMOVE_LISTENER:
             self._emitter_flags |= EMITTER_WATCHED
-        self._listener_added(event)
+        try:
+            self._listener_added(event)
+        except BaseException:
+            # A stream of another thread, say. What raises changes nothing.
+            self._take_out(event, 0 if prepend else len(_entries(self._find(event))) - 1)
+            raise
         if entry is not None and not _hidden(listener):
             # Last: a warning may have been made an exception.
             self._warn_if_many(event)

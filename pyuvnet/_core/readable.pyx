@@ -15,7 +15,7 @@ socket's own shortcuts (socket_base).  In Node's terms:
 Imports: stream, piping, encoding, errors.
 """
 
-from .._validate import arg_type_error, range_error
+from .._validate import arg_type_error, is_mapping, range_error
 
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .encoding cimport Decoder, encode, encoding_name
@@ -595,6 +595,8 @@ cdef class Readable(Stream):
         """
         self._ready()
         if options is not None:
+            if not is_mapping(options):
+                raise arg_type_error("options", "object", options)
             end = options.get("end", end)
         standard = _standard_hook(dest)
         if standard is not None:

@@ -371,7 +371,7 @@ cdef class ServerBase(Owner):
     def _look_up(self, str hostname, answered):
         """Begin a lookup that calls answered(error, addresses); a literal answers in a tick."""
         cdef uv.sockaddr_storage storage
-        cdef int family = parse_address(hostname, 0, &storage)
+        cdef int family = parse_address(hostname, 0, &storage) if hostname.isascii() else 0
         self._cancel_lookup()
         self._answered = answered
         if family:

@@ -1,0 +1,72 @@
+"""Objects that are half built, or another thread's, refuse to act, and never crash.
+
+Half built: made by __new__ alone, or of a subclass that does not call our __init__. Each case is a
+child that prods (see prod.py) every public member of a class, so that names which are added are
+covered by themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import prod
+import pytest
+
+Outcomes = dict[str, dict[str, list[str]]]
+KINDS = sorted(set(prod.KINDS) - {"Stream"})  # Stream is Socket
+NOT_BUILT, WRONG_THREAD = "StateError ERR_NOT_CONSTRUCTED", "StateError ERR_WRONG_THREAD"
+# What acts on a connection, a server or a stream, by class.
+ACTING = {
+    "Socket": {"connect", "write", "end", "destroy", "read", "pause", "resume", "ref", "unref"},
+    "Server": {"listen", "close", "get_connections", "ref", "unref"},
+    "Readable": {"read", "push", "pause", "resume", "pipe", "destroy"},
+    "Writable": {"write", "end", "cork", "uncork", "destroy"},
+    "Duplex": {"write", "end", "read", "push", "destroy"},
+}
+
+
+@pytest.fixture(scope="module")
+def prodded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Outcomes]:
+    return functools.cache(
+        lambda what, kind: prod.prodded(what, kind, tmp_path_factory.mktemp("prodded"))
+    )
+
+
+def saying(outcomes: Outcomes, what: str) -> set[str]:
+    return {member for member, told in outcomes.items() if what in told}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("state", ["half built", "subclassed"])
+def test_half_built_objects_refuse_and_stay_as_they_are(
+    state: str, kind: str, prodded: Callable[[str, str], Outcomes]
+) -> None:
+    outcomes = prodded(state, kind)
+    assert len(outcomes) > 3
+    assert saying(outcomes, NOT_BUILT) >= ACTING.get(kind, set())
+    if kind not in ("AbortController", "AbortSignal"):
+        for member, told in outcomes.items():
+            assert not [each for each in told if "changed" in each], member
+            assert "AttributeError" not in told, member
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_thread_is_refused_and_nothing_changes(
+    kind: str, prodded: Callable[[str, str], Outcomes]
+) -> None:
+    outcomes = prodded("another thread", kind)
+    for member, told in outcomes.items():
+        assert not [each for each in told if "changed" in each], member
+    assert saying(outcomes, WRONG_THREAD) >= ACTING.get(kind, set())
+
+
+@pytest.mark.parametrize("kind", sorted(ACTING))
+def test_what_another_thread_may_not_do_needs_a_built_object(
+    kind: str, prodded: Callable[[str, str], Outcomes]
+) -> None:
+    half = saying(prodded("half built", kind), NOT_BUILT)
+    thread = saying(prodded("another thread", kind), WRONG_THREAD)
+    # Listening to 'data' starts reading; what is half built has nothing to read.
+    listening = {name for name in thread if "istener" in name or name in ("on", "once")}
+    assert thread - listening <= half
