@@ -32,6 +32,8 @@ from pyuvnet.socket import CONNECT_OPTIONS, SOCKET_OPTIONS
 class Awkward:
     """Fails wherever a function looks."""
 
+    def __init__(self, *args: Any) -> None: ...
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
 
