@@ -107,7 +107,8 @@ def _cpu(results: Results) -> Figure | None:
                 linewidths=0.7,
                 zorder=5 if ours else 3,
             )
-    everything = [ratio for _, dots in rows for ratio in dots.values()]
+    # A sample too short for the server's CPU clock has the ratio 0, which no such axis shows.
+    everything = [ratio for _, dots in rows for ratio in dots.values() if ratio > 0]
     low, high = min([*everything, 1.0]), max([*everything, 1.0])
     axes.set_xscale("log")
     axes.set_xlim(low / 1.12, high * 1.12)
