@@ -6,6 +6,7 @@ SocketBase and SocketFace.
 
 from __future__ import annotations
 
+import math
 import os
 
 from . import _validate as check
@@ -95,12 +96,13 @@ def check_block_list(options: Mapping[str, Any]) -> BlockList | None:
 
 def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
     """A high-water mark in bytes; -1 for the default."""
-    for key, shown in (("high_water_mark", "highWaterMark"), (name, node_name)):
+    for key in ("high_water_mark", name):
         value = options.get(key)
         if value is not None:
             number = check.as_number(value)
             if number is None or not 0 <= number <= MAX_MARK or number != int(number):
-                raise check.arg_value_error(f"options.{shown}", value)
+                # Whichever was given, Node names the one for this side.
+                raise check.arg_value_error(f"options.{node_name}", value)
             return int(number)
     return -1
 
@@ -193,7 +195,7 @@ class Socket(SocketFace):
         kind = _check_descriptor(given)
         bound = _check_bound(given)
         onread = _check_onread(given)
-        signal = check.validate_abort_signal(given.get("signal"), "options.signal")
+        signal = check.validate_abort_signal(given.get("signal"), "signal")
         tos = given.get("type_of_service")
         if tos is not None:
             tos = check.validate_integer(tos, "options.typeOfService", 0, 255)
@@ -486,7 +488,8 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     plan["host"] = host
     local_address = options.get("local_address")
     if local_address is not None and not (isinstance(local_address, str) and is_ip(local_address)):
-        raise ArgTypeError(f"Invalid IP address: {local_address}", "ERR_INVALID_IP_ADDRESS")
+        shown = local_address if isinstance(local_address, str) else check.notation(local_address)
+        raise ArgTypeError(f"Invalid IP address: {shown}", "ERR_INVALID_IP_ADDRESS")
     plan["local_address"] = local_address
     local_port = options.get("local_port")
     if local_port is not None:
@@ -538,9 +541,11 @@ def _check_lookup(plan: dict[str, Any]) -> None:
         raise check.arg_value_error("options.family", family, "must be one of: 0, 4, 6")
     if hints is not None:
         number = check.validate_number(hints, "options.hints")
-        if number != number // 1 or int(number) & ~(AI_ADDRCONFIG | AI_V4MAPPED | AI_ALL):
-            raise check.arg_value_error("hints", hints)
-        plan["hints"] = int(number)
+        # Node takes them as bits, what is no number of bits as none.
+        bits = int(number) & 0xFFFFFFFF if math.isfinite(number) else 0
+        if bits & ~(AI_ADDRCONFIG | AI_V4MAPPED | AI_ALL):
+            raise check.arg_value_error("hints", bits)
+        plan["hints"] = bits
 
 
 add_node_names(Socket)
