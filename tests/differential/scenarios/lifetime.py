@@ -28,11 +28,11 @@ SCENARIOS = {
         "on": {"S.listening": [call("S", "unref")]},
     },
     "a new socket": alone(),
-    "a new socket with a timeout": alone(call("c", "set_timeout", 20)),
+    "a new socket with a timeout": alone(call("c", "set_timeout", 60_000)),
     "a new socket that ended": alone(call("c", "end", cb("end")), since=24),
     "a lookup that never answers": alone(
         call("c", "connect", {"port": 1, "host": "x", "lookup": lookup(when="never")}),
-        call("c", "set_timeout", 20),
+        call("c", "set_timeout", 60_000),
     ),
     "connecting": alone(
         call("c", "connect", HANGING),
@@ -56,8 +56,8 @@ SCENARIOS = {
     ),
     "paused, with a timeout set": pair(
         {
-            "s1.accepted": [CLOSE, call("s1", "set_timeout", 20)],
-            "c.connect": [call("c", "pause"), call("c", "set_timeout", 20)],
+            "s1.accepted": [CLOSE, call("s1", "set_timeout", 60_000)],
+            "c.connect": [call("c", "pause"), call("c", "set_timeout", 60_000)],
         },
         server={"pause_on_connect": True},
         silent=QUIET,
