@@ -438,11 +438,12 @@ MARKS = st.sampled_from([0, 1, 4, 16, 64])
 FLAG = st.booleans()
 MODES = {
     "write": ["sync", "sync", "tick", "tick", "later", "later", "later", "fail"],
-    "read": ["sync", "tick", "later", "later", "eof", "fail"],
+    "read": ["sync", "sync", "tick", "tick", "later", "later", "later", "eof", "fail"],
     "final": ["sync", "tick", "fail"],
     "destroy": ["sync", "tick", "later", "fail"],
 }
-ACTIONS = ["write", "end", "destroy", "fail", "pause", "resume", "read", "unshift", "cork", "raise"]
+ACTIONS = ["write", "write", "end", "destroy", "fail", "pause", "resume", "read", "unshift"]
+ACTIONS += ["cork", "uncork", "raise"]
 
 
 class StreamMachine(RuleBasedStateMachine):
@@ -531,6 +532,11 @@ class StreamMachine(RuleBasedStateMachine):
             if not go_on:
                 model.need_drain = True
 
+    @rule(sizes=st.lists(SIZES, min_size=2, max_size=5))
+    def burst(self, sizes: list[int]) -> None:
+        for size in sizes:
+            self.write(size, True)
+
     @rule(size=SIZES, callback=FLAG)
     def end(self, size: int, callback: bool) -> None:
         model, stream = self.model, self.stream
@@ -570,13 +576,17 @@ class StreamMachine(RuleBasedStateMachine):
         self.model.corked = max(self.model.corked - 1, 0)
         self.stream.uncork()
 
-    @rule(size=st.sampled_from([0, 1, 3, 100, 100]))
+    @rule(times=st.integers(1, 3))
+    def handle_takes(self, times: int) -> None:
+        for _ in range(times):
+            self.handle_answers(100)
+
+    @rule(size=st.sampled_from([0, 1, 3, 100]))
     def handle_answers(self, size: int) -> None:
         """A short write, or all the rest."""
         if self.model.under_way is not None and not self.model.tick_answers:
             self.model.answer(min(size, len(self.model.under_way[0])))
 
-    @rule()
     def handle_fails(self) -> None:
         if self.model.under_way is not None and not self.model.tick_answers:
             self.model.answer(0, BoomError("write"))
@@ -605,6 +615,7 @@ class StreamMachine(RuleBasedStateMachine):
     def resume(self) -> None:
         self.model.resumed = True
         assert self.stream.resume() is self.stream
+        self.model.notice_flow()
         if not self.stream.destroyed and not self.stream.listener_count("readable"):
             assert not self.stream.is_paused() or self.stream.readable_flowing is False
 
@@ -673,14 +684,22 @@ class StreamMachine(RuleBasedStateMachine):
 
     # ---- Both ----------------------------------------------------------------------------------
 
-    @rule()
     def destroy(self) -> None:
         # In a callback that tells of a failure, before the stream itself acts on it.
         self.model.failed_late |= self.model.failing and not self.stream.destroyed
         assert self.stream.destroy() is self.stream
         assert self.stream.destroyed
 
-    @rule()
+    @rule(how=st.sampled_from(["destroy", "fail", "handle", *["not"] * 6]))
+    def kill(self, how: str) -> None:
+        """Seldom, since nothing happens in what is dead."""
+        if how == "destroy":
+            self.destroy()
+        elif how == "fail":
+            self.destroy_with_error()
+        elif how == "handle":
+            self.handle_fails()
+
     def destroy_with_error(self) -> None:
         self.model.failed_late |= self.model.failing and not self.stream.destroyed
         first = not self.stream.destroyed and self.stream.errored is None
@@ -721,6 +740,7 @@ class StreamMachine(RuleBasedStateMachine):
                 "read": lambda: self.read(2),
                 "unshift": lambda: self.unshift(2),
                 "cork": self.cork,
+                "uncork": self.uncork,
             }
             act = steps[action]
         self.model.plans[event] = act
