@@ -86,79 +86,89 @@ def escape(text: str) -> str:
     return "".join(pieces)
 
 
-SECTION = re.compile(r"(Args|Forms|Events|Raises|Returns):(?:\s+(.*))?$")
+SECTION = re.compile(r"(Args|Attributes|Forms|Events|Raises|Returns):(?:\s+(.*))?$")
 TITLES = {"Args": "Arguments"}
+
+
+def escaped(lines: list[str]) -> list[str]:
+    """Lines escaped together: code in backticks may be broken between two."""
+    return escape("\n".join(lines)).splitlines()
 
 
 def items(lines: list[str]) -> list[str]:
     """`name: text` lines, and continuations below them, as a list."""
-    out: list[str] = []
+    out: list[list[str]] = []
     for line in lines:
         found = re.match(r"([a-zA-Z_][\w, ]*?): (.*)$", line)
-        if found and not line.startswith(" "):
+        if found:
             names = ", ".join(f"**{escape(name)}**" for name in found[1].split(", "))
-            out.append(f"* {names}: {escape(found[2])}")
+            out.append([f"{names}: ", found[2]])
         elif out:
-            out.append(f"  {escape(line.strip())}")
+            out[-1].append(line.strip())
         else:
-            out.append(f"* {escape(line.strip())}")
-    return out
+            out.append(["", line.strip()])
+    text = []
+    for names, *rest in out:
+        first, *more = escaped(rest)
+        text += [f"* {names}{first}", *(f"  {line}" for line in more)]
+    return text
 
 
-def render(doc: str) -> tuple[list[str], list[str]]:
-    """A docstring without its Node line, as body and fields."""
-    body: list[str] = []
-    fields: list[str] = []
+def render(doc: str) -> list[str]:
+    """A docstring without its Node line, as reStructuredText; its sections become fields."""
+    out: list[str] = []
     lines = doc.splitlines()
     index = 0
     while index < len(lines):
         found = SECTION.match(lines[index])
-        if not found:
-            if lines[index].startswith("    "):
-                code = []
-                while index < len(lines) and (not lines[index] or lines[index].startswith("    ")):
-                    code.append(lines[index])
-                    index += 1
-                body += ["", "::", "", *code, ""]
-                continue
-            body.append(escape(lines[index]))
-            index += 1
-            continue
-        first, index = found[2], index + 1
-        rest = []
-        while (
-            index < len(lines)
-            and lines[index]
-            and (
+        start = index
+        index += 1
+        if found:
+            while index < len(lines) and (
                 lines[index].startswith(" ")
-                or (first and not re.match(r"[A-Z]\w*( |:)", lines[index]))
-            )
-        ):
-            rest.append(lines[index])
-            index += 1
-        rest = inspect.cleandoc("\n".join(rest)).splitlines()
-        title = TITLES.get(found[1], found[1])
-        if first:
-            fields.append(f":{title}: {escape(first)}")
-            fields += [f"    {escape(line.strip())}" for line in rest]
+                or (found[2] and re.match(r"(?![A-Z]\w*( |:))\S", lines[index]))
+            ):
+                index += 1
+            if found[1] == "Attributes":
+                continue  # each stands at its own place
+            rest = inspect.cleandoc("\n".join(lines[start + 1 : index])).splitlines()
+            text = [found[2], *rest] if found[2] else []
+            field = escaped([line.strip() for line in text]) or items(rest)
+            if out and out[-1] and not out[-1].startswith((":", "    ")):
+                out.append("")
+            head = f":{TITLES.get(found[1], found[1])}:"
+            out += [head, *(f"    {line}" for line in field)]
+        elif lines[start].startswith("    "):
+            while index < len(lines) and (not lines[index] or lines[index].startswith("    ")):
+                index += 1
+            out += ["", "::", "", *lines[start:index], ""]
+        elif lines[start]:
+            while index < len(lines) and lines[index] and not SECTION.match(lines[index]):
+                index += 1
+            if out and out[-1]:
+                out.append("")
+            out += escaped(lines[start:index])
         else:
-            fields += [f":{title}:", *(f"    {line}" for line in items(rest))]
-    return body, fields
+            out.append("")
+    return out
 
 
-def node_field(node: str | None, where: str) -> list[str]:
-    if node is None or node.startswith("none"):
-        return []
+def last_line(names: list[str], node: str | None, where: str) -> list[str]:
+    """Node's spelling, and where Node describes it."""
     shown = []
-    for name in node_links.parts(node):
-        try:
-            url = node_links.url(name)
-        except KeyError:
-            log.warning("%s: node_links.py does not know %r", where, name)
-            continue
-        label = name.replace("`", "")
-        shown.append(f"`{label} <{url}>`__" if url else f"``{label}``")
-    return [f":Node: {', '.join(shown)}"]
+    if names:
+        shown.append("Also " + ", ".join(f"``{name}``" for name in names))
+    if node is not None and not node.startswith("none"):
+        links = []
+        for name in node_links.parts(node):
+            try:
+                url = node_links.url(name)
+            except KeyError:
+                log.warning("%s: node_links.py does not know %r", where, name)
+                continue
+            links.append(f"`{name} <{url}>`__" if url else f"``{name}``")
+        shown.append(f"Node: {', '.join(links)}")
+    return ["", ".. rst-class:: node", "", " · ".join(shown), ""] if shown else [""]
 
 
 # ---- Signatures ----------------------------------------------------------------------------------
@@ -199,11 +209,11 @@ def definitions(module: str, *path: str) -> list[ast.stmt]:
     return found
 
 
-def comment(cls: type, name: str) -> str | None:
-    """The `#:` lines above an attribute."""
-    text = inspect.getsource(cls)
-    found = re.search(rf"((?:^ *#: .*\n)+) +{name}: ", text, re.M)
-    return " ".join(re.findall(r"#: (.*)", found[1])) if found else None
+def attributes(cls: type) -> dict[str, str]:
+    """What a class's docstring says of its attributes in the section of that name."""
+    found = re.search(r"^Attributes:\n((?:    .*\n)+)", inspect.cleandoc(cls.__doc__ or ""), re.M)
+    text = inspect.cleandoc(found[1]) if found else ""
+    return dict(re.findall(r"^(\w+): ((?:.+\n? *(?!\w+: ))+)", re.sub(r"\n +", " ", text), re.M))
 
 
 def decorators(function: ast.stmt) -> set[str]:
@@ -292,13 +302,14 @@ class Described(SphinxDirective):
         bound = getattr(cls, name)
         if inspect.isroutine(bound) and getattr(bound, "__doc__", None):
             doc = bound.__doc__
-        if inspect.ismemberdescriptor(value):
-            doc = comment(owner, name) or doc
+        told = attributes(owner).get(name)
+        if told:
+            doc = told
         if not doc:
             log.warning("%s has no docstring", where)
             doc = ""
         text, node = split(doc)
-        if node is None and not (split(cls.__doc__ or "")[1] or "").startswith("none"):
+        if node is None and not told and not (split(cls.__doc__ or "")[1] or "").startswith("none"):
             log.warning("%s: its docstring has no Node line", where)
         found = definitions(*home(owner, name), name)
         callables = signatures(found, method=True)
@@ -320,18 +331,9 @@ class Described(SphinxDirective):
             elif found and getattr(found[0], "returns", None) is not None:
                 kind = ast.unparse(found[0].returns)
             options = [f"    :type: {plain(kind)}"] if kind else []
-        body, fields = render(text)
         twin = to_node(name)
-        also = [f":Also: ``{twin}``"] if twin != name else []
-        return [
-            *lines,
-            *options,
-            "",
-            *(f"    {line}" for line in body),
-            "",
-            *(f"    {line}" for line in [*fields, *also, *node_field(node, where)]),
-            "",
-        ]
+        last = last_line([twin] if twin != name else [], node, where)
+        return [*lines, *options, "", *(f"    {line}" for line in [*render(text), *last])]
 
 
 def _no_doc(value: Any) -> bool:
@@ -350,16 +352,12 @@ class ClassDirective(Described):
             init = signatures(definitions(base.__module__, base.__name__, "__init__"), method=True)
             if init:
                 break
-        body, fields = render(doc)
         heads = [re.sub(r" -> None$", "", head) for head in init] or [""]
         lines = [
             f".. py:class:: {name}{heads[0]}",
             f"    :module: {module}",
             "",
-            *(f"    {line}" for line in body),
-            "",
-            *(f"    {line}" for line in [*fields, *node_field(node, path)]),
-            "",
+            *(f"    {line}" for line in [*render(doc), *last_line([], node, path)]),
         ]
         elsewhere: dict[type, list[str]] = {}
         for member, owner in members(cls).items():
@@ -375,16 +373,9 @@ class ClassDirective(Described):
             if value is None or not value.__doc__:
                 continue
             text, node = split(value.__doc__)
-            rest, sections = render(text)
-            lines += [
-                f"    .. py:method:: {dunder}()",
-                "",
-                f"        *({words})* {rest[0]}",
-                *(f"        {line}" for line in rest[1:]),
-                "",
-                *(f"        {line}" for line in [*sections, *node_field(node, f"{path}.{dunder}")]),
-                "",
-            ]
+            first, *rest = [*render(text), *last_line([], node, f"{path}.{dunder}")]
+            lines += [f"    .. py:method:: {dunder}()", "", f"        *({words})* {first}"]
+            lines += [f"        {line}" for line in rest]
         for owner, names in elsewhere.items():
             target = DOCUMENTED[owner]
             links = ", ".join(f":py:obj:`~{target}.{item}`" for item in names)
@@ -413,18 +404,15 @@ class FunctionDirective(Described):
             log.warning("%s: its docstring has no Node line", path)
         found = definitions(where, own)
         heads = signatures(found, method=False) or [str(inspect.signature(function))]
-        body, fields = render(doc)
         twin = to_node(name)
         names = [twin] if twin != name else []
         names += self.options.get("also", "").split()
-        also = [f":Also: {', '.join(f'``{item}``' for item in names)}"] if names else []
         lines = [f".. py:function:: {name}{heads[0]}"]
         lines += [f"                  {name}{more}" for more in heads[1:]]
         lines += [f"    :module: {module}"]
         if found and isinstance(found[0], ast.AsyncFunctionDef):
             lines.append("    :async:")
-        lines += ["", *(f"    {line}" for line in body), ""]
-        lines += [f"    {line}" for line in [*fields, *also, *node_field(node, path)]]
+        lines += ["", *(f"    {line}" for line in [*render(doc), *last_line(names, node, path)])]
         return self.parse(lines, path)
 
 
