@@ -77,7 +77,7 @@ HEADINGS = {
         emitter.setMaxListeners(n) | events.addAbortListener(signal, listener)
         events.getEventListeners(emitterOrTarget, eventName)
         events.getMaxListeners(emitterOrTarget)
-        events.listenerCount(emitterOrTarget, eventName[, listener])
+        events.listenerCount(emitterOrTarget, eventName)
         events.on(emitter, eventName[, options]) | events.once(emitter, name[, options])
         events.setMaxListeners(n[, ...eventTargets]) | events.captureRejections
         events.errorMonitor | events.defaultMaxListeners
