@@ -292,6 +292,16 @@ def test_tests_left_out_for_wheels_are_there(wheels: ModuleType) -> None:
     } == set()
 
 
+def test_no_test_for_wheels_imports_one_that_is_left_out(wheels: ModuleType) -> None:
+    gone = {Path(name).stem for name in wheels.OF_THE_CHECKOUT}
+    for path in (ROOT / "tests").rglob("*.py"):
+        if not {*path.relative_to(ROOT / "tests").parts} & {*wheels.OF_THE_CHECKOUT}:
+            wanted = set(
+                re.findall(r"^from (?:tests)?\.+(\w+) import", path.read_text("utf-8"), re.M)
+            )
+            assert not wanted & gone, path.name
+
+
 def test_a_wheel_for_each_python_that_we_claim() -> None:
     prefix = "Programming Language :: Python :: 3."
     claimed = {

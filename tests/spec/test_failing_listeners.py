@@ -73,6 +73,9 @@ class Talk:
         pyuvnet.set_timeout(self.more, 60)
 
     def more(self) -> None:
+        if self.client.writable_length:  # 'drain' is still to come, on a slow machine
+            pyuvnet.set_timeout(self.more, 10)
+            return
         self.client.write(b"more")
         self.client.peer.write(b"answer")
         pyuvnet.set_timeout(self.last, 30)
