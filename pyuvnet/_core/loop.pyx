@@ -603,7 +603,7 @@ cdef class Loop:
         uv.uv_async_send(&self._wake)
 
     def backend_timeout(self):
-        """Return the milliseconds until a timer is due; 0: turn now; -1: nothing is due. Node: none"""
+        """Return the milliseconds until a timer is due; 0: turn now; -1: never. Node: none"""
         self.check()
         if self.tick_count or self.dirty_count or self.threadsafe_calls:
             return 0
