@@ -221,13 +221,6 @@ def test_ten_programs_stand_beside_nodes() -> None:
     assert all(block.language == "python" and "same" in block.words for block in after)
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not on PATH")
-def test_node_was_asked() -> None:
-    assert NODE is not None
-    version = subprocess.run([NODE, "--version"], capture_output=True, text=True, timeout=SECONDS)
-    assert version.stdout.startswith("v")
-
-
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "examples/README.md"])
 def test_links_of_what_is_no_page_of_the_site_lead_somewhere(page: str) -> None:
     """Sphinx checks those of the site."""

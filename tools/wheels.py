@@ -174,7 +174,7 @@ def try_installed(wheel: Path, quick: bool) -> None:
         ignored = shutil.ignore_patterns("__pycache__", *OF_THE_CHECKOUT)
         for name in ("tests", "examples", "docs"):
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        for name in ("pyproject.toml", "README.md"):
+        for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, folder)
         run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=folder)
 
