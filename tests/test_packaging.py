@@ -290,6 +290,9 @@ def test_tests_left_out_for_wheels_are_there(wheels: ModuleType) -> None:
     assert {
         name for name in wheels.OF_THE_CHECKOUT if not (ROOT / "tests" / name).exists()
     } == set()
+    for name in wheels.READING_SOURCES:
+        path, _, function = name.partition("::")
+        assert f"\ndef {function}(" in (ROOT / path).read_text("utf-8")
 
 
 def test_no_test_for_wheels_imports_one_that_is_left_out(wheels: ModuleType) -> None:

@@ -36,6 +36,7 @@ CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 # Tests of the checkout: its build, its sources, its tools. All others are for a wheel too.
 OF_THE_CHECKOUT = ["test_bench.py", "test_build.py", "test_names.py", "test_packaging.py"]
 OF_THE_CHECKOUT += ["test_stubs.py", "test_vendor.py", "typing"]
+READING_SOURCES = ["tests/test_error_codes.py::test_every_code_is_in_the_table"]
 CIBUILDWHEEL = CONFIGURATION["tool"]["cibuildwheel"]
 LICENCES = ("LICENSE", "vendor/libuv/LICENSE", "vendor/libuv/LICENSE-extra")
 
@@ -176,7 +177,8 @@ def try_installed(wheel: Path, quick: bool) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, folder)
-        run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=folder)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+        run(*command, *(f"--deselect={name}" for name in READING_SOURCES), cwd=folder)
 
 
 # Building.
