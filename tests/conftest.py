@@ -22,6 +22,20 @@ ROOT = Path(__file__).resolve().parent.parent
 _outcome = pytest.StashKey[bool]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="the large version of the suites of tests/reliability, see docs/reliability.md",
+    )
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the large versions are wanted."""
+    return bool(request.config.getoption("--full"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
