@@ -43,23 +43,45 @@ def _relative_cases(results: Results) -> list[str]:
     ]
 
 
-def _ratios(results: Results) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of the table of CPU times, as multiples of the C server's."""
-    rows = []
-    for key in _relative_cases(results):
-        row = [results.cases[key]["title"]]
-        for peer in results.peers:
-            summary = results.summary(key, peer)
-            ratio = summary.ratio if summary is not None else None
-            row.append("–" if ratio is None else f"{ratio:.2f}")
-        rows.append(row)
-    labels = [peer["label"] for peer in results.peers.values()]
-    return ["CPU ÷ C on libuv", *labels], rows
+def _groups(results: Results, keys: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+    """(cases, peers) of each table: what all are asked for together, else a case by itself."""
+    everybody = [key for key in keys if not results.cases[key].get("peers")]
+    groups = [everybody, *([key] for key in keys if key not in everybody)]
+    found = []
+    for group in groups:
+        took = {peer for key in group for peer in results.cases[key]["samples"]}
+        took |= {peer for key in group for peer in results.cases[key]["failed"]}
+        if group:
+            found.append((group, [peer for peer in results.peers if peer in took]))
+    return found
+
+
+def _labels(results: Results, peers: Sequence[str]) -> list[str]:
+    return [results.peers[peer]["label"] for peer in peers]
+
+
+Figures = tuple[list[str], list[str], list[list[str]]]
+
+
+def _ratios(results: Results) -> list[Figures]:
+    """Peers, head and rows of the tables of CPU times, as multiples of the C server's."""
+    tables = []
+    for keys, peers in _groups(results, _relative_cases(results)):
+        rows = []
+        for key in keys:
+            row = [results.cases[key]["title"]]
+            for peer in peers:
+                summary = results.summary(key, peer)
+                ratio = summary.ratio if summary is not None else None
+                row.append("–" if ratio is None else f"{ratio:.2f}")
+            rows.append(row)
+        tables.append((peers, ["CPU ÷ C on libuv", *_labels(results, peers)], rows))
+    return tables
 
 
 def overview(results: Results) -> str:
     """CPU time of everybody in everything, as a multiple of the C server's, in Markdown."""
-    return table(*_ratios(results))
+    return "\n\n".join(table(head, rows) for _, head, rows in _ratios(results))
 
 
 def show(results: Results) -> None:
@@ -74,52 +96,58 @@ def show(results: Results) -> None:
     if not console.is_terminal:
         print(overview(results))
         return
-    head, rows = _ratios(results)
-    shown = Table(title="CPU time of the server, as a multiple of plain C on libuv; less is better")
-    shown.add_column(head[0], no_wrap=True)
-    for label, peer in zip(head[1:], results.peers, strict=True):
-        style = "bold" if peer == OURS else ""
-        shown.add_column(label, justify="right", style=style, header_style=style)
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown)
+    title = "CPU time of the server, as a multiple of plain C on libuv; less is better"
+    for peers, head, rows in _ratios(results):
+        shown = Table(title=title)
+        shown.add_column(head[0], no_wrap=True)
+        for label, peer in zip(head[1:], peers, strict=True):
+            style = "bold" if peer == OURS else ""
+            shown.add_column(label, justify="right", style=style, header_style=style)
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
 
 
 def rates(results: Results) -> str:
     """Of everybody in everything."""
-    rows = []
-    for key, case in results.cases.items():
-        if case["rate"] is None:
-            continue
-        row = [f"{case['title']}, {case['rate']}"]
-        for peer in results.peers:
-            summary = results.summary(key, peer)
-            if summary is None or summary.rate is None:
-                row.append("–")
-            else:
-                row.append(("≥ " if summary.rate_is_loads else "") + short(summary.rate))
-        rows.append(row)
-    return table(["rate", *(peer["label"] for peer in results.peers.values())], rows)
+    tables = []
+    keys = [key for key, case in results.cases.items() if case["rate"] is not None]
+    for group, peers in _groups(results, keys):
+        rows = []
+        for key in group:
+            case = results.cases[key]
+            row = [f"{case['title']}, {case['rate']}"]
+            for peer in peers:
+                summary = results.summary(key, peer)
+                if summary is None or summary.rate is None:
+                    row.append("–")
+                else:
+                    row.append(("≥ " if summary.rate_is_loads else "") + short(summary.rate))
+            rows.append(row)
+        tables.append(table(["rate", *_labels(results, peers)], rows))
+    return "\n\n".join(tables)
 
 
 def absolutes(results: Results) -> str:
     """What is no CPU time: memory, start-up, checks."""
     rows = []
-    for key, case in results.cases.items():
-        if key in _relative_cases(results):
-            continue
+    keys = [key for key in results.cases if key not in _relative_cases(results)]
+    took = {peer for key in keys for peer in results.cases[key]["samples"]}
+    peers = [peer for peer in results.peers if peer in took]
+    for key in keys:
+        case = results.cases[key]
         row = [f"{case['title']}, {case['unit']}"]
-        for peer in results.peers:
+        for peer in peers:
             summary = results.summary(key, peer)
             row.append("–" if summary is None else number(summary.value))
         rows.append(row)
         if key == "start":
             row = ["memory when listening, MB"]
-            for peer in results.peers:
+            for peer in peers:
                 values = results.values(key, peer, "rss_mb")
                 row.append(f"{median(values):.1f}" if values else "–")
             rows.append(row)
-    return table(["", *(peer["label"] for peer in results.peers.values())], rows)
+    return table(["", *_labels(results, peers)], rows)
 
 
 def details(results: Results, key: str) -> str:

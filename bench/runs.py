@@ -106,6 +106,7 @@ class Results:
                         "target": case.target,
                         "stretch": case.stretch,
                         "absolute": case.absolute,
+                        "peers": case.peers,
                         "samples": {},
                         "failed": {},
                     }

@@ -42,7 +42,12 @@ def take(
 
 def takers(case: Case, peers: Sequence[Peer]) -> list[Peer]:
     """The peers that have a case."""
-    return [peer for peer in peers if case.peers is None or peer.key in case.peers]
+    return [
+        peer
+        for peer in peers
+        if (case.peers is None or peer.key in case.peers)
+        and (peer.cases is None or case.key in peer.cases)
+    ]
 
 
 def run(

@@ -89,6 +89,25 @@ def _beside_others(results: Results) -> list[Outcome]:
     return found
 
 
+# (peer, other, at most so many times the other's CPU time), in the case "ways".
+WAYS = (
+    ("pyuvnet-attached", OURS, 1.4),
+    ("pyuvnet-attached-uvloop", OURS, 1.4),
+    ("pyuvnet-async", "uvloop-streams", 0.6),
+)
+
+
+def _of_ways(results: Results) -> list[Outcome]:
+    found = []
+    for peer, other, most in WAYS:
+        ratios = results.ratios("ways", peer, other) if "ways" in results.cases else []
+        if ratios:
+            value = median(ratios)
+            what = f"{results.peers[peer]['label']}, × CPU of {results.peers[other]['label']}"
+            found.append(Outcome(what, f"≤ {most:.2f}", "", f"{value:.2f}", value <= most))
+    return found
+
+
 def outcomes(results: Results) -> list[Outcome]:
     """Every target that the run has figures for."""
-    return _of_cases(results) + _beside_others(results)
+    return _of_cases(results) + _beside_others(results) + _of_ways(results)

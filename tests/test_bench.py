@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import os
@@ -163,7 +164,13 @@ def test_a_run_behind_its_budget_takes_no_sample_again_and_one_round() -> None:
 
 def test_only_those_who_have_a_case_are_asked() -> None:
     one = case(lambda runner, peer: {}, peers=("b",))
-    assert [each.key for each in suite.takers(one, [peer("a"), peer("b")])] == ["b"]
+    special = dataclasses.replace(peer("c"), cases=("two",))
+    everybody = [peer("a"), peer("b"), special]
+    assert [each.key for each in suite.takers(one, everybody)] == ["b"]
+    every = case(lambda runner, peer: {})
+    assert [each.key for each in suite.takers(every, everybody)] == ["a", "b"]
+    two = case(lambda runner, peer: {}, "two", peers=("a", "c"))
+    assert [each.key for each in suite.takers(two, everybody)] == ["a", "c"]
 
 
 # Results
@@ -270,7 +277,34 @@ def test_targets_beside_others_name_the_nearest_one() -> None:
     assert not found["Node's rate"].met
 
 
+def test_targets_of_the_ways_to_echo_are_ratios_to_a_peer_in_the_same_run() -> None:
+    values = {"pyuvnet": [5.0], "pyuvnet-attached": [6.0], "pyuvnet-async": [9.0]}
+    found = targets.outcomes(filled({**values, "uvloop-streams": [12.0]}, "ways"))
+    measured = {each.what: (each.target, each.measured, each.met) for each in found}
+    attached, coroutines = "Pyuvnet-Attached, × CPU of Pyuvnet", "× CPU of Uvloop-Streams"
+    assert measured[attached] == ("≤ 1.40", "1.20", True)
+    assert measured[f"Pyuvnet-Async, {coroutines}"] == ("≤ 0.60", "0.75", False)
+    assert len([what for what in measured if "×" in what]) == 2
+
+
 # Tables and plots
+
+
+def test_a_case_of_certain_peers_is_a_table_of_its_own_with_their_columns() -> None:
+    everybody = [peer(name) for name in ("libuv", "pyuvnet", "node", "special")]
+    special = case(lambda runner, peer: {}, "two", peers=("libuv", "special"))
+    told = empty([case(lambda runner, peer: {}), special], everybody)
+    for key, name in (("one", "libuv"), ("one", "pyuvnet"), ("two", "libuv"), ("two", "special")):
+        told.add(key, name, {"round": 0, "cpu_us": 5.0, "rate": 1.0})
+    told.fail("one", "node", "it has none")
+    one, two = report.overview(told).split("\n\n")
+    assert one.splitlines()[0] == "| CPU ÷ C on libuv | Libuv | Pyuvnet | Node |"
+    assert one.splitlines()[2] == "| One | 1.00 | 1.00 | – |"
+    assert two.splitlines()[0] == "| CPU ÷ C on libuv | Libuv | Special |"
+    assert [part.splitlines()[0] for part in report.rates(told).split("\n\n")] == [
+        "| rate | Libuv | Pyuvnet | Node |",
+        "| rate | Libuv | Special |",
+    ]
 
 
 def test_numbers_show_three_digits() -> None:
@@ -378,9 +412,22 @@ def test_a_short_run_measures_whoever_is_here_and_writes_everything(tmp_path: Pa
 
 @builds
 @pytest.mark.timeout(200)
+def test_listeners_and_coroutines_echo_alone_and_beside_asyncio(tmp_path: Path) -> None:
+    told = measure(tmp_path, "--cases", "ways")
+    each = told.cases["ways"]
+    assert each["failed"] == {}
+    assert {"pyuvnet", "pyuvnet-attached", "pyuvnet-async", "asyncio-streams"} <= set(
+        each["samples"]
+    )
+    assert "pyuvnet async for, × CPU of" in (tmp_path / "README.md").read_text()
+
+
+@builds
+@pytest.mark.timeout(200)
 def test_everybody_who_is_here_answers_in_pieces(tmp_path: Path) -> None:
     told = measure(tmp_path, "--cases", "writes-4")
-    here = set(told.peers) - {"epoll"}
+    special = {each.key for each in peers.find()[0] if each.cases is not None}
+    here = set(told.peers) - {"epoll"} - special
     assert {"libuv", "pyuvnet", "asyncio-protocol", "asyncio-streams"} <= here
     assert told.peers.keys() | told.data["missing"].keys() == set(peers.KEYS)
     only_echoes = "the server on epoll itself only echoes"

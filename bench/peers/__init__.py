@@ -40,6 +40,7 @@ class Peer:
         version: of what it stands on.
         command: the program, to which mode, path and number are added.
         colour: in all plots.
+        cases: keys of those it is made for; all by default.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Peer:
     version: str
     command: tuple[str, ...]
     colour: str
+    cases: tuple[str, ...] | None = None
 
     @property
     def node(self) -> str | None:
@@ -81,6 +83,13 @@ def _ours() -> Peer:
     if done.returncode:
         raise MissingError(done.stderr.strip().splitlines()[-1])
     return Peer(OURS, "pyuvnet", json.loads(done.stdout), _python("pyuvnet_net.py"), "#0b62d6")
+
+
+def _beside(way: str, loop: str, key: str, label: str, colour: str) -> Peer:
+    """pyuvnet beside asyncio."""
+    ours = _ours()
+    version = ours.version if loop == "asyncio" else f"{ours.version} on {_distribution(loop)}"
+    return Peer(key, label, version, _python("pyuvnet_async.py", way, loop), colour, ("ways",))
 
 
 def _c(key: str, label: str, colour: str) -> Peer:
@@ -119,6 +128,18 @@ def _makers(node: str, newest: str | None) -> dict[str, Callable[[], Peer]]:
         "epoll": lambda: _c("epoll", "C on epoll", "#9e9e9e"),
         CEILING: lambda: _c(CEILING, "C on libuv", "#212121"),
         OURS: _ours,
+        "pyuvnet-attached": lambda: _beside(
+            "attached", "asyncio", "pyuvnet-attached", "pyuvnet attached to asyncio", "#3f8ae8"
+        ),
+        "pyuvnet-attached-uvloop": lambda: _beside(
+            "attached", "uvloop", "pyuvnet-attached-uvloop", "pyuvnet attached to uvloop", "#7db2f2"
+        ),
+        "pyuvnet-async": lambda: _beside(
+            "coroutines", "asyncio", "pyuvnet-async", "pyuvnet async for", "#00838f"
+        ),
+        "pyuvnet-async-uvloop": lambda: _beside(
+            "coroutines", "uvloop", "pyuvnet-async-uvloop", "pyuvnet async for, uvloop", "#5bb5bd"
+        ),
         "rloop": lambda: _on("protocols.py", "rloop", "rloop", "#c2185b"),
         "uvloop-protocol": lambda: _on("protocols.py", "uvloop", "uvloop Protocol", "#7b1fa2"),
         "uvloop-streams": lambda: _on("streams.py", "uvloop", "uvloop streams", "#ba8fd6"),

@@ -92,6 +92,7 @@ def requests(
 # In the order of tables and plots.
 FILES = (
     "echo",
+    "ways",
     "pipelined",
     "writes",
     "lines",
