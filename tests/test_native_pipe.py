@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import socket as posix
+import struct
 
 import pytest
 
@@ -262,3 +264,34 @@ def test_destroying_an_end_in_the_middle_is_survived(victim) -> None:
     assert proxy.front.destroyed
     assert proxy.back.destroyed
     assert proxy.proxy._connections == proxy.sink._connections == 0
+
+
+def test_the_first_error_of_a_write_is_the_one_that_is_told():
+    # The kernel says ECONNRESET once, and to whoever writes again EPIPE.
+    trace = []
+    sink = posix.create_server(("127.0.0.1", 0))
+
+    def serve(front):
+        back = net.create_connection(sink.getsockname()[1], "127.0.0.1")
+        # Who does not read hears of the reset by a write only.
+        back.pause()
+        back.on("error", lambda error: trace.append((error.code, error.syscall)))
+        back.on("unpipe", lambda source, _: trace.append(("unpipe", source is front)))
+        back.on("close", lambda had_error: (trace.append(had_error), front.destroy()))
+
+        def connected():
+            accepted = sink.accept()[0]
+            accepted.setsockopt(posix.SOL_SOCKET, posix.SO_LINGER, struct.pack("ii", 1, 0))
+            accepted.close()
+            front.pipe(back)
+            client.write(b"x" * 1000)
+
+        back.on("connect", connected)
+
+    proxy = net.create_server(serve).listen(0, "127.0.0.1")
+    proxy.on("listening", lambda: client.connect(proxy.address().port, "127.0.0.1"))
+    client = net.Socket().resume()
+    client.on("close", lambda _: proxy.close())
+    run()
+    sink.close()
+    assert trace == [("unpipe", True), ("ECONNRESET", "write"), True]

@@ -88,6 +88,7 @@ cdef class SocketBase(Duplex):
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
+    cdef int _relay_failed(self, Py_ssize_t size, int status) except -1
     cdef bint _writes_overridden(self) noexcept
 
 cdef int set_plain_write(object method) except -1

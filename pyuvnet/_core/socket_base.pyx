@@ -336,12 +336,28 @@ cdef class SocketBase(Duplex):
         buf.base = <char*>base
         buf.len = size
         taken = uv.uv_try_write(dest._handle.stream(), &buf, 1)
-        if taken <= 0:
+        if taken == 0 or taken == uv.UV_EAGAIN:
             return 0
+        if taken < 0:
+            dest._relay_failed(size, taken)
+            taken = size
+        else:
+            dest._bytes_dispatched += taken
         self._bytes_read += taken
         self._state = (self._state & ~R_READING) | R_DID_READ
-        dest._bytes_dispatched += taken
         return taken
+
+    cdef int _relay_failed(self, Py_ssize_t size, int status) except -1:
+        """A write that was never asked for failed: as if write() had brought the bytes.
+
+        The kernel tells an error once, so that the ordinary path would hear of another, or none.
+        """
+        self.w_accepted += 1
+        self.w_length += size
+        self.w_size = size
+        self.w_in_flight = 1
+        self._bytes_dispatched += size
+        return w_completed(self, os_error(status, "write"), True)
 
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
