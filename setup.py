@@ -50,9 +50,11 @@ else:
     if sys.platform == "darwin":
         LDFLAGS = ["-Wl,-exported_symbol,_PyInit_*"]
     LDFLAGS += [f"-l{name}" for g in GROUPS for name in g["libraries"]]
-DIRECTIVES = {"language_level": 3, "binding": True, "cdivision": True} | dict.fromkeys(
-    ("auto_pickle", "initializedcheck"), False
+# A "binding" method does not check that self is of its class, and crashes if it is not.
+DIRECTIVES = {"language_level": 3, "cdivision": True, "embedsignature": True} | dict.fromkeys(
+    ("auto_pickle", "binding", "initializedcheck"), False
 )
+DIRECTIVES["embedsignature.format"] = "clinic"  # for inspect.signature()
 
 # Kept between builds, and apart for whatever gives different results.
 KEY = [sys.implementation.cache_tag, sys.version, DEBUG, SYSTEM_LIBUV, CFLAGS, DEFINES]

@@ -16,7 +16,7 @@ from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
 from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
-from ._core.socket_face import SocketFace
+from ._core.socket_face import SocketFace, own_write
 from ._core.stream_handle import check_read_target, handle_kind
 from ._mapping import Info
 from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
@@ -179,6 +179,9 @@ class Socket(SocketFace):
 
     Node: net.Socket
     """
+
+    if TYPE_CHECKING:
+        write = SocketFace.write  # The class's own, by own_write() below.
 
     _attempts: Attempts | None = None
     _attempted_addresses: list[str] | None = None
@@ -548,4 +551,5 @@ def _check_lookup(plan: dict[str, Any]) -> None:
         plan["hints"] = bits
 
 
+own_write(Socket)
 add_node_names(Socket)

@@ -25,6 +25,7 @@ not have; the first change in the child makes the lock anew.
 import os as _os
 from types import MethodType as _MethodType
 
+cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
@@ -150,6 +151,7 @@ cdef int make_changes(const RuleLog* rules, Change** ipv4, Py_ssize_t* count4,
     return 0
 
 
+@cython.binding(True)  # Named below as what it is seen as.
 def _load(block_list, path_or_lines=None):
     """Add the rules of a feed, one in each line, and return the list: a new one for a class.
 

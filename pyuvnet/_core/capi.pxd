@@ -18,31 +18,36 @@ cdef extern from "Python.h":
         unsigned int tp_version_tag
     ctypedef struct PyGetSetDescrObject:
         void* d_getset
+    ctypedef struct PyMethodDescrObject:
+        void* d_method
     object PyDescr_NewGetSet(PyTypeObject* type, void* getset)
+    object PyDescr_NewMethod(PyTypeObject* type, void* method)
     PyTypeObject* Py_TYPE(PyObject* ob) noexcept nogil
 
     char* PyBytes_AS_STRING(object chunk) noexcept
     Py_ssize_t PyBytes_GET_SIZE(object chunk) noexcept
     Py_buffer* PyMemoryView_GET_BUFFER(object view) noexcept
 
-    ctypedef PyObject* (*vectorcallfunc)(PyObject*, PyObject**, size_t, PyObject*) except NULL
-    Py_ssize_t PyVectorcall_NARGS(size_t count) noexcept
-
 cdef extern from *:
     """
-    /* Puts another C entry before a compiled method, and returns the one it had. NULL, and no
-       change, if this Cython's functions keep it elsewhere. */
-    static inline vectorcallfunc pyuvnet_set_vectorcall(PyObject* method, void* entry) {
-      vectorcallfunc before;
-      PyCFunctionObject* function = (PyCFunctionObject*) method;
-      if (Py_TYPE(method)->tp_vectorcall_offset != offsetof(PyCFunctionObject, vectorcall))
-        return NULL;
-      before = function->vectorcall;
-      if (before != NULL) function->vectorcall = (vectorcallfunc) entry;
-      return before;
+    typedef PyObject* (*pyuvnet_method)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+
+    /* Puts another C function, of the flags FASTCALL and KEYWORDS, in the place of a compiled
+       method's, and returns the one it had; NULL, and no change, if that is of another kind. Comes
+       after Python's check of self, whichever way the method is called. */
+    static inline pyuvnet_method pyuvnet_set_method(PyObject* method, void* entry) {
+      PyMethodDef* definition;
+      PyCFunction before;
+      if (Py_TYPE(method) != &PyMethodDescr_Type) return NULL;
+      definition = ((PyMethodDescrObject*) method)->d_method;
+      if (definition->ml_flags != (METH_FASTCALL | METH_KEYWORDS)) return NULL;
+      before = definition->ml_meth;
+      definition->ml_meth = (PyCFunction) entry;
+      return (pyuvnet_method) (void*) before;
     }
     """
-    vectorcallfunc pyuvnet_set_vectorcall(object method, void* entry) noexcept
+    ctypedef PyObject* (*pyuvnet_method)(PyObject*, PyObject**, Py_ssize_t, PyObject*) except NULL
+    pyuvnet_method pyuvnet_set_method(PyObject* method, void* entry) noexcept
 
 cdef extern from "gate.h":
     ctypedef struct pyuvnet_gate:

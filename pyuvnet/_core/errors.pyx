@@ -11,6 +11,8 @@ import errno as _errno
 
 from ..errors import ResolveError, StateError
 
+cimport cython
+
 from . cimport uv
 
 # libuv's names for lookup failures -> Node's code.  Two of them mean "there is no such name".
@@ -26,10 +28,12 @@ cdef str status_name(int status):
 cdef dict _classes = {}
 
 
+@cython.binding(True)  # A method of the classes below, as is the next.
 def _text_alone(error):
     return error.message
 
 
+@cython.binding(True)
 def _reduce(error):
     return _rebuild, (error.errno, error.message, dict(error.__dict__))
 

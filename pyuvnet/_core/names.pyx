@@ -5,11 +5,13 @@ object.  Extension types refuse setattr(), so their dictionary is written direct
 their module loads.  This module imports nothing of ours.
 """
 
-from types import GetSetDescriptorType
+from types import GetSetDescriptorType, MethodDescriptorType
 
 from cpython.object cimport PyObject
 
-from .capi cimport PyDescr_NewGetSet, PyGetSetDescrObject, PyType_Modified, PyTypeObject
+from .capi cimport (
+    PyDescr_NewGetSet, PyDescr_NewMethod, PyGetSetDescrObject, PyMethodDescrObject, PyType_Modified,
+    PyTypeObject)
 
 # Acronyms which Node writes in capitals when they end a name.
 cdef dict _acronyms = {"ip": "IP", "json": "JSON", "cidr": "CIDR", "cidrs": "CIDRs"}
@@ -68,10 +70,13 @@ cdef int share_face(type source, type target) except -1:
     for name, value in (<dict>(<PyTypeObject*><PyObject*>source).tp_dict).items():
         if name.startswith("_") or name != name.lower() or name in members:
             continue
+        # A descriptor checks whose it is, hence one for each class.
         if isinstance(value, GetSetDescriptorType):
-            # A descriptor checks whose it is, hence one for each class.
             value = PyDescr_NewGetSet(
                 <PyTypeObject*><PyObject*>target, (<PyGetSetDescrObject*><PyObject*>value).d_getset)
+        elif isinstance(value, MethodDescriptorType):
+            value = PyDescr_NewMethod(
+                <PyTypeObject*><PyObject*>target, (<PyMethodDescrObject*><PyObject*>value).d_method)
         members[name] = value
     PyType_Modified(target)
     return 0

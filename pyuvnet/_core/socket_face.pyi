@@ -96,3 +96,5 @@ class SocketFace(SocketBase):
     localPort = local_port
     localFamily = local_family
     # Node's spellings end
+
+def own_write(cls: type[SocketFace]) -> None: ...

@@ -12,7 +12,9 @@ from .._validate import arg_type_error, range_error
 from ..errors import ArgTypeError, TimeoutOverflowWarning
 
 from . cimport uv
-from .capi cimport Py_TYPE, PyVectorcall_NARGS, pyuvnet_set_vectorcall, vectorcallfunc
+from .capi cimport (
+    Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, pyuvnet_method,
+    pyuvnet_set_method)
 from .emitter cimport drop_internal, intern_event, new_internal
 from .errors cimport ended_by_other_party, socket_closed
 from .names import add_node_names
@@ -447,31 +449,30 @@ cdef unsigned int _seconds(object value, int unit) noexcept:
     return <unsigned int>(int(value) // unit)
 
 
-cdef vectorcallfunc _write_by_steps = NULL
-# The class of the last socket that came here, so that asking again is a comparison.
-cdef object _known_class = None
+cdef pyuvnet_method _write_by_steps = NULL
 
 
-cdef bint _is_socket(PyObject* candidate) noexcept:
-    global _known_class
-    if not isinstance(<object>candidate, SocketFace):
-        return False
-    _known_class = type(<object>candidate)
-    return True
-
-
-cdef PyObject* _write_quickly(PyObject* function, PyObject** args, size_t count,
+cdef PyObject* _write_quickly(PyObject* socket, PyObject** args, Py_ssize_t count,
                               PyObject* names) except NULL:
     """write(chunk) without sorting arguments, which costs more than collecting the chunk does."""
-    if names is NULL and PyVectorcall_NARGS(count) == 2 \
-            and <PyObject*>Py_TYPE(args[1]) is _BYTES \
-            and (<PyObject*>Py_TYPE(args[0]) is <PyObject*>_known_class or _is_socket(args[0])) \
-            and (<SocketFace>args[0])._collect_plain(<bytes>args[1]):
+    if count == 1 and names is NULL and <PyObject*>Py_TYPE(args[0]) is _BYTES \
+            and (<SocketFace>socket)._collect_plain(<bytes>args[0]):
         Py_INCREF(_TRUE)
         return <PyObject*>_TRUE
-    return _write_by_steps(function, args, count, names)
+    return _write_by_steps(socket, args, count, names)
 
 
-_write_by_steps = pyuvnet_set_vectorcall(SocketFace.write, <void*>_write_quickly)
-set_plain_write(SocketFace.write)
+_write_by_steps = pyuvnet_set_method(<PyObject*>SocketFace.write, <void*>_write_quickly)
 add_node_names(SocketFace)
+
+
+def own_write(type cls not None):
+    """Give a subclass write() as its own, and take that for the write() nobody has overridden.
+
+    The interpreter goes straight to the C function if the object's class is the very one that the
+    method is described for, and some 80 instructions around if it is a subclass.
+    """
+    cls.write = PyDescr_NewMethod(
+        <PyTypeObject*><PyObject*>cls,
+        (<PyMethodDescrObject*><PyObject*>SocketFace.write).d_method)
+    set_plain_write(cls.write)
