@@ -57,7 +57,7 @@ class Frames:
     def parse(self, body: bytes) -> None:
         try:
             value = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.fail(f"a frame is no JSON: {error}")
         else:
             self.received(value)
@@ -73,10 +73,10 @@ class Frames:
 def connected(socket: Socket) -> None:
     def called(call: Any) -> None:
         try:
-            answer = {"result": METHODS[call["method"]](*call["params"])}
-        except (KeyError, TypeError) as error:
-            answer = {"error": repr(error)}
-        frames.send(answer)
+            frames.send({"result": METHODS[call["method"]](*call["params"])})
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            # Also of a result that cannot be sent, such as a number of 5000 digits.
+            frames.send({"error": repr(error)})
 
     frames = Frames(socket, called)
     sockets.add(socket)

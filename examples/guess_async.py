@@ -74,6 +74,8 @@ async def main(options: argparse.Namespace) -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
         try:
             async for socket in server:
+                # The game hears of it, once it has begun to wait for a line.
+                socket.on("error", lambda error: None)
                 player = asyncio.create_task(play(socket))
                 players.add(player)
                 player.add_done_callback(players.discard)
