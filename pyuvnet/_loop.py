@@ -17,6 +17,7 @@ from types import CoroutineType
 
 from ._core.emitter import set_awaitable_hook
 from ._core.loop import Loop, current_loop, set_undriven_hook
+from ._core.waiter import Stepper
 from ._typed import TYPE_CHECKING, overload
 from .errors import StateError
 
@@ -416,7 +417,13 @@ def start_task(
         raise StateError(
             f"{what} is a coroutine function, and no asyncio loop runs now", "ERR_NO_ASYNC_LOOP"
         ) from None
-    task = theirs.create_task(waiter())
+    task: asyncio.Task[Any]
+    if type(awaitable) is CoroutineType:
+        stepper = Stepper(awaitable)
+        task = theirs.create_task(stepper)
+        stepper.started(task)
+    else:
+        task = theirs.create_task(waiter())
     _tasks.add(task)
 
     def finish(finished: asyncio.Task[Any]) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 from . import _validate as check
 from ._core.duplex import Duplex
-from ._core.iteration import ChunkIterator, ChunkReader
+from ._core.iteration import ChunkIterator, ChunkReader, inherit_anext
 from ._core.loop import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable, set_stream_hooks
@@ -480,6 +480,7 @@ class _Reader(ChunkReader):
             self.stream.destroy()
 
 
+@inherit_anext
 class _Chunks(ChunkIterator):
     """The async iterator over a stream's chunks; dropped by break, it leaves the stream too."""
 

@@ -4,6 +4,8 @@ from cpython.object cimport PyObject
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
+    enum: PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
+    int PyIter_Send(object iterator, object value, PyObject** result) noexcept
     object PyObject_CallOneArg(object callable, object argument)
     object PyObject_CallNoArgs(object callable)
     PyObject** _PyObject_GetDictPtr(object ob) noexcept
@@ -78,6 +80,17 @@ cdef extern from *:
     }
     """
     void pyuvnet_set_iternext(object type, void* next) noexcept
+
+cdef extern from *:
+    """
+    /* Python gives a subclass an __anext__ that looks the inherited one up for each call. This
+       calls it, as long as the subclass has none of its own. */
+    static inline void pyuvnet_inherit_anext(PyObject* type, PyObject* base) {
+      PyAsyncMethods* async = ((PyTypeObject*) type)->tp_as_async;
+      if (async != NULL) async->am_anext = ((PyTypeObject*) base)->tp_as_async->am_anext;
+    }
+    """
+    void pyuvnet_inherit_anext(object type, object base) noexcept
 
 cdef extern from *:
     """

@@ -7,6 +7,8 @@ cdef class ChunkReader:
     """The part of an async iterator that the stream knows."""
     cdef readonly Stream stream
     cdef Waiter _waiter                # of the task that waits for a chunk
+    cdef Waiter _last                  # the one before, which may serve again
+    cdef bint _plain                   # the stream's class has no read() of its own
     cdef readonly bint begun           # the listeners are there
     cdef public bint done              # the stream is: what is buffered is all there will be
     cdef public bint over              # the iteration is

@@ -4,16 +4,21 @@ A chunk that is buffered is handed out without a future and without leaving the 
 is none, the task waits for a Waiter, which the 'readable' listener settles, and goes on inside the
 callback that brought the chunk.  Nothing is listened to or let go for a chunk.
 
-Imports: stream, waiter.
+Imports: stream, readable, waiter.
 """
 
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from .capi cimport PyErr_SetObject, pyuvnet_set_iternext
+from .readable import Readable
+
+from .capi cimport PyErr_SetObject, pyuvnet_inherit_anext, pyuvnet_set_iternext
 from .stream cimport DESTROYED, Stream
-from .waiter cimport Waiter, new_waiter
+from .waiter cimport Waiter, renewed
+
+# read() of each class of ours; _read_chunk() does the same.
+plain_reads = {Readable.read}
 
 
 cdef class ChunkReader:
@@ -25,6 +30,8 @@ cdef class ChunkReader:
 
     def __init__(self, Stream stream):
         self.stream = stream
+        self._plain = type(stream).read in plain_reads \
+            and "read" not in getattr(stream, "__dict__", ())
 
     def arrived(self):
         """The 'readable' listener: there may be a chunk, or the stream is done."""
@@ -33,14 +40,14 @@ cdef class ChunkReader:
 
     cdef object take(self):
         """The next chunk; None: there is none yet. Raises what ends the iteration."""
-        cdef object stream = self.stream
+        cdef Stream stream = self.stream
         if self.over:
             raise StopAsyncIteration
         if not self.begun:
             self.begun = True
             self.begin()
-        if not self.stream._state & DESTROYED:
-            chunk = stream.read()
+        if not stream._state & DESTROYED:
+            chunk = stream._read_chunk() if self._plain else (<object>stream).read()
             if chunk is not None:
                 return chunk
         if self.done:
@@ -109,7 +116,7 @@ cdef class NextChunk:
         chunk = reader.take()
         if chunk is not None:
             return chunk
-        waiter = reader._waiter = new_waiter(reader.stream._loop)
+        waiter = reader._waiter = reader._last = renewed(reader._last, reader.stream._loop)
         waiter._asyncio_future_blocking = True
         self._waiting = True
         return waiter
@@ -129,6 +136,12 @@ cdef PyObject* _next_chunk(PyObject* step) except NULL:
         return NULL
     Py_INCREF(chunk)
     return <PyObject*>chunk
+
+
+def inherit_anext(kind):
+    """Let a subclass of ChunkIterator, without an __anext__ of its own, call this one directly."""
+    pyuvnet_inherit_anext(kind, ChunkIterator)
+    return kind
 
 
 pyuvnet_set_iternext(NextChunk, <void*>_next_chunk)

@@ -15,7 +15,10 @@ cdef enum:
 cdef struct Tick:
     PyObject* target       # a callable, or (what >= 0) the emitter whose _on_tick() runs
     PyObject* argument     # a tuple of arguments for a callable, else anything or NULL
-    int what               # -1: call the target
+    int what               # -1: call the target; -2: continuations of the loop, the target
+
+cdef class Continuation:
+    cdef int go_on(self) except -1
 
 cdef class Loop:
     cdef uv.uv_loop_t _uv
@@ -70,6 +73,8 @@ cdef class Loop:
     cdef int refuse(self) except -1
     cdef int tick(self, EventEmitter target, int what, object argument) except -1
     cdef int tick_call(self, object callback, tuple arguments) except -1
+    cdef int continue_with(self, object continuation) except -1
+    cdef int _continue(self) except -1
     cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1
     cdef int grow_dirty(self) except -1
     cdef int touched(self) except -1

@@ -59,6 +59,9 @@ class Loop:
     # Node's spellings end
 
 @disjoint_base
+class Continuation: ...
+
+@disjoint_base
 class Immediate:
     def ref(self) -> Self: ...
     def unref(self) -> Self: ...

@@ -99,6 +99,13 @@ def current_loop():
     return loop_of_thread()
 
 
+cdef class Continuation:
+    """What continue_with() takes without a call of Python's."""
+
+    cdef int go_on(self) except -1:
+        return 0
+
+
 cdef class _Keeper:
     """Closes the loop of a thread that ends: what is open in it would keep it for ever."""
 
@@ -324,23 +331,32 @@ cdef class Loop:
         Node: a promise's reaction (queueMicrotask())
         """
         self.check()
-        if self.continuations is None:
-            self.continuations = [callback]
-            self.tick_call(self._continue, ())
-        else:
-            self.continuations.append(callback)
+        self.continue_with(callback)
 
-    def _continue(self):
+    cdef int continue_with(self, object continuation) except -1:
+        """continue_after_ticks(), of a callable or a Continuation."""
+        if self.continuations is None:
+            self.continuations = [continuation]
+            self.push_tick(<PyObject*>self, NULL, -2)
+        else:
+            self.continuations.append(continuation)
+        return 0
+
+    cdef int _continue(self) except -1:
+        cdef list due
         if self.tick_count:
             # Behind the ticks that came meanwhile.
-            self.tick_call(self._continue, ())
-            return
-        continuations, self.continuations = self.continuations, None
-        for callback in continuations:
+            return self.push_tick(<PyObject*>self, NULL, -2)
+        due, self.continuations = self.continuations, None
+        for continuation in due:
             try:
-                callback()
+                if isinstance(continuation, Continuation):
+                    (<Continuation>continuation).go_on()
+                else:
+                    continuation()
             except BaseException as exc:
                 self.report(exc)
+        return 0
 
     cdef int grow_dirty(self) except -1:
         cdef PyObject** grown
@@ -366,6 +382,8 @@ cdef class Loop:
                     if due.what >= 0:
                         (<EventEmitter>due.target)._on_tick(
                             due.what, <object>due.argument if due.argument is not NULL else None)
+                    elif due.what == -2:
+                        self._continue()
                     elif due.argument is NULL:
                         (<object>due.target)()
                     else:

@@ -686,6 +686,9 @@ cdef class Readable(Stream):
         """Always False: streams are of bytes. Node: readable.readableObjectMode"""
         return False
 
+    cdef object _read_chunk(self):
+        return r_read(self, None)
+
     cdef int _ask_source(self) except -1:
         try:
             self._read(self.r_mark)

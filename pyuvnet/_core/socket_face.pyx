@@ -15,6 +15,8 @@ from . cimport uv
 from .capi cimport (
     Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, pyuvnet_method,
     pyuvnet_set_method)
+from .iteration import plain_reads as _plain_reads
+
 from .emitter cimport drop_internal, intern_event, new_internal
 from .errors cimport ended_by_other_party, socket_closed
 from .names import add_node_names
@@ -277,6 +279,10 @@ cdef class SocketFace(SocketBase):
         self._read_on()
         return r_read(self, size)
 
+    cdef object _read_chunk(self):
+        self._read_on()
+        return r_read(self, None)
+
     cdef int _read_on(self) except -1:
         if self._has_onread() and self._handle is not None \
                 and self._state & HAS_READABLE and not self._state & R_ENDED \
@@ -463,6 +469,7 @@ cdef PyObject* _write_quickly(PyObject* socket, PyObject** args, Py_ssize_t coun
 
 
 _write_by_steps = pyuvnet_set_method(<PyObject*>SocketFace.write, <void*>_write_quickly)
+_plain_reads.add(SocketFace.read)
 add_node_names(SocketFace)
 
 

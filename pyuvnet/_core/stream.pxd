@@ -106,6 +106,7 @@ cdef class Stream(Owner):
     cdef int _emit_close(self) except -1
 
     # What a half asks of the stream; Duplex and SocketBase override.
+    cdef object _read_chunk(self)
     cdef int _ask_source(self) except -1
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1
     cdef int _begin_queue(self) except -1

@@ -227,6 +227,10 @@ cdef class Stream(Owner):
             self._emit_error(argument)
         return 0
 
+    cdef object _read_chunk(self):
+        """read(), where the class has none of its own."""
+        return None
+
     cdef int _ask_source(self) except -1:
         return 0
 

@@ -5,20 +5,39 @@ turn: after 'close', where Node resumes before it (a promise's continuation foll
 of the same callback).  asyncio lets any object with `_asyncio_future_blocking` be a future, so this
 one calls the task's wakeup from our loop instead, when its ticks are done.
 
+Stepper: the coroutine of a task that we start, for a coroutine listener.  Most of what one does is
+to wait for the same Waiter again, for the next chunk.  As long as that is all, asyncio need not
+hear of it: the task goes on waiting for its Waiter, and the Stepper sends the coroutine on in the
+task's context, as the current task.  Whatever else the coroutine does (waits for anything else,
+ends, raises, was cancelled) is held for the task, which is woken in the ordinary way and takes it.
+
 Imports: the loop, for its ticks.  asyncio is imported with the first Waiter.
 """
 
 cimport cython
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
-from .capi cimport PyObject_CallNoArgs, PyObject_CallOneArg
-from .loop cimport Loop, loop_of_thread
+from .capi cimport PYGEN_NEXT, PYGEN_RETURN, PyErr_SetObject, PyIter_Send, PyObject_CallNoArgs, \
+    PyObject_CallOneArg, pyuvnet_raised, pyuvnet_set_iternext
+from .loop cimport Continuation, Loop, loop_of_thread
 
 cdef object _running_loop = None       # asyncio.get_running_loop
+cdef object _enter_task = None         # asyncio's, for those who step tasks themselves
+cdef object _leave_task = None
+cdef object _Task = None
+cdef Waiter _over = None               # settled, for tasks that are woken to take what is held
+
+cdef enum:
+    NOTHING = 0
+    YIELDED
+    RETURNED
+    RAISED
 
 
 @cython.freelist(8)
-cdef class Waiter:
+cdef class Waiter(Continuation):
     """Something to await, settled by set_result() or set_exception().
 
     Args:
@@ -57,17 +76,20 @@ cdef class Waiter:
 
     cdef int settle(self) except -1:
         self._finish()
-        if self._callback is not None:
+        if self._callback is not None or self._others is not None:
             # When the ticks of this callback are done. Outside of one a turn of our loop is due,
             # which detach() may call off: asyncio wakes in that case.
             if not self._ours.in_callback or self._ours.waker is None:
                 self._loop.call_soon(self)
-            self._ours.continue_after_ticks(self)
+            self._ours.check()
+            self._ours.continue_with(self)
         return 0
 
     def cancel(self, msg=None):
         """Give it up, as a task that waits does when it is cancelled."""
-        if self._done:
+        if self._done or self._stepping:
+            self._cancel_asked = True
+            self._cancel_message = msg
             return False
         self._cancelled = True
         self._cancel_message = msg
@@ -83,14 +105,26 @@ cdef class Waiter:
 
     def __call__(self):
         """Wake who waits, once."""
+        self.go_on()
+
+    cdef int go_on(self) except -1:
         cdef object callback = self._callback, context = self._context
         cdef list others = self._others
+        cdef Stepper stepper = self._stepper
+        if not self._done:
+            # Somebody waits again already, for the next one.
+            return 0
+        self._stepper = None
+        if stepper is not None and callback is not None and others is None \
+                and not self._cancelled and not self._cancel_asked:
+            return stepper.resume(self)
         self._callback = self._context = self._others = None
         if callback is not None:
             _wake(self, callback, context)
         if others is not None:
             for callback, context in others:
                 _wake(self, callback, context)
+        return 0
 
     def add_done_callback(self, callback, *, context=None):
         """Call callback(self) once it is settled."""
@@ -163,6 +197,15 @@ cdef Waiter new_waiter(Loop ours):
     return waiter
 
 
+cdef Waiter renewed(Waiter waiter, Loop ours):
+    """A waiter to wait for once more: the same one, if whoever waited for it goes on just now."""
+    if waiter is None or not waiter._stepping or waiter._others is not None:
+        return new_waiter(ours)
+    waiter._done = False
+    waiter._result = waiter._exception = None
+    return waiter
+
+
 cdef int _wake(Waiter waiter, object callback, object context) except -1:
     if context is None:
         PyObject_CallOneArg(callback, waiter)
@@ -173,3 +216,198 @@ cdef int _wake(Waiter waiter, object callback, object context) except -1:
     finally:
         PyContext_Exit(context)
     return 0
+
+
+@cython.final
+cdef class Stepper:
+    """A coroutine for asyncio's create_task(), which does what the given one does.
+
+    Call started() with the task: before that, every step is asyncio's.
+    """
+
+    def __init__(self, coroutine):
+        self.coroutine = coroutine
+
+    def started(self, task):
+        """Know the task, if it is asyncio's own; others are not ours to be stepped past."""
+        global _enter_task, _leave_task, _Task, _over
+        if _Task is None:
+            from asyncio.tasks import Task, _enter_task, _leave_task
+            _Task = Task
+        if _over is None:
+            _over = Waiter.__new__(Waiter)
+            _over._done = True
+        if type(task) is _Task and not task.done():
+            self._task, self._loop = task, task.get_loop()
+
+    # ---- For asyncio -------------------------------------------------------------------------
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return _stepped(self)
+
+    def send(self, value):
+        """The next step, by the task."""
+        if self._held or value is None:
+            return _stepped(self)
+        return self.note(self.coroutine.send(value))
+
+    def throw(self, kind, value=None, traceback=None):
+        """End what is waited for with an exception, by the task: it was cancelled, or that failed.
+
+        What a step brought in which the cancellation was asked for is done to as a task would.
+        """
+        cdef int held = self._held
+        brought, self._value = self._value, None
+        self._held = NOTHING
+        if held == YIELDED:
+            # None is asyncio's own, of sleep(0): there is nothing to cancel.
+            if brought is not None and brought.cancel(*getattr(kind, "args", ())):
+                return self.note(brought)
+        elif held:
+            self._task = None
+            if held == RAISED:
+                raise brought
+            raise kind if value is None else value
+        if value is None and traceback is None:
+            return self.note(self.coroutine.throw(kind))
+        return self.note(self.coroutine.throw(kind, value, traceback))
+
+    def close(self):
+        """End it."""
+        self._held = NOTHING
+        self._task = self._value = None
+        self.coroutine.close()
+
+    @property
+    def __name__(self):
+        return self.coroutine.__name__
+
+    @property
+    def __qualname__(self):
+        return self.coroutine.__qualname__
+
+    @property
+    def cr_code(self):
+        """The coroutine's, as tools that show tasks ask for it."""
+        return self.coroutine.cr_code
+
+    @property
+    def cr_frame(self):
+        """The coroutine's."""
+        return self.coroutine.cr_frame
+
+    @property
+    def cr_running(self):
+        """The coroutine's."""
+        return self.coroutine.cr_running
+
+    @property
+    def cr_await(self):
+        """The coroutine's."""
+        return self.coroutine.cr_await
+
+    # ---- Past asyncio ------------------------------------------------------------------------
+
+    cdef object note(self, object yielded):
+        """What the task is to wait for; a Waiter knows then whom to wake."""
+        if self._task is not None and type(yielded) is Waiter:
+            (<Waiter>yielded)._stepper = self
+        return yielded
+
+    cdef int resume(self, Waiter waiter) except -1:
+        """The waiter is settled: the next step, of which asyncio hears only if it has to."""
+        cdef object task = self._task, context = waiter._context
+        cdef PyObject* brought = NULL
+        cdef int kind
+        if task is None or context is None:
+            return self.hand_over(waiter)
+        waiter._stepping = True
+        _enter_task(self._loop, task)
+        PyContext_Enter(context)
+        kind = PyIter_Send(self.coroutine, None, &brought)
+        if kind == PYGEN_NEXT:
+            self._held, self._value = YIELDED, <object>brought
+        elif kind == PYGEN_RETURN:
+            self._held, self._value = RETURNED, <object>brought
+        else:
+            try:
+                pyuvnet_raised()
+            except BaseException as exc:
+                self._held, self._value = RAISED, exc
+        Py_XDECREF(brought)
+        PyContext_Exit(context)
+        _leave_task(self._loop, task)
+        waiter._stepping = False
+        if self._held != YIELDED or self._value is not waiter or waiter._done:
+            return self.hand_over(waiter)
+        self._held, self._value = NOTHING, None
+        waiter._asyncio_future_blocking = False
+        waiter._stepper = self
+        if waiter._cancel_asked:
+            # As a task does that was cancelled while it ran, and waits again.
+            waiter._cancel_asked = False
+            waiter.cancel(waiter._cancel_message)
+        return 0
+
+    cdef int hand_over(self, Waiter waiter) except -1:
+        """Let the task take what is held, and go on from there."""
+        callback, context = waiter._callback, waiter._context
+        waiter._callback = waiter._context = None
+        waiter._cancel_asked = False
+        return _wake(_over, callback, context)
+
+    cdef int take(self) except -1:
+        """Raise what is held, unless it is something to wait for."""
+        cdef int held = self._held
+        if held == YIELDED:
+            return 0
+        brought, self._value = self._value, None
+        self._held = NOTHING
+        self._task = None
+        # No traceback is made for where this raises.
+        if held == RETURNED:
+            brought = StopIteration(brought)
+        PyErr_SetObject(type(brought), brought)
+        return -1
+
+
+cdef object _stepped(Stepper self):
+    cdef PyObject* yielded = _next_step(<PyObject*>self)
+    result = <object>yielded
+    Py_DECREF(result)
+    return result
+
+
+cdef PyObject* _next_step(PyObject* stepper) except NULL:
+    """Stepper.__next__, without a StopIteration where asyncio asks."""
+    cdef Stepper self = <Stepper>stepper
+    cdef PyObject* brought = NULL
+    cdef int kind
+    if self._held:
+        self.take()
+        self._held = NOTHING
+        yielded, self._value = self._value, None
+    else:
+        kind = PyIter_Send(self.coroutine, None, &brought)
+        if kind == PYGEN_RETURN:
+            self._task = None
+            over = StopIteration(<object>brought)
+            Py_XDECREF(brought)
+            PyErr_SetObject(StopIteration, over)
+            return NULL
+        if kind != PYGEN_NEXT:
+            return NULL
+        yielded = <object>brought
+        Py_XDECREF(brought)
+    self.note(yielded)
+    Py_INCREF(yielded)
+    return <PyObject*>yielded
+
+
+pyuvnet_set_iternext(Stepper, <void*>_next_step)
