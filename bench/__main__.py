@@ -22,6 +22,7 @@ PROGRAMS = {
     "chunks": "what the stream machine adds to a chunk",
     "encodings": "what encodings cost",
     "instructions": "user-space instructions of an echo, by how the listener is written",
+    "threads": "what a busy thread and a busy loop leave each other",
 }
 
 

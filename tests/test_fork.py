@@ -1,0 +1,268 @@
+"""Forked children: what they inherit refuses, a loop of their own works, the parent goes on."""
+
+from __future__ import annotations
+
+import ast
+import os
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's")
+
+# How a child is made; each defines child(function), which returns its exit code.
+FORK = """
+def child(function, *arguments):
+    pid = os.fork()
+    if not pid:
+        function(*arguments)
+        sys.stdout.flush()
+        {leave}
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+WAYS = {
+    "os.fork, sys.exit": FORK.format(leave="sys.exit(0)"),
+    "os.fork, os._exit": FORK.format(leave="os._exit(0)"),
+    "multiprocessing": """
+import multiprocessing
+def child(function, *arguments):
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode
+""",
+}
+HEAD = """
+import gc, os, sys, warnings
+# 3.12 and newer warn of fork() beside threads, such as libuv's pool.
+warnings.simplefilter("ignore", DeprecationWarning)
+import pyuvnet
+from pyuvnet import BoundSocket, events, net
+
+os.chdir(sys.argv[1])
+
+def refuses(*uses):
+    codes = set()
+    for use in uses:
+        try:
+            use()
+            codes.add("nothing")
+        except pyuvnet.StateError as error:
+            assert "before os.fork()" in str(error), error
+            codes.add(error.code)
+    return codes == {"ERR_FORKED"}
+
+def exchange(path="own"):
+    # A whole life on a loop of its own.
+    answers = []
+    server = net.create_server(lambda socket: socket.on("data", socket.end)).listen(path)
+    client = net.connect(path, lambda: client.write(b"hello"))
+    client.on("data", answers.append).on("end", server.close)
+    pyuvnet.run()
+    return answers == [b"hello"] and not os.path.exists(path)
+"""
+
+
+@pytest.fixture(params=WAYS)
+def script(request):
+    """script(code) is a program in which child(function) runs one in a child."""
+
+    def whole(code):
+        return HEAD + WAYS[request.param] + code
+
+    return whole
+
+
+def test_what_is_inherited_refuses_and_a_fresh_loop_works(script, run_child, tmp_path):
+    child = run_child(
+        script("""
+server, bound = net.create_server().listen("server"), BoundSocket(path="bound")
+unix = net.Socket()
+client = net.connect("server")
+timer, immediate = pyuvnet.set_timeout(print, 1), pyuvnet.set_immediate(print)
+loop, bound_too = pyuvnet.current_loop(), BoundSocket(path="too")
+
+def work():
+    print(refuses(
+        server.close, bound.close, timer.close, timer.refresh, immediate.close, loop.run,
+        loop.close, unix.resume, client.destroy, client.end, client.pause, server.ref,
+        lambda: client.write(b"x"), lambda: server.listen("again"), lambda: unix.connect("server"),
+        lambda: server.get_connections(print), lambda: net.Server().listen(bound_too),
+        lambda: loop.call_soon_threadsafe(print), lambda: client.set_timeout(1),
+    ), exchange(), sorted(os.listdir()))
+
+print(child(work))
+timer.close(), immediate.close(), client.destroy(), server.close(), bound.close()
+bound_too.close()
+pyuvnet.run()
+print(exchange(), os.listdir())
+"""),
+        str(tmp_path),
+    )
+    assert child.clean().lines == [
+        "True True ['bound', 'server', 'too']",
+        "0",
+        "True []",
+    ]
+
+
+def test_files_of_the_parents_servers_stay_whatever_the_child_drops(script, run_child, tmp_path):
+    child = run_child(
+        script("""
+things = [net.create_server().listen("server"), BoundSocket(path="bound")]
+things.append(net.connect("server"))
+
+def work():
+    things.clear()
+    gc.collect()
+    print(exchange(), sorted(os.listdir()))
+    pyuvnet.current_loop().close()
+    print(sorted(os.listdir()))
+
+print(child(work), sorted(os.listdir()))
+server = things[0]
+client = net.connect("server", lambda: print("still listening"))
+client.on("close", lambda had_error: server.close())
+client.on("connect", client.destroy)
+things[1].close(), things[2].destroy()
+pyuvnet.run()
+print(os.listdir())
+"""),
+        str(tmp_path),
+    )
+    assert child.clean().lines == [
+        "True ['bound', 'server']",
+        "['bound', 'server']",
+        "0 ['bound', 'server']",
+        "still listening",
+        "[]",
+    ]
+
+
+def test_connections_of_the_parent_go_on(script, run_child, tmp_path):
+    child = run_child(
+        script("""
+received = []
+def connected(socket):
+    socket.on("data", lambda chunk: socket.write(chunk))
+    socket.on("end", server.close)
+
+def work():
+    # It may read nothing, write nothing and close nothing of the parent's.
+    assert refuses(client.end, client.destroy)
+    gc.collect()
+    assert exchange()
+
+def told(chunk):
+    received.append(chunk)
+    if len(received) == 1:
+        # In the middle of a callback, with something written and not yet sent.
+        client.write(b"second")
+        codes.append(child(work))
+    else:
+        client.end()
+
+codes = []
+server = net.create_server(connected).listen("server")
+client = net.connect("server")
+client.write(b"first")
+client.on("data", told)
+pyuvnet.run()
+print(received, codes)
+"""),
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["[b'first', b'second'] [0]"]
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_a_process_started_while_asyncio_drives_the_loop(kind, run_child, tmp_path):
+    child = run_child(
+        HEAD
+        + WAYS["multiprocessing"]
+        + f"""
+import asyncio
+if {kind!r} == "uvloop":
+    from uvloop import new_event_loop
+else:
+    from asyncio import new_event_loop
+
+def work():
+    asyncio._set_running_loop(None)
+    print(refuses(server.close), exchange())
+
+async def main():
+    global server
+    server = net.create_server(lambda socket: socket.end(b"hello")).listen("server")
+    await events.once(server, "listening")
+    print(child(work))
+    async for chunk in net.connect("server"):
+        print(chunk)
+    server.close()
+    await events.once(server, "close")
+
+pyuvnet.run(main(), loop_factory=new_event_loop)
+""",
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["True True", "0", "b'hello'"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of descriptors here")
+@pytest.mark.parametrize("how", ["plain", "asyncio"])
+def test_no_descriptor_of_ours_is_left_open_by_exec(how, run_child, tmp_path):
+    child = run_child(
+        HEAD
+        + f"""
+import asyncio, subprocess
+LIST = "import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:-1])"
+
+def look():
+    ours = [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and fd not in before]
+    kinds = set()
+    for fd in ours:
+        try:
+            kinds.add(os.readlink(f"/proc/self/fd/{{fd}}").partition(":[")[0])
+        except FileNotFoundError:
+            continue
+        assert not os.get_inheritable(fd), fd
+    print(sorted(kinds), flush=True)
+    subprocess.run([sys.executable, "-c", LIST], close_fds=False, check=True)
+
+before = set(map(int, os.listdir("/proc/self/fd")))
+left = []
+bound = [BoundSocket(path="bound"), BoundSocket(host="127.0.0.1")]
+
+def connected(client):
+    left.append(client)
+    if len(left) == 4:
+        look()
+        os._exit(0)
+
+def listening(server):
+    address = server.address()
+    client = net.connect(address if isinstance(address, str) else address.port)
+    client.on("connect", lambda: connected(client))
+
+def begin():
+    servers.extend(net.create_server(connected) for _ in range(2))
+    servers[0].listen(0, "127.0.0.1", lambda: listening(servers[0]))
+    servers[1].listen("unix", lambda: listening(servers[1]))
+
+servers = []
+
+async def main():
+    begin()
+    await asyncio.sleep(60)
+
+if {how!r} == "plain":
+    begin()
+    pyuvnet.run()
+else:
+    pyuvnet.run(main())
+""",
+        str(tmp_path),
+    )
+    kinds, inherited = child.clean().lines
+    # Sockets, the poller and what wakes it.
+    assert {"anon_inode", "socket"} <= set(ast.literal_eval(kinds))
+    assert inherited == "[0, 1, 2]"
