@@ -12,11 +12,13 @@ from ._core.names import add_node_names
 from ._mapping import Info
 from ._options import OptionSet
 from ._paths import path_bytes
-from ._typed import TYPE_CHECKING
+from ._typed import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Self
+    from typing import Any, Self, Unpack
+
+    from ._keywords import BoundOptions
 
 BOUND_OPTIONS = OptionSet("BoundSocket", ["host", "port", "ipv6_only", "reuse_port", "path"])
 
@@ -44,11 +46,13 @@ class BoundSocket(BoundBase):
 
     _path: Any = None
 
-    def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+    def __init__(
+        self, options: Mapping[str, Any] | None = None, **keywords: Unpack[BoundOptions]
+    ) -> None:
         self._refuse_second_init()
         given = {
             name: value
-            for name, value in BOUND_OPTIONS.read(options, keywords).items()
+            for name, value in BOUND_OPTIONS.read(options, cast("dict[str, Any]", keywords)).items()
             if value is not None
         }
         path = given.get("path")

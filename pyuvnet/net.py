@@ -22,7 +22,9 @@ from .socketaddress import SocketAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Unpack
+
+    from ._keywords import ServerOptions
 
 Stream = Socket
 
@@ -30,7 +32,7 @@ Stream = Socket
 def create_server(
     options: Mapping[str, Any] | Callable[[Socket], object] | None = None,
     connection_listener: Callable[[Socket], object] | None = None,
-    **keywords: Any,
+    **keywords: Unpack[ServerOptions],
 ) -> Server:
     """Make a server; same as Server(...).
 

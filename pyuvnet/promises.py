@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from . import _validate as check
 from ._options import OptionSet
-from ._typed import TYPE_CHECKING
+from ._typed import TYPE_CHECKING, overload
 from ._waiter import Waiter
 from .abort import abort_error
 from .errors import StateError
@@ -18,14 +18,25 @@ from .server import SERVER_OPTIONS, Server
 from .socket import Socket, create_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, Unpack
 
     from ._core.emitter import EventEmitter
+    from ._keywords import ConnectOptions, Path, Place, Port, ServeOptions
 
 _OWN = OptionSet("listen", ["connection_listener"])
 
 
+@overload
+async def connect(
+    port: Port | Path | None = None, /, **keywords: Unpack[ConnectOptions]
+) -> Socket: ...
+@overload
+async def connect(
+    port: Port, host: str | None, /, **keywords: Unpack[ConnectOptions]
+) -> Socket: ...
+@overload
+async def connect(options: Mapping[str, Any], /, **keywords: Unpack[ConnectOptions]) -> Socket: ...
 async def connect(*args: Any, **keywords: Any) -> Socket:
     """Connect a socket and return it once connected.
 
@@ -53,6 +64,20 @@ async def connect(*args: Any, **keywords: Any) -> Socket:
     return socket
 
 
+@overload
+async def listen(
+    place: Place | None = None, backlog: int | None = None, /, **keywords: Unpack[ServeOptions]
+) -> Server: ...
+@overload
+async def listen(
+    port: Port | None,
+    host: str | None,
+    backlog: int | None = None,
+    /,
+    **keywords: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+async def listen(options: Mapping[str, Any], /, **keywords: Unpack[ServeOptions]) -> Server: ...
 async def listen(*args: Any, **keywords: Any) -> Server:
     """Make a server and return it once it listens.
 

@@ -16,7 +16,7 @@ from ._core.server_base import ServerBase
 from ._listen import LISTEN_OPTIONS, ListenPlan
 from ._mapping import Info
 from ._options import OptionSet
-from ._typed import TYPE_CHECKING, overload
+from ._typed import TYPE_CHECKING, cast, overload
 from ._waiter import Waiter, in_coroutine
 from .abort import on_abort
 from .errors import StateError
@@ -25,8 +25,9 @@ from .socket import Socket, keep_alive_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from typing import Any, Self
+    from typing import Any, Self, Unpack
 
+    from ._keywords import Callback, ListenOptions, Place, Port, ServerOptions
     from .abort import AbortSignal
 
 SERVER_OPTIONS = OptionSet(
@@ -86,7 +87,7 @@ class Server(ServerBase):
         self,
         options: Mapping[str, Any] | Callable[[Socket], object] | None = None,
         connection_listener: Callable[[Socket], object] | None = None,
-        **keywords: Any,
+        **keywords: Unpack[ServerOptions],
     ) -> None:
         if callable(options) and not check.is_mapping(options):
             if connection_listener is not None:
@@ -96,7 +97,7 @@ class Server(ServerBase):
             raise check.arg_type_error("options", "Object", options)
         if connection_listener is not None and not callable(connection_listener):
             raise check.arg_type_error("connectionListener", "function", connection_listener)
-        given = SERVER_OPTIONS.read(options, keywords)
+        given = SERVER_OPTIONS.read(options, cast("dict[str, Any]", keywords))
         self._set_high_water_mark(given.get("high_water_mark"), "options.highWaterMark")
         self._set_block_list(given.get("block_list"), "options.blockList")
         delay = keep_alive_seconds(given)
@@ -112,6 +113,69 @@ class Server(ServerBase):
 
     # ---- listen() ------------------------------------------------------------------------------
 
+    @overload
+    def listen(
+        self,
+        place: Place | None = None,
+        then: Callback | None = None,
+        /,
+        *,
+        callback: Callback | None = None,
+        **keywords: Unpack[ListenOptions],
+    ) -> Self: ...
+    @overload
+    def listen(
+        self,
+        place: Place | None,
+        backlog: int | None,
+        then: Callback | None = None,
+        /,
+        *,
+        callback: Callback | None = None,
+        **keywords: Unpack[ListenOptions],
+    ) -> Self: ...
+    @overload
+    def listen(
+        self,
+        port: Port | None,
+        host: str | None,
+        then: Callback | None = None,
+        /,
+        *,
+        callback: Callback | None = None,
+        **keywords: Unpack[ListenOptions],
+    ) -> Self: ...
+    @overload
+    def listen(
+        self,
+        port: Port | None,
+        host: str | None,
+        backlog: int | None,
+        then: Callback | None = None,
+        /,
+        *,
+        callback: Callback | None = None,
+        **keywords: Unpack[ListenOptions],
+    ) -> Self: ...
+    @overload
+    def listen(
+        self,
+        options: Mapping[str, Any],
+        then: Callback | None = None,
+        /,
+        *,
+        callback: Callback | None = None,
+        **keywords: Unpack[ListenOptions],
+    ) -> Self: ...
+    @overload
+    def listen(
+        self,
+        then: Callback,
+        /,
+        *,
+        callback: None = None,
+        **keywords: Unpack[ListenOptions],
+    ) -> Self: ...
     def listen(
         self, *args: Any, callback: Callable[[], object] | None = None, **keywords: Any
     ) -> Self:

@@ -21,7 +21,7 @@ from ._core.stream_handle import check_read_target, handle_kind
 from ._mapping import Info
 from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
 from ._paths import is_path, path_bytes
-from ._typed import TYPE_CHECKING
+from ._typed import TYPE_CHECKING, cast, overload
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
@@ -29,7 +29,9 @@ from .errors import ArgTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Self
+    from typing import Any, Self, Unpack
+
+    from ._keywords import Callback, ConnectOptions, Path, Port, SocketOptions
 
 SOCKET_OPTIONS = OptionSet(
     "Socket",
@@ -189,11 +191,13 @@ class Socket(SocketFace):
     _path_attempt: object = None
     _signal: Any = None
 
-    def __init__(self, options: Mapping[str, Any] | int | None = None, **keywords: Any) -> None:
+    def __init__(
+        self, options: Mapping[str, Any] | int | None = None, **keywords: Unpack[SocketOptions]
+    ) -> None:
         self._refuse_second_init()
         if check.as_number(options) is not None:
             options = {"fd": options}
-        given = SOCKET_OPTIONS.read(options, keywords)
+        given = SOCKET_OPTIONS.read(options, cast("dict[str, Any]", keywords))
         refuse_object_mode(given)
         kind = _check_descriptor(given)
         bound = _check_bound(given)
@@ -241,6 +245,37 @@ class Socket(SocketFace):
 
     # ---- connect() -----------------------------------------------------------------------------
 
+    @overload
+    def connect(
+        self,
+        port: Port | Path | None = None,
+        then: Callback | None = None,
+        /,
+        *,
+        listener: Callback | None = None,
+        **keywords: Unpack[ConnectOptions],
+    ) -> Self: ...
+    @overload
+    def connect(
+        self,
+        port: Port,
+        host: str | None,
+        then: Callback | None = None,
+        /,
+        *,
+        listener: Callback | None = None,
+        **keywords: Unpack[ConnectOptions],
+    ) -> Self: ...
+    @overload
+    def connect(
+        self,
+        options: Mapping[str, Any],
+        then: Callback | None = None,
+        /,
+        *,
+        listener: Callback | None = None,
+        **keywords: Unpack[ConnectOptions],
+    ) -> Self: ...
     def connect(
         self, *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
     ) -> Self:
@@ -419,6 +454,34 @@ class Socket(SocketFace):
     # Node's spellings end
 
 
+@overload
+def create_connection(
+    port: Port | Path | None = None,
+    then: Callback | None = None,
+    /,
+    *,
+    listener: Callback | None = None,
+    **keywords: Unpack[ConnectOptions],
+) -> Socket: ...
+@overload
+def create_connection(
+    port: Port,
+    host: str | None,
+    then: Callback | None = None,
+    /,
+    *,
+    listener: Callback | None = None,
+    **keywords: Unpack[ConnectOptions],
+) -> Socket: ...
+@overload
+def create_connection(
+    options: Mapping[str, Any],
+    then: Callback | None = None,
+    /,
+    *,
+    listener: Callback | None = None,
+    **keywords: Unpack[ConnectOptions],
+) -> Socket: ...
 def create_connection(
     *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
 ) -> Socket:

@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 
 import pyuvnet
-from pyuvnet import diagnostics, events, loop, net, streams
+from pyuvnet import _keywords, diagnostics, events, loop, net, streams
 from pyuvnet._core.loop import Immediate
 from pyuvnet._core.names import to_node
 from pyuvnet._core.timer import Timeout
+from pyuvnet._listen import LISTEN_OPTIONS
+from pyuvnet._options import OptionSet
+from pyuvnet.boundsocket import BOUND_OPTIONS
+from pyuvnet.server import SERVER_OPTIONS
+from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS
 
+LISTENER = "connection_listener"
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = runpy.run_path(str(ROOT / "tools" / "stubs.py"))
 MODULES = [pyuvnet, diagnostics, events, loop, net, streams]
@@ -121,8 +127,28 @@ def test_stubs_agree_with_the_compiled_modules():
 
 @pytest.mark.timeout(250)
 def test_a_type_checker_takes_a_program_in_either_spelling_and_refuses_its_mistakes():
-    code, said = run("mypy", "--strict", "tests/typing/program.py", "tests/typing/listeners.py")
+    # lambdas.py is pyright's, which reads all of them, in .ci/run.
+    programs = [f"tests/typing/{name}.py" for name in ("program", "listeners", "forms")]
+    code, said = run("mypy", "--strict", *programs)
     assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (_keywords.SocketOptions, SOCKET_OPTIONS),
+        (_keywords.ConnectOptions, CONNECT_ALL),
+        (_keywords.ServerOptions, SERVER_OPTIONS),
+        (_keywords.ListenOptions, LISTEN_OPTIONS),
+        (_keywords.BoundOptions, BOUND_OPTIONS),
+        (_keywords.ServeOptions, SERVER_OPTIONS | LISTEN_OPTIONS | OptionSet("", [LISTENER])),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_type_checkers_know_each_option_in_both_spellings(kind, options):
+    known = set(kind.__annotations__)
+    assert known == {spelling for name in options for spelling in (name, to_node(name))}
+    assert all(name in options for name in known)
 
 
 def test_the_package_says_that_it_is_typed():

@@ -1,0 +1,169 @@
+"""The keyword options of the public functions, for type checkers; nothing imports this at run time.
+
+Each name stands in both spellings, as the functions take them. tests/test_stubs.py compares them
+with what the functions accept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, TypedDict
+
+from .abort import AbortSignal
+from .blocklist import BlockList
+from .boundsocket import BoundSocket
+from .server import Server
+from .socket import Socket
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Port = int | str
+Callback = Callable[[], object]
+
+
+class HasDescriptor(Protocol):
+    """Anything that names a descriptor."""
+
+    @property
+    def fd(self) -> int: ...
+
+
+# What listen() may be given first.
+Place = Port | Path | BoundSocket | Server | Socket | HasDescriptor
+
+
+class SocketOptions(TypedDict, total=False):
+    """Of Socket()."""
+
+    allow_half_open: bool | None
+    allowHalfOpen: bool | None
+    readable: bool | None
+    writable: bool | None
+    high_water_mark: int | None
+    highWaterMark: int | None
+    readable_high_water_mark: int | None
+    readableHighWaterMark: int | None
+    writable_high_water_mark: int | None
+    writableHighWaterMark: int | None
+    no_delay: bool | None
+    noDelay: bool | None
+    keep_alive: bool | None
+    keepAlive: bool | None
+    keep_alive_initial_delay: float | None
+    keepAliveInitialDelay: float | None
+    type_of_service: int | None
+    typeOfService: int | None
+    block_list: BlockList | None
+    blockList: BlockList | None
+    fd: int | None
+    handle: BoundSocket | None
+    onread: Mapping[str, Any] | None
+    signal: AbortSignal | None
+    encoding: str | None
+    default_encoding: str | None
+    defaultEncoding: str | None
+    capture_rejections: bool | None
+    captureRejections: bool | None
+    object_mode: Literal[False] | None
+    objectMode: Literal[False] | None
+    readable_object_mode: Literal[False] | None
+    readableObjectMode: Literal[False] | None
+    writable_object_mode: Literal[False] | None
+    writableObjectMode: Literal[False] | None
+
+
+class ConnectOptions(SocketOptions, total=False):
+    """Of Socket.connect(), which takes those of Socket() too and ignores them."""
+
+    port: Port | None
+    host: str | None
+    path: Path | None
+    family: Literal[0, 4, 6, "IPv4", "IPv6"] | None
+    hints: int | None
+    lookup: Callable[..., Any] | None
+    local_address: str | None
+    localAddress: str | None
+    local_port: Port | None
+    localPort: Port | None
+    auto_select_family: bool | None
+    autoSelectFamily: bool | None
+    auto_select_family_attempt_timeout: int | None
+    autoSelectFamilyAttemptTimeout: int | None
+    timeout: float | None
+
+
+class ServerOptions(TypedDict, total=False):
+    """Of Server() and create_server()."""
+
+    allow_half_open: bool | None
+    allowHalfOpen: bool | None
+    pause_on_connect: bool | None
+    pauseOnConnect: bool | None
+    no_delay: bool | None
+    noDelay: bool | None
+    keep_alive: bool | None
+    keepAlive: bool | None
+    keep_alive_initial_delay: float | None
+    keepAliveInitialDelay: float | None
+    high_water_mark: int | None
+    highWaterMark: int | None
+    block_list: BlockList | None
+    blockList: BlockList | None
+    capture_rejections: bool | None
+    captureRejections: bool | None
+
+
+class ListenOptions(TypedDict, total=False):
+    """Of Server.listen()."""
+
+    port: Port | None
+    host: str | None
+    path: Path | None
+    backlog: int | None
+    exclusive: bool | None
+    ipv6_only: bool | None
+    ipv6Only: bool | None
+    reuse_port: bool | None
+    reusePort: bool | None
+    readable_all: bool | None
+    readableAll: bool | None
+    writable_all: bool | None
+    writableAll: bool | None
+    signal: AbortSignal | None
+    fd: int | None
+    handle: Place | None
+
+
+class ServeOptions(ServerOptions, total=False):
+    """Of net.promises.listen()."""
+
+    port: Port | None
+    host: str | None
+    path: Path | None
+    backlog: int | None
+    exclusive: bool | None
+    ipv6_only: bool | None
+    ipv6Only: bool | None
+    reuse_port: bool | None
+    reusePort: bool | None
+    readable_all: bool | None
+    readableAll: bool | None
+    writable_all: bool | None
+    writableAll: bool | None
+    signal: AbortSignal | None
+    fd: int | None
+    handle: Place | None
+    connection_listener: Callable[[Socket], object] | None
+    connectionListener: Callable[[Socket], object] | None
+
+
+class BoundOptions(TypedDict, total=False):
+    """Of BoundSocket()."""
+
+    host: str | None
+    port: Port | None
+    ipv6_only: bool | None
+    ipv6Only: bool | None
+    reuse_port: bool | None
+    reusePort: bool | None
+    path: Path | None
