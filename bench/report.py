@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -256,6 +258,60 @@ def document(results: Results, plots: Sequence[str] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# The cases and peers of the first page: what people come to compare, winning or not.
+FRONT_CASES = (
+    *("echo-1k-10", "echo-1k-100", "echo-1k-1000", "echo-100k-10", "pipelined", "writes-16"),
+    *("lines", "pipe", "unix", "churn", "send", "receive", "broadcast"),
+)
+FRONT_PEERS = (OURS, "rloop", "uvloop-protocol", "asyncio-protocol", "gevent", "node-newest")
+FRONT_BEGIN, FRONT_END = "<!-- figures: python -m bench report -->", "<!-- figures end -->"
+
+
+def front(results: Results, folder: str) -> str:
+    """The figures of the first page: a table, a plot, and where they come from.
+
+    Args:
+        folder: of the run, as the page links to it.
+    """
+    data = results.data
+    peers = [peer for peer in FRONT_PEERS if peer in results.peers]
+    rows = []
+    for key in FRONT_CASES:
+        if key not in results.cases:
+            continue
+        cells = []
+        for peer in peers:
+            summary = results.summary(key, peer)
+            ratio = summary.ratio if summary is not None else None
+            cells.append("–" if ratio is None else f"{ratio:.2f}")
+        rows.append([results.cases[key]["title"], *cells])
+    names = [f"{results.peers[peer]['label']} {results.peers[peer]['version']}" for peer in peers]
+    names = [re.sub(r"^(Node) \d+ ", r"\1 ", name) for name in names]
+    processor = data["machine"]["processor"] + (
+        " (virtual)" if data["machine"].get("virtual") else ""
+    )
+    return "\n\n".join(
+        [
+            FRONT_BEGIN,
+            "CPU time of the server for a request, as a multiple of the same server in C on libuv:",
+            table(["less is better", *names], rows),
+            f"![CPU time of all cases and peers]({folder}/cpu.svg)",
+            f"{data['date'][:10]}, {data['python']}, {processor}, one CPU for the server; "
+            f"commit {data['commit']}. [All figures]({folder}/README.md), raw samples included.",
+            FRONT_END,
+        ]
+    )
+
+
+def put_front(page: str, figures: str) -> str:
+    """A page with its figures replaced."""
+    before, begin, rest = page.partition(FRONT_BEGIN)
+    _, end, after = rest.partition(FRONT_END)
+    if not (begin and end):
+        raise SystemExit(f"the page has no place for figures: {FRONT_BEGIN} ... {FRONT_END}")
+    return before + figures + after
+
+
 def write_all(results: Results, folder: Path) -> None:
     """results.json, README.md and the plots, into a folder."""
     results.write(folder)
@@ -278,9 +334,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("run", help="a folder, results.json, or a commit")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="by default the run's own")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the main figures into a page, too"
+    )
     options = parser.parse_args(arguments)
     path = runs.find(options.run)
     folder = options.output or (path if path.is_dir() else path.parent)
     write_all(Results.read(path), folder)
     print(f"written: {folder}")
+    if options.page is not None:
+        link = Path(os.path.relpath(folder, options.page.parent)).as_posix()
+        page = options.page.read_text("utf-8")
+        figures = front(Results.read(path), link)
+        options.page.write_text(put_front(page, figures), "utf-8")
+        print(f"written: {options.page}")
     return 0

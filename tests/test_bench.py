@@ -342,6 +342,36 @@ def test_document_tells_of_disturbed_samples_and_of_who_is_left_out() -> None:
     assert "1 (1 disturbed)" in text
 
 
+def test_the_first_page_has_a_table_a_plot_and_their_origin(tmp_path: Path) -> None:
+    told = filled({"libuv": [5], "pyuvnet": [6], "rloop": [10]}, key="echo-1k-10")
+    told.write(tmp_path / "run")
+    page = tmp_path / "PAGE.md"
+    page.write_text(f"before\n\n{report.FRONT_BEGIN}\nold\n{report.FRONT_END}\n\nafter\n")
+    assert report.main([str(tmp_path / "run"), "--page", str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n\n")
+    assert text.endswith("\n\nafter\n")
+    assert "old" not in text
+    assert "| Echo-1K-10 | 1.20 | 2.00 |" in text
+    assert "](run/cpu.svg)" in text
+    assert told.data["date"][:10] in text
+    # A second time changes nothing.
+    assert report.main([str(tmp_path / "run"), "--page", str(page)]) == 0
+    assert page.read_text() == text
+    with pytest.raises(SystemExit, match="no place"):
+        report.put_front("a page without", "figures")
+
+
+REFERENCE = ROOT / "bench" / "results" / "reference"
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="no run is published")
+def test_the_first_page_shows_the_published_run() -> None:
+    figures = report.front(Results.read(REFERENCE), "bench/results/reference")
+    page = (ROOT / "README.md").read_text("utf-8")
+    assert report.put_front(page, figures) == page
+
+
 def test_plots_are_drawn_as_png_and_svg(tmp_path: Path) -> None:
     told = filled({"libuv": [5, 5], "pyuvnet": [6, 7], "node": [9, 9]}, "echo-1k-10")
     report.write_all(told, tmp_path)
