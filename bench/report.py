@@ -296,8 +296,10 @@ def front(results: Results, folder: str) -> str:
             "CPU time of the server for a request, as a multiple of the same server in C on libuv:",
             table(["less is better", *names], rows),
             f"![CPU time of all cases and peers]({folder}/cpu.svg)",
-            f"{data['date'][:10]}, {data['python']}, {processor}, one CPU for the server; "
-            f"commit {data['commit']}. [All figures]({folder}/README.md), raw samples included.",
+            (
+                f"{data['date'][:10]}, {data['python']}, {processor}, one CPU for the server; "
+                f"commit {data['commit']}. [All figures]({folder}/README.md), raw samples included."
+            ),
             FRONT_END,
         ]
     )
