@@ -30,5 +30,9 @@ cdef class Stepper:
     cdef int hand_over(self, Waiter waiter) except -1
     cdef int resume(self, Waiter waiter) except -1
 
+cdef class Waiting:
+    cdef Waiter _waiter                # None once it is over
+    cdef bint _asked                   # asyncio has the waiter
+
 cdef Waiter new_waiter(Loop ours)
 cdef Waiter renewed(Waiter waiter, Loop ours)

@@ -171,13 +171,52 @@ cdef class Waiter(Continuation):
         return self._result
 
     def __await__(self):
-        if not self._done:
-            self._asyncio_future_blocking = True
-            yield self
-        return self.result()
+        cdef Waiting waiting = Waiting.__new__(Waiting)
+        waiting._waiter = self
+        return waiting
 
     def __iter__(self):
         return self.__await__()
+
+
+@cython.final
+@cython.freelist(8)
+cdef class Waiting:
+    """What awaiting a Waiter goes through: the waiter, unless it is settled, then its result.
+
+    No generator: each of Cython's leaves a reference to their type behind.
+    """
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Waiter waiter = self._waiter
+        if waiter is None:
+            raise StopIteration
+        if not (self._asked or waiter._done):
+            self._asked = True
+            waiter._asyncio_future_blocking = True
+            return waiter
+        self._waiter = None
+        raise StopIteration(waiter.result())
+
+    def send(self, value):
+        """Go on, as a coroutine."""
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        """End the waiting with an exception, as a coroutine: the task was cancelled."""
+        self._waiter = None
+        if not isinstance(kind, type):
+            raise kind
+        if not isinstance(value, BaseException):
+            value = kind() if value is None else kind(value)
+        raise value.with_traceback(traceback)
+
+    def close(self):
+        """End the waiting."""
+        self._waiter = None
 
 
 cdef int _prepare(Waiter waiter, Loop ours) except -1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 
 import pytest
 
@@ -138,3 +139,47 @@ def test_several_may_wait_each_in_its_context(trace):
 
     run_to_the_end(main())
     assert trace == ["a", "b", "c", True]
+
+
+def test_awaiting_leaves_no_reference_behind():
+    async def main():
+        kind = type(Waiter().__await__())
+        before = sys.getrefcount(kind)
+        for _ in range(100):
+            waiter = Waiter()
+            waiter.set_result(5)
+            assert await waiter == 5
+        assert sys.getrefcount(kind) - before < 10
+
+    run_to_the_end(main())
+
+
+def test_it_can_be_driven_by_hand():
+    async def main():
+        waiter = Waiter()
+        driven = waiter.__await__()
+        assert iter(driven) is driven
+        assert driven.send(None) is waiter
+        assert waiter._asyncio_future_blocking
+        waiter.set_result((1, 2))
+        with pytest.raises(StopIteration) as ended:
+            driven.send(None)
+        assert ended.value.value == (1, 2)
+        # As a generator that has ended: nothing more.
+        driven.close()
+        with pytest.raises(StopIteration) as ended:
+            next(driven)
+        assert ended.value.value is None
+        early = Waiter().__await__()
+        next(early)
+        with pytest.raises(asyncio.InvalidStateError):
+            next(early)
+        thrown = iter(Waiter())
+        next(thrown)
+        for given in (BoomError("E"), BoomError):
+            with pytest.raises(BoomError):
+                thrown.throw(given)
+        with pytest.raises(StopIteration):
+            next(thrown)
+
+    run_to_the_end(main())
