@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import socket as posix
+import sys
 import threading
 import weakref
 from typing import Any
@@ -279,3 +281,56 @@ def test_a_property_that_would_send_belongs_to_the_loops_thread(run_pair: Any, n
     assert run_pair(act, "data") == b"x"
     # The second time nothing waits to be sent, and looking does no harm.
     assert caught == ["ERR_WRONG_THREAD"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors cannot be adopted there")
+@pytest.mark.parametrize("size", [1, 500, 700])
+def test_collected_chunks_of_which_the_kernel_takes_some_arrive_whole(size: int) -> None:
+    """A full buffer leaves off in the middle of the collected chunks, or between two of them."""
+    ends = posix.socketpair()
+    # As small as the kernel lets it be, some thousand bytes.
+    ends[0].setsockopt(posix.SOL_SOCKET, posix.SO_SNDBUF, 1)
+    sender, receiver = (net.Socket(fd=end.detach()) for end in ends)
+    chunks = [bytes([n]) * (size + n) for n in range(60)]
+    answered: list[int] = []
+    got = bytearray()
+    # Its reading begins when the writes are queued.
+    receiver.pause()
+    receiver.on("data", got.extend)
+
+    def act() -> None:
+        for n, chunk in enumerate(chunks):
+            sender.write(chunk, lambda error, n=n: answered.append(n))
+        assert not (size > 100 and sender.writable_length == 0), "the kernel took everything"
+        sender.end()
+        receiver.resume()
+
+    pyuvnet.set_immediate(act)
+    pyuvnet.run()
+    assert got == b"".join(chunks)
+    assert answered == list(range(60))
+
+
+def test_chunks_that_the_program_keeps_stay_as_they_were() -> None:
+    """The object of a chunk that everybody has dropped serves again; of no other one."""
+    kept: list[bytes] = []
+    sent = [bytes([n]) * 100 for n in range(50)]
+
+    def accepted(peer: net.Socket) -> None:
+        server.close()
+        left = iter(sent)
+        peer.write(next(left))
+        # One chunk at a time, so that each is a read of its own, of the same size.
+        peer.on("data", lambda _: peer.write(chunk) if (chunk := next(left, b"")) else peer.end())
+
+    def data(chunk: bytes) -> None:
+        if len(kept) % 3:  # it also keeps its hash
+            assert hash(chunk) == hash(bytes(memoryview(chunk)))
+        kept.append(chunk)
+        client.write(b"next")
+
+    server = net.create_server(accepted).listen(0)
+    client = net.create_connection(port=server.address()["port"], host="127.0.0.1")
+    client.on("data", data)
+    pyuvnet.run()
+    assert kept == sent
