@@ -141,7 +141,13 @@ class AbortSignal(EventEmitter):
 
     @staticmethod
     def abort(reason: Any = None) -> AbortSignal:
-        """Return a signal that is aborted already. Node: AbortSignal.abort()"""
+        """Return a signal that is aborted already.
+
+        Args:
+            reason: anything; default an AbortError.
+
+        Node: AbortSignal.abort()
+        """
         signal = AbortSignal(_KEY)
         signal._mark(reason)
         return signal
@@ -166,6 +172,9 @@ class AbortSignal(EventEmitter):
     @staticmethod
     def any(signals: Iterable[AbortSignal]) -> AbortSignal:
         """Return a signal that is aborted with the first of others, for its reason.
+
+        Args:
+            signals: iterable of AbortSignal.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
@@ -228,6 +237,8 @@ class AbortController:
 
         Args:
             reason: anything; default an AbortError.
+
+        Events: 'abort' (signal) on the signal.
 
         Node: controller.abort()
         """

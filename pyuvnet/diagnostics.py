@@ -52,6 +52,10 @@ def subscribe(name: str, subscription: Callable[[Info, str], Any]) -> None:
 def unsubscribe(name: str, subscription: Callable[[Info, str], Any]) -> bool:
     """Undo one subscribe(); returns whether there was one.
 
+    Args:
+        name: str, of the hook.
+        subscription: what was subscribed.
+
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
 
     Node: diagnostics_channel.unsubscribe()

@@ -249,25 +249,55 @@ def on(
 
 
 def get_event_listeners(emitter: EventEmitter, event: Hashable) -> list[Callable[..., Any]]:
-    """Return the listeners of an event. Node: events.getEventListeners()"""
+    """Return the listeners of an event.
+
+    Args:
+        emitter: EventEmitter or AbortSignal.
+        event: its name.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: events.getEventListeners()
+    """
     _checked(emitter, None)
     return list(emitter.listeners(event))
 
 
 def get_max_listeners(emitter: EventEmitter) -> float:
-    """Return above how many listeners a warning is given. Node: events.getMaxListeners()"""
+    """Return above how many listeners a warning is given.
+
+    Args:
+        emitter: EventEmitter or AbortSignal.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: events.getMaxListeners()
+    """
     _checked(emitter, None)
     return emitter.get_max_listeners()
 
 
 def listener_count(emitter: EventEmitter, event: Hashable) -> int:
-    """Return how many listeners an event has. Node: events.listenerCount()"""
+    """Return how many listeners an event has.
+
+    Args:
+        emitter: EventEmitter or AbortSignal.
+        event: its name.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: events.listenerCount()
+    """
     _checked(emitter, None)
     return emitter.listener_count(event)
 
 
 def set_max_listeners(n: float = 10, *emitters: EventEmitter) -> None:
     """Set when several emitters warn; without emitters, the default of all.
+
+    Args:
+        n: int or float >= 0, default 10; 0 or inf: never.
+        emitters: EventEmitter or AbortSignal, any number.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
 

@@ -61,6 +61,9 @@ def get_default_auto_select_family() -> bool:
 def set_default_auto_select_family(value: bool) -> None:
     """Set the default of connect()'s auto_select_family for this process.
 
+    Args:
+        value: bool.
+
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
     Node: net.setDefaultAutoSelectFamily()

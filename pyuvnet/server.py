@@ -327,7 +327,7 @@ class Server(ServerBase):
             callback: callable(error or None), once, at 'close'; the error is
                 ERR_SERVER_NOT_RUNNING if the server was not listening.
 
-        Returns the server. Open connections live on.
+        Returns the server. Open connections live on. Events: 'close'.
 
         Node: server.close()
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,9 @@ def public_classes():
 
 
 CLASSES = public_classes()
+PUBLIC = {
+    getattr(module, name) for module in MODULES for name in module.__all__ if name[0].isupper()
+}
 FUNCTIONS = {
     f"{module.__name__}.{name}": getattr(module, name)
     for module in MODULES
@@ -95,6 +99,107 @@ def test_every_member_says_what_it_is_in_node(name):
         assert re.search(rf"\b{plain}\b", whole)
     elif callable(member) or isinstance(member, (property, classmethod, staticmethod)):
         assert "Node: " in text
+
+
+def bodies():
+    """The text of each function and method that Python sees, by 'name' or 'Class.name'."""
+    found = {}
+    for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("_core/*.pyx")]:
+        owner = name = ""
+        for line in path.read_text("utf-8").splitlines():
+            if kind := re.match(r"(?:cdef )?class (\w+)", line):
+                owner, name = kind[1] + ".", ""
+            elif re.match(r"(async )?def \w|cdef \w", line):
+                owner = ""
+            if begun := re.match(r"( {4})?(?:async )?def (\w+)", line):
+                name = (owner if begun[1] else "") + begun[2]
+                found[name] = ""
+            elif re.match(r"( {4})?[^\s)]", line):
+                name = ""
+            if name:
+                found[name] += line + "\n"
+    return {name: re.sub(r'""".*?"""', "", text, flags=re.DOTALL) for name, text in found.items()}
+
+
+PACKAGE = Path(pyuvnet.__file__).parent
+BODIES = bodies()
+CALLABLES = {
+    name: getattr(member, "__func__", member)
+    for name, member in {**FUNCTIONS, **{name: MEMBERS[name][2] for name in MEMBERS}}.items()
+    if (callable(member) or isinstance(member, (staticmethod, classmethod)))
+    and not isinstance(member, type)
+}
+# What says that a call may raise one of Node's codes: it checks an argument or a state.
+FAULTS = re.compile(
+    r"\b(arg_type_error|arg_value_error|range_error|missing_args_error|state_error|socket_closed"
+    r"|encoding_name|validate_\w+|ArgTypeError|ArgValueError|RangeError|StateError)\(|_OPTIONS\.read"
+)
+# What a method emits that is called, at once or in the course of what it begins.
+EMITS = {
+    "Socket.connect": ["connect", "ready", "error", "close"],
+    "Server.listen": ["listening", "error"],
+    "Server.close": ["close"],
+    "SocketFace.destroy": ["error", "close"],
+    "SocketFace.destroy_soon": ["finish", "close"],
+    "SocketFace.reset_and_destroy": ["close", "error"],
+    "SocketFace.set_timeout": ["timeout"],
+    "SocketFace.write": ["error"],
+    "Stream.destroy": ["error", "close"],
+    "Readable.pause": ["pause"],
+    "Readable.resume": ["resume"],
+    "Readable.pipe": ["pipe", "unpipe"],
+    "Readable.unpipe": ["unpipe"],
+    "Readable.unshift": ["error"],
+    "Writable.write": ["error"],
+    "Writable.end": ["finish"],
+    "EventEmitter.off": ["removeListener"],
+    "AbortController.abort": ["abort"],
+}
+
+
+def refers(text):
+    """Whether a docstring says by its first words that another one tells the rest."""
+    return text.startswith(("As ", "Like ", "Make a server; same as"))
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_whoever_takes_arguments_tells_of_each(name):
+    """In a section Args, unless the first sentences name them all."""
+    text = text_of(CALLABLES[name])
+    taken = [
+        each.name
+        for each in inspect.signature(CALLABLES[name]).parameters.values()
+        if each.name not in ("self", "cls", "_", "args", "keywords")
+    ]
+    first = text.partition("\n\n")[0]
+    named = all(re.search(rf"\b{each}\b", first) for each in taken)
+    if not named and not refers(text):
+        assert "Args:" in text
+        args = text.partition("Args:")[2]
+        if "as for" not in args.lower():
+            assert [each for each in taken if not re.search(rf"\b{each}\b", args)] == []
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_whoever_checks_anything_tells_what_it_raises(name):
+    body = BODIES.get(name) or BODIES.get(name.rpartition(".")[2]) or ""
+    if FAULTS.search(body) and not refers(text_of(CALLABLES[name])):
+        assert "Raises:" in text_of(CALLABLES[name])
+
+
+@pytest.mark.parametrize("name", EMITS)
+def test_whoever_emits_tells_what(name):
+    events = text_of(CALLABLES[name]).partition("Events:")[2] or text_of(CALLABLES[name])
+    assert "Events:" in text_of(CALLABLES[name]) or "follow" in events
+    for event in EMITS[name]:
+        assert f"'{event}'" in events
+
+
+@pytest.mark.parametrize(
+    "cls", [cls for cls in CLASSES if "on" in dir(cls) and cls in PUBLIC], ids=lambda c: c.__name__
+)
+def test_every_emitter_lists_its_events(cls):
+    assert "Events:" in text_of(cls)
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *MEMBERS])

@@ -580,6 +580,11 @@ cdef class EventEmitter:
     def off(self, event, listener):
         """Remove the most recently added match; a once listener is found by its original.
 
+        Args:
+            event: its name.
+            listener: what was added.
+
+        Returns the emitter. Events: 'removeListener' (event, listener).
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE) if the listener is not callable.
 
         Node: emitter.off(), emitter.removeListener()
@@ -616,6 +621,10 @@ cdef class EventEmitter:
 
     def listener_count(self, event, listener=None):
         """Return how many listeners an event has, or how often one of them is there.
+
+        Args:
+            event: its name.
+            listener: which one to count; None (default): all.
 
         Node: emitter.listenerCount()
         """
@@ -674,7 +683,11 @@ cdef class EventEmitter:
     def set_max_listeners(self, n):
         """Set above how many listeners of one event a warning is given; 0 or inf: never.
 
-        Raises: RangeError (ERR_OUT_OF_RANGE) for a negative number or NaN.
+        Args:
+            n: int or float >= 0.
+
+        Returns the emitter.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); RangeError (ERR_OUT_OF_RANGE) for a negative number or NaN.
 
         Node: emitter.setMaxListeners()
         """

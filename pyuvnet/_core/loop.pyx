@@ -713,14 +713,25 @@ cdef class Loop:
         uv.uv_async_send(&self._wake)
 
     def next_tick(self, callback, *args):
-        """Run callback(*args) before the loop goes on. Node: process.nextTick()"""
+        """Run callback(*args) before the loop goes on.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: process.nextTick()
+        """
         self.check()
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
         self.tick_call(callback, args)
 
     def set_immediate(self, callback, *args):
-        """Run callback(*args) after this turn's I/O. Node: setImmediate()"""
+        """Run callback(*args) after this turn's I/O.
+
+        Returns: Immediate.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: setImmediate()
+        """
         cdef Immediate immediate
         self.check()
         if not callable(callback):
@@ -923,6 +934,9 @@ cdef class Immediate:
 
 def clear_immediate(immediate):
     """Cancel what set_immediate() returned; None or one that has run: no effect.
+
+    Args:
+        immediate: Immediate; anything else is ignored.
 
     Node: clearImmediate()
     """

@@ -590,6 +590,7 @@ cdef class Readable(Stream):
 
         Returns dest. Events: 'pipe' (source) and, when it is over, 'unpipe' (source) on dest.
         An error or destroy of the source does not end dest; see streams.pipeline().
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
         Node: readable.pipe()
         """
@@ -620,6 +621,8 @@ cdef class Readable(Stream):
     @staticmethod
     def from_iterable(iterable, **options):
         """Make a Readable out of an iterable or async iterable of bytes-like or str.
+
+        Args: as for streams.from_iterable().
 
         Node: stream.Readable.from()
         """

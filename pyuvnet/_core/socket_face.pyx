@@ -192,6 +192,7 @@ cdef class SocketFace(SocketBase):
 
         Returns the socket. Data that the kernel has not taken are discarded; their callbacks get
         an error.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE). Events: 'error' (error), 'close' (had_error).
 
         Node: socket.destroy()
         """
@@ -203,6 +204,8 @@ cdef class SocketFace(SocketBase):
 
     def destroy_soon(self):
         """End the writable side, and destroy the socket once all data have left. Returns None.
+
+        Events: 'finish', 'close' (had_error).
 
         Node: socket.destroySoon()
         """

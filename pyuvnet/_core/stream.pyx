@@ -63,6 +63,9 @@ cdef Py_ssize_t mark_option(dict options, str name, bint one_sided) except -1:
 def get_default_high_water_mark(object_mode=False):
     """Return the default high-water mark in bytes (65536; 16384 on Windows).
 
+    Args:
+        object_mode: bool, default False; True: that of streams of objects, which nothing here uses.
+
     Node: stream.getDefaultHighWaterMark()
     """
     return _object_mark if object_mode else _mark
@@ -250,6 +253,7 @@ cdef class Stream(Owner):
             error: an exception, or None.
 
         Returns the stream. Unsent data are discarded.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE). Events: 'error' (error), 'close'.
 
         Node: stream.destroy()
         """

@@ -344,6 +344,9 @@ def set_interval(callback, ms=1, *args):
 def clear_timeout(timeout):
     """Cancel what set_timeout() returned; None or a fired one: no effect.
 
+    Args:
+        timeout: Timeout; anything else is ignored.
+
     Node: clearTimeout()
     """
     if isinstance(timeout, Timeout):
@@ -352,6 +355,9 @@ def clear_timeout(timeout):
 
 def clear_interval(interval):
     """Cancel what set_interval() returned; None or a cancelled one: no effect.
+
+    Args:
+        interval: Timeout; anything else is ignored.
 
     Node: clearInterval()
     """
