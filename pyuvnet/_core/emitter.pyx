@@ -687,7 +687,8 @@ cdef class EventEmitter:
             n: int or float >= 0.
 
         Returns the emitter.
-        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); RangeError (ERR_OUT_OF_RANGE) for a negative number or NaN.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); RangeError (ERR_OUT_OF_RANGE) for a negative
+            number or NaN.
 
         Node: emitter.setMaxListeners()
         """
