@@ -64,10 +64,13 @@ def kernel_has(peer: posix.socket) -> int:
 
 
 @linux
-@pytest.mark.parametrize("way", ["each in its turn", "all at once", "corked"])
+@pytest.mark.parametrize("way", ["each in its turn", "all at once", "small ones at once", "corked"])
 def test_the_figures_for_a_peer_that_never_reads_are_exact(way: str) -> None:
     server = net.create_server().listen(0, "127.0.0.1")
     chunks = [bytes([number % 251]) * (1000 + 977 * number % 60_000) for number in range(400)]
+    if way.startswith("small"):
+        # Many leave with one call, and the kernel ends in the middle of them.
+        chunks = [bytes([number % 251]) * (500 + number % 600) for number in range(12_000)]
     total = sum(map(len, chunks))
     waiting = list(chunks)
     done: list[int] = []

@@ -749,7 +749,7 @@ def run(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
     descriptors = len(os.listdir("/proc/self/fd"))
     before = live_counts()
     shim.faults_reset()
-    faulthandler.dump_traceback_later(20, exit=True)
+    faulthandler.dump_traceback_later(10, exit=True)
     told: dict[str, Any] = globals()[scenario](**options)
     faulthandler.cancel_dump_traceback_later()
     faults("")

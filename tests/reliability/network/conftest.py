@@ -71,6 +71,8 @@ class Host:
         for process in self.programs:
             process.kill()
             process.communicate()
+        assert self.holder.stdin is not None
+        self.holder.stdin.close()
         self.holder.kill()
         self.holder.wait()
 
@@ -90,18 +92,21 @@ class Program:
         return json.loads(line)
 
     def result(self) -> dict[str, Any]:
-        """Wait for its end: its last line."""
-        out, err = self.process.communicate(timeout=100)
+        """Wait for its end: its last line. Its watchdog ends it before the test's does."""
+        out, err = self.process.communicate()
         assert (self.process.returncode, err) == (0, "")
         told: dict[str, Any] = json.loads(out.splitlines()[-1])
         return told
 
 
 def _hold(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a process that holds the namespace it is in, and wait until it is there."""
+    """Start a process that holds the namespace it is in, and wait until it is there.
+
+    It ends when its input does, so also with a run that is killed.
+    """
     holder = subprocess.Popen(
-        [*command, "sh", "-c", "echo here; exec sleep 1000"],
-        stdin=subprocess.DEVNULL,
+        [*command, "sh", "-c", "echo here; exec cat"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -110,7 +115,7 @@ def _hold(command: list[str]) -> subprocess.Popen[bytes]:
     with holder.stdout, holder.stderr:
         if holder.stdout.readline() != b"here\n":
             reason = holder.stderr.read().decode().strip()
-            holder.wait()
+            holder.communicate()
             pytest.skip(f"namespaces are not permitted here: {reason}")
     return holder
 

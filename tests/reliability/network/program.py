@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import random
@@ -150,7 +151,9 @@ def source(addresses: list[str], total: int = 0, **options: Any) -> None:
 
 
 def main() -> None:
-    globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    options = json.loads(sys.argv[2])
+    faulthandler.dump_traceback_later(options.pop("watchdog", 20), exit=True)
+    globals()[sys.argv[1]](**options)
     pyuvnet.run()
     assert pyuvnet.current_loop().handle_count() == 0
 

@@ -45,9 +45,9 @@ def test_packets_that_are_lost(hosts: Hosts, full: bool) -> None:
     percent, total = (10, 5 * MB) if full else (3, MB // 4)
     far.filter(f"numgen random mod 100 < {percent} counter drop")
     near.filter(f"numgen random mod 100 < {percent} drop")
-    server = far.start("sink")
+    server = far.start("sink", watchdog=100)
     assert server.says() == "listening"
-    client = near.start("source", addresses=["10.77.0.2"], total=total)
+    client = near.start("source", addresses=["10.77.0.2"], total=total, watchdog=100)
     sent, received = client.result(), server.result()
     transferred(sent, received, total)
     assert "counter packets 0" not in far.run("nft", "list", "ruleset")
@@ -265,11 +265,12 @@ def test_an_mtu_that_shrinks_in_the_middle(hosts: Hosts) -> None:
 @pytest.mark.parametrize("side", ["client", *_full("server")])
 def test_keep_alive_finds_a_peer_that_vanished(hosts: Hosts, side: str) -> None:
     near, far = hosts
-    kept = {"keep_alive": [1000, 1000, 2]}
-    server = far.start("sink", **(kept if side == "server" else {"timeout": 6000}))
+    timeout = {"timeout": 6000}
+    kept = timeout | {"keep_alive": [1000, 1000, 2]}
+    server = far.start("sink", **(kept if side == "server" else timeout))
     assert server.says() == "listening"
     client = near.start(
-        "source", addresses=["10.77.0.2"], **(kept if side == "client" else {"timeout": 6000})
+        "source", addresses=["10.77.0.2"], **(kept if side == "client" else timeout)
     )
     assert client.says() == "connected"
     far.filter("meta l4proto tcp drop")
