@@ -8,7 +8,6 @@ cdef extern from "Python.h":
     int PyIter_Send(object iterator, object value, PyObject** result) noexcept
     object PyObject_CallOneArg(object callable, object argument)
     object PyObject_CallNoArgs(object callable)
-    PyObject** _PyObject_GetDictPtr(object ob) noexcept
     void PyErr_WriteUnraisable(object where) noexcept
     void PyErr_SetObject(object kind, object value) noexcept
     void PyType_Modified(type cls) noexcept
@@ -71,6 +70,23 @@ cdef extern from *:
     }
     """
     bint pyuvnet_is_awaitable(object ob) noexcept
+
+cdef extern from *:
+    """
+    /* Takes the dictionary that Cython makes for each object, 64 bytes that few have use for; the
+       first attribute that is set, or look at __dict__, makes another. */
+    static inline void pyuvnet_drop_dict(PyObject* ob) {
+      PyObject** own = _PyObject_GetDictPtr(ob);
+      if (own != NULL) Py_CLEAR(*own);
+    }
+    /* Whether an object alone, not its class, has an attribute. */
+    static inline int pyuvnet_has_own(PyObject* ob, PyObject* name) {
+      PyObject** own = _PyObject_GetDictPtr(ob);
+      return own != NULL && *own != NULL && PyDict_Check(*own) && PyDict_Contains(*own, name) == 1;
+    }
+    """
+    void pyuvnet_drop_dict(object ob) noexcept
+    bint pyuvnet_has_own(object ob, object name) noexcept
 
 cdef extern from *:
     """

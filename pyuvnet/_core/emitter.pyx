@@ -22,7 +22,7 @@ from ..errors import MaxListenersExceededWarning, StateError
 from .._validate import arg_type_error, range_error
 
 from .capi cimport PyObject_CallNoArgs, PyObject_CallOneArg, PyUnicode_CHECK_INTERNED, \
-    PyTypeObject, pyuvnet_is_awaitable
+    PyTypeObject, pyuvnet_drop_dict, pyuvnet_is_awaitable
 from .names import add_node_names, to_node
 
 cdef object _ERROR = intern_event("error")
@@ -193,6 +193,7 @@ cdef class EventEmitter:
 
     def __cinit__(self, *args, **kwargs):
         cls = type(self)
+        pyuvnet_drop_dict(self)
         if cls.emit is not _base_emit:
             self._emitter_flags |= EMITTER_EMIT_OVERRIDDEN
         # Here, since a socket that a server accepts has no __init__.

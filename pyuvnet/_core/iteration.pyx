@@ -13,7 +13,8 @@ from cpython.ref cimport Py_INCREF
 
 from .readable import Readable
 
-from .capi cimport PyErr_SetObject, pyuvnet_inherit_anext, pyuvnet_set_iternext
+from .capi cimport (
+    PyErr_SetObject, pyuvnet_has_own, pyuvnet_inherit_anext, pyuvnet_set_iternext)
 from .stream cimport DESTROYED, Stream
 from .waiter cimport Waiter, renewed
 
@@ -30,8 +31,7 @@ cdef class ChunkReader:
 
     def __init__(self, Stream stream):
         self.stream = stream
-        self._plain = type(stream).read in plain_reads \
-            and "read" not in getattr(stream, "__dict__", ())
+        self._plain = type(stream).read in plain_reads and not pyuvnet_has_own(stream, "read")
 
     def arrived(self):
         """The 'readable' listener: there may be a chunk, or the stream is done."""

@@ -19,7 +19,7 @@ from cpython.tuple cimport PyTuple_CheckExact
 
 from . cimport uv
 from .blocklist cimport BlockList
-from .capi cimport Py_TYPE, _PyObject_GetDictPtr, PyTypeObject, pyuvnet_call_one, \
+from .capi cimport Py_TYPE, PyTypeObject, pyuvnet_call_one, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill
 from .dns cimport start_lookup
 from .duplex cimport Duplex
@@ -361,14 +361,12 @@ cdef class SocketBase(Duplex):
 
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
-        cdef PyObject** own
         if type(self) is not _plain_class or not _plain_version \
                 or Py_TYPE(<PyObject*>self).tp_version_tag != _plain_version:
             if type(self).write is not _plain_write:
                 return True
             _remember_plain(type(self))
-        own = _PyObject_GetDictPtr(self)
-        return own is not NULL and own[0] is not NULL and "write" in <dict>own[0]
+        return pyuvnet_has_own(self, "write")
 
     cdef int _on_read_idle(self) except -1:
         if self._idle is not None:

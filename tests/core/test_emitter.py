@@ -769,3 +769,20 @@ def test_names_have_nodes_spelling():
     assert EventEmitter.prependOnceListener is EventEmitter.prepend_once_listener
     assert EventEmitter.add_listener is EventEmitter.on
     assert EventEmitter.removeListener is EventEmitter.off
+
+
+def test_a_dictionary_comes_with_the_first_attribute():
+    # Most sockets of a server have none of their own, and there are many.
+    def dictionaries(emitter):
+        return [each for each in gc.get_referents(emitter) if type(each) is dict]
+
+    emitter = EventEmitter()
+    emitter.on("data", print)
+    assert dictionaries(emitter) == []
+    assert not hasattr(emitter, "own")
+    assert dictionaries(emitter) == []
+    emitter.own = 1
+    assert dictionaries(emitter) == [{"own": 1}]
+    assert vars(emitter) is emitter.__dict__
+    del emitter.own
+    assert vars(EventEmitter()) == {}
