@@ -63,7 +63,7 @@ FAULTS = [
         "pyuvnet/_core/handle.pyx",
         "            uv.uv_close(self._uv, handle_closed)\n",
         "            uv.uv_close(self._uv, handle_closed)\n" * 2,
-        ["tests/core/test_handle.py", "tests/core/test_loop.py"],
+        ["tests/core/test_handle.py"],
     ),
     Fault(
         "reference",
