@@ -450,7 +450,7 @@ PEER = """
     peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
     count = 0
     while sys.argv[2] == "reads" and count < 50_000_000:
-        count += len(peer.recv(1 << 18))
+        count += len(peer.recv(1 << 18)) or sys.exit("ended before the half")
     piece = bytes(1 << 18)
     while sys.argv[2] == "writes" and count < 50_000_000:
         peer.sendall(piece)
