@@ -76,6 +76,21 @@ def loop(request: pytest.FixtureRequest) -> Iterator[pyuvnet.Loop]:
     assert live_counts() == before, "libuv still knows handles or requests"
 
 
+@pytest.fixture(
+    params=["asyncio", "waker thread", *(["uvloop"] if sys.platform != "win32" else [])]
+)
+def factory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes the loop of asyncio.run() and pyuvnet.run(): the test runs on each of them."""
+    import asyncio
+
+    from tests.support.loops import LOOPS, wakers
+
+    factory = LOOPS[request.param]
+    monkeypatch.setattr(asyncio.events, "new_event_loop", factory)
+    yield factory
+    assert wakers() == []
+
+
 class Trace(list[Any]):
     """A list of what happened; `trace("x")` notes it, `trace.note("x")` is a callback for it."""
 

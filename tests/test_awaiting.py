@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import sys
 
 import pytest
 
@@ -14,17 +13,7 @@ import pyuvnet
 from pyuvnet import AbortController, EventEmitter, Writable, events, net, streams
 from pyuvnet.loop import handles
 
-if sys.platform != "win32":
-    import uvloop
-
-LOOPS = {"asyncio": asyncio.new_event_loop}
-if sys.platform != "win32":
-    LOOPS["uvloop"] = uvloop.new_event_loop
-
-
-@pytest.fixture(autouse=True, params=LOOPS)
-def factory(request):
-    return LOOPS[request.param]
+pytestmark = pytest.mark.usefixtures("factory")
 
 
 async def turns(count=5):

@@ -12,6 +12,8 @@ import pyuvnet
 from pyuvnet import net
 from pyuvnet.errors import Error
 
+pytestmark = pytest.mark.usefixtures("factory")
+
 
 def closed_port() -> int:
     with posix.create_server(("127.0.0.1", 0)) as unused:

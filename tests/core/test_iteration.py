@@ -8,6 +8,8 @@ import pytest
 
 from pyuvnet import Readable, next_tick, run
 
+pytestmark = pytest.mark.usefixtures("factory")
+
 
 def run_to_the_end(main):
     """Run the coroutine, and then what it has left to our loop."""

@@ -12,6 +12,8 @@ import pyuvnet
 from pyuvnet import EventEmitter, Readable, run
 from pyuvnet._core.waiter import Stepper, Waiter
 
+pytestmark = pytest.mark.usefixtures("factory")
+
 
 class BoomError(Exception):
     pass

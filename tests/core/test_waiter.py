@@ -12,6 +12,8 @@ import pyuvnet
 from pyuvnet import run
 from pyuvnet._core.waiter import Waiter
 
+pytestmark = pytest.mark.usefixtures("factory")
+
 
 class BoomError(Exception):
     pass

@@ -1,0 +1,415 @@
+"""attach(): a running loop of asyncio or uvloop drives ours; and what if nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import types
+import warnings
+
+import pytest
+
+import pyuvnet
+from pyuvnet import EventEmitter, StateError, events, net
+from tests.support.loops import BoomError, done, echo, fail, settle, wakers
+
+pytestmark = pytest.mark.usefixtures("factory")
+
+
+def test_attach_inside_asyncio():
+    async def main():
+        pyuvnet.attach()
+        pyuvnet.attach()
+        try:
+            return await echo(b"attached")
+        finally:
+            pyuvnet.detach()
+            pyuvnet.detach()
+
+    assert asyncio.run(main()) == b"attached"
+
+
+def test_attach_needs_a_running_loop():
+    with pytest.raises(RuntimeError):
+        pyuvnet.attach()
+
+
+def test_detach_without_attach_has_no_effect():
+    pyuvnet.detach()
+
+
+def test_attach_as_a_context_manager(loop):
+    async def main():
+        with pyuvnet.attach() as ours:
+            assert ours is loop
+            with pyuvnet.attach():
+                await done(pyuvnet.set_immediate)
+            # The inner one did not attach, so it does not detach either.
+            return await echo(b"still attached")
+
+    assert asyncio.run(main()) == b"still attached"
+    pyuvnet.run()
+
+
+def test_leaving_the_context_manager_detaches(trace):
+    async def main():
+        with pyuvnet.attach():
+            pass
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pyuvnet.set_immediate(trace, "ran")
+            await asyncio.sleep(0.01)
+        assert trace == []
+        with pyuvnet.attach():
+            await done(pyuvnet.set_immediate)
+        assert trace == ["ran"]
+
+    asyncio.run(main())
+
+
+def test_the_end_of_their_loop_detaches(loop, trace):
+    async def main():
+        pyuvnet.attach()
+        await done(pyuvnet.set_immediate)
+
+    asyncio.run(main())
+    # At once, so not because of something that happens later.
+    assert wakers() == []
+    assert not loop.alive()
+    pyuvnet.set_timeout(trace, 1, "plain run")
+    pyuvnet.run()
+    assert trace == ["plain run"]
+
+
+def test_the_end_of_our_loop_detaches(trace):
+    async def main():
+        pyuvnet.attach()
+        server = net.create_server().listen(0, "127.0.0.1")
+        await events.once(server, "listening")
+        # Not inside the callback of ours that told of it.
+        await asyncio.sleep(0)
+        pyuvnet.current_loop().close()
+        pyuvnet.detach()
+        await asyncio.sleep(0.01)
+        with pyuvnet.attach():
+            assert await echo(b"a fresh one") == b"a fresh one"
+
+    asyncio.run(main())
+
+
+def test_a_second_loop_of_asyncio_is_refused(factory):
+    first = factory()
+
+    async def attach():
+        pyuvnet.attach()
+
+    async def main():
+        with pytest.raises(StateError) as caught:
+            pyuvnet.attach()
+        assert caught.value.code == "ERR_LOOP_RUNNING"
+
+    first.run_until_complete(attach())
+    asyncio.run(main())
+    with pytest.raises(StateError):
+        pyuvnet.run(main())
+    # Between its runs nobody is driven, and nothing is lost.
+    seen = []
+    pyuvnet.set_immediate(seen.append, 1)
+    first.run_until_complete(asyncio.sleep(0.01))
+    assert seen == [1]
+    first.close()
+
+
+def test_a_thread_of_its_own_for_each_pair_of_loops():
+    def program():
+        results.append(pyuvnet.run(echo(threading.current_thread().name.encode())))
+
+    results = []
+    threads = [threading.Thread(target=program, name=f"n{n}") for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [b"n0", b"n1", b"n2"]
+
+
+def test_callbacks_of_both_never_run_inside_each_other():
+    inside = []
+    overlaps = []
+
+    def watched(name, function=lambda *args: None):
+        def callback(*args):
+            if inside:
+                overlaps.append((inside[-1], name))
+            inside.append(name)
+            try:
+                return function(*args)
+            finally:
+                inside.pop()
+
+        return callback
+
+    async def step(coroutine, name):
+        """Run a coroutine, each of its steps as a callback of theirs."""
+        send = coroutine.send
+        value = None
+        while True:
+            try:
+                future = watched(name, send)(value)
+            except StopIteration as end:
+                return end.value
+            value = await _passed(future)
+
+    async def work(n):
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            loop.call_soon(watched("call_soon"))
+            pyuvnet.next_tick(watched("tick"))
+            pyuvnet.set_immediate(watched("immediate", emitter.emit), "x")
+            await events.once(emitter, "x")
+            pyuvnet.set_timeout(watched("timer"), 1)
+            loop.call_later(0.001, watched("call_later"))
+            client.write(b"x")
+            await events.once(client, "data")
+
+    async def main():
+        nonlocal client
+        server = net.create_server(watched("connection", lambda s: s.on("data", s.write)))
+        server.listen(0, "127.0.0.1")
+        await events.once(server, "listening")
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.on("data", watched("data"))
+        await asyncio.gather(*(step(work(n), f"task {n}") for n in range(5)))
+        client.end()
+        server.close()
+        await events.once(server, "close")
+        await done(pyuvnet.set_timeout, 5)
+
+    client, emitter = None, EventEmitter().set_max_listeners(0)
+    pyuvnet.run(main())
+    assert overlaps == []
+
+
+@types.coroutine
+def _passed(future):
+    return (yield future)
+
+
+def test_forgotten_detach_is_no_obstacle_later(trace):
+    async def main():
+        pyuvnet.attach()
+        await done(pyuvnet.set_immediate)
+
+    asyncio.run(main())
+    pyuvnet.set_immediate(trace, "plain run")
+    pyuvnet.run()
+    asyncio.run(main())
+    asyncio.run(main())
+    # Something happens before anybody notices that the other loop is over.
+    server = net.create_server().listen(0, "127.0.0.1")
+    server.on("listening", server.close)
+    pyuvnet.run()
+    assert trace == ["plain run"]
+
+
+def test_other_tasks_run_meanwhile(trace):
+    async def ticking():
+        for n in range(3):
+            trace(n)
+            await asyncio.sleep(0)
+
+    async def main():
+        task = asyncio.create_task(ticking())
+        await echo(b"x")
+        await task
+
+    pyuvnet.run(main())
+    assert trace == [0, 1, 2]
+
+
+def test_an_idle_attached_loop_is_woken_by_another_thread():
+    async def main():
+        loop = pyuvnet.current_loop()
+        future = asyncio.get_running_loop().create_future()
+        await asyncio.to_thread(loop.call_soon_threadsafe, future.set_result, "woken")
+        return await future
+
+    assert pyuvnet.run(main()) == "woken"
+
+
+def test_a_timer_set_by_a_task_fires():
+    async def main():
+        await asyncio.sleep(0)
+        await done(pyuvnet.set_timeout, 1)
+        await asyncio.sleep(0)
+        await done(pyuvnet.next_tick)
+        await done(pyuvnet.set_immediate)
+
+    pyuvnet.run(main())
+
+
+def test_stop_has_no_effect_while_attached():
+    async def main():
+        pyuvnet.stop()
+        await done(lambda then: pyuvnet.set_immediate(lambda: (pyuvnet.stop(), then())))
+        await done(pyuvnet.set_timeout, 1)
+
+    pyuvnet.run(main())
+
+
+def test_detach_in_a_listener(trace):
+    async def main():
+        pyuvnet.attach()
+        pyuvnet.set_immediate(trace, "not driven any more")
+        await done(lambda then: pyuvnet.next_tick(lambda: (pyuvnet.detach(), then())))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    before = list(trace)
+    pyuvnet.run()
+    assert before in ([], ["not driven any more"])
+    assert trace == ["not driven any more"]
+
+
+def test_an_attached_loop_with_nothing_to_do_does_not_spin():
+    async def main():
+        pyuvnet.attach()
+        began = time.process_time()
+        await asyncio.sleep(0.5)
+        return time.process_time() - began
+
+    # A spinning loop takes the whole half second; the margin is for a busy machine.
+    assert asyncio.run(main()) < 0.25
+
+
+def test_timers_that_keep_nothing_alive_fire_under_asyncio():
+    async def main():
+        pyuvnet.attach()
+        with pytest.raises(pyuvnet.AbortError):
+            await pyuvnet.events.once(
+                pyuvnet.EventEmitter(), "x", signal=pyuvnet.AbortSignal.timeout(1)
+            )
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+# ---- Exceptions ----------------------------------------------------------------------------------
+
+
+def test_exception_of_a_listener_goes_to_asyncios_handler(trace):
+    error = BoomError()
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: trace(context["exception"])
+        )
+        pyuvnet.set_immediate(fail, error)
+        await settle()
+
+    pyuvnet.run(main())
+    assert trace == [error]
+
+
+def test_every_exception_is_told_and_the_loop_goes_on(trace):
+    errors = [BoomError(n) for n in range(4)]
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: trace(context["exception"])
+        )
+        for error in errors[:2]:
+            pyuvnet.next_tick(fail, error)
+        for error in errors[2:]:
+            pyuvnet.set_immediate(fail, error)
+        await settle()
+
+    pyuvnet.run(main())
+    assert trace == errors
+
+
+def test_our_own_handler_comes_first(trace):
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: trace("theirs"))
+        pyuvnet.set_exception_handler(trace.note("ours"))
+        pyuvnet.set_immediate(fail, BoomError())
+        await settle()
+
+    pyuvnet.run(main())
+    assert [entry[0] for entry in trace] == ["ours"]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_programs_comes_out_of_run(kind):
+    async def main():
+        pyuvnet.set_immediate(fail, kind())
+        await asyncio.sleep(20)
+
+    with pytest.raises(kind):
+        pyuvnet.run(main())
+
+
+# ---- A loop that nobody turns --------------------------------------------------------------------
+
+
+def warned(main, runner=asyncio.run):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        runner(main())
+    return seen
+
+
+def test_a_loop_that_asyncio_does_not_drive_is_warned_of_once(loop):
+    async def main():
+        for _ in range(3):
+            net.create_server().listen(0, "127.0.0.1")
+            await asyncio.sleep(0)
+
+    (warning,) = warned(main)
+    assert warning.category is RuntimeWarning
+    assert "pyuvnet.attach()" in str(warning.message)
+    assert "pyuvnet.run(main())" in str(warning.message)
+    assert warning.filename == __file__
+    with open(__file__) as source:
+        assert "create_server().listen(0" in source.readlines()[warning.lineno - 1]
+    loop.close()
+
+
+def test_attaching_right_after_is_not_warned_of():
+    async def main():
+        server = net.create_server().listen(0, "127.0.0.1")
+        pyuvnet.attach()
+        await events.once(server, "listening")
+        server.close()
+        await events.once(server, "close")
+
+    assert warned(main) == []
+
+
+def test_forgetting_to_attach_the_second_time_is_warned_of(loop):
+    async def main():
+        with pyuvnet.attach():
+            await done(pyuvnet.set_immediate)
+
+    async def careless():
+        pyuvnet.set_immediate(print)
+        await asyncio.sleep(0)
+
+    assert warned(main) == []
+    (warning,) = warned(careless)
+    assert warning.category is RuntimeWarning
+    loop.close()
+
+
+def test_programs_that_drive_the_loop_are_not_warned_of(trace):
+    async def main():
+        return await echo(b"x")
+
+    def plain(_):
+        pyuvnet.set_timeout(trace, 1, "plain")
+        pyuvnet.run()
+
+    assert warned(main, pyuvnet.run) == []
+    assert warned(lambda: None, plain) == []
+    assert trace == ["plain"]
