@@ -293,7 +293,11 @@ def fatal(
             returned.append(socket.write(piece, told))
 
         def step() -> None:
-            if socket.destroyed or not pieces:
+            if socket.destroyed:
+                return
+            if not pieces:
+                # The fault did not strike.
+                socket.end()
                 return
             if way == "vector":
                 socket.cork()
