@@ -17,6 +17,7 @@ from types import CoroutineType
 
 from ._core.emitter import set_awaitable_hook
 from ._core.loop import Loop, current_loop, set_undriven_hook
+from ._core.socket_base import SocketBase
 from ._core.waiter import Stepper
 from ._typed import TYPE_CHECKING, overload
 from .errors import StateError
@@ -456,4 +457,24 @@ def _run_listener(
         if error is not None:
             emitter._listener_failed(error, event, arguments, captured)
 
+    if event == "connection" and arguments and isinstance(arguments[0], SocketBase):
+        _bridge(arguments[0])
     start_task(awaitable, f"The listener of {event!r}", done)
+
+
+def _bridge(socket: SocketBase) -> None:
+    """Hear a new socket's error until its coroutine begins, as in Node it does at once.
+
+    The coroutine meets the error when it reads, writes or waits.
+    """
+    events = sys.modules.get("asyncio.events")
+    theirs = None if events is None else events._get_running_loop()
+    if theirs is None:
+        return
+
+    def heard(_: BaseException) -> None:
+        pass
+
+    socket.on("error", heard)
+    # Just before the first step of the task, which is the next to be queued.
+    theirs.call_soon(socket.off, "error", heard)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket as posix
+import struct
 
 import pytest
 
@@ -173,3 +175,34 @@ def test_coroutine_listener_after_asyncio_has_ended_is_refused_and_closed():
     with pytest.raises(StateError) as caught:
         emitter.emit("x")
     assert caught.value.code == "ERR_NO_ASYNC_LOOP"
+
+
+def test_a_reset_before_the_coroutine_of_a_connection_begins_is_its_own(trace):
+    # The task begins later than the socket reads: nobody else can listen by then.
+    done = None
+
+    async def serve(socket):
+        trace("begun", socket.destroyed, socket.listener_count("error"))
+        try:
+            async for chunk in socket:
+                trace(chunk)
+        except OSError as error:
+            trace(error.code)
+            done.set()
+
+    async def main():
+        nonlocal done
+        done = asyncio.Event()
+        unhandled = asyncio.get_running_loop().set_exception_handler
+        unhandled(lambda _, context: trace("unhandled", context))
+        server = net.create_server(serve).listen(0, "127.0.0.1")
+        await pyuvnet.events.once(server, "listening")
+        peer = posix.create_connection(("127.0.0.1", server.address().port))
+        peer.setsockopt(posix.SOL_SOCKET, posix.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        await done.wait()
+        await settle()
+        server.close()
+
+    pyuvnet.run(main())
+    assert trace == [("begun", True, 0), "ECONNRESET"]
