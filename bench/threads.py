@@ -2,9 +2,11 @@
 
     python -m bench.threads [--seconds 2] [--rounds 3]
 
-An echo server's process has a second thread that only counts, in Python. How fast it counts beside
-a loop that never waits is divided by how fast it counts beside an idle one; and the echoes are
-counted and timed with and without that thread, with two switch intervals of Python's.
+An echo server's process has a second thread that only counts, in Python. How far it counts in a
+second of the process's CPU time, beside a loop that always has something to do, is divided by how
+far it counts beside an idle one; and the echoes are counted and timed with and without that thread,
+with two switch intervals of Python's. Shares of CPU time hold on a busy machine too; rates and
+latencies do not.
 """
 
 from __future__ import annotations
@@ -72,11 +74,13 @@ class Counter:
         return int(self._shown[0])
 
     @contextlib.contextmanager
-    def rate(self, rates: list[float]) -> Iterator[None]:
-        """Add how much was counted meanwhile, a second."""
-        began, before = time.monotonic(), self.value
+    def rate(self, rates: list[float], process: int) -> Iterator[None]:
+        """Add how much was counted meanwhile, for each second of a process's CPU time."""
+        # The kernel's name for the CPU clock of another process.
+        clock = (~process << 3) | 2
+        began, before = time.clock_gettime(clock), self.value
         yield
-        rates.append((self.value - before) / (time.monotonic() - began))
+        rates.append((self.value - before) / (time.clock_gettime(clock) - began))
 
 
 def _peer(counter: str, interval: float) -> Peer:
@@ -106,9 +110,9 @@ def measure(
                 for connections in CONNECTIONS:
                     row = f"{interval * 1000:g} ms", connections
                     rates: list[float] = []
-                    with counter.rate(rates):
+                    with counter.rate(rates, server.pid):
                         time.sleep(runner.seconds)
-                    with counter.rate(rates):
+                    with counter.rate(rates, server.pid):
                         told = runner.load(
                             "echo", server, size=1024, connections=connections, warmup=0
                         )
@@ -134,16 +138,13 @@ def main() -> None:
     for row, several in echoed.items():
         name, connections = row
         rate = median([each["units"] / each["seconds"] for each in several])
+        dense = median([each["units"] / each["cpu_seconds"] for each in several])
         p50, p99 = (median([each[key] for each in several]) for key in ("p50_us", "p99_us"))
         share = f"{median(shares[row]):.0%}" if row in shares else "–"
-        rows.append([f"{name}, × {connections}", short(rate), number(p50), number(p99), share])
-    head = [
-        "thread's switch interval",
-        "echoes/s",
-        "p50 µs",
-        "p99 µs",
-        "thread, of its speed alone",
-    ]
+        shown = [short(rate), number(p50), number(p99), short(dense), share]
+        rows.append([f"{name}, × {connections}", *shown])
+    head = ["switch interval, connections", "echoes/s", "p50 µs", "p99 µs", "echoes/CPU s"]
+    head.append("thread, of its speed alone")
     print(table(head, rows))
 
 
