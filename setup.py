@@ -42,11 +42,13 @@ else:
     # NDEBUG is explicit because an environment CFLAGS drops the interpreter's -DNDEBUG; the level
     # of optimisation is CFLAGS's if it has one. -iquote beats any -I of another libuv's headers.
     CFLAGS = ["-fno-strict-aliasing", "-fvisibility=hidden", "-UNDEBUG" if DEBUG else "-DNDEBUG"]
-    CFLAGS += [] if "-O" in os.environ.get("CFLAGS", "") else ["-O1" if DEBUG else "-O2"]
-    CFLAGS += ["-g"] if DEBUG else []
+    GIVEN = os.environ.get("CFLAGS", "")  # libc's checks are in the way of sanitizers
+    CFLAGS += ["-fstack-protector-strong", "-U_FORTIFY_SOURCE"] + ["-g"] * DEBUG
+    CFLAGS += [] if "-O0" in GIVEN or "-fsanitize" in GIVEN else ["-D_FORTIFY_SOURCE=3"]
+    CFLAGS += [] if "-O" in GIVEN else ["-O1" if DEBUG else "-O2"]
     CFLAGS += [] if SYSTEM_LIBUV else ["-iquote", "vendor/libuv/include"]
     # The shared object exports PyInit_* only. The libraries come last, after what needs them.
-    LDFLAGS = ["-Wl,--version-script=pyuvnet/_core/exports.map"]
+    LDFLAGS = ["-Wl,--version-script=pyuvnet/_core/exports.map,-z,relro,-z,now,-z,noexecstack"]
     if sys.platform == "darwin":
         LDFLAGS = ["-Wl,-exported_symbol,_PyInit_*"]
     LDFLAGS += [f"-l{name}" for g in GROUPS for name in g["libraries"]]
@@ -122,8 +124,7 @@ def main():
     if not exists("vendor/libuv/src") and (not SYSTEM_LIBUV or "sdist" in sys.argv):
         if exists("PKG-INFO"):
             sys.exit("vendor/libuv/src is missing, which every sdist of pyuvnet carries")
-        if runpy.run_path("vendor/libuv/fetch.py")["main"]():
-            sys.exit(1)
+        sys.exit(1) if runpy.run_path("vendor/libuv/fetch.py")["main"]() else None
     kind = f"{'debug' if DEBUG else 'release'}, {'installed' if SYSTEM_LIBUV else 'bundled'} libuv"
     flags = json.dumps(f"{kind}, Cython {Cython.__version__}, {' '.join(compiling)}")
     core = Extension(

@@ -1,10 +1,12 @@
-"""The shared object exports PyInit_* only, and libuv is inside it.
+"""The shared object exports PyInit_* only, libuv is inside it, and mistakes in it are contained.
 
 A leaked uv_* name could bind to another library's libuv in the same process, or it to ours.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -42,3 +44,34 @@ def test_libuv_is_not_looked_for_in_another_library() -> None:
         assert "uv_run" in wanted
     else:
         assert wanted == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the headers of ELF")
+def test_the_shared_object_is_hardened() -> None:
+    """Full RELRO, no executable stack, no code that the loader writes to."""
+    readelf = shutil.which("readelf")
+    assert readelf is not None, "readelf comes with the compiler's binutils"
+    command = [readelf, "-W", "-l", "-d", _native.__file__]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    segments = {line.split()[0]: line.split()[-2] for line in lines if " 0x" in line}
+    assert "GNU_RELRO" in segments
+    assert "E" not in segments["GNU_STACK"]
+    assert any("(FLAGS)" in line and "BIND_NOW" in line for line in lines)
+    assert not any("(TEXTREL)" in line for line in lines)
+
+
+def is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what glibc is asked for")
+def test_functions_of_libc_are_checked_and_stacks_guarded() -> None:
+    wanted = names("-D", "--undefined-only")
+    flags = info.build_flags()
+    assert "__stack_chk_fail" in wanted
+    assert "-fstack-protector-strong" in flags
+    if "-D_FORTIFY_SOURCE=3" in flags and is_glibc():
+        assert {"__memcpy_chk", "__snprintf_chk"} & wanted
+    else:
+        # A build for a sanitizer, or without optimisation; or musl, which has no such checks.
+        assert "-fsanitize" in os.environ.get("CFLAGS", "") or "-O0" in flags or not is_glibc()
