@@ -153,7 +153,7 @@ class Attempts:
         if error is None and not found:
             error = no_address(self._host)
         if error is not None:
-            socket.emit("lookup", error, None, None, self._host)
+            socket._tell("lookup", error, None, None, self._host)
             if self._current_socket():
                 socket.destroy(error)
             return
@@ -162,7 +162,7 @@ class Attempts:
         valid: list[tuple[str, int]] = []
         refused: BaseException | None = None
         for address, family in found:
-            socket.emit("lookup", None, address, family, self._host)
+            socket._tell("lookup", None, address, family, self._host)
             if not self._current_socket():
                 return
             problem = self._problem(address, family)
@@ -217,13 +217,13 @@ class Attempts:
                 # Counts as failed, without having been an attempt.
                 error = _ip_blocked(address)
                 self._errors.append(error)
-                socket.emit("connectionAttemptFailed", address, self._port, family, error)
+                socket._tell("connectionAttemptFailed", address, self._port, family, error)
                 if not self._current_socket():
                     return
                 continue
             if socket._attempted_addresses is not None:
                 socket._attempted_addresses.append(f"{address}:{self._port}")
-            socket.emit("connectionAttempt", address, self._port, family)
+            socket._tell("connectionAttempt", address, self._port, family)
             if not self._current_socket():
                 return
             if blocked:
@@ -242,7 +242,7 @@ class Attempts:
                 return
             error = self._failure(status)
             self._errors.append(error)
-            socket.emit("connectionAttemptFailed", address, self._port, family, error)
+            socket._tell("connectionAttemptFailed", address, self._port, family, error)
             if not self._current_socket():
                 return
         self._give_up()
@@ -257,7 +257,7 @@ class Attempts:
                 # Node announces an attempt that a destroy() interrupted, with several only.
                 address, family = self._current
                 error = self._failure(status)
-                socket.emit("connectionAttemptFailed", address, self._port, family, error)
+                socket._tell("connectionAttemptFailed", address, self._port, family, error)
             return
         if status == 0:
             socket._attempts = None
@@ -266,7 +266,7 @@ class Attempts:
         assert self._current is not None
         address, family = self._current
         error = self._failure(status)
-        socket.emit("connectionAttemptFailed", address, self._port, family, error)
+        socket._tell("connectionAttemptFailed", address, self._port, family, error)
         if not self._current_socket():
             return
         if not self._several:
@@ -284,7 +284,7 @@ class Attempts:
         error = make_os_error(UV_ETIMEDOUT, "connect", address, self._port)
         self._errors.append(error)
         socket._close_attempt()
-        socket.emit("connectionAttemptTimeout", address, self._port, family)
+        socket._tell("connectionAttemptTimeout", address, self._port, family)
         if self._current_socket():
             self._attempt()
 

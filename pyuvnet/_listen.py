@@ -107,7 +107,8 @@ class ListenPlan:
     def _take_address(self, shown: Any) -> None:
         options = self.options
         port, path = options.get("port"), options.get("path")
-        if port is None and "port" in options and path in ("", b""):
+        empty = isinstance(path, (str, bytes)) and not path
+        if port is None and "port" in options and empty:
             path = None
         if port is None and path is None:
             # listen(host=...) leaves the port to its default; a mapping has to say it.
@@ -115,7 +116,7 @@ class ListenPlan:
             if "port" not in options and (wrong or check.is_mapping(shown)):
                 raise check.arg_value_error("options", self._shown(shown), _NEITHER)
         elif path is not None and not self._is_port(port):
-            if not isinstance(path, (str, bytes, os.PathLike)) or path in ("", b""):
+            if not isinstance(path, (str, bytes, os.PathLike)) or empty:
                 raise check.arg_value_error("options", self._shown(shown))
             self.name = path_bytes(path, "options.path")
             if self.name[:1] == b"\0" and (self.readable_all or self.writable_all):

@@ -12,13 +12,24 @@ from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
 from ._typed import TYPE_CHECKING
-from .errors import AbortError, AbortTimeoutError, ArgTypeError
+from .errors import AbortError, AbortTimeoutError, ArgTypeError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
 _KEY = object()
+_MADE = ("_aborted", "_reason", "_dependents", "_wanted", "_sources")
+
+
+def _missing(thing: object, name: str, made: tuple[str, ...]) -> Any:
+    """Raise for an attribute that is not there: what __init__ makes, or an ordinary one."""
+    kind = type(thing).__name__
+    if name in made:
+        raise StateError(
+            f"{kind}.__init__() was not called; call super().__init__()", "ERR_NOT_CONSTRUCTED"
+        )
+    raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=thing)
 
 
 class AbortSignal(EventEmitter):
@@ -43,6 +54,14 @@ class AbortSignal(EventEmitter):
         self._dependents: dict[weakref.ref[AbortSignal], None] = {}
         self._wanted: set[AbortSignal] = set()
         self._sources: list[AbortSignal] = []
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Asked only for what is not there.
+            return _missing(
+                self, name, ("_aborted", "_reason", "_dependents", "_wanted", "_sources")
+            )
 
     @property
     def aborted(self) -> bool:
@@ -94,6 +113,7 @@ class AbortSignal(EventEmitter):
                 (source._wanted.add if wanted else source._wanted.discard)(self)
 
     def _add_and_hold(self, add: Callable[..., Any], event: Any, listener: Any) -> Any:
+        _ = self._sources  # raises, before anything changes, if __init__ was not called
         if listener is None:
             register = add(event)
 
@@ -107,26 +127,27 @@ class AbortSignal(EventEmitter):
         self._listened()
         return self
 
-    def on(self, event: Any, listener: Any = None) -> Any:
+    def on(self, event: Any = None, listener: Any = None) -> Any:
         """As EventEmitter.on(). Node: signal.addEventListener()"""
         return self._add_and_hold(super().on, event, listener)
 
     add_listener = on
 
-    def once(self, event: Any, listener: Any = None) -> Any:
+    def once(self, event: Any = None, listener: Any = None) -> Any:
         """As EventEmitter.once(). Node: signal.addEventListener() with once"""
         return self._add_and_hold(super().once, event, listener)
 
-    def prepend_listener(self, event: Any, listener: Any = None) -> Any:
+    def prepend_listener(self, event: Any = None, listener: Any = None) -> Any:
         """As EventEmitter.prepend_listener(). Node: emitter.prependListener()"""
         return self._add_and_hold(super().prepend_listener, event, listener)
 
-    def prepend_once_listener(self, event: Any, listener: Any = None) -> Any:
+    def prepend_once_listener(self, event: Any = None, listener: Any = None) -> Any:
         """As EventEmitter.prepend_once_listener(). Node: emitter.prependOnceListener()"""
         return self._add_and_hold(super().prepend_once_listener, event, listener)
 
-    def off(self, event: Any, listener: Any) -> AbortSignal:
+    def off(self, event: Any = None, listener: Any = None) -> AbortSignal:
         """As EventEmitter.off(). Node: signal.removeEventListener()"""
+        _ = self._sources
         super().off(event, listener)
         self._listened()
         return self
@@ -135,6 +156,7 @@ class AbortSignal(EventEmitter):
 
     def remove_all_listeners(self, event: Any = None) -> AbortSignal:
         """As EventEmitter.remove_all_listeners(). Node: emitter.removeAllListeners()"""
+        _ = self._sources
         super().remove_all_listeners(event)
         self._listened()
         return self
@@ -153,7 +175,7 @@ class AbortSignal(EventEmitter):
         return signal
 
     @staticmethod
-    def timeout(delay: float) -> AbortSignal:
+    def timeout(delay: float | None = None) -> AbortSignal:
         """Return a signal that is aborted after some time; it does not keep the loop alive.
 
         Args:
@@ -170,7 +192,7 @@ class AbortSignal(EventEmitter):
         return signal
 
     @staticmethod
-    def any(signals: Iterable[AbortSignal]) -> AbortSignal:
+    def any(signals: Iterable[AbortSignal] | None = None) -> AbortSignal:
         """Return a signal that is aborted with the first of others, for its reason.
 
         Args:
@@ -182,7 +204,7 @@ class AbortSignal(EventEmitter):
         """
         code = "ERR_INVALID_ARG_TYPE"
         try:
-            sources = list(signals)
+            sources = list(signals)  # type: ignore[arg-type]
         except TypeError:
             raise ArgTypeError("signals cannot be converted to sequence.", code) from None
         for index, source in enumerate(sources):
@@ -226,6 +248,11 @@ class AbortController:
 
     def __init__(self) -> None:
         self._signal = AbortSignal(_KEY)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            return _missing(self, name, ("_signal",))
 
     @property
     def signal(self) -> AbortSignal:

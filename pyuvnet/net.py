@@ -58,7 +58,7 @@ def get_default_auto_select_family() -> bool:
     return bool(defaults["auto_select_family"])
 
 
-def set_default_auto_select_family(value: bool) -> None:
+def set_default_auto_select_family(value: bool | None = None) -> None:
     """Set the default of connect()'s auto_select_family for this process.
 
     Args:
@@ -79,7 +79,7 @@ def get_default_auto_select_family_attempt_timeout() -> int:
     return int(defaults["attempt_timeout"])
 
 
-def set_default_auto_select_family_attempt_timeout(value: int) -> None:
+def set_default_auto_select_family_attempt_timeout(value: int | None = None) -> None:
     """Set the default time limit of an attempt.
 
     Args:

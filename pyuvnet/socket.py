@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 
 from . import _validate as check
 from ._attempts import Attempts, defaults, local_end
@@ -354,7 +355,7 @@ class Socket(SocketFace):
         """Announce a second attempt beside the first, and fail as the system would let it."""
         if not self.connecting or self._attempts is not attempts:
             return
-        self.emit("connectionAttempt", host, port, is_ip(host))
+        self._tell("connectionAttempt", host, port, is_ip(host))
         if self.connecting and self._attempts is attempts:
             error = make_os_error(UV_EALREADY, "connect", host, port, local_end(self))
             self.destroy(error)
@@ -362,13 +363,23 @@ class Socket(SocketFace):
     def _connect_path(self, path: Any, name: bytes) -> None:
         self._open_pipe()
         attempt = self._path_attempt = object()
-        self.emit("connectionAttempt", path, None, None)
+        self._tell("connectionAttempt", path, None, None)
         # A listener may have destroyed the socket, and even begun another connect().
         if not self.connecting or self._path_attempt is not attempt:
             return
         status = self._connect_pipe(name) if name else UV_EINVAL
         if status:
             self.destroy(make_os_error(status, "connect", path))
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        """Emit a step of connecting: a listener that fails must not leave the socket half way.
+
+        What it raised comes in the next tick, as that of any listener which the loop called.
+        """
+        try:
+            self.emit(event, *arguments)
+        except Exception as error:
+            self._next_tick(partial(_throw, error))
 
     def _after_resolve(self, error: BaseException | None, found: list[tuple[str, int]]) -> None:
         if self._attempts is not None:
@@ -384,7 +395,7 @@ class Socket(SocketFace):
             self._succeed()
             return
         error = make_os_error(status, "connect", self._path)
-        self.emit("connectionAttemptFailed", self._path, None, None, error)
+        self._tell("connectionAttemptFailed", self._path, None, None, error)
         self.destroy(error)
 
     # ---- Type of service -----------------------------------------------------------------------
@@ -452,6 +463,10 @@ class Socket(SocketFace):
         getTypeOfService = get_type_of_service
         autoSelectFamilyAttemptedAddresses = auto_select_family_attempted_addresses
     # Node's spellings end
+
+
+def _throw(error: Exception) -> None:
+    raise error
 
 
 @overload
@@ -546,9 +561,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(port, bool) or not isinstance(port, (int, float, str)):
         raise check.arg_type_error("options.port", ["number", "string"], port)
     plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
-    if host is None or host == "":
-        host = "localhost"
-    check.validate_string(host, "options.host")
+    host = check.validate_string("" if host is None else host, "options.host") or "localhost"
     if "\0" in host:
         raise check.arg_value_error("options.host", host, "must be a string without null bytes")
     plan["host"] = host
@@ -608,7 +621,8 @@ def _check_lookup(plan: dict[str, Any]) -> None:
     if hints is not None:
         number = check.validate_number(hints, "options.hints")
         # Node takes them as bits, what is no number of bits as none.
-        bits = int(number) & 0xFFFFFFFF if math.isfinite(number) else 0
+        whole = isinstance(number, int) or math.isfinite(number)
+        bits = int(number) & 0xFFFFFFFF if whole else 0
         if bits & ~(AI_ADDRCONFIG | AI_V4MAPPED | AI_ALL):
             raise check.arg_value_error("hints", bits)
         plan["hints"] = bits

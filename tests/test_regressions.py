@@ -337,3 +337,231 @@ def test_a_failed_coroutine_connection_listener_destroys_its_socket() -> None:
     assert pyuvnet.run(main()) == ["refused", True]
     # The server's handle closes after its 'close'.
     pyuvnet.run()
+
+
+# ---- Found by random programs, fuzzers and races -------------------------------------------------
+
+
+def test_connect_before_close_answers_the_writes_of_the_old_connection() -> None:
+    # They stayed unanswered, 'finish' waited for them in ticks, and the loop span for ever.
+    told = []
+
+    def start(port):
+        client = net.Socket()
+        client.on("error", lambda error: None)
+
+        def connected():
+            client.write(bytes(20_000_000), lambda error: told.append(("old", error.code)))
+            client.destroy()
+            client.connect(port, "127.0.0.1")
+            client.write(b"x", lambda error: told.append(("new", error)))
+            client.end(lambda error: told.append(("end", error)))
+
+        client.connect(port, "127.0.0.1", connected)
+        client.resume().on("finish", lambda: told.append("finish"))
+
+    server = serve(lambda socket: socket.on("error", lambda error: None).resume(), start)
+    pyuvnet.set_timeout(server.close, 50)
+    run()
+    assert told.count(("old", "ERR_STREAM_DESTROYED")) == 1
+    assert [entry for entry in told if entry[0] == "old"] == [("old", "ERR_STREAM_DESTROYED")]
+
+
+def test_a_retry_in_close_is_not_struck_by_what_the_first_attempt_had_to_write() -> None:
+    # The write that never left failed the new connection, as it does in Node.
+    events = []
+
+    def start(port):
+        client = net.Socket()
+        client.on("error", lambda error: events.append(error.code))
+
+        def again(had_error):
+            events.append("close")
+            if events.count("close") == 1:
+                client.connect(port, "127.0.0.1")
+                client.end(b"b", lambda error: events.append(("b", error)))
+
+        client.on("close", again)
+        client.connect(1, "127.0.0.1")
+        client.write(b"a", lambda error: events.append(("a", error.code)))
+
+    got = []
+    server = serve(lambda socket: (socket.on("data", got.append), server.close()), start)
+    run()
+    assert events == [
+        "ECONNREFUSED",
+        "close",
+        ("a", "ERR_SOCKET_CLOSED_BEFORE_CONNECTION"),
+        ("b", None),
+        "close",
+    ]
+    assert got == [b"b"]
+
+
+@pytest.mark.parametrize("event", ["lookup", "connectionAttempt", "connectionAttemptFailed"])
+def test_a_listener_that_fails_while_connecting_does_not_leave_it_half_way(event) -> None:
+    # The socket stayed 'opening', without 'error' or 'close', and kept its handle.
+    raised, events = [], []
+    pyuvnet.set_exception_handler(raised.append)
+    client = net.Socket()
+
+    def fail(*args):
+        raise ZeroDivisionError
+
+    client.on(event, fail)
+    client.on("error", lambda error: events.append(error.code))
+    client.on("close", lambda had_error: events.append(had_error))
+    taken = net.Server().listen(0)
+    port = taken.address().port
+    taken.close()
+    client.connect(
+        port, "name.invalid", lookup=lambda host, options, answer: answer(None, "127.0.0.1", 4)
+    )
+    run()
+    pyuvnet.set_exception_handler(None)
+    assert [type(error) for error in raised] == [ZeroDivisionError]
+    assert events == ["ECONNREFUSED", True]
+
+
+@pytest.mark.parametrize("event", ["connectionAttempt", "connectionAttemptFailed"])
+def test_a_listener_that_fails_while_a_path_is_tried_does_not_either(event, tmp_path) -> None:
+    raised, events = [], []
+    pyuvnet.set_exception_handler(raised.append)
+    client = net.Socket()
+    client.on(event, lambda *args: 1 // 0)
+    client.on("error", lambda error: events.append(error.code))
+    client.on("close", lambda had_error: events.append(had_error))
+    client.connect(str(tmp_path / "nobody"))
+    run()
+    pyuvnet.set_exception_handler(None)
+    assert [type(error) for error in raised] == [ZeroDivisionError]
+    assert events == ["ENOENT", True]
+
+
+@pytest.mark.parametrize("ms", [10**400, 10**5000], ids=["400 digits", "5000 digits"])
+def test_a_delay_beyond_any_float_is_like_any_that_is_too_long(ms) -> None:
+    heard = []
+    with pytest.warns(pyuvnet.errors.TimeoutOverflowWarning, match="Infinity does not fit"):
+        pyuvnet.set_timeout(heard.append, ms, "x")
+    with pytest.warns(pyuvnet.errors.TimeoutOverflowWarning, match="Infinity does not fit"):
+        net.Socket().set_timeout(ms)
+    run()
+    assert heard == ["x"]
+
+
+def test_hints_beyond_any_float_are_bits_like_any() -> None:
+    with pytest.raises(pyuvnet.ArgValueError) as caught:
+        net.Socket().connect(1, hints=10**400 + 1)
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
+
+
+class Incomparable:
+    def __eq__(self, other):
+        raise ValueError("no comparing")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: net.Socket().connect(1, host=Incomparable()),
+        lambda: net.Socket().set_default_encoding(Incomparable()),
+        lambda: net.Server().listen({"port": None, "path": Incomparable()}),
+        lambda: net.Server().listen(path=Incomparable()),
+    ],
+)
+def test_a_value_that_cannot_be_compared_is_of_a_wrong_type(call) -> None:
+    with pytest.raises(pyuvnet.Error):
+        call()
+
+
+# ---- What Node lets one omit (R2.10), and what it says -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda: net.Socket().write(), "ERR_STREAM_NULL_VALUES"),
+        (lambda: Writable().write(None), "ERR_METHOD_NOT_IMPLEMENTED"),
+        (lambda: net.Socket().set_timeout(), "ERR_INVALID_ARG_TYPE"),
+        (lambda: net.Socket().pipe(), "ERR_INVALID_ARG_TYPE"),
+        (lambda: EventEmitter().set_max_listeners(), "ERR_INVALID_ARG_TYPE"),
+        *[
+            (lambda name=name: getattr(EventEmitter(), name)(), "ERR_INVALID_ARG_TYPE")
+            for name in ("on", "once", "off", "prepend_listener", "prepend_once_listener")
+        ],
+        *[
+            (lambda name=name: getattr(pyuvnet.AbortController().signal, name)(), "ERR_INVALID_ARG")
+            for name in ("on", "once", "off")
+        ],
+        (lambda: EventEmitter().off("x"), "ERR_INVALID_ARG_TYPE"),
+        (lambda: pyuvnet.AbortSignal.timeout(), "ERR_INVALID_ARG_TYPE"),
+        (lambda: pyuvnet.AbortSignal.any(), "ERR_INVALID_ARG_TYPE"),
+        (lambda: net.set_default_auto_select_family(), "ERR_INVALID_ARG_TYPE"),
+        (lambda: net.set_default_auto_select_family_attempt_timeout(), "ERR_INVALID_ARG_TYPE"),
+    ],
+)
+def test_what_is_missing_is_what_node_says(call, code) -> None:
+    with pytest.raises(pyuvnet.Error) as caught:
+        call()
+    assert caught.value.code.startswith(code)
+
+
+def test_what_may_be_missing_altogether() -> None:
+    emitter = EventEmitter()
+    assert emitter.emit() is False
+    assert emitter.listeners() == emitter.raw_listeners() == []
+    assert emitter.listener_count() == 0
+    assert net.Socket().unshift() is True
+
+
+# ---- A class that does not say where its data go, or come from -----------------------------------
+
+
+@pytest.mark.parametrize("kind", [Writable, pyuvnet.Duplex])
+@pytest.mark.parametrize("method", ["write", "end"])
+def test_a_writable_without_write_refuses_before_anything_changes(kind, method) -> None:
+    stream = kind()
+    with pytest.raises(pyuvnet.StateError, match=r"The _write\(\) method") as caught:
+        getattr(stream, method)(b"x")
+    assert caught.value.code == "ERR_METHOD_NOT_IMPLEMENTED"
+    assert stream.writable_length == 0
+    assert not stream.writable_ended
+    assert not stream.destroyed
+    stream.end()
+    stream.destroy()
+    run()
+
+
+def test_a_readable_without_read_fails_by_event() -> None:
+    stream, codes = Readable(), []
+    stream.on("error", lambda error: codes.append(error.code))
+    stream.resume()
+    run()
+    assert codes == ["ERR_METHOD_NOT_IMPLEMENTED"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        (pyuvnet.AbortController, lambda half: half.signal),
+        (pyuvnet.AbortController, lambda half: half.abort()),
+        (pyuvnet.AbortSignal, lambda half: half.aborted),
+        (pyuvnet.AbortSignal, lambda half: half.throw_if_aborted()),
+    ],
+)
+def test_what_aborts_knows_when_it_was_not_constructed(kind, use) -> None:
+    half = kind.__new__(kind)
+    with pytest.raises(pyuvnet.StateError) as caught:
+        use(half)
+    assert caught.value.code == "ERR_NOT_CONSTRUCTED"
+    with pytest.raises(AttributeError, match="no attribute 'nobody'"):
+        _ = half.nobody
+
+
+def test_a_loop_takes_no_arguments() -> None:
+    with pytest.raises(TypeError):
+        pyuvnet.Loop(1)
+    with pytest.raises(TypeError):
+        pyuvnet.Loop(nobody=1)

@@ -68,13 +68,18 @@ cdef object new_internal(EventEmitter target, int what):
 
 
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1:
-    """Take an emitter's own steps of one kind out of an event; returns how many there were."""
+    """Take an emitter's own steps of one kind out of an event; returns how many there were.
+
+    An emission that is under way leaves them out too.
+    """
     cdef int dropped = 0
     for listener in _entries(emitter._find(event)):
         step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
         if type(step) is InternalListener and (<InternalListener>step)._target is emitter \
                 and (<InternalListener>step)._what == what:
             emitter._remove(event, listener)
+            if type(listener) is OnceListener:
+                (<OnceListener>listener)._done = True
             dropped += 1
     return dropped
 
@@ -515,7 +520,7 @@ cdef class EventEmitter:
 
     # ---- The public face -----------------------------------------------------------------------
 
-    def emit(self, event, *arguments):
+    def emit(self, event=None, *arguments):
         """Call the listeners of an event with the arguments; return True if there were any.
 
         Args:
@@ -529,7 +534,7 @@ cdef class EventEmitter:
         """
         return bool(self._emit_here(event, arguments))
 
-    def on(self, event, listener=None):
+    def on(self, event=None, listener=None):
         """Add a listener at the end; with the event alone, a decorator.
 
         Args:
@@ -542,43 +547,43 @@ cdef class EventEmitter:
         Node: emitter.on()
         """
         if listener is None:
-            return _Registration(self, event, False, False)
+            return _registration(self, event, False, False)
         self._add(event, listener, False, False)
         return self
 
     add_listener = on
 
-    def once(self, event, listener=None):
+    def once(self, event=None, listener=None):
         """Like on(), for one emission; the listener is removed before it is called.
 
         Node: emitter.once()
         """
         if listener is None:
-            return _Registration(self, event, False, True)
+            return _registration(self, event, False, True)
         self._add(event, listener, False, True)
         return self
 
-    def prepend_listener(self, event, listener=None):
+    def prepend_listener(self, event=None, listener=None):
         """Like on(), in front of the listeners that are there.
 
         Node: emitter.prependListener()
         """
         if listener is None:
-            return _Registration(self, event, True, False)
+            return _registration(self, event, True, False)
         self._add(event, listener, True, False)
         return self
 
-    def prepend_once_listener(self, event, listener=None):
+    def prepend_once_listener(self, event=None, listener=None):
         """Like once(), in front of the listeners that are there.
 
         Node: emitter.prependOnceListener()
         """
         if listener is None:
-            return _Registration(self, event, True, True)
+            return _registration(self, event, True, True)
         self._add(event, listener, True, True)
         return self
 
-    def off(self, event, listener):
+    def off(self, event=None, listener=None):
         """Remove the most recently added match; a once listener is found by its original.
 
         Args:
@@ -620,7 +625,7 @@ cdef class EventEmitter:
                 self._take_builtin()
         return self
 
-    def listener_count(self, event, listener=None):
+    def listener_count(self, event=None, listener=None):
         """Return how many listeners an event has, or how often one of them is there.
 
         Args:
@@ -633,7 +638,7 @@ cdef class EventEmitter:
             return len(self._shown(event))
         return sum([1 for entry in self._shown(event) if _same(entry, listener)])
 
-    def listeners(self, event):
+    def listeners(self, event=None):
         """Return the listeners of an event, originals of once listeners included.
 
         Node: emitter.listeners()
@@ -641,7 +646,7 @@ cdef class EventEmitter:
         return [entry.listener if type(entry) is OnceListener else entry
                 for entry in self._shown(event)]
 
-    def raw_listeners(self, event):
+    def raw_listeners(self, event=None):
         """Return the listeners of an event, with the wrappers of once listeners.
 
         Node: emitter.rawListeners()
@@ -681,7 +686,7 @@ cdef class EventEmitter:
             names = [builtin[0]] + [name for name in names if name != builtin[0]]
         return names
 
-    def set_max_listeners(self, n):
+    def set_max_listeners(self, n=None):
         """Set above how many listeners of one event a warning is given; 0 or inf: never.
 
         Args:
@@ -726,6 +731,13 @@ cdef class _Registration:
     def __call__(self, listener):
         self._emitter._add(self._event, listener, self._prepend, self._once)
         return listener
+
+
+cdef _Registration _registration(EventEmitter emitter, event, prepend, once):
+    if event is None:
+        # on(), with nothing at all, is no decorator.
+        raise arg_type_error("listener", "function", None)
+    return _Registration(emitter, event, prepend, once)
 
 
 # Extension types are immutable unless this flag, Py_TPFLAGS_IMMUTABLETYPE, is taken away: the two

@@ -274,7 +274,8 @@ cdef class Decoder:
             return ""
         self._kept = None
         if self._kind == ENC_UTF8:
-            return "\ufffd"
+            # One U+FFFD for a character that was cut off, several if no character begins so.
+            return kept.decode("utf-8", "replace")
         if self._kind == ENC_UTF16LE:
             # The first half of a pair comes alone; an odd byte is dropped.
             return kept[:len(kept) & ~1].decode("utf-16-le", "surrogatepass")

@@ -264,6 +264,9 @@ cdef class Loop:
         if sys.flags.dev_mode:
             self._set_debug(True)
 
+    def __init__(self):
+        """Without this Python would take, and ignore, any arguments."""
+
     def __dealloc__(self):
         # Open handles hold the loop, so only the loop's own helpers can be open here.  A stale
         # copy in a forked child is left alone: its descriptors belong to the parent.

@@ -563,7 +563,7 @@ cdef class Readable(Stream):
         r_set_encoding(self, encoding)
         return self
 
-    def unshift(self, chunk, encoding=None):
+    def unshift(self, chunk=None, encoding=None):
         """Put a chunk back in front of the buffer.
 
         Args:
@@ -579,7 +579,7 @@ cdef class Readable(Stream):
         self._ready()
         return bool(r_unshift(self, chunk, encoding))
 
-    def pipe(self, dest, options=None, *, end=True):
+    def pipe(self, dest=None, options=None, *, end=True):
         """Write everything that comes to dest, with back pressure.
 
         Args:
@@ -696,7 +696,11 @@ cdef class Readable(Stream):
         try:
             self._read(self.r_mark)
         except Exception as exc:
-            self._fail(exc)
+            if isinstance(exc, AttributeError) and not hasattr(self, "_read"):
+                self._fail(state_error(
+                    "ERR_METHOD_NOT_IMPLEMENTED", "The _read() method is not implemented"))
+            else:
+                self._fail(exc)
         return 0
 
     def push(self, chunk, encoding=None):

@@ -606,6 +606,12 @@ cdef class SocketBase(Duplex):
 
     def _start_connecting(self):
         """connect() began: a destroyed or ended socket becomes a fresh one."""
+        if self._state & DESTROYED:
+            error = None
+            if drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE):
+                drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
+                error = closed_before_connection()
+            w_begin_anew(self, error)
         if self._state & (DESTROYED | W_ENDING | R_ENDED):
             self._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
                             | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING)

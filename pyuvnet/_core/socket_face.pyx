@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from .._validate import arg_type_error, range_error
+from .._validate import arg_type_error, notation, range_error
 from ..errors import ArgTypeError, TimeoutOverflowWarning
 
 from . cimport uv
@@ -40,7 +40,7 @@ MAX_TIMEOUT = 2147483647
 cdef class SocketFace(SocketBase):
     """The compiled part of Socket."""
 
-    def set_timeout(self, timeout, callback=None):
+    def set_timeout(self, timeout=None, callback=None):
         """Emit 'timeout' after so long without activity; nothing is closed.
 
         Args:
@@ -64,8 +64,9 @@ cdef class SocketFace(SocketBase):
             raise arg_type_error("callback", "function", callback)
         if timeout > MAX_TIMEOUT:
             import warnings
-            warnings.warn(f"{timeout} does not fit into a 32-bit signed integer. Timeout duration "
-                          f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, stacklevel=2)
+            warnings.warn(
+                f"{notation(timeout)} does not fit into a 32-bit signed integer. Timeout duration "
+                f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, stacklevel=2)
             timeout = MAX_TIMEOUT
         if self._idle is None:
             self._idle = new_idle_timeout(self, self._loop)
@@ -100,7 +101,7 @@ cdef class SocketFace(SocketBase):
 
     # ---- The stream ----------------------------------------------------------------------------
 
-    def write(self, data, encoding=None, callback=None):
+    def write(self, data=None, encoding=None, callback=None):
         """Send data; nothing is copied.
 
         Args:

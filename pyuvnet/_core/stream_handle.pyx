@@ -6,15 +6,20 @@ handle with a target reads into that buffer of the program's instead.
 """
 
 from cpython.buffer cimport PyBUF_CONTIG, PyBuffer_Release, PyObject_GetBuffer
+from libc.string cimport memset
 
 from .._validate import arg_type_error, arg_value_error
 
 from . cimport uv
-from .capi cimport gate_close, pyuvnet_gate
+from .capi cimport PyBytes_GET_SIZE, gate_close, pyuvnet_gate, pyuvnet_refill
+from .debug cimport UVNET_DEBUG
 from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
 from .owner cimport Owner
 
+
+cdef enum:
+    POISON = 0xDB
 
 ctypedef void (*_alloc_target_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
 
@@ -36,7 +41,24 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     (<StreamHandle>self).loop.enter_for(owner)
     if nread <= 0 or not owner._take_read(buf.base, nread):
         _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
+    if UVNET_DEBUG and nread > 0:
+        # Once before what was collected leaves, which must hold what it sends, and once after.
+        memset(buf.base, POISON, nread)
+        _poison_chunk((<StreamHandle>self).loop)
     (<StreamHandle>self).loop.leave()
+    if UVNET_DEBUG:
+        _poison_chunk((<StreamHandle>self).loop)
+
+
+cdef void _poison_chunk(Loop loop) noexcept:
+    """Overwrite the chunk that the next read may fill again, out of the poisoned read buffer.
+
+    For the debug build: whoever uses recycled memory that is not its own any more shall see
+    nonsense at once, and not, one day, the data of another connection.
+    """
+    if loop.last_chunk is not None:
+        pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer,
+                       PyBytes_GET_SIZE(loop.last_chunk))
 
 
 cdef void _read_by_steps(StreamHandle self, Owner owner, ssize_t nread, const char* base) noexcept:

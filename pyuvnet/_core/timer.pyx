@@ -6,14 +6,13 @@ and a fired one is ordinary garbage.  Idle timeouts of sockets only note the loo
 activity; the heap is touched when they expire, not for each chunk.
 """
 
-import math
 import warnings
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from .._validate import arg_type_error
+from .._validate import arg_type_error, notation
 from ..errors import TimeoutOverflowWarning
 
 from . cimport uv
@@ -308,11 +307,13 @@ cdef Timeout _new_timeout(object callback, object ms, tuple arguments, bint repe
 
 cdef uint64_t _milliseconds(object ms) except? 0:
     """Node's rule: below 1, above 2**31 - 1, or no number at all is 1."""
-    if isinstance(ms, bool) or not isinstance(ms, (int, float)) or math.isnan(ms) or ms < 1:
+    # Written so that NaN fails; an int may be larger than any float, and than Python prints.
+    if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not ms >= 1:
         return 1
     if ms > MAX_TIMEOUT:
-        warnings.warn(f"{ms} does not fit into a 32-bit signed integer. Timeout duration was set "
-                      "to 1.", TimeoutOverflowWarning, stacklevel=1)
+        warnings.warn(
+            f"{notation(ms)} does not fit into a 32-bit signed integer. Timeout duration was set "
+            "to 1.", TimeoutOverflowWarning, stacklevel=1)
         return 1
     return int(ms)
 

@@ -10,6 +10,7 @@ cdef int w_uncork(Stream s) except -1
 cdef int w_completed(Stream s, BaseException error, bint in_call) except -1
 cdef int w_final_done(Stream s, BaseException error) except -1
 cdef int w_finish_maybe(Stream s, bint in_call) except -1
+cdef int w_begin_anew(Stream s, object error) except -1
 cdef int w_fail_writes(Stream s) except -1
 cdef int w_after_write(Stream s, unsigned long number) except -1
 cdef int w_tick(Stream s, int what, object argument) except -1

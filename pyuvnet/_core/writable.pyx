@@ -247,6 +247,29 @@ cdef int w_fail_writes(Stream s) except -1:
     return 0
 
 
+cdef int w_begin_anew(Stream s, object error) except -1:
+    """A destroyed stream begins a new life: answer the writes of the old, which nobody else will.
+
+    error is what they get; None: what the stream was destroyed with.
+    """
+    cdef list waiting = s.w_waiting, ends = s.w_end_callbacks
+    cdef Py_ssize_t index
+    if error is None:
+        error = s._errored if s._errored is not None else stream_destroyed("write")
+    if waiting is not None:
+        for index in range(s.w_told, len(waiting)):
+            number, callback = waiting[index]
+            s._loop.tick_call(
+                callback, (error if <unsigned long>number > s.w_done else None,))
+    if ends is not None:
+        for callback in ends:
+            s._loop.tick_call(callback, (error,))
+    s.w_waiting = s.w_end_callbacks = None
+    s.w_told = 0
+    s.w_done = s.w_accepted
+    return 0
+
+
 # ---- end() and 'finish' ------------------------------------------------------------------------
 
 cdef int w_end(Stream s, object chunk, object encoding, object callback) except -1:
@@ -374,7 +397,7 @@ cdef bint w_writable(Stream s) noexcept:
 
 
 cdef int w_set_default_encoding(Stream s, object name) except -1:
-    if name is None or name == "" or encoding_name(name) == "buffer":
+    if not isinstance(name, str) or not name or encoding_name(name) == "buffer":
         raise unknown_encoding_error(name)
     s.w_encoding = encoding_name(name)
     return 0
@@ -420,6 +443,13 @@ cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
             s._writev([chunk], _answer(s, False))
     finally:
         s._state &= ~W_SYNC
+    return 0
+
+
+cdef int _require_write(Stream s) except -1:
+    """Raise, before anything has changed, if the program forgot to say where the data go."""
+    if not hasattr(s, "_write") and not hasattr(s, "_writev"):
+        raise state_error("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented")
     return 0
 
 
@@ -527,7 +557,7 @@ cdef class Writable(Stream):
             return Stream._on_tick(self, what, argument)
         return 0
 
-    def write(self, chunk, encoding=None, callback=None):
+    def write(self, chunk=None, encoding=None, callback=None):
         """Write a chunk; nothing is copied.
 
         Args:
@@ -537,12 +567,14 @@ cdef class Writable(Stream):
 
         Returns: bool, False when the writer should wait for 'drain'.
         Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
-            ERR_UNKNOWN_ENCODING).
+            ERR_UNKNOWN_ENCODING); StateError (ERR_METHOD_NOT_IMPLEMENTED) of a class that has
+            neither `_write` nor `_writev`.
         Events: 'error' (ERR_STREAM_WRITE_AFTER_END) after end().
 
         Node: writable.write()
         """
         self._ready()
+        _require_write(self)
         return w_write(self, chunk, encoding, callback)
 
     def end(self, chunk=None, encoding=None, callback=None):
@@ -553,10 +585,13 @@ cdef class Writable(Stream):
             callback: callable(error or None), right before 'finish'.
 
         Returns the stream. Events: 'finish'.
+        Raises: what write() raises.
 
         Node: writable.end()
         """
         self._ready()
+        if chunk is not None and not callable(chunk):
+            _require_write(self)
         w_end(self, chunk, encoding, callback)
         return self
 

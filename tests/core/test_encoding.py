@@ -116,6 +116,7 @@ def test_decoding_agrees_with_python_codecs(encoding, data, size):
         ("utf8", [b"\xe2", b"\x82", b"\xac"], ["", "", "€"], ""),
         ("utf8", [b"a\xe2\x82", b"b"], ["a", "\ufffdb"], ""),
         ("utf8", [b"a\xe2\x82"], ["a"], "\ufffd"),
+        ("utf8", [b"\xed", b"\xa9"], ["", ""], "\ufffd\ufffd"),
         ("utf16le", [b"a", b"\x00b"], ["", "a"], ""),
         ("utf16le", [b"\x3d\xd8", b"\x00\xde"], ["", "😀"], ""),
         ("utf16le", [b"\x3d\xd8"], [""], "\ud83d"),
