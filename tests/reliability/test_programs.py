@@ -1,0 +1,28 @@
+"""Random programs over real sockets keep the rules; see programs.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from .programs import Programs, run_programs
+
+CI = os.environ.get("CI", "") not in ("", "0", "false")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@pytest.mark.filterwarnings("ignore::pyuvnet.errors.MaxListenersExceededWarning")
+@pytest.mark.timeout(280)
+def test_random_programs_keep_the_rules(full: bool) -> None:
+    wanted = 200_000 if full else 20_000 if CI else 3_000
+    # On CI the same ones each time, elsewhere others.
+    reproducible = {"derandomize": True, "database": None} if CI and not full else {}
+    Programs.steps = 0
+    Programs.seen.clear()
+    while Programs.steps < wanted:
+        run_programs(max(50, (wanted - Programs.steps) // 40), **reproducible)
+    # Most of what programs do has come up.
+    for event in ("connect", "data", "end", "drain", "finish", "error", "pipe", "timeout"):
+        assert Programs.seen[event], f"no {event}"
