@@ -290,6 +290,8 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
      lambda: raised(lambda: net.Socket().set_encoding("klingon"))),
     ("ERR_UNHANDLED_ERROR", StateError, "Unhandled error. (5)",
      lambda: raised(lambda: net.Socket().emit("error", 5))),
+    ("ERR_METHOD_NOT_IMPLEMENTED", StateError, "The _write() method is not implemented",
+     lambda: raised(lambda: pyuvnet.Writable().write(b"x"))),
     ("ERR_MULTIPLE_CALLBACK", StateError, "Callback called multiple times", answered_twice),
     ("ERR_ILLEGAL_CONSTRUCTOR", ArgTypeError, "Illegal constructor", lambda: raised(AbortSignal)),
     ("ABORT_ERR", AbortError, "The operation was aborted", aborted),
