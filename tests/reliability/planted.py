@@ -135,9 +135,10 @@ class Copy:
                 "PYTHONMALLOC": "malloc",
                 "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             }
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        # What C code prints before it ends the process is not to be kept from us.
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--capture=sys", "--timeout", "60"]
         done = subprocess.run(
-            [*command, "--timeout", "60"],
+            [sys.executable, "-m", "pytest", *options, *tests],
             cwd=self.folder,
             env=environment,
             capture_output=True,
