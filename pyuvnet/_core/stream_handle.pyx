@@ -56,9 +56,11 @@ cdef void _poison_chunk(Loop loop) noexcept:
     For the debug build: whoever uses recycled memory that is not its own any more shall see
     nonsense at once, and not, one day, the data of another connection.
     """
+    cdef Py_ssize_t size
     if loop.last_chunk is not None:
-        pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer,
-                       PyBytes_GET_SIZE(loop.last_chunk))
+        # Apart, since it holds a reference while it looks.
+        size = PyBytes_GET_SIZE(loop.last_chunk)
+        pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer, size)
 
 
 cdef void _read_by_steps(StreamHandle self, Owner owner, ssize_t nread, const char* base) noexcept:
