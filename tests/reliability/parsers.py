@@ -193,7 +193,7 @@ def add_rule(given: Input, rules: BlockList, model: Model) -> Any:
             given.show("cidr", cidr)
             outcome = given.attempt(rules.add_cidr, cidr)
             # Read again, since it may have been mutated.
-            first, _, prefix = cidr.partition("/")
+            first, _, prefix = cidr.rpartition("/")
             found = packed(first.strip())
         if given.raised(outcome) or found is None:
             stretch = None
