@@ -94,7 +94,9 @@ def options_for(given: Input, known: OptionSet, *always: str) -> dict[str, Any]:
     if given.chance(0.03):
         options[given.pick("nobody", "Port", "", "keepalive")] = 1
     if given.chance(0.02) and options:
-        options[to_node(given.pick(*names)) if names else "x"] = 1
+        # In both spellings.
+        again = given.pick(*names) if names else "x"
+        options[to_node(again)] = 999 if again == "fd" else 1
     return options
 
 
