@@ -174,6 +174,55 @@ print(received, codes)
     assert child.clean().lines == ["[b'first', b'second'] [0]"]
 
 
+def test_a_child_keeps_no_socket_of_the_parents_open(run_child, tmp_path):
+    child = run_child(
+        HEAD
+        + """
+import socket as posix
+def connected(accepted):
+    ours.append(accepted.on("error", print))
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(writer)
+        peer.close()
+        if os.path.isdir("/proc/self/fd"):
+            files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+            assert not [name for name in files if "socket:" in name], files
+        os.read(reader, 1)  # until the parent is done
+        os._exit(0)
+    os.close(reader)
+    children.append((pid, writer))
+    accepted.write(b"to the last byte")
+    accepted.end()
+    server.close()
+
+ours, children = [], []
+server = net.create_server(connected).listen(0)
+port = server.address().port
+peer = posix.create_connection(("127.0.0.1", port))
+peer.settimeout(10)
+pyuvnet.set_timeout(peer.shutdown, 20, posix.SHUT_WR)
+pyuvnet.run()
+# The child lives, and the parent's FIN came all the same, and its port is free.
+text = b""
+while piece := peer.recv(100):
+    text += piece
+print(text, peer.recv(1))
+peer.close()
+with posix.socket() as again:
+    again.setsockopt(posix.SOL_SOCKET, posix.SO_REUSEADDR, 1)
+    again.bind(("127.0.0.1", port))
+    again.listen()
+[(pid, writer)] = children
+os.close(writer)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""",
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["b'to the last byte' b''", "0"]
+
+
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
 def test_a_process_started_while_asyncio_drives_the_loop(kind, run_child, tmp_path):
     child = run_child(

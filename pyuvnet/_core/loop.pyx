@@ -12,7 +12,8 @@ Invariants:
   callback after the poll (or check), so a callback costs no GIL traffic of its own.
 * Only the thread that made a loop may use it; call_soon_threadsafe() is the one exception.
 * After a fork the child's copy is stale: it raises on use and is never closed, since its epoll
-  descriptor is shared with the parent.
+  descriptor is shared with the parent. The child gives up its copies of the sockets at once, so
+  that none stays open which the parent closes.
 * An exception of user code stops the loop and comes out of run(), unless the handler takes it.
 """
 
@@ -950,9 +951,36 @@ def clear_immediate(immediate):
 def _after_fork_in_child():
     global pyuvnet_fork_generation
     cdef Loop loop = getattr(_per_thread, "loop", None)
+    cdef bint current = loop is not None and not loop.closed \
+        and loop.generation == pyuvnet_fork_generation
     pyuvnet_fork_generation += 1
+    if current:
+        _give_up_descriptors(loop)
     if loop is not None and loop.running:
         _abandon(loop)
+
+
+cdef void _note_descriptor_on_walk(uv.uv_handle_t* handle, void* found) noexcept:
+    cdef uv.uv_os_fd_t fd
+    # Standard input and output are the child's as well as the parent's.
+    if not uv.uv_fileno(handle, &fd) and <int>fd > 2:
+        (<list>found).append(<int>fd)
+
+
+cdef int _give_up_descriptors(Loop self) except -1:
+    """Let the parent be the only one who has its sockets open.
+
+    The numbers stay taken, by what reads as empty: libuv's structures still have them, and must not
+    meet a file of the child's.
+    """
+    cdef list found = []
+    uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_note_descriptor_on_walk, <void*>found)
+    if found:
+        empty = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        for fd in found:
+            os.dup2(empty, fd, inheritable=False)
+        os.close(empty)
+    return 0
 
 
 cdef int _abandon(Loop self) except -1:
