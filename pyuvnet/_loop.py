@@ -291,6 +291,10 @@ _tasks: set[Any] = set()
 def _drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
     """Let theirs drive ours; returns the driver, or None if it did already."""
     driver = _drivers.get(ours)
+    if driver is not None and driver.theirs.is_closed():
+        # It learns of that when asyncio forgets it, for which a traceback can make it wait.
+        driver.stop()
+        driver = None
     if driver is not None:
         if driver.theirs is not theirs:
             raise StateError("Another asyncio loop drives this thread's loop", "ERR_LOOP_RUNNING")
@@ -465,7 +469,8 @@ def _run_listener(
 def _bridge(socket: SocketBase) -> None:
     """Hear a new socket's error until its coroutine begins, as in Node it does at once.
 
-    The coroutine meets the error when it reads, writes or waits.
+    The coroutine meets the error when it reads or writes; what waits for 'error' or 'close' comes
+    too late for them, as it does in Node a turn after an event.
     """
     events = sys.modules.get("asyncio.events")
     theirs = None if events is None else events._get_running_loop()

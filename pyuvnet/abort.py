@@ -59,9 +59,7 @@ class AbortSignal(EventEmitter):
 
         def __getattr__(self, name: str) -> Any:
             # Asked only for what is not there.
-            return _missing(
-                self, name, ("_aborted", "_reason", "_dependents", "_wanted", "_sources")
-            )
+            return _missing(self, name, _MADE)
 
     @property
     def aborted(self) -> bool:

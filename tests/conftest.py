@@ -130,7 +130,7 @@ def child_environment(dev: bool = False) -> dict[str, str]:
         environment["PYTHONDEVMODE"] = "1"
     else:
         # What that does, but for our own talk of what is left open and of slow callbacks.
-        environment |= {"PYTHONMALLOC": "debug", "PYTHONWARNINGS": "default"}
+        environment = {"PYTHONMALLOC": "debug"} | environment | {"PYTHONWARNINGS": "default"}
     return environment
 
 

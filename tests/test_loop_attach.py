@@ -52,6 +52,27 @@ def test_attach_as_a_context_manager(loop):
     pyuvnet.run()
 
 
+def test_a_loop_that_closed_with_a_traceback_about_lets_the_next_one_attach():
+    async def main(fails):
+        pyuvnet.attach()
+        if fails:
+            failures = []
+            asyncio.get_running_loop().set_exception_handler(
+                lambda loop, context: failures.append(context["exception"])
+            )
+            emitter = EventEmitter()
+            pyuvnet.set_immediate(emitter.emit, "error", BoomError())
+            while not failures:
+                await asyncio.sleep(0.001)
+            # Its traceback has frames of who drove our loop.
+            kept.append(failures)
+        return await echo(b"attached")
+
+    kept = []
+    assert asyncio.run(main(True)) == b"attached"
+    assert asyncio.run(main(False)) == b"attached"
+
+
 def test_leaving_the_context_manager_detaches(trace):
     async def main():
         with pyuvnet.attach():

@@ -565,3 +565,17 @@ def test_a_loop_takes_no_arguments() -> None:
         pyuvnet.Loop(1)
     with pytest.raises(TypeError):
         pyuvnet.Loop(nobody=1)
+
+
+def test_connect_before_close_tells_the_callbacks_of_end_what_they_are() -> None:
+    server = net.create_server(lambda socket: socket.resume()).listen(0)
+    port = server.address().port
+    told: list[str] = []
+    socket = net.Socket()
+    socket.connect(port, "127.0.0.1")
+    socket.end(callback=lambda error: told.append(str(error)))
+    socket.destroy()
+    socket.connect(port, "127.0.0.1", socket.destroy)
+    socket.on("close", lambda had_error: server.close())
+    run()
+    assert told == ["Cannot call end after a stream was destroyed"]

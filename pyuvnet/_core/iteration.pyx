@@ -15,6 +15,7 @@ from .readable import Readable
 
 from .capi cimport (
     PyErr_SetObject, pyuvnet_has_own, pyuvnet_inherit_anext, pyuvnet_set_iternext)
+from .errors cimport state_error
 from .stream cimport DESTROYED, Stream
 from .waiter cimport Waiter, renewed
 
@@ -58,7 +59,7 @@ cdef class ChunkReader:
 cdef class ChunkIterator:
     """An async iterator over a reader's chunks."""
 
-    def __init__(self, ChunkReader reader):
+    def __init__(self, ChunkReader reader not None):
         self.reader = reader
 
     def __aiter__(self):
@@ -109,6 +110,8 @@ cdef class NextChunk:
         """The next chunk; or, with _waiting, what asyncio has to wait for."""
         cdef ChunkReader reader = self._reader
         cdef Waiter waiter
+        if reader is None or reader.stream is None:
+            raise state_error("ERR_NOT_CONSTRUCTED", "The iterator's __init__() was not called")
         if self._waiting:
             self.forget()
         elif reader._waiter is not None:
@@ -132,6 +135,9 @@ cdef PyObject* _next_chunk(PyObject* step) except NULL:
     """NextChunk.__next__ without the traceback that raising StopIteration would cost."""
     cdef object chunk = (<NextChunk>step).step()
     if not (<NextChunk>step)._waiting:
+        # These, a read() of the program's may return them, would be taken for its arguments.
+        if isinstance(chunk, (tuple, BaseException)):
+            chunk = StopIteration(chunk)
         PyErr_SetObject(StopIteration, chunk)
         return NULL
     Py_INCREF(chunk)

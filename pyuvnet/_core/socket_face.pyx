@@ -483,6 +483,8 @@ def own_write(type cls not None):
     The interpreter goes straight to the C function if the object's class is the very one that the
     method is described for, and some 80 instructions around if it is a subclass.
     """
+    if not issubclass(cls, SocketFace):
+        raise TypeError("own_write() takes a subclass of SocketFace")
     cls.write = PyDescr_NewMethod(
         <PyTypeObject*><PyObject*>cls,
         (<PyMethodDescrObject*><PyObject*>SocketFace.write).d_method)

@@ -12,6 +12,7 @@ cdef class Waiter(Continuation):
     cdef Stepper _stepper              # of the first who waits, if it can go on without asyncio
     cdef bint _done, _cancelled
     cdef bint _stepping                # what waited goes on just now, and asyncio knows nothing
+    cdef object _task                  # whose step that is
     cdef bint _cancel_asked            # cancel() came too late
     cdef object _result, _cancel_message
     cdef BaseException _exception
@@ -24,6 +25,7 @@ cdef class Stepper:
     cdef object _task                  # None: unknown, done, or not asyncio's own
     cdef int _held                     # what a step brought that the task has not seen
     cdef object _value
+    cdef object _owed                  # a cancellation, due when what is waited for is over
 
     cdef object note(self, object yielded)
     cdef int take(self) except -1

@@ -14,6 +14,8 @@ ends, raises, was cancelled) is held for the task, which is woken in the ordinar
 Imports: the loop, for its ticks.  asyncio is imported with the first Waiter.
 """
 
+import sys
+
 cimport cython
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
@@ -26,7 +28,9 @@ from .loop cimport Continuation, Loop, loop_of_thread
 cdef object _running_loop = None       # asyncio.get_running_loop
 cdef object _enter_task = None         # asyncio's, for those who step tasks themselves
 cdef object _leave_task = None
+cdef object _current_task = None
 cdef object _Task = None
+cdef bint _EAGER = sys.version_info >= (3, 12)     # tasks may begin within another's step
 cdef Waiter _over = None               # settled, for tasks that are woken to take what is held
 
 cdef enum:
@@ -240,6 +244,9 @@ cdef Waiter renewed(Waiter waiter, Loop ours):
     """A waiter to wait for once more: the same one, if whoever waited for it goes on just now."""
     if waiter is None or not waiter._stepping or waiter._others is not None:
         return new_waiter(ours)
+    if _EAGER and _current_task(waiter._loop) is not waiter._task:
+        # A task that begins within another's step is somebody else.
+        return new_waiter(ours)
     waiter._done = False
     waiter._result = waiter._exception = None
     return waiter
@@ -269,14 +276,16 @@ cdef class Stepper:
 
     def started(self, task):
         """Know the task, if it is asyncio's own; others are not ours to be stepped past."""
-        global _enter_task, _leave_task, _Task, _over
+        global _enter_task, _leave_task, _current_task, _Task, _over
         if _Task is None:
             from asyncio.tasks import Task, _enter_task, _leave_task
+            from asyncio.tasks import current_task as _current_task
             _Task = Task
         if _over is None:
             _over = Waiter.__new__(Waiter)
             _over._done = True
-        if type(task) is _Task and not task.done():
+        # A task factory may have put this into a task of its own, within the one it returns.
+        if type(task) is _Task and task.get_coro() is self and not task.done():
             self._task, self._loop = task, task.get_loop()
 
     # ---- For asyncio -------------------------------------------------------------------------
@@ -292,7 +301,7 @@ cdef class Stepper:
 
     def send(self, value):
         """The next step, by the task."""
-        if self._held or value is None:
+        if self._owed is not None or self._held or value is None:
             return _stepped(self)
         return self.note(self.coroutine.send(value))
 
@@ -304,9 +313,16 @@ cdef class Stepper:
         cdef int held = self._held
         brought, self._value = self._value, None
         self._held = NOTHING
+        if self._owed is not None:
+            kind, value, traceback = self._owed, None, None
+            self._owed = None
         if held == YIELDED:
             # None is asyncio's own, of sleep(0): there is nothing to cancel.
-            if brought is not None and brought.cancel(*getattr(kind, "args", ())):
+            if brought is not None:
+                if getattr(brought, "_asyncio_future_blocking", None) is None \
+                        or not brought.cancel(*getattr(kind, "args", ())):
+                    # It goes on to wait for that, and is cancelled afterwards.
+                    self._owed = kind if value is None else value
                 return self.note(brought)
         elif held:
             self._task = None
@@ -366,9 +382,14 @@ cdef class Stepper:
         cdef int kind
         if task is None or context is None:
             return self.hand_over(waiter)
-        waiter._stepping = True
         _enter_task(self._loop, task)
-        PyContext_Enter(context)
+        try:
+            PyContext_Enter(context)
+        except BaseException:
+            _leave_task(self._loop, task)
+            raise
+        waiter._stepping = True
+        waiter._task = task
         kind = PyIter_Send(self.coroutine, None, &brought)
         if kind == PYGEN_NEXT:
             self._held, self._value = YIELDED, <object>brought
@@ -383,15 +404,18 @@ cdef class Stepper:
         PyContext_Exit(context)
         _leave_task(self._loop, task)
         waiter._stepping = False
+        waiter._task = None
         if self._held != YIELDED or self._value is not waiter or waiter._done:
             return self.hand_over(waiter)
         self._held, self._value = NOTHING, None
         waiter._asyncio_future_blocking = False
         waiter._stepper = self
         if waiter._cancel_asked:
-            # As a task does that was cancelled while it ran, and waits again.
+            # As a task does that was cancelled while it ran, and waits again, unless it was taken
+            # back by uncancel().
             waiter._cancel_asked = False
-            waiter.cancel(waiter._cancel_message)
+            if task._must_cancel:
+                waiter.cancel(waiter._cancel_message)
         return 0
 
     cdef int hand_over(self, Waiter waiter) except -1:
@@ -428,6 +452,10 @@ cdef PyObject* _next_step(PyObject* stepper) except NULL:
     cdef Stepper self = <Stepper>stepper
     cdef PyObject* brought = NULL
     cdef int kind
+    if self._owed is not None:
+        yielded = self.throw(None)
+        Py_INCREF(yielded)
+        return <PyObject*>yielded
     if self._held:
         self.take()
         self._held = NOTHING

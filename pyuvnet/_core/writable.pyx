@@ -254,8 +254,10 @@ cdef int w_begin_anew(Stream s, object error) except -1:
     """
     cdef list waiting = s.w_waiting, ends = s.w_end_callbacks
     cdef Py_ssize_t index
+    cdef object ended = error
     if error is None:
         error = s._errored if s._errored is not None else stream_destroyed("write")
+        ended = s._errored if s._errored is not None else stream_destroyed("end")
     if waiting is not None:
         for index in range(s.w_told, len(waiting)):
             number, callback = waiting[index]
@@ -263,7 +265,7 @@ cdef int w_begin_anew(Stream s, object error) except -1:
                 callback, (error if <unsigned long>number > s.w_done else None,))
     if ends is not None:
         for callback in ends:
-            s._loop.tick_call(callback, (error,))
+            s._loop.tick_call(callback, (ended,))
     s.w_waiting = s.w_end_callbacks = None
     s.w_told = 0
     s.w_done = s.w_accepted

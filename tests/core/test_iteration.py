@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+import pyuvnet
 from pyuvnet import Readable, next_tick, run
+from pyuvnet._core import iteration
 
 pytestmark = pytest.mark.usefixtures("factory")
 
@@ -192,3 +194,28 @@ def test_an_iterator_lives_while_somebody_awaits_its_next_chunk(trace):
 
     run_to_the_end(main())
     assert trace == [b"a"]
+
+
+def test_what_is_half_built_refuses():
+    step = iteration.NextChunk.__new__(iteration.NextChunk)
+    with pytest.raises(pyuvnet.StateError) as caught:
+        next(step)
+    assert caught.value.code == "ERR_NOT_CONSTRUCTED"
+    with pytest.raises(TypeError):
+        iteration.ChunkIterator(None)
+
+
+def test_a_read_of_the_programs_own_may_return_a_tuple(factory):
+    class Pairs(Readable):
+        given = ((b"a", b"b"), None)
+
+        def read(self, size=None):
+            return self.given[0]
+
+    async def main():
+        pairs = Pairs()
+        async for pair in pairs:
+            assert pair == (b"a", b"b")
+            break
+
+    pyuvnet.run(main())

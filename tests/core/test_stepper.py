@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import traceback
 
 import pytest
@@ -382,3 +383,133 @@ def test_it_is_a_coroutine_by_hand_too(trace):
 
     run(main())
     assert trace == ["result", "boom"]
+
+
+def test_a_task_factory_may_wrap_it_in_a_task_of_its_own(listen, trace):
+    # Then the task that create_task() returned is not the one that takes the steps.
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def wrapped(loop, coroutine, **options):
+            async def outer():
+                return await asyncio.Task(coroutine, loop=loop)
+
+            return asyncio.Task(outer(), loop=loop, **options)
+
+        source = Source()
+
+        async def take():
+            async for chunk in source:
+                trace(chunk, asyncio.current_task() is tasks[0])
+
+        tasks = []
+
+        async def taking():
+            tasks.append(asyncio.current_task())
+            await take()
+
+        loop.set_task_factory(wrapped)
+        EventEmitter().on("x", taking).emit("x")
+        loop.set_task_factory(None)
+        while not tasks:
+            await asyncio.sleep(0)
+        await pushed(source, b"a", b"b", b"c", None)
+        await tasks[0]
+
+    run(main())
+    assert trace == [(b"a", True), (b"b", True), (b"c", True)]
+
+
+@pytest.mark.parametrize("stepped", [True, False])
+def test_a_cancellation_that_is_taken_back(listen, trace, stepped):
+    async def main():
+        source = Source()
+
+        async def take():
+            try:
+                async for chunk in source:
+                    trace(chunk)
+                    task.cancel()
+                    task.uncancel()
+                    if not stepped:
+                        await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                trace("cancelled")
+
+        task = await listen(take)
+        await pushed(source, b"a")
+        await turns()
+        await pushed(source, b"b", None)
+        await task
+
+    run(main())
+    # From 3.13 on uncancel() takes the request back.
+    kept = sys.version_info >= (3, 13)
+    assert trace == ([b"a", b"b"] if kept else [b"a", "cancelled"])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are not eager there")
+def test_an_eager_task_that_waits_for_the_next_chunk_can_be_cancelled(listen, trace):
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        source = Source()
+        chunks = aiter(source)
+
+        async def other():
+            await anext(chunks)
+
+        async def take():
+            await anext(chunks)
+            trace(await anext(chunks))
+            task = asyncio.create_task(other())
+            task.cancel()
+            await asyncio.wait([task])
+            trace(task.cancelled())
+
+        task = await listen(take)
+        await pushed(source, b"a", b"b")
+        await task
+        source.destroy()
+
+    run(main())
+    assert trace == [b"b", True]
+
+
+def test_what_cannot_be_cancelled_any_more_is_waited_for_first(listen, trace):
+    async def main():
+        source = Source()
+
+        async def take():
+            async for chunk in source:
+                trace(chunk)
+                if chunk == b"b":
+                    done = asyncio.get_running_loop().create_future()
+                    done.set_result(None)
+                    group = asyncio.gather(done)
+                    asyncio.current_task().cancel("enough")
+                    try:
+                        await group
+                    except asyncio.CancelledError as error:
+                        trace(group.done(), error.args)
+                        return
+
+        task = await listen(take)
+        await pushed(source, b"a", b"b")
+        await task
+        source.destroy()
+
+    run(main())
+    plain = []
+
+    async def asyncios_own():
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        group = asyncio.gather(done)
+        asyncio.current_task().cancel("enough")
+        try:
+            await group
+        except asyncio.CancelledError as error:
+            plain.append((group.done(), error.args))
+
+    run(asyncios_own())
+    assert trace == [b"a", b"b", *plain]

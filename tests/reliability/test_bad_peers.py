@@ -362,7 +362,8 @@ def test_a_server_that_closes_waits_for_silent_peers_and_no_longer() -> None:
 
 def test_one_byte_at_a_time(full: bool) -> None:
     # A second each in the full version.
-    gap, count, crowd = (1.0, 12, 20) if full else (0.03, 25, 20)
+    gap, count, crowd = (1.0, 12, 20) if full else (0.03, 80, 20)
+    limit = 8000 if full else 1500
     server = net.create_server().listen(0, "127.0.0.1")
     received: dict[int, list[bytes]] = {}
     events: list[list[str]] = []
@@ -373,7 +374,7 @@ def test_one_byte_at_a_time(full: bool) -> None:
         pieces = received.setdefault(len(received), [])
         socket.on("data", pieces.append)
         # Each byte is activity.
-        socket.set_timeout(gap * 8000, socket.destroy)
+        socket.set_timeout(limit, socket.destroy)
         socket.on("close", lambda _: len(events) == crowd and server.close())
 
     def drip(peers: list[posix.socket]) -> None:
@@ -398,8 +399,8 @@ def test_one_byte_at_a_time(full: bool) -> None:
     assert float(used) < 0.5
     assert events == [["end", "finish", "close False"]] * crowd
     assert all(b"".join(pieces) == text for pieces in received.values())
-    # What came alone was delivered alone, but for a moment's delay.
-    assert sum(map(len, received.values())) > crowd * count * 0.8
+    # What came alone was delivered alone, but for moments when the machine was elsewhere.
+    assert sum(map(len, received.values())) > crowd * count * 0.5
 
 
 # ---- Floods --------------------------------------------------------------------------------------

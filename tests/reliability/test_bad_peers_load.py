@@ -50,8 +50,13 @@ def kernel_has(peer: posix.socket) -> int:
     mine = None
     for name in os.listdir("/proc/self/fd"):
         try:
-            view = posix.socket(fileno=os.dup(int(name)))
+            copy = os.dup(int(name))
         except OSError:
+            continue
+        try:
+            view = posix.socket(fileno=copy)
+        except OSError:
+            os.close(copy)
             continue
         with view:
             try:
