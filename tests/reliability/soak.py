@@ -84,7 +84,7 @@ class Soak:
         # The first timer makes the one handle that all share and the loop keeps.
         pyuvnet.set_timeout(lambda: None, 1)
         pyuvnet.run()
-        self.before = live_counts()
+        self.counted_before = live_counts()
         self.echo_server = net.create_server(self.serve_echo)
         # Each direction ends by itself: what comes back is longer under way.
         self.proxy_server = net.create_server(self.serve_proxy, allow_half_open=True)
@@ -354,7 +354,7 @@ class Soak:
         if self.counts["never accepted"] > missing:
             found.append(f"{self.counts['never accepted']} connections had no answer")
         left = pyuvnet.current_loop().handle_count()
-        if left or live_counts() != self.before:
+        if left or live_counts() != self.counted_before:
             found.append(f"{left} handles are left, {live_counts()} in the debug build")
         if descriptors() > self.before:
             found.append(f"{descriptors() - self.before} descriptors are left")
