@@ -12,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import EventEmitter, Readable, run
 from pyuvnet._core.waiter import Stepper, Waiter
+from tests.support.loops import LOOPS
 
 pytestmark = pytest.mark.usefixtures("factory")
 
@@ -449,7 +450,10 @@ def test_a_cancellation_that_is_taken_back(listen, trace, stepped):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are not eager there")
-def test_an_eager_task_that_waits_for_the_next_chunk_can_be_cancelled(listen, trace):
+def test_an_eager_task_that_waits_for_the_next_chunk_can_be_cancelled(listen, trace, factory):
+    if factory is LOOPS.get("uvloop"):
+        pytest.skip("uvloop passes on an argument that eager_task_factory does not take")
+
     async def main():
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         source = Source()
@@ -475,33 +479,9 @@ def test_an_eager_task_that_waits_for_the_next_chunk_can_be_cancelled(listen, tr
     assert trace == [b"b", True]
 
 
-def test_what_cannot_be_cancelled_any_more_is_waited_for_first(listen, trace):
-    async def main():
-        source = Source()
-
-        async def take():
-            async for chunk in source:
-                trace(chunk)
-                if chunk == b"b":
-                    done = asyncio.get_running_loop().create_future()
-                    done.set_result(None)
-                    group = asyncio.gather(done)
-                    asyncio.current_task().cancel("enough")
-                    try:
-                        await group
-                    except asyncio.CancelledError as error:
-                        trace(group.done(), error.args)
-                        return
-
-        task = await listen(take)
-        await pushed(source, b"a", b"b")
-        await task
-        source.destroy()
-
-    run(main())
-    plain = []
-
-    async def asyncios_own():
+def test_what_cannot_be_cancelled_any_more_is_as_asyncio_has_it(listen, trace):
+    # A gather() whose parts are done: until 3.11 it is waited for, and cannot be cancelled.
+    async def gathered(note):
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         group = asyncio.gather(done)
@@ -509,7 +489,34 @@ def test_what_cannot_be_cancelled_any_more_is_waited_for_first(listen, trace):
         try:
             await group
         except asyncio.CancelledError as error:
-            plain.append((group.done(), error.args))
+            note("inside", group.done(), error.args)
 
-    run(asyncios_own())
-    assert trace == [b"a", b"b", *plain]
+    async def end(task, note):
+        try:
+            await task
+        except asyncio.CancelledError:
+            note("outside")
+
+    async def main():
+        source = Source()
+
+        async def take():
+            async for chunk in source:
+                if chunk == b"b":
+                    await gathered(trace)
+                    return
+
+        task = await listen(take)
+        await pushed(source, b"a", b"b")
+        await end(task, trace)
+        source.destroy()
+        await end(asyncio.create_task(gathered(plain)), plain)
+
+    seen = []
+
+    def plain(*entry):
+        seen.append(entry if len(entry) > 1 else entry[0])
+
+    run(main())
+    assert trace == seen
+    assert trace
