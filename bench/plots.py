@@ -144,7 +144,7 @@ def _cpu(results: Results) -> Figure | None:
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, 1 - 0.32 / height),
-        ncols=4,
+        ncols=3,
         frameon=False,
         fontsize=8.5,
     )
