@@ -954,10 +954,11 @@ def _after_fork_in_child():
     cdef bint current = loop is not None and not loop.closed \
         and loop.generation == pyuvnet_fork_generation
     pyuvnet_fork_generation += 1
-    if current:
-        _give_up_descriptors(loop)
+    # First what must not go on; the rest needs a descriptor, and may raise for want of one.
     if loop is not None and loop.running:
         _abandon(loop)
+    if current:
+        _give_up_descriptors(loop)
 
 
 cdef void _note_descriptor_on_walk(uv.uv_handle_t* handle, void* found) noexcept:
