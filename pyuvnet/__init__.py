@@ -11,10 +11,11 @@ An echo server:
 from . import diagnostics, events, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
-from ._core.loop import Loop, clear_immediate, current_loop
+from ._core.loop import Loop, clear_immediate
 from ._core.names import add_node_names
 from ._core.readable import Readable
 from ._core.stream import get_default_high_water_mark, set_default_high_water_mark
+from ._core.thread_loop import current_loop
 from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
 from ._core.writable import Writable
 from ._loop import (

@@ -16,8 +16,9 @@ import weakref
 from types import CoroutineType
 
 from ._core.emitter import set_awaitable_hook
-from ._core.loop import Loop, current_loop, set_undriven_hook
+from ._core.loop import Loop, set_undriven_hook
 from ._core.socket_base import SocketBase
+from ._core.thread_loop import current_loop
 from ._core.waiter import Stepper
 from ._typed import TYPE_CHECKING, overload
 from .errors import StateError

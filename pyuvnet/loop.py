@@ -9,8 +9,9 @@ Node: process.getActiveResourcesInfo()
 from __future__ import annotations
 
 from ._core.alive import describe
-from ._core.loop import Immediate, Loop, current_loop
+from ._core.loop import Immediate, Loop
 from ._core.names import add_node_names
+from ._core.thread_loop import current_loop
 from ._typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from functools import partial
 from . import _validate as check
 from ._core.duplex import Duplex
 from ._core.iteration import ChunkIterator, ChunkReader, inherit_anext
-from ._core.loop import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable, set_stream_hooks
 from ._core.stream import (
@@ -21,6 +20,7 @@ from ._core.stream import (
     set_default_high_water_mark,
     set_with_hooks,
 )
+from ._core.thread_loop import current_loop
 from ._core.writable import Writable, set_drained_hook
 from ._typed import TYPE_CHECKING, cast
 from ._waiter import Waiter

@@ -21,6 +21,7 @@ LAYERS: tuple[str, ...] = (
     "emitter",
     "owner",
     "loop",
+    "thread_loop",
     "waiter",
     "hooks",
     "handle",

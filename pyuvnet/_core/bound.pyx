@@ -6,10 +6,11 @@ Imports: tcp, pipe and below.  Options and their checks are Python's, in pyuvnet
 from . cimport uv
 from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, state_error
-from .loop cimport Loop, fork_generation, loop_of_thread
+from .loop cimport Loop, fork_generation
 from .pipe cimport Pipe, new_pipe
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, new_tcp, parse_address
+from .thread_loop cimport loop_of_thread
 
 
 def _close(StreamHandle handle):

@@ -7,8 +7,8 @@ bit.
 
 from .._mapping import Info
 from .._validate import arg_value_error, validate_function, validate_string
+from .thread_loop cimport loop_of_thread
 
-from .loop cimport loop_of_thread
 
 cdef extern from *:
     """

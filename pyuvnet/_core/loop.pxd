@@ -139,7 +139,6 @@ cdef extern from *:
 cdef inline unsigned long fork_generation() noexcept:
     return pyuvnet_fork_generation
 
-cdef Loop loop_of_thread()
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef void set_closer(void* closer) noexcept
 cdef void set_complainer(object complain) noexcept

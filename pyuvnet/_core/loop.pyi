@@ -4,7 +4,6 @@ from typing import Any, Self
 from typing_extensions import disjoint_base
 
 def set_undriven_hook(hook: Callable[[Loop], bool] | None) -> None: ...
-def current_loop() -> Loop: ...
 def clear_immediate(immediate: Immediate | None) -> None: ...
 
 @disjoint_base
@@ -74,6 +73,5 @@ class Immediate:
 
 # Node's spellings, by tools/stubs.py
 setUndrivenHook = set_undriven_hook
-currentLoop = current_loop
 clearImmediate = clear_immediate
 # Node's spellings end

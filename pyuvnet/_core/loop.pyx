@@ -1,4 +1,4 @@
-"""Loop: one libuv loop per thread, and the order in which user code runs in it.
+"""Loop: a libuv loop, and the order in which user code runs in it.
 
 Owns: uv_loop_t, its own helper handles, the tick queue, immediates, the read buffer, the gate to
 the GIL, and what happens to exceptions of user code.  Imports: declarations, emitter, owner.
@@ -11,14 +11,10 @@ Invariants:
 * The GIL is held while callbacks run.  It is given away only between prepare and the first
   callback after the poll (or check), so a callback costs no GIL traffic of its own.
 * Only the thread that made a loop may use it; call_soon_threadsafe() is the one exception.
-* After a fork the child's copy is stale: it raises on use and is never closed, since its epoll
-  descriptor is shared with the parent. The child gives up its copies of the sockets at once, so
-  that none stays open which the parent closes.
 * An exception of user code stops the loop and comes out of run(), unless the handler takes it.
 """
 
 import _signal
-import atexit
 import os
 import sys
 import threading
@@ -42,11 +38,6 @@ from .errors cimport os_error, state_error
 from .names import add_node_names
 from .owner cimport Owner
 
-cdef extern from *:
-    """
-    unsigned long pyuvnet_fork_generation = 0;
-    """
-
 cdef extern from "backend.h":
     void pyuvnet_backend_wait(uv.uv_loop_t* loop) noexcept nogil
 
@@ -54,25 +45,9 @@ cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
 cdef object _undriven_hook = None  # asked, with the loop, whether it is used but never turned
 cdef object _complain = None       # warns, in debug mode, of what a loop that closes leaves open
 
-cdef object _per_thread = threading.local()    # .loop, .keeper
-cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
-
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop):
     return <Loop>(<pyuvnet_gate*>loop.data).loop
-
-
-cdef Loop loop_of_thread():
-    """This thread's loop, made on first use, and anew in a forked child."""
-    global _exit_loop
-    cdef Loop loop = getattr(_per_thread, "loop", None)
-    if loop is None or loop.closed or loop.generation != fork_generation():
-        loop = Loop()
-        _per_thread.loop = loop
-        _per_thread.keeper = _Keeper(loop)
-        if threading.current_thread() is threading.main_thread():
-            _exit_loop = loop
-    return loop
 
 
 def set_undriven_hook(hook):
@@ -90,42 +65,11 @@ cdef void set_complainer(object complain) noexcept:
     _complain = complain
 
 
-def current_loop():
-    """Return the loop of this thread, making it on first use.
-
-    Returns: Loop.
-
-    Node: none (a thread has one loop)
-    """
-    return loop_of_thread()
-
-
 cdef class Continuation:
     """What continue_with() takes without a call of Python's."""
 
     cdef int go_on(self) except -1:
         return 0
-
-
-cdef class _Keeper:
-    """Closes the loop of a thread that ends: what is open in it would keep it for ever."""
-
-    cdef Loop _loop
-
-    def __init__(self, Loop loop):
-        self._loop = loop
-
-    def __dealloc__(self):
-        # The main thread's loop is closed at exit, while Python is still whole.
-        if self._loop is not _exit_loop:
-            _close_silently(self._loop)
-
-
-cdef void _close_silently(Loop loop) noexcept:
-    if loop is not None and not loop.closed and not loop.running \
-            and loop.generation == fork_generation() \
-            and loop.thread_id == PyThread_get_thread_ident():
-        loop._shut()
 
 
 cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
@@ -947,73 +891,6 @@ def clear_immediate(immediate):
     if isinstance(immediate, Immediate):
         immediate.close()
 
-
-def _after_fork_in_child():
-    global pyuvnet_fork_generation
-    cdef Loop loop = getattr(_per_thread, "loop", None)
-    cdef bint current = loop is not None and not loop.closed \
-        and loop.generation == pyuvnet_fork_generation
-    pyuvnet_fork_generation += 1
-    # First what must not go on; the rest needs a descriptor, and may raise for want of one.
-    if loop is not None and loop.running:
-        _abandon(loop)
-    if current:
-        _give_up_descriptors(loop)
-
-
-cdef void _note_descriptor_on_walk(uv.uv_handle_t* handle, void* found) noexcept:
-    cdef uv.uv_os_fd_t fd
-    # Standard input and output are the child's as well as the parent's.
-    if not uv.uv_fileno(handle, &fd) and <int>fd > 2:
-        (<list>found).append(<int>fd)
-
-
-cdef int _give_up_descriptors(Loop self) except -1:
-    """Let the parent be the only one who has its sockets open.
-
-    The numbers stay taken, by what reads as empty: libuv's structures still have them, and must not
-    meet a file of the child's.
-    """
-    cdef list found = []
-    uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_note_descriptor_on_walk, <void*>found)
-    if found:
-        empty = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        for fd in found:
-            os.dup2(empty, fd, inheritable=False)
-        os.close(empty)
-    return 0
-
-
-cdef int _abandon(Loop self) except -1:
-    """A callback forked, and the child may return from it into the parent's loop: end that.
-
-    Until uv_run() returns it may still poll, and would read what belongs to the parent; so its
-    descriptor becomes an empty poller, in the child only.
-    """
-    import select
-    self.silent = True
-    while self.dirty_count:
-        # The parent sends what was collected.
-        self.dirty_count -= 1
-        Py_DECREF(<object>self.dirty[self.dirty_count])
-    try:
-        self.refuse()
-    except StateError as error:
-        self.failure = error
-    uv.uv_stop(&self._uv)
-    with select.epoll() if hasattr(select, "epoll") else select.kqueue() as empty:
-        os.dup2(empty.fileno(), uv.uv_backend_fd(&self._uv), inheritable=False)
-    return 0
-
-
-@atexit.register
-def _at_exit():
-    # Open handles at the end of the program are ordinary: close them without a word.
-    _close_silently(_exit_loop)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 add_node_names(Loop)
 add_node_names(Immediate)

@@ -16,7 +16,6 @@ from .emitter cimport intern_event
 from .errors cimport lookup_error, os_error, state_error, status_name
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
-from .loop cimport loop_of_thread
 from .names import add_node_names
 from .owner cimport Owner
 from .pipe cimport Pipe, new_pipe
@@ -24,6 +23,7 @@ from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport TCP, new_tcp, parse_address
+from .thread_loop cimport loop_of_thread
 
 cdef object _CLOSE = intern_event("close")
 cdef object _CONNECTION = intern_event("connection")

@@ -12,9 +12,9 @@ from .._options import OBJECT_MODES as _OBJECT_MODES, OptionSet, refuse_object_m
 from .._validate import arg_type_error, arg_value_error, as_number, validate_integer
 
 from .errors cimport state_error
-from .loop cimport loop_of_thread
 from .names import to_node
 from .owner cimport Owner
+from .thread_loop cimport loop_of_thread
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
 cdef Py_ssize_t _object_mark = 16

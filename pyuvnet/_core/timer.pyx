@@ -1,9 +1,9 @@
 """Timers in milliseconds: one uv_timer_t for each loop, and a heap of what waits on it.
 
 Owns: the order in which timers fire: by due time, then by when they were set.  Imports: loop,
-handle, owner.  A timer costs no libuv handle of its own, so setting and clearing one is cheap,
-and a fired one is ordinary garbage.  Idle timeouts of sockets only note the loop time of each
-activity; the heap is touched when they expire, not for each chunk.
+thread_loop, handle, owner.  A timer costs no libuv handle of its own, so setting and clearing one
+is cheap, and a fired one is ordinary garbage.  Idle timeouts of sockets only note the loop time of
+each activity; the heap is touched when they expire, not for each chunk.
 """
 
 import warnings
@@ -19,9 +19,10 @@ from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
 from .errors cimport os_error
 from .handle cimport Handle
-from .loop cimport Loop, loop_of_thread
+from .loop cimport Loop
 from .names import add_node_names
 from .owner cimport Owner
+from .thread_loop cimport loop_of_thread
 
 MAX_TIMEOUT = 2147483647
 

@@ -23,7 +23,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
 from .capi cimport PYGEN_NEXT, PYGEN_RETURN, PyErr_SetObject, PyIter_Send, PyObject_CallNoArgs, \
     PyObject_CallOneArg, pyuvnet_raised, pyuvnet_set_iternext
-from .loop cimport Continuation, Loop, loop_of_thread
+from .loop cimport Continuation, Loop
+from .thread_loop cimport loop_of_thread
 
 cdef object _running_loop = None       # asyncio.get_running_loop
 cdef object _enter_task = None         # asyncio's, for those who step tasks themselves
@@ -40,7 +41,6 @@ cdef enum:
     RAISED
 
 
-@cython.freelist(8)
 cdef class Waiter(Continuation):
     """Something to await, settled by set_result() or set_exception().
 

@@ -1,0 +1,148 @@
+"""Which loop a thread has, and what becomes of it when the thread, a fork or the program ends it.
+
+Owns: the loop of each thread, the generation that a fork raises, the exit hook.  Imports:
+declarations, loop.
+
+Invariants:
+
+* A thread has one open loop at most. It is made on first use and closed when the thread ends; the
+  main thread's at interpreter exit, while Python is still whole.
+* After a fork the child's copy is stale: it raises on use and is never closed, since its epoll
+  descriptor is shared with the parent. The child gives up its copies of the sockets at once, so
+  that none stays open which the parent closes.
+"""
+
+import atexit
+import os
+import threading
+
+from cpython.ref cimport Py_DECREF
+
+from ..errors import StateError
+
+from . cimport uv
+from .capi cimport PyThread_get_thread_ident
+from .loop cimport Loop, fork_generation, pyuvnet_fork_generation
+from .names import add_node_names
+
+cdef extern from *:
+    """
+    unsigned long pyuvnet_fork_generation = 0;
+    """
+
+cdef object _per_thread = threading.local()    # .loop, .keeper
+cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
+
+
+cdef Loop loop_of_thread():
+    """This thread's loop, made on first use, and anew in a forked child."""
+    global _exit_loop
+    cdef Loop loop = getattr(_per_thread, "loop", None)
+    if loop is None or loop.closed or loop.generation != fork_generation():
+        loop = Loop()
+        _per_thread.loop = loop
+        _per_thread.keeper = _Keeper(loop)
+        if threading.current_thread() is threading.main_thread():
+            _exit_loop = loop
+    return loop
+
+
+def current_loop():
+    """Return the loop of this thread, making it on first use.
+
+    Returns: Loop.
+
+    Node: none (a thread has one loop)
+    """
+    return loop_of_thread()
+
+
+cdef class _Keeper:
+    """Closes the loop of a thread that ends: what is open in it would keep it for ever."""
+
+    cdef Loop _loop
+
+    def __init__(self, Loop loop):
+        self._loop = loop
+
+    def __dealloc__(self):
+        # The main thread's loop is closed at exit, while Python is still whole.
+        if self._loop is not _exit_loop:
+            _close_silently(self._loop)
+
+
+cdef void _close_silently(Loop loop) noexcept:
+    if loop is not None and not loop.closed and not loop.running \
+            and loop.generation == fork_generation() \
+            and loop.thread_id == PyThread_get_thread_ident():
+        loop._shut()
+
+
+def _after_fork_in_child():
+    global pyuvnet_fork_generation
+    cdef Loop loop = getattr(_per_thread, "loop", None)
+    cdef bint current = loop is not None and not loop.closed \
+        and loop.generation == pyuvnet_fork_generation
+    pyuvnet_fork_generation += 1
+    # First what must not go on; the rest needs a descriptor, and may raise for want of one.
+    if loop is not None and loop.running:
+        _abandon(loop)
+    if current:
+        _give_up_descriptors(loop)
+
+
+cdef void _note_descriptor_on_walk(uv.uv_handle_t* handle, void* found) noexcept:
+    cdef uv.uv_os_fd_t fd
+    # Standard input and output are the child's as well as the parent's.
+    if not uv.uv_fileno(handle, &fd) and <int>fd > 2:
+        (<list>found).append(<int>fd)
+
+
+cdef int _give_up_descriptors(Loop self) except -1:
+    """Let the parent be the only one who has its sockets open.
+
+    The numbers stay taken, by what reads as empty: libuv's structures still have them, and must not
+    meet a file of the child's.
+    """
+    cdef list found = []
+    uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_note_descriptor_on_walk, <void*>found)
+    if found:
+        empty = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        for fd in found:
+            os.dup2(empty, fd, inheritable=False)
+        os.close(empty)
+    return 0
+
+
+cdef int _abandon(Loop self) except -1:
+    """A callback forked, and the child may return from it into the parent's loop: end that.
+
+    Until uv_run() returns it may still poll, and would read what belongs to the parent; so its
+    descriptor becomes an empty poller, in the child only.
+    """
+    import select
+    self.silent = True
+    while self.dirty_count:
+        # The parent sends what was collected.
+        self.dirty_count -= 1
+        Py_DECREF(<object>self.dirty[self.dirty_count])
+    try:
+        self.refuse()
+    except StateError as error:
+        self.failure = error
+    uv.uv_stop(&self._uv)
+    with select.epoll() if hasattr(select, "epoll") else select.kqueue() as empty:
+        os.dup2(empty.fileno(), uv.uv_backend_fd(&self._uv), inheritable=False)
+    return 0
+
+
+@atexit.register
+def _at_exit():
+    # Open handles at the end of the program are ordinary: close them without a word.
+    _close_silently(_exit_loop)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+add_node_names(globals())

@@ -1,0 +1,270 @@
+"""Which loop a thread has, and its end by the thread, a fork, and the interpreter's exit."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+
+import pytest
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX's")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+
+
+@posix_only
+def test_a_thread_that_ends_closes_its_loop(run_child):
+    child = run_child("""
+        import gc, os, threading
+        import pyuvnet
+        from pyuvnet import net
+
+        def program():
+            server = net.create_server().listen(0, "127.0.0.1").unref()
+            pyuvnet.set_timeout(pyuvnet.stop, 1)
+            pyuvnet.set_interval(print, 100_000)
+            pyuvnet.run()
+
+        def descriptors():
+            gc.collect()
+            return len(os.listdir("/dev/fd"))
+
+        counts = []
+        for _ in range(4):
+            thread = threading.Thread(target=program)
+            thread.start(); thread.join()
+            counts.append(descriptors())
+        assert counts[0] == counts[-1], counts
+    """)
+    child.clean()
+
+
+# ---- Fork ----------------------------------------------------------------------------------------
+
+
+@needs_fork
+def test_a_forked_child_cannot_use_the_parents_objects_but_a_loop_of_its_own(run_child):
+    child = run_child("""
+        import os, sys
+        import pyuvnet
+        from pyuvnet import net
+
+        loop = pyuvnet.current_loop()
+        timer = pyuvnet.set_timeout(print, 100, "parent's timer")
+        immediate = pyuvnet.set_immediate(lambda: None)
+        socket = net.Socket()
+        pid = os.fork()
+        if pid == 0:
+            def code(use):
+                try:
+                    use()
+                except pyuvnet.StateError as error:
+                    return error.code
+            uses = [loop.run, loop.close, timer.close, timer.refresh, immediate.close,
+                    socket.resume, lambda: socket.write(b"x"),
+                    lambda: loop.next_tick(print), lambda: loop.call_soon_threadsafe(print)]
+            print([code(use) for use in uses] == ["ERR_FORKED"] * len(uses), flush=True)
+            assert pyuvnet.current_loop() is not loop
+            pyuvnet.set_timeout(print, 1, "child's timer")
+            pyuvnet.run()
+            sys.exit(0)
+        os.waitpid(pid, 0)
+        pyuvnet.run()
+        print("parent done")
+    """)
+    assert child.clean().lines == ["True", "child's timer", "parent's timer", "parent done"]
+
+
+@needs_fork
+@pytest.mark.parametrize("phase", ["set_timeout", "set_immediate", "next_tick"])
+@pytest.mark.parametrize("leave", ["return", "raise SystemExit(0)", "os._exit(0)"])
+def test_a_fork_in_a_callback_leaves_the_parent_undisturbed(run_child, phase, leave):
+    child = run_child(f"""
+        import os, sys, warnings
+        # 3.12 and newer warn of fork() beside threads, such as libuv's pool.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import pyuvnet
+        from pyuvnet import net
+
+        parent = os.getpid()
+        received = []
+
+        def forking():
+            pid = os.fork()
+            if pid == 0:
+                {leave}
+            os.waitpid(pid, 0)
+
+        def on_connection(socket):
+            socket.on("data", lambda chunk: (received.append(chunk), print(os.getpid() == parent)))
+            socket.on("end", server.close)
+            socket.on("end", lambda: timer.close())
+
+        server = net.create_server(on_connection)
+        def listening():
+            client = net.connect(server.address().port, "127.0.0.1")
+            def connected():
+                pyuvnet.{phase}(forking)
+                client.end(b"hello")
+            client.on("connect", connected)
+            client.resume()
+        server.listen(0, "127.0.0.1", callback=listening)
+        timer = pyuvnet.set_interval(lambda: None, 1)
+        try:
+            pyuvnet.run()
+        except pyuvnet.StateError as error:
+            assert os.getpid() != parent
+            assert error.code == "ERR_FORKED", error
+            os._exit(0)
+        assert os.getpid() == parent
+        assert received == [b"hello"], received
+    """)
+    assert child.clean().lines == ["True"]
+
+
+# ---- Exit ----------------------------------------------------------------------------------------
+
+LEFT_OPEN = {
+    "nothing": "",
+    "a timer": "pyuvnet.set_timeout(print, 1000, 'no')",
+    "an interval that ran": """
+pyuvnet.set_interval(lambda: None, 1)
+pyuvnet.set_timeout(pyuvnet.stop, 5)
+pyuvnet.run()""",
+    "ticks and immediates": "pyuvnet.next_tick(print, 'no'); pyuvnet.set_immediate(print, 'no')",
+    "a server": "server = net.create_server().listen(0, '127.0.0.1')",
+    "an unreferenced server": "net.create_server().listen(0, '127.0.0.1')",
+    "connections": """
+server = net.create_server(lambda socket: socket.resume())
+def connect():
+    global client
+    client = net.connect(server.address().port, '127.0.0.1', pyuvnet.stop)
+    client.on('close', lambda had_error: print('no'))
+    client.write(b'x' * 10_000_000, lambda error: print('no'))
+server.listen(0, '127.0.0.1', callback=connect)
+pyuvnet.run()""",
+    "a connection in the making": """
+server = net.create_server().listen(0, '127.0.0.1', callback=pyuvnet.stop)
+pyuvnet.run()
+net.connect(server.address().port, '127.0.0.1').write(b'x')""",
+    "a lookup": "net.connect(80, 'localhost')",
+    "a loop of a daemon thread": """
+import threading
+ready = threading.Event()
+def program():
+    net.create_server().listen(0, '127.0.0.1', callback=ready.set)
+    pyuvnet.run()
+threading.Thread(target=program, daemon=True).start()
+ready.wait()""",
+    "a loop of a thread that ended": """
+import threading
+def program():
+    net.create_server().listen(0, '127.0.0.1', callback=pyuvnet.stop)
+    pyuvnet.set_timeout(print, 1000, 'no')
+    pyuvnet.run()
+thread = threading.Thread(target=program)
+thread.start(); thread.join()""",
+    "an exception out of run": """
+pyuvnet.set_immediate(lambda: 1 / 0)
+pyuvnet.set_immediate(print, 'no')
+try: pyuvnet.run()
+except ZeroDivisionError: pass""",
+    "a closed loop": """
+net.create_server().listen(0, '127.0.0.1')
+pyuvnet.set_timeout(print, 1000, 'no')
+pyuvnet.current_loop().close()""",
+}
+
+
+@pytest.mark.parametrize("left", LEFT_OPEN)
+def test_the_interpreter_ends_silently_with_things_open(run_child, left):
+    code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
+    assert run_child(code).clean().out == ""
+
+
+@pytest.mark.parametrize("left", LEFT_OPEN)
+def test_the_interpreter_ends_with_warnings_and_nothing_else_in_development_mode(run_child, left):
+    code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
+    child = run_child(code, dev=True)
+    assert (child.code, child.out) == (0, "")
+    warnings = [line for line in child.err.splitlines() if not line.startswith(("  ", "Opened"))]
+    assert all(": ResourceWarning: unclosed <" in line for line in warnings), child.err
+
+
+UNCLOSED = """
+    import sys
+    import pyuvnet
+    from pyuvnet import net
+
+    def make_server():
+        server = net.create_server()
+        return server.listen(0, callback=pyuvnet.stop)
+
+    def make_client(server):
+        return net.connect(server.address().port, callback)
+
+    def callback(): pyuvnet.stop()
+
+    server = make_server()
+    pyuvnet.run()
+    client = make_client(server)
+    pyuvnet.run()
+    closed = net.Socket()
+    closed.destroy()
+    {end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "pyuvnet.current_loop().close(); print('on')"])
+def test_development_mode_warns_of_each_unclosed_one_with_where_it_was_opened(run_child, end):
+    child = run_child(UNCLOSED.format(end=end), dev=True)
+    assert child.code == 0
+    warnings = child.err.split("<string>:")[1:]
+    of_server = next(text for text in warnings if "<Server" in text)
+    assert of_server.startswith("8: ResourceWarning: unclosed <Server :::")
+    assert "Opened at (most recent call last):" in of_server
+    assert "in <module>" in of_server
+    assert "in make_server" in of_server
+    assert "pyuvnet" + os.sep not in of_server
+    clients = [text for text in warnings if "in make_client" in text]
+    assert len(clients) == 1
+    assert "unclosed <Socket open" in clients[0]
+    # The server's end of the connection is the third, if it was accepted by then.
+    assert len(warnings) in (2, 3)
+
+
+def test_tracemalloc_shows_the_place_instead_if_it_is_on(run_child):
+    code = "import tracemalloc\ntracemalloc.start(10)\n" + textwrap.dedent(UNCLOSED.format(end=""))
+    child = run_child(code, dev=True)
+    assert "Object allocated at (most recent call last):" in child.err
+    assert "Opened at" not in child.err
+
+
+def test_a_warning_that_a_filter_makes_an_error_is_shown_and_ends_nothing(run_child):
+    code = "import warnings\nwarnings.simplefilter('error')\n" + textwrap.dedent(
+        UNCLOSED.format(end="pyuvnet.current_loop().close(); print('closed')")
+    )
+    child = run_child(code, dev=True)
+    assert (child.code, child.out) == (0, "closed\n")
+    assert "Exception ignored in" in child.err
+    assert "ResourceWarning: unclosed <Server" in child.err
+
+
+def test_nothing_is_said_without_development_mode(run_child):
+    code = textwrap.dedent(UNCLOSED.format(end="print(pyuvnet.current_loop().debug)"))
+    assert run_child(code).clean().out == "False\n"
+
+
+def test_exit_code_of_an_exception_is_pythons(run_child):
+    child = run_child("""
+        import pyuvnet
+        from pyuvnet import net
+        net.create_server().listen(0, "127.0.0.1")
+        def culprit(): raise ValueError("mine")
+        pyuvnet.set_timeout(culprit, 1)
+        pyuvnet.run()
+    """)
+    assert child.code == 1
+    assert child.err.splitlines()[-1] == "ValueError: mine"
+    assert "in culprit" in child.err
+    assert child.err.count("Traceback") == 1
