@@ -1,12 +1,13 @@
-"""Closing, ending, pausing and more from inside every event, from threads, signals and forks.
+"""Sockets under load, from threads, signals and forks; exits, and loops that end.
 
 What is called at a wrong moment may have no effect, or fail what it is called on; it must not
-crash, keep the loop alive, lose a 'close' or emit anything after it.
+crash, keep the loop alive, lose a 'close' or emit anything after it. What is done inside events is
+in test_races_sockets.py and test_races_objects.py.
 """
 
 from __future__ import annotations
 
-import gc
+import random
 import signal
 import subprocess
 import sys
@@ -17,233 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from races import DEAF, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS
 
-from pyuvnet import current_loop, next_tick, run, set_exception_handler, set_immediate, set_timeout
-from pyuvnet.net import BoundSocket, Server, Socket
-
-SOCKET_EVENTS = ("lookup", "connectionAttempt", "connectionAttemptFailed", "connect", "ready")
-SOCKET_EVENTS += (
-    "data",
-    "readable",
-    "drain",
-    "end",
-    "finish",
-    "timeout",
-    "pause",
-    "resume",
-    "pipe",
-)
-SOCKET_EVENTS += ("unpipe", "error", "close", "newListener", "removeListener", "write callback")
-ACTIONS: dict[str, Callable[[Socket], Any]] = {
-    "destroy": lambda sock: sock.destroy(),
-    "destroy with an error": lambda sock: sock.destroy(RuntimeError("E")),
-    "destroy and collect": lambda sock: (sock.destroy(), gc.collect(1)),
-    "end": lambda sock: sock.end(b"last"),
-    "end and destroy": lambda sock: sock.end().destroy(),
-    "destroy soon": lambda sock: sock.destroy_soon(),
-    "reset": lambda sock: sock.reset_and_destroy(),
-    "reset twice": lambda sock: sock.reset_and_destroy().reset_and_destroy(),
-    "pause": lambda sock: sock.pause(),
-    "pause and resume": lambda sock: sock.pause().resume(),
-    "write": lambda sock: sock.write(b"x" * 100_000),
-    "write and end": lambda sock: (sock.write(b"x"), sock.end()),
-    "read": lambda sock: sock.read(),
-    "remove all listeners": lambda sock: sock.remove_all_listeners(),
-    "remove and destroy": lambda sock: sock.remove_all_listeners().destroy(),
-    "raise": lambda sock: 1 // 0,
-    "unref": lambda sock: sock.unref(),
-    "connect": lambda sock: sock.connect(1, "127.0.0.1"),
-    "timeout": lambda sock: sock.set_timeout(1).set_timeout(0),
-    "encoding": lambda sock: sock.set_encoding("utf8"),
-    "unpipe": lambda sock: sock.unpipe(),
-    "cork": lambda sock: sock.cork(),
-}
+from pyuvnet import current_loop, run, set_exception_handler, set_immediate
+from pyuvnet.errors import ArgTypeError
+from pyuvnet.net import Server, Socket
 
 
 @pytest.fixture(autouse=True)
-def no_descriptor_left(loop: Any) -> Iterator[list[BaseException]]:
-    """Collect what listeners raise, and count descriptors where that is possible."""
-    raised: list[BaseException] = []
-    set_exception_handler(raised.append)
-    yield raised
+def raised(loop: Any) -> Iterator[list[BaseException]]:
+    """Collect what comes out of listeners."""
+    collected: list[BaseException] = []
+    set_exception_handler(collected.append)
+    yield collected
     set_exception_handler(None)
-
-
-class Pair:
-    """A client and what a server accepts, both doing a bit of everything."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.events: list[tuple[str, str]] = []
-        self.acted = 0
-        self.held: list[Socket] = []
-        self.plans: dict[tuple[str, str], Callable[[Socket], Any]] = {}
-        self.server = Server(self.accepted)
-        self.server.on("error", lambda error: None)
-        self.client = Socket(high_water_mark=1000)
-        self.held.append(self.client)
-        self.watch("client", self.client)
-        if kind == "tcp":
-            self.server.listen(0, "127.0.0.1", self.begin)
-        else:
-            self.server.listen(str(folder / "socket"), self.begin)
-
-    def watch(self, side: str, sock: Socket) -> None:
-        for event in SOCKET_EVENTS:
-            if event not in ("readable", "data", "write callback"):
-                sock.on(event, lambda *_, event=event: self.told(side, event, sock))
-
-    def told(self, side: str, event: str, sock: Socket) -> None:
-        if event != "removeListener" and event != "newListener":
-            self.events.append((side, event))
-        plan = self.plans.pop((side, event), None)
-        if plan is not None:
-            self.acted += 1
-            plan(sock)
-
-    def begin(self) -> None:
-        def lookup(host: str, options: Any, callback: Any) -> None:
-            next_tick(callback, None, [{"address": "127.0.0.1", "family": 4}])
-
-        client = self.client
-        set_timeout(self.finish, 3)
-        client.set_timeout(1)
-        address = self.server.address()
-        if isinstance(address, str):
-            client.connect(address)
-        else:
-            client.connect(address.port, "name.invalid", lookup=lookup)
-        self.use("client", client)
-
-    def accepted(self, sock: Socket) -> None:
-        self.held.append(sock)
-        self.watch("server", sock)
-        sock.pipe(sock)
-        self.use("server", sock)
-
-    def use(self, side: str, sock: Socket) -> None:
-        sock.on("data", lambda _: self.told(side, "data", sock))
-        sock.write(b"a" * 5000, lambda error: self.told(side, "write callback", sock))
-        sock.write(b"b" * 400_000)
-        if side == "client":
-            sock.on("readable", lambda: self.told(side, "readable", sock))
-
-    def finish(self) -> None:
-        set_timeout(self.abandon, 3)
-        for sock in self.held:
-            sock.remove_all_listeners("readable")
-            if not sock.destroyed and not sock.writable_ended:
-                sock.end()
-            sock.resume()
-
-    def abandon(self) -> None:
-        for sock in self.held:
-            sock.ref().destroy()
-        self.server.close()
-
-    def check(self) -> None:
-        for side in ("client", "server"):
-            told = [event for who, event in self.events if who == side]
-            assert told.count("close") <= 1
-            if "close" in told:
-                assert set(told[told.index("close") + 1 :]) <= {"write callback", "unpipe"}
-            assert told.count("error") <= 1
-            assert told.count("end") <= 1
-
-
-# What reconnects begins a life of its own, with events of its own.
-UNCOUNTED = {"connect"}
-DEAF = {"remove all listeners", "remove and destroy"}
-
-
-@pytest.mark.parametrize("kind", ["tcp", *(["unix"] if sys.platform != "win32" else [])])
-@pytest.mark.parametrize("action", ACTIONS)
-def test_inside_every_event_of_a_socket(action: str, kind: str, tmp_path: Path) -> None:
-    acted = 0
-    for side in ("client", "server"):
-        for event in SOCKET_EVENTS:
-            pair = Pair(kind, tmp_path)
-            pair.plans[side, event] = ACTIONS[action]
-            # Anything that keeps the loop alive would make this wait for the watchdog.
-            run()
-            acted += pair.acted
-            if action not in UNCOUNTED:
-                pair.check()
-            for sock in pair.held:
-                assert sock.destroyed
-                if action not in UNCOUNTED | DEAF:
-                    assert pair.events.count(("client", "close")) == 1
-            assert current_loop().handle_count() <= 1  # the timers'
-    assert acted > 15, "the events did not come"
-
-
-@pytest.mark.parametrize(
-    "action",
-    [
-        lambda server: server.close(),
-        lambda server: server.close().close(),
-        lambda server: server.close().listen(0),
-        lambda server: server.remove_all_listeners().close(),
-        lambda server: server.unref(),
-        lambda server: setattr(server, "max_connections", 0),
-        lambda server: 1 // 0,
-    ],
-    ids=["close", "close twice", "listen again", "remove", "unref", "full", "raise"],
-)
-@pytest.mark.parametrize("event", ["listening", "connection", "drop", "close", "error"])
-def test_inside_every_event_of_a_server(event: str, action: Callable[[Server], Any]) -> None:
-    server, acted = Server(), []
-    if event == "drop":
-        server.max_connections = 1
-    server.on("error", lambda error: None)
-    server.on("connection", lambda sock: sock.on("error", lambda error: None).resume())
-
-    def act(*_: Any) -> None:
-        if not acted:
-            acted.append(event)
-            action(server)
-
-    server.on(event, act)
-    server.listen(0)
-    port = server.address().port
-    clients = [Socket().on("error", lambda error: None) for _ in range(3)]
-    for client in clients:
-        client.connect(port, "127.0.0.1").end(b"x")
-    if event == "error":
-        blocked = Server().listen(0)
-        set_timeout(lambda: server.close().listen(blocked.address().port), 2)
-        set_timeout(blocked.close, 4)
-    waits = iter(range(1000))
-
-    def wind_up() -> None:
-        # When the event has come, which takes as long as it takes; 'close' comes by this.
-        if not acted and event != "close" and next(waits, None) is not None:
-            set_timeout(wind_up, 5)
-            return
-        server.close()
-        for client in clients:
-            client.destroy()
-        # A listener of 'close' that listens again would do so for ever.
-        set_timeout(lambda: server.remove_all_listeners("close").close(), 2)
-        set_timeout(server.close, 4)
-
-    set_timeout(wind_up, 6)
-    run()
-    assert acted
-    assert not server.listening
-
-
-@pytest.mark.parametrize("early", [True, False])
-def test_bound_socket_closed_by_whom_it_is_given_to(early: bool) -> None:
-    bound = BoundSocket(host="127.0.0.1")
-    server = Server(lambda sock: server.close() and sock.destroy())
-    server.listen(bound)
-    client = Socket().on("error", lambda error: None)
-    client.connect(server.address().port, "127.0.0.1", lambda: client.destroy())
-    if early:
-        server.close()
-    run()
-    assert not server.listening
-    assert client.destroyed
 
 
 def test_listen_and_close_in_a_loop(full: bool) -> None:
@@ -267,74 +55,105 @@ def test_listen_and_close_in_a_loop(full: bool) -> None:
 # ---- Threads -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", [name for name in ACTIONS if name != "connect"])
-def test_from_another_thread(action: str, full: bool) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("action", [name for name in SOCKET_ACTIONS if name not in RECONNECTING])
+def test_from_another_thread(
+    action: str, kind: str, full: bool, tmp_path: Path, raised: list[BaseException]
+) -> None:
     """Through the loop's one door, at any moment of a connection under load."""
-    loop, act = current_loop(), ACTIONS[action]
-    over, served = threading.Event(), threading.Event()
+    loop, act = current_loop(), SOCKET_ACTIONS[action]
+    rounds, choose = (200 if full else 8), random.Random(action)
+    begun = threading.Semaphore(0)
     held: list[Socket] = []
     closes: list[Socket] = []
+    acted: list[Socket] = []
 
     def keep(sock: Socket) -> Socket:
         held.append(sock.on("error", lambda error: None))
         return sock.on("close", lambda _: closes.append(sock))
 
     server = Server(lambda sock: keep(sock).pipe(sock))
-    server.listen(0)
-    port, left = server.address().port, 200 if full else 8
+    server.listen(0 if kind == "tcp" else str(tmp_path / "socket"))
 
     def connect() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            over.set()
-            for sock in list(held):
-                sock.ref().destroy()
-            server.close()
-            return
         client = keep(Socket())
         client.on("data", lambda chunk: client.write(chunk) if not client.writable_ended else None)
-        client.connect(port, "127.0.0.1", lambda: client.write(b"x" * 10_000))
-        set_timeout(lambda: (client.ref().destroy(), connect()), 2)
+        client.connect(server.address(), lambda: client.write(b"x" * 10_000))
+        begun.release()
 
-    def on_loop() -> None:
-        served.set()
-        for sock in held[-2:]:
-            act(sock)
+    def on_loop(index: int) -> None:
+        sock = held[max(index, -len(held))]
+        acted.append(sock)
+        act(sock)
+
+    def leave(turns: int) -> None:
+        """Let it have its effects, and go on with the next connection."""
+        if turns:
+            set_immediate(leave, turns - 1)
+            return
+        for sock in held:
+            sock.ref().destroy()
+        if len(acted) < 2 * rounds:
+            connect()
+        else:
+            server.close()
 
     def other_thread() -> None:
-        while not over.is_set():
-            served.clear()
-            loop.call_soon_threadsafe(on_loop)
-            served.wait(1)
-            time.sleep(0.0003)
+        for _ in range(rounds):
+            begun.acquire()
+            time.sleep(choose.random() * 0.001)  # any moment
+            loop.call_soon_threadsafe(on_loop, -1)
+            loop.call_soon_threadsafe(on_loop, -2)
+            loop.call_soon_threadsafe(leave, 5)
 
     thread = threading.Thread(target=other_thread)
     connect()
     thread.start()
     run()
-    over.set()
     thread.join()
-    run()  # what it asked for last
-    assert all(sock.destroyed for sock in held)
-    if action not in DEAF:
+    assert len(acted) == 2 * rounds
+    for sock in held:
+        sock.destroy()
+    run()  # who was accepted last
+    assert all(sock.closed for sock in held)
+    if action in DEAF:
+        raised[:] = [each for each in raised if not isinstance(each, OSError)]
+    else:
         assert len(closes) == len(held)
+    if action in RAISING:
+        assert [type(each) for each in raised] == [ZeroDivisionError] * len(acted)
+    elif action in RESETTING and kind == "unix":
+        # Only TCP resets.
+        assert {type(each) for each in raised} <= {ArgTypeError}
+    else:
+        assert raised == []
 
 
 TWO_LOOPS = """
 import sys, threading, time
-from pyuvnet import current_loop, run, set_timeout
+from pyuvnet import StateError, current_loop, run
 from pyuvnet.net import Server, Socket
 
 seconds = float(sys.argv[1])
 counts, failures = [], []
+both = threading.Barrier(2)
+loops, heard = {}, [0, 0]
 
-def work():
+def tell(number):
+    heard[number] += 1
+
+def work(number):
     echoed = 0
+    loops[number] = current_loop()
+    both.wait()
     def again():
         if time.monotonic() > end:
             server.close()
             return
+        try:
+            loops[1 - number].call_soon_threadsafe(tell, 1 - number)
+        except StateError:
+            assert loops[1 - number].closed  # the other one ended first
         client = Socket()
         def data(chunk):
             nonlocal echoed
@@ -356,11 +175,12 @@ def work():
     counts.append(echoed)
 
 end = time.monotonic() + seconds
-threads = [threading.Thread(target=work) for _ in range(2)]
+threads = [threading.Thread(target=work, args=[number]) for number in range(2)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 assert not failures, failures
 assert len(counts) == 2 and min(counts) > 0 and not any(count % 30_000 for count in counts), counts
+assert min(heard) > 0, heard
 print("echoed", sum(counts))
 """
 
