@@ -483,7 +483,7 @@ def test_a_value_that_cannot_be_compared_is_of_a_wrong_type(call) -> None:
     ("call", "code"),
     [
         (lambda: net.Socket().write(), "ERR_STREAM_NULL_VALUES"),
-        (lambda: Writable().write(None), "ERR_METHOD_NOT_IMPLEMENTED"),
+        (lambda: Writable().write(None), "ERR_STREAM_NULL_VALUES"),
         (lambda: net.Socket().set_timeout(), "ERR_INVALID_ARG_TYPE"),
         (lambda: net.Socket().pipe(), "ERR_INVALID_ARG_TYPE"),
         (lambda: EventEmitter().set_max_listeners(), "ERR_INVALID_ARG_TYPE"),
@@ -530,6 +530,17 @@ def test_a_writable_without_write_refuses_before_anything_changes(kind, method) 
     assert not stream.writable_ended
     assert not stream.destroyed
     stream.end()
+    stream.destroy()
+    run()
+
+
+@pytest.mark.parametrize("kind", [Writable, pyuvnet.Duplex])
+def test_a_writable_without_write_names_a_wrong_argument_first(kind) -> None:
+    stream = kind()
+    for chunk, code in [(None, "ERR_STREAM_NULL_VALUES"), (1, "ERR_INVALID_ARG_TYPE")]:
+        with pytest.raises(pyuvnet.ArgTypeError) as caught:
+            stream.write(chunk)
+        assert caught.value.code == code
     stream.destroy()
     run()
 

@@ -17,7 +17,7 @@ from .capi cimport (
     PyErr_SetObject, pyuvnet_has_own, pyuvnet_inherit_anext, pyuvnet_set_iternext)
 from .errors cimport state_error
 from .stream cimport DESTROYED, Stream
-from .waiter cimport Waiter, renewed
+from .waiter cimport Waiter, raise_thrown, renewed
 
 # read() of each class of ours; _read_chunk() does the same.
 plain_reads = {Readable.read}
@@ -96,11 +96,7 @@ cdef class NextChunk:
     def throw(self, kind, value=None, traceback=None):
         """End the waiting with an exception, as a coroutine: the task was cancelled."""
         self.forget()
-        if not isinstance(kind, type):
-            raise kind
-        if not isinstance(value, BaseException):
-            value = kind() if value is None else kind(value)
-        raise value.with_traceback(traceback)
+        raise_thrown(kind, value, traceback)
 
     def close(self):
         """End the waiting."""

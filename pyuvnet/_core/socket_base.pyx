@@ -82,6 +82,7 @@ cdef class SocketBase(Duplex):
         self._init_stream(state | AUTO_DESTROY | R_PUSHED_SOURCE, read_mark, write_mark)
         self._handle = handle
         self._socket_flags |= SOCKET_READY
+        self.w_has_sink = True
         return 0
 
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,

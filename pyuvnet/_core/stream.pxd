@@ -71,6 +71,7 @@ cdef class Stream(Owner):
     cdef Loop _loop
     cdef unsigned int _state
     cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes
+    cdef signed char w_has_sink              # it is known that the class says where data go
     cdef BaseException _errored
 
     cdef list r_chunks                       # buffered, oldest first; None while there are none

@@ -38,3 +38,4 @@ cdef class Waiting:
 
 cdef Waiter new_waiter(Loop ours)
 cdef Waiter renewed(Waiter waiter, Loop ours)
+cdef int raise_thrown(object kind, object value, object traceback) except -1

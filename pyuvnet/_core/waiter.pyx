@@ -183,6 +183,15 @@ cdef class Waiter(Continuation):
         return self.__await__()
 
 
+cdef int raise_thrown(object kind, object value, object traceback) except -1:
+    """Raise what a coroutine's throw() was given, in either of its forms."""
+    if not isinstance(kind, type):
+        raise kind
+    if not isinstance(value, BaseException):
+        value = kind() if value is None else kind(value)
+    raise value.with_traceback(traceback)
+
+
 @cython.final
 @cython.freelist(8)
 cdef class Waiting:
@@ -212,11 +221,7 @@ cdef class Waiting:
     def throw(self, kind, value=None, traceback=None):
         """End the waiting with an exception, as a coroutine: the task was cancelled."""
         self._waiter = None
-        if not isinstance(kind, type):
-            raise kind
-        if not isinstance(value, BaseException):
-            value = kind() if value is None else kind(value)
-        raise value.with_traceback(traceback)
+        raise_thrown(kind, value, traceback)
 
     def close(self):
         """End the waiting."""

@@ -68,6 +68,8 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
             s._loop.tick_call(callback, (error,))
         s._fail_later(error)
         return False
+    if not s.w_has_sink:
+        _require_write(s)
     s.w_length += size
     s.w_accepted += 1
     if callback is not None:
@@ -452,6 +454,7 @@ cdef int _require_write(Stream s) except -1:
     """Raise, before anything has changed, if the program forgot to say where the data go."""
     if not hasattr(s, "_write") and not hasattr(s, "_writev"):
         raise state_error("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented")
+    s.w_has_sink = True
     return 0
 
 
@@ -576,7 +579,6 @@ cdef class Writable(Stream):
         Node: writable.write()
         """
         self._ready()
-        _require_write(self)
         return w_write(self, chunk, encoding, callback)
 
     def end(self, chunk=None, encoding=None, callback=None):
@@ -592,8 +594,6 @@ cdef class Writable(Stream):
         Node: writable.end()
         """
         self._ready()
-        if chunk is not None and not callable(chunk):
-            _require_write(self)
         w_end(self, chunk, encoding, callback)
         return self
 
