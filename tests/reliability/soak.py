@@ -1,11 +1,13 @@
 """Mixed traffic at full load, with faults, for minutes: does anything grow, is a byte lost?
 
-    python -m tests.reliability.soak --minutes 15 [--plot soak.svg] [--json soak.json]
+    python -m tests.reliability.soak --minutes 15 [--calls] [--plot soak.svg] [--json soak.json]
 
 One process, one loop, both ends of everything. Lanes that begin anew as soon as they are over:
 echoes of some megabytes, the same through a proxy that pipes, short connections that end in each
 way, idle ones, timeouts, aborts at any point. Meanwhile faults: peers that reset, sockets with the
 smallest buffers, moments without descriptors (RLIMIT_NOFILE), processes of clients that are killed.
+
+With --calls system calls fail all the time besides: see CALLS. It needs a C compiler.
 
 Every byte that arrives is compared with the one that was sent there. Each second the resident
 memory, descriptors and handles are noted. At the end everything is closed and has to be gone.
@@ -27,6 +29,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +38,7 @@ from typing import Any
 import pyuvnet
 from pyuvnet import AbortController, Socket, net
 from pyuvnet._core.handle import live_counts
+from tests.reliability.faults.shim import Shim, build, preloaded
 
 HOST = "127.0.0.1"
 PATTERN = random.Random(5).randbytes(1_000_003)
@@ -42,6 +46,14 @@ TWICE = PATTERN * 2
 LANES = {"echo": 6, "small": 2, "proxy": 3, "churn": 6, "idle": 150, "timeout": 20, "abort": 6}
 # What faults and aborts may end a connection with.
 KNOWN = {"ECONNRESET", "EPIPE", "EMFILE", "ABORT_ERR", "ECONNABORTED"}
+# What the shim of faults/ does to the calls of libuv, all of which have to be survived in silence.
+CALLS = (
+    "write cap=3000 chance=20; write error=EAGAIN chance=5 seed=2; write error=ENOBUFS chance=2; "
+    "writev cap=2000 chance=20 seed=3; writev error=EAGAIN chance=5 seed=4; "
+    "read cap=999 chance=20 seed=5; read error=EINTR chance=5 seed=6; "
+    "epoll_pwait error=EINTR chance=5 seed=7; epoll_pwait cap=1 chance=20 seed=8; "
+    "accept4 error=ECONNABORTED chance=5 seed=9"
+)
 # A client in a process of its own, which sends and reads until it is killed.
 VICTIM = """
 import selectors, socket, sys
@@ -411,18 +423,34 @@ def plot(soak: Soak, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def with_shim(command: list[str]) -> int:
+    """Run the same in a process that has the shim."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = dict(os.environ, **preloaded(build(Path(folder))))
+        return subprocess.run([sys.executable, "-m", *command], env=environment).returncode
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.soak")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--plot", type=Path, help="an SVG to draw")
     parser.add_argument("--json", type=Path, help="where the samples go")
+    parser.add_argument("--calls", action="store_true", help="let system calls fail besides")
     arguments = parser.parse_args()
+    if arguments.calls and "FAULTS_SHIM" not in os.environ:
+        return with_shim(["tests.reliability.soak", *sys.argv[1:]])
     soak = Soak(arguments.minutes * 60)
+    if arguments.calls:
+        shim = Shim()
+        shim.load(CALLS)
     soak.run()
     found = soak.verdict()
     print(f"CPython {platform.python_version()}, {os.cpu_count()} processors")
     for name, number in sorted(soak.counts.items()):
         print(f"{name:28} {number:15,}")
+    if arguments.calls:
+        for rule, hits in zip(CALLS.split("; "), shim.hits(), strict=True):
+            print(f"{rule:50} struck {hits:12,}")
     for index, name in ((1, "memory, KiB"), (2, "descriptors"), (3, "handles")):
         parts = [statistics.median(part or [0]) for part in soak.parts(index)]
         early, late = (part / 1024 if index == 1 else part for part in parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from pyuvnet._core.info import build_flags
+from tests.reliability.faults.shim import build, compiler, preloaded
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
@@ -27,27 +27,29 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the shim knows Linux's system calls")
     if "installed libuv" in build_flags():
         pytest.skip("an installed libuv may do its calls otherwise")
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
+    if compiler() is None:
         pytest.skip("no C compiler")
-    made = tmp_path_factory.mktemp("shim") / "shim.so"
-    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-    subprocess.run([compiler, *flags, "-o", made, HERE / "shim.c", "-ldl"], check=True)
-    return made
+    return build(tmp_path_factory.mktemp("shim"))
 
 
 class Worker:
     """A process of program.py, which plays one scenario after another."""
 
     def __init__(self, shim: Path, folder: Path, before: list[str]) -> None:
-        preload = " ".join([*filter(None, [os.environ.get("LD_PRELOAD")]), str(shim)])
+        loaded = preloaded(shim)
         self.said = open(folder / "stderr", "w+")  # noqa: SIM115
         # The shim is for the program, not for what it is started with.
-        command = [*before, "env", f"LD_PRELOAD={preload}", sys.executable, HERE / "program.py"]
+        command = [
+            *before,
+            "env",
+            f"LD_PRELOAD={loaded['LD_PRELOAD']}",
+            sys.executable,
+            HERE / "program.py",
+        ]
         environment = {
             "PYTHONPATH": str(ROOT),
             "PYTHONFAULTHANDLER": "1",
-            "FAULTS_SHIM": str(shim),
+            "FAULTS_SHIM": loaded["FAULTS_SHIM"],
             "FAULTS_FOLDER": str(folder),
         }
         self.process = subprocess.Popen(

@@ -8,7 +8,6 @@ leaves alone.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import faulthandler
 import gc
@@ -27,33 +26,20 @@ from typing import Any
 import pyuvnet
 from pyuvnet import net
 from pyuvnet._core.handle import live_counts
+from tests.reliability.faults.shim import Shim
 
-shim = ctypes.CDLL(os.environ["FAULTS_SHIM"])
-for name in ("faults_hits", "faults_taken", "faults_given", "faults_calls"):
-    getattr(shim, name).restype = ctypes.c_long
-
-loaded = 0
+loaded = Shim()
+shim = loaded.library
 
 
 def faults(rules: str) -> None:
-    """Load rules instead of those before; an error may be a name of errno or getaddrinfo.
-
-    The first rule only counts how often the loop polls.
-    """
-    global loaded
-    words = rules.split(" ")
-    for index, word in enumerate(words):
-        if word.startswith("error=") and not word[6:].rstrip(";").lstrip("-").isdigit():
-            name, rest = word[6:].rstrip(";"), ";" if word.endswith(";") else ""
-            number = getattr(posix if name.startswith("EAI_") else errno, name)
-            words[index] = f"error={number}{rest}"
-    loaded = shim.faults_load("; ".join(["epoll_pwait", *filter(None, [" ".join(words)])]).encode())
-    assert loaded > 0, rules
+    """Load rules instead of those before, behind one that counts how often the loop polls."""
+    loaded.load("; ".join(["epoll_pwait", *filter(None, [rules])]))
 
 
 def hits() -> list[int]:
     """How often each rule struck."""
-    return [shim.faults_hits(index) for index in range(1, loaded)]
+    return loaded.hits()[1:]
 
 
 def polls() -> int:
