@@ -179,3 +179,30 @@ def test_only_the_debug_build_counts_handles_and_requests():
     client.destroy()
     run()
     assert live_counts() == (handles, requests)
+
+
+def test_a_handle_that_is_closed_again_is_closed_once(run_child):
+    # In a process of its own: without the guard libuv's list of closing handles has a cycle.
+    child = run_child(
+        """
+        import gc, sys, weakref
+        from pyuvnet import BoundSocket, current_loop, run
+        from pyuvnet._core.bound import _close
+
+        handle = BoundSocket(host="127.0.0.1")._adopt()
+        free = BoundSocket(host="127.0.0.1")._adopt()
+        # The pin is a reference like any.
+        print(sys.getrefcount(handle), sys.getrefcount(free))
+        _close(handle)
+        _close(handle)
+        handle.unref(); handle.ref()
+        run()
+        print(sys.getrefcount(handle), sys.getrefcount(free), current_loop().handle_count())
+        _close(handle)
+        handle.unref(); handle.ref()
+        _close(free)
+        run()
+        print(sys.getrefcount(handle), sys.getrefcount(free), current_loop().handle_count())
+        """
+    ).clean()
+    assert child.lines == ["3 3", "2 3 1", "2 2 0"]

@@ -66,6 +66,14 @@ FAULTS = [
         ["tests/core/test_handle.py"],
     ),
     Fault(
+        "guard",
+        "closing a handle again is passed on to libuv",
+        "pyuvnet/_core/handle.pyx",
+        "        if self._uv is not NULL and not self.closing:\n            self.closing = True\n",
+        "        if self._uv is not NULL:\n            self.closing = True\n",
+        ["tests/core/test_handle.py"],
+    ),
+    Fault(
         "reference",
         "each read leaks a reference to its chunk",
         "pyuvnet/_core/socket_base.pyx",

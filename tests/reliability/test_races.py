@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from races import DEAF, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS
+from races import DEAF, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS, reach
 
 from pyuvnet import current_loop, run, set_exception_handler, set_immediate
 from pyuvnet.errors import ArgTypeError
@@ -78,7 +78,7 @@ def test_from_another_thread(
     def connect() -> None:
         client = keep(Socket())
         client.on("data", lambda chunk: client.write(chunk) if not client.writable_ended else None)
-        client.connect(server.address(), lambda: client.write(b"x" * 10_000))
+        reach(client, server, lambda: client.write(b"x" * 10_000))
         begun.release()
 
     def on_loop(index: int) -> None:

@@ -19,6 +19,7 @@ from hosts import hosts
 from races import DEAF, ENDING, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS, settle
 
 from pyuvnet import (
+    AbortController,
     Readable,
     current_loop,
     next_tick,
@@ -58,11 +59,12 @@ class Pair:
         self.serve: Callable[[Socket], Any] = lambda sock: None
         self.connected: Callable[[], Any] = lambda: None
         self.server.on("error", lambda error: None)
+        self.abort = AbortController()
         self.opened = contextlib.ExitStack()
 
     def make(self, **options: Any) -> Socket:
         """Make the client."""
-        self.client = Socket(**options)
+        self.client = Socket(signal=self.abort.signal, **options)
         self.watch("client", self.client)
         return self.client
 
@@ -131,6 +133,7 @@ class Pair:
         settle(lambda: sum(map(len, self.told.values())))
         if self.plan is not None and self.acted:
             self.closed_by_itself = self.acted[0].closed
+            self.client_closed_by_itself = self.client.closed
         for sock in self.held:
             sock.ref().destroy()
         self.server.close()
@@ -419,6 +422,7 @@ def check(pair: Pair, reconnects: bool = False) -> None:
     for sock in pair.held:
         assert sock.destroyed
         assert sock.closed or reconnects
+    assert pair.abort.signal.listener_count("abort") == 0
     if reconnects:
         return
     assert len(set(pair.closes)) == len(pair.closes), "'close' came twice"
@@ -451,6 +455,8 @@ ACTIONS: dict[str, Action] = {
     name: lambda pair, sock, act=act: act(sock) for name, act in SOCKET_ACTIONS.items()
 } | {
     "destroy both": _both,
+    "abort the client": lambda pair, sock: pair.abort.abort(),
+    "abort and destroy": lambda pair, sock: (pair.abort.abort(), sock.destroy()),
     "destroy the other": _other,
     "close the server": lambda pair, sock: pair.server.close(),
     "close the server and destroy": lambda pair, sock: (pair.server.close(), sock.destroy()),
@@ -487,6 +493,8 @@ def test_inside_every_event(
         later = pair.acted_connecting and action in RESETTING
         if action in ENDING and not refused and not later:
             assert pair.closed_by_itself, place
+        if action.startswith("abort"):
+            assert pair.client_closed_by_itself, place
         with said(place):
             check(pair, action in RECONNECTING)
         if action in DEAF:

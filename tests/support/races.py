@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyuvnet import current_loop
-from pyuvnet.net import Socket
+from pyuvnet.net import Server, Socket
 
 KINDS = ["tcp", *(["unix"] if sys.platform != "win32" else [])]
 
@@ -58,3 +58,11 @@ def settle(progress: Callable[[], int], quiet: int = 10) -> None:
         if still == quiet:
             return
     raise AssertionError("it does not come to rest")
+
+
+def reach(sock: Socket, server: Server, *listener: Callable[[], Any]) -> Socket:
+    """Connect to a server that listens; without a name, since a resolver may take its time."""
+    where = server.address()
+    if isinstance(where, str):
+        return sock.connect(where, *listener)
+    return sock.connect(where.port, "127.0.0.1", *listener)
