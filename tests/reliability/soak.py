@@ -87,6 +87,7 @@ class Soak:
         self.seconds = seconds
         self.random = random.Random(7)
         self.stopping = False
+        self.lanes = sum(LANES.values())
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self.samples: list[tuple[float, int, int, int, int]] = []
@@ -119,12 +120,19 @@ class Soak:
 
     def again(self, lane: Callable[[], None], had_error: bool = False) -> None:
         if self.stopping:
-            return
-        if had_error:
+            self.lane_over()
+        elif had_error:
             # Where descriptors are missing, the next try has time.
-            pyuvnet.set_timeout(lambda: self.stopping or lane(), 20)
+            pyuvnet.set_timeout(lambda: self.lane_over() if self.stopping else lane(), 20)
         else:
-            pyuvnet.set_immediate(lambda: self.stopping or lane())
+            pyuvnet.set_immediate(lambda: self.lane_over() if self.stopping else lane())
+
+    def lane_over(self) -> None:
+        self.lanes -= 1
+        if self.lanes == 0:
+            # Not before: the kernel would reset who waits to be accepted.
+            self.echo_server.close()
+            self.proxy_server.close()
 
     # ---- Servers -------------------------------------------------------------------------------
 
@@ -348,8 +356,6 @@ class Soak:
             self.kill()
             for socket in list(self.held):
                 socket.destroy()
-            self.echo_server.close()
-            self.proxy_server.close()
             watchdog = pyuvnet.set_timeout(self.hang, 30_000)
             watchdog.unref()
 
