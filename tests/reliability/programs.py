@@ -34,7 +34,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -48,6 +47,7 @@ from hypothesis.stateful import (
 from pyuvnet import current_loop, next_tick, run, set_exception_handler, set_immediate
 from pyuvnet._core.handle import live_counts
 from pyuvnet.net import BlockList, Server, Socket
+from tests.support.machines import machine_settings
 
 STEPS = 50
 PATTERN = random.Random(8).randbytes(1 << 16) * 2
@@ -706,19 +706,8 @@ def run_turns(count: int) -> None:
         current_loop().turn()
 
 
-def machine_settings(examples: int, **options: Any) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=STEPS,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
-        **options,
-    )
-
-
 def run_programs(examples: int, **options: Any) -> None:
-    run_state_machine_as_test(Programs, settings=machine_settings(examples, **options))
+    run_state_machine_as_test(Programs, settings=machine_settings(examples, STEPS, **options))
 
 
 def main() -> None:

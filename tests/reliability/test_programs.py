@@ -23,6 +23,7 @@ def test_random_programs_keep_the_rules(full: bool) -> None:
     Programs.seen.clear()
     while Programs.steps < wanted:
         run_programs(max(50, (wanted - Programs.steps) // 40), **reproducible)
-    # Most of what programs do has come up.
-    for event in ("connect", "data", "end", "drain", "finish", "error", "pipe", "timeout"):
+    # Most of what programs do has come up; an idle timeout does once in a thousand steps.
+    often = ["connect", "data", "end", "drain", "finish", "error", "pipe"]
+    for event in [*often, "timeout"] if wanted >= 20_000 else often:
         assert Programs.seen[event], f"no {event}"

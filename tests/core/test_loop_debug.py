@@ -1,0 +1,65 @@
+"""Loop: debug mode, which names callbacks that are slow."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pyuvnet import next_tick, run, set_immediate, set_timeout
+
+
+@pytest.fixture
+def slow_log(loop, caplog):
+    """The texts that were logged, in debug mode and with a low threshold."""
+    caplog.set_level("WARNING", logger="pyuvnet")
+    loop.debug = True
+    loop.slow_callback_ms = 20
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "pyuvnet"]
+
+
+def be_slow(*args):
+    time.sleep(0.03)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [next_tick, set_immediate, lambda callback: set_timeout(callback, 1)],
+    ids=["next_tick", "set_immediate", "set_timeout"],
+)
+def test_debug_mode_logs_a_slow_callback_by_name(slow_log, schedule):
+    set_immediate(lambda: schedule(lambda: None))
+    set_immediate(lambda: schedule(be_slow))
+    set_immediate(lambda: schedule(lambda: None))
+    run()
+    (text,) = slow_log()
+    assert text.startswith(f"Executing be_slow() at {__file__}:")
+    assert float(text.split()[-2]) == pytest.approx(0.03, abs=0.5)
+
+
+def test_debug_mode_logs_whose_listener_was_slow(slow_log):
+    from pyuvnet import net
+
+    def accepted(socket):
+        socket.on("data", lambda chunk: (be_slow(), socket.end()))
+
+    server = net.create_server(accepted)
+
+    def listening():
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.write(b"x")
+        client.on("end", server.close)
+
+    server.listen(0, "127.0.0.1", callback=listening)
+    run()
+    (text,) = slow_log()
+    assert text.startswith("Executing a callback of <Socket ")
+
+
+def test_debug_mode_can_be_left_and_says_nothing_then(loop, slow_log):
+    assert loop.debug is True
+    loop.debug = False
+    set_immediate(be_slow)
+    run()
+    assert slow_log() == []
+    assert loop.slow_callback_ms == 20
