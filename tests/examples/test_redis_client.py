@@ -46,7 +46,8 @@ class Server:
             text=True,
         )
         for line in self.process.stdout:
-            if "eady to accept connections at" in line:
+            # Of the unix socket, which comes last; "unix" is what Redis 7.2 and newer call it.
+            if "connections at" in line or "connections unix" in line:
                 # Nobody reads its log any more; it is short.
                 return True
             if "Address already in use" in line:
