@@ -276,10 +276,7 @@ cdef class StreamHandle(Handle):
 
     cdef int fileno(self) noexcept:
         """The descriptor, -1 without one and where sockets have none (Windows)."""
-        cdef uv.uv_os_fd_t fd
-        if uv.WINDOWS or self._uv is NULL or uv.uv_fileno(self._uv, &fd) < 0:
-            return -1
-        return <int>fd
+        return -1 if self._uv is NULL else uv.pyuvnet_descriptor(self._uv)
 
     cdef int accept(self, StreamHandle client) noexcept:
         return uv.uv_accept(self.stream(), client.stream())

@@ -92,10 +92,10 @@ def _after_fork_in_child():
 
 
 cdef void _note_descriptor_on_walk(uv.uv_handle_t* handle, void* found) noexcept:
-    cdef uv.uv_os_fd_t fd
+    cdef int fd = uv.pyuvnet_descriptor(handle)
     # Standard input and output are the child's as well as the parent's.
-    if not uv.uv_fileno(handle, &fd) and <int>fd > 2:
-        (<list>found).append(<int>fd)
+    if fd > 2:
+        (<list>found).append(fd)
 
 
 cdef int _give_up_descriptors(Loop self) except -1:

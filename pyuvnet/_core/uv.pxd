@@ -73,7 +73,6 @@ cdef extern from "uv.h" nogil:
     const int UV_ETIMEDOUT
 
     ctypedef int uv_file
-    ctypedef int uv_os_fd_t
     ctypedef int uv_os_sock_t
 
     ctypedef struct uv_buf_t:
@@ -177,7 +176,6 @@ cdef extern from "uv.h" nogil:
     int uv_is_active(const uv_handle_t*)
     int uv_is_closing(const uv_handle_t*)
     void uv_close(uv_handle_t*, uv_close_cb)
-    int uv_fileno(const uv_handle_t*, uv_os_fd_t*)
     const char* uv_handle_type_name(uv_handle_type)
     uv_handle_type uv_guess_handle(uv_file)
     uv_buf_t uv_buf_init(char*, unsigned int)
@@ -238,3 +236,19 @@ cdef extern from "uv.h" nogil:
     int uv_ip4_addr(const char*, int, sockaddr_in*)
     int uv_ip6_addr(const char*, int, sockaddr_in6*)
     int uv_ip_name(const sockaddr*, char*, size_t)
+
+cdef extern from *:
+    """
+    #include <uv.h>
+    /* The descriptor of a handle; -1 without one, and on Windows, where none is an int. */
+    static inline int pyuvnet_descriptor(const uv_handle_t* handle) {
+    #if defined(_WIN32)
+      (void) handle;
+      return -1;
+    #else
+      uv_os_fd_t fd;
+      return uv_fileno(handle, &fd) == 0 ? fd : -1;
+    #endif
+    }
+    """
+    int pyuvnet_descriptor(const uv_handle_t*) nogil
