@@ -189,3 +189,38 @@ os._exit(0)
     )
     # A busy machine may get to "ready" before.
     assert child.clean().lines[-2:] == [end, "True"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks descriptors up in /proc")
+def test_sockets_take_the_place_of_the_pipe_where_only_they_can_be_polled(run_child):
+    # As on Windows, where os.read() and os.close() know nothing of sockets.
+    child = run_child(
+        """
+import os, signal, sys
+import pyuvnet
+pyuvnet.loop.Loop().close()  # libuv keeps a pipe of its own from the first one on
+sys.platform = "win32"
+
+def of_sockets(function):
+    def checked(fd, *arguments):
+        if os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
+            raise OSError(9, "Bad file descriptor")
+        return function(fd, *arguments)
+    return checked
+
+os.read, os.close = of_sockets(os.read), of_sockets(os.close)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+before = set(os.listdir("/proc/self/fd"))
+for _ in range(2):
+    pyuvnet.set_timeout(os.kill, 5, os.getpid(), signal.SIGINT)
+    far = pyuvnet.set_timeout(print, 600_000)
+    try:
+        pyuvnet.run()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    far.close()
+pyuvnet.current_loop().close()
+print(set(os.listdir("/proc/self/fd")) - before)
+"""
+    )
+    assert child.clean().lines == ["interrupted", "interrupted", "set()"]

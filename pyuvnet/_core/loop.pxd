@@ -60,7 +60,7 @@ cdef class Loop:
     cdef dict origins                  # id of a handle: where it was opened, in debug mode
     cdef set lookups                   # requests of the thread pool in flight
     cdef object timers                 # TimerQueue, made by the timer layer
-    cdef list signal_fds
+    cdef tuple signal_ends
     cdef object __weakref__
 
     cdef inline int check(self) except -1:

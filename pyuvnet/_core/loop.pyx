@@ -117,12 +117,30 @@ cdef void _take_threadsafe_calls(Loop self) noexcept:
         self.report(exc)
 
 
+cdef int _read_end(object end) except -1:
+    """Empty one end of what Python notes signals in: a descriptor, or a socket object."""
+    if isinstance(end, int):
+        os.read(end, 4096)
+    else:
+        end.recv(4096)
+    return 0
+
+
+cdef int _close_ends(tuple ends) except -1:
+    for end in ends:
+        if isinstance(end, int):
+            os.close(end)
+        else:
+            end.close()
+    return 0
+
+
 cdef void _on_signal_gil(uv.uv_poll_t* handle, int status, int events) noexcept:
     cdef Loop self = loop_from_uv(handle.loop)
     self.enter()
     try:
         try:
-            os.read(self.signal_fds[0], 4096)
+            _read_end(self.signal_ends[0])
         except BlockingIOError:
             pass
         # Runs Python's signal handlers, KeyboardInterrupt among them.
@@ -609,28 +627,30 @@ cdef class Loop:
         cdef int status
         if threading.current_thread() is not threading.main_thread():
             return None
-        if self.signal_fds is None:
+        if self.signal_ends is None:
             if sys.platform == "win32":
+                # Only sockets can be polled there, and they are no descriptors: the objects stay.
                 import socket
                 ends = socket.socketpair()
-                fds = [ends[0].detach(), ends[1].detach()]
-                status = uv.uv_poll_init_socket(&self._uv, &self._signal_watch, fds[0])
+                ends[1].setblocking(False)
+                status = uv.uv_poll_init_socket(
+                    &self._uv, &self._signal_watch, ends[0].fileno())
             else:
                 ends = os.pipe()
                 os.set_blocking(ends[0], False)
                 os.set_blocking(ends[1], False)
-                fds = list(ends)
-                status = uv.uv_poll_init(&self._uv, &self._signal_watch, fds[0])
+                status = uv.uv_poll_init(&self._uv, &self._signal_watch, ends[0])
             if status < 0:
-                for fd in fds:
-                    os.close(fd)
+                _close_ends(ends)
                 raise os_error(status, "uv_poll_init")
-            self.signal_fds = fds
+            self.signal_ends = ends
             self.has_signal_watch = True
         uv.uv_poll_start(&self._signal_watch, uv.UV_READABLE, _on_signal)
         uv.uv_unref(<uv.uv_handle_t*>&self._signal_watch)
         try:
-            return _signal.set_wakeup_fd(self.signal_fds[1], warn_on_full_buffer=False)
+            end = self.signal_ends[1]
+            return _signal.set_wakeup_fd(
+                end if isinstance(end, int) else end.fileno(), warn_on_full_buffer=False)
         except ValueError:
             # A subinterpreter, or no main thread of its own: signals are not ours then.
             return None
@@ -793,10 +813,9 @@ cdef class Loop:
             self.after_callback()
         self.in_callback = False
         self.closed = True
-        if self.signal_fds is not None:
-            for fd in self.signal_fds:
-                os.close(fd)
-            self.signal_fds = None
+        if self.signal_ends is not None:
+            _close_ends(self.signal_ends)
+            self.signal_ends = None
         return 0
 
     def close(self):
