@@ -1,7 +1,7 @@
 """Socket: the forms of its constructor and of connect(), checked before anything changes.
 
 What happens once per connection is here and in _attempts.py; the per-chunk path is compiled, in
-SocketBase and SocketFace.
+SocketBase, SocketConnect and SocketFace.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ LAYERS: tuple[str, ...] = (
     "dns",
     "alive",
     "socket_base",
+    "socket_connect",
     "socket_face",
     "server_base",
 )

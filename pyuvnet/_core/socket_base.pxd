@@ -63,10 +63,8 @@ cdef class SocketBase(Duplex):
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
     cdef int _apply_options(self) except -1
-    cdef int _serve_at_connect(self) except -1
     cdef int _wait_for_connect(self, list chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
-    cdef int _abandon_handle(self) except -1
     cdef void _settle_chunk(self, object result) noexcept
     cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1
     cdef int _next_target(self) except -1

@@ -18,28 +18,24 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_CheckExact
 
 from . cimport uv
-from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyTypeObject, pyuvnet_call_one, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill
-from .dns cimport start_lookup
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
     new_internal
-from .errors cimport closed_before_connection, lookup_error, os_error, socket_closed, \
-    state_error
+from .errors cimport closed_before_connection, os_error, socket_closed, state_error
 from .loop cimport Loop
 from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
 from .readable cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle, new_read_target, point_at
-from .tcp cimport TCP, new_tcp, parse_address
+from .tcp cimport TCP, new_tcp
 from .writable cimport *
 
 cdef object _CLOSE = intern_event("close")
 cdef object _DATA = intern_event("data")
 cdef object _CONNECT = intern_event("connect")
-cdef object _READY = intern_event("ready")
 cdef object _END = intern_event("end")
 cdef object _FINISH = intern_event("finish")
 cdef object _TIMEOUT = intern_event("timeout")
@@ -603,136 +599,7 @@ cdef class SocketBase(Duplex):
             return w_final_done(self, None)
         return w_final_done(self, os_error(status, "shutdown"))
 
-    # ---- Connecting ----------------------------------------------------------------------------
-
-    def _start_connecting(self):
-        """connect() began: a destroyed or ended socket becomes a fresh one."""
-        if self._state & DESTROYED:
-            error = None
-            if drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE):
-                drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
-                error = closed_before_connection()
-            w_begin_anew(self, error)
-        if self._state & (DESTROYED | W_ENDING | R_ENDED):
-            self._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
-                            | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING)
-            if self._paused == 1:
-                self._flowing = FLOWING_NO
-            elif self._find("data") is not None:
-                self._flowing = FLOWING_YES
-            else:
-                self._flowing = FLOWING_UNASKED
-            self._errored = None
-            self.r_chunks = None
-            self.r_length = 0
-            self.w_chunk = None
-            self.w_queue = None
-            self.w_length = self.w_size = 0
-            self.w_in_flight = 0
-            self.w_corked = 0
-            self._peer.family = 0
-        # Of what an earlier connection did not live to see.
-        drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT)
-        drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
-        drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
-        self._bytes_read = self._bytes_dispatched = 0
-        if self._rare is not None:
-            self._rare.bytes_pending = 0
-        self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET)
-        self._socket_flags |= SOCKET_CONNECTING
-
-    def _open_tcp(self):
-        """Take a fresh TCP handle, or the bound one; that of an earlier attempt is dropped."""
-        if self._socket_flags & SOCKET_BOUND:
-            self._socket_flags &= ~SOCKET_BOUND
-            if self._handle is not None:
-                return
-        self._abandon_handle()
-        self._handle = new_tcp(self._loop, self)
-
-    def _open_pipe(self):
-        """Take a fresh pipe handle, or the bound one."""
-        if self._socket_flags & SOCKET_BOUND:
-            self._socket_flags &= ~SOCKET_BOUND
-            if self._handle is not None:
-                return
-        self._abandon_handle()
-        self._handle = new_pipe(self._loop, self)
-
-    cdef int _abandon_handle(self) except -1:
-        if self._handle is not None:
-            # Its callbacks concern nobody: the next attempt has a handle of its own.
-            self._handle.owner = None
-            self._handle.close()
-            self._handle = None
-        return 0
-
-    def _close_attempt(self):
-        """Give the handle of a failed or late attempt up."""
-        self._abandon_handle()
-
-    def _bind_tcp(self, str address, int port):
-        """Bind the local end; returns a libuv status."""
-        cdef uv.sockaddr_storage storage
-        cdef TCP tcp = <TCP>self._handle
-        cdef int status
-        parse_address(address, port, &storage)
-        status = tcp.bind(<uv.sockaddr*>&storage, 0)
-        if status == 0 and port:
-            # libuv reports a taken port late; another port than the asked one says it now.
-            try:
-                if tcp.sockname()[1] != port:
-                    status = uv.UV_EADDRINUSE
-            except OSError:
-                status = uv.UV_EADDRINUSE
-        return status
-
-    def _set_block_list(self, BlockList block_list):
-        """Remember the list that every address to connect to is checked against."""
-        if block_list is not None:
-            self._extra_state().block_list = block_list
-
-    def _is_blocked(self, str address, int port):
-        """True if the block list matches a literal address."""
-        cdef uv.sockaddr_storage storage
-        if self._rare is None or self._rare.block_list is None \
-                or not parse_address(address, port, &storage):
-            return False
-        return self._rare.block_list.blocks(<uv.sockaddr*>&storage)
-
-    def _connect_tcp(self, str address, int port):
-        """Begin connecting to a literal address; returns a libuv status."""
-        cdef uv.sockaddr_storage storage
-        if not parse_address(address, port, &storage):
-            return uv.UV_EINVAL
-        return (<TCP>self._handle).connect(<uv.sockaddr*>&storage)
-
-    def _connect_pipe(self, bytes path):
-        """Begin connecting to a path; returns a libuv status."""
-        return (<Pipe>self._handle).connect(path)
-
-    def _resolve(self, str hostname, int family, int hints):
-        """Begin a system lookup; its answer comes to _after_resolve(error, addresses)."""
-        try:
-            self._extra_state().lookup = start_lookup(self._loop, self, hostname, family, hints)
-        except OSError as error:
-            # Such as a name that is too long: like any other answer, not out of connect().
-            self._loop.tick_call(self._attempts.resolved_now, (error,))
-
-    cdef int _on_resolved(self, int status, list addresses) except -1:
-        hostname = self._rare.lookup.hostname
-        self._rare.lookup = None
-        self._touch()
-        if self._state & DESTROYED or not self._socket_flags & SOCKET_CONNECTING:
-            return 0
-        error = lookup_error(status, hostname) if status < 0 else None
-        self._after_resolve(error, addresses)
-        return 0
-
-    cdef int _on_connected(self, int status) except -1:
-        # The Python side knows whether another address is to be tried.
-        self._after_connect(status)
-        return 0
+    # ---- Names and options ---------------------------------------------------------------------
 
     def _check(self):
         """Refuse a half-built socket, another thread, and a fork's child."""
@@ -761,39 +628,6 @@ cdef class SocketBase(Duplex):
             return (<TCP>self._handle).sockname()
         except OSError:
             return None
-
-    def _succeed(self):
-        """The connection stands: options, 'connect', 'ready', then reading."""
-        self._socket_flags &= ~SOCKET_CONNECTING
-        self._touch()
-        if self._socket_flags & SOCKET_UNREF:
-            self._handle.unref()
-        self._read_peer()
-        self._apply_options()
-        if self._state & DESTROYED:
-            return
-        try:
-            self._emit0(_CONNECT)
-            self._emit0(_READY)
-        finally:
-            # A listener's exception must not leave a connection that nobody serves.
-            self._serve_at_connect()
-
-    cdef int _serve_at_connect(self) except -1:
-        if drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT):
-            self._on_tick(TICK_WRITE_AT_CONNECT, None)
-        if drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT):
-            self._on_tick(TICK_FINAL_AT_CONNECT, None)
-        if drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT):
-            self._on_tick(TICK_RESET_AT_CONNECT, None)
-        if self._state & DESTROYED or self._handle is None:
-            return 0
-        if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused():
-            self._socket_flags &= ~SOCKET_READ_AT_CONNECT
-            if self._state & HAS_READABLE:
-                self._state &= ~R_READING
-                r_kick(self)
-        return 0
 
     cdef int _apply_options(self) except -1:
         cdef TCP tcp

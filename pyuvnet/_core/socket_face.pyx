@@ -1,7 +1,7 @@
 """SocketFace: the methods and properties of a socket that a program sees and that are compiled.
 
 Adds no state: each checks its arguments, then moves the machine of SocketBase.  Imports
-socket_base and below.
+socket_connect and below.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -23,6 +23,7 @@ from .names import add_node_names
 from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base import on_end_of_socket
 from .socket_base cimport *
+from .socket_connect cimport SocketConnect
 from .stream cimport *
 from .tcp cimport TCP, peer_tuple
 from .timer cimport new_idle_timeout
@@ -37,7 +38,7 @@ cdef object _TIMEOUT = intern_event("timeout")
 MAX_TIMEOUT = 2147483647
 
 
-cdef class SocketFace(SocketBase):
+cdef class SocketFace(SocketConnect):
     """The compiled part of Socket."""
 
     def set_timeout(self, timeout=None, callback=None):

@@ -1,0 +1,7 @@
+"""SocketConnect: a socket on its way to a connection; see socket_connect.pyx."""
+
+from .socket_base cimport SocketBase
+
+cdef class SocketConnect(SocketBase):
+    cdef int _abandon_handle(self) except -1
+    cdef int _serve_at_connect(self) except -1
