@@ -158,7 +158,7 @@ def _listen_twice(play: Play) -> None:
 
 def _drop(play: Play) -> None:
     play.held.clear()
-    gc.collect()
+    gc.collect(1)
 
 
 ACTIONS: dict[str, Callable[[Play], Any]] = {

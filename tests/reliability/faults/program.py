@@ -64,16 +64,6 @@ class Watch:
             f"close {args[0]}" if args else "close"))  # fmt: skip
 
 
-class Used:
-    """Processor time of this thread and wall time, from the moment it is made."""
-
-    def __init__(self) -> None:
-        self.cpu, self.wall = time.thread_time(), time.monotonic()
-
-    def told(self) -> dict[str, float]:
-        return {"cpu": time.thread_time() - self.cpu, "wall": time.monotonic() - self.wall}
-
-
 class Bytes:
     """A stream of bytes that was made or came: its length and digest."""
 
@@ -201,7 +191,6 @@ def stream(
         send()
 
     server.on("listening", begin)
-    used = Used()
     pyuvnet.run()
     told = {
         "hits": hits(),
@@ -216,7 +205,6 @@ def stream(
         "kernel": [shim.faults_taken(), shim.faults_given()],
         "calls": shim.faults_calls(),
         "polls": polls(),
-        **used.told(),
     }
     faults("")
     return told
@@ -308,6 +296,7 @@ def fatal(
         """The fault is over: the same server serves another client."""
         told["hits"] = hits()
         told["polls"] = polls()
+        told["calls"] = shim.faults_calls()
         told["taken"] = shim.faults_taken() - before[0]
         told["given"] = shim.faults_given()
         faults("")
@@ -372,7 +361,6 @@ def fatal(
         real_join, thread.join = thread.join, lambda timeout=None: join()  # type: ignore[method-assign]
         client = net.create_connection(where)
         client.once("connect", lambda: use(client))
-    used = Used()
     pyuvnet.run()
     if side == "client":
         real_join(10)
@@ -394,7 +382,6 @@ def fatal(
         "peer": got["end"],
         "read": len(read),
         "read_prefix": b"".join(chunks(total, 60_000)).startswith(bytes(read)),
-        **used.told(),
     }
 
 
@@ -506,7 +493,7 @@ def ending(rules: str) -> dict[str, Any]:
 
 
 def accepting(
-    rules: str, kind: str = "tcp", peers: int = 6, window: int = 300, options: Any = None
+    rules: str, kind: str = "tcp", peers: int = 6, strikes: int = 0, options: Any = None
 ) -> dict[str, Any]:
     """Peers come while accept4 fails, and after the fault is over others: those are served."""
     dropped: list[Any] = []
@@ -522,25 +509,26 @@ def accepting(
         socket.pipe(socket)
 
     def begin() -> None:
-        nonlocal turns, used
+        nonlocal turns, start
         faults(rules)
         where = plain_target(server)
         for number in range(peers):
             plain.append(plain_socket(where))
             plain[-1].connect(where)
             plain[-1].sendall(b"peer %d" % number)
-        used = Used()
-        turns = 0
-        pyuvnet.set_timeout(look, window)
-        # Another thing of the loop must go on meanwhile.
+        start, turns = time.monotonic(), 0
+        # Another thing of the loop must go on meanwhile: so long the fault lasts.
         timer.append(pyuvnet.set_interval(tick, 10))
 
     def tick() -> None:
         nonlocal turns
         turns += 1
+        if turns >= 30 and sum(hits()) >= strikes:
+            look()
 
     def look() -> None:
-        told.update(used.told(), hits=hits(), polls=polls(), during=served, turns=turns)
+        wall = time.monotonic() - start
+        told.update(wall=wall, hits=hits(), polls=polls(), during=served, turns=turns)
         faults("")
         timer[0].close()
         threading.Thread(target=after, args=(plain_target(server),), daemon=True).start()
@@ -566,8 +554,7 @@ def accepting(
 
     loop = pyuvnet.current_loop()
     timer: list[Any] = []
-    turns = 0
-    used = Used()
+    turns, start = 0, 0.0
     server = net.create_server(options or {}, serve).listen(place(kind))
     seen = Watch(server)
     server.on("drop", dropped.append)
@@ -615,9 +602,8 @@ def connecting(rules: str, kind: str = "tcp", addresses: Any = None) -> dict[str
         other.on("close", lambda _: echo.close())
 
     echo.on("listening", begin)
-    used = Used()
     pyuvnet.run()
-    return told | {"attempts": attempts, **used.told()}
+    return told | {"attempts": attempts}
 
 
 def listening(rules: str, kind: str = "tcp") -> dict[str, Any]:
@@ -701,9 +687,9 @@ def lookup(rules: str, stop: bool = False) -> dict[str, Any]:
     if stop:
         client.destroy()
         server.close()
-    used = Used()
+    start = time.monotonic()
     pyuvnet.run()
-    told |= {"hits": hits(), "polls": polls(), **used.told()}
+    told |= {"hits": hits(), "polls": polls(), "wall": time.monotonic() - start}
     faults("")
     again = net.create_server().listen(0, "localhost")
     again.on("listening", lambda: (told.update(again=True), again.close()))

@@ -1,8 +1,8 @@
 """System calls that fail: each row is a fault, the shim makes it, and says that it did.
 
-Of each: the program lives, the loop does not spin (it counts its polls and its processor time),
-the event that the fault deserves comes with its code, every byte is accounted for, and the server
-serves whoever comes after.
+Of each: the program lives, the loop does not spin (it counts its polls), the event that the fault
+deserves comes with its code, every byte is accounted for, and the server serves whoever comes
+after. Nothing is bounded by a clock alone, so that a slow machine changes nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +83,6 @@ def _harmless(row: dict[str, Any], way: str, kind: str, play: Play) -> None:
     # No turn without a reason: data, or a strike.
     work = told["calls"] + sum(told["hits"])
     assert told["polls"] <= 50 + 2 * work
-    assert told["cpu"] < 1 + 100e-6 * work
 
 
 # ---- Faults that end a connection ----------------------------------------------------------------
@@ -131,7 +130,7 @@ def test_writes_that_fail(function: str, error: str, way: str, full: bool, play:
             assert told["received"] < told["ok"] + told["in_doubt"]
         assert told["peer"] == "end"
         assert told["again"] == "once more"
-        assert told["cpu"] < 2
+        assert told["polls"] <= 50 + 2 * (told["calls"] + sum(told["hits"]))
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
@@ -162,20 +161,21 @@ def test_a_write_of_a_pipe_in_c_that_fails_once(error: str, play: Play) -> None:
 
 # ---- Accepting -----------------------------------------------------------------------------------
 
-# accept4 fails during 300 ms; the connections stay in the kernel's queue.
+# accept4 fails for 30 turns of a timer, or longer; the connections stay in the kernel's queue.
 ACCEPTS = ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO", "EPERM"]
 
 
 @pytest.mark.parametrize("error", ACCEPTS)
 @pytest.mark.parametrize("kind", ["tcp", "ipc"])
 def test_accepts_that_fail(error: str, kind: str, play: Play) -> None:
-    told = play("accepting", rules=f"accept4 error={error}", kind=kind)
+    told = play("accepting", rules=f"accept4 error={error}", kind=kind, strikes=3)
     assert told["hits"][0] >= 3
     assert told["during"] == 0
-    # Nothing spins, and the timer of the loop has its turns.
-    assert told["turns"] >= 10
-    assert told["polls"] < 150
-    assert told["cpu"] < 0.15
+    # The listener rests for 100 ms at a time, between a few attempts; nothing spins meanwhile, and
+    # the timer of the loop has its turns. On a slower machine all of it takes longer alike.
+    rests = 1 + told["wall"] / 0.1
+    assert told["hits"][0] <= 30 * rests
+    assert told["polls"] <= 20 + 2 * (told["turns"] + told["hits"][0])
     assert set(told["dropped"]) == {error}
     assert told["drops"] == sum(told["dropped"].values())
     assert told["events"] == ["listening", "close"]
@@ -203,7 +203,7 @@ def test_accepts_that_fail_now_and_then(error: str, play: Play) -> None:
     assert told["answers"] == [True] * 40
     assert told["during"] == 40
     assert told["dropped"] == ({error: told["drops"]} if error == "ECONNABORTED" else {})
-    assert told["polls"] < 300
+    assert told["polls"] <= 20 + 2 * (told["turns"] + told["hits"][0] + 40)
 
 
 def test_options_of_accepted_sockets_that_fail(play: Play) -> None:
@@ -351,7 +351,6 @@ def test_lookups_that_fail(error: str, code: str, play: Play) -> None:
 def test_a_lookup_that_is_late_does_not_stop_the_loop(play: Play) -> None:
     told = play("lookup", rules="getaddrinfo delay=200 error=EAI_NONAME")
     assert told["wall"] > 0.19
-    assert told["cpu"] < 0.1
     assert told["polls"] < 20
 
 

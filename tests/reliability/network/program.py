@@ -1,19 +1,30 @@
-"""What runs on the hosts of test_network.py: python program.py SCENARIO JSON, says JSON lines."""
+"""What runs on the hosts of test_network.py: python program.py SCENARIO JSON, says JSON lines.
+
+With the option "silence", a SIGUSR1 sets the idle timeout of the socket to so many milliseconds: a
+test begins with that when the other end cannot speak any more, so that no slowness is taken for
+silence. The shim of the faults is loaded where it can be compiled, and counts the loop's polls.
+"""
 
 from __future__ import annotations
 
 import faulthandler
 import hashlib
 import json
+import os
 import random
+import signal
 import sys
 import time
 from typing import Any
 
 import pyuvnet
 from pyuvnet import net
+from tests.reliability.faults.shim import Shim
 
 DATA = random.Random(77).randbytes(1 << 20)
+
+
+shim = Shim() if "FAULTS_SHIM" in os.environ else None
 
 
 def say(what: Any) -> None:
@@ -30,11 +41,14 @@ def digest(size: int) -> str:
 
 
 class Seen:
-    """Events of a socket, and when they came, in seconds."""
+    """Events of a socket, and when they came, in seconds; how much the loop did meanwhile."""
 
     def __init__(self, socket: Any) -> None:
         self.start = time.monotonic()
-        self.cpu = time.thread_time()
+        if shim is not None:
+            # A rule that only counts.
+            shim.load("epoll_pwait")
+            shim.library.faults_reset()
         self.events: list[str] = []
         self.times: dict[str, float] = {}
         for name in ("connect", "finish", "end", "timeout"):
@@ -57,8 +71,9 @@ class Seen:
         self.times[event] = time.monotonic() - self.start
 
     def told(self) -> dict[str, Any]:
-        cpu = time.thread_time() - self.cpu
-        return {"events": self.events, "times": self.times, "cpu": cpu}
+        polls = shim.hits()[0] if shim is not None else 0
+        calls = shim.library.faults_calls() if shim is not None else 0
+        return {"events": self.events, "times": self.times, "polls": polls, "calls": calls}
 
 
 def keep(socket: Any, options: dict[str, Any]) -> None:
@@ -67,6 +82,12 @@ def keep(socket: Any, options: dict[str, Any]) -> None:
         socket.set_keep_alive(True, *options["keep_alive"])
     if "timeout" in options:
         socket.set_timeout(options["timeout"], socket.destroy)
+    if "silence" in options:
+
+        def listen_for_silence() -> None:
+            socket.set_timeout(options["silence"], socket.destroy)
+
+        signal.signal(signal.SIGUSR1, lambda *_: pyuvnet.next_tick(listen_for_silence))
 
 
 def sink(**options: Any) -> None:
@@ -133,6 +154,9 @@ def source(addresses: list[str], total: int = 0, **options: Any) -> None:
                 return
         if total and not client.writable_ended:
             client.end()
+
+    if options.get("tell"):
+        client.on("connectionAttempt", lambda address, *_: say(f"try {address}"))
 
     def connected() -> None:
         say("connected")

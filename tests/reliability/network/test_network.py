@@ -1,7 +1,8 @@
 """Networks that lose packets, forge resets, go down, swallow connects and shrink.
 
 Each test has two hosts of its own, see conftest.py. What arrives is held against what was sent, and
-what an end is told against what happened to it.
+what an end is told against what happened to it. No event has to come within some time: the order of
+events says what came by which of the limits, and the watchdogs end what hangs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ def _full(*values: Any) -> list[Any]:
 
 
 Hosts = tuple[Any, Any]
+# Far longer than what a test waits for takes, on any machine: an idle timeout that must not come.
+LONG = 15_000
+
+
+def quiet(told: dict[str, Any]) -> None:
+    """Assert that the loop did not spin: it polled for calls, events and timers only."""
+    assert told["polls"] <= 30 + 2 * (told["calls"] + len(told["events"]))
 
 
 def transferred(sent: dict[str, Any], received: dict[str, Any], total: int) -> None:
@@ -29,7 +37,8 @@ def transferred(sent: dict[str, Any], received: dict[str, Any], total: int) -> N
     assert (sent["ok"], sent["failed"]) == (total, 0)
     assert sent["events"][-3:] == ["finish", "end", "close False"]
     assert received["events"] == ["end", "finish", "close False"]
-    assert sent["cpu"] + received["cpu"] < 3
+    quiet(sent)
+    quiet(received)
 
 
 def slow_down(host: Any, rate: str) -> None:
@@ -58,9 +67,9 @@ def test_resets_that_somebody_injects(hosts: Hosts, victims: str) -> None:
     near, far = hosts
     total = 5 * MB
     slow_down(near, "20mbit")
-    server = far.start("sink", half=total // 2, timeout=500)
+    server = far.start("sink", half=total // 2, silence=500)
     assert server.says() == "listening"
-    client = near.start("source", addresses=["10.77.0.2"], total=total, timeout=500)
+    client = near.start("source", addresses=["10.77.0.2"], total=total, silence=500)
     assert client.says() == "connected"
     assert server.says() == "half"
     # A rejected packet is dropped, and its sender gets a reset.
@@ -69,12 +78,21 @@ def test_resets_that_somebody_injects(hosts: Hosts, victims: str) -> None:
         far.filter(reject)
     if victims in ("receiver", "both"):
         near.filter(reject)
-    sent, received = client.result(), server.result()
+    # Who got the reset knows by it; the other one, afterwards, by its own idle timeout.
+    if victims == "receiver":
+        received = server.result()
+        client.silence()
+        sent = client.result()
+    else:
+        sent = client.result()
+        server.silence()
+        received = server.result()
+    quiet(sent)
+    quiet(received)
     assert received["whole"], "what came is a prefix of what was sent"
     assert total // 2 <= received["size"] < total
     assert sent["ok"] + sent["failed"] == sent["written"]
     assert sent["failed"] > 0
-    # Who got the reset knows at once; the other one by its own idle timeout.
     silent = ["timeout", "close False"]
     if victims == "receiver":
         assert sent["events"][-2:] == silent
@@ -113,7 +131,7 @@ def test_a_connect_that_is_swallowed_gives_way_to_the_next(hosts: Hosts, first: 
     server = far.start("sink")
     assert server.says() == "listening"
     client = near.start(
-        "source", addresses=[first, "10.77.0.3"], total=1000, attempt=300, timeout=5000
+        "source", addresses=[first, "10.77.0.3"], total=1000, attempt=300, timeout=LONG
     )
     sent = client.result()
     assert sent["events"][:4] == [
@@ -122,8 +140,7 @@ def test_a_connect_that_is_swallowed_gives_way_to_the_next(hosts: Hosts, first: 
         "try 10.77.0.3",
         "connect",
     ]
-    assert 0.29 < sent["times"][f"timeout {first}"] < 1.5
-    assert sent["times"]["connect"] - sent["times"]["try 10.77.0.3"] < 1
+    assert sent["times"][f"timeout {first}"] > 0.29
     assert sent["attempted"] == [f"{first}:7000", "10.77.0.3:7000"]
     transferred(sent, server.result(), 1000)
 
@@ -136,9 +153,16 @@ def test_a_slow_route_is_not_given_up_for_a_dead_one(hosts: Hosts) -> None:
     server = far.start("sink")
     assert server.says() == "listening"
     client = near.start(
-        "source", addresses=["10.77.0.2", "10.77.0.3"], total=1000, attempt=250, timeout=10_000
+        "source",
+        addresses=["10.77.0.2", "10.77.0.3"],
+        total=1000,
+        attempt=250,
+        timeout=LONG,
+        tell=True,
     )
-    time.sleep(1)  # longer than an attempt may take, if another address is left
+    assert client.says() == "try 10.77.0.2"
+    assert client.says() == "try 10.77.0.3"
+    time.sleep(0.8)  # longer than an attempt may take, if another address is left
     far.filter()
     sent = client.result()
     assert sent["events"][:4] == [
@@ -168,8 +192,8 @@ def test_connects_that_are_all_swallowed_end_by_the_timeout(hosts: Hosts, count:
         *last,
         *(event for event in ends if not event.startswith("failed")),
     ]
-    assert 0.75 < sent["times"]["timeout"] < 3
-    assert sent["cpu"] < 0.2
+    assert sent["times"]["timeout"] > 0.75
+    quiet(sent)
 
 
 @pytest.mark.full
@@ -185,7 +209,7 @@ def test_a_kernel_that_gives_a_connect_up(hosts: Hosts) -> None:
         "error ETIMEDOUT connect",
         "close True",
     ]
-    assert sent["cpu"] < 0.2
+    quiet(sent)
 
 
 # What refuses a connect, with the code of it: routes refuse at once, filters by an answer.
@@ -213,7 +237,7 @@ def test_connects_that_are_refused(hosts: Hosts, full: bool) -> None:
             near.ip("route", "add", kind, "10.77.0.2")
         else:
             far.filter(f"ip daddr 10.77.0.2 tcp dport 7000 {refusal}")
-        alone = near.start("source", addresses=["10.77.0.2"], timeout=5000)
+        alone = near.start("source", addresses=["10.77.0.2"], timeout=LONG)
         server = far.start("sink")
         assert server.says() == "listening"
         other = near.start("source", addresses=["10.77.0.2", "10.77.0.3"], total=10)
@@ -265,7 +289,7 @@ def test_an_mtu_that_shrinks_in_the_middle(hosts: Hosts) -> None:
 @pytest.mark.parametrize("side", ["client", *_full("server")])
 def test_keep_alive_finds_a_peer_that_vanished(hosts: Hosts, side: str) -> None:
     near, far = hosts
-    timeout = {"timeout": 6000}
+    timeout = {"timeout": LONG}
     kept = timeout | {"keep_alive": [1000, 1000, 2]}
     server = far.start("sink", **(kept if side == "server" else timeout))
     assert server.says() == "listening"
@@ -277,21 +301,23 @@ def test_keep_alive_finds_a_peer_that_vanished(hosts: Hosts, side: str) -> None:
     near.filter("meta l4proto tcp drop")
     told = client.result() if side == "client" else server.result()
     assert told["events"][-2:] == ["error ETIMEDOUT read", "close True"]
-    # Three seconds as asked for, instead of the kernel's two hours.
-    assert 2.5 < told["times"]["close True"] < 5.5
-    assert told["cpu"] < 0.2
+    # Three seconds as asked for, instead of the kernel's two hours, and before the idle timeout.
+    assert told["times"]["close True"] > 2.5
+    quiet(told)
 
 
 def test_a_peer_that_vanishes_in_the_middle_of_a_transfer(hosts: Hosts) -> None:
     near, far = hosts
     total = 20 * MB
     slow_down(near, "50mbit")
-    server = far.start("sink", half=2 * MB, timeout=700)
+    server = far.start("sink", half=2 * MB, silence=700)
     assert server.says() == "listening"
-    client = near.start("source", addresses=["10.77.0.2"], total=total, timeout=700)
+    client = near.start("source", addresses=["10.77.0.2"], total=total, silence=700)
     assert client.says() == "connected"
     assert server.says() == "half"
     far.filter("meta l4proto tcp drop")
+    client.silence()
+    server.silence()
     sent, received = client.result(), server.result()
     # Nobody is told by the network; the idle timeout notices that no byte leaves any more.
     assert sent["events"][-2:] == ["timeout", "close False"]
@@ -299,4 +325,5 @@ def test_a_peer_that_vanishes_in_the_middle_of_a_transfer(hosts: Hosts) -> None:
     assert received["whole"]
     assert sent["ok"] + sent["failed"] == sent["written"]
     assert sent["failed"] > 0
-    assert sent["times"]["timeout"] < 10
+    quiet(sent)
+    quiet(received)
