@@ -697,6 +697,18 @@ def lookup(rules: str, stop: bool = False) -> dict[str, Any]:
     return told
 
 
+def lookups(rules: str, count: int) -> dict[str, Any]:
+    """Clients that ask for a name at the same time."""
+    codes: list[Any] = []
+    faults(rules)
+    start = time.monotonic()
+    for _ in range(count):
+        client = net.Socket().on("error", lambda error: codes.append(error.code))
+        client.connect(1, "name.test")
+    pyuvnet.run()
+    return {"hits": hits(), "wall": time.monotonic() - start, "codes": codes}
+
+
 def loops(rules: str) -> dict[str, Any]:
     """A loop that cannot be made says so, leaves no descriptor, and can be made later."""
     told: dict[str, Any] = {"codes": []}

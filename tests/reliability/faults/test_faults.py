@@ -361,6 +361,14 @@ def test_a_lookup_that_nobody_waits_for(play: Play) -> None:
     assert told["again"]
 
 
+def test_two_lookups_are_under_way_at_a_time(play: Play) -> None:
+    # libuv has four threads, of which lookups get half; the others wait, however many.
+    told = play("lookups", rules="getaddrinfo delay=50 error=EAI_NONAME", count=20)
+    assert told["hits"] == [20]
+    assert told["codes"] == ["ENOTFOUND"] * 20
+    assert told["wall"] > 20 / 2 * 0.049
+
+
 @pytest.mark.parametrize("function", ["epoll_create1", "eventfd"])
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOMEM"])
 def test_a_loop_that_cannot_be_made(function: str, error: str, play: Play) -> None:
