@@ -11,6 +11,7 @@ from . import _validate as check
 from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
 from ._core.socket_face import SocketFace
+from ._hints import hint_tuple, suspect_path
 from ._options import OptionSet
 from ._paths import is_path, path_bytes
 from ._typed import TYPE_CHECKING
@@ -100,7 +101,9 @@ class ListenPlan:
             named = value.get("fd") if check.is_mapping(value) else getattr(value, "fd", None)
             self.fd = _descriptor(named)
             if self.fd is None:
-                raise check.arg_value_error("options", value, _NEITHER)
+                error = check.arg_value_error("options", value, _NEITHER)
+                hint_tuple(error, "listen", value)
+                raise error
             return False
         return True
 
@@ -166,6 +169,7 @@ def _options_of(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[dict[s
         return LISTEN_OPTIONS.read(first, keywords), None if keywords else first
     positional: dict[str, Any] = {}
     if is_path(first):
+        suspect_path("listen", args)
         positional["path"] = first
     elif first is None or isinstance(first, (bool, str)) or check.as_number(first) is not None:
         positional["port"] = first

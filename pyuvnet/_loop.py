@@ -8,6 +8,7 @@ asyncio cannot watch a descriptor (Windows), a thread of ours waits and tells it
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from ._core.loop import Loop, set_undriven_hook
 from ._core.socket_base import SocketBase
 from ._core.thread_loop import current_loop
 from ._core.waiter import Stepper
+from ._hints import place_of_call
 from ._typed import TYPE_CHECKING, overload
 from .errors import StateError
 
@@ -68,6 +70,8 @@ def run(
     """
     ours = current_loop()
     if main is None:
+        if not ours.running:
+            _warn_inside_asyncio(ours)
         ours.run()
         return None
     import asyncio
@@ -359,26 +363,32 @@ def detach() -> None:
 
 # ---- A loop that nobody turns --------------------------------------------------------------------
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
+# What the main thread began before it turned its loop: (process, loop, file, line).
+_begun: tuple[int, Loop, str, int] | None = None
+_ran_inside: Loop | None = None  # by run() in a coroutine, of which is told once
+
+
+def _running_asyncio() -> asyncio.AbstractEventLoop | None:
+    """asyncio's loop that runs in this thread, without an import of asyncio."""
+    events = sys.modules.get("asyncio.events")
+    return None if events is None else events._get_running_loop()
 
 
 def _suspect(ours: Loop) -> bool:
     """A loop is used that does not run: if asyncio runs instead, see whether it gets attached."""
-    events = sys.modules.get("asyncio.events")
-    theirs = None if events is None else events._get_running_loop()
+    global _begun
+    theirs = _running_asyncio()
     if theirs is None:
+        if _begun is None and threading.current_thread() is threading.main_thread():
+            _begun = os.getpid(), ours, *place_of_call()
         return False
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    place = frame.f_code.co_filename, frame.f_lineno
     # Later, since attach() may be the next statement.
-    theirs.call_soon(_accuse, ours, *place)
+    theirs.call_soon(_accuse, ours, *place_of_call())
     return True
 
 
 def _accuse(ours: Loop, filename: str, line: int) -> None:
-    if ours in _drivers or ours.closed:
+    if ours in _drivers or ours.closed or ours is _ran_inside:
         return
     warnings.warn_explicit(
         "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing will "
@@ -388,6 +398,44 @@ def _accuse(ours: Loop, filename: str, line: int) -> None:
         filename,
         line,
     )
+
+
+def _warn_inside_asyncio(ours: Loop) -> None:
+    global _ran_inside
+    if _running_asyncio() is not None:
+        _ran_inside = ours
+        warnings.warn_explicit(
+            "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
+            "pyuvnet.attach() instead, and await what you wait for",
+            RuntimeWarning,
+            *place_of_call(),
+        )
+
+
+@atexit.register
+def _tell_of_a_run_that_is_missing() -> None:
+    """Warn, at the end of the program, of what waits in a loop that was never turned."""
+    if _begun is None:
+        return
+    process, ours, filename, line = _begun
+    ended_by_exception = getattr(sys, "last_value", None) is not None
+    at_a_prompt = sys.flags.interactive or hasattr(sys, "ps1")
+    if process != os.getpid() or ours.closed or ours._turned or ended_by_exception or at_a_prompt:
+        return
+    from ._core.alive import describe
+
+    # A socket that was destroyed leaves a tick behind, and is nobody's mistake.
+    if any(
+        active and ref and not closing and not getattr(owner, "destroyed", False)
+        for _, owner, active, ref, closing, *_ in describe(ours)
+    ):
+        warnings.warn_explicit(
+            "the program ends, and what it began here never happened: this thread did not call "
+            "pyuvnet.run()",
+            RuntimeWarning,
+            filename,
+            line,
+        )
 
 
 set_undriven_hook(_suspect)

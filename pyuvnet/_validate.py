@@ -484,7 +484,10 @@ def arg_type_error(name: str, expected: str | Sequence[str], value: object) -> A
     else:
         subject = f'"{name}" {"property" if "." in name else "argument"}'
     text = f"The {subject} must be {_expected_text(expected)}. {inspect(value)}"
-    return ArgTypeError(text, "ERR_INVALID_ARG_TYPE")
+    error = ArgTypeError(text, "ERR_INVALID_ARG_TYPE")
+    if "Buffer" in expected:
+        error.add_note("In Python's words: str, bytes, or anything with the buffer protocol.")
+    return error
 
 
 def arg_value_error(name: str, value: object, reason: str = "is invalid") -> ArgValueError:
@@ -555,7 +558,12 @@ def unknown_encoding_error(encoding: object) -> ArgTypeError:
     Node: ERR_UNKNOWN_ENCODING
     """
     text = _no_surrogates(encoding) if isinstance(encoding, str) else notation(encoding)
-    return ArgTypeError(f"Unknown encoding: {text}", "ERR_UNKNOWN_ENCODING")
+    error = ArgTypeError(f"Unknown encoding: {text}", "ERR_UNKNOWN_ENCODING")
+    error.add_note(
+        "Node's encodings are utf8, utf16le, latin1, ascii, base64, base64url and hex; for others, "
+        "encode() and decode() yourself."
+    )
+    return error
 
 
 def missing_args_error(*names: str | Sequence[str]) -> ArgTypeError:

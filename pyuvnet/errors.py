@@ -188,8 +188,8 @@ class AbortTimeoutError(Error, TimeoutError):
 class AggregateError(Error):
     """Every address that was tried failed.
 
-    Its message is empty, as in Node; tracebacks list the errors below it. It is no
-    `ExceptionGroup`, because handlers that were written for one error must keep working;
+    Its `message` is empty, as in Node; `str(error)` has the texts of the errors, for who prints it.
+    It is no `ExceptionGroup`, because handlers that were written for one error must keep working;
     `as_group()` makes one.
 
     Args:
@@ -203,8 +203,9 @@ class AggregateError(Error):
     def __init__(self, errors: Iterable[Exception] = ()) -> None:
         self.errors = list(errors)
         super().__init__("", getattr(self.errors[0], "code", None) if self.errors else None)
-        for error in self.errors:
-            self.add_note(f"- {type(error).__name__}: {error}")
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.errors))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.errors,), self.__dict__.copy()

@@ -19,6 +19,7 @@ from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_face import SocketFace, own_write
 from ._core.stream_handle import check_read_target, handle_kind
+from ._hints import hint_tuple, suspect_path
 from ._mapping import Info
 from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
 from ._paths import is_path, path_bytes
@@ -75,7 +76,7 @@ CONNECT_OPTIONS = OptionSet(
 )
 MAX_MARK = 2**53 - 1
 MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
-CONNECT_ALL = SOCKET_OPTIONS | CONNECT_OPTIONS | OptionSet("create_connection", ["timeout"])
+CONNECT_ALL = OptionSet("connect", ["timeout"]) | SOCKET_OPTIONS | CONNECT_OPTIONS
 
 
 def keep_alive_seconds(options: Mapping[str, Any]) -> int:
@@ -541,6 +542,7 @@ def connect_arguments(
         return allowed.read(first, keywords), listener
     options = allowed.read(None, keywords)
     if is_path(first):
+        suspect_path("connect", args)
         options.setdefault("path", first)
     else:
         options.setdefault("port", first)
@@ -559,7 +561,9 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     if port is None:
         raise check.missing_args_error(["options", "port", "path"])
     if isinstance(port, bool) or not isinstance(port, (int, float, str)):
-        raise check.arg_type_error("options.port", ["number", "string"], port)
+        error = check.arg_type_error("options.port", ["number", "string"], port)
+        hint_tuple(error, "connect", port)
+        raise error
     plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
     host = check.validate_string("" if host is None else host, "options.host") or "localhost"
     if "\0" in host:

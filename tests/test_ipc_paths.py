@@ -128,9 +128,10 @@ def test_another_current_folder_has_another_file_of_that_name(folder: Path) -> N
 def test_the_exit_of_the_program_removes_the_file(folder: Path, run_child: Any) -> None:
     run_child(f"""
         import os
-        from pyuvnet import net
+        from pyuvnet import net, run, stop
         os.chdir({str(folder)!r})
-        server = net.create_server().listen("sock")
+        server = net.create_server().listen("sock", stop)
+        run()
         assert os.listdir() == ["sock"]
     """).clean()
     assert os.listdir() == []

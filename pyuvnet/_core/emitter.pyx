@@ -497,10 +497,13 @@ cdef class EventEmitter:
 
     cdef int _unhandled_error(self, tuple arguments) except -1:
         error = arguments[0] if arguments else None
-        if isinstance(error, BaseException):
-            raise error
-        failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
-        failure.context = error
+        failure = error
+        if not isinstance(error, BaseException):
+            failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
+            failure.context = error
+        from .._hints import hint
+        hint(failure, f"This is an 'error' event of a {type(self).__name__} to which nobody listens: "
+                      "on('error', listener) would get it.")
         raise failure
 
     cdef int _listener_added(self, object event) except -1:

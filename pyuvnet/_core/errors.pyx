@@ -1,7 +1,7 @@
 """Every exception that the core makes, from a libuv status or from a state.
 
 Owns: the only calls of uv_strerror and uv_err_name.  Imports: libuv's declarations and the
-public classes of pyuvnet.errors.
+public classes of pyuvnet.errors; later the notes of pyuvnet._hints.
 
 System errors are made by OSError(errno, text), which lets Python pick the subclass; the code is
 looked up by name, since on Windows libuv's statuses are not negated errno values.
@@ -23,6 +23,9 @@ cdef str status_name(int status):
     """libuv's name of a status: 'ECONNREFUSED'."""
     return (<bytes>uv.uv_err_name(status)).decode("ascii")
 
+
+# What is often a mistake of the program, with more to say than Node's text does.
+cdef frozenset _explained = frozenset(("EACCES", "EADDRINUSE", "EINVAL"))
 
 # For each OSError subclass that Python picks, the one of ours below it.
 cdef dict _classes = {}
@@ -85,6 +88,9 @@ cdef object os_error(int status, str syscall, object address=None, object port=N
     exc.syscall = syscall
     exc.address = address
     exc.port = port or None
+    if code in _explained:
+        from .._hints import explain
+        explain(exc)
     return exc
 
 

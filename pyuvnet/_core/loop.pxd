@@ -53,6 +53,7 @@ cdef class Loop:
     cdef object waker                  # asyncio drives this loop: asks it for a turn
     cdef object let_go                 # and is told by this that the loop closes
     cdef public bint _suspected        # the hook for loops that nobody drives has been asked
+    cdef readonly bint _turned         # run, or driven, at least once
     cdef bint measuring                # debug mode: measures callbacks, remembers who opened what
     cdef uint64_t slow                 # ns, from which on a callback is reported in debug mode
     cdef uint64_t entered              # when the callback under way began, in debug mode

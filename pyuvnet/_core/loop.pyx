@@ -255,7 +255,8 @@ cdef class Loop:
         here = PyThread_get_thread_ident()
         raise StateError(
             f"This object belongs to the loop of thread {names.get(self.thread_id, 'ended')!r} "
-            f"({self.thread_id}) and was used in thread {names.get(here, '?')!r} ({here}); use "
+            f"({self.thread_id}) and was used in thread {names.get(here, '?')!r} ({here}). There, "
+            "keep loop = pyuvnet.current_loop(); here, call "
             "loop.call_soon_threadsafe(callback, *args)", "ERR_WRONG_THREAD")
 
     # ---- Ticks ---------------------------------------------------------------------------------
@@ -464,6 +465,7 @@ cdef class Loop:
 
     cdef int _turn(self, uv.uv_run_mode mode) except -1:
         """One uv_run(), between ticks that were queued outside and those left over."""
+        self._turned = True
         self.enter()
         _take_threadsafe_calls(self)
         self.after_callback()

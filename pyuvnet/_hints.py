@@ -1,0 +1,99 @@
+"""What to do about likely mistakes, told beside Node's texts, which stay as they are.
+
+Errors get notes, which tracebacks show below the text. What is no error, and still hardly meant,
+is a RuntimeWarning at the caller's line. Any module may import it: it imports others when asked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+# What sun_path holds, without the zero at its end.
+_LONGEST_PATH = 107 if sys.platform == "linux" else 103
+_PORTS_OF_ROOT = 1024
+
+
+def hint(error: BaseException, text: str) -> None:
+    """Give an error a note, once."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def explain(error: OSError) -> None:
+    """Give a failed system call the note that says what to do, if there is one."""
+    code, call = getattr(error, "code", None), getattr(error, "syscall", None)
+    address, port = getattr(error, "address", None), getattr(error, "port", None)
+    if address is None or call not in ("bind", "connect", "listen"):
+        return
+    path = os.fsencode(address) if port is None else None
+    text = None
+    if code == "EINVAL" and path is not None and path[:1] != b"\0":
+        if len(path) > _LONGEST_PATH:
+            text = (
+                f"The path of a unix socket has at most {_LONGEST_PATH} bytes here, and this one "
+                f"has {len(path)}: take a shorter one, or one relative to the current folder."
+            )
+    elif call == "connect":
+        return
+    elif code == "EADDRINUSE":
+        text = "Another socket has this address: end its program, or take another port; 0 is a free"
+        text += " one."
+        if path is not None:
+            text = (
+                "Another server listens there, or one that was killed has left its file: remove "
+                "that if nobody can connect to it."
+            )
+    elif code == "EACCES" and path is not None and path[:1] != b"\0":
+        folder = os.path.dirname(path) or b"."
+        shown = os.fsdecode(folder)
+        text = f"This user may not make a file in the folder {shown!r}."
+        if not os.path.isdir(folder):
+            text = f"There is no folder {shown!r}."
+    elif code == "EACCES" and port is not None and port < _PORTS_OF_ROOT:
+        text = (
+            f"Ports below {_PORTS_OF_ROOT} are for the administrator: take a higher one, 8080 say."
+        )
+    if text is not None:
+        hint(error, text)
+
+
+def place_of_call() -> tuple[str, int]:
+    """The file and line of the code that called into this package."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def suspect_path(function: str, args: Sequence[object]) -> None:
+    """Warn of a path that looks like a host: people write the host first, as in other libraries."""
+    from ._core.address import is_ip
+
+    path = args[0]
+    if not isinstance(path, str) or os.sep in path:
+        return
+    host, _, port = path.rpartition(":")
+    if is_ip(path) or path == "localhost":
+        host, port = path, str(args[1]) if len(args) > 1 and isinstance(args[1], int) else "port"
+    elif not (port.isdigit() and (is_ip(host) or host == "localhost" or "." in host)):
+        return
+    warnings.warn_explicit(
+        f"{function}({path!r}, ...) means a unix socket of that name; for TCP the port comes "
+        f"first: {function}({port}, {host!r})",
+        RuntimeWarning,
+        *place_of_call(),
+    )
+
+
+def hint_tuple(error: BaseException, function: str, value: object) -> None:
+    """Give the error for an address in one tuple, as the socket module has it, a note."""
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        host, port = value
+        hint(error, f"An address is not a tuple here: {function}({port!r}, {host!r}).")
