@@ -502,8 +502,8 @@ cdef class EventEmitter:
             failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
             failure.context = error
         from .._hints import hint
-        hint(failure, f"This is an 'error' event of a {type(self).__name__} to which nobody listens: "
-                      "on('error', listener) would get it.")
+        hint(failure, f"This is an 'error' event of a {type(self).__name__} to which nobody "
+                      "listens: on('error', listener) would get it.")
         raise failure
 
     cdef int _listener_added(self, object event) except -1:
