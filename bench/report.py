@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -258,47 +257,31 @@ def document(results: Results, plots: Sequence[str] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# The cases and peers of the first page: what people come to compare, winning or not.
-FRONT_CASES = (
-    *("echo-1k-10", "echo-1k-100", "echo-1k-1000", "echo-100k-10", "pipelined", "writes-16"),
-    *("lines", "pipe", "unix", "churn", "send", "receive", "broadcast"),
-)
-FRONT_PEERS = (OURS, "rloop", "uvloop-protocol", "asyncio-protocol", "gevent", "node-newest")
 FRONT_BEGIN, FRONT_END = "<!-- figures: python -m bench report -->", "<!-- figures end -->"
 
 
 def front(results: Results, folder: str) -> str:
-    """The figures of the first page: a table, a plot, and where they come from.
+    """The figures of the first page: the plot of all cases and peers, and where they come from.
 
     Args:
         folder: of the run, as the page links to it.
     """
     data = results.data
-    peers = [peer for peer in FRONT_PEERS if peer in results.peers]
-    rows = []
-    for key in FRONT_CASES:
-        if key not in results.cases:
-            continue
-        cells = []
-        for peer in peers:
-            summary = results.summary(key, peer)
-            ratio = summary.ratio if summary is not None else None
-            cells.append("–" if ratio is None else f"{ratio:.2f}")
-        rows.append([results.cases[key]["title"], *cells])
-    names = [f"{results.peers[peer]['label']} {results.peers[peer]['version']}" for peer in peers]
-    names = [re.sub(r"^(Node) \d+ ", r"\1 ", name) for name in names]
     processor = data["machine"]["processor"] + (
         " (virtual)" if data["machine"].get("virtual") else ""
     )
     return "\n\n".join(
         [
             FRONT_BEGIN,
-            "CPU time of the server for a request, as a multiple of the same server in C on libuv:",
-            table(["less is better", *names], rows),
+            (
+                "CPU time of the server for a request, as a multiple of the same server in C on "
+                "libuv. Less is better:"
+            ),
             f"![CPU time of all cases and peers]({folder}/cpu.svg)",
             (
                 f"{data['date'][:10]}, {data['python']}, {processor}, one CPU for the server; "
-                f"commit {data['commit']}. [All figures]({folder}/README.md), raw samples included."
+                f"commit {data['commit']}. [All figures]({folder}/README.md), losing cases and raw "
+                "samples included."
             ),
             FRONT_END,
         ]

@@ -219,12 +219,3 @@ def test_ten_programs_stand_beside_nodes() -> None:
     assert len(programs) >= 10
     after = [beside[beside.index(block) + 1] for block in programs]
     assert all(block.language == "python" and "same" in block.words for block in after)
-
-
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "examples/README.md"])
-def test_links_of_what_is_no_page_of_the_site_lead_somewhere(page: str) -> None:
-    """Sphinx checks those of the site."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
-    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
-    assert missing == []

@@ -34,8 +34,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 # Tests of the checkout: its build, its sources, its tools. All others are for a wheel too.
-OF_THE_CHECKOUT = ["test_bench.py", "test_build.py", "test_names.py", "test_packaging.py"]
-OF_THE_CHECKOUT += ["test_stubs.py", "test_vendor.py", "typing"]
+OF_THE_CHECKOUT = ["test_bench.py", "test_build.py", "test_links.py", "test_names.py"]
+OF_THE_CHECKOUT += ["test_packaging.py", "test_stubs.py", "test_vendor.py", "typing"]
 READING_SOURCES = ["tests/test_error_codes.py::test_every_code_is_in_the_table"]
 CIBUILDWHEEL = CONFIGURATION["tool"]["cibuildwheel"]
 LICENCES = ("LICENSE", "vendor/libuv/LICENSE", "vendor/libuv/LICENSE-extra")

@@ -176,15 +176,19 @@ pyuvnet.current_loop().close()""",
 }
 
 
+# A program that never calls run() is told of it: see tests/test_mistakes.py.
+BEGIN = "import pyuvnet\nfrom pyuvnet import net\npyuvnet.run()\n"
+
+
 @pytest.mark.parametrize("left", LEFT_OPEN)
 def test_the_interpreter_ends_silently_with_things_open(run_child, left):
-    code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
+    code = BEGIN + LEFT_OPEN[left]
     assert run_child(code).clean().out == ""
 
 
 @pytest.mark.parametrize("left", LEFT_OPEN)
 def test_the_interpreter_ends_with_warnings_and_nothing_else_in_development_mode(run_child, left):
-    code = "import pyuvnet\nfrom pyuvnet import net\n" + LEFT_OPEN[left]
+    code = BEGIN + LEFT_OPEN[left]
     child = run_child(code, dev=True)
     assert (child.code, child.out) == (0, "")
     warnings = [line for line in child.err.splitlines() if not line.startswith(("  ", "Opened"))]
