@@ -142,7 +142,8 @@ def test_an_error_that_nobody_listens_to_ends_the_program(run_child: Callable[..
         """
     )
     assert (child.code, child.out) == (1, "")
-    assert "listen EADDRINUSE: address already in use" in child.err.splitlines()[-1]
+    (said,) = [line for line in child.err.splitlines() if line.startswith("OSError: ")]
+    assert "listen EADDRINUSE: address already in use" in said
 
 
 def test_who_it_was_is_known_in_close() -> None:
