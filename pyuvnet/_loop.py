@@ -70,8 +70,7 @@ def run(
     """
     ours = current_loop()
     if main is None:
-        if not ours.running:
-            _warn_inside_asyncio(ours)
+        _warn_inside_asyncio(ours)
         ours.run()
         return None
     import asyncio
@@ -402,7 +401,8 @@ def _accuse(ours: Loop, filename: str, line: int) -> None:
 
 def _warn_inside_asyncio(ours: Loop) -> None:
     global _ran_inside
-    if _running_asyncio() is not None:
+    # Driven by asyncio, or by itself, it refuses.
+    if _running_asyncio() is not None and ours not in _drivers and not ours.running:
         _ran_inside = ours
         warnings.warn_explicit(
             "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "

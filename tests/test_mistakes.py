@@ -469,7 +469,9 @@ def _ports_of_root() -> int:
         return 1024
 
 
+# The interpreter's folder may be root's, and tracebacks are printed by Python.
 LESS_THAN_ROOT = """
+        import traceback
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
