@@ -63,6 +63,9 @@ def run(
     Python's signal handlers run at once, also in the middle of a listener: let them call
     next_tick(server.close), say, rather than close things under its feet.
 
+    A RuntimeWarning tells of a program that ends without it, leaving undone what it began, and of a
+    call in a coroutine, which would stop asyncio meanwhile.
+
     Raises: what a listener, a callback or the coroutine raised; KeyboardInterrupt on Ctrl-C;
         StateError (ERR_LOOP_RUNNING) if the loop runs already. It can be called again.
 
