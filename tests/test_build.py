@@ -121,6 +121,23 @@ def test_missing_shared_object_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert "pip install -e ." in last
 
 
+def test_a_core_of_other_sources_is_told_with_what_to_do(tmp_path: Path) -> None:
+    package = tmp_path / "pyuvnet" / "_core"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    shutil.copy(pyuvnet._core._native.__file__, package)
+    loader = (CORE / "__init__.py").read_text("utf-8")
+    loader = loader.replace('    "names",\n', '    "brand_new",\n    "names",\n')
+    (package / "__init__.py").write_text(loader, "utf-8")
+    command = [sys.executable, "-c", "import pyuvnet._core"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith(
+        "ImportError: pyuvnet's compiled core was built from other sources than these, since it "
+        "has no 'brand_new': build it again with `pip install -e .` ("
+    )
+
+
 # Builds.
 
 COMPILER = """\

@@ -64,7 +64,17 @@ def _load() -> None:
         loader = importlib.machinery.ExtensionFileLoader(name, native.origin)
         spec = importlib.machinery.ModuleSpec(name, loader, origin=native.origin)
         # By hand, as importlib.util has it, which takes longer to import than all of this.
-        module = loader.create_module(spec)
+        try:
+            module = loader.create_module(spec)
+        except ImportError as error:
+            if layer == "_native":
+                raise
+            # As after a pull which brought a new module.
+            raise ImportError(
+                f"pyuvnet's compiled core was built from other sources than these, since it has no "
+                f"{layer!r}: build it again with `pip install -e .` ({native.origin})",
+                name=name,
+            ) from error
         module.__spec__, module.__loader__, module.__package__ = spec, loader, __name__
         module.__file__ = native.origin
         sys.modules[name] = module
