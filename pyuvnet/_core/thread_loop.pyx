@@ -22,8 +22,12 @@ from ..errors import StateError
 
 from . cimport uv
 from .capi cimport PyThread_get_thread_ident
+from .errors cimport os_error
 from .loop cimport Loop, fork_generation, pyuvnet_fork_generation
 from .names import add_node_names
+
+cdef extern from "backend.h":
+    int pyuvnet_backend_abandon(uv.uv_loop_t* loop) noexcept
 
 cdef extern from *:
     """
@@ -120,7 +124,7 @@ cdef int _abandon(Loop self) except -1:
     Until uv_run() returns it may still poll, and would read what belongs to the parent; so its
     descriptor becomes an empty poller, in the child only.
     """
-    import select
+    cdef int status
     self.silent = True
     while self.dirty_count:
         # The parent sends what was collected.
@@ -131,8 +135,9 @@ cdef int _abandon(Loop self) except -1:
     except StateError as error:
         self.failure = error
     uv.uv_stop(&self._uv)
-    with select.epoll() if hasattr(select, "epoll") else select.kqueue() as empty:
-        os.dup2(empty.fileno(), uv.uv_backend_fd(&self._uv), inheritable=False)
+    status = pyuvnet_backend_abandon(&self._uv)
+    if status < 0:
+        raise os_error(status, "dup2")
     return 0
 
 
