@@ -99,7 +99,7 @@ cdef class BoundBase:
         if loop.thread_id == PyThread_get_thread_ident():
             handle.close()
             loop.touched()
-        else:
+        elif not loop.silent:
             loop.call_soon_threadsafe(_close, handle)
         return True
 

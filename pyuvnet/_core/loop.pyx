@@ -249,7 +249,7 @@ cdef class Loop:
             raise StateError(
                 "This object was made before os.fork() and belongs to the parent process; make new "
                 "ones in the child", "ERR_FORKED")
-        if self.closed:
+        if self.closed or self.silent:
             raise StateError("The loop is closed", "ERR_LOOP_CLOSED")
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         here = PyThread_get_thread_ident()
@@ -677,7 +677,8 @@ cdef class Loop:
         """
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
-        if self.closed or self.generation != fork_generation():
+        # Closing gives the GIL away while it waits for a lookup: nobody would run it any more.
+        if self.closed or self.silent or self.generation != fork_generation():
             self.refuse()
         self.threadsafe_calls.append((callback, args))
         uv.uv_async_send(&self._wake)

@@ -709,6 +709,39 @@ def lookups(rules: str, count: int) -> dict[str, Any]:
     return {"hits": hits(), "wall": time.monotonic() - start, "codes": codes}
 
 
+def closing(rules: str) -> dict[str, Any]:
+    """A loop that is closed while a lookup is under way, and a thread that calls it meanwhile."""
+    told: dict[str, Any] = {"ran": False}
+    begun = threading.Event()
+
+    class Dropped:
+        def __del__(self) -> None:
+            # Inside close(), which has dropped what waited, and waits for the lookup next.
+            begun.set()
+
+    def ran() -> None:
+        told["ran"] = True
+
+    def other_thread() -> None:
+        begun.wait()
+        try:
+            loop.call_soon_threadsafe(ran)
+            told["call"] = "taken"
+        except pyuvnet.StateError as error:
+            told["call"] = error.code
+
+    loop = pyuvnet.current_loop()
+    faults(rules)
+    net.Socket().on("error", print).connect(1, "name.test")
+    loop.turn()
+    pyuvnet.set_immediate(lambda dropped: None, Dropped())
+    thread = threading.Thread(target=other_thread)
+    thread.start()
+    loop.close()
+    thread.join()
+    return told
+
+
 def loops(rules: str) -> dict[str, Any]:
     """A loop that cannot be made says so, leaves no descriptor, and can be made later."""
     told: dict[str, Any] = {"codes": []}

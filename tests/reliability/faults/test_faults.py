@@ -369,6 +369,13 @@ def test_two_lookups_are_under_way_at_a_time(play: Play) -> None:
     assert told["wall"] > 20 / 2 * 0.049
 
 
+def test_a_call_from_a_thread_while_the_loop_closes_is_refused(play: Play) -> None:
+    # A lookup that is under way cannot be broken off, so that closing takes as long as it does.
+    told = play("closing", rules="getaddrinfo delay=300 error=EAI_NONAME")
+    assert told["call"] == "ERR_LOOP_CLOSED"
+    assert told["ran"] is False
+
+
 @pytest.mark.parametrize("function", ["epoll_create1", "eventfd"])
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOMEM"])
 def test_a_loop_that_cannot_be_made(function: str, error: str, play: Play) -> None:
