@@ -92,9 +92,13 @@ def manage(path: str, numbers: list[int]) -> None:
     server.listen(path)
     try:
         run()
-    finally:
+    except BaseException:
         for process in worker:
-            process.terminate()  # no effect on one that has ended
+            process.terminate()
+        raise
+    finally:
+        # By itself it ends with the connection.
+        for process in worker:
             process.wait()
 
 

@@ -18,6 +18,7 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 # What sun_path holds, without the zero at its end.
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 _PORTS_OF_ROOT = 1024
+_WINDOWS = sys.platform == "win32"
 
 
 def hint(error: BaseException, text: str) -> None:
@@ -26,14 +27,20 @@ def hint(error: BaseException, text: str) -> None:
         error.add_note(text)
 
 
-def explain(error: OSError) -> None:
-    """Give a failed system call the note that says what to do, if there is one."""
+def explain(error: OSError, port: int | None) -> None:
+    """Give a failed system call the note that says what to do, if there is one.
+
+    port is None with a path; an error has none either where it was 0.
+    """
     code, call = getattr(error, "code", None), getattr(error, "syscall", None)
-    address, port = getattr(error, "address", None), getattr(error, "port", None)
+    address = getattr(error, "address", None)
     if address is None or call not in ("bind", "connect", "listen"):
         return
     path = os.fsencode(address) if port is None else None
     text = None
+    if _WINDOWS and (path is not None or code == "EACCES"):
+        # A pipe there has neither a file nor a folder, and low ports are for everybody.
+        return
     if code == "EINVAL" and path is not None and path[:1] != b"\0":
         if len(path) > _LONGEST_PATH:
             text = (
@@ -42,6 +49,8 @@ def explain(error: OSError) -> None:
             )
     elif call == "connect":
         return
+    elif code == "EADDRINUSE" and port == 0:
+        text = "All ports that the system gives away by itself are taken."
     elif code == "EADDRINUSE":
         text = "Another socket has this address: end its program, or take another port; 0 is a free"
         text += " one."
@@ -56,7 +65,7 @@ def explain(error: OSError) -> None:
         text = f"This user may not make a file in the folder {shown!r}."
         if not os.path.isdir(folder):
             text = f"There is no folder {shown!r}."
-    elif code == "EACCES" and port is not None and port < _PORTS_OF_ROOT:
+    elif code == "EACCES" and port is not None and 0 < port < _PORTS_OF_ROOT:
         text = (
             f"Ports below {_PORTS_OF_ROOT} are for the administrator: take a higher one, 8080 say."
         )

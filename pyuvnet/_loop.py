@@ -63,8 +63,9 @@ def run(
     Python's signal handlers run at once, also in the middle of a listener: let them call
     next_tick(server.close), say, rather than close things under its feet.
 
-    A RuntimeWarning tells of a program that ends without it, leaving undone what it began, and of a
-    call in a coroutine, which would stop asyncio meanwhile.
+    A RuntimeWarning tells of a program that ends without it, leaving undone what it began (also by
+    sys.exit(), but not by an exception), and of a call in a coroutine, which would stop asyncio
+    meanwhile.
 
     Raises: what a listener, a callback or the coroutine raised; KeyboardInterrupt on Ctrl-C;
         StateError (ERR_LOOP_RUNNING) if the loop runs already. It can be called again.
@@ -367,7 +368,7 @@ def detach() -> None:
 
 # What the main thread began before it turned its loop: (process, loop, file, line).
 _begun: tuple[int, Loop, str, int] | None = None
-_ran_inside: Loop | None = None  # by run() in a coroutine, of which is told once
+_ran_inside: Loop | None = None  # by run() in a coroutine, which has been told of then
 
 
 def _running_asyncio() -> asyncio.AbstractEventLoop | None:
@@ -390,7 +391,12 @@ def _suspect(ours: Loop) -> bool:
 
 
 def _accuse(ours: Loop, filename: str, line: int) -> None:
-    if ours in _drivers or ours.closed or ours is _ran_inside:
+    global _ran_inside
+    if ours is _ran_inside:
+        _ran_inside = None
+        ours._suspected = False
+        return
+    if ours in _drivers or ours.closed:
         return
     warnings.warn_explicit(
         "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing will "
@@ -406,7 +412,8 @@ def _warn_inside_asyncio(ours: Loop) -> None:
     global _ran_inside
     # Driven by asyncio, or by itself, it refuses.
     if _running_asyncio() is not None and ours not in _drivers and not ours.running:
-        _ran_inside = ours
+        # What was begun before is about to be asked about.
+        _ran_inside = ours if ours._suspected else None
         warnings.warn_explicit(
             "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
             "pyuvnet.attach() instead, and await what you wait for",

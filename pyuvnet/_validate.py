@@ -485,7 +485,7 @@ def arg_type_error(name: str, expected: str | Sequence[str], value: object) -> A
         subject = f'"{name}" {"property" if "." in name else "argument"}'
     text = f"The {subject} must be {_expected_text(expected)}. {inspect(value)}"
     error = ArgTypeError(text, "ERR_INVALID_ARG_TYPE")
-    if "Buffer" in expected:
+    if "Buffer" in expected and "string" in expected:
         error.add_note("In Python's words: str, bytes, or anything with the buffer protocol.")
     return error
 

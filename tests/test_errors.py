@@ -2,6 +2,7 @@
 
 import _socket
 import copy
+import errno
 import pickle
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import warnings
 import pytest
 
 from pyuvnet import errors
+from pyuvnet._core.errors import make_os_error
 
 CLASSES = [
     # class, built-in classes that catch it, Node's name
@@ -194,3 +196,20 @@ def test_importing_the_errors_alone_does_not_load_slow_modules():
     )
     output = subprocess.check_output([sys.executable, "-S", "-c", program], text=True)
     assert set(output.split()) <= {"__future__", "_socket", "errors"}
+
+
+@pytest.mark.parametrize("code", ["EADDRINUSE", "EACCES"])
+def test_port_0_is_no_path(code):
+    error = make_os_error(-getattr(errno, code), "listen", "127.0.0.1", 0)
+    notes = getattr(error, "__notes__", [])
+    assert notes == (
+        ["All ports that the system gives away by itself are taken."] * (code == "EADDRINUSE")
+    )
+
+
+def test_what_a_read_cannot_land_in_is_not_proposed_for_it():
+    from pyuvnet import net
+
+    with pytest.raises(TypeError) as caught:
+        net.Socket(onread={"buffer": b"xxx", "callback": print})
+    assert not getattr(caught.value, "__notes__", [])

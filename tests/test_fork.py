@@ -223,6 +223,108 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert child.clean().lines == ["b'to the last byte' b''", "0"]
 
 
+# Three sockets of the main thread's loop, and a fork in another thread or in a callback.
+ALL_LOOPS = """
+import threading
+server = net.create_server(lambda socket: held.append(socket)).listen("server")
+held = [net.connect("server")]
+held[0].on("connect", lambda: pyuvnet.set_timeout(pyuvnet.stop, 1))
+pyuvnet.run()
+
+def sockets():
+    count = 0
+    for name in os.listdir("/dev/fd"):
+        try:
+            count += os.readlink("/dev/fd/" + name).startswith("socket:")
+        except OSError:
+            pass
+    return count
+
+def work():
+    print(sockets(), refuses(server.close, held[0].end))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="reads /proc")
+def test_a_fork_in_a_thread_gives_up_the_sockets_of_all_threads(script, run_child, tmp_path):
+    child = run_child(
+        script(
+            ALL_LOOPS
+            + """
+print(sockets())
+thread = threading.Thread(target=lambda: print(child(work)))
+thread.start()
+thread.join()
+print(sockets())
+"""
+        ),
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["3", "0 True", "0", "3"]
+
+
+def test_a_fork_in_a_callback_ends_any_loop_in_the_child(run_child, tmp_path):
+    """Also one that is not the thread's own."""
+    child = run_child(
+        HEAD
+        + """
+loop = pyuvnet.Loop()
+
+def fork():
+    if not os.fork():
+        return
+    os.wait()
+
+loop.set_immediate(fork)
+loop.set_immediate(lambda: loop.set_immediate(print, os.getpid() == parent))
+parent = os.getpid()
+try:
+    loop.run()
+except pyuvnet.StateError as error:
+    print(error.code, flush=True)
+    os._exit(0)
+loop.close()
+""",
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["ERR_FORKED", "True"]
+
+
+def test_a_child_without_a_free_descriptor_gives_up_the_parents(run_child, tmp_path):
+    child = run_child(
+        HEAD
+        + ALL_LOOPS
+        + """
+import resource
+
+def fork():
+    files = []
+    try:
+        while True:
+            files.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+    pid = os.fork()
+    for file in files:
+        os.close(file)
+    if pid:
+        os.waitpid(pid, 0)
+        pyuvnet.stop()
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+pyuvnet.set_immediate(fork)
+try:
+    pyuvnet.run()
+    print(sockets(), "parent")
+except pyuvnet.StateError as error:
+    print(sockets(), error.code, flush=True)
+    os._exit(0)
+""",
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["0 ERR_FORKED", "3 parent"]
+
+
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
 def test_a_process_started_while_asyncio_drives_the_loop(kind, run_child, tmp_path):
     child = run_child(

@@ -250,6 +250,24 @@ def test_run_inside_a_coroutine(mistaken: Run) -> None:
     )
 
 
+def test_after_a_run_inside_a_coroutine_the_next_mistake_is_told_of(mistaken: Run) -> None:
+    _, out, told = mistaken("""
+        import asyncio
+
+        async def main():
+            server = net.create_server()
+            server.listen(0, "127.0.0.1", server.close)
+            run()
+            await asyncio.sleep(0)
+            net.create_server().listen(0, "127.0.0.1", print)
+            await asyncio.sleep(0)
+
+        asyncio.run(main())
+    """)
+    assert out == ""
+    assert told[1:] == [f"RuntimeWarning: {IN_ASYNCIO}"]
+
+
 def test_a_coroutine_as_listener_without_asyncio(mistaken: Run) -> None:
     assert mistaken("""
         async def connected(socket):

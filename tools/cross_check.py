@@ -176,7 +176,8 @@ def main(arguments: Sequence[str]) -> int:
         start = time.monotonic()
         wrong = check(target)
         print(f"{'FAIL' if wrong else 'ok':4}  {target} ({time.monotonic() - start:.0f} s)")
-        print(*wrong, sep="\n", end="", flush=True)
+        for text in wrong:
+            print(text.rstrip(), flush=True)
         failed += bool(wrong)
     return 1 if failed else 0
 

@@ -46,9 +46,12 @@ static inline void pyuvnet_backend_wait(uv_loop_t* loop) {
  * has epoll's descriptor too; a kqueue stays behind, and the new one may get the very number. */
 static inline int pyuvnet_backend_abandon(uv_loop_t* loop) {
   int backend = uv_backend_fd(loop);
-  int empty = PYUVNET_NEW_POLLER();
-  int error = 0;
+  int empty, error = 0;
 
+#if defined(__linux__)
+  close(backend); /* There may be no other number left. */
+#endif
+  empty = PYUVNET_NEW_POLLER();
   if (empty < 0) return uv_translate_sys_error(errno);
   if (empty != backend) {
     if (dup2(empty, backend) < 0) error = errno;

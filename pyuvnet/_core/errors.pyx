@@ -90,7 +90,7 @@ cdef object os_error(int status, str syscall, object address=None, object port=N
     exc.port = port or None
     if code in _explained:
         from .._hints import explain
-        explain(exc)
+        explain(exc, port)
     return exc
 
 

@@ -46,6 +46,15 @@ cdef object _undriven_hook = None  # asked, with the loop, whether it is used bu
 cdef object _complain = None       # warns, in debug mode, of what a loop that closes leaves open
 
 
+# Where the open loops are, for a fork, which concerns those of all threads. No references.
+cdef set _open_loops = set()
+
+
+cdef list open_loops():
+    """All loops of the process that are not closed, those of a parent process included."""
+    return [<Loop><PyObject*><size_t>address for address in _open_loops]
+
+
 cdef Loop loop_from_uv(uv.uv_loop_t* loop):
     return <Loop>(<pyuvnet_gate*>loop.data).loop
 
@@ -224,6 +233,7 @@ cdef class Loop:
         uv.uv_unref(<uv.uv_handle_t*>&self._rest)
         uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         self.closed = False
+        _open_loops.add(<size_t><PyObject*>self)
         if sys.flags.dev_mode:
             self._set_debug(True)
 
@@ -235,6 +245,7 @@ cdef class Loop:
         # copy in a forked child is left alone: its descriptors belong to the parent.
         if not self.closed and self.generation == fork_generation():
             self._shut()
+        _open_loops.discard(<size_t><PyObject*>self)
         while self.tick_count:
             Py_XDECREF(self.ticks[self.tick_head].target)
             Py_XDECREF(self.ticks[self.tick_head].argument)
@@ -816,6 +827,7 @@ cdef class Loop:
             self.after_callback()
         self.in_callback = False
         self.closed = True
+        _open_loops.discard(<size_t><PyObject*>self)
         if self.signal_ends is not None:
             _close_ends(self.signal_ends)
             self.signal_ends = None

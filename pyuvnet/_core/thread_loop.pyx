@@ -5,11 +5,11 @@ declarations, loop.
 
 Invariants:
 
-* A thread has one open loop at most. It is made on first use and closed when the thread ends; the
-  main thread's at interpreter exit, while Python is still whole.
-* After a fork the child's copy is stale: it raises on use and is never closed, since its epoll
-  descriptor is shared with the parent. The child gives up its copies of the sockets at once, so
-  that none stays open which the parent closes.
+* current_loop() makes a thread's loop on first use. It is closed when the thread ends; the main
+  thread's at interpreter exit, while Python is still whole.
+* After a fork the child's copies, those of all threads, are stale: they raise on use and are never
+  closed, since their epoll descriptors are shared with the parent. The child gives up its copies of
+  the sockets at once, so that none stays open which the parent closes.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from ..errors import StateError
 from . cimport uv
 from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error
-from .loop cimport Loop, fork_generation, pyuvnet_fork_generation
+from .loop cimport Loop, fork_generation, open_loops, pyuvnet_fork_generation
 from .names import add_node_names
 
 cdef extern from "backend.h":
@@ -84,14 +84,16 @@ cdef void _close_silently(Loop loop) noexcept:
 
 def _after_fork_in_child():
     global pyuvnet_fork_generation
-    cdef Loop loop = getattr(_per_thread, "loop", None)
-    cdef bint current = loop is not None and not loop.closed \
-        and loop.generation == pyuvnet_fork_generation
+    cdef Loop loop
+    cdef unsigned long parents = pyuvnet_fork_generation
+    cdef list loops = [loop for loop in open_loops() if loop.generation == parents]
     pyuvnet_fork_generation += 1
-    # First what must not go on; the rest needs a descriptor, and may raise for want of one.
-    if loop is not None and loop.running:
-        _abandon(loop)
-    if current:
+    # First what must not go on. The threads of other loops are not in the child. Handles come, go
+    # and are listed under the GIL, which the thread that forks has.
+    for loop in loops:
+        if loop.running and loop.thread_id == PyThread_get_thread_ident():
+            _abandon(loop)
+    for loop in loops:
         _give_up_descriptors(loop)
 
 
@@ -111,10 +113,14 @@ cdef int _give_up_descriptors(Loop self) except -1:
     cdef list found = []
     uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_note_descriptor_on_walk, <void*>found)
     if found:
+        # One goes first: there may be no other number left.
+        os.close(found[0])
         empty = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         for fd in found:
-            os.dup2(empty, fd, inheritable=False)
-        os.close(empty)
+            if fd != empty:
+                os.dup2(empty, fd, inheritable=False)
+        if empty not in found:
+            os.close(empty)
     return 0
 
 
@@ -137,7 +143,7 @@ cdef int _abandon(Loop self) except -1:
     uv.uv_stop(&self._uv)
     status = pyuvnet_backend_abandon(&self._uv)
     if status < 0:
-        raise os_error(status, "dup2")
+        raise os_error(status, "fork")
     return 0
 
 

@@ -18,8 +18,8 @@ def slow_log(loop, caplog):
     return lambda: [record.getMessage() for record in caplog.records if record.name == "pyuvnet"]
 
 
-def be_slow(*args):
-    time.sleep(0.03)
+def be_slow(*args, seconds=0.03):
+    time.sleep(seconds)
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,17 @@ def test_debug_mode_logs_a_slow_callback_by_name(slow_log, schedule):
     set_immediate(lambda: schedule(be_slow))
     set_immediate(lambda: schedule(lambda: None))
     run()
-    (text,) = slow_log()
+    # A machine may be slow at others too.
+    (text,) = [text for text in slow_log() if "<lambda>" not in text]
     assert text.startswith(f"Executing be_slow() at {__file__}:")
-    assert float(text.split()[-2]) == pytest.approx(0.03, abs=0.5)
+    assert float(text.split()[-2]) >= 0.03
 
 
 def test_debug_mode_logs_whose_listener_was_slow(slow_log):
     from pyuvnet import net
 
     def accepted(socket):
-        socket.on("data", lambda chunk: (be_slow(), socket.end()))
+        socket.on("data", lambda chunk: (be_slow(seconds=0.3), socket.end()))
 
     server = net.create_server(accepted)
 
@@ -52,8 +53,8 @@ def test_debug_mode_logs_whose_listener_was_slow(slow_log):
 
     server.listen(0, "127.0.0.1", callback=listening)
     run()
-    (text,) = slow_log()
-    assert text.startswith("Executing a callback of <Socket ")
+    slowest = max(slow_log(), key=lambda text: float(text.split()[-2]))
+    assert slowest.startswith("Executing a callback of <Socket ")
 
 
 def test_debug_mode_can_be_left_and_says_nothing_then(loop, slow_log):
