@@ -40,7 +40,7 @@ class Error(Exception):
     """The base of all errors of pyuvnet which are not errors of the operating system.
 
     Args:
-        message: Node's text; also `str(error)`.
+        message: Node's text; also `str(error)`, but for AggregateError.
         code: Node's code, such as `'ERR_INVALID_ARG_TYPE'`.
 
     Node: errors.Error, error.code
