@@ -44,7 +44,7 @@ SCENARIOS = {
             "c.ready": [call("c", "end", data("hello"))],
         },
         hear=HEAR,
-        since=24,
+        since=26,
     ),
     "the destination is destroyed": pair(
         {
