@@ -90,7 +90,9 @@ def suspect_path(function: str, args: Sequence[object]) -> None:
         return
     host, _, port = path.rpartition(":")
     if is_ip(path) or path == "localhost":
-        host, port = path, str(args[1]) if len(args) > 1 and isinstance(args[1], int) else "port"
+        second = args[1] if len(args) > 1 else None
+        # A number beyond any port may be too long to be shown.
+        host, port = path, str(second) if type(second) is int and 0 <= second < 65536 else "port"
     elif not (port.isdigit() and (is_ip(host) or host == "localhost" or "." in host)):
         return
     warnings.warn_explicit(
@@ -104,5 +106,7 @@ def suspect_path(function: str, args: Sequence[object]) -> None:
 def hint_tuple(error: BaseException, function: str, value: object) -> None:
     """Give the error for an address in one tuple, as the socket module has it, a note."""
     if isinstance(value, (tuple, list)) and len(value) == 2:
-        host, port = value
-        hint(error, f"An address is not a tuple here: {function}({port!r}, {host!r}).")
+        from ._validate import notation
+
+        host, port = map(notation, value)
+        hint(error, f"An address is not a tuple here: {function}({port}, {host}).")

@@ -10,6 +10,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, Readable, Writable, net, next_tick, run
+from pyuvnet._hints import suspect_path
 
 
 def serve(listener, then):
@@ -591,3 +592,13 @@ def test_connect_before_close_tells_the_callbacks_of_end_what_they_are() -> None
     socket.on("close", lambda had_error: server.close())
     run()
     assert told == ["Cannot call end after a stream was destroyed"]
+
+
+def test_hints_about_a_number_too_long_to_be_shown() -> None:
+    number = 10**5000
+    with pytest.warns(RuntimeWarning, match=r"listen\(port, 'localhost'\)$"):
+        suspect_path("listen", ["localhost", number])
+    for call in (net.Server().listen, net.connect):
+        with pytest.raises(pyuvnet.Error) as caught:
+            call(("localhost", number))
+        assert caught.value.code.startswith("ERR_INVALID_ARG")
