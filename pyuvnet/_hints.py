@@ -10,7 +10,8 @@ import os
 import sys
 import warnings
 
-TYPE_CHECKING = False
+from ._typed import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,41 +37,54 @@ def explain(error: OSError, port: int | None) -> None:
     address = getattr(error, "address", None)
     if address is None or call not in ("bind", "connect", "listen"):
         return
-    path = os.fsencode(address) if port is None else None
-    text = None
-    if _WINDOWS and (path is not None or code == "EACCES"):
-        # A pipe there has neither a file nor a folder, and low ports are for everybody.
-        return
-    if code == "EINVAL" and path is not None and path[:1] != b"\0":
-        if len(path) > _LONGEST_PATH:
-            text = (
-                f"The path of a unix socket has at most {_LONGEST_PATH} bytes here, and this one "
-                f"has {len(path)}: take a shorter one, or one relative to the current folder."
-            )
-    elif call == "connect":
-        return
-    elif code == "EADDRINUSE" and port == 0:
-        text = "All ports that the system gives away by itself are taken."
-    elif code == "EADDRINUSE":
-        text = "Another socket has this address: end its program, or take another port; 0 is a free"
-        text += " one."
-        if path is not None:
-            text = (
-                "Another server listens there, or one that was killed has left its file: remove "
-                "that if nobody can connect to it."
-            )
-    elif code == "EACCES" and path is not None and path[:1] != b"\0":
-        folder = os.path.dirname(path) or b"."
-        shown = os.fsdecode(folder)
-        text = f"This user may not make a file in the folder {shown!r}."
-        if not os.path.isdir(folder):
-            text = f"There is no folder {shown!r}."
-    elif code == "EACCES" and port is not None and 0 < port < _PORTS_OF_ROOT:
-        text = (
-            f"Ports below {_PORTS_OF_ROOT} are for the administrator: take a higher one, 8080 say."
-        )
+    if port is not None:
+        text = None if call == "connect" else _about_port(code, port)
+    else:
+        text = _about_path(code, call, os.fsencode(address))
     if text is not None:
         hint(error, text)
+
+
+def _about_port(code: str | None, port: int) -> str | None:
+    if code == "EADDRINUSE":
+        if port == 0:
+            return "All ports that the system gives away by itself are taken."
+        return (
+            "Another socket has this address: end its program, or take another port; 0 is a free "
+            "one."
+        )
+    # On Windows low ports are for everybody.
+    if code == "EACCES" and 0 < port < _PORTS_OF_ROOT and not _WINDOWS:
+        return (
+            f"Ports below {_PORTS_OF_ROOT} are for the administrator: take a higher one, 8080 say."
+        )
+    return None
+
+
+def _about_path(code: str | None, call: str, path: bytes) -> str | None:
+    # A pipe of Windows has neither a file nor a folder.
+    if _WINDOWS:
+        return None
+    is_file = path[:1] != b"\0"
+    if code == "EINVAL" and is_file and len(path) > _LONGEST_PATH:
+        return (
+            f"The path of a unix socket has at most {_LONGEST_PATH} bytes here, and this one "
+            f"has {len(path)}: take a shorter one, or one relative to the current folder."
+        )
+    if call == "connect":
+        return None
+    if code == "EADDRINUSE":
+        return (
+            "Another server listens there, or one that was killed has left its file: remove "
+            "that if nobody can connect to it."
+        )
+    if code == "EACCES" and is_file:
+        folder = os.path.dirname(path) or b"."
+        shown = os.fsdecode(folder)
+        if not os.path.isdir(folder):
+            return f"There is no folder {shown!r}."
+        return f"This user may not make a file in the folder {shown!r}."
+    return None
 
 
 def place_of_call() -> tuple[str, int]:

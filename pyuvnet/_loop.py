@@ -531,8 +531,7 @@ def _bridge(socket: SocketBase) -> None:
     The coroutine meets the error when it reads or writes; what waits for 'error' or 'close' comes
     too late for them, as it does in Node a turn after an event.
     """
-    events = sys.modules.get("asyncio.events")
-    theirs = None if events is None else events._get_running_loop()
+    theirs = _running_asyncio()
     if theirs is None:
         return
 

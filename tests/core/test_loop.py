@@ -26,7 +26,6 @@ from pyuvnet import (
 )
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX's")
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
 
 class BoomError(Exception):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pyuvnet import set_exception_handler
+
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Iterator[Path]:
@@ -18,3 +20,12 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="pyuvnet-", dir="/tmp") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def raised() -> Iterator[list[BaseException]]:
+    """What came out of listeners and callbacks, which go on."""
+    collected: list[BaseException] = []
+    set_exception_handler(collected.append)
+    yield collected
+    set_exception_handler(None)

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,7 +25,6 @@ from pyuvnet import (
     Writable,
     current_loop,
     run,
-    set_exception_handler,
     set_immediate,
     set_interval,
     set_timeout,
@@ -34,14 +33,7 @@ from pyuvnet import (
 from pyuvnet.errors import AbortError
 from pyuvnet.streams import finished, pipeline
 
-
-@pytest.fixture(autouse=True)
-def raised() -> Iterator[list[BaseException]]:
-    """What came out of listeners and callbacks."""
-    collected: list[BaseException] = []
-    set_exception_handler(collected.append)
-    yield collected
-    set_exception_handler(None)
+pytestmark = pytest.mark.usefixtures("raised")
 
 
 # ---- Streams -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import gc
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,13 @@ from pyuvnet import (
     current_loop,
     next_tick,
     run,
-    set_exception_handler,
     set_immediate,
     stop,
 )
 from pyuvnet.errors import StateError
 from pyuvnet.net import BlockList, Server, Socket
 
-
-@pytest.fixture(autouse=True)
-def raised() -> Iterator[list[BaseException]]:
-    """What came out of listeners."""
-    collected: list[BaseException] = []
-    set_exception_handler(collected.append)
-    yield collected
-    set_exception_handler(None)
+pytestmark = pytest.mark.usefixtures("raised")
 
 
 class Play:

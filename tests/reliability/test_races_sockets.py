@@ -24,13 +24,16 @@ from pyuvnet import (
     current_loop,
     next_tick,
     run,
-    set_exception_handler,
     stop,
 )
 from pyuvnet.errors import ArgTypeError
 from pyuvnet.net import Server, Socket
 
 # 'data' and 'readable' change how a stream flows: the scenarios listen to them.
+
+pytestmark = pytest.mark.usefixtures("raised")
+
+
 WATCHED = ["lookup", "connectionAttempt", "connectionAttemptFailed", "connectionAttemptTimeout"]
 WATCHED += ["connect", "ready", "drain", "end", "finish", "timeout", "pause", "resume"]
 WATCHED += ["pipe", "unpipe", "error", "close", "newListener", "removeListener"]
@@ -387,15 +390,6 @@ def scenarios(kind: str) -> list[str]:
         if (kind == "tcp" or name not in TCP_ONLY)
         and (sys.platform == "linux" or name not in LINUX_ONLY)
     ]
-
-
-@pytest.fixture(autouse=True)
-def raised() -> Iterator[list[BaseException]]:
-    """What came out of listeners."""
-    collected: list[BaseException] = []
-    set_exception_handler(collected.append)
-    yield collected
-    set_exception_handler(None)
 
 
 @pytest.mark.parametrize(
