@@ -85,7 +85,10 @@ def run(
             raise RuntimeError("run() cannot be called with a coroutine while asyncio runs; await")
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
             driver = _drive(ours, runner.get_loop())
-            return runner.run(main)
+            result = runner.run(main)
+            if driver is not None:
+                driver.finish()
+            return result
     finally:
         if driver is not None:
             driver.stop()
@@ -164,7 +167,7 @@ class _Driver:
         self._watch(kept)
         # asyncio tells nobody that it closes. But then it forgets what it watched.
         self._gone = weakref.ref(kept, lambda _: self.stop())
-        ours.set_waker(self.wake, self.stop)
+        ours.set_driver(self)
         self.wake()
 
     def _watch(self, kept: _Kept) -> None:
@@ -173,9 +176,13 @@ class _Driver:
     def _unwatch(self) -> None:
         self.theirs.remove_reader(self.ours.backend_fd())
 
+    def gone(self) -> bool:
+        """Whether asyncio's loop is closed, which it tells nobody."""
+        return self.theirs.is_closed()
+
     def wake(self) -> None:
-        """Ask for a turn, once, soon: something changed outside our callbacks."""
-        if self.theirs.is_closed():
+        """Plan a turn, once, soon."""
+        if self.gone():
             self.stop()
         elif not self._turn_due:
             self._turn_due = True
@@ -196,6 +203,11 @@ class _Driver:
             # A listener may have called detach().
             if not self.over:
                 self._plan()
+
+    def finish(self) -> None:
+        """Do what is due at the end: nobody may wait for it, but it was begun before."""
+        if not self.over and self.ours.backend_timeout() == 0:
+            self.turn()
 
     def _plan(self) -> None:
         timeout = self.ours.backend_timeout()
@@ -233,8 +245,7 @@ class _Driver:
         if not self.theirs.is_closed():
             self._unwatch()
         if not self.ours.closed:
-            self.ours.set_waker(None)
-            self.ours._suspected = False
+            self.ours.set_driver(None)
 
 
 class _ThreadDriver(_Driver):
@@ -299,7 +310,7 @@ _tasks: set[Any] = set()
 def _drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
     """Let theirs drive ours; returns the driver, or None if it did already."""
     driver = _drivers.get(ours)
-    if driver is not None and driver.theirs.is_closed():
+    if driver is not None and driver.gone():
         # It learns of that when asyncio forgets it, for which a traceback can make it wait.
         driver.stop()
         driver = None
@@ -394,7 +405,7 @@ def _accuse(ours: Loop, filename: str, line: int) -> None:
     global _ran_inside
     if ours is _ran_inside:
         _ran_inside = None
-        ours._suspected = False
+        ours.suspected = False
         return
     if ours in _drivers or ours.closed:
         return
@@ -413,7 +424,7 @@ def _warn_inside_asyncio(ours: Loop) -> None:
     # Driven by asyncio, or by itself, it refuses.
     if _running_asyncio() is not None and ours not in _drivers and not ours.running:
         # What was begun before is about to be asked about.
-        _ran_inside = ours if ours._suspected else None
+        _ran_inside = ours if ours.suspected else None
         warnings.warn_explicit(
             "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
             "pyuvnet.attach() instead, and await what you wait for",

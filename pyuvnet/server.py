@@ -408,6 +408,8 @@ class Server(ServerBase):
 
         Node: server[Symbol.asyncDispose]()
         """
+        # listen() may not have come so far yet.
+        self._cancel_lookup()
         if not self.listening:
             return
         closed: Waiter[None] = Waiter()

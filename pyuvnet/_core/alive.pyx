@@ -25,6 +25,7 @@ cdef void _collect(uv.uv_handle_t* handle, void* found) noexcept:
 
 
 cdef list _handles(Loop loop):
+    # Made before the walk: on 3.11 a collection may start here, and close handles.
     cdef list found = []
     uv.uv_walk(&loop._uv, <uv.uv_walk_cb><void*>_collect, <void*>found)
     return found
@@ -54,11 +55,9 @@ def describe(Loop loop not None):
     Returns: list of (kind, owner, active, ref, closing, requests, local, peer).
     """
     cdef Handle handle
-    cdef TimerQueue queue
     cdef Timer timer
     cdef Immediate immediate
     cdef Lookup lookup
-    cdef Py_ssize_t index
     cdef list found = []
     loop.check()
     for handle in _handles(loop):
@@ -71,23 +70,42 @@ def describe(Loop loop not None):
         local, peer = _address(handle)
         found.append((_kind(handle), handle.owner, bool(uv.uv_is_active(handle._uv)),
                       bool(uv.uv_has_ref(handle._uv)), bool(handle.closing), requests, local, peer))
-    if loop.timers is not None:
-        queue = <TimerQueue>loop.timers
-        for index in range(queue._count):
-            timer = <Timer>queue._heap[index]
-            found.append(("timer", timer.whose(), True, bool(timer.counted), False, (), None, None))
-    for immediate in loop.immediates:
+    for timer in _timers(loop):
+        found.append(("timer", timer.whose(), True, bool(timer.counted), False, (), None, None))
+    for immediate in loop.immediates.copy():
         if immediate._due:
             found.append(("immediate", immediate._callback, True, bool(immediate._ref), False, (),
                           None, None))
-    for lookup in loop.lookups:
+    for lookup in loop.lookups.copy():
         found.append(("lookup", lookup.owner, True, True, False, (f"lookup {lookup.hostname}",),
                       None, None))
-    for index in range(loop.tick_count):
-        target = loop.ticks[(loop.tick_head + index) & (loop.tick_size - 1)].target
-        found.append(("tick", <object>target, True, True, False, (), None, None))
+    for target in _tick_targets(loop):
+        found.append(("tick", target, True, True, False, (), None, None))
     for callback, _ in list(loop.threadsafe_calls):
         found.append(("call from a thread", callback, True, True, False, (), None, None))
+    return found
+
+
+# What stands in C arrays is copied into a list that exists already: making an object may run a
+# finaliser that changes the array. Appending makes none.
+
+cdef list _timers(Loop loop):
+    cdef list found = []
+    cdef TimerQueue queue
+    cdef Py_ssize_t index
+    if loop.timers is not None:
+        queue = <TimerQueue>loop.timers
+        for index in range(queue._count):
+            found.append(<Timer>queue._heap[index])
+    return found
+
+
+cdef list _tick_targets(Loop loop):
+    cdef list found = []
+    cdef Py_ssize_t index
+    for index in range(loop.tick_count):
+        target = loop.ticks[(loop.tick_head + index) & (loop.tick_size - 1)].target
+        found.append(<object>target)
     return found
 
 

@@ -13,10 +13,15 @@ cdef extern from "Python.h":
     void PyType_Modified(type cls) noexcept
     int PyUnicode_CHECK_INTERNED(object text) noexcept
     void PyUnicode_InternInPlace(PyObject** text) noexcept
+    ctypedef int (*visitproc)(PyObject*, void*) noexcept
+    ctypedef int (*traverseproc)(PyObject*, visitproc, void*) noexcept
+    ctypedef int (*inquiry)(PyObject*) noexcept
     ctypedef struct PyTypeObject:
         PyObject* tp_dict
         unsigned long tp_flags
         unsigned int tp_version_tag
+        traverseproc tp_traverse
+        inquiry tp_clear
     ctypedef struct PyGetSetDescrObject:
         void* d_getset
     ctypedef struct PyMethodDescrObject:
@@ -170,3 +175,82 @@ cdef extern from *:
     }
     """
     bint pyuvnet_refill(void* chunk, const char* source, Py_ssize_t size) noexcept
+
+cdef extern from *:
+    """
+    /* Drops a reference where that cannot run code of a program: the object is plain bytes or None,
+       or somebody else holds it. Returns 0, and drops nothing, where it could. */
+    static inline int pyuvnet_plain_release(PyObject* reference) {
+    #ifdef Py_GIL_DISABLED
+      if (!PyBytes_CheckExact(reference) && reference != Py_None) return 0;
+    #else
+      if (Py_REFCNT(reference) == 1 && !PyBytes_CheckExact(reference)) return 0;
+    #endif
+      Py_DECREF(reference);
+      return 1;
+    }
+
+    /* CPython 3.11 may collect garbage, and so run finalisers, wherever a tracked object is made.
+       An operation that makes one while its fields do not agree holds the collector off. From 3.12
+       on collections wait for the interpreter's own loop, and there is nothing to hold. */
+    #if PY_VERSION_HEX < 0x030C0000
+    #define pyuvnet_hold_collector() PyGC_Disable()
+    #define pyuvnet_let_collector(held) do { if (held) PyGC_Enable(); } while (0)
+    #else
+    #define pyuvnet_hold_collector() 0
+    #define pyuvnet_let_collector(held) ((void) (held))
+    #endif
+    """
+    bint pyuvnet_plain_release(PyObject* reference) noexcept
+    int hold_collector "pyuvnet_hold_collector" () noexcept
+    void let_collector "pyuvnet_let_collector" (int held) noexcept
+
+cdef extern from *:
+    """
+    /* [item], made without a collection. */
+    static inline PyObject* pyuvnet_list_of(PyObject* item) {
+      int held = pyuvnet_hold_collector();
+      PyObject* list = PyList_New(1);
+      pyuvnet_let_collector(held);
+      if (list == NULL) return NULL;
+      Py_INCREF(item);
+      PyList_SET_ITEM(list, 0, item);
+      return list;
+    }
+    /* items[start:], made without a collection. */
+    static inline PyObject* pyuvnet_rest_of(PyObject* items, Py_ssize_t start) {
+      int held = pyuvnet_hold_collector();
+      PyObject* rest = PyList_GetSlice(items, start, PyList_GET_SIZE(items));
+      pyuvnet_let_collector(held);
+      return rest;
+    }
+    /* (number, item), made without a collection. */
+    static inline PyObject* pyuvnet_numbered(unsigned long number, PyObject* item) {
+      PyObject* first = PyLong_FromUnsignedLong(number);
+      PyObject* pair;
+      int held;
+      if (first == NULL) return NULL;
+      held = pyuvnet_hold_collector();
+      pair = PyTuple_New(2);
+      pyuvnet_let_collector(held);
+      if (pair == NULL) {
+        Py_DECREF(first);
+        return NULL;
+      }
+      PyTuple_SET_ITEM(pair, 0, first);
+      Py_INCREF(item);
+      PyTuple_SET_ITEM(pair, 1, item);
+      return pair;
+    }
+    /* Takes the reference out of a list's item, which becomes None. */
+    static inline PyObject* pyuvnet_take_item(PyObject* list, Py_ssize_t index) {
+      PyObject* item = PyList_GET_ITEM(list, index);
+      Py_INCREF(Py_None);
+      PyList_SET_ITEM(list, index, Py_None);
+      return item;
+    }
+    """
+    list list_of "pyuvnet_list_of" (object item)
+    list rest_of "pyuvnet_rest_of" (list items, Py_ssize_t start)
+    tuple numbered "pyuvnet_numbered" (unsigned long number, object item)
+    PyObject* take_item "pyuvnet_take_item" (list items, Py_ssize_t index) noexcept

@@ -11,7 +11,8 @@ cdef class Handle:
     cdef bint closing
     cdef int requests                  # kinds of the requests in flight, REQUEST_...
 
-    cdef int opened(self) except -1
+    cdef void opened(self) noexcept
+    cdef void note_origin(self) noexcept
     cdef void close(self) noexcept
     cdef void closed(self) noexcept
 
@@ -29,7 +30,7 @@ cdef class Request:
         """The callback begins: its handle may have another request of this kind from now on."""
         self.handle.requests &= ~self.kind
 
-    cdef int submitted(self) except -1
+    cdef void submitted(self) noexcept
     cdef void done(self) noexcept
 
 cdef void handle_closed(uv.uv_handle_t* handle) noexcept nogil

@@ -37,16 +37,24 @@ def live_counts():
 
 
 cdef class Handle:
-    cdef int opened(self) except -1:
+    cdef void opened(self) noexcept:
         """uv_x_init succeeded: take the pin."""
         global _handles
         self._uv.data = <void*>self
         Py_INCREF(self)
-        if self.loop.origins is not None:
-            self.loop.origins[id(self)] = _callers()
         if UVNET_DEBUG:
             _handles += 1
-        return 0
+        if self.loop.origins is not None:
+            self.note_origin()
+
+    cdef void note_origin(self) noexcept:
+        # Nobody could undo what made the handle, so that a lack of memory costs the note only.
+        try:
+            self.loop.origins[id(self)] = _callers()
+        except Exception:
+            pass
+        except BaseException as exc:
+            self.loop.report(exc)
 
     cdef void close(self) noexcept:
         if self._uv is not NULL and not self.closing:
@@ -69,6 +77,8 @@ cdef class Handle:
                 owner._on_handle_closed()
             except BaseException as exc:
                 loop.report(exc)
+        # Before the callback ends, since what its finalisers queue has to run.
+        owner = None
         Py_DECREF(self)
 
     def ref(self):
@@ -120,7 +130,7 @@ set_closer(<void*>_close_any)
 
 
 cdef class Request:
-    cdef int submitted(self) except -1:
+    cdef void submitted(self) noexcept:
         """libuv took the request: pin it until its callback."""
         global _requests
         self._uv.data = <void*>self
@@ -129,7 +139,6 @@ cdef class Request:
         Py_INCREF(self)
         if UVNET_DEBUG:
             _requests += 1
-        return 0
 
     cdef void done(self) noexcept:
         """The callback came: drop the pin, last."""

@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
 from . cimport uv
-from .capi cimport pyuvnet_gate
+from .capi cimport pyuvnet_gate, pyuvnet_plain_release
 from .emitter cimport EventEmitter
 from .owner cimport Owner
 
@@ -44,15 +44,19 @@ cdef class Loop:
     cdef Py_ssize_t tick_head, tick_count, tick_size
     cdef PyObject** dirty              # owners with collected writes, referenced
     cdef Py_ssize_t dirty_count, dirty_size
+    cdef PyObject** released           # last references that operations dropped, oldest first
+    cdef Py_ssize_t released_head, released_count, released_size
+    cdef bint at_entry                 # the next operation has something to do before it begins
     cdef list immediates
     cdef Py_ssize_t immediates_ref     # how many of them keep the loop alive
     cdef list continuations            # of awaitables, due when no tick is left; None without
     cdef object threadsafe_calls       # deque, filled by other threads
     cdef BaseException failure         # comes out of run()
     cdef object exception_handler
-    cdef object waker                  # asyncio drives this loop: asks it for a turn
-    cdef object let_go                 # and is told by this that the loop closes
-    cdef public bint _suspected        # the hook for loops that nobody drives has been asked
+    cdef object driver                 # what lets asyncio turn this loop; None without
+    cdef bint driven                   # there is a driver
+    cdef bint wake_due                 # it has been woken, or will be when the turn ends
+    cdef bint _suspected               # the hook for loops that nobody drives has been asked
     cdef readonly bint _turned         # run, or driven, at least once
     cdef bint measuring                # debug mode: measures callbacks, remembers who opened what
     cdef uint64_t slow                 # ns, from which on a callback is reported in debug mode
@@ -65,20 +69,26 @@ cdef class Loop:
     cdef object __weakref__
 
     cdef inline int check(self) except -1:
-        """Raise if the caller is in another thread, a forked child, or the loop is closed."""
+        """Begin an operation: raise in another thread, a forked child, or if the loop is closed.
+
+        The only other place where dropped references are released is the end of a callback.
+        """
         if PyThread_get_thread_ident_() != self.thread_id or self.generation != fork_generation() \
-                or self.closed:
-            return self.refuse()
+                or self.closed or self.at_entry:
+            return self.admit()
         return 0
 
+    cdef int admit(self) except -1
     cdef int refuse(self) except -1
     cdef int tick(self, EventEmitter target, int what, object argument) except -1
     cdef int tick_call(self, object callback, tuple arguments) except -1
     cdef int continue_with(self, object continuation) except -1
     cdef int _continue(self) except -1
     cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1
-    cdef int grow_dirty(self) except -1
-    cdef int touched(self) except -1
+    cdef bint grow_dirty(self) noexcept
+    cdef bint reserve_ticks(self, Py_ssize_t count) noexcept
+    cdef void push_released(self, PyObject* last) noexcept
+    cdef void release_all(self) noexcept
     cdef void report(self, object exc) noexcept
     cdef void report_raised(self) noexcept
     cdef bint after_answer(self) noexcept
@@ -91,15 +101,32 @@ cdef class Loop:
     cdef void begin(self, object whose) noexcept
     cdef void lap(self, object whose) noexcept
     cdef int _suspect(self) except -1
+    cdef int _forget_ticks(self) noexcept
 
-    cdef inline int collect(self, Owner owner) except -1:
-        """Remember an owner whose writes leave when this callback is over."""
-        if self.dirty_count == self.dirty_size:
-            self.grow_dirty()
+    cdef inline void touched(self) noexcept:
+        """Something changed: a driver has to turn the loop again. No Python code runs here."""
+        if self.driven and not self.wake_due:
+            self.wake_due = True
+            if not self.running:
+                uv.uv_async_send(&self._wake)
+
+    cdef inline void release(self, PyObject* reference) noexcept:
+        """Take over a reference (NULL: none) that an operation dropped.
+
+        If it may be the last one, and so could run code of the program, it is kept until nothing is
+        half done any more: see release_all().
+        """
+        if reference is not NULL and not pyuvnet_plain_release(reference):
+            self.push_released(reference)
+
+    cdef inline bint collect(self, Owner owner) noexcept:
+        """Remember an owner whose writes leave when this callback is over; False: out of memory."""
+        if self.dirty_count == self.dirty_size and not self.grow_dirty():
+            return False
         Py_INCREF(owner)
         self.dirty[self.dirty_count] = <PyObject*>owner
         self.dirty_count += 1
-        return 0
+        return True
 
     cdef inline void enter(self) noexcept:
         self.in_callback = True
@@ -113,8 +140,9 @@ cdef class Loop:
             self.begin(whose)
 
     cdef inline void leave(self) noexcept:
-        """After every callback that entered user code: ticks, then the collected writes."""
-        if self.tick_count or self.dirty_count > 1 or self.dirty_count and not self.after_answer():
+        """After every callback: ticks, then the collected writes, then what was dropped."""
+        if self.tick_count or self.dirty_count > 1 or self.dirty_count and not self.after_answer() \
+                or self.released_count:
             self.after_callback()
         self.in_callback = False
         if self.measuring:

@@ -1,8 +1,14 @@
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self, type_check_only
 
 from typing_extensions import disjoint_base
 
+@type_check_only
+class _Driver(Protocol):
+    def gone(self) -> bool: ...
+    def stop(self) -> None: ...
+
+def set_hidden_hook(hook: Callable[[str], object] | None) -> None: ...
 def set_undriven_hook(hook: Callable[[Loop], bool] | None) -> None: ...
 def clear_immediate(immediate: Immediate | None) -> None: ...
 
@@ -12,7 +18,7 @@ class Loop:
     def running(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
-    _suspected: bool
+    suspected: bool
     @property
     def _turned(self) -> bool: ...
     @property
@@ -26,11 +32,7 @@ class Loop:
     def run(self) -> None: ...
     def turn(self) -> None: ...
     def stop(self) -> None: ...
-    def set_waker(
-        self,
-        waker: Callable[[], object] | None,
-        let_go: Callable[[], object] | None = None,
-    ) -> None: ...
+    def set_driver(self, driver: _Driver | None) -> None: ...
     def wait_for_io(self) -> None: ...
     def interrupt_wait(self) -> None: ...
     def backend_fd(self) -> int: ...
@@ -46,7 +48,7 @@ class Loop:
 
     # Node's spellings, by tools/stubs.py
     slowCallbackMs = slow_callback_ms
-    setWaker = set_waker
+    setDriver = set_driver
     waitForIo = wait_for_io
     interruptWait = interrupt_wait
     backendFd = backend_fd
@@ -74,6 +76,7 @@ class Immediate:
     # Node's spellings end
 
 # Node's spellings, by tools/stubs.py
+setHiddenHook = set_hidden_hook
 setUndrivenHook = set_undriven_hook
 clearImmediate = clear_immediate
 # Node's spellings end

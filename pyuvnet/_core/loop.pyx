@@ -8,6 +8,13 @@ Invariants:
 * After every libuv callback that may have entered user code, and before the next one, the tick
   queue is emptied (first in, first out, ticks added meanwhile included); then the writes which
   were collected during the callback leave, one writev for each socket.
+* Code of the program also runs where no call shows it: when the last reference to one of its
+  objects is dropped, when Python evaluates anything (signal handlers; the collector, from 3.12 on),
+  and, on 3.11, when a tracked object is made. So every operation of the core first brings all
+  fields to their final state; a reference that it drops meanwhile goes to release(), which keeps it
+  until the callback is over, or, outside of callbacks, until the next operation begins.
+* Whatever drives this loop is woken with uv_async_send(), or when the turn is over, never by a call
+  of Python's in the middle of an operation.
 * The GIL is held while callbacks run.  It is given away only between prepare and the first
   callback after the poll (or check), so a callback costs no GIL traffic of its own.
 * Only the thread that made a loop may use it; call_soon_threadsafe() is the one exception.
@@ -22,7 +29,7 @@ from collections import deque
 from types import FunctionType, MethodType
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Fetch, PyErr_Restore, PyErr_SetObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
@@ -32,7 +39,8 @@ from ..errors import StateError
 
 from . cimport uv
 from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open, \
-    pyuvnet_raised
+    PyTypeObject, pyuvnet_raised, traverseproc, visitproc
+from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
 from .errors cimport os_error, state_error
 from .names import add_node_names
@@ -44,6 +52,56 @@ cdef extern from "backend.h":
 cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
 cdef object _undriven_hook = None  # asked, with the loop, whether it is used but never turned
 cdef object _complain = None       # warns, in debug mode, of what a loop that closes leaves open
+
+
+# ---- Hidden calls --------------------------------------------------------------------------------
+
+# The debug build calls this where code of the program may run although nobody calls it, so that
+# tests can act there: with 'entry' (an operation begins), 'leave' (a callback is over) or 'release'
+# (a reference is dropped).
+cdef enum:
+    ENTRY
+    LEAVE
+    RELEASE
+
+cdef object _hidden_hook = None
+cdef tuple _HIDDEN_PLACES = ("entry", "leave", "release")
+
+
+def set_hidden_hook(hook):
+    """Set what the debug build calls, with a place, wherever hidden code of a program may run.
+
+    Args:
+        hook: hook(place), or None. It is not called while it runs.
+
+    Raises: RuntimeError in a release build, which has no such calls.
+    """
+    global _hidden_hook
+    if not UVNET_DEBUG:
+        raise RuntimeError("only a debug build (PYUVNET_DEBUG=1) makes hidden calls visible")
+    _hidden_hook = hook
+
+
+cdef void _hidden_call(int place) noexcept:
+    """What a finaliser would do here, by the hook of a test."""
+    global _hidden_hook
+    cdef object hook = _hidden_hook
+    cdef PyObject* kind
+    cdef PyObject* value
+    cdef PyObject* traceback
+    if hook is None:
+        return
+    _hidden_hook = None
+    # Like a finaliser's: what was raised before is still being raised afterwards.
+    PyErr_Fetch(&kind, &value, &traceback)
+    try:
+        hook(_HIDDEN_PLACES[place])
+    except BaseException as exc:
+        PyErr_SetObject(type(exc), exc)
+        PyErr_WriteUnraisable(hook)
+    PyErr_Restore(kind, value, traceback)
+    if _hidden_hook is None:
+        _hidden_hook = hook
 
 
 # Where the open loops are, for a fork, which concerns those of all threads. No references.
@@ -81,7 +139,18 @@ cdef class Continuation:
         return 0
 
 
+cdef void _on_prepare_gil(uv.uv_prepare_t* handle) noexcept:
+    cdef Loop self = <Loop>(<pyuvnet_gate*>handle.data).loop
+    # A finaliser that ran between two callbacks may have left work, which nothing else would do
+    # before the poll ends.
+    if (self.tick_count or self.dirty_count or self.released_count) \
+            and self.failure is None and not self.stopping:
+        self.enter()
+        self.leave()
+
+
 cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
+    (<uv.uv_prepare_cb><void*>_on_prepare_gil)(handle)
     if not (<pyuvnet_gate*>handle.data).keep:
         gate_open(<pyuvnet_gate*>handle.data)
 
@@ -120,6 +189,8 @@ cdef void _take_threadsafe_calls(Loop self) noexcept:
     """Move what other threads asked for into the tick queue."""
     try:
         while self.threadsafe_calls:
+            if not self.reserve_ticks(1):
+                raise MemoryError
             callback, arguments = self.threadsafe_calls.popleft()
             self.tick_call(callback, arguments)
     except BaseException as exc:
@@ -199,6 +270,7 @@ cdef class Loop:
         self.thread_id = PyThread_get_thread_ident()
         self.generation = fork_generation()
         self.closed = True
+        self.at_entry = True
         self.gate.read_buffer = <char*>PyMem_RawMalloc(READ_BUFFER_SIZE)
         self.gate.read_size = READ_BUFFER_SIZE
         self.tick_size = 64
@@ -246,14 +318,47 @@ cdef class Loop:
         if not self.closed and self.generation == fork_generation():
             self._shut()
         _open_loops.discard(<size_t><PyObject*>self)
-        while self.tick_count:
-            Py_XDECREF(self.ticks[self.tick_head].target)
-            Py_XDECREF(self.ticks[self.tick_head].argument)
-            self.tick_head = (self.tick_head + 1) & (self.tick_size - 1)
-            self.tick_count -= 1
+        self._forget_ticks()
         PyMem_RawFree(self.ticks)
         PyMem_RawFree(self.dirty)
+        PyMem_RawFree(self.released)
         PyMem_RawFree(self.gate.read_buffer)
+
+    cdef int _forget_ticks(self) noexcept:
+        """Drop what the C arrays refer to, at the end or to break a cycle."""
+        cdef Tick due
+        cdef PyObject* owner
+        while self.tick_count:
+            due = self.ticks[self.tick_head]
+            self.tick_head = (self.tick_head + 1) & (self.tick_size - 1)
+            self.tick_count -= 1
+            Py_XDECREF(due.target)
+            Py_XDECREF(due.argument)
+        while self.dirty_count:
+            self.dirty_count -= 1
+            owner = self.dirty[self.dirty_count]
+            Py_DECREF(<object>owner)
+        self.release_all()
+        return 0
+
+    cdef int admit(self) except -1:
+        """check(), where it takes longer: refuse the caller, or do what has to come first."""
+        if PyThread_get_thread_ident() != self.thread_id or self.generation != fork_generation() \
+                or self.closed:
+            return self.refuse()
+        if self.in_callback:
+            # What was dropped before is released when the callback is over.
+            return 0
+        if UVNET_DEBUG:
+            _hidden_call(ENTRY)
+        self.release_all()
+        if not self.running and not self.driven and not self._suspected:
+            self._suspect()
+        self.at_entry = not (self.running or self.driven or self._suspected)
+        # A finaliser, or the hook, may have closed the loop.
+        if self.closed:
+            return self.refuse()
+        return 0
 
     cdef int refuse(self) except -1:
         if self.generation != fork_generation():
@@ -272,20 +377,26 @@ cdef class Loop:
 
     # ---- Ticks ---------------------------------------------------------------------------------
 
-    cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1:
+    cdef bint reserve_ticks(self, Py_ssize_t count) noexcept:
+        """Make room, so that the next `count` ticks cannot fail; False: out of memory."""
         cdef Tick* grown
-        cdef Tick* slot
         cdef Py_ssize_t index
-        if self.tick_count == self.tick_size:
+        while self.tick_count + count > self.tick_size:
             grown = <Tick*>PyMem_RawMalloc(2 * self.tick_size * sizeof(Tick))
             if grown is NULL:
-                raise MemoryError
+                return False
             for index in range(self.tick_count):
                 grown[index] = self.ticks[(self.tick_head + index) & (self.tick_size - 1)]
             PyMem_RawFree(self.ticks)
             self.ticks = grown
             self.tick_size *= 2
             self.tick_head = 0
+        return True
+
+    cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1:
+        cdef Tick* slot
+        if self.tick_count == self.tick_size and not self.reserve_ticks(1):
+            raise MemoryError
         slot = &self.ticks[(self.tick_head + self.tick_count) & (self.tick_size - 1)]
         Py_XINCREF(target)
         Py_XINCREF(argument)
@@ -313,11 +424,16 @@ cdef class Loop:
 
     cdef int continue_with(self, object continuation) except -1:
         """continue_after_ticks(), of a callable or a Continuation."""
+        cdef list fresh
         if self.continuations is None:
-            self.continuations = [continuation]
-            self.push_tick(<PyObject*>self, NULL, -2)
-        else:
-            self.continuations.append(continuation)
+            if not self.reserve_ticks(1):
+                raise MemoryError
+            fresh = []
+            # Making the list may have run a finaliser.
+            if self.continuations is None:
+                self.push_tick(<PyObject*>self, NULL, -2)
+                self.continuations = fresh
+        self.continuations.append(continuation)
         return 0
 
     cdef int _continue(self) except -1:
@@ -336,15 +452,48 @@ cdef class Loop:
                 self.report(exc)
         return 0
 
-    cdef int grow_dirty(self) except -1:
+    # ---- What waits for the end of a callback --------------------------------------------------
+
+    cdef bint grow_dirty(self) noexcept:
         cdef PyObject** grown
         cdef Py_ssize_t size = 2 * self.dirty_size or 64
         grown = <PyObject**>PyMem_RawRealloc(self.dirty, size * sizeof(PyObject*))
         if grown is NULL:
-            raise MemoryError
+            return False
         self.dirty = grown
         self.dirty_size = size
-        return 0
+        return True
+
+    cdef void push_released(self, PyObject* last) noexcept:
+        """Keep a last reference until release_all()."""
+        cdef PyObject** grown
+        cdef Py_ssize_t size
+        if self.released_head + self.released_count == self.released_size:
+            size = 2 * self.released_size or 64
+            grown = <PyObject**>PyMem_RawRealloc(self.released, size * sizeof(PyObject*))
+            if grown is NULL:
+                # An object that stays for ever is better than a finaliser in the middle of things.
+                return
+            self.released = grown
+            self.released_size = size
+        self.released[self.released_head + self.released_count] = last
+        self.released_count += 1
+        if not self.in_callback:
+            self.at_entry = True
+            self.touched()
+
+    cdef void release_all(self) noexcept:
+        """Drop the references that operations let go of. Code of the program may run."""
+        cdef PyObject* last
+        while self.released_count:
+            last = self.released[self.released_head]
+            self.released_head += 1
+            self.released_count -= 1
+            if not self.released_count:
+                self.released_head = 0
+            if UVNET_DEBUG:
+                _hidden_call(RELEASE)
+            Py_DECREF(<object>last)
 
     cdef void drain(self) noexcept:
         """Run queued ticks until none is left, or one of them fails for good."""
@@ -375,33 +524,32 @@ cdef class Loop:
 
     cdef bint after_answer(self) noexcept:
         """after_callback() where one socket answered and the kernel took it; False: not so."""
-        if not (<Owner>self.dirty[0])._flush_one():
+        cdef PyObject* owner = self.dirty[0]
+        if not (<Owner>owner)._flush_one():
             return False
         self.dirty_count = 0
-        Py_DECREF(<object>self.dirty[0])
+        self.release(owner)
         return not self.tick_count
 
     cdef void after_callback(self) noexcept:
-        cdef PyObject* owner
-        cdef Py_ssize_t index, count
+        cdef Py_ssize_t index
+        if UVNET_DEBUG:
+            _hidden_call(LEAVE)
         while True:
             self.drain()
-            if not self.dirty_count:
-                break
-            # Flushing may queue ticks (a failed write) but never collects again by itself.
-            count = self.dirty_count
-            for index in range(count):
-                owner = self.dirty[index]
+            index = 0
+            # A write that fails reports, and so may run code that collects again.
+            while index < self.dirty_count:
                 try:
-                    (<Owner>owner)._flush()
+                    (<Owner>self.dirty[index])._flush()
                 except BaseException as exc:
                     self.report(exc)
-            for index in range(count):
-                Py_DECREF(<object>self.dirty[index])
-            for index in range(count, self.dirty_count):
-                self.dirty[index - count] = self.dirty[index]
-            self.dirty_count -= count
-            if not self.tick_count or self.failure is not None:
+                index += 1
+            while self.dirty_count:
+                self.dirty_count -= 1
+                self.release(self.dirty[self.dirty_count])
+            self.release_all()
+            if not self.dirty_count and (not self.tick_count or self.failure is not None):
                 break
 
     cdef void report(self, object exc) noexcept:
@@ -455,24 +603,28 @@ cdef class Loop:
             if self.failure is not None or self.stopping:
                 break
         if done < len(due):
-            self.immediates = due[done:] + self.immediates
+            due = due[done:]
+            self.immediates[0:0] = due
             if self.immediates_ref:
                 uv.uv_idle_start(&self._idle, _on_idle)
 
     # ---- Running -------------------------------------------------------------------------------
 
-    cdef int touched(self) except -1:
-        """Something changed outside a callback: whoever drives the loop must turn it again."""
-        if self.waker is not None:
-            self.waker()
-        elif not self.running and not self._suspected:
-            self._suspect()
-        return 0
-
     cdef int _suspect(self) except -1:
+        """An operation begins in a loop that nobody turns: perhaps nobody ever will."""
         if _undriven_hook is not None and _undriven_hook(self):
             self._suspected = True
         return 0
+
+    @property
+    def suspected(self):
+        """True once the hook for loops that nobody drives need not be called any more."""
+        return bool(self._suspected)
+
+    @suspected.setter
+    def suspected(self, value):
+        self._suspected = value
+        self.at_entry = True
 
     cdef int _turn(self, uv.uv_run_mode mode) except -1:
         """One uv_run(), between ticks that were queued outside and those left over."""
@@ -497,7 +649,10 @@ cdef class Loop:
         self.check()
         if self.running:
             raise state_error("ERR_LOOP_RUNNING", "The loop is running already")
-        if self.waker is not None:
+        if self.driven and self.driver.gone():
+            # asyncio tells nobody that it closes.
+            self.driver.stop()
+        if self.driven:
             raise state_error(
                 "ERR_LOOP_RUNNING",
                 "asyncio drives this loop (attach() was called): await instead of run()")
@@ -518,6 +673,7 @@ cdef class Loop:
         finally:
             self.running = False
             self.stopping = False
+            self.at_entry = True
             self._unwatch_signals(restore)
         self._raise_failure()
 
@@ -532,6 +688,7 @@ cdef class Loop:
         if self.running:
             return
         self.running = True
+        self.wake_due = False
         # The poll does not wait, so nobody else needs the GIL meanwhile more than at other times.
         self.gate.keep = True
         try:
@@ -540,6 +697,7 @@ cdef class Loop:
             self.gate.keep = False
             self.running = False
             self.stopping = False
+            self.at_entry = True
         self._raise_failure()
 
     def _raise_failure(self):
@@ -557,23 +715,29 @@ cdef class Loop:
             self.stopping = True
             uv.uv_stop(&self._uv)
 
-    def set_waker(self, waker, let_go=None):
-        """Let another loop drive this one. None ends that.
+    def set_driver(self, driver):
+        """Let another loop drive this one, which then needs its turns. None ends that.
+
+        The driver watches backend_fd(), which becomes readable when a turn is due, and asks
+        backend_timeout() after each turn.
 
         Args:
-            waker: waker() asks for a turn.
-            let_go: let_go() is called when the loop is about to close.
+            driver: its gone() says whether the other loop is closed; its stop(), called when this
+                one closes, gives None here.
 
         Node: none
         """
         self.check()
-        self.let_go = let_go
-        # Whoever drives the loop decides when it ends: unref'd handles and timers work meanwhile.
-        if waker is not None:
+        # The driver decides when it ends: unref'd handles and timers work meanwhile.
+        if driver is not None:
             uv.uv_ref(<uv.uv_handle_t*>&self._wake)
         else:
             uv.uv_unref(<uv.uv_handle_t*>&self._wake)
-        self.waker = waker
+            self._suspected = False
+        self.driven = driver is not None
+        self.wake_due = False
+        self.at_entry = True
+        self.driver = driver
 
     def backend_fd(self):
         """Return the descriptor to watch for readability, -1 where there is none (Windows).
@@ -596,13 +760,15 @@ cdef class Loop:
 
     def interrupt_wait(self):
         """End wait_for_io() in another thread. Node: none"""
-        self.check()
+        if self.closed:
+            self.refuse()
         uv.uv_async_send(&self._wake)
 
     def backend_timeout(self):
         """Return the milliseconds until a timer is due; 0: turn now; -1: never. Node: none"""
         self.check()
-        if self.tick_count or self.dirty_count or self.threadsafe_calls:
+        if self.wake_due or self.tick_count or self.dirty_count or self.released_count \
+                or self.threadsafe_calls:
             return 0
         return uv.uv_backend_timeout(&self._uv)
 
@@ -611,10 +777,10 @@ cdef class Loop:
         cdef bint alive
         if self.closed:
             return False
-        if self.waker is not None:
+        if self.driven:
             uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         alive = self.tick_count or self.threadsafe_calls or uv.uv_loop_alive(&self._uv)
-        if self.waker is not None:
+        if self.driven:
             uv.uv_ref(<uv.uv_handle_t*>&self._wake)
         return alive
 
@@ -802,17 +968,17 @@ cdef class Loop:
 
     cdef int _shut(self) except -1:
         """Close every handle without calling user code, run dry, and close the loop."""
-        if self.let_go is not None:
-            self.let_go()
+        if self.driver is not None:
+            self.driver.stop()
         if self.measuring and _complain is not None:
             _complain(self)
         self.silent = True
         self.measuring = False
-        self.let_go = self.entered_for = self.origins = None
+        self.entered_for = self.origins = None
         self.immediates = []
         self.listeners = []
         self.threadsafe_calls = deque()
-        self.exception_handler = self.failure = self.waker = None
+        self.exception_handler = self.failure = self.driver = None
         self.after_callback()
         while True:
             # What a finaliser opened meanwhile is closed as well.
@@ -925,6 +1091,39 @@ def clear_immediate(immediate):
     if isinstance(immediate, Immediate):
         immediate.close()
 
+
+# ---- Garbage -------------------------------------------------------------------------------------
+
+# Cython's, which knows the fields that are objects; the C arrays hold references too.
+cdef traverseproc _visit_fields = (<PyTypeObject*><PyObject*>Loop).tp_traverse
+
+
+cdef int _visit(PyObject* loop, visitproc visit, void* argument) noexcept:
+    cdef Tick* tick
+    cdef Py_ssize_t index
+    cdef int stop = _visit_fields(loop, visit, argument)
+    for index in range((<Loop>loop).tick_count):
+        tick = &(<Loop>loop).ticks[((<Loop>loop).tick_head + index) & ((<Loop>loop).tick_size - 1)]
+        if not stop and tick.target is not NULL:
+            stop = visit(tick.target, argument)
+        if not stop and tick.argument is not NULL:
+            stop = visit(tick.argument, argument)
+    for index in range((<Loop>loop).dirty_count):
+        if not stop:
+            stop = visit((<Loop>loop).dirty[index], argument)
+    for index in range((<Loop>loop).released_count):
+        if not stop:
+            stop = visit((<Loop>loop).released[(<Loop>loop).released_head + index], argument)
+    return stop
+
+
+cdef int _clear(PyObject* loop) noexcept:
+    # Breaks the cycles that go through ticks alone. The fields stay, since __dealloc__ needs them.
+    return (<Loop>loop)._forget_ticks()
+
+
+(<PyTypeObject*><PyObject*>Loop).tp_traverse = _visit
+(<PyTypeObject*><PyObject*>Loop).tp_clear = _clear
 
 add_node_names(Loop)
 add_node_names(Immediate)

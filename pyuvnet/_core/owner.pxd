@@ -19,4 +19,5 @@ cdef class Owner(EventEmitter):
     cdef int _on_accept_failed(self, int status, tuple here, tuple there) except -1
     cdef int _on_resolved(self, int status, list addresses) except -1   # a lookup completed
     cdef int _on_handle_closed(self) except -1            # closing phase, last call of a handle
+    cdef void connection_gone(self) noexcept              # an accepted socket was destroyed
     cdef int _on_idle_timeout(self) except -1             # nothing happened for the set time

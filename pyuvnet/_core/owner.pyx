@@ -53,5 +53,8 @@ cdef class Owner(EventEmitter):
     cdef int _on_handle_closed(self) except -1:
         return 0
 
+    cdef void connection_gone(self) noexcept:
+        pass
+
     cdef int _on_idle_timeout(self) except -1:
         return 0

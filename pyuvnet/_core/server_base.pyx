@@ -222,10 +222,13 @@ cdef class ServerBase(Owner):
         self._dropped[reason] = self._dropped.get(reason, 0) + 1
         return 0
 
-    def _connection_gone(self):
+    cdef void connection_gone(self) noexcept:
         """An accepted socket was destroyed."""
         self._connections -= 1
-        self._close_if_drained()
+        try:
+            self._close_if_drained()
+        except BaseException as exc:
+            self._loop.report(exc)
 
     def _close_if_drained(self):
         """'close' in a tick, once there is neither handle nor connection."""

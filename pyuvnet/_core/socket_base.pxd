@@ -6,6 +6,7 @@ from . cimport uv
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
+from .owner cimport Owner
 from .stream cimport STREAM_TICKS
 from .stream_handle cimport StreamHandle
 from .tcp cimport PeerName
@@ -51,7 +52,7 @@ cdef class SocketBase(Duplex):
     cdef uint64_t _bytes_read
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
     cdef IdleTimeout _idle
-    cdef object _server                # the ServerBase that accepted it
+    cdef Owner _server                 # the ServerBase that accepted it
     cdef SocketExtra _rare             # what few sockets need; None until one does
     cdef PeerName _peer                # read once
     cdef unsigned int _keep_idle, _keep_interval, _keep_count    # of keep-alive probes
@@ -78,7 +79,6 @@ cdef class SocketBase(Duplex):
 
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef int _reset(self) except -1
-    cdef int _drop_extra(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1
     cdef int _touch(self) except -1

@@ -18,13 +18,15 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_CheckExact
 
 from . cimport uv
-from .capi cimport Py_TYPE, PyTypeObject, pyuvnet_call_one, pyuvnet_has_own, \
-    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill
+from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_has_own, \
+    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill, take_item
+from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
     new_internal
-from .errors cimport closed_before_connection, os_error, socket_closed, state_error
+from .errors cimport os_error, state_error
 from .loop cimport Loop
+from .owner cimport Owner
 from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
 from .readable cimport *
@@ -241,13 +243,13 @@ cdef class SocketBase(Duplex):
         Py_INCREF(<object>chunk)
         result = pyuvnet_call_one(listener, chunk)
         Py_DECREF(<object>chunk)
-        Py_DECREF(<object>listener)
+        self._loop.release(listener)
         if result is NULL:
             self._loop.report_raised()
         else:
             if pyuvnet_is_awaitable(<object>result):
                 self._settle_chunk(<object>result)
-            Py_DECREF(<object>result)
+            self._loop.release(result)
         if self._state & (R_ENDED | DESTROYED) \
                 or self.r_length and self.r_length >= self.r_mark:
             if self._handle is not None:
@@ -335,14 +337,13 @@ cdef class SocketBase(Duplex):
         taken = uv.uv_try_write(dest._handle.stream(), &buf, 1)
         if taken == 0 or taken == uv.UV_EAGAIN:
             return 0
-        if taken < 0:
-            dest._relay_failed(size, taken)
-            taken = size
-        else:
-            dest._bytes_dispatched += taken
-        self._bytes_read += taken
+        self._bytes_read += taken if taken > 0 else size
         self._state = (self._state & ~R_READING) | R_DID_READ
-        return taken
+        if taken > 0:
+            dest._bytes_dispatched += taken
+            return taken
+        dest._relay_failed(size, taken)
+        return size
 
     cdef int _relay_failed(self, Py_ssize_t size, int status) except -1:
         """A write that was never asked for failed: as if write() had brought the bytes.
@@ -354,7 +355,7 @@ cdef class SocketBase(Duplex):
         self.w_size = size
         self.w_in_flight = 1
         self._bytes_dispatched += size
-        return w_completed(self, os_error(status, "write"), True)
+        return w_failed(self, status, True)
 
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
@@ -383,6 +384,10 @@ cdef class SocketBase(Duplex):
         return 0
 
     # ---- Writing -------------------------------------------------------------------------------
+    #
+    # No code of the program runs here while fields do not agree: chunks that are done with go to
+    # Loop.release(), lists are made with the collector held off, and an error, which Python makes,
+    # is made last, by w_failed().
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
@@ -390,22 +395,20 @@ cdef class SocketBase(Duplex):
             self.w_in_flight = 1
             self._state |= W_WRITING
             if self._socket_flags & SOCKET_CONNECTING:
-                return self._wait_for_connect([chunk])
-            return w_completed(self, socket_closed(), True)
-        if not self._state & W_COLLECTING:
+                return self._wait_for_connect(list_of(chunk))
+            return w_failed(self, FAILED_CLOSED, True)
+        if self._state & W_COLLECTING:
+            # It is in the queue already.
+            self.w_size += size
+            self.w_in_flight += 1
+        else:
             self._state |= W_COLLECTING
             self.w_chunk = chunk
             self.w_size = size
             self.w_in_flight = 1
-            if self._loop.in_callback:
-                self._loop.collect(self)
-        else:
-            if self.w_queue is None:
-                self.w_queue = [chunk]
-            else:
-                self.w_queue.append(chunk)
-            self.w_size += size
-            self.w_in_flight += 1
+            if self._loop.in_callback and not self._loop.collect(self):
+                # Nobody would send it when the callback is over.
+                return self._flush()
         if wants_answer:
             # The callback's tick has its place now; it sends what is collected by then.
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
@@ -429,10 +432,10 @@ cdef class SocketBase(Duplex):
         self._state &= ~W_COLLECTING
         if taken == self.w_size:
             self._bytes_dispatched += taken
-            self.w_chunk = None
             self.w_length = self.w_size = 0
             self.w_done += 1
             self.w_in_flight = 0
+            w_drop_chunk(self)
         else:
             try:
                 self._sent(&buf, 1, taken)
@@ -443,7 +446,6 @@ cdef class SocketBase(Duplex):
     cdef int _flush(self) except -1:
         """Send what was collected: all chunks with one call, if the kernel takes them."""
         cdef uv.uv_buf_t bufs[COLLECT_CHUNKS]
-        cdef list queue = self.w_queue
         cdef Py_ssize_t taken = 0
         cdef unsigned int count = 1
         if not self._state & W_COLLECTING:
@@ -452,55 +454,60 @@ cdef class SocketBase(Duplex):
         if self._idle is not None:
             self._idle.touch()
         point_at(&bufs[0], self.w_chunk)
-        if queue is not None:
-            for chunk in queue:
+        if self.w_queue is not None:
+            for chunk in self.w_queue:
+                if count == COLLECT_CHUNKS:
+                    break
                 point_at(&bufs[count], chunk)
                 count += 1
+        if UVNET_DEBUG:
+            assert count == self.w_in_flight
         if self.w_size:
             taken = uv.uv_try_write(self._handle.stream(), bufs, count)
         return self._sent(bufs, count, taken)
 
     cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1:
         """The kernel took so many bytes of what was collected, or said why not."""
-        cdef list queue = self.w_queue
-        cdef Py_ssize_t size = self.w_size
-        cdef unsigned int index
-        if taken == size:
-            self._bytes_dispatched += size
-            self.w_chunk = None
-            self.w_queue = None
-            self.w_length -= size
+        cdef unsigned int index = 0, done
+        if taken == self.w_size:
+            self._bytes_dispatched += taken
+            self.w_length -= taken
             self.w_size = 0
             self.w_done += self.w_in_flight
             self.w_in_flight = 0
+            w_drop_chunk(self)
+            w_drop_queue(self)
             if self._state & W_NEED_DRAIN:
                 self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
             return 0
-        if taken < 0:
-            if taken != uv.UV_EAGAIN:
-                self._bytes_dispatched += bufs[0].len
-                self.w_in_flight = 1
-                self.w_size = bufs[0].len
-                return w_completed(self, os_error(<int>taken, "write"), True)
-            taken = 0
+        if taken < 0 and taken != uv.UV_EAGAIN:
+            self._bytes_dispatched += bufs[0].len
+            self.w_in_flight = 1
+            self.w_size = bufs[0].len
+            return w_failed(self, <int>taken, True)
+        taken = max(taken, 0)
         # Chunks that left whole are done; the one that did not goes out by a request, and the
         # rest waits behind it, as chunks written while another is in flight.
-        index = 0
-        while taken >= <Py_ssize_t>bufs[index].len:
+        while index + 1 < count and taken >= <Py_ssize_t>bufs[index].len:
             taken -= bufs[index].len
             self.w_length -= bufs[index].len
             self._bytes_dispatched += bufs[index].len
             index += 1
         self.w_done += index
-        if index:
-            self.w_chunk = queue[index - 1]
-            self.w_queue = queue[index:] or None
-            if self.w_waiting is not None or self._state & W_NEED_DRAIN:
-                self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         self.w_size = bufs[index].len
         self.w_in_flight = 1
         self._state |= W_WRITING
         self._bytes_dispatched += self.w_size
+        if index:
+            w_drop_chunk(self)
+            self.w_chunk = self.w_queue[index - 1]
+            for done in range(index - 1):
+                self._loop.release(take_item(self.w_queue, done))
+            del self.w_queue[:index]
+            if not self.w_queue:
+                self.w_queue = None
+            if self.w_waiting is not None or self._state & W_NEED_DRAIN:
+                self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         bufs[index].base += taken
         bufs[index].len -= taken
         return self._submit(self.w_chunk, &bufs[index], 1)
@@ -509,7 +516,7 @@ cdef class SocketBase(Duplex):
         """Hand a write over that the kernel did not take at once."""
         cdef int status = self._handle.write(chunks, bufs, count)
         if status < 0:
-            return w_completed(self, os_error(status, "write"), True)
+            return w_failed(self, status, True)
         if self._idle is not None:
             self._idle.queue_size = self._handle.stream().write_queue_size
         return 0
@@ -517,9 +524,12 @@ cdef class SocketBase(Duplex):
     cdef int _wait_for_connect(self, list chunks) except -1:
         """Keep a write until 'connect', at its place among the listeners of that event."""
         self.w_chunk = chunks
-        self._extra_state().bytes_pending = self.w_size
-        self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
-        self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
+        try:
+            self._extra_state().bytes_pending = self.w_size
+            self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
+            self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
+        except MemoryError:
+            return w_failed(self, uv.UV_ENOMEM, True)
         return 0
 
     cdef int _begin_queue(self) except -1:
@@ -527,29 +537,30 @@ cdef class SocketBase(Duplex):
         cdef list chunks = self.w_queue
         cdef Py_ssize_t size = 0
         for chunk in chunks:
-            size += len(chunk)
+            size += chunk_size(chunk)
         self.w_queue = None
+        # This holds them until w_completed() or w_failed() releases them.
+        self.w_chunk = chunks
         self.w_size = size
         self.w_in_flight = len(chunks)
         self._state |= W_WRITING
         if self._socket_flags & SOCKET_CONNECTING:
             return self._wait_for_connect(chunks)
         if self._handle is None:
-            return w_completed(self, socket_closed(), True)
+            return w_failed(self, FAILED_CLOSED, True)
         return self._write_vector(chunks, True)
 
     cdef int _write_vector(self, list chunks, bint in_call) except -1:
-        """Write chunks that are in flight together; what the kernel does not take waits."""
+        """Write the chunks in flight together; what the kernel does not take waits."""
         cdef unsigned int count = len(chunks), index = 0
         cdef uv.uv_buf_t* bufs
         cdef Py_ssize_t taken = 0
         bufs = <uv.uv_buf_t*>PyMem_Malloc(count * sizeof(uv.uv_buf_t))
         if bufs is NULL:
-            raise MemoryError
+            return w_failed(self, uv.UV_ENOMEM, in_call)
         try:
-            for chunk in chunks:
-                point_at(&bufs[index], chunk)
-                index += 1
+            for index in range(count):
+                point_at(&bufs[index], chunks[index])
             self._bytes_dispatched += self.w_size
             if self._idle is not None:
                 self._idle.touch()
@@ -557,12 +568,11 @@ cdef class SocketBase(Duplex):
                 taken = uv.uv_try_write(self._handle.stream(), bufs, count)
             if taken == self.w_size:
                 return w_completed(self, None, in_call)
-            if taken < 0:
-                if taken != uv.UV_EAGAIN:
-                    return w_completed(self, os_error(<int>taken, "write"), in_call)
-                taken = 0
+            if taken < 0 and taken != uv.UV_EAGAIN:
+                return w_failed(self, <int>taken, in_call)
+            taken = max(taken, 0)
             index = 0
-            while taken >= <Py_ssize_t>bufs[index].len:
+            while index + 1 < count and taken >= <Py_ssize_t>bufs[index].len:
                 taken -= bufs[index].len
                 index += 1
             bufs[index].base += taken
@@ -575,7 +585,9 @@ cdef class SocketBase(Duplex):
         if self._idle is not None:
             self._idle.queue_size = 0
             self._touch()
-        return w_completed(self, os_error(status, "write") if status < 0 else None, False)
+        if status < 0:
+            return w_failed(self, status, False)
+        return w_completed(self, None, False)
 
     cdef int _begin_final(self) except -1:
         cdef int status
@@ -668,17 +680,19 @@ cdef class SocketBase(Duplex):
     # ---- Destruction ---------------------------------------------------------------------------
 
     cdef int _do_destroy(self, BaseException error) except -1:
+        """Give back what the socket holds: what cannot fail first, then what may run Python."""
         cdef StreamHandle handle = self._handle
+        cdef SocketExtra rare = self._rare
+        cdef Owner server = None
         self._socket_flags &= ~SOCKET_CONNECTING
         if error is not None:
             self._socket_flags |= SOCKET_HAD_ERROR
+        if self._socket_flags & SOCKET_COUNTED:
+            self._socket_flags &= ~SOCKET_COUNTED
+            server = self._server
+        self._emit_close_by_tick = handle is None
         if self._idle is not None:
             self._idle.cancel()
-        if self._rare is not None:
-            self._drop_extra()
-        if self._attempts is not None:
-            self._attempts.stop()
-        self._emit_close_by_tick = handle is None
         if handle is not None:
             self._handle = None
             handle.reading = False
@@ -686,20 +700,27 @@ cdef class SocketBase(Duplex):
                     and (<TCP>handle).close_reset() == 0):
                 handle.close()
             self._loop.touched()
-        self._destroy_done(error)
-        if self._socket_flags & SOCKET_COUNTED:
-            self._socket_flags &= ~SOCKET_COUNTED
-            self._server._connection_gone()
-        return 0
-
-    cdef int _drop_extra(self) except -1:
-        cdef SocketExtra rare = self._rare
-        if rare.lookup is not None:
+        if rare is not None and rare.lookup is not None:
             rare.lookup.cancel()
             rare.lookup = None
-        if rare.undo_signal is not None:
-            undo, rare.undo_signal = rare.undo_signal, None
-            undo()
+        try:
+            self._destroy_done(error)
+        except BaseException as exc:
+            # Out of memory for the tick that emits 'error'. 'close' comes with the handle's end.
+            self._loop.report(exc)
+        if server is not None:
+            server.connection_gone()
+        try:
+            if rare is not None and rare.undo_signal is not None:
+                undo, rare.undo_signal = rare.undo_signal, None
+                undo()
+        except BaseException as exc:
+            self._loop.report(exc)
+        try:
+            if self._attempts is not None:
+                self._attempts.stop()
+        except BaseException as exc:
+            self._loop.report(exc)
         return 0
 
     cdef int _emit_close(self) except -1:
@@ -722,11 +743,11 @@ cdef class SocketBase(Duplex):
             self._rare.bytes_pending = 0
             if self._handle is None:
                 # An earlier 'connect' listener destroyed the socket.
-                return w_completed(self, socket_closed(), False)
+                return w_failed(self, FAILED_CLOSED, False)
             return self._write_vector(self.w_chunk, False)
         if what == TICK_FAIL_AT_CLOSE:
             drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
-            return w_completed(self, closed_before_connection(), False)
+            return w_failed(self, FAILED_BEFORE_CONNECTION, False)
         if what == TICK_FINAL_AT_CONNECT:
             if not self._state & DESTROYED:
                 return self._begin_final()

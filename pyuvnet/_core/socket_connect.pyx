@@ -15,7 +15,7 @@ from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
 from .tcp cimport TCP, new_tcp, parse_address
-from .writable cimport w_begin_anew
+from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue
 
 cdef object _CLOSE = intern_event("close")
 cdef object _CONNECT = intern_event("connect")
@@ -28,6 +28,7 @@ cdef class SocketConnect(SocketBase):
 
     def _start_connecting(self):
         """connect() began: a destroyed or ended socket becomes a fresh one."""
+        self._ready()
         if self._state & DESTROYED:
             error = None
             if drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE):
@@ -46,8 +47,8 @@ cdef class SocketConnect(SocketBase):
             self._errored = None
             self.r_chunks = None
             self.r_length = 0
-            self.w_chunk = None
-            self.w_queue = None
+            w_drop_chunk(self)
+            w_drop_queue(self)
             self.w_length = self.w_size = 0
             self.w_in_flight = 0
             self.w_corked = 0

@@ -13,7 +13,7 @@ from ..errors import ArgTypeError, TimeoutOverflowWarning
 
 from . cimport uv
 from .capi cimport (
-    Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, pyuvnet_method,
+    Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, list_of, pyuvnet_method,
     pyuvnet_set_method)
 from .iteration import plain_reads as _plain_reads
 
@@ -75,7 +75,8 @@ cdef class SocketFace(SocketConnect):
         if timeout:
             self._idle.delay = max(int(timeout), 1)
             self._idle.last = uv.uv_now(&self._loop._uv)
-            self._idle.rearm()
+            self._idle.fired = False
+            self._idle.start(self._idle.delay)
             self._idle.last = uv.uv_now(&self._loop._uv)
             if callback is not None:
                 self._add(_TIMEOUT, callback, False, True)
@@ -128,6 +129,7 @@ cdef class SocketFace(SocketConnect):
 
         Returns False for everything that takes longer to decide.
         """
+        # No code of the program runs in here.
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
         if self._socket_flags & (SOCKET_READY | SOCKET_CONNECTING) != SOCKET_READY \
                 or self._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING) \
@@ -139,9 +141,8 @@ cdef class SocketFace(SocketConnect):
             return False
         self._loop.check()
         if not self._state & W_COLLECTING:
-            if self.w_length:
+            if self.w_length or not self._loop.collect(self):
                 return False
-            self._loop.collect(self)
             self._state |= W_COLLECTING
             self.w_chunk = data
             self.w_in_flight = 1
@@ -149,7 +150,7 @@ cdef class SocketFace(SocketConnect):
             if self.w_in_flight >= COLLECT_CHUNKS - 1:
                 return False
             if self.w_queue is None:
-                self.w_queue = [data]
+                self.w_queue = list_of(data)
             else:
                 self.w_queue.append(data)
             self.w_in_flight += 1
@@ -403,7 +404,7 @@ cdef class SocketFace(SocketConnect):
             total += self._rare.bytes_pending
         if self.w_queue is not None:
             for chunk in self.w_queue:
-                total += len(chunk)
+                total += chunk_size(chunk)
         return total
 
     @property

@@ -4,6 +4,9 @@ Both sides live in one object, so that a socket is one allocation and a chunk to
 lines; readable.pyx and writable.pyx each own the fields with their prefix (r_, w_).
 """
 
+from cpython.bytes cimport PyBytes_Check
+
+from .capi cimport PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .encoding cimport Decoder
 from .loop cimport Loop
 from .owner cimport Owner
@@ -112,6 +115,12 @@ cdef class Stream(Owner):
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1
     cdef int _begin_queue(self) except -1
     cdef int _begin_final(self) except -1
+
+cdef inline Py_ssize_t chunk_size(object chunk) noexcept:
+    """The bytes of a chunk: bytes, whose __len__ a subclass may override, or our memoryview."""
+    if PyBytes_Check(chunk):
+        return PyBytes_GET_SIZE(chunk)
+    return PyMemoryView_GET_BUFFER(chunk).len
 
 cdef Py_ssize_t default_mark() noexcept
 cdef dict stream_options(object options, dict keywords)

@@ -145,13 +145,20 @@ cdef class Stream(Owner):
             if self._errored is None:
                 self._errored = error
             self._state |= ERRORED
-        self._flush()
+        try:
+            self._flush()
+        except BaseException as exc:
+            self._loop.report(exc)
+        # A write that failed made its error, which is Python's.
         if self._state & DESTROYED:
             return 0
         self._state |= DESTROYED
         if self.w_waiting is not None or self.w_queue is not None \
                 or self.w_end_callbacks is not None:
-            self._loop.tick(self, TICK_FAIL_WRITES, None)
+            try:
+                self._loop.tick(self, TICK_FAIL_WRITES, None)
+            except BaseException as exc:
+                self._loop.report(exc)
         return self._do_destroy(error)
 
     cdef int _fail(self, BaseException error) except -1:
@@ -198,8 +205,8 @@ cdef class Stream(Owner):
                 self._errored = error
             self._state |= ERRORED
         self._state |= CLOSED
-        self._loop.tick(self, TICK_ERROR_CLOSE if error is not None else TICK_CLOSE, error)
-        return 0
+        return self._loop.tick(
+            self, TICK_ERROR_CLOSE if error is not None else TICK_CLOSE, error)
 
     def _rejected(self, error, event, arguments):
         self._fail(error)

@@ -1,5 +1,7 @@
 """StreamHandle: what TCP and pipe handles share; see stream_handle.pyx."""
 
+from cpython.bytes cimport PyBytes_Check
+
 from . cimport uv
 from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .handle cimport Handle, Request
@@ -21,10 +23,10 @@ cdef class StreamHandle(Handle):
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv
 
-    cdef int read_start(self) except? 1
+    cdef int read_start(self) noexcept
     cdef void read_stop(self) noexcept
-    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) except? 1
-    cdef int shutdown(self) except? 1
+    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept
+    cdef int shutdown(self) noexcept
     cdef int listen(self, int backlog) noexcept
     cdef int fileno(self) noexcept
     cdef int accept(self, StreamHandle client) noexcept
@@ -45,7 +47,7 @@ cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil
 
 cdef inline void point_at(uv.uv_buf_t* buf, object chunk) noexcept:
     """Let a buf point at the bytes of a chunk (bytes, or our memoryview of a user's buffer)."""
-    if isinstance(chunk, bytes):
+    if PyBytes_Check(chunk):
         buf.base = PyBytes_AS_STRING(chunk)
         buf.len = PyBytes_GET_SIZE(chunk)
     else:

@@ -6,12 +6,15 @@ handle with a target reads into that buffer of the program's instead.
 """
 
 from cpython.buffer cimport PyBUF_CONTIG, PyBuffer_Release, PyObject_GetBuffer
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.string cimport memset
 
 from .._validate import arg_type_error, arg_value_error
 
 from . cimport uv
-from .capi cimport PyBytes_GET_SIZE, gate_close, pyuvnet_gate, pyuvnet_refill
+from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, let_collector, pyuvnet_gate, \
+    pyuvnet_refill
 from .debug cimport UVNET_DEBUG
 from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
@@ -107,6 +110,7 @@ cdef void _on_read_target_gil(uv.uv_stream_t* stream, ssize_t nread,
         owner._on_read_target(nread)
     except BaseException as exc:
         loop.report(exc)
+    owner = None
     loop.leave()
 
 
@@ -148,15 +152,21 @@ cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
     cdef WriteRequest self = <WriteRequest>request.data
     cdef Loop loop = self.handle.loop
     cdef Owner owner = self.handle.owner
+    cdef PyObject* chunks
     self.answered()
-    self._chunks = None
     loop.enter_for(owner)
+    # Released when the callback is over, and not by the request.
+    chunks = <PyObject*>self._chunks
+    Py_INCREF(<object>chunks)
+    self._chunks = None
+    loop.release(chunks)
     if owner is not None and not loop.silent and owner._concerns(self.handle):
         try:
             owner._on_written(status)
         except BaseException as exc:
             loop.report(exc)
     self.done()
+    owner = None
     loop.leave()
 
 
@@ -177,6 +187,7 @@ cdef void _on_shutdown_gil(uv.uv_shutdown_t* request, int status) noexcept:
         except BaseException as exc:
             loop.report(exc)
     self.done()
+    owner = None
     loop.leave()
 
 
@@ -197,6 +208,7 @@ cdef void _on_connected_gil(uv.uv_connect_t* request, int status) noexcept:
         except BaseException as exc:
             loop.report(exc)
     self.done()
+    owner = None
     loop.leave()
 
 
@@ -216,6 +228,7 @@ cdef void _on_connection_gil(uv.uv_stream_t* server, int status) noexcept:
         owner._on_connection(status)
     except BaseException as exc:
         loop.report(exc)
+    owner = None
     loop.leave()
 
 
@@ -225,7 +238,7 @@ cdef void _on_connection(uv.uv_stream_t* server, int status) noexcept nogil:
 
 
 cdef class StreamHandle(Handle):
-    cdef int read_start(self) except? 1:
+    cdef int read_start(self) noexcept:
         """Start reading; returns a libuv status. Reading already: no effect."""
         cdef int status
         if self.reading or self.closing or self._uv is NULL:
@@ -244,10 +257,19 @@ cdef class StreamHandle(Handle):
             uv.uv_read_stop(self.stream())
             self.reading = False
 
-    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) except? 1:
-        """Submit an asynchronous write; `chunks` stays alive until libuv is done with it."""
-        cdef WriteRequest request = WriteRequest.__new__(WriteRequest)
-        cdef int status
+    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
+        """Submit an asynchronous write; `chunks` stays alive until libuv is done with it.
+
+        Returns a libuv status. No code of the program runs meanwhile.
+        """
+        cdef WriteRequest request
+        cdef int status, held = hold_collector()
+        try:
+            request = WriteRequest.__new__(WriteRequest)
+        except BaseException:
+            return uv.UV_ENOMEM
+        finally:
+            let_collector(held)
         request._uv = <uv.uv_req_t*>&request._write
         status = uv.uv_write(&request._write, self.stream(), bufs, count, _on_written)
         if status == 0:
@@ -258,10 +280,16 @@ cdef class StreamHandle(Handle):
             self.loop.touched()
         return status
 
-    cdef int shutdown(self) except? 1:
-        """Send FIN once everything written has left."""
-        cdef ShutdownRequest request = ShutdownRequest.__new__(ShutdownRequest)
-        cdef int status
+    cdef int shutdown(self) noexcept:
+        """Send FIN once everything written has left. As write(), for status and program."""
+        cdef ShutdownRequest request
+        cdef int status, held = hold_collector()
+        try:
+            request = ShutdownRequest.__new__(ShutdownRequest)
+        except BaseException:
+            return uv.UV_ENOMEM
+        finally:
+            let_collector(held)
         request._uv = <uv.uv_req_t*>&request._shutdown
         status = uv.uv_shutdown(&request._shutdown, self.stream(), _on_shutdown)
         if status == 0:

@@ -16,8 +16,6 @@ import atexit
 import os
 import threading
 
-from cpython.ref cimport Py_DECREF
-
 from ..errors import StateError
 
 from . cimport uv
@@ -135,7 +133,7 @@ cdef int _abandon(Loop self) except -1:
     while self.dirty_count:
         # The parent sends what was collected.
         self.dirty_count -= 1
-        Py_DECREF(<object>self.dirty[self.dirty_count])
+        self.release(self.dirty[self.dirty_count])
     try:
         self.refuse()
     except StateError as error:

@@ -15,7 +15,7 @@ cdef class Timer:
     cdef bint counted                  # keeps the loop alive while it waits
 
     cdef int start(self, uint64_t delay) except -1
-    cdef int cancel(self) except -1
+    cdef void cancel(self) noexcept
     cdef int fire(self) except -1
     cdef object whose(self)            # the callback, or the owner
     cdef void hold(self) noexcept      # while it waits
@@ -45,8 +45,8 @@ cdef class TimerQueue(Handle):
     cdef uint64_t _order
 
     cdef int add(self, Timer timer) except -1
-    cdef int remove(self, Timer timer) except -1
-    cdef int schedule(self) except -1
+    cdef void remove(self, Timer timer) noexcept
+    cdef void schedule(self) noexcept
     cdef void place(self, Py_ssize_t index, PyObject* timer) noexcept
     cdef void sift_up(self, Py_ssize_t index) noexcept
     cdef void sift_down(self, Py_ssize_t index) noexcept

@@ -10,7 +10,7 @@ import warnings
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF
 
 from .._validate import arg_type_error, notation
 from ..errors import TimeoutOverflowWarning
@@ -31,14 +31,16 @@ cdef TimerQueue _queue_of(Loop loop):
     cdef TimerQueue queue
     if loop.timers is None:
         queue = TimerQueue.__new__(TimerQueue)
-        queue.loop = loop
-        status = uv.uv_timer_init(&loop._uv, &queue._timer)
-        if status < 0:
-            raise os_error(status, "uv_timer_init")
-        queue._uv = <uv.uv_handle_t*>&queue._timer
-        queue.opened()
-        uv.uv_unref(queue._uv)
-        loop.timers = queue
+        # Making it may have run a finaliser, which set a timer.
+        if loop.timers is None:
+            queue.loop = loop
+            status = uv.uv_timer_init(&loop._uv, &queue._timer)
+            if status < 0:
+                raise os_error(status, "uv_timer_init")
+            queue._uv = <uv.uv_handle_t*>&queue._timer
+            loop.timers = queue
+            uv.uv_unref(queue._uv)
+            queue.opened()
     return <TimerQueue>loop.timers
 
 
@@ -62,17 +64,16 @@ cdef void _on_timer_gil(uv.uv_timer_t* handle) noexcept:
         if loop.measuring:
             loop.entered_for = timer.whose()
         timer.hold()
+        queue.remove(timer)
         try:
-            queue.remove(timer)
             timer.fire()
         except BaseException as exc:
             loop.report(exc)
-        loop.leave()
+        # Its callback, or its owner, goes while the ticks of this callback are still to come.
         timer.release()
-    try:
-        queue.schedule()
-    except BaseException as exc:
-        loop.report(exc)
+        timer = None
+        loop.leave()
+    queue.schedule()
 
 
 cdef void _on_timer(uv.uv_timer_t* handle) noexcept nogil:
@@ -147,7 +148,7 @@ cdef class TimerQueue(Handle):
             self.schedule()
         return 0
 
-    cdef int remove(self, Timer timer) except -1:
+    cdef void remove(self, Timer timer) noexcept:
         """Take a waiting timer out; the caller holds its own reference."""
         cdef Py_ssize_t index = timer.index
         timer.index = -1
@@ -161,21 +162,19 @@ cdef class TimerQueue(Handle):
             if not self._counted and not self.closing:
                 uv.uv_unref(self._uv)
         timer.release()
-        return 0
 
-    cdef int schedule(self) except -1:
+    cdef void schedule(self) noexcept:
         """Let the libuv timer wait for the first of the heap."""
         cdef uint64_t now, due
         if self.closing:
-            return 0
+            return
         if not self._count:
             uv.uv_timer_stop(&self._timer)
-            return 0
+            return
         now = uv.uv_now(&self.loop._uv)
         due = (<Timer>self._heap[0]).due
         uv.uv_timer_start(&self._timer, _on_timer, due - now if due > now else 0, 0)
         self.loop.touched()
-        return 0
 
 
 cdef class Timer:
@@ -194,10 +193,9 @@ cdef class Timer:
         self.due = uv.uv_now(&self.loop._uv) + delay
         return queue.add(self)
 
-    cdef int cancel(self) except -1:
+    cdef void cancel(self) noexcept:
         if self.index >= 0:
             (<TimerQueue>self.loop.timers).remove(self)
-        return 0
 
     cdef int fire(self) except -1:
         return 0
@@ -209,7 +207,7 @@ cdef class Timer:
         Py_INCREF(self)
 
     cdef void release(self) noexcept:
-        Py_DECREF(self)
+        self.loop.release(<PyObject*>self)
 
     cdef int set_counted(self, bint counted) except -1:
         cdef TimerQueue queue
@@ -385,9 +383,11 @@ cdef class IdleTimeout(Timer):
         Py_INCREF(<object>self._owner)
 
     cdef void release(self) noexcept:
+        cdef Loop loop = self.loop
         cdef PyObject* owner = self._owner
-        Py_DECREF(self)
-        Py_DECREF(<object>owner)
+        # This object first, since the owner's last reference may be what holds it.
+        loop.release(<PyObject*>self)
+        loop.release(owner)
 
     cdef object whose(self):
         return <object>self._owner
@@ -407,8 +407,9 @@ cdef class IdleTimeout(Timer):
         self.fired = False
         try:
             self.start(self.delay)
-        except BaseException as exc:
-            self.loop.report(exc)
+        except BaseException:
+            # Out of memory in the middle of a read or write: the next activity tries again.
+            self.fired = True
 
 
 add_node_names(Timeout)

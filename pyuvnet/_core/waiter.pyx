@@ -83,7 +83,7 @@ cdef class Waiter(Continuation):
         if self._callback is not None or self._others is not None:
             # When the ticks of this callback are done. Outside of one a turn of our loop is due,
             # which detach() may call off: asyncio wakes in that case.
-            if not self._ours.in_callback or self._ours.waker is None:
+            if not self._ours.in_callback or not self._ours.driven:
                 self._loop.call_soon(self)
             self._ours.check()
             self._ours.continue_with(self)

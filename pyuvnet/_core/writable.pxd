@@ -2,12 +2,20 @@
 
 from .stream cimport Stream
 
+cdef enum:
+    # What w_failed() is told where libuv has no status for it.
+    FAILED_CLOSED = 1                  # there is no connection
+    FAILED_BEFORE_CONNECTION = 2       # nor will there be one
+
 cdef bint w_write(Stream s, object chunk, object encoding, object callback) except -1
 cdef int w_flush(Stream s) except -1
 cdef int w_end(Stream s, object chunk, object encoding, object callback) except -1
 cdef int w_cork(Stream s) except -1
 cdef int w_uncork(Stream s) except -1
 cdef int w_completed(Stream s, BaseException error, bint in_call) except -1
+cdef int w_failed(Stream s, int status, bint in_call) except -1
+cdef void w_drop_chunk(Stream s) noexcept
+cdef void w_drop_queue(Stream s) noexcept
 cdef int w_final_done(Stream s, BaseException error) except -1
 cdef int w_finish_maybe(Stream s, bint in_call) except -1
 cdef int w_begin_anew(Stream s, object error) except -1

@@ -12,17 +12,25 @@ that a socket collects, in socket_base.  In Node's terms:
 * The end callbacks come right before 'finish'.
 * A failed write: its callback, those of all queued writes, the end callbacks, then destroy.
 
+Chunks and callbacks are the program's: dropping the last reference to one may run code that writes,
+ends or destroys.  So a chunk that is done with goes to Loop.release(), a callback into a local, and
+an error is made only when the fields agree.
+
 Imports: stream, encoding, errors.
 """
 
 from cpython.bytes cimport PyBytes_CheckExact
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 
 from ..errors import ArgTypeError
 from .._validate import arg_type_error, unknown_encoding_error
 
+from .capi cimport list_of, numbered, rest_of
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
-from .errors cimport already_finished, state_error, stream_destroyed, write_after_end
+from .errors cimport already_finished, closed_before_connection, os_error, socket_closed, \
+    state_error, stream_destroyed, write_after_end
 from .names import add_node_names
 from .stream cimport *
 
@@ -59,27 +67,34 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
         callback, encoding = encoding, None
     if not (PyBytes_CheckExact(chunk) and encoding is None):
         chunk = _as_chunk(s, chunk, encoding)
-    size = len(chunk)
+    size = chunk_size(chunk)
     if callback is not None and not callable(callback):
         callback = None
+    if not s.w_has_sink and not s._state & (W_ENDING | DESTROYED):
+        _require_write(s)
     if s._state & (W_ENDING | DESTROYED):
         error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
         if callback is not None:
             s._loop.tick_call(callback, (error,))
         s._fail_later(error)
         return False
-    if not s.w_has_sink:
-        _require_write(s)
-    s.w_length += size
-    s.w_accepted += 1
+    # What needs memory comes first, and raises before anything has changed.
     if callback is not None:
-        if s.w_waiting is None:
-            s.w_waiting = []
-            s.w_told = 0
-        s.w_waiting.append((s.w_accepted, callback))
-    if s._state & (W_WRITING | ERRORED) or s.w_corked:
-        _enqueue(s, chunk)
+        _remember(s, callback)
+    if s._state & (W_WRITING | W_COLLECTING | ERRORED) or s.w_corked:
+        try:
+            _enqueue(s, chunk)
+        except MemoryError:
+            if callback is not None:
+                s.w_waiting.pop()
+            raise
+        s.w_length += size
+        s.w_accepted += 1
+        if s._state & W_COLLECTING:
+            s._begin_write(chunk, size, callback is not None)
     else:
+        s.w_length += size
+        s.w_accepted += 1
         s._begin_write(chunk, size, callback is not None)
     if s.w_length >= s.w_mark and s.w_length:
         s._state |= W_NEED_DRAIN
@@ -87,13 +102,47 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     return not s._state & (DESTROYED | ERRORED)
 
 
+cdef int _remember(Stream s, object callback) except -1:
+    """Let a callback wait for the write that is about to be accepted; its tick cannot fail."""
+    cdef tuple entry = numbered(s.w_accepted + 1, callback)
+    if not s._loop.reserve_ticks(1):
+        raise MemoryError
+    if s.w_waiting is None:
+        s.w_waiting = list_of(entry)
+        s.w_told = 0
+    else:
+        s.w_waiting.append(entry)
+    return 0
+
+
 cdef inline int _enqueue(Stream s, object chunk) except -1:
     if s.w_queue is None:
-        s.w_queue = [chunk]
+        s.w_queue = list_of(chunk)
         s.w_head = 0
     else:
         s.w_queue.append(chunk)
     return 0
+
+
+cdef void w_drop_chunk(Stream s) noexcept:
+    """Let go of the chunk, or the chunks, in flight."""
+    cdef PyObject* chunk = <PyObject*>s.w_chunk
+    if PyBytes_CheckExact(s.w_chunk):
+        # Nothing of the program runs then.
+        s.w_chunk = None
+    elif s.w_chunk is not None:
+        Py_INCREF(<object>chunk)
+        s.w_chunk = None
+        s._loop.release(chunk)
+
+
+cdef void w_drop_queue(Stream s) noexcept:
+    """Let go of the chunks that wait."""
+    cdef PyObject* queue = <PyObject*>s.w_queue
+    if s.w_queue is not None:
+        Py_INCREF(<object>queue)
+        s.w_queue = None
+        s._loop.release(queue)
 
 
 cdef int w_flush(Stream s) except -1:
@@ -133,20 +182,9 @@ cdef int _next(Stream s) except -1:
 cdef int w_completed(Stream s, BaseException error, bint in_call) except -1:
     """The write in flight completed; in_call: still inside the call that handed it over."""
     cdef unsigned long number
-    s._state &= ~(W_WRITING | W_COLLECTING)
-    s.w_length -= s.w_size
-    s.w_size = 0
-    s.w_chunk = None
+    _end_flight(s, error is not None, in_call)
     if error is not None:
-        # Its number stays open: w_fail_writes() answers it first, with this error.
-        s._state |= ERRORED
-        if s._errored is None:
-            s._errored = error
-        if in_call:
-            s._state |= W_FAILED
-            s._loop.tick(s, TICK_WRITE_ERROR, error)
-            return 0
-        return _write_error(s, error)
+        return _failed_with(s, error, in_call)
     s.w_done += s.w_in_flight
     s.w_in_flight = 0
     number = s.w_done
@@ -156,6 +194,49 @@ cdef int w_completed(Stream s, BaseException error, bint in_call) except -1:
             s._loop.tick(s, TICK_AFTER_WRITE, number)
         return 0
     return w_after_write(s, number)
+
+
+cdef int w_failed(Stream s, int status, bint in_call) except -1:
+    """The write in flight failed, with a libuv status or one of FAILED_...: as w_completed()."""
+    cdef BaseException error
+    _end_flight(s, True, in_call)
+    # Making the error runs Python, and so perhaps the program: by now the fields agree.
+    try:
+        if status == FAILED_CLOSED:
+            error = socket_closed()
+        elif status == FAILED_BEFORE_CONNECTION:
+            error = closed_before_connection()
+        else:
+            error = os_error(status, "write")
+    except Exception as exc:
+        error = exc
+    except BaseException as exc:
+        s._loop.report(exc)
+        error = stream_destroyed("write")
+    return _failed_with(s, error, in_call)
+
+
+cdef void _end_flight(Stream s, bint failed, bint in_call) noexcept:
+    """Nothing is in flight any more."""
+    s._state &= ~(W_WRITING | W_COLLECTING)
+    s.w_length -= s.w_size
+    s.w_size = 0
+    if failed:
+        # Its number stays open: w_fail_writes() answers it first, with the error.
+        s._state |= ERRORED
+        if in_call:
+            s._state |= W_FAILED
+    w_drop_chunk(s)
+
+
+cdef int _failed_with(Stream s, BaseException error, bint in_call) except -1:
+    if s._errored is None:
+        s._errored = error
+    if in_call and s._loop.reserve_ticks(1):
+        s._loop.tick(s, TICK_WRITE_ERROR, error)
+        return 0
+    s._state &= ~W_FAILED
+    return _write_error(s, error)
 
 
 cdef int _tell(Stream s, object callback, object error) except -1:
@@ -169,8 +250,9 @@ cdef int _tell(Stream s, object callback, object error) except -1:
 
 cdef list _answered(Stream s, unsigned long number):
     """Take out the callbacks of the writes up to a number."""
-    cdef list waiting = s.w_waiting
+    # The list first, since on 3.11 making it may run code that changes the other.
     cdef list done = []
+    cdef list waiting = s.w_waiting
     if waiting is None:
         return done
     while s.w_told < len(waiting) and <unsigned long>waiting[s.w_told][0] <= number:
@@ -229,18 +311,18 @@ cdef int w_fail_writes(Stream s) except -1:
     Completed writes are left to their own ticks.
     """
     cdef list done, waiting, ends
+    cdef Py_ssize_t index
     if s._state & W_WRITING:
         return 0
-    done = _answered(s, s.w_done) or None
-    waiting = None if s.w_waiting is None else s.w_waiting[s.w_told:]
-    s.w_waiting = done
-    s.w_told = 0
+    done = _answered(s, s.w_done)
+    waiting, s.w_waiting = s.w_waiting, done or None
+    index, s.w_told = s.w_told, 0
     ends, s.w_end_callbacks = s.w_end_callbacks, None
-    s.w_queue = None
     s.w_length = 0
+    w_drop_queue(s)
     if waiting is not None:
-        for _, callback in waiting:
-            _tell(s, callback,
+        for index in range(index, len(waiting)):
+            _tell(s, waiting[index][1],
                   s._errored if s._errored is not None else stream_destroyed("write"))
     if ends is not None:
         for callback in ends:
@@ -315,7 +397,7 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
             s._loop.tick_call(callback, (
                 s._errored if s._errored is not None else stream_destroyed("end"),))
         elif s.w_end_callbacks is None:
-            s.w_end_callbacks = [callback]
+            s.w_end_callbacks = list_of(callback)
         else:
             s.w_end_callbacks.append(callback)
     return 0
@@ -332,7 +414,11 @@ cdef int w_finish_maybe(Stream s, bint in_call) except -1:
         return 0
     if not s._state & W_FINAL_CALLED:
         s._state |= W_FINAL_CALLED
-        s._begin_final()
+        try:
+            s._begin_final()
+        except MemoryError as error:
+            # It will not be tried again.
+            return w_final_done(s, error)
     return 0
 
 
@@ -474,10 +560,14 @@ cdef object _first_queued(Stream s):
 cdef int w_user_queue(Stream s) except -1:
     cdef list chunks
     if len(s.w_queue) - s.w_head > 1 and hasattr(s, "_writev"):
-        chunks, s.w_queue = s.w_queue[s.w_head:], None
-        s.w_chunk = chunks
-        s.w_size = sum([len(chunk) for chunk in chunks])
+        if s.w_queue is None:
+            # Asking for the method ran code of the program.
+            return 0
+        s.w_chunk = chunks = rest_of(s.w_queue, s.w_head)
+        w_drop_queue(s)
         s.w_in_flight = len(chunks)
+        for chunk in chunks:
+            s.w_size += chunk_size(chunk)
         s._state |= W_WRITING | W_SYNC
         try:
             s._writev(chunks, _answer(s, False))
@@ -489,7 +579,7 @@ cdef int w_user_queue(Stream s) except -1:
         while s.w_queue is not None and not s.w_corked \
                 and not s._state & (W_WRITING | DESTROYED | ERRORED):
             chunk = _first_queued(s)
-            w_user_write(s, chunk, len(chunk))
+            w_user_write(s, chunk, chunk_size(chunk))
     finally:
         s._state &= ~W_PROCESSING
     return 0

@@ -76,7 +76,7 @@ LEFT_OUT = {
     "Loop.backend_fd",
     "Loop.backend_timeout",
     "Loop.interrupt_wait",
-    "Loop.set_waker",
+    "Loop.set_driver",
     "Loop.turn",
     "Loop.wait_for_io",
     "events.error_monitor",
