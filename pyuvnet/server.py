@@ -204,7 +204,8 @@ class Server(ServerBase):
         Returns the server. Events: 'listening'; 'error' (syscall 'listen') in the next tick.
         Raises: StateError (ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_HANDLE_ADOPTED), RangeError
             (ERR_SOCKET_BAD_PORT), ArgValueError (ERR_INVALID_ARG_VALUE), ArgTypeError
-            (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION); OSError (syscall 'uv_pipe_chmod').
+            (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION); on Windows OSError
+            (syscall 'uv_pipe_chmod').
 
         Node: server.listen()
         """
@@ -289,14 +290,14 @@ class Server(ServerBase):
     def _listen_path(self, plan: ListenPlan) -> None:
         path = self._path = plan.path
         self._key = f"-1:{path}:-1"
-        status = self._bind_pipe(plan.name)
+        status = self._bind_pipe(plan.name, plan.readable_all, plan.writable_all)
         if not status:
             status = self._start_listening(plan.backlog)
         if status:
             self._path = None
             self._listen_failed(make_os_error(status, "listen", path, None, ""))
         elif plan.readable_all or plan.writable_all:
-            status = self._chmod(plan.readable_all, plan.writable_all)
+            status = self._give_rights(plan.readable_all, plan.writable_all)
             if status:
                 self._path = None
                 raise make_os_error(status, "uv_pipe_chmod")

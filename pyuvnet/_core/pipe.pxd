@@ -9,9 +9,10 @@ cdef extern from "socket_file.h" nogil:
     ctypedef struct pyuvnet_file:
         pass
     const size_t PYUVNET_PATH_SIZE
-    void pyuvnet_note_file(pyuvnet_file*, const char*)
-    bint pyuvnet_same_file(const pyuvnet_file*, const char*)
-    void pyuvnet_keep_file(uv.uv_pipe_t*)
+    int pyuvnet_bind_with_rights(uv.uv_pipe_t*, const char*, size_t, int)
+    int pyuvnet_give_rights(uv.uv_pipe_t*, int)
+    void pyuvnet_own_file(uv.uv_pipe_t*, pyuvnet_file*, const char*)
+    void pyuvnet_remove_file(const pyuvnet_file*, const char*)
 
 cdef class Pipe(StreamHandle):
     cdef uv.uv_pipe_t _pipe
@@ -19,8 +20,8 @@ cdef class Pipe(StreamHandle):
     cdef pyuvnet_file _file            # which file that is
 
     cdef int open(self, int fd) noexcept
-    cdef int bind(self, bytes path) noexcept
-    cdef int chmod(self, int mode) noexcept
+    cdef int bind(self, bytes path, int rights=*) noexcept
+    cdef int give_rights(self, int rights) noexcept
     cdef int connect(self, bytes path) except? 1
 
 cdef Pipe new_pipe(Loop loop, Owner owner)

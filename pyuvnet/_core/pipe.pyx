@@ -37,25 +37,32 @@ cdef class Pipe(StreamHandle):
         """
         return uv.uv_pipe_open(&self._pipe, fd)
 
-    cdef int bind(self, bytes path) noexcept:
+    cdef int bind(self, bytes path, int rights=0) noexcept:
+        """Bind to a path; returns a libuv status.
+
+        rights: UV_READABLE, UV_WRITABLE or both let everybody read or write, whatever the umask
+        says; 0 leaves that to the umask.
+        """
         cdef int status
         if _too_long(path):
             return uv.UV_EINVAL
-        status = uv.uv_pipe_bind2(&self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE)
+        if rights:
+            status = pyuvnet_bind_with_rights(&self._pipe, path, len(path), rights)
+        else:
+            status = uv.uv_pipe_bind2(&self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE)
         if status == 0 and len(path) and path[0] != 0:
-            pyuvnet_note_file(&self._file, path)
+            pyuvnet_own_file(&self._pipe, &self._file, path)
             self._path = path
         return status
 
-    cdef int chmod(self, int mode) noexcept:
-        """Let everybody read (UV_READABLE) or write (UV_WRITABLE) to the bound path."""
-        return uv.uv_pipe_chmod(&self._pipe, mode)
+    cdef int give_rights(self, int rights) noexcept:
+        """What bind() could not do of its `rights`: only on Windows."""
+        return pyuvnet_give_rights(&self._pipe, rights)
 
     cdef void close(self) noexcept:
-        # Somebody who found the path in the way put a socket of their own there: it stays.
-        if self._path is not None and not self.closing \
-                and not pyuvnet_same_file(&self._file, self._path):
-            pyuvnet_keep_file(&self._pipe)
+        # Before the descriptor is closed: until then nobody else can have the number of the inode.
+        if self._path is not None and not self.closing:
+            pyuvnet_remove_file(&self._file, self._path)
         self._path = None
         StreamHandle.close(self)
 

@@ -40,6 +40,10 @@ cdef enum:
     TICK_LITERAL_RESOLVED
 
 
+cdef int _rights(bint readable, bint writable) noexcept:
+    return (uv.UV_READABLE if readable else 0) | (uv.UV_WRITABLE if writable else 0)
+
+
 cdef class ServerBase(Owner):
     """The compiled part of Server."""
 
@@ -277,10 +281,13 @@ cdef class ServerBase(Owner):
             self._close_handle()
         return status
 
-    def _bind_pipe(self, bytes path):
-        """Open and bind a pipe handle; returns a libuv status, with no handle left on failure."""
+    def _bind_pipe(self, bytes path, bint readable, bint writable):
+        """Open and bind a pipe handle; returns a libuv status, with no handle left on failure.
+
+        readable, writable: everybody may read or write, for which Windows needs _give_rights() too.
+        """
         self._handle = new_pipe(self._loop, self)
-        cdef int status = (<Pipe>self._handle).bind(path)
+        cdef int status = (<Pipe>self._handle).bind(path, _rights(readable, writable))
         if status < 0:
             self._close_handle()
         return status
@@ -347,14 +354,13 @@ cdef class ServerBase(Owner):
         self._loop.tick(self, TICK_LISTENING, None)
         return 0
 
-    def _chmod(self, bint readable, bint writable):
-        """Let everybody use the IPC file; returns a libuv status, with no handle on failure."""
+    def _give_rights(self, bint readable, bint writable):
+        """Let everybody use a named pipe; returns a libuv status, with no handle on failure."""
         cdef int status
         if self._handle is None:
             # A subscriber of a hook has closed it meanwhile.
             return 0
-        status = (<Pipe>self._handle).chmod(
-            (uv.UV_READABLE if readable else 0) | (uv.UV_WRITABLE if writable else 0))
+        status = (<Pipe>self._handle).give_rights(_rights(readable, writable))
         if status < 0:
             self._close_handle()
         return status

@@ -1,35 +1,149 @@
-/* Whose file is at the path of a unix socket: ours, or one that replaced it.
+/* The file of a unix socket: made with its rights, and removed only while it is ours.
  *
- * libuv unlinks the path when the handle is closed, whatever is there by then. */
+ * Both are races with whoever may write to the folder, so nothing here acts on "whatever is at
+ * that path by now". libuv does: uv_pipe_chmod() changes, and closing removes, what it finds. */
 #ifndef PYUVNET_SOCKET_FILE_H
 #define PYUVNET_SOCKET_FILE_H
 
-#include <stdlib.h>
 #include <uv.h>
 
 #if defined(_WIN32)
 
-/* Named pipes leave no file. */
+/* Named pipes leave no file, and have their rights by the handle. */
 typedef int pyuvnet_file;
 #define PYUVNET_PATH_SIZE ((size_t)-1)
-static inline void pyuvnet_note_file(pyuvnet_file* file, const char* path) {
+static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, size_t length,
+                                           int rights) {
+  (void)rights;
+  return uv_pipe_bind2(pipe, path, length, UV_PIPE_NO_TRUNCATE);
+}
+static inline int pyuvnet_give_rights(uv_pipe_t* pipe, int rights) {
+  return uv_pipe_chmod(pipe, rights);
+}
+static inline void pyuvnet_own_file(uv_pipe_t* pipe, pyuvnet_file* file, const char* path) {
+  (void)pipe;
   (void)path;
   *file = 0;
 }
-static inline int pyuvnet_same_file(const pyuvnet_file* file, const char* path) {
+static inline void pyuvnet_remove_file(const pyuvnet_file* file, const char* path) {
   (void)file;
   (void)path;
-  return 1;
 }
-static inline void pyuvnet_keep_file(uv_pipe_t* pipe) { (void)pipe; }
 
 #else
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 /* The longest path that a socket address holds with a NUL behind it. */
 #define PYUVNET_PATH_SIZE (sizeof(((struct sockaddr_un*)0)->sun_path) - 1)
+
+/* ---- Rights ---------------------------------------------------------------------------------- */
+
+typedef struct pyuvnet_binding {
+  int fd;
+  mode_t mode;
+  struct sockaddr_un name;
+} pyuvnet_binding;
+
+/* Runs in a process of its own, which may share this one's memory. */
+static int pyuvnet_bind_and_exit(void* data) {
+  pyuvnet_binding* of = data;
+  umask(0777 & ~of->mode);
+  return bind(of->fd, (struct sockaddr*)&of->name, sizeof(of->name)) ? errno : 0;
+}
+
+/* Binds a socket so that its file is made with exactly this mode; returns an errno.
+ *
+ * bind() gives a file 0777 without the bits of the umask, and only one that was made with the right
+ * mode needs no second look by its path, which somebody may have turned to another file by then.
+ * The umask belongs to the process, so changing it here would also change the files that other
+ * threads make; hence a process that lives for these two calls. It shares the descriptors, not the
+ * umask. Other ways are worse: fchmod() before bind() only takes rights away on Linux, and does
+ * nothing elsewhere; a file that is made under another name and linked into place tells peers that
+ * other name, and stays behind in a crash. */
+static int pyuvnet_bind_mode(pyuvnet_binding* of) {
+  sigset_t all, before;
+  pid_t child = -1;
+  int status = 0, wait_flags = 0, error = 0;
+
+  /* A handler of the program's must not run in the child. */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+#if defined(__linux__)
+  {
+    /* As vfork() does it: nothing is copied, and this thread waits meanwhile. But without SIGCHLD,
+     * and for no wait() of the program's to find. */
+    char stack[32768] __attribute__((aligned(16)));
+    child = clone(pyuvnet_bind_and_exit, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES,
+                  of);
+    wait_flags = __WALL;
+  }
+#endif
+  if (child < 0) child = fork();
+  if (child == 0) _exit(pyuvnet_bind_and_exit(of));
+  if (child < 0) {
+    error = errno;
+  } else {
+    while (waitpid(child, &status, wait_flags) < 0 && (error = errno) == EINTR) error = 0;
+    if (error == 0) error = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return error;
+}
+
+/* Binds a new handle to a path that is no longer than PYUVNET_PATH_SIZE. rights: UV_READABLE,
+ * UV_WRITABLE or both, for everybody, as uv_pipe_chmod() takes them. Returns a libuv status. */
+static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, size_t length,
+                                           int rights) {
+  pyuvnet_binding of;
+  int status;
+
+  if (length == 0 || length > PYUVNET_PATH_SIZE || memchr(path, 0, length)) return UV_EINVAL;
+  memset(&of, 0, sizeof(of));
+  of.name.sun_family = AF_UNIX;
+  memcpy(of.name.sun_path, path, length);
+  if (rights & UV_READABLE) of.mode |= S_IRUSR | S_IRGRP | S_IROTH;
+  if (rights & UV_WRITABLE) of.mode |= S_IWUSR | S_IWGRP | S_IWOTH;
+#if defined(SOCK_CLOEXEC)
+  of.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+#else
+  of.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (of.fd >= 0) fcntl(of.fd, F_SETFD, FD_CLOEXEC);
+#endif
+  if (of.fd < 0) return uv_translate_sys_error(errno);
+  status = uv_translate_sys_error(pyuvnet_bind_mode(&of));
+  /* As libuv says it, for the sake of Windows. */
+  if (status == UV_ENOENT) status = UV_EACCES;
+  if (status == 0) {
+    status = uv_pipe_open(pipe, of.fd);
+    if (status < 0) unlink(path);
+  }
+  if (status < 0) close(of.fd);
+  return status;
+}
+
+/* The bind has given them. */
+static inline int pyuvnet_give_rights(uv_pipe_t* pipe, int rights) {
+  (void)pipe;
+  (void)rights;
+  return 0;
+}
+
+/* ---- Removal --------------------------------------------------------------------------------- */
 
 typedef struct pyuvnet_file {
   int known;
@@ -37,26 +151,77 @@ typedef struct pyuvnet_file {
   ino_t inode;
 } pyuvnet_file;
 
-/* While the socket is open the kernel holds the inode, so its number is not given again. */
-static inline void pyuvnet_note_file(pyuvnet_file* file, const char* path) {
+/* Notes which file a bind has made, and makes libuv forget the path, which it would remove itself.
+ *
+ * While the socket is open the kernel holds the inode, so its number is not given again. */
+static inline void pyuvnet_own_file(uv_pipe_t* pipe, pyuvnet_file* file, const char* path) {
   struct stat status;
-  file->known = lstat(path, &status) == 0;
+  free((void*)pipe->pipe_fname);
+  pipe->pipe_fname = NULL;
+  /* Anything but a socket has taken its place already. */
+  file->known = lstat(path, &status) == 0 && S_ISSOCK(status.st_mode);
   if (file->known) {
     file->device = status.st_dev;
     file->inode = status.st_ino;
   }
 }
 
-static inline int pyuvnet_same_file(const pyuvnet_file* file, const char* path) {
+static inline int pyuvnet_is_file(const pyuvnet_file* file, int folder, const char* name) {
   struct stat status;
-  return file->known && lstat(path, &status) == 0 && status.st_dev == file->device &&
-         status.st_ino == file->inode;
+  return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         status.st_dev == file->device && status.st_ino == file->inode;
 }
 
-/* Makes libuv forget the path, as it does itself when a bind fails. */
-static inline void pyuvnet_keep_file(uv_pipe_t* pipe) {
-  free((void*)pipe->pipe_fname);
-  pipe->pipe_fname = NULL;
+static inline void pyuvnet_remove_in(const pyuvnet_file* file, int folder, const char* name) {
+  if (!pyuvnet_is_file(file, folder, name)) return;
+#if defined(__linux__)
+  {
+    /* No call removes a file only if it is a certain one. So it is taken away under a name that
+     * nobody else uses, looked at again, and put back if it is a new server's, which came in the
+     * meantime. If a third one has its place by then, it stays where it is: it is not ours. */
+    char aside[48];
+    snprintf(aside, sizeof(aside), ".%lx.%lx.removed", (unsigned long)getpid(),
+             (unsigned long)file->inode);
+    if (syscall(SYS_renameat2, folder, name, folder, aside, 1 /* RENAME_NOREPLACE */) == 0) {
+      if (pyuvnet_is_file(file, folder, aside))
+        unlinkat(folder, aside, 0);
+      else
+        syscall(SYS_renameat2, folder, aside, folder, name, 1);
+      return;
+    }
+    if (errno == ENOENT) return;
+    /* A file system, or a filter of system calls, that does not know it. */
+  }
+#endif
+  unlinkat(folder, name, 0);
+}
+
+/* Removes the file that a bind has made, unless another has its place. */
+static inline void pyuvnet_remove_file(const pyuvnet_file* file, const char* path) {
+  char folder[PYUVNET_PATH_SIZE + 1];
+  const char* slash = strrchr(path, '/');
+  int fd;
+#if defined(O_PATH)
+  int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+#else
+  int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+#endif
+
+  if (!file->known) return;
+  if (slash == NULL) {
+    pyuvnet_remove_in(file, AT_FDCWD, path);
+    return;
+  }
+  /* Look and remove in the same folder, wherever its path leads to in between. */
+  memcpy(folder, path, (size_t)(slash - path) + 1);
+  folder[slash - path + 1] = 0;
+  fd = open(folder, flags);
+  if (fd >= 0) {
+    pyuvnet_remove_in(file, fd, slash + 1);
+    close(fd);
+  } else if (errno == EMFILE || errno == ENFILE || errno == EACCES) {
+    pyuvnet_remove_in(file, AT_FDCWD, path);
+  }
 }
 
 #endif
