@@ -12,11 +12,12 @@ REST_MS and tries again; meanwhile connections wait in the kernel's queue.
 from libc.stdlib cimport free
 
 from . cimport uv
+from .address cimport address_tuple
 from .capi cimport gate_close, pyuvnet_gate
 from .loop cimport Loop, loop_from_uv
 from .owner cimport Owner
 from .stream_handle cimport StreamHandle
-from .tcp cimport TCP, PeerName, address_tuple, keep_name, new_tcp
+from .tcp cimport TCP, PeerName, keep_name, new_tcp
 
 cdef extern from "accept_hook.h" nogil:
     ctypedef union pyuvnet_name:

@@ -35,7 +35,7 @@ cdef const char* utf8_of(object text, Py_ssize_t* length) noexcept
 # is_ip() for a str.
 cdef int ip_family(object text) noexcept
 cdef str ip_text(int family, const unsigned char* bytes)
-# (address, port, 4 or 6), or None for a socket address which is neither.
-cdef object format_sockaddr(const sockaddr* addr)
-# Whether text is an address (a zone may follow IPv6); if so `out` is that address with the port.
-cdef bint sockaddr_from_text(object text, int port, sockaddr_storage* out) noexcept
+# (address, port, 'IPv4' or 'IPv6'), or None for a socket address which is neither.
+cdef tuple address_tuple(const sockaddr* addr)
+# 4 or 6 if text is an address (a zone may follow IPv6), and `out` is that with the port; else 0.
+cdef int sockaddr_from_text(object text, int port, sockaddr_storage* out) noexcept

@@ -299,7 +299,7 @@ cdef Py_ssize_t print_zone(unsigned int scope, char* out) noexcept nogil:
     return 11 - end
 
 
-cdef object format_sockaddr(const sockaddr* addr):
+cdef tuple address_tuple(const sockaddr* addr):
     cdef const unsigned char* bytes = NULL
     cdef char text[ADDRESS_TEXT_SIZE]
     cdef int family = sockaddr_bytes(addr, &bytes)
@@ -308,12 +308,13 @@ cdef object format_sockaddr(const sockaddr* addr):
     if family == 0:
         return None
     length = print_ip(family, bytes, text)
-    # As in Node, a zone is told only where the address means nothing without it: fe80::/10.
+    # As in Node, a zone is printed only where the address means nothing without it: fe80::/10.
     if family == 6 and bytes[0] == 0xfe and bytes[1] & 0xc0 == 0x80:
         scope = (<const sockaddr_in6*> addr).sin6_scope_id
         if scope:
             length += print_zone(scope, text + length)
-    return (text[:length].decode("utf-8", "surrogateescape"), sockaddr_port(addr), family)
+    return (text[:length].decode("utf-8", "surrogateescape"), sockaddr_port(addr),
+            "IPv4" if family == 4 else "IPv6")
 
 
 cdef unsigned int zone_index(const char* zone, Py_ssize_t length) noexcept nogil:
@@ -336,7 +337,7 @@ cdef unsigned int zone_index(const char* zone, Py_ssize_t length) noexcept nogil
     return if_nametoindex(name)
 
 
-cdef bint sockaddr_from_text(object text, int port, sockaddr_storage* out) noexcept:
+cdef int sockaddr_from_text(object text, int port, sockaddr_storage* out) noexcept:
     """Make a socket address; an unknown zone is zone 0, which the system refuses when it is used.
 
     port: 0..65535.
@@ -347,7 +348,7 @@ cdef bint sockaddr_from_text(object text, int port, sockaddr_storage* out) noexc
     cdef const char* chars = utf8_of(text, &length)
     cdef int family
     if chars == NULL:
-        return False
+        return 0
     family = parse_ip(chars, length, bytes)
     memset(out, 0, sizeof(out[0]))
     if family == 4:
@@ -364,10 +365,10 @@ cdef bint sockaddr_from_text(object text, int port, sockaddr_storage* out) noexc
         if zone < length:
             (<sockaddr_in6*> out).sin6_scope_id = zone_index(chars + zone, length - zone)
     else:
-        return False
+        return 0
     port_bytes[0] = <unsigned char> (port >> 8)
     port_bytes[1] = <unsigned char> (port & 255)
-    return True
+    return family
 
 
 # Python's view
@@ -447,4 +448,4 @@ def _through_sockaddr(text, port):
     cdef sockaddr_storage addr
     if not sockaddr_from_text(text, port, &addr):
         return None
-    return format_sockaddr(<sockaddr*> &addr)
+    return address_tuple(<sockaddr*> &addr)

@@ -4,12 +4,13 @@ Imports: tcp, pipe and below.  Options and their checks are Python's, in pyuvnet
 """
 
 from . cimport uv
+from .address cimport sockaddr_from_text
 from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, state_error
 from .loop cimport Loop, fork_generation
 from .pipe cimport Pipe, new_pipe
 from .stream_handle cimport StreamHandle
-from .tcp cimport TCP, new_tcp, parse_address
+from .tcp cimport TCP, new_tcp
 from .thread_loop cimport loop_of_thread
 
 
@@ -26,7 +27,7 @@ cdef class BoundBase:
         cdef unsigned int flags = 0
         cdef int status
         self._loop = loop_of_thread()
-        family = parse_address(address, port, &storage)
+        family = sockaddr_from_text(address, port, &storage)
         if ipv6_only and family == 6:
             flags |= uv.UV_TCP_IPV6ONLY
         if reuse_port:

@@ -1,18 +1,18 @@
 """Lookup: getaddrinfo as a request; its answer goes up as Owner._on_resolved().
 
-Imports: handle (for Request), tcp (for reading addresses), errors.  The addresses come in the
+Imports: handle (for Request), address, errors.  The addresses come in the
 system's order, each once, as (address, family) with family 4 or 6.
 """
 
 from libc.string cimport memset
 
 from . cimport uv
+from .address cimport ip_text, sockaddr_bytes
 from .capi cimport gate_close, pyuvnet_gate
 from .errors cimport lookup_error
 from .handle cimport Request
 from .loop cimport Loop
 from .owner cimport Owner
-from .tcp cimport address_tuple
 
 AI_ADDRCONFIG = uv.AI_ADDRCONFIG
 AI_V4MAPPED = uv.AI_V4MAPPED
@@ -25,15 +25,18 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
     cdef Loop loop = self.loop
     cdef Owner owner = self.owner
     cdef uv.addrinfo* each = found
+    cdef const unsigned char* address = NULL
+    cdef int family
     cdef list addresses = []
     loop.lookups.discard(self)
     loop.enter_for(owner)
     if owner is not None and not loop.silent:
         try:
             while each is not NULL:
-                name = address_tuple(each.ai_addr)
-                if name is not None:
-                    entry = (name[0], 4 if name[2] == "IPv4" else 6)
+                family = sockaddr_bytes(each.ai_addr, &address)
+                if family:
+                    # As in Node, without the zone that getaddrinfo() may have found.
+                    entry = (ip_text(family, address), family)
                     if entry not in addresses:
                         addresses.append(entry)
                 each = each.ai_next

@@ -10,6 +10,7 @@ from .._validate import arg_type_error, arg_value_error, as_number, validate_uin
 
 from . cimport uv
 from .accepting cimport accepted_peer, listener_closed, listener_opened
+from .address cimport ip_family, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport intern_event
@@ -22,7 +23,7 @@ from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
-from .tcp cimport TCP, new_tcp, parse_address
+from .tcp cimport TCP, new_tcp
 from .thread_loop cimport loop_of_thread
 
 cdef object _CLOSE = intern_event("close")
@@ -269,7 +270,7 @@ cdef class ServerBase(Owner):
         cdef uv.sockaddr_storage storage
         cdef unsigned int flags = 0
         cdef int status
-        if not parse_address(address, port, &storage):
+        if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
         if ipv6_only:
             flags |= uv.UV_TCP_IPV6ONLY
@@ -379,8 +380,7 @@ cdef class ServerBase(Owner):
 
     def _look_up(self, str hostname, answered):
         """Begin a lookup that calls answered(error, addresses); a literal answers in a tick."""
-        cdef uv.sockaddr_storage storage
-        cdef int family = parse_address(hostname, 0, &storage) if hostname.isascii() else 0
+        cdef int family = ip_family(hostname)
         self._cancel_lookup()
         self._answered = answered
         if family:

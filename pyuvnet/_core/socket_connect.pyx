@@ -6,6 +6,7 @@ Imports socket_base and below.
 """
 
 from . cimport uv
+from .address cimport sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport drop_internal, intern_event
@@ -14,7 +15,7 @@ from .pipe cimport Pipe, new_pipe
 from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
-from .tcp cimport TCP, new_tcp, parse_address
+from .tcp cimport TCP, new_tcp
 from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue
 
 cdef object _CLOSE = intern_event("close")
@@ -98,7 +99,7 @@ cdef class SocketConnect(SocketBase):
         cdef uv.sockaddr_storage storage
         cdef TCP tcp = <TCP>self._handle
         cdef int status
-        parse_address(address, port, &storage)
+        sockaddr_from_text(address, port, &storage)
         status = tcp.bind(<uv.sockaddr*>&storage, 0)
         if status == 0 and port:
             # libuv reports a taken port late; another port than the asked one says it now.
@@ -118,14 +119,14 @@ cdef class SocketConnect(SocketBase):
         """True if the block list matches a literal address."""
         cdef uv.sockaddr_storage storage
         if self._rare is None or self._rare.block_list is None \
-                or not parse_address(address, port, &storage):
+                or not sockaddr_from_text(address, port, &storage):
             return False
         return self._rare.block_list.blocks(<uv.sockaddr*>&storage)
 
     def _connect_tcp(self, str address, int port):
         """Begin connecting to a literal address; returns a libuv status."""
         cdef uv.sockaddr_storage storage
-        if not parse_address(address, port, &storage):
+        if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
         return (<TCP>self._handle).connect(<uv.sockaddr*>&storage)
 

@@ -11,6 +11,7 @@ cdef struct PeerName:
     unsigned char address[16]
     unsigned short port                # in network order, as the kernel gives it
     unsigned short family              # of the system; 0: not known
+    unsigned int scope                 # of a link-local IPv6 address, the number of its interface
 
 cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept
 cdef tuple peer_tuple(const PeerName* name)
@@ -34,5 +35,3 @@ cdef class TCP(StreamHandle):
     cdef int read_peer(self, PeerName* name) noexcept
 
 cdef TCP new_tcp(Loop loop, Owner owner)
-cdef int parse_address(str host, object port, uv.sockaddr_storage* out) except -1
-cdef tuple address_tuple(const uv.sockaddr* address)

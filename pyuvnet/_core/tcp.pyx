@@ -6,6 +6,7 @@ Imports: stream_handle and below.
 from libc.string cimport memcpy, memset
 
 from . cimport uv
+from .address cimport address_tuple
 from .blocklist cimport BlockList
 from .errors cimport os_error
 from .handle cimport handle_closed
@@ -32,34 +33,6 @@ cdef TCP new_tcp(Loop loop, Owner owner):
     return tcp
 
 
-cdef int parse_address(str host, object port, uv.sockaddr_storage* out) except -1:
-    """Fill a socket address from a literal IP; returns its family 4 or 6, 0 if it is none."""
-    cdef bytes text = host.encode("utf-8", "surrogateescape")
-    cdef int number = port
-    memset(out, 0, sizeof(uv.sockaddr_storage))
-    if uv.uv_ip4_addr(text, number, <uv.sockaddr_in*>out) == 0:
-        return 4
-    if uv.uv_ip6_addr(text, number, <uv.sockaddr_in6*>out) == 0:
-        return 6
-    return 0
-
-
-cdef tuple address_tuple(const uv.sockaddr* address):
-    """(address, port, family) with family 'IPv4' or 'IPv6'; None for any other kind."""
-    cdef char text[64]
-    if address.sa_family == uv.AF_INET:
-        port = uv.ntohs((<uv.sockaddr_in*>address).sin_port)
-        family = "IPv4"
-    elif address.sa_family == uv.AF_INET6:
-        port = uv.ntohs((<uv.sockaddr_in6*>address).sin6_port)
-        family = "IPv6"
-    else:
-        return None
-    if uv.uv_ip_name(address, text, sizeof(text)) < 0:
-        return None
-    return ((<bytes>text).decode("ascii"), port, family)
-
-
 cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept:
     """Keep the address of a peer; of any but IPv4 and IPv6 nothing."""
     if address.sa_family == uv.AF_INET:
@@ -68,6 +41,7 @@ cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept:
     elif address.sa_family == uv.AF_INET6:
         name.port = (<uv.sockaddr_in6*>address).sin6_port
         memcpy(name.address, &(<uv.sockaddr_in6*>address).sin6_addr, 16)
+        name.scope = (<uv.sockaddr_in6*>address).sin6_scope_id
     else:
         return
     name.family = address.sa_family
@@ -84,6 +58,7 @@ cdef tuple peer_tuple(const PeerName* name):
     else:
         (<uv.sockaddr_in6*>&storage).sin6_port = name.port
         memcpy(&(<uv.sockaddr_in6*>&storage).sin6_addr, name.address, 16)
+        (<uv.sockaddr_in6*>&storage).sin6_scope_id = name.scope
     return address_tuple(<uv.sockaddr*>&storage)
 
 

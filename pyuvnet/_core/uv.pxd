@@ -48,7 +48,6 @@ cdef extern from *:
     const int AI_ALL
     const int NI_MAXHOST
     const bint WINDOWS "PYUVNET_WINDOWS"
-    unsigned short ntohs(unsigned short) nogil
 
 cdef extern from "uv.h" nogil:
     const int UV_EOF
@@ -233,9 +232,6 @@ cdef extern from "uv.h" nogil:
                        const addrinfo*)
     void uv_freeaddrinfo(addrinfo*)
     int uv_cancel(uv_req_t*)
-    int uv_ip4_addr(const char*, int, sockaddr_in*)
-    int uv_ip6_addr(const char*, int, sockaddr_in6*)
-    int uv_ip_name(const sockaddr*, char*, size_t)
 
 cdef extern from *:
     """

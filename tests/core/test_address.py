@@ -239,7 +239,7 @@ plain_addresses = st.one_of(st.ip_addresses(), sparse_ipv6).filter(
 @example(ipaddress.ip_address("1:2:3:4:5:6:7:0"), 80)
 @example(ipaddress.ip_address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), 80)
 def test_an_address_comes_out_of_a_socket_address_canonically(address, port):
-    expected = (canonical(address), port, address.version)
+    expected = (canonical(address), port, f"IPv{address.version}")
     if sys.platform == "linux":
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         assert expected[0] == socket.inet_ntop(family, address.packed)
@@ -255,17 +255,17 @@ def test_a_zone_is_told_of_link_local_addresses_only():
     index, name = socket.if_nameindex()[0]
     told = str(index) if sys.platform == "win32" else name
     for zone in (name, str(index)):
-        assert _through_sockaddr(f"fe80::1%{zone}", 80) == (f"fe80::1%{told}", 80, 6)
-        assert _through_sockaddr(f"febf::1%{zone}", 80) == (f"febf::1%{told}", 80, 6)
-        assert _through_sockaddr(f"fec0::1%{zone}", 80) == ("fec0::1", 80, 6)
-        assert _through_sockaddr(f"2001:db8::1%{zone}", 80) == ("2001:db8::1", 80, 6)
-    assert _through_sockaddr("fe80::1", 80) == ("fe80::1", 80, 6)
+        assert _through_sockaddr(f"fe80::1%{zone}", 80) == (f"fe80::1%{told}", 80, "IPv6")
+        assert _through_sockaddr(f"febf::1%{zone}", 80) == (f"febf::1%{told}", 80, "IPv6")
+        assert _through_sockaddr(f"fec0::1%{zone}", 80) == ("fec0::1", 80, "IPv6")
+        assert _through_sockaddr(f"2001:db8::1%{zone}", 80) == ("2001:db8::1", 80, "IPv6")
+    assert _through_sockaddr("fe80::1", 80) == ("fe80::1", 80, "IPv6")
 
 
 def test_a_zone_may_be_the_number_of_no_interface():
-    assert _through_sockaddr("fe80::1%4294967295", 80) == ("fe80::1%4294967295", 80, 6)
+    assert _through_sockaddr("fe80::1%4294967295", 80) == ("fe80::1%4294967295", 80, "IPv6")
 
 
 @pytest.mark.parametrize("zone", ["4294967296", "nosuchif0", "0", "x" * 300, "9" * 300, "1x"])
 def test_an_unknown_zone_is_no_zone(zone):
-    assert _through_sockaddr(f"fe80::1%{zone}", 80) == ("fe80::1", 80, 6)
+    assert _through_sockaddr(f"fe80::1%{zone}", 80) == ("fe80::1", 80, "IPv6")
