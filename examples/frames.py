@@ -1,7 +1,8 @@
 """A length-prefixed protocol: calls and answers as JSON, each behind its length in four bytes.
 
 Shows the readable mode: nothing is handed out until it is asked for, and read(n) gives n bytes or
-None, so that no chunk has to be put together by hand. Server and client use the same class.
+None, so that no chunk has to be put together by hand. Server and client use the same class. Frames
+have a limit, and so has what a call may cost.
 
     python examples/frames.py --port 8124
     python examples/frames.py --port 8124 --call add 1 2 3
@@ -20,12 +21,24 @@ from typing import Any
 from pyuvnet import Socket, net, next_tick, run
 
 LARGEST = 1 << 20  # bytes in a frame
+MOST = 1000  # numbers in a calculation
+sockets: set[Socket] = set()
+
+
+def numbers(values: tuple[Any, ...]) -> tuple[float, ...]:
+    """Refuse what would take all memory, as "a" * 1000000000 does, or all time."""
+    if len(values) > MOST:
+        raise ValueError(f"more than {MOST} numbers")
+    if not all(isinstance(value, (int, float)) and abs(value) <= 1e15 for value in values):
+        raise TypeError("expected numbers up to 1e15")
+    return values
+
+
 METHODS: dict[str, Callable[..., Any]] = {
-    "add": lambda *numbers: sum(numbers),
-    "multiply": lambda *numbers: math.prod(numbers),
+    "add": lambda *values: sum(numbers(values)),
+    "multiply": lambda *values: math.prod(numbers(values)),
     "echo": lambda *values: list(values),
 }
-sockets: set[Socket] = set()
 
 
 class Frames:
@@ -35,9 +48,11 @@ class Frames:
         self.socket, self.received = socket, received
         self.size: int | None = None  # of the body, once its length was read
         socket.on("readable", self.readable)
+        socket.on("drain", self.readable)
 
     def readable(self) -> None:
-        while not self.socket.destroyed:
+        # Nothing is read from a peer that does not read its answers.
+        while not self.socket.destroyed and not self.socket.writable_need_drain:
             wanted = 4 if self.size is None else self.size
             # read(0) would ask for nothing, and always gives None.
             data = self.socket.read(wanted) if wanted else b""
@@ -74,9 +89,9 @@ def connected(socket: Socket) -> None:
     def called(call: Any) -> None:
         try:
             frames.send({"result": METHODS[call["method"]](*call["params"])})
-        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             # Also of a result that cannot be sent, such as a number of 5000 digits.
-            frames.send({"error": repr(error)})
+            frames.send({"error": repr(error)[:200]})
 
     frames = Frames(socket, called)
     sockets.add(socket)

@@ -1,9 +1,9 @@
 """Accept now, serve later: connections wait, unread, until one of a few workers is free.
 
 Shows pause_on_connect: not one byte is read from such a socket before resume(). So it can be handed
-to whoever shall have it, at any time, and the listeners added there miss nothing; what the peer
-sends meanwhile stays in the kernel, which slows the peer down in the end. That is also why a peer
-that leaves while it waits is seen only once it is its turn.
+to any worker, at any time, and the listeners added there miss nothing; what the peer sends meanwhile
+stays in the kernel, which slows the peer down in the end. That is also why nobody notices a peer
+that leaves while it waits. So waiting has a limit, and so have silence and the number of peers.
 
     python examples/handover.py --workers 1
     printf 'one\ntwo\n' | nc -N 127.0.0.1 8124     from several terminals
@@ -14,18 +14,17 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections import deque
 
 from pyuvnet import Socket, net, next_tick, run
 
-waiting: deque[Socket] = deque()
+waiting: dict[Socket, None] = {}  # in the order in which they came
 
 
 class Worker:
     """Serves one connection at a time: counts its lines."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, idle: int) -> None:
+        self.number, self.idle = number, idle
         self.socket: Socket | None = None
         self.lines = 0
 
@@ -34,8 +33,8 @@ class Worker:
         print(f"worker {self.number} takes port {socket.remote_port}", flush=True)
         socket.on("data", self.received)
         socket.on("end", self.ended)
-        socket.on("error", lambda error: print(f"worker {self.number}: {error}", flush=True))
         socket.on("close", self.closed)
+        socket.set_timeout(self.idle)
         socket.resume()
 
     def received(self, chunk: bytes) -> None:
@@ -49,7 +48,9 @@ class Worker:
     def closed(self, had_error: bool) -> None:
         self.socket = None
         if waiting:
-            self.take(waiting.popleft())
+            socket = next(iter(waiting))
+            del waiting[socket]
+            self.take(socket)
 
 
 def main() -> None:
@@ -57,18 +58,33 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
     parser.add_argument("--workers", type=int, default=2, help="connections served at once (2)")
+    parser.add_argument("--most", type=int, default=100, help="connections at once (100)")
+    parser.add_argument("--idle", type=int, default=10_000, help="ms of silence (10000)")
+    parser.add_argument("--patience", type=int, default=60_000, help="ms to wait at most (60000)")
     options = parser.parse_args()
-    workers = [Worker(number) for number in range(1, options.workers + 1)]
+    workers = [Worker(number, options.idle) for number in range(1, options.workers + 1)]
 
     def connected(socket: Socket) -> None:
+        name = f"port {socket.remote_port}"
+
+        def too_long() -> None:
+            how = "waited" if socket in waiting else "been silent"
+            print(f"{name} has {how} too long", flush=True)
+            waiting.pop(socket, None)
+            socket.destroy()
+
+        socket.on("error", lambda error: print(f"{name}: {error}", flush=True))
+        socket.on("timeout", too_long)
         free = next((worker for worker in workers if worker.socket is None), None)
         if free is not None:
             free.take(socket)
         else:
-            waiting.append(socket)
-            print(f"port {socket.remote_port} waits, {len(waiting)} in the queue", flush=True)
+            waiting[socket] = None
+            socket.set_timeout(options.patience)
+            print(f"{name} waits, {len(waiting)} in the queue", flush=True)
 
     server = net.create_server(connected, pause_on_connect=True)
+    server.max_connections = options.most
     server.on("error", lambda error: sys.exit(f"handover: {error}"))
 
     @server.on("listening")
@@ -77,11 +93,12 @@ def main() -> None:
 
     def shut_down() -> None:
         server.close()
-        while waiting:
-            waiting.popleft().destroy()
         for worker in workers:
             if worker.socket is not None:
-                worker.socket.destroy()
+                waiting[worker.socket] = None
+        for socket in waiting:
+            socket.destroy()
+        waiting.clear()
 
     # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
     for number in (signal.SIGINT, signal.SIGTERM):

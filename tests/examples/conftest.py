@@ -55,6 +55,13 @@ class Example:
         """Wait until it says where it listens."""
         return int(self.until(r"listening on .*:(\d+)$")[1])
 
+    def bound_memory(self) -> None:
+        """See to it that taking gigabytes fails, instead of harming whoever runs the tests."""
+        with contextlib.suppress(ImportError, AttributeError):
+            import resource
+
+            resource.prlimit(self.process.pid, resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
     def wait(self) -> tuple[int, str, str]:
         """Wait for its end: the exit code, and what it printed that nobody has read."""
         out, err = self.process.communicate(timeout=20)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
 
 import pytest
 
@@ -76,6 +78,78 @@ def test_what_is_no_frame_ends_this_connection_only(server, port, peer, sent, re
     assert reason in server.line()
     good.send(frame({"method": "add", "params": [1]}))
     assert answer(good) == {"result": 1}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        ["a", 1_000_000_000],
+        [["a"], 1_000_000_000],
+        [1_000_000_000, "a"],
+        [9] * 300_000,
+        [10**4000] * 200,
+        [float("inf")],
+        [None],
+    ],
+    ids=["text", "list", "text last", "many", "long", "infinite", "null"],
+)
+@pytest.mark.parametrize("method", ["multiply", "add"])
+def test_what_would_take_all_memory_or_all_time_is_refused(server, port, peer, method, params):
+    server.bound_memory()
+    one = peer(port)
+    # The largest of these takes minutes if it is calculated.
+    one.socket.settimeout(5)
+    one.send(frame({"method": method, "params": params}))
+    assert answer(one)["error"].startswith(("TypeError", "ValueError"))
+    one.send(frame({"method": method, "params": [2, 3]}))
+    assert answer(one) == {"result": {"multiply": 6, "add": 5}[method]}
+
+
+def test_an_answer_that_goes_too_deep_ends_nobody(server, port, peer):
+    limit = sys.getrecursionlimit()
+    one = peer(port)
+    # Up to some depth there are answers; then the connection is closed, or there are errors.
+    with contextlib.suppress(ConnectionError):
+        for depth in range(limit - 40, limit + 5):
+            body = b'{"method": "echo", "params": [' + b"[" * depth + b"]" * depth + b"]}"
+            one.send(len(body).to_bytes(4, "big") + body)
+        one.end()
+        one.rest()
+    good = peer(port)
+    good.send(frame({"method": "add", "params": [1]}))
+    assert answer(good) == {"result": 1}
+
+
+def test_a_client_that_does_not_read_is_not_read_from(server, port, peer):
+    one = peer(port)
+    call = frame({"method": "echo", "params": ["x" * 60_000]})
+    assert one.send_until_stuck(call * 10) < 100_000_000
+    other = peer(port)
+    other.send(frame({"method": "add", "params": [1]}))
+    assert answer(other) == {"result": 1}
+
+
+def test_a_client_that_reads_late_has_all_answers(server, port, peer):
+    one = peer(port)
+    calls = 2000
+    sent = frame({"method": "echo", "params": ["x" * 10_000]}) * calls
+
+    def send() -> None:
+        one.send(sent)
+        one.end()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for _ in range(calls):
+        assert answer(one) == {"result": ["x" * 10_000]}
+    assert one.rest() == b""
+    sender.join()
+
+
+def test_errors_are_not_larger_than_what_was_asked(server, port, peer):
+    one = peer(port)
+    one.send(frame({"method": "\u1234" * 10_000, "params": []}))
+    assert len(answer(one)["error"]) < 1000
 
 
 def test_its_own_client(port, example):
