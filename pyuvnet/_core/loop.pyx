@@ -34,7 +34,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
 
-from .._validate import arg_type_error
+from .._validate import arg_type_error, range_error, validate_number
 from ..errors import StateError
 
 from . cimport uv
@@ -50,6 +50,8 @@ cdef extern from "backend.h":
     void pyuvnet_backend_wait(uv.uv_loop_t* loop) noexcept nogil
 
 cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
+cdef enum:
+    MAX_SLOW = 2147483647          # ms, as of timers
 cdef object _undriven_hook = None  # asked, with the loop, whether it is used but never turned
 cdef object _complain = None       # warns, in debug mode, of what a loop that closes leaves open
 
@@ -854,10 +856,12 @@ cdef class Loop:
         """
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
+        # Before the check: making an object may start a collection, which may close the loop.
+        cdef tuple call = (callback, args)
         # Closing gives the GIL away while it waits for a lookup: nobody would run it any more.
         if self.closed or self.silent or self.generation != fork_generation():
             self.refuse()
-        self.threadsafe_calls.append((callback, args))
+        self.threadsafe_calls.append(call)
         uv.uv_async_send(&self._wake)
 
     def next_tick(self, callback, *args):
@@ -936,13 +940,24 @@ cdef class Loop:
 
     @property
     def slow_callback_ms(self):
-        """Milliseconds from which on a callback is logged in debug mode, default 100. Node: none"""
+        """Milliseconds from which on a callback is logged in debug mode, default 100.
+
+        Takes an int or float from 0 to 2147483647.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+        Node: none
+        """
         return self.slow / 1e6
 
     @slow_callback_ms.setter
     def slow_callback_ms(self, value):
         self.check()
-        self.slow = <uint64_t>(value * 1e6)
+        # Without bounds, what does not fit into the field (NaN, say) is undefined in C.
+        cdef double ms = validate_number(value, "slowCallbackMs", 0, MAX_SLOW)
+        if not 0 <= ms <= MAX_SLOW:
+            # A subclass of int, whose comparisons say one thing and whose __float__() another.
+            raise range_error("slowCallbackMs", f">= 0 && <= {MAX_SLOW}", ms)
+        self.slow = <uint64_t>(ms * 1e6)
 
     cdef void begin(self, object whose) noexcept:
         self.entered = uv.uv_hrtime()
@@ -985,12 +1000,15 @@ cdef class Loop:
             uv.uv_walk(&self._uv, <uv.uv_walk_cb><void*>_close_on_walk, NULL)
             if uv.uv_loop_close(&self._uv) != uv.UV_EBUSY:
                 break
-            # A lookup in the thread pool cannot be broken off: wait for it, do not spin.
-            # The prepare handle that gives the GIL away is closed already.
-            gate_open(&self.gate)
-            uv.uv_run(&self._uv, uv.UV_RUN_ONCE)
-            gate_close(&self.gate)
+            # With the GIL, since libuv unlinks handles here: a thread that forks meanwhile would
+            # take them, half unlinked, into the child, which walks them.
+            uv.uv_run(&self._uv, uv.UV_RUN_NOWAIT)
             self.after_callback()
+            if uv.uv_backend_timeout(&self._uv) != 0:
+                # What is left are lookups, which the thread pool cannot break off: wait for them,
+                # and let others run.
+                with nogil:
+                    pyuvnet_backend_wait(&self._uv)
         self.in_callback = False
         self.closed = True
         _open_loops.discard(<size_t><PyObject*>self)

@@ -24,6 +24,7 @@ from pyuvnet import (
     set_timeout,
     stop,
 )
+from pyuvnet._core.loop import Loop
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX's")
 
@@ -701,6 +702,46 @@ def test_call_soon_threadsafe_refuses_what_cannot_be_called_and_a_closed_loop(lo
     assert caught.value.code == "ERR_LOOP_CLOSED"
 
 
+def test_call_soon_threadsafe_takes_nothing_for_a_loop_that_a_finaliser_closes_meanwhile(run_child):
+    # On 3.11 a collection, and so a finaliser, may begin wherever Python makes an object.
+    run_child(
+        """
+        import gc
+        from pyuvnet import StateError
+        from pyuvnet._core.loop import Loop
+
+        class Closer:
+            def __init__(self, loop):
+                self.itself, self.loop = self, loop
+
+            def __del__(self):
+                self.loop.close()
+
+        gc.disable()
+        for spare in range(4):
+            loop = Loop()
+            Closer(loop)
+            # Tuples of up to `spare` come from a stock, without a collection.
+            kept = [tuple(range(size)) for size in (1, 2, 3) for _ in range(3000)]
+            made = [tuple(range(size)) for size in range(1, 1 + spare) for _ in range(9)]
+            made.clear()
+            lost = False
+            gc.set_threshold(1)
+            gc.enable()
+            try:
+                loop.call_soon_threadsafe(print)
+                lost = loop.closed
+            except StateError as error:
+                assert error.code == "ERR_LOOP_CLOSED"
+            gc.disable()
+            assert not lost, spare
+            gc.set_threshold(0)
+            gc.collect()
+            assert loop.closed
+        """
+    ).clean()
+
+
 def test_exception_of_a_threadsafe_call_comes_out_of_run(loop):
     loop.call_soon_threadsafe(fail, ValueError("from a thread"))
     with pytest.raises(ValueError, match="from a thread"):
@@ -786,6 +827,62 @@ def test_a_running_loop_cannot_be_closed(loop, trace):
     set_immediate(callback)
     run()
     assert trace == ["ERR_LOOP_RUNNING"]
+
+
+def test_a_loop_that_closes_gives_no_other_thread_a_look_at_it_half_closed():
+    # A thread that forks then would take half unlinked handles into the child.
+    looks, done = 0, threading.Event()
+
+    def look():
+        nonlocal looks
+        while not done.is_set():
+            looks += 1
+            time.sleep(0)  # waits for the GIL
+
+    thread = threading.Thread(target=look)
+    loops = [Loop() for _ in range(200)]
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        before = looks
+        for loop in loops:
+            loop.close()
+        after = looks
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join()
+    assert after == before
+
+
+def test_a_loop_that_closes_lets_others_run_while_it_waits_for_a_lookup(run_child):
+    # The four threads of libuv's pool sleep in getaddrinfo(), so the loop has to wait.
+    run_child(
+        """
+        import os, sys, threading
+        from pyuvnet import current_loop, net
+
+        ran, closing = threading.Event(), threading.Event()
+
+        def look():
+            closing.wait()
+            pid = os.fork() if hasattr(os, "fork") else 0
+            if not pid and hasattr(os, "fork"):
+                os._exit(0)
+            if pid:
+                assert os.waitpid(pid, 0)[1] == 0
+            ran.set()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        socket = net.connect(1, "localhost")
+        closing.set()
+        current_loop().close()
+        assert ran.wait(10)
+        thread.join()
+        """
+    ).clean()
 
 
 def test_repr_names_the_state(loop):

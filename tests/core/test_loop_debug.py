@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -64,3 +65,31 @@ def test_debug_mode_can_be_left_and_says_nothing_then(loop, slow_log):
     run()
     assert slow_log() == []
     assert loop.slow_callback_ms == 20
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (math.nan, "ERR_OUT_OF_RANGE"),
+        (math.inf, "ERR_OUT_OF_RANGE"),
+        (-1, "ERR_OUT_OF_RANGE"),
+        (2**31, "ERR_OUT_OF_RANGE"),
+        (10**400, "ERR_OUT_OF_RANGE"),
+        ("20", "ERR_INVALID_ARG_TYPE"),
+        (None, "ERR_INVALID_ARG_TYPE"),
+        (True, "ERR_INVALID_ARG_TYPE"),
+    ],
+    ids=["nan", "inf", "negative", "too large", "no float", "str", "None", "bool"],
+)
+def test_the_threshold_is_a_number_of_milliseconds_or_refused(loop, value, code):
+    loop.slow_callback_ms = 12.5
+    with pytest.raises((TypeError, ValueError)) as caught:
+        loop.slow_callback_ms = value
+    assert caught.value.code == code
+    assert loop.slow_callback_ms == 12.5
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 2**31 - 1])
+def test_the_threshold_takes_any_time_that_a_timer_takes_too(loop, value):
+    loop.slow_callback_ms = value
+    assert loop.slow_callback_ms == value
