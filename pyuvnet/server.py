@@ -89,6 +89,7 @@ class Server(ServerBase):
         connection_listener: Callable[[Socket], object] | None = None,
         **keywords: Unpack[ServerOptions],
     ) -> None:
+        self._refuse_second_init()
         if callable(options) and not check.is_mapping(options):
             if connection_listener is not None:
                 raise check.arg_type_error("options", "Object", options)

@@ -7,10 +7,14 @@ covered by themselves.
 
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
 import sys
+import threading
 import types
 from collections.abc import Callable
+from typing import Any
 
 import prod
 import pytest
@@ -22,6 +26,7 @@ Outcomes = dict[str, dict[str, list[str]]]
 KINDS = sorted(set(prod.KINDS) - {"Stream"})  # Stream is Socket
 COMPILED = {f"{_core.__name__}.{layer}" for layer in _core.LAYERS}
 HEAP_TYPE = 1 << 9  # of classes that a class statement made
+BASE_TYPE = 1 << 10  # of classes that can be subclassed
 NOT_BUILT, WRONG_THREAD = "StateError ERR_NOT_CONSTRUCTED", "StateError ERR_WRONG_THREAD"
 # What acts on a connection, a server or a stream, by class.
 ACTING = {
@@ -76,6 +81,196 @@ def test_what_another_thread_may_not_do_needs_a_built_object(
     # Listening to 'data' starts reading; what is half built has nothing to read.
     listening = {name for name in thread if "istener" in name or name in ("on", "once")}
     assert thread - listening <= half
+
+
+# ---- What only the core makes --------------------------------------------------------------------
+
+
+class Sink(pyuvnet.Writable):
+    def _write(self, chunk: Any, encoding: str, callback: Any) -> None:
+        self.kept = callback
+
+    def _destroy(self, error: Any, callback: Any) -> None:
+        self.kept = callback
+        callback()
+
+
+def made_by_the_core() -> dict[str, Any]:
+    """Objects of such types, as far as they come into a program's hands."""
+    sink, told = Sink(), Sink()
+    sink.write(b"x")
+    told.destroy()
+    emitter = pyuvnet.EventEmitter().once("x", print)
+    timeout, interval = pyuvnet.set_timeout(print), pyuvnet.set_interval(print)
+    immediate = pyuvnet.set_immediate(print)
+    timeout.close(), interval.close(), immediate.close()
+    step = pyuvnet.Readable().iterator().__anext__()
+    made = [timeout, interval, immediate, sink.kept, told.kept, step, emitter.on("y"),
+            *emitter.raw_listeners("x")]  # fmt: skip
+    sink.kept()
+    pyuvnet.run()
+    return {type(thing).__name__: thing for thing in made}
+
+
+SEALED = ["Answer", "DestroyAnswer", "Immediate", "NextChunk", "OnceListener", "Timeout",
+          "_Registration"]  # fmt: skip
+
+
+def test_the_list_of_what_only_the_core_makes_is_whole() -> None:
+    assert sorted(made_by_the_core()) == SEALED
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_what_only_the_core_makes_cannot_be_constructed(name: str) -> None:
+    thing = made_by_the_core()[name]
+    kind = type(thing)
+    for arguments in ((), (None,), (pyuvnet.EventEmitter(), "x", False, False)):
+        with pytest.raises(TypeError) as caught:
+            kind(*arguments)
+        assert getattr(caught.value, "code", None) == "ERR_ILLEGAL_CONSTRUCTOR"
+    for make in (
+        lambda: kind.__new__(kind),
+        lambda: object.__new__(kind),
+        lambda: type("Mine", (kind,), {}),
+        lambda: copy.copy(thing),
+        lambda: copy.deepcopy(thing),
+        *(lambda number=number: pickle.dumps(thing, number) for number in range(6)),
+    ):
+        with pytest.raises(TypeError):
+            make()
+
+
+@pytest.mark.parametrize("name", sorted(COMPILED))
+def test_no_compiled_type_without_a_check_is_open(name: str) -> None:
+    # Whoever adds a type decides: it is sealed, or named here since programs make it.
+    open_types = {
+        kind.__name__
+        for kind in vars(sys.modules[name]).values()
+        if isinstance(kind, type) and kind.__module__ == name and kind.__flags__ & BASE_TYPE
+    }
+    bases = {"BoundBase", "Continuation", "Owner", "ServerBase", "SocketBase", "SocketConnect",
+             "SocketFace", "Stream"}  # fmt: skip
+    public = {
+        "BlockList",
+        "Duplex",
+        "EventEmitter",
+        "Loop",
+        "Readable",
+        "SocketAddress",
+        "Writable",
+    }
+    # Python code of ours makes or subclasses these.
+    inner = {"ChunkIterator", "ChunkReader", "Decoder", "Waiter", "_ErrorMonitor"}
+    # Nothing in them, or nothing that can be missing.
+    harmless = {"RuleBatch", "_Load"}
+    assert open_types <= bases | public | inner | harmless
+
+
+# ---- Made twice ----------------------------------------------------------------------------------
+
+
+class Source(pyuvnet.Readable):
+    def _read(self, size: int) -> None: ...
+
+
+TWICE: dict[str, Callable[[], Any]] = {
+    "Socket": net.Socket,
+    "Server": net.Server,
+    "BoundSocket": lambda: net.BoundSocket(port=0, host="127.0.0.1"),
+    "Readable": Source,
+    "Writable": Sink,
+    "Duplex": pyuvnet.Duplex,
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+@pytest.mark.parametrize("here", [True, False], ids=["", "another thread"])
+def test_what_is_made_cannot_be_made_again(name: str, here: bool) -> None:
+    thing = TWICE[name]()
+    before = prod.state(thing)
+    codes = []
+
+    def again() -> None:
+        for options in ({}, {"high_water_mark": 7}, {"capture_rejections": True}):
+            try:
+                thing.__init__(options)
+            except pyuvnet.StateError as error:
+                codes.append(error.code)
+
+    if here:
+        again()
+    else:
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join()
+    assert codes == ["ERR_CONSTRUCTED_TWICE"] * 3
+    assert prod.state(thing) == before
+    if name == "BoundSocket":
+        thing.close()
+    pyuvnet.run()
+
+
+def test_a_server_that_another_thread_makes_again_closes_in_its_own(run_child: Any) -> None:
+    # It was bound to the loop of that thread, and closed its handle from there.
+    run_child(
+        """
+        import threading
+        import pyuvnet
+        from pyuvnet import net
+
+        server = net.create_server().listen(0, "127.0.0.1")
+        codes = []
+
+        def again():
+            for action in (lambda: server.__init__(), server.close):
+                try:
+                    action()
+                except pyuvnet.StateError as error:
+                    codes.append(error.code)
+
+        def listening():
+            thread = threading.Thread(target=again)
+            thread.start()
+            thread.join()
+            assert codes == ["ERR_CONSTRUCTED_TWICE", "ERR_WRONG_THREAD"], codes
+            assert server.listening
+            server.close(lambda *error: print("closed", *error))
+
+        server.on("listening", listening)
+        pyuvnet.run()
+        """
+    ).clean()
+
+
+# ---- Before __init__ -----------------------------------------------------------------------------
+
+
+def test_an_attribute_that_a_subclass_sets_before_its_base_is_made(run_child: Any) -> None:
+    run_child(
+        """
+        import pyuvnet
+        from pyuvnet import net
+
+        class Mine(net.Socket):
+            def __init__(self):
+                try:
+                    self.timeout = 5000
+                except pyuvnet.StateError as error:
+                    assert error.code == "ERR_NOT_CONSTRUCTED"
+                else:
+                    raise AssertionError("taken")
+                super().__init__()
+                assert self.timeout is None
+
+        socket = Mine()
+        socket.set_timeout(10, lambda: print("idle"))
+        assert socket.timeout == 10
+        socket.timeout = 5000
+        assert socket.timeout == 5000
+        socket.destroy()
+        pyuvnet.run()
+        """
+    ).clean()
 
 
 def test_no_compiled_method_takes_a_foreign_object_for_its_own() -> None:

@@ -1,4 +1,4 @@
-from typing_extensions import disjoint_base
+from typing import final
 
 from .handle import Request
 
@@ -6,7 +6,7 @@ AI_ADDRCONFIG: int
 AI_V4MAPPED: int
 AI_ALL: int
 
-@disjoint_base
+@final
 class Lookup(Request):
     @property
     def hostname(self) -> str: ...

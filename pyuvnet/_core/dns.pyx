@@ -9,7 +9,7 @@ from libc.string cimport memset
 from . cimport uv
 from .address cimport ip_text, sockaddr_bytes
 from .capi cimport gate_close, pyuvnet_gate
-from .errors cimport lookup_error
+from .errors cimport lookup_error, seal
 from .handle cimport Request
 from .loop cimport Loop
 from .owner cimport Owner
@@ -89,3 +89,6 @@ cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int h
     loop.lookups.add(lookup)
     loop.touched()
     return lookup
+
+
+seal(Lookup)

@@ -2,7 +2,7 @@
 # That is: overloads of on() tell by `self` whose events they are; mypy complains, but obeys.
 
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -27,14 +27,14 @@ def set_awaitable_hook(
 
 class _ErrorMonitor: ...
 
-@disjoint_base
+@final
 class EmitterExtra: ...
 
-@disjoint_base
+@final
 class InternalListener:
     def __call__(self, *arguments: Any) -> Any: ...
 
-@disjoint_base
+@final
 class OnceListener:
     @property
     def listener(self) -> _Listener: ...

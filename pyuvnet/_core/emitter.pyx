@@ -23,6 +23,7 @@ from .._validate import arg_type_error, range_error
 
 from .capi cimport PyObject_CallNoArgs, PyObject_CallOneArg, PyUnicode_CHECK_INTERNED, \
     PyTypeObject, pyuvnet_drop_dict, pyuvnet_is_awaitable
+from .errors cimport seal
 from .names import add_node_names, to_node
 
 cdef object _ERROR = intern_event("error")
@@ -727,24 +728,28 @@ cdef class _Registration:
     cdef object _event
     cdef bint _prepend, _once
 
-    def __init__(self, EventEmitter emitter, event, prepend, once):
-        self._emitter, self._event = emitter, event
-        self._prepend, self._once = prepend, once
-
     def __call__(self, listener):
         self._emitter._add(self._event, listener, self._prepend, self._once)
         return listener
 
 
-cdef _Registration _registration(EventEmitter emitter, event, prepend, once):
+cdef _Registration _registration(EventEmitter emitter, object event, bint prepend, bint once):
     if event is None:
         # on(), with nothing at all, is no decorator.
         raise arg_type_error("listener", "function", None)
-    return _Registration(emitter, event, prepend, once)
+    cdef _Registration made = _Registration.__new__(_Registration)
+    made._emitter, made._event = emitter, event
+    made._prepend, made._once = prepend, once
+    return made
 
 
 # Extension types are immutable unless this flag, Py_TPFLAGS_IMMUTABLETYPE, is taken away: the two
 # settings above are there to be assigned.
 (<PyTypeObject*><PyObject*>EventEmitter).tp_flags &= ~(1UL << 8)
 _base_emit = EventEmitter.emit
+seal(InternalListener)
+seal(OnceListener)
+seal(EmitterExtra)
+seal(_Setting)
+seal(_Registration)
 add_node_names(EventEmitter)

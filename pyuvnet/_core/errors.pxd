@@ -12,3 +12,6 @@ cdef object socket_closed()
 cdef object closed_before_connection()
 cdef object ended_by_other_party()
 cdef object state_error(str code, str message)
+
+# Let nobody but the core make objects of a type; see errors.pyx.
+cdef int seal(object kind) except -1

@@ -9,11 +9,30 @@ looked up by name, since on Windows libuv's statuses are not negated errno value
 
 import errno as _errno
 
-from ..errors import ResolveError, StateError
+from ..errors import ArgTypeError, ResolveError, StateError
 
 cimport cython
+from cpython.object cimport PyObject
 
 from . cimport uv
+
+cdef extern from *:
+    """
+    typedef int (*pyuvnet_refusal)(PyObject*, PyObject*, PyObject*);
+
+    /* C code goes on making objects, since that calls tp_new alone. T() calls tp_init too, unless
+       there is a short cut past both. Without a __new__ of its own, T.__new__ is that of object,
+       which refuses a type it does not fit; so do copy and pickle, which call it. */
+    static void pyuvnet_seal(PyObject* kind, pyuvnet_refusal refuse) {
+      PyTypeObject* type = (PyTypeObject*) kind;
+      type->tp_init = (initproc) refuse;
+      type->tp_vectorcall = NULL;
+      type->tp_flags &= ~Py_TPFLAGS_BASETYPE;
+      if (PyDict_DelItemString(type->tp_dict, "__new__") < 0) PyErr_Clear();
+      PyType_Modified(type);
+    }
+    """
+    void pyuvnet_seal(object kind, int (*refuse)(object, object, PyObject*) except -1) noexcept
 
 # libuv's names for lookup failures -> Node's code.  Two of them mean "there is no such name".
 cdef dict _lookup_codes = {"EAI_NONAME": "ENOTFOUND", "EAI_NODATA": "ENOTFOUND"}
@@ -152,3 +171,18 @@ UV_ECANCELED = uv.UV_ECANCELED
 UV_EINVAL = uv.UV_EINVAL
 UV_EISCONN = uv.UV_EISCONN
 UV_ETIMEDOUT = uv.UV_ETIMEDOUT
+
+
+cdef int _refuse_to_make(object made, object arguments, PyObject* keywords) except -1:
+    raise ArgTypeError("Illegal constructor", "ERR_ILLEGAL_CONSTRUCTOR")
+
+
+cdef int seal(object kind) except -1:
+    """Let nobody but the core make objects of a type, nor subclasses of it.
+
+    For types whose objects are never without what their maker puts into them: no method of theirs
+    checks that it is there. A type that programs do make, or subclass, is not sealed; each of its
+    methods asks first whether __init__ was called.
+    """
+    pyuvnet_seal(kind, _refuse_to_make)
+    return 0

@@ -21,6 +21,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
 from .debug cimport UVNET_DEBUG
+from .errors cimport seal
 from .loop cimport Loop, set_closer
 from .owner cimport Owner
 
@@ -148,3 +149,7 @@ cdef class Request:
             assert _requests >= 0
         self.handle = None
         Py_DECREF(self)
+
+
+seal(Handle)
+seal(Request)

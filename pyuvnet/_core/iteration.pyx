@@ -15,7 +15,7 @@ from .readable import Readable
 
 from .capi cimport (
     PyErr_SetObject, pyuvnet_has_own, pyuvnet_inherit_anext, pyuvnet_set_iternext)
-from .errors cimport state_error
+from .errors cimport seal, state_error
 from .stream cimport DESTROYED, Stream
 from .waiter cimport Waiter, raise_thrown, renewed
 
@@ -30,7 +30,8 @@ cdef class ChunkReader:
     what ends the iteration.
     """
 
-    def __init__(self, Stream stream):
+    def __init__(self, Stream stream not None):
+        stream._ready()
         self.stream = stream
         self._plain = type(stream).read in plain_reads and not pyuvnet_has_own(stream, "read")
 
@@ -147,3 +148,6 @@ def inherit_anext(kind):
 
 
 pyuvnet_set_iternext(NextChunk, <void*>_next_chunk)
+
+
+seal(NextChunk)

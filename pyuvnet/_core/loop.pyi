@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Protocol, Self, type_check_only
+from typing import Any, Protocol, Self, final, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -64,7 +64,7 @@ class Loop:
 @disjoint_base
 class Continuation: ...
 
-@disjoint_base
+@final
 class Immediate:
     def ref(self) -> Self: ...
     def unref(self) -> Self: ...

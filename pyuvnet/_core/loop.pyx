@@ -42,7 +42,7 @@ from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close,
     PyTypeObject, pyuvnet_raised, traverseproc, visitproc
 from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
-from .errors cimport os_error, state_error
+from .errors cimport os_error, seal, state_error
 from .names import add_node_names
 from .owner cimport Owner
 
@@ -1143,6 +1143,7 @@ cdef int _clear(PyObject* loop) noexcept:
 (<PyTypeObject*><PyObject*>Loop).tp_traverse = _visit
 (<PyTypeObject*><PyObject*>Loop).tp_clear = _clear
 
+seal(Immediate)
 add_node_names(Loop)
 add_node_names(Immediate)
 add_node_names(globals())

@@ -5,7 +5,7 @@ socket of Linux.  The file that bind() made goes with the handle, unless another
 """
 
 from . cimport uv
-from .errors cimport os_error
+from .errors cimport os_error, seal
 from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
@@ -77,3 +77,6 @@ cdef class Pipe(StreamHandle):
             request.submitted()
             self.loop.touched()
         return status
+
+
+seal(Pipe)

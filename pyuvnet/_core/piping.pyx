@@ -13,6 +13,7 @@ Imports: stream, emitter.
 from .._validate import arg_type_error
 
 from .emitter cimport EventEmitter, intern_event, new_hidden
+from .errors cimport seal
 from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, R_END_EMITTED, Stream
 
 # What a destination that is not ours has to offer.
@@ -192,3 +193,6 @@ cdef int unpipe_from(Stream source, object dest) except -1:
             dest.emit("unpipe", source, {"hasUnpiped": False})
             break
     return 0
+
+
+seal(Piping)

@@ -498,6 +498,7 @@ cdef class Readable(Stream):
     """
 
     def __init__(self, options=None, **keywords):
+        self._refuse_second()
         cdef dict given = stream_options(options, keywords)
         self._init_emitter(given.get("capture_rejections"))
         self._init_stream(

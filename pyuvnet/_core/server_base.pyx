@@ -49,10 +49,17 @@ cdef class ServerBase(Owner):
     """The compiled part of Server."""
 
     def _init_server(self, socket_class):
-        """Make the state of a server that does not listen; called by Server.__init__."""
+        """Make the state of a server that does not listen; called once, by Server.__init__."""
+        self._refuse_second_init()
         self._loop = loop_of_thread()
         self._socket_class = socket_class
         self._ready_flag = True
+
+    def _refuse_second_init(self):
+        """A server that is made once cannot be made again: it may listen, for another thread."""
+        if self._ready_flag:
+            raise state_error("ERR_CONSTRUCTED_TWICE",
+                              "Server.__init__() was called on a server that is made already")
 
     cdef int _ready(self) except -1:
         if not self._ready_flag:
@@ -237,6 +244,7 @@ cdef class ServerBase(Owner):
 
     def _close_if_drained(self):
         """'close' in a tick, once there is neither handle nor connection."""
+        self._ready()
         if self._handle is None and not self._connections:
             self._loop.tick(self, TICK_SERVER_CLOSE, None)
 
@@ -270,6 +278,7 @@ cdef class ServerBase(Owner):
         cdef uv.sockaddr_storage storage
         cdef unsigned int flags = 0
         cdef int status
+        self._ready()
         if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
         if ipv6_only:
@@ -287,14 +296,16 @@ cdef class ServerBase(Owner):
 
         readable, writable: everybody may read or write, for which Windows needs _give_rights() too.
         """
+        self._ready()
         self._handle = new_pipe(self._loop, self)
         cdef int status = (<Pipe>self._handle).bind(path, _rights(readable, writable))
         if status < 0:
             self._close_handle()
         return status
 
-    def _take_handle(self, StreamHandle handle):
+    def _take_handle(self, StreamHandle handle not None):
         """Make a bound handle of nobody this server's."""
+        self._ready()
         handle.owner = self
         self._handle = handle
 
@@ -302,6 +313,7 @@ cdef class ServerBase(Owner):
         """Take a descriptor over; returns a libuv status, with no handle left on failure."""
         cdef str kind = handle_kind(fd)
         cdef int status
+        self._ready()
         if kind == "TCP":
             self._handle = new_tcp(self._loop, self)
             status = (<TCP>self._handle).open(fd)
@@ -321,6 +333,7 @@ cdef class ServerBase(Owner):
         """
         cdef StreamHandle handle
         cdef int fd, status
+        self._ready()
         if isinstance(other, ServerBase):
             handle = (<ServerBase>other)._handle
         else:
@@ -340,7 +353,11 @@ cdef class ServerBase(Owner):
     def _start_listening(self, int backlog):
         """Listen on the bound handle; returns a libuv status, with no handle left on failure."""
         cdef StreamHandle handle = self._handle
-        cdef int status = handle.listen(backlog)
+        cdef int status
+        self._ready()
+        if handle is None:
+            return uv.UV_EBADF
+        status = handle.listen(backlog)
         if status < 0:
             self._close_handle()
             return status
@@ -358,10 +375,11 @@ cdef class ServerBase(Owner):
     def _give_rights(self, bint readable, bint writable):
         """Let everybody use a named pipe; returns a libuv status, with no handle on failure."""
         cdef int status
+        self._ready()
         if self._handle is None:
             # A subscriber of a hook has closed it meanwhile.
             return 0
-        status = (<Pipe>self._handle).give_rights(_rights(readable, writable))
+        status = (<Pipe?>self._handle).give_rights(_rights(readable, writable))
         if status < 0:
             self._close_handle()
         return status
@@ -369,6 +387,7 @@ cdef class ServerBase(Owner):
     def _close_handle(self):
         """Stop accepting; returns whether there was a handle."""
         cdef StreamHandle handle = self._handle
+        self._ready()
         if handle is None:
             return False
         self._handle = None
@@ -381,6 +400,7 @@ cdef class ServerBase(Owner):
     def _look_up(self, str hostname, answered):
         """Begin a lookup that calls answered(error, addresses); a literal answers in a tick."""
         cdef int family = ip_family(hostname)
+        self._ready()
         self._cancel_lookup()
         self._answered = answered
         if family:
@@ -407,6 +427,7 @@ cdef class ServerBase(Owner):
 
     def _next_tick(self, callback):
         """Queue a callback on this server's loop."""
+        self._ready()
         self._loop.tick_call(callback, ())
 
     def _announce_listen(self, options):
@@ -416,6 +437,7 @@ cdef class ServerBase(Owner):
 
     def _listen_failed(self, error):
         """listen() came to nothing: 'error' in the next tick."""
+        self._ready()
         if hooked(HOOK_LISTEN_ERROR):
             publish(HOOK_LISTEN_ERROR, {"server": self, "error": error})
         self._loop.tick(self, TICK_SERVER_ERROR, error)

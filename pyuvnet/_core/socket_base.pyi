@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, final
 
 from typing_extensions import disjoint_base
 
@@ -8,7 +8,7 @@ from .stream_handle import StreamHandle
 
 def on_end_of_socket() -> None: ...
 
-@disjoint_base
+@final
 class SocketExtra: ...
 
 @disjoint_base

@@ -24,7 +24,7 @@ from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
     new_internal
-from .errors cimport os_error, state_error
+from .errors cimport os_error, seal, state_error
 from .loop cimport Loop
 from .owner cimport Owner
 from .pipe cimport Pipe, new_pipe
@@ -108,6 +108,7 @@ cdef class SocketBase(Duplex):
                      Py_ssize_t read_mark, Py_ssize_t write_mark, bint no_delay, keep_alive):
         """Make the state of an unconnected socket; called once, by Socket.__init__."""
         cdef unsigned int state = 0
+        self._refuse_second_init()
         if allow_half_open:
             state |= ALLOW_HALF_OPEN
         if readable:
@@ -128,6 +129,7 @@ cdef class SocketBase(Duplex):
         cdef Pipe pipe
         cdef StreamHandle handle
         cdef int status
+        self._ready()
         if kind == "TCP":
             handle = tcp = new_tcp(self._loop, None)
             status = tcp.open(fd)
@@ -143,8 +145,9 @@ cdef class SocketBase(Duplex):
         if self._state & HAS_READABLE:
             r_kick(self)
 
-    def _adopt_bound(self, StreamHandle handle):
+    def _adopt_bound(self, StreamHandle handle not None):
         """Take over a bound handle, from which connect() is to start."""
+        self._ready()
         self._socket_flags |= SOCKET_BOUND
         self._take_handle(handle)
 
@@ -623,6 +626,7 @@ cdef class SocketBase(Duplex):
 
     def _next_tick(self, callback):
         """Queue a callback on this socket's loop."""
+        self._ready()
         self._loop.tick_call(callback, ())
 
     cdef int _read_peer(self) except -1:
@@ -790,3 +794,6 @@ cdef class SocketBase(Duplex):
                 return 0
         self._emit0(_TIMEOUT)
         return 0
+
+
+seal(SocketExtra)

@@ -66,6 +66,7 @@ cdef class SocketConnect(SocketBase):
 
     def _open_tcp(self):
         """Take a fresh TCP handle, or the bound one; that of an earlier attempt is dropped."""
+        self._ready()
         if self._socket_flags & SOCKET_BOUND:
             self._socket_flags &= ~SOCKET_BOUND
             if self._handle is not None:
@@ -75,6 +76,7 @@ cdef class SocketConnect(SocketBase):
 
     def _open_pipe(self):
         """Take a fresh pipe handle, or the bound one."""
+        self._ready()
         if self._socket_flags & SOCKET_BOUND:
             self._socket_flags &= ~SOCKET_BOUND
             if self._handle is not None:
@@ -92,12 +94,13 @@ cdef class SocketConnect(SocketBase):
 
     def _close_attempt(self):
         """Give the handle of a failed or late attempt up."""
+        self._ready()
         self._abandon_handle()
 
     def _bind_tcp(self, str address, int port):
         """Bind the local end; returns a libuv status."""
         cdef uv.sockaddr_storage storage
-        cdef TCP tcp = <TCP>self._handle
+        cdef TCP tcp = <TCP?>self._handle
         cdef int status
         sockaddr_from_text(address, port, &storage)
         status = tcp.bind(<uv.sockaddr*>&storage, 0)
@@ -128,14 +131,15 @@ cdef class SocketConnect(SocketBase):
         cdef uv.sockaddr_storage storage
         if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
-        return (<TCP>self._handle).connect(<uv.sockaddr*>&storage)
+        return (<TCP?>self._handle).connect(<uv.sockaddr*>&storage)
 
     def _connect_pipe(self, bytes path):
         """Begin connecting to a path; returns a libuv status."""
-        return (<Pipe>self._handle).connect(path)
+        return (<Pipe?>self._handle).connect(path)
 
     def _resolve(self, str hostname, int family, int hints):
         """Begin a system lookup; its answer comes to _after_resolve(error, addresses)."""
+        self._ready()
         try:
             self._extra_state().lookup = start_lookup(self._loop, self, hostname, family, hints)
         except OSError as error:
@@ -159,6 +163,7 @@ cdef class SocketConnect(SocketBase):
 
     def _succeed(self):
         """The connection stands: options, 'connect', 'ready', then reading."""
+        self._ready()
         self._socket_flags &= ~SOCKET_CONNECTING
         self._touch()
         if self._socket_flags & SOCKET_UNREF:

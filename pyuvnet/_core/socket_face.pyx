@@ -97,6 +97,7 @@ cdef class SocketFace(SocketConnect):
 
     @timeout.setter
     def timeout(self, value):
+        self._ready()
         if self._idle is None:
             self._idle = new_idle_timeout(self, self._loop)
         self._idle.requested = value

@@ -99,6 +99,7 @@ cdef class Stream(Owner):
 
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
                           Py_ssize_t write_mark) except -1
+    cdef int _refuse_second(self) except -1
     cdef int _ready(self) except -1
     cdef int _destroy_with(self, BaseException error) except -1
     cdef int _fail(self, BaseException error) except -1

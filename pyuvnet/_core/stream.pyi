@@ -1,6 +1,6 @@
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
@@ -13,7 +13,7 @@ def set_with_hooks(
     leave: Callable[[Any, BaseException | None], Awaitable[None]],
 ) -> None: ...
 
-@disjoint_base
+@final
 class DestroyAnswer:
     def __call__(self, error: BaseException | None = None) -> None: ...
 

@@ -11,7 +11,7 @@ import sys
 from .._options import OBJECT_MODES as _OBJECT_MODES, OptionSet, refuse_object_mode
 from .._validate import arg_type_error, arg_value_error, as_number, validate_integer
 
-from .errors cimport state_error
+from .errors cimport seal, state_error
 from .names import to_node
 from .owner cimport Owner
 from .thread_loop cimport loop_of_thread
@@ -125,6 +125,14 @@ cdef class Stream(Owner):
         self._paused = -1
         self.r_mark = read_mark
         self.w_mark = write_mark
+        return 0
+
+    cdef int _refuse_second(self) except -1:
+        """Refuse to make a stream again that is made once: it may be at work."""
+        if self._loop is not None:
+            raise state_error(
+                "ERR_CONSTRUCTED_TWICE",
+                f"{type(self).__name__}.__init__() was called on a stream that is made already")
         return 0
 
     cdef int _ready(self) except -1:
@@ -319,3 +327,6 @@ cdef class Stream(Owner):
     def errored(self):
         """The error that destroyed the stream, or None. Node: stream.errored"""
         return self._errored
+
+
+seal(DestroyAnswer)

@@ -1,4 +1,4 @@
-from typing import Literal
+from typing import Literal, final
 
 from typing_extensions import disjoint_base
 
@@ -9,7 +9,7 @@ def handle_kind(
 ) -> Literal["TCP", "PIPE", "TTY", "UDP", "FILE", "UNKNOWN", "INVALID"]: ...
 def check_read_target(buffer: object) -> None: ...
 
-@disjoint_base
+@final
 class ReadTarget: ...
 
 @disjoint_base
@@ -17,11 +17,11 @@ class StreamHandle(Handle):
     @property
     def reading(self) -> bool: ...
 
-@disjoint_base
+@final
 class WriteRequest(Request): ...
 
-@disjoint_base
+@final
 class ShutdownRequest(Request): ...
 
-@disjoint_base
+@final
 class ConnectRequest(Request): ...

@@ -16,6 +16,7 @@ from . cimport uv
 from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, let_collector, pyuvnet_gate, \
     pyuvnet_refill
 from .debug cimport UVNET_DEBUG
+from .errors cimport seal
 from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
 from .owner cimport Owner
@@ -336,3 +337,10 @@ cdef ConnectRequest new_connect_request(StreamHandle handle):
     request.kind = REQUEST_CONNECT
     request.handle = handle
     return request
+
+
+seal(ReadTarget)
+seal(StreamHandle)
+seal(WriteRequest)
+seal(ShutdownRequest)
+seal(ConnectRequest)

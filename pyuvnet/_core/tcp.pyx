@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 from . cimport uv
 from .address cimport address_tuple
 from .blocklist cimport BlockList
-from .errors cimport os_error
+from .errors cimport os_error, seal
 from .handle cimport handle_closed
 from .loop cimport Loop
 from .owner cimport Owner
@@ -143,3 +143,6 @@ cdef class TCP(StreamHandle):
         if status == 0:
             keep_name(<uv.sockaddr*>&storage, name)
         return status
+
+
+seal(TCP)

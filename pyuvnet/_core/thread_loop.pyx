@@ -20,7 +20,7 @@ from ..errors import StateError
 
 from . cimport uv
 from .capi cimport PyThread_get_thread_ident
-from .errors cimport os_error
+from .errors cimport os_error, seal
 from .loop cimport Loop, fork_generation, open_loops, pyuvnet_fork_generation
 from .names import add_node_names
 
@@ -40,10 +40,13 @@ cdef Loop loop_of_thread():
     """This thread's loop, made on first use, and anew in a forked child."""
     global _exit_loop
     cdef Loop loop = getattr(_per_thread, "loop", None)
+    cdef _Keeper keeper
     if loop is None or loop.closed or loop.generation != fork_generation():
         loop = Loop()
         _per_thread.loop = loop
-        _per_thread.keeper = _Keeper(loop)
+        keeper = _Keeper.__new__(_Keeper)
+        keeper._loop = loop
+        _per_thread.keeper = keeper
         if threading.current_thread() is threading.main_thread():
             _exit_loop = loop
     return loop
@@ -63,9 +66,6 @@ cdef class _Keeper:
     """Closes the loop of a thread that ends: what is open in it would keep it for ever."""
 
     cdef Loop _loop
-
-    def __init__(self, Loop loop):
-        self._loop = loop
 
     def __dealloc__(self):
         # The main thread's loop is closed at exit, while Python is still whole.
@@ -154,4 +154,5 @@ def _at_exit():
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
+seal(_Keeper)
 add_node_names(globals())

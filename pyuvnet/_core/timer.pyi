@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, Final, Self, final
 
 from typing_extensions import disjoint_base
 
@@ -12,18 +12,18 @@ def set_interval(callback: Callable[..., object], ms: float = 1, *args: Any) -> 
 def clear_timeout(timeout: Timeout | None) -> None: ...
 def clear_interval(interval: Timeout | None) -> None: ...
 
-@disjoint_base
+@final
 class TimerQueue(Handle): ...
 
 @disjoint_base
 class Timer: ...
 
-@disjoint_base
+@final
 class IdleTimeout(Timer):
     @property
     def requested(self) -> float: ...
 
-@disjoint_base
+@final
 class Timeout(Timer):
     def ref(self) -> Self: ...
     def unref(self) -> Self: ...

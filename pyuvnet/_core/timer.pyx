@@ -17,7 +17,7 @@ from ..errors import TimeoutOverflowWarning
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
-from .errors cimport os_error
+from .errors cimport os_error, seal
 from .handle cimport Handle
 from .loop cimport Loop
 from .names import add_node_names
@@ -412,5 +412,9 @@ cdef class IdleTimeout(Timer):
             self.fired = True
 
 
+seal(TimerQueue)
+seal(Timer)
+seal(Timeout)
+seal(IdleTimeout)
 add_node_names(Timeout)
 add_node_names(globals())

@@ -17,6 +17,7 @@ cdef class Waiter(Continuation):
     cdef object _result, _cancel_message
     cdef BaseException _exception
 
+    cdef int _ready(self) except -1
     cdef int settle(self) except -1
 
 cdef class Stepper:

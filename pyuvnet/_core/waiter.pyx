@@ -23,6 +23,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
 from .capi cimport PYGEN_NEXT, PYGEN_RETURN, PyErr_SetObject, PyIter_Send, PyObject_CallNoArgs, \
     PyObject_CallOneArg, pyuvnet_raised, pyuvnet_set_iternext
+from .errors cimport seal, state_error
 from .loop cimport Continuation, Loop
 from .thread_loop cimport loop_of_thread
 
@@ -51,11 +52,21 @@ cdef class Waiter(Continuation):
     """
 
     def __init__(self, leave=None):
+        if self._ours is not None:
+            raise state_error("ERR_CONSTRUCTED_TWICE",
+                              "Waiter.__init__() was called on one that is made already")
         _prepare(self, loop_of_thread())
         self._leave = leave
 
+    cdef int _ready(self) except -1:
+        if self._ours is None:
+            raise state_error("ERR_NOT_CONSTRUCTED",
+                              "Waiter.__init__() was not called; call super().__init__()")
+        return 0
+
     def get_loop(self):
         """The asyncio loop whose tasks may wait."""
+        self._ready()
         return self._loop
 
     def done(self):
@@ -68,12 +79,14 @@ cdef class Waiter(Continuation):
 
     def set_result(self, result):
         """Settle it; settled already: no effect."""
+        self._ready()
         if not self._done:
             self._result = result
             self.settle()
 
     def set_exception(self, error):
         """Settle it with what who waits gets raised; settled already: no effect."""
+        self._ready()
         if not self._done:
             self._exception = error
             self.settle()
@@ -91,6 +104,7 @@ cdef class Waiter(Continuation):
 
     def cancel(self, msg=None):
         """Give it up, as a task that waits does when it is cancelled."""
+        self._ready()
         if self._done or self._stepping:
             self._cancel_asked = True
             self._cancel_message = msg
@@ -102,6 +116,7 @@ cdef class Waiter(Continuation):
         return True
 
     def _finish(self):
+        self._ready()
         self._done = True
         leave, self._leave = self._leave, None
         if leave is not None:
@@ -132,6 +147,7 @@ cdef class Waiter(Continuation):
 
     def add_done_callback(self, callback, *, context=None):
         """Call callback(self) once it is settled."""
+        self._ready()
         if self._callback is None:
             self._callback, self._context = callback, context
         elif self._others is None:
@@ -175,7 +191,9 @@ cdef class Waiter(Continuation):
         return self._result
 
     def __await__(self):
-        cdef Waiting waiting = Waiting.__new__(Waiting)
+        cdef Waiting waiting
+        self._ready()
+        waiting = Waiting.__new__(Waiting)
         waiting._waiter = self
         return waiting
 
@@ -277,6 +295,10 @@ cdef class Stepper:
     """
 
     def __init__(self, coroutine):
+        # It may be running: then this would be the last reference to it.
+        if self.coroutine is not None:
+            raise state_error("ERR_CONSTRUCTED_TWICE",
+                              "Stepper.__init__() was called on one that is made already")
         self.coroutine = coroutine
 
     def started(self, task):
@@ -483,3 +505,6 @@ cdef PyObject* _next_step(PyObject* stepper) except NULL:
 
 
 pyuvnet_set_iternext(Stepper, <void*>_next_step)
+
+
+seal(Waiting)

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, Self, TypeAlias, final, overload
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 from .stream import Stream
 
@@ -9,7 +9,7 @@ _Callback: TypeAlias = Callable[[BaseException | None], object]
 
 def set_drained_hook(hook: Callable[[Any], Coroutine[Any, Any, None]] | None) -> None: ...
 
-@disjoint_base
+@final
 class Answer:
     def __call__(self, error: BaseException | None = None) -> None: ...
 

@@ -29,7 +29,7 @@ from .._validate import arg_type_error, unknown_encoding_error
 from .capi cimport list_of, numbered, rest_of
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
-from .errors cimport already_finished, closed_before_connection, os_error, socket_closed, \
+from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
     state_error, stream_destroyed, write_after_end
 from .names import add_node_names
 from .stream cimport *
@@ -629,6 +629,7 @@ cdef class Writable(Stream):
     """
 
     def __init__(self, options=None, **keywords):
+        self._refuse_second()
         cdef dict given = stream_options(options, keywords)
         self._init_emitter(given.get("capture_rejections"))
         self._init_stream(
@@ -772,4 +773,5 @@ cdef class Writable(Stream):
                     and not self._state & W_FINISHED)
 
 
+seal(Answer)
 add_node_names(Writable)

@@ -197,12 +197,16 @@ def test_an_iterator_lives_while_somebody_awaits_its_next_chunk(trace):
 
 
 def test_what_is_half_built_refuses():
-    step = iteration.NextChunk.__new__(iteration.NextChunk)
+    iterator = iteration.ChunkIterator.__new__(iteration.ChunkIterator)
     with pytest.raises(pyuvnet.StateError) as caught:
-        next(step)
+        next(iterator.__anext__())
     assert caught.value.code == "ERR_NOT_CONSTRUCTED"
-    with pytest.raises(TypeError):
-        iteration.ChunkIterator(None)
+    with pytest.raises(pyuvnet.StateError) as caught:
+        iteration.ChunkReader(Readable.__new__(Readable))
+    assert caught.value.code == "ERR_NOT_CONSTRUCTED"
+    for kind in (iteration.ChunkIterator, iteration.ChunkReader):
+        with pytest.raises(TypeError):
+            kind(None)
 
 
 def test_a_read_of_the_programs_own_may_return_a_tuple(factory):
