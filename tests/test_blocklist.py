@@ -413,27 +413,141 @@ def test_add_cidr_takes_the_family_from_the_colon():
     assert block_list.rules == ["Subnet: IPv6 fe80::1/10", "Subnet: IPv4 10.0.0.0/8"]
 
 
+# Node's constant, at its front and in its order; the rest is ours.
+NODE_RANGES = (
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "127.0.0.0/8",
+    "::1/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fc00::/7",
+)
+
+
 def test_private_ranges():
-    assert BlockList.PRIVATE_RANGES == (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "127.0.0.0/8",
-        "::1/128",
-        "169.254.0.0/16",
-        "fe80::/10",
-        "fc00::/7",
-    )
+    assert BlockList.PRIVATE_RANGES[:8] == NODE_RANGES
     block_list = made(("add_cidrs", BlockList.PRIVATE_RANGES))
-    assert block_list.size == 8
-    assert block_list.rules[0] == "Subnet: IPv6 fc00::/7"
-    assert block_list.rules[7] == "Subnet: IPv4 10.0.0.0/8"
+    assert block_list.size == len(BlockList.PRIVATE_RANGES)
+    assert block_list.rules[-8] == "Subnet: IPv6 fc00::/7"
+    assert block_list.rules[-1] == "Subnet: IPv4 10.0.0.0/8"
     for address in ("10.1.2.3", "172.31.255.255", "192.168.1.1", "127.0.0.1", "169.254.1.1"):
         assert block_list.check(address)
     for address in ("::1", "fe80::1", "fdff::1"):
         assert block_list.check(address, "ipv6")
     for address in ("172.32.0.0", "8.8.8.8", "192.167.255.255"):
         assert not block_list.check(address)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "before", "after"),
+    [
+        ("0.0.0.0", "0.255.255.255", None, "1.0.0.0"),
+        ("100.64.0.0", "100.127.255.255", "100.63.255.255", "100.128.0.0"),
+        ("192.0.0.0", "192.0.0.255", "191.255.255.255", "192.0.1.0"),
+        ("198.18.0.0", "198.19.255.255", "198.17.255.255", "198.20.0.0"),
+        ("240.0.0.0", "255.255.255.255", "239.255.255.255", None),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["{}", "::ffff:{}", "::{}", "::ffff:0:{}", "64:ff9b::{}", "64:ff9b:1::{}", "2002:{}"]
+)
+def test_private_ranges_beyond_nodes(first, last, before, after, form):
+    """Whatever way the IPv4 address is written in, or carried by, an IPv6 address."""
+    block_list = made(("add_cidrs", BlockList.PRIVATE_RANGES))
+
+    def blocked(address):
+        if form == "{}":
+            return block_list.check(address)
+        if form == "2002:{}":
+            return block_list.check(f"2002:{colons(address)}::1", "ipv6")
+        return block_list.check(form.format(address), "ipv6")
+
+    assert blocked(first)
+    assert blocked(last)
+    if form in ("::{}", "::ffff:0:{}"):
+        # Nothing there is part of the public internet, whichever address it carries.
+        return
+    for address in (before, after):
+        assert address is None or not blocked(address)
+
+
+def colons(address):
+    """An IPv4 address as two groups of an IPv6 address."""
+    a, b, c, d = map(int, address.split("."))
+    return f"{a << 8 | b:x}:{c << 8 | d:x}"
+
+
+def test_the_unspecified_ipv6_address_is_private():
+    block_list = made(("add_cidrs", BlockList.PRIVATE_RANGES))
+    for address in ("::", "::ffff:0.0.0.0", "0:0::0", "::%1"):
+        assert block_list.check(address, "ipv6")
+    assert not block_list.check("2001:4860:4860::8888", "ipv6")
+    assert not block_list.check("2606:4700::1111", "ipv6")
+
+
+CARRIERS = [
+    "64:ff9b::10.1.2.3",  # NAT64
+    "64:ff9b::a01:203",
+    "64:ff9b:1::10.1.2.3",  # NAT64 of a site's own, RFC 6052 with 96 bits before the address,
+    "64:ff9b:1:fffe:0:0:10.1.2.3",
+    "64:ff9b:1:a01:2:300::",  # with 48,
+    "64:ff9b:1:a:1:203::",  # with 56,
+    "64:ff9b:1:ff00:a:102:300:0",  # with 64
+    "2002:a01:203::1",  # 6to4
+    "2002:a01:203:ffff:ffff:ffff:ffff:ffff",
+]
+
+
+@pytest.mark.parametrize("address", CARRIERS)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ("add_cidr", "10.0.0.0/8"),
+        ("add_address", "10.1.2.3"),
+        ("add_range", "10.1.2.3", "10.1.2.4"),
+        ("add_address", "::ffff:10.1.2.3", "ipv6"),
+    ],
+)
+def test_an_ipv4_rule_matches_the_ipv6_addresses_that_carry_the_address(address, rule):
+    block_list = made(rule)
+    assert block_list.check(address, "ipv6")
+    assert block_list.check(v6(address))
+    assert block_list._blocks(address)
+    block_list.clear()
+    assert not block_list.check(address, "ipv6")
+    block_list.add_address("10.1.2.2")
+    assert not block_list.check(address, "ipv6")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "64:ff9b::1:10.1.2.3",
+        "64:ff9b:2::10.1.2.3",
+        "64:ff9a::10.1.2.3",
+        "64:ff9b:0:1::10.1.2.3",
+        "2003:a01:203::1",
+        "2001:a01:203::1",
+        "2002:0:a01:203::1",
+        "2602:a01:203::1",
+        "a01:203::",
+        "::1",
+    ],
+)
+def test_what_carries_no_ipv4_address_or_another_one(address):
+    block_list = made(("add_cidr", "10.0.0.0/8"))
+    assert not block_list.check(address, "ipv6")
+    assert not block_list._blocks(address)
+
+
+def test_an_ipv6_rule_for_the_carriers_matches_no_ipv4_address():
+    block_list = made(("add_cidr", "64:ff9b::/32"), ("add_cidr", "2002::/16"))
+    assert not block_list.check("10.1.2.3")
+    assert not block_list.check("::ffff:10.1.2.3", "ipv6")
+    assert block_list.check("64:ff9b::8.8.8.8", "ipv6")
+    assert block_list.check("2002:808:808::", "ipv6")
 
 
 def test_add_addresses_takes_any_iterable():

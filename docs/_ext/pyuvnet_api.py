@@ -39,7 +39,8 @@ FIELDS = {
     "keep_alive": "As the option, for later connections. Node: server.keepAlive",
     "drop_max_connection": "Kept; no effect without a cluster. Node: server.dropMaxConnection",
     "PRIVATE_RANGES": (
-        "The private, loopback and link-local subnets in CIDR notation, for add_cidrs()."
+        "The subnets that are no part of the public internet (private, loopback, link-local,"
+        " shared, reserved), in CIDR notation, for add_cidrs(): Node's, and more of the kind."
         " Node: BlockList.PRIVATE_RANGES"
     ),
     "default_max_listeners": (

@@ -20,6 +20,8 @@ cdef class BlockList:
     # Whether a rule matches the address; False for what is neither IPv4 nor IPv6.  The caller need
     # not hold the GIL, and other threads may change the list at the same time.
     cdef bint blocks(self, const sockaddr* addr) noexcept nogil
+    # The same for the bytes of an address of a family, 4 or 6, in network order.
+    cdef bint blocks_bytes(self, int family, const unsigned char* bytes) noexcept nogil
 
     cdef int _add(self, const Rule* rule) except -1
     cdef int _add_all(self, const RuleLog* more) except -1

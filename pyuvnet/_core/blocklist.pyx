@@ -8,6 +8,12 @@ IPv4 addresses and IPv6 addresses that map one (::ffff:0:0/96) are the same addr
 stretch of the IPv6 address space, wherever it was given as; the part that is mapped addresses goes
 into _ipv4, and a mapped address is looked up there.
 
+Other IPv6 addresses carry an IPv4 address for a translator or a tunnel to send the packets to: those
+of NAT64 (RFC 6052, RFC 8215) and of 6to4 (RFC 3056).  They stay addresses of their own, which IPv6
+rules match, but they lead to that host, so a rule for the IPv4 address matches them too.  Node's
+check() knows mapped addresses only; a list that lets the rest through protects nothing where such a
+translator is.
+
 Threads.  Whoever changes a list, or reads its rules, holds the GIL and does not give it away in
 between, which keeps them apart.  So the check of a Python thread needs no lock.  But blocks() may
 run without the GIL in the thread of a loop, while a Python thread changes the list: the change
@@ -109,19 +115,54 @@ cdef void rule_stretches(const Rule* rule, Stretch* ipv4, Stretch* ipv6) noexcep
     ipv6.used = not (ipv6.last.hi == 0 and low >= 0xffff00000000ULL and high <= 0xffffffffffffULL)
 
 
+cdef inline bint covers_ipv4(BlockList self, uint64_t address) noexcept nogil:
+    cdef Key key
+    key.hi = address & 0xffffffffULL
+    key.lo = 0
+    return intervals_cover(&self._ipv4, key)
+
+
+cdef bint covers_carried(BlockList self, Key key) noexcept nogil:
+    """Whether a rule matches the IPv4 address that an IPv6 address carries, if it carries one."""
+    cdef uint64_t behind
+    if key.hi >> 48 == 0x2002:
+        return covers_ipv4(self, key.hi >> 16)
+    if key.hi >> 16 == 0x0064ff9b0000ULL:
+        return key.hi & 0xffff == 0 and key.lo >> 32 == 0 and covers_ipv4(self, key.lo)
+    if key.hi >> 16 != 0x0064ff9b0001ULL:
+        return False
+    # A site's own prefix, of which we do not know the length: 96 bits, or 64, 56 or 48 and zeros
+    # behind the IPv4 address.  A byte of zeros stands where the lower half begins in these.  Where
+    # an address would begin with 0, there is none.
+    if (key.lo & 0xffffffffULL or key.lo == 0 and key.hi & 0xffff == 0) \
+            and covers_ipv4(self, key.lo):
+        return True
+    behind = key.lo & 0x00ffffffffffffffULL
+    if key.lo != behind or behind & 0xffffffULL:
+        return False
+    if behind >> 48 and covers_ipv4(self, behind >> 24):
+        return True
+    if behind & 0xffffffffULL:
+        return False
+    if key.hi & 0xff and covers_ipv4(self, (key.hi & 0xff) << 24 | behind >> 32):
+        return True
+    return key.hi & 0xff00 and not behind & 0xffffffffffULL and covers_ipv4(
+        self, (key.hi & 0xffff) << 16 | behind >> 40)
+
+
 cdef bint is_covered(BlockList self, int family, const unsigned char* bytes) noexcept nogil:
     """Whether a rule matches; the caller holds the GIL, or the lock of the list for reading."""
     cdef Key key
     if family == 4:
-        key.hi = number_at(bytes, 4)
-        key.lo = 0
-        return intervals_cover(&self._ipv4, key)
+        return covers_ipv4(self, number_at(bytes, 4))
     key.hi = number_at(bytes, 8)
     key.lo = number_at(bytes + 8, 8)
     if key.hi == 0 and key.lo >> 32 == 0xffff:
-        key.hi = key.lo & 0xffffffffULL
-        return intervals_cover(&self._ipv4, key)
-    return intervals_cover(&self._ipv6, key)
+        return covers_ipv4(self, key.lo)
+    if intervals_cover(&self._ipv6, key):
+        return True
+    # One look at the first 16 bits tells most addresses that carry none.
+    return (key.hi >> 48 == 0x2002 or key.hi >> 48 == 0x64) and covers_carried(self, key)
 
 
 cdef int make_changes(const RuleLog* rules, Change** ipv4, Py_ssize_t* count4,
@@ -194,7 +235,12 @@ cdef class BlockList:
 
     Where an address is asked for it is a str of the family that `type` names, 'ipv4' (default) or
     'ipv6' in any case, or a SocketAddress, for which `type` is ignored. An IPv4 address and the
-    IPv6 address that maps it (`::ffff:1.2.3.4`) are the same, in rules and in check().
+    IPv6 address that maps it (`::ffff:1.2.3.4`) are the same, in rules and in check(). An IPv6
+    address that leads to an IPv4 host by NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`) or 6to4
+    (`2002::/16`) is matched by the rules for either address.
+
+    It is a list of whom to keep out: check() returns True rather too often than too rarely. Do not
+    use it the other way around, as a list of whom to let in; block what is outside instead.
 
     What a method refuses changes nothing. All errors below are raised: ArgTypeError
     ERR_INVALID_ARG_TYPE, ArgValueError ERR_INVALID_ARG_VALUE, RangeError ERR_OUT_OF_RANGE,
@@ -209,6 +255,11 @@ cdef class BlockList:
     PRIVATE_RANGES = (
         "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1/128",
         "169.254.0.0/16", "fe80::/10", "fc00::/7",
+        # Node's ends here.  A connection to the unspecified address reaches this machine.
+        "0.0.0.0/8", "::/128", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4",
+        # Forms of IPv4 addresses that were given up (compatible, and translated by RFC 2765): no
+        # public host has them, whichever address they carry.
+        "::/96", "::ffff:0:0:0/96",
     )
 
     load = _Load()
@@ -236,16 +287,17 @@ cdef class BlockList:
     cdef bint blocks(self, const sockaddr* addr) noexcept nogil:
         cdef const unsigned char* bytes = NULL
         cdef int family = sockaddr_bytes(addr, &bytes)
+        return family != 0 and self.blocks_bytes(family, bytes)
+
+    cdef bint blocks_bytes(self, int family, const unsigned char* bytes) noexcept nogil:
         cdef bint blocked
-        if family == 0:
-            return False
         uv_rwlock_rdlock(&self._lock)
         blocked = is_covered(self, family, bytes)
         uv_rwlock_rdunlock(&self._lock)
         return blocked
 
     def check(self, address=None, type="ipv4"):
-        """Return whether a rule matches the address.
+        """Return whether a rule matches the address, or the IPv4 address that it carries.
 
         Args:
             address: str or SocketAddress; a text which is no address of its family gives False.
