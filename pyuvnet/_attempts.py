@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from . import _validate as check
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
-from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_os_error
+from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_ip_blocked, make_os_error
 from ._core.timer import set_timeout
 from ._loop import start_task
 from ._mapping import Info
@@ -25,7 +25,6 @@ from .errors import (
     ConnectTimeoutError,
     RangeError,
     ResolveError,
-    StateError,
 )
 
 if TYPE_CHECKING:
@@ -215,7 +214,7 @@ class Attempts:
             blocked = socket._is_blocked(address, self._port)
             if blocked and self._several:
                 # Counts as failed, without having been an attempt.
-                error = _ip_blocked(address)
+                error = make_ip_blocked(address)
                 self._errors.append(error)
                 socket._tell("connectionAttemptFailed", address, self._port, family, error)
                 if not self._current_socket():
@@ -227,7 +226,7 @@ class Attempts:
             if not self._current_socket():
                 return
             if blocked:
-                socket.destroy(_ip_blocked(address))
+                socket.destroy(make_ip_blocked(address))
                 return
             status = socket._connect_tcp(address, self._port)
             if status == 0:
@@ -261,7 +260,7 @@ class Attempts:
             return
         if status == 0:
             socket._attempts = None
-            socket._succeed()
+            socket._succeed(self._current[0] if self._current is not None else None)
             return
         assert self._current is not None
         address, family = self._current
@@ -348,10 +347,6 @@ def _addresses(found: Any, family: Any) -> list[tuple[Any, Any]]:
 def no_address(host: str) -> ResolveError:
     """The error of a lookup that answered with nothing."""
     return ResolveError(_socket.EAI_NONAME, f"getaddrinfo ENOTFOUND {host}", "ENOTFOUND", host)
-
-
-def _ip_blocked(address: str) -> StateError:
-    return StateError(f"IP({address}) is blocked by net.BlockList", "ERR_IP_BLOCKED")
 
 
 def _interleave(addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -438,7 +438,7 @@ class Server(ServerBase):
 
         Node: none
         """
-        return Info(self._dropped or {})
+        return Info(self._dropped)
 
     def _drop_info(
         self, here: tuple[Any, ...] | None, there: tuple[Any, ...] | None, reason: str | None = None

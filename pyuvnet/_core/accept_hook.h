@@ -27,9 +27,12 @@ typedef struct pyuvnet_refusal {
   int stuck;          /* The connection waits on, and no descriptor is there for it. */
   pyuvnet_name here;  /* Both ends of a connection that was shed; sa_family 0: not known. */
   pyuvnet_name there;
+  void* handle;       /* For whoever takes the notes. */
 } pyuvnet_refusal;
 
-/* Whom the last accept of this thread brought; the kernel tells it for nothing then. */
+/* Whom the last accept of this thread brought; the kernel tells it for nothing then, and only then
+ * for certain: getpeername() fails once the peer has reset the connection. sa_family 0: it did not
+ * tell (macOS, of a connection that was reset before). */
 typedef struct pyuvnet_arrival {
   int fd;
   pyuvnet_name there;
@@ -64,6 +67,10 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
   (void)fd;
   return NULL;
 }
+static int pyuvnet_refuse(uv_stream_t* listener) {
+  (void)listener;
+  return 0;
+}
 
 #else
 
@@ -71,6 +78,7 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <netinet/in.h>
 #if defined(__linux__)
 #include <sys/epoll.h>
@@ -163,6 +171,7 @@ int pyuvnet_accept4(int listener, struct sockaddr* address, socklen_t* length, i
   socklen_t size = sizeof(last->there);
   if (address != NULL) return pyuvnet_accepted(listener, accept4(listener, address, length, flags));
   last->fd = accept4(listener, &last->there.any, &size, flags);
+  if (size == 0) last->there.any.sa_family = 0;
   return pyuvnet_accepted(listener, last->fd);
 }
 #else
@@ -171,6 +180,7 @@ int pyuvnet_accept(int listener, struct sockaddr* address, socklen_t* length) {
   socklen_t size = sizeof(last->there);
   if (address != NULL) return pyuvnet_accepted(listener, accept(listener, address, length));
   last->fd = accept(listener, &last->there.any, &size);
+  if (size == 0) last->there.any.sa_family = 0;
   return pyuvnet_accepted(listener, last->fd);
 }
 #endif
@@ -181,6 +191,17 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
   if (fd < 0 || last->fd != fd) return NULL;
   last->fd = -1;
   return &last->there.any;
+}
+
+/* Closes the connection that waits to be taken with uv_accept(), where there is no handle to take
+ * it; returns whether it did. libuv would poll the listener no more while the connection is there,
+ * and goes on when it is not. On Windows it waits until the next one is taken. */
+static int pyuvnet_refuse(uv_stream_t* listener) {
+  int fd = listener->accepted_fd;
+  if (fd < 0) return 1;
+  listener->accepted_fd = -1;
+  close(fd);
+  return 1;
 }
 
 /* The loop that this thread's notes are for. */

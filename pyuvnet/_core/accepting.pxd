@@ -5,4 +5,5 @@ from .tcp cimport TCP, PeerName
 
 cdef int listener_opened(StreamHandle handle) except -1
 cdef int listener_closed(StreamHandle handle) except -1
-cdef int accepted_peer(TCP client, PeerName* name) noexcept
+cdef void accepted_peer(TCP client, PeerName* name) noexcept
+cdef bint refuse_waiting(StreamHandle listener) noexcept

@@ -9,6 +9,8 @@ stays in the queue and would be reported again at once, for ever.  Such a listen
 REST_MS and tries again; meanwhile connections wait in the kernel's queue.
 """
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free
 
 from . cimport uv
@@ -28,10 +30,12 @@ cdef extern from "accept_hook.h" nogil:
         bint stuck
         pyuvnet_name here
         pyuvnet_name there
+        void* handle
     void pyuvnet_watch_accepts(uv.uv_check_t*, uv.uv_check_cb)
     size_t pyuvnet_take_refusals(pyuvnet_refusal**)
     void pyuvnet_pause_listener(int, int, bint)
     const uv.sockaddr* pyuvnet_arrived(int)
+    bint pyuvnet_refuse(uv.uv_stream_t*)
 
 cdef enum:
     REST_MS = 100
@@ -40,32 +44,41 @@ cdef enum:
     FAILURES_IN_A_ROW = 64
 
 
+cdef bint _forgetful = False
+
+
+def _forget_arrivals(bint forget):
+    """Know peers by getpeername() only, as on Windows and with an installed libuv; for tests."""
+    global _forgetful
+    _forgetful = forget
+
+
 cdef void _on_refusals_gil(uv.uv_check_t* check) noexcept:
     cdef Loop loop = loop_from_uv(check.loop)
     cdef pyuvnet_refusal* refusals
+    cdef pyuvnet_refusal* refusal
     cdef size_t count, index
     cdef Owner owner
-    cdef list handles
     uv.uv_check_stop(check)
     count = pyuvnet_take_refusals(&refusals)
     loop.enter()
-    try:
-        # All of them before the first call: what it closes must not be taken for another's.
-        handles = [_refused(loop, &refusals[index]) for index in range(count)]
-        for index in range(count):
-            if handles[index] is None:
-                continue
-            owner = (<StreamHandle>handles[index]).owner
-            if owner is None or loop.silent:
-                continue
+    # All of them before the first call: what it closes must not be taken for another's.  Nothing
+    # here needs memory, since a listener that cannot accept for the lack of it must rest all the
+    # same.
+    for index in range(count):
+        refusals[index].handle = <void*>_refused(loop, &refusals[index])
+    for index in range(count):
+        refusal = &refusals[index]
+        if refusal.handle is NULL:
+            continue
+        owner = (<StreamHandle>refusal.handle).owner
+        if owner is not None and not loop.silent:
             try:
                 owner._on_accept_failed(
-                    refusals[index].status, address_tuple(&refusals[index].here.any),
-                    address_tuple(&refusals[index].there.any))
+                    refusal.status, &refusal.here.any, &refusal.there.any)
             except BaseException as exc:
                 loop.report(exc)
-    except BaseException as exc:
-        loop.report(exc)
+        Py_XDECREF(<PyObject*>refusal.handle)
     free(refusals)
     loop.leave()
 
@@ -75,8 +88,8 @@ cdef void _on_refusals(uv.uv_check_t* check) noexcept nogil:
     (<uv.uv_check_cb><void*>_on_refusals_gil)(check)
 
 
-cdef StreamHandle _refused(Loop loop, pyuvnet_refusal* refusal):
-    """The listener of a refusal, None if it is closed; it rests if it has to."""
+cdef PyObject* _refused(Loop loop, pyuvnet_refusal* refusal) noexcept:
+    """The listener of a refusal, referenced, NULL if it is closed; it rests if it has to."""
     cdef StreamHandle handle
     for handle in loop.listeners:
         if handle.fileno() == refusal.listener:
@@ -85,8 +98,9 @@ cdef StreamHandle _refused(Loop loop, pyuvnet_refusal* refusal):
                 handle.resting = True
                 pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), refusal.listener, True)
                 uv.uv_timer_start(&loop._rest, _on_rested, REST_MS, 0)
-            return handle
-    return None
+            Py_INCREF(handle)
+            return <PyObject*>handle
+    return NULL
 
 
 cdef void _on_rested_gil(uv.uv_timer_t* timer) noexcept:
@@ -96,11 +110,16 @@ cdef void _on_rested_gil(uv.uv_timer_t* timer) noexcept:
         if handle.resting:
             handle.resting = False
             pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), handle.fileno(), False)
+    loop.enter()
     try:
         # libuv takes a new spare descriptor, if it has none, whenever a handle is made.
         new_tcp(loop, None).close()
+    except MemoryError:
+        # Then it has none, as before.
+        pass
     except BaseException as exc:
         loop.report(exc)
+    loop.leave()
 
 
 cdef void _on_rested(uv.uv_timer_t* timer) noexcept nogil:
@@ -109,7 +128,7 @@ cdef void _on_rested(uv.uv_timer_t* timer) noexcept nogil:
 
 
 cdef int listener_opened(StreamHandle handle) except -1:
-    """A handle listens: hear of its failures."""
+    """A handle is about to listen: hear of its failures."""
     pyuvnet_watch_accepts(&handle.loop._refusals, _on_refusals)
     handle.loop.listeners.append(handle)
     return 0
@@ -122,11 +141,16 @@ cdef int listener_closed(StreamHandle handle) except -1:
     return 0
 
 
-cdef int accepted_peer(TCP client, PeerName* name) noexcept:
-    """Keep the name of the peer that was just accepted."""
+cdef void accepted_peer(TCP client, PeerName* name) noexcept:
+    """Keep the name of the peer that was just accepted; a family of 0: nobody knows it."""
     cdef const uv.sockaddr* address = pyuvnet_arrived(client.fileno())
-    if address is NULL:
-        # Not by us: on Windows, or by an installed libuv.
-        return client.read_peer(name)
-    keep_name(address, name)
-    return 0
+    name.family = 0
+    if address is not NULL and not _forgetful:
+        keep_name(address, name)
+    if not name.family:
+        client.read_peer(name)
+
+
+cdef bint refuse_waiting(StreamHandle listener) noexcept:
+    """Close a connection that there is no handle for; False: it waits for the next accept."""
+    return pyuvnet_refuse(listener.stream())

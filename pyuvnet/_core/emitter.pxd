@@ -17,6 +17,10 @@ cdef class EventEmitter:
     cdef object __weakref__
     cdef dict __dict__
 
+    cdef inline bint _has_listeners(self) noexcept:
+        """Whether there are any, of any event."""
+        return self._entry0 is not None or self._events is not None and len(self._events) > 0
+
     cdef object _find(self, object event)
     cdef int _store(self, object event, object entry) except -1
     cdef int _drop(self, object event) except -1

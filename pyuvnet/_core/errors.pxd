@@ -10,6 +10,7 @@ cdef object stream_destroyed(str method)
 cdef object already_finished()
 cdef object socket_closed()
 cdef object closed_before_connection()
+cdef object ip_blocked(str address)
 cdef object ended_by_other_party()
 cdef object state_error(str code, str message)
 

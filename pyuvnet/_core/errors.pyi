@@ -1,6 +1,6 @@
 from typing import type_check_only
 
-from ..errors import ResolveError
+from ..errors import ResolveError, StateError
 
 UV_EALREADY: int
 UV_ECANCELED: int
@@ -25,6 +25,7 @@ class _SystemError(OSError):
     localPort: int | None
 
 def make_lookup_error(status: int, hostname: str) -> ResolveError: ...
+def make_ip_blocked(address: str) -> StateError: ...
 def make_os_error(
     status: int,
     syscall: str,

@@ -148,6 +148,10 @@ cdef object closed_before_connection():
                       "ERR_SOCKET_CLOSED_BEFORE_CONNECTION")
 
 
+cdef object ip_blocked(str address):
+    return StateError(f"IP({address}) is blocked by net.BlockList", "ERR_IP_BLOCKED")
+
+
 cdef object ended_by_other_party():
     cdef str text = "This socket has been ended by the other party"
     exc = _make(_errno.EPIPE, text)
@@ -158,6 +162,11 @@ cdef object ended_by_other_party():
 def make_lookup_error(int status, str hostname):
     """The error of a failed lookup, for the Python side."""
     return lookup_error(status, hostname)
+
+
+def make_ip_blocked(str address):
+    """The error of an address that a block list matches, for the Python side."""
+    return ip_blocked(address)
 
 
 def make_os_error(int status, str syscall, address=None, port=None, detail=None):

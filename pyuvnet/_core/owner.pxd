@@ -16,7 +16,8 @@ cdef class Owner(EventEmitter):
     cdef int _on_shutdown(self, int status) except -1     # the FIN was sent, or failed
     cdef int _on_connected(self, int status) except -1    # the connect request completed
     cdef int _on_connection(self, int status) except -1   # a peer waits to be accepted
-    cdef int _on_accept_failed(self, int status, tuple here, tuple there) except -1
+    # An accept failed; both ends are socket addresses, of family 0 where they are not known.
+    cdef int _on_accept_failed(self, int status, const void* here, const void* there) except -1
     cdef int _on_resolved(self, int status, list addresses) except -1   # a lookup completed
     cdef int _on_handle_closed(self) except -1            # closing phase, last call of a handle
     cdef void connection_gone(self) noexcept              # an accepted socket was destroyed

@@ -44,7 +44,7 @@ cdef class Owner(EventEmitter):
     cdef int _on_connection(self, int status) except -1:
         return 0
 
-    cdef int _on_accept_failed(self, int status, tuple here, tuple there) except -1:
+    cdef int _on_accept_failed(self, int status, const void* here, const void* there) except -1:
         return 0
 
     cdef int _on_resolved(self, int status, list addresses) except -1:

@@ -4,7 +4,16 @@ from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .loop cimport Loop
 from .owner cimport Owner
+from .socket_base cimport SocketBase
 from .stream_handle cimport StreamHandle
+from .tcp cimport PeerName
+
+cdef enum:
+    DROP_KINDS = 16
+
+cdef struct DropCount:
+    int why                            # one of DROP_..., or a libuv status; 0: not used yet
+    Py_ssize_t count
 
 cdef class ServerBase(Owner):
     cdef Loop _loop
@@ -16,6 +25,7 @@ cdef class ServerBase(Owner):
     cdef Py_ssize_t _high_water_mark                    # bytes
     cdef BlockList _block_list         # peers it matches are closed silently
     cdef object _max_connections       # None: no limit
+    cdef Py_ssize_t _limit             # the same as a count; -1: no limit
     cdef public object drop_max_connection              # stored for programs of Node's cluster
     cdef int _backlog                  # of the present handle
     cdef Lookup _lookup                # of listen()'s host
@@ -23,8 +33,14 @@ cdef class ServerBase(Owner):
     cdef bint _unref
     cdef bint _ready_flag
 
-    cdef readonly dict _dropped                # reason: how often; None while nothing was
+    cdef DropCount _drops[DROP_KINDS]
+    cdef Py_ssize_t _owed              # connections that wait for the next accept, see accepting
 
     cdef int _ready(self) except -1
-    cdef bint _is_full(self) except -1
-    cdef int _count_drop(self, str reason) except -1
+    cdef int _accept(self, StreamHandle listener) except -1
+    cdef SocketBase _new_socket(self, StreamHandle client, const PeerName* peer)
+    cdef int _give(self, SocketBase socket) except -1
+    cdef void _drop_socket(self, SocketBase socket) noexcept
+    cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1
+    cdef int _tell_drop(self, int why, const PeerName* here, const PeerName* there) except -1
+    cdef void _count_drop(self, int why) noexcept

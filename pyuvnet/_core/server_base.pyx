@@ -6,14 +6,17 @@ everything below.  listen() forms and close() are Python's, in pyuvnet/server.py
 
 import os
 
+from libc.math cimport ceil
+from libc.string cimport memset
+
 from .._validate import arg_type_error, arg_value_error, as_number, validate_uint32
 
 from . cimport uv
-from .accepting cimport accepted_peer, listener_closed, listener_opened
+from .accepting cimport accepted_peer, listener_closed, listener_opened, refuse_waiting
 from .address cimport ip_family, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
-from .emitter cimport intern_event
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .errors cimport lookup_error, os_error, state_error, status_name
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
@@ -21,9 +24,9 @@ from .names import add_node_names
 from .owner cimport Owner
 from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
-from .stream cimport ALLOW_HALF_OPEN, default_mark
+from .stream cimport ALLOW_HALF_OPEN, DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
-from .tcp cimport TCP, new_tcp
+from .tcp cimport TCP, PeerName, keep_name, name_blocked, new_tcp, peer_tuple
 from .thread_loop cimport loop_of_thread
 
 cdef object _CLOSE = intern_event("close")
@@ -33,6 +36,13 @@ cdef object _LISTENING = intern_event("listening")
 cdef object _DROP = intern_event("drop")
 
 cdef object _MAX_MARK = 2**53 - 1
+cdef tuple _NOBODY = (None, None, None)
+
+cdef enum:
+    # Why a connection was refused; other reasons are libuv statuses, which are below 0.
+    DROP_MAX_CONNECTIONS = 1
+    DROP_BLOCK_LIST
+    DROP_UNKNOWN_PEER
 
 cdef enum:
     TICK_LISTENING
@@ -41,12 +51,54 @@ cdef enum:
     TICK_LITERAL_RESOLVED
 
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
+    double PyFloat_AS_DOUBLE(object number) noexcept
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+
+cdef str _reason(int why):
+    if why == DROP_MAX_CONNECTIONS:
+        return "maxConnections"
+    if why == DROP_BLOCK_LIST:
+        return "blockList"
+    if why == DROP_UNKNOWN_PEER:
+        return "unknownPeer"
+    return status_name(why)
+
+
+cdef Py_ssize_t _limit_of(object number) except? -2:
+    """The count from which on `count >= number`, for a count of connections; -1: there is none.
+
+    Nothing of the program's runs here, whatever an int or a float of its own overrides, nor later,
+    while a connection is accepted.
+    """
+    cdef int overflow = 0
+    cdef long long limit
+    cdef double value
+    if number is None:
+        return -1
+    if isinstance(number, float):
+        value = PyFloat_AS_DOUBLE(number)
+        if not value < PY_SSIZE_T_MAX:
+            # Among them NaN, to which nothing is equal, nor above it.
+            return -1
+        return <Py_ssize_t>ceil(value) if value > 0 else 0
+    limit = PyLong_AsLongLongAndOverflow(number, &overflow)
+    if overflow > 0 or overflow == 0 and limit > PY_SSIZE_T_MAX:
+        return -1
+    return <Py_ssize_t>limit if overflow == 0 and limit > 0 else 0
+
+
 cdef int _rights(bint readable, bint writable) noexcept:
     return (uv.UV_READABLE if readable else 0) | (uv.UV_WRITABLE if writable else 0)
 
 
 cdef class ServerBase(Owner):
     """The compiled part of Server."""
+
+    def __cinit__(self, *args, **kwargs):
+        self._limit = -1
 
     def _init_server(self, socket_class):
         """Make the state of a server that does not listen; called once, by Server.__init__."""
@@ -73,58 +125,117 @@ cdef class ServerBase(Owner):
 
     # ---- Accepting -----------------------------------------------------------------------------
 
+    # A connection that libuv has accepted is taken from it before anything else, and from then on
+    # each way out closes it or gives it to the program: what is left with libuv would stop the
+    # listener for ever.  Names and counts are C's, so that no way out needs memory before the
+    # connection is closed and counted; 'drop' is emitted last.
+
     cdef int _on_connection(self, int status) except -1:
-        cdef StreamHandle client
-        cdef SocketBase socket
-        cdef int accepted
+        cdef StreamHandle listener = self._handle
         if status < 0:
             self._emit1(_ERROR, os_error(status, "accept"))
             return 0
-        if isinstance(self._handle, TCP):
-            client = new_tcp(self._loop, None)
-        else:
-            client = new_pipe(self._loop, None)
-        accepted = self._handle.accept(client)
-        self._handle.failures = 0
-        if accepted < 0:
+        self._accept(listener)
+        while self._owed and self._handle is listener:
+            self._owed -= 1
+            self._accept(listener)
+        return 0
+
+    cdef int _accept(self, StreamHandle listener) except -1:
+        cdef StreamHandle client
+        cdef SocketBase socket
+        cdef PeerName peer
+        cdef int status
+        memset(&peer, 0, sizeof(peer))
+        try:
+            if isinstance(listener, TCP):
+                client = new_tcp(self._loop, None)
+            else:
+                client = new_pipe(self._loop, None)
+        except MemoryError:
+            if not refuse_waiting(listener):
+                self._owed += 1
+            return self._drop_client(uv.UV_ENOMEM, None, &peer)
+        except BaseException:
+            if not refuse_waiting(listener):
+                self._owed += 1
+            raise
+        status = listener.accept(client)
+        listener.failures = 0
+        if status < 0:
             client.close()
             # libuv 1.52.1 polls a listener no more after this, unless it is told to listen again.
-            self._handle.listen(self._backlog)
-            self._emit1(_ERROR, os_error(accepted, "accept"))
+            listener.listen(self._backlog)
+            self._emit1(_ERROR, os_error(status, "accept"))
+            return 0
+        if isinstance(client, TCP):
+            # Now, since the kernel forgets the name when both sides have ended.
+            accepted_peer(<TCP>client, &peer)
+        if self._limit >= 0 and self._connections >= self._limit:
+            return self._drop_client(DROP_MAX_CONNECTIONS, client, &peer)
+        if self._block_list is not None and isinstance(client, TCP) \
+                and name_blocked(&peer, self._block_list):
+            # Closed without a word: the peer sees a connection that ends.
+            client.close()
+            self._count_drop(DROP_BLOCK_LIST if peer.family else DROP_UNKNOWN_PEER)
             return 0
         try:
-            if self._is_full():
-                self._refuse_peer(client)
-                client.close()
-                return 0
+            socket = self._new_socket(client, &peer)
+        except MemoryError:
+            return self._drop_client(uv.UV_ENOMEM, client, &peer)
         except BaseException:
             client.close()
             raise
-        if self._block_list is not None and isinstance(client, TCP) \
-                and (<TCP>client).is_blocked(self._block_list):
-            # Closed without a word: the peer sees a connection that ends.
-            client.close()
-            self._count_drop("blockList")
-            return 0
-        socket = <SocketBase>self._socket_class.__new__(self._socket_class)
-        self._connections += 1
+        return self._give(socket)
+
+    cdef SocketBase _new_socket(self, StreamHandle client, const PeerName* peer):
+        """The socket of an accepted connection, counted; nothing has changed if this raises."""
+        cdef SocketBase socket = <SocketBase>self._socket_class.__new__(self._socket_class)
         if isinstance(client, TCP):
-            # Now, since the kernel forgets the name when both sides have ended.
-            accepted_peer(<TCP>client, &socket._peer)
+            socket._peer = peer[0]
             if self.no_delay:
                 socket.set_no_delay_flag((<TCP>client).nodelay(True) == 0)
             if self.keep_alive:
                 socket.set_keep_alive_flag(self._keep_alive_initial_delay)
                 (<TCP>client).keepalive(True, self._keep_alive_initial_delay, 1, 10)
-        socket._adopt_accepted(self, client, ALLOW_HALF_OPEN if self.allow_half_open else 0,
-                               self._high_water_mark, self.pause_on_connect)
-        self._emit1(_CONNECTION, socket)
-        if hooked(HOOK_SERVER_SOCKET):
-            publish(HOOK_SERVER_SOCKET, {"socket": socket})
+        self._connections += 1
+        try:
+            socket._adopt_accepted(self, client, ALLOW_HALF_OPEN if self.allow_half_open else 0,
+                                   self._high_water_mark, self.pause_on_connect)
+        except BaseException:
+            if not socket._state & DESTROYED:
+                self._connections -= 1
+            client.owner = None
+            socket._give_back()
+            raise
+        return socket
+
+    cdef int _give(self, SocketBase socket) except -1:
+        """Emit 'connection'; nobody who takes the socket: it is destroyed."""
+        cdef bint taken
+        try:
+            if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+                # One that returns nothing says nothing.
+                taken = self.emit(_CONNECTION, socket) is not False
+            else:
+                taken = self._emit1(_CONNECTION, socket)
+            if hooked(HOOK_SERVER_SOCKET):
+                publish(HOOK_SERVER_SOCKET, {"socket": socket})
+        except BaseException:
+            self._drop_socket(socket)
+            raise
+        if not taken:
+            self._drop_socket(socket)
         return 0
 
-    cdef bint _is_full(self) except -1:
-        return self._max_connections is not None and self._connections >= self._max_connections
+    cdef void _drop_socket(self, SocketBase socket) noexcept:
+        """Destroy a socket on which nobody has registered anything, since nobody else would."""
+        if socket._has_listeners():
+            return
+        try:
+            socket._destroy_with(None)
+        except BaseException as exc:
+            self._loop.report(exc)
 
     @property
     def max_connections(self):
@@ -140,6 +251,7 @@ cdef class ServerBase(Owner):
     def max_connections(self, value):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise arg_type_error("maxConnections", "number", value)
+        self._limit = _limit_of(value)
         self._max_connections = value
 
     @property
@@ -204,38 +316,54 @@ cdef class ServerBase(Owner):
             raise arg_type_error(name, "net.BlockList", value)
         self._block_list = value
 
-    def _refuse_peer(self, StreamHandle client):
-        """Refuse a connection above max_connections; 'drop' says whose it was."""
-        self._count_drop("maxConnections")
-        if not isinstance(client, TCP):
-            self._emit1(_DROP, None)
-            return
-        try:
-            here, there = (<TCP>client).sockname(), (<TCP>client).peername()
-        except OSError:
-            # The peer left already: nobody to tell about.
-            here = there = (None, None, None)
-        self._emit1(_DROP, self._drop_info(here, there))
+    @property
+    def _dropped(self):
+        """How many connections were refused, by reason: a new dict."""
+        counts = {}
+        for drop in self._drops:
+            if drop.why:
+                counts[_reason(drop.why)] = drop.count
+        return counts
 
-    cdef int _on_accept_failed(self, int status, tuple here, tuple there) except -1:
-        cdef str reason = status_name(status)
-        nobody = (None, None, None)
-        self._count_drop(reason)
-        if isinstance(self._handle, TCP):
-            info = self._drop_info(here or nobody, there or nobody, reason)
+    cdef void _count_drop(self, int why) noexcept:
+        cdef int index
+        # More reasons than there are places would not be counted; the kernel has not so many.
+        for index in range(DROP_KINDS):
+            if self._drops[index].why == why or not self._drops[index].why:
+                self._drops[index].why = why
+                self._drops[index].count += 1
+                return
+
+    cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1:
+        """Close a connection that was accepted (None: it is closed), count it, and emit 'drop'."""
+        cdef PeerName here
+        memset(&here, 0, sizeof(here))
+        if client is not None:
+            if isinstance(client, TCP):
+                (<TCP>client).read_here(&here)
+            client.close()
+        self._count_drop(why)
+        return self._tell_drop(why, &here, peer)
+
+    cdef int _on_accept_failed(self, int status, const void* here, const void* there) except -1:
+        cdef PeerName ends[2]
+        memset(ends, 0, sizeof(ends))
+        keep_name(<const uv.sockaddr*>here, &ends[0])
+        keep_name(<const uv.sockaddr*>there, &ends[1])
+        self._count_drop(status)
+        return self._tell_drop(status, &ends[0], &ends[1])
+
+    cdef int _tell_drop(self, int why, const PeerName* here, const PeerName* there) except -1:
+        cdef str reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
+        if not isinstance(self._handle, TCP):
+            info = self._drop_info(None, None, reason) if reason is not None else None
         else:
-            info = self._drop_info(None, None, reason)
+            info = self._drop_info(peer_tuple(here) or _NOBODY, peer_tuple(there) or _NOBODY,
+                                   reason)
         self._emit1(_DROP, info)
         return 0
 
-    cdef int _count_drop(self, str reason) except -1:
-        if self._dropped is None:
-            self._dropped = {}
-        self._dropped[reason] = self._dropped.get(reason, 0) + 1
-        return 0
-
     cdef void connection_gone(self) noexcept:
-        """An accepted socket was destroyed."""
         self._connections -= 1
         try:
             self._close_if_drained()
@@ -357,11 +485,16 @@ cdef class ServerBase(Owner):
         self._ready()
         if handle is None:
             return uv.UV_EBADF
-        status = handle.listen(backlog)
+        self._owed = 0
+        try:
+            listener_opened(handle)
+            status = handle.listen(backlog)
+        except BaseException:
+            self._close_handle()
+            raise
         if status < 0:
             self._close_handle()
             return status
-        listener_opened(handle)
         self._backlog = backlog
         if self._unref:
             handle.unref()

@@ -63,6 +63,7 @@ cdef class SocketBase(Duplex):
                     Py_ssize_t write_mark) except -1
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
+    cdef void _give_back(self) noexcept
     cdef int _apply_options(self) except -1
     cdef int _wait_for_connect(self, list chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1

@@ -98,6 +98,13 @@ cdef class SocketBase(Duplex):
             r_kick(self)
         return 0
 
+    cdef void _give_back(self) noexcept:
+        """The server could not take the connection after all, and nobody has heard of it."""
+        self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
+        self._socket_flags &= ~SOCKET_COUNTED
+        self._handle = None
+        self._server = None
+
     def _refuse_second_init(self):
         """A socket that is made once cannot be made again: it may own a connection."""
         if self._socket_flags & SOCKET_READY:

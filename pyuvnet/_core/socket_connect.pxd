@@ -4,4 +4,5 @@ from .socket_base cimport SocketBase
 
 cdef class SocketConnect(SocketBase):
     cdef int _abandon_handle(self) except -1
+    cdef bint _reached_blocked(self) noexcept
     cdef int _serve_at_connect(self) except -1

@@ -5,23 +5,45 @@ closed a fresh one.  Which address is tried, and for how long, is Python's, in _
 Imports socket_base and below.
 """
 
+from libc.string cimport memcmp
+
 from . cimport uv
-from .address cimport sockaddr_from_text
+from .address cimport sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport drop_internal, intern_event
-from .errors cimport closed_before_connection, lookup_error
+from .errors cimport closed_before_connection, ip_blocked, lookup_error
 from .pipe cimport Pipe, new_pipe
 from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
-from .tcp cimport TCP, new_tcp
+from .tcp cimport TCP, name_blocked, new_tcp, peer_tuple
 from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue
 
 cdef object _CLOSE = intern_event("close")
 cdef object _CONNECT = intern_event("connect")
 cdef object _READY = intern_event("ready")
 cdef object _FINISH = intern_event("finish")
+
+# The unspecified addresses: `0.0.0.0` (4 bytes) and `::`, and `::ffff:0.0.0.0`.
+cdef const char* _ANY = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+cdef const char* _ANY_MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0"
+
+
+cdef bint _make_loopback(uv.sockaddr* address) noexcept:
+    """Make the unspecified address what a connection to it reaches; False: it is another one."""
+    cdef const unsigned char* found = NULL
+    cdef int family = sockaddr_bytes(address, &found)
+    cdef unsigned char* bytes = <unsigned char*>found
+    if family == 6 and memcmp(bytes, _ANY, 16) == 0:
+        bytes[15] = 1
+        return True
+    if family == 6 and memcmp(bytes, _ANY_MAPPED, 16) == 0:
+        bytes += 12
+    elif family != 4 or memcmp(bytes, _ANY, 4) != 0:
+        return False
+    bytes[0], bytes[3] = 127, 1
+    return True
 
 
 cdef class SocketConnect(SocketBase):
@@ -119,12 +141,15 @@ cdef class SocketConnect(SocketBase):
             self._extra_state().block_list = block_list
 
     def _is_blocked(self, str address, int port):
-        """True if the block list matches a literal address."""
+        """True if the block list matches a literal address, or where that leads."""
         cdef uv.sockaddr_storage storage
-        if self._rare is None or self._rare.block_list is None \
-                or not sockaddr_from_text(address, port, &storage):
+        if self._rare is None or self._rare.block_list is None:
             return False
-        return self._rare.block_list.blocks(<uv.sockaddr*>&storage)
+        # What is no address is connected to neither.
+        return not sockaddr_from_text(address, port, &storage) \
+            or self._rare.block_list.blocks(<uv.sockaddr*>&storage) \
+            or _make_loopback(<uv.sockaddr*>&storage) \
+            and self._rare.block_list.blocks(<uv.sockaddr*>&storage)
 
     def _connect_tcp(self, str address, int port):
         """Begin connecting to a literal address; returns a libuv status."""
@@ -161,10 +186,29 @@ cdef class SocketConnect(SocketBase):
         self._after_connect(status)
         return 0
 
-    def _succeed(self):
-        """The connection stands: options, 'connect', 'ready', then reading."""
+    cdef bint _reached_blocked(self) noexcept:
+        """Whether the block list matches the peer that the connection has led to."""
+        if self._rare is None or self._rare.block_list is None \
+                or not isinstance(self._handle, TCP):
+            return False
+        self._peer.family = 0
+        (<TCP>self._handle).read_peer(&self._peer)
+        return name_blocked(&self._peer, self._rare.block_list)
+
+    def _succeed(self, str address=None):
+        """The connection stands: options, 'connect', 'ready', then reading.
+
+        Args:
+            address: which one was asked for, over TCP.
+        """
         self._ready()
         self._socket_flags &= ~SOCKET_CONNECTING
+        if self._reached_blocked():
+            # The address was checked before, but the list may have changed since, and the kernel
+            # or a filter of it may have led the connection elsewhere.
+            self._destroy_with(ip_blocked(
+                peer_tuple(&self._peer)[0] if self._peer.family else address))
+            return
         self._touch()
         if self._socket_flags & SOCKET_UNREF:
             self._handle.unref()

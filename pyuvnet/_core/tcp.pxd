@@ -14,6 +14,7 @@ cdef struct PeerName:
     unsigned int scope                 # of a link-local IPv6 address, the number of its interface
 
 cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept
+cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept
 cdef tuple peer_tuple(const PeerName* name)
 
 cdef class TCP(StreamHandle):
@@ -28,10 +29,10 @@ cdef class TCP(StreamHandle):
     cdef int set_type_of_service(self, int value) noexcept
     cdef int type_of_service(self) noexcept
     cdef int close_reset(self) noexcept
-    cdef bint is_blocked(self, BlockList block_list) noexcept
     cdef int bind_status(self) noexcept
     cdef tuple sockname(self)
     cdef tuple peername(self)
+    cdef int read_here(self, PeerName* name) noexcept
     cdef int read_peer(self, PeerName* name) noexcept
 
 cdef TCP new_tcp(Loop loop, Owner owner)

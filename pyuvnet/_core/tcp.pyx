@@ -47,6 +47,15 @@ cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept:
     name.family = address.sa_family
 
 
+cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept:
+    """Whether a block list keeps a peer out; it does so where nobody knows who that is."""
+    if name.family == uv.AF_INET:
+        return block_list.blocks_bytes(4, name.address)
+    if name.family == uv.AF_INET6:
+        return block_list.blocks_bytes(6, name.address)
+    return True
+
+
 cdef tuple peer_tuple(const PeerName* name):
     """As address_tuple(), of a kept name."""
     cdef uv.sockaddr_storage storage
@@ -105,14 +114,6 @@ cdef class TCP(StreamHandle):
             self.closing = True
         return status
 
-    cdef bint is_blocked(self, BlockList block_list) noexcept:
-        """Whether a block list matches the peer; no Python string is made."""
-        cdef uv.sockaddr_storage storage
-        cdef int size = sizeof(storage)
-        if uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size) < 0:
-            return False
-        return block_list.blocks(<uv.sockaddr*>&storage)
-
     cdef int bind_status(self) noexcept:
         """What the bind came to; libuv keeps a taken port to itself until it is asked."""
         cdef uv.sockaddr_storage storage
@@ -134,6 +135,15 @@ cdef class TCP(StreamHandle):
         if status < 0:
             raise os_error(status, "getpeername")
         return address_tuple(<uv.sockaddr*>&storage)
+
+    cdef int read_here(self, PeerName* name) noexcept:
+        """Keep the name of the local end; returns a libuv status."""
+        cdef uv.sockaddr_storage storage
+        cdef int size = sizeof(storage)
+        cdef int status = uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
+        if status == 0:
+            keep_name(<uv.sockaddr*>&storage, name)
+        return status
 
     cdef int read_peer(self, PeerName* name) noexcept:
         """Keep the peer's name; returns a libuv status."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import socket as posix
+import struct
 import weakref
 from typing import Any
 
 import pytest
 
 import pyuvnet
-from pyuvnet import net
+from pyuvnet import diagnostics, net
 
 
 def peers_of(server: net.Server, count: int) -> list[posix.socket]:
@@ -109,3 +110,285 @@ def test_an_open_server_that_nobody_holds_goes_on_accepting() -> None:
     c.on("data", got.append)
     pyuvnet.run()
     assert got == [b"here"]
+
+
+# ---- A socket that nobody has got --------------------------------------------------------------
+
+
+def answers_of(peers: list[posix.socket]) -> list[str]:
+    """What each peer reads: 'end', 'reset', or 'open' where nothing comes."""
+    said = []
+    for peer in peers:
+        peer.settimeout(0)
+        try:
+            said.append("end" if peer.recv(1) == b"" else "data")
+        except ConnectionResetError:
+            said.append("reset")
+        except BlockingIOError:
+            said.append("open")
+        peer.close()
+    return said
+
+
+def turn_until(done: Any, turns: int = 200) -> None:
+    """Turn the loop until done() is true."""
+    loop = pyuvnet.current_loop()
+    for _ in range(turns):
+        if done():
+            return
+        loop.turn()
+    raise AssertionError("it did not happen")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ipc"])
+def test_a_socket_whose_listener_raises_is_destroyed(kind: str, tmp_path: Any) -> None:
+    failures: list[Any] = []
+    closed: list[Any] = []
+    pyuvnet.set_exception_handler(lambda error: failures.append(error.args))
+
+    def connection(s: net.Socket) -> None:
+        given.append(weakref.ref(s))
+        raise ValueError("X")
+
+    given: list[Any] = []
+    server = net.create_server(connection)
+    server.on("close", lambda: closed.append(True))
+    if kind == "tcp":
+        server.listen(0)
+        peers = peers_of(server, 3)
+    else:
+        server.listen(tmp_path / "sock")
+        peers = [posix.socket(posix.AF_UNIX) for _ in range(3)]
+        for peer in peers:
+            peer.connect(str(tmp_path / "sock"))
+    turn_until(lambda: len(failures) == 3)
+    assert failures == [("X",)] * 3
+    assert server._connections == 0
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert answers_of(peers) == ["end"] * 3
+    assert closed == [True]
+    gc.collect()
+    assert [reference() for reference in given] == [None] * 3
+
+
+def test_what_its_listener_has_written_before_it_raised_is_sent() -> None:
+    failures: list[Any] = []
+    pyuvnet.set_exception_handler(failures.append)
+
+    def connection(s: net.Socket) -> None:
+        s.write(b"sorry")
+        raise ValueError("X")
+
+    server = net.create_server(connection).listen(0)
+    peers = peers_of(server, 1)
+    turn_until(lambda: failures)
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert peers[0].recv(100) == b"sorry"
+    assert answers_of(peers) == ["end"]
+
+
+@pytest.mark.parametrize("event", ["data", "error", "mine"])
+def test_a_socket_on_which_something_was_registered_stays_open(event: str) -> None:
+    failures: list[Any] = []
+    accepted: list[net.Socket] = []
+    pyuvnet.set_exception_handler(failures.append)
+
+    def connection(s: net.Socket) -> None:
+        accepted.append(s)
+        s.on(event, lambda *_: None)
+        raise ValueError("X")
+
+    server = net.create_server(connection).listen(0)
+    peers = peers_of(server, 1)
+    turn_until(lambda: failures)
+    assert not accepted[0].destroyed
+    assert server._connections == 1
+    accepted[0].destroy()
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert answers_of(peers) == ["end"]
+
+
+def test_the_first_of_two_listeners_has_it_although_the_second_raises() -> None:
+    failures: list[Any] = []
+    accepted: list[net.Socket] = []
+    pyuvnet.set_exception_handler(failures.append)
+
+    @(server := net.create_server()).on("connection")
+    def first(s: net.Socket) -> None:
+        accepted.append(s)
+        s.on("close", lambda _: server.close())
+
+    @server.on("connection")
+    def second(s: net.Socket) -> None:
+        raise ValueError("X")
+
+    server.listen(0)
+    peers = peers_of(server, 1)
+    turn_until(lambda: failures)
+    assert not accepted[0].destroyed
+    accepted[0].destroy()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert answers_of(peers) == ["end"]
+
+
+def test_without_a_listener_of_connection_the_peer_is_sent_away() -> None:
+    server = net.create_server().listen(0)
+    peers = peers_of(server, 2)
+    peers[0].sendall(b"x")
+    loop = pyuvnet.current_loop()
+    for _ in range(5):
+        loop.turn()
+    assert server._connections == 0
+    assert server.dropped == {}
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert answers_of(peers)[1] == "end"
+
+
+def test_an_emit_of_the_programs_own_may_take_the_socket() -> None:
+    accepted: list[net.Socket] = []
+
+    class Mine(net.Server):
+        def emit(self, event: Any = None, *arguments: Any) -> Any:
+            if event == "connection":
+                accepted.append(arguments[0].on("error", print))
+                return None
+            return super().emit(event, *arguments)
+
+    server = Mine().listen(0)
+    peers = peers_of(server, 1)
+    turn_until(lambda: accepted)
+    assert not accepted[0].destroyed
+    assert server._connections == 1
+    accepted[0].destroy()
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert answers_of(peers) == ["end"]
+
+
+def test_a_subscriber_of_the_channel_may_take_the_socket() -> None:
+    accepted: list[net.Socket] = []
+
+    def take(message: Any, name: Any) -> None:
+        accepted.append(message["socket"].on("error", print))
+
+    diagnostics.subscribe("net.server.socket", take)
+    try:
+        server = net.create_server().listen(0)
+        peers = peers_of(server, 1)
+        turn_until(lambda: accepted)
+        assert not accepted[0].destroyed
+        accepted[0].destroy()
+        server.close()
+        turn_until(lambda: not pyuvnet.current_loop().alive())
+    finally:
+        diagnostics.unsubscribe("net.server.socket", take)
+    assert answers_of(peers) == ["end"]
+
+
+# ---- Limits and lists --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "taken"),
+    [
+        (float("nan"), 3),
+        (float("inf"), 3),
+        (-float("inf"), 0),
+        (10**400, 3),
+        (-(10**400), 0),
+        (-1, 0),
+        (1.5, 2),
+        (2.0, 2),
+        (0.1, 1),
+        (-0.5, 0),
+    ],
+)
+def test_a_limit_of_any_number(limit: float, taken: int) -> None:
+    accepted: list[net.Socket] = []
+    server = net.create_server(accepted.append).listen(0)
+    server.max_connections = limit
+    assert server.max_connections is limit
+    peers = peers_of(server, 3)
+    turn_until(lambda: len(accepted) + server.dropped.get("maxConnections", 0) == 3)
+    assert len(accepted) == taken
+    for s in accepted:
+        s.destroy()
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    answers_of(peers)
+
+
+def test_a_limit_with_comparisons_of_its_own_is_a_number_like_any_other() -> None:
+    class Odd(int):
+        def __le__(self, other: Any) -> Any:
+            raise AssertionError("asked in the middle of accepting")
+
+        __ge__ = __lt__ = __gt__ = __eq__ = __le__  # type: ignore[assignment]
+        __hash__ = int.__hash__
+
+    accepted: list[net.Socket] = []
+    server = net.create_server(accepted.append).listen(0)
+    server.max_connections = Odd(1)
+    peers = peers_of(server, 2)
+    turn_until(lambda: server.dropped)
+    assert len(accepted) == 1
+    accepted[0].destroy()
+    server.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    answers_of(peers)
+
+
+def test_the_finaliser_of_a_limit_sees_the_next_one() -> None:
+    seen: list[Any] = []
+
+    class Last(int):
+        def __del__(self) -> None:
+            seen.append(server.max_connections)
+
+    server = net.create_server()
+    server.max_connections = Last(7)
+    server.max_connections = 5
+    assert seen == [5]
+
+
+def test_the_finaliser_of_a_block_list_sees_the_next_one() -> None:
+    seen: list[Any] = []
+
+    class Last(net.BlockList):
+        def __del__(self) -> None:
+            seen.append(server.block_list)
+
+    server = net.create_server()
+    server.block_list = Last()
+    server.block_list = None
+    assert seen == [None]
+
+
+def test_a_drop_tells_of_a_peer_that_reset_the_connection_before() -> None:
+    drops: list[Any] = []
+    server = net.create_server().listen(0)
+    server.max_connections = 0
+    server.on("drop", lambda info: (drops.append(info), server.close()))
+    (peer,) = peers_of(server, 1)
+    here = peer.getsockname()
+    peer.setsockopt(posix.SOL_SOCKET, posix.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    assert (drops[0].remote_address, drops[0].remote_port) == (f"::ffff:{here[0]}", here[1])
+
+
+def test_a_listener_of_drop_finds_the_peer_closed_already() -> None:
+    """What it does, or raises, cannot leave the connection open."""
+    said: list[Any] = []
+    server = net.create_server().listen(0)
+    server.max_connections = 0
+    (peer,) = peers_of(server, 1)
+    peer.settimeout(5)
+    server.on("drop", lambda info: (said.append(peer.recv(1)), server.close()))
+    turn_until(lambda: not pyuvnet.current_loop().alive())
+    peer.close()
+    assert said == [b""]
