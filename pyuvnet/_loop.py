@@ -492,14 +492,7 @@ def start_task(
         raise StateError(
             f"{what} is a coroutine function, and no asyncio loop runs now", "ERR_NO_ASYNC_LOOP"
         ) from None
-    task: asyncio.Task[Any]
-    if type(awaitable) is CoroutineType:
-        stepper = Stepper(awaitable)
-        task = theirs.create_task(stepper)
-        stepper.started(task)
-    else:
-        task = theirs.create_task(waiter())
-    _tasks.add(task)
+    task: asyncio.Task[Any] | None = None
 
     def finish(finished: asyncio.Task[Any]) -> None:
         _tasks.discard(finished)
@@ -514,7 +507,22 @@ def start_task(
         else:
             done(error, result)
 
-    task.add_done_callback(finish)
+    try:
+        if type(awaitable) is CoroutineType:
+            stepper = Stepper(awaitable)
+            task = theirs.create_task(stepper)
+            stepper.started(task)
+        else:
+            task = theirs.create_task(waiter())
+        task.add_done_callback(finish)
+        _tasks.add(task)
+    except MemoryError:
+        # It has not begun, and must not: the caller hears that it failed.
+        if task is not None:
+            task.cancel()
+        elif isinstance(awaitable, CoroutineType):
+            awaitable.close()
+        raise
     return task
 
 

@@ -474,8 +474,13 @@ cdef class EventEmitter:
             raise StateError(
                 f"The listener of {event!r} is a coroutine function, and no asyncio loop drives "
                 "this thread: use pyuvnet.run(main()) or pyuvnet.attach()", "ERR_NO_ASYNC_LOOP")
-        _awaitable_hook(result, self, event, arguments,
-                        bool(self._emitter_flags & EMITTER_CAPTURE))
+        try:
+            _awaitable_hook(result, self, event, arguments,
+                            bool(self._emitter_flags & EMITTER_CAPTURE))
+        except (MemoryError, RecursionError) as exc:
+            # The coroutine has not begun: see never_reached().
+            exc.__traceback__ = None
+            raise exc
         return 0
 
     def _listener_failed(self, error, event, arguments, captured):

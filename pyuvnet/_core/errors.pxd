@@ -1,6 +1,7 @@
 """Errors as the core makes them; see errors.pyx."""
 
 cdef object os_error(int status, str syscall, object address=*, object port=*, str detail=*)
+cdef bint never_reached(object exc) noexcept
 cdef object lookup_error(int status, str hostname)
 cdef str status_name(int status)
 

@@ -8,6 +8,7 @@ looked up by name, since on Windows libuv's statuses are not negated errno value
 """
 
 import errno as _errno
+import os.path
 
 from ..errors import ArgTypeError, ResolveError, StateError
 
@@ -15,6 +16,8 @@ cimport cython
 from cpython.object cimport PyObject
 
 from . cimport uv
+
+cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 cdef extern from *:
     """
@@ -91,7 +94,47 @@ cdef object os_error(int status, str syscall, object address=None, object port=N
 
     detail: Node's longer text, '... CODE: what it means ADDRESS', when given as ''.  Any other
     text is appended as it is.
+
+    It never raises MemoryError but returns it, with the attributes that listeners look at: an
+    operation that failed must be able to say so.
     """
+    try:
+        return _os_error(status, syscall, address, port, detail)
+    except MemoryError as exc:
+        return _without_memory(exc, syscall)
+
+
+cdef object _without_memory(object exc, str syscall):
+    try:
+        exc.code, exc.errno, exc.syscall = "ENOMEM", _errno.ENOMEM, syscall
+        exc.address = exc.port = None
+    except MemoryError:
+        pass
+    return exc
+
+
+cdef bint never_reached(object exc) noexcept:
+    """Whether a call of the program's code failed before its first line: nobody got the argument.
+
+    So it is when there is no memory for the call, or no room on the stack. It shows in the
+    traceback, which then has no function but ours. A callable written in C has none either; one
+    that raised MemoryError has not taken its argument.
+    """
+    if not isinstance(exc, (MemoryError, RecursionError)):
+        return False
+    try:
+        trace = exc.__traceback__
+        while trace is not None:
+            name = trace.tb_frame.f_code.co_filename
+            if not name.endswith(".pyx") and not name.startswith(_PACKAGE):
+                return False
+            trace = trace.tb_next
+    except MemoryError:
+        pass
+    return True
+
+
+cdef object _os_error(int status, str syscall, object address, object port, str detail):
     cdef str code = status_name(status)
     cdef str text = f"{syscall} {code}"
     if detail is not None and not detail:

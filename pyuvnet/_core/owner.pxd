@@ -12,6 +12,7 @@ cdef class Owner(EventEmitter):
     cdef int _on_read_target(self, Py_ssize_t size) except -1   # bytes arrived in the target
     cdef int _on_read_error(self, int status) except -1   # a failed read, or UV_EOF
     cdef int _on_read_idle(self) except -1                # a read of nothing: activity only
+    cdef void _on_read_raised(self, object exc) noexcept  # one of these four raised
     cdef int _on_written(self, int status) except -1      # the asynchronous write completed
     cdef int _on_shutdown(self, int status) except -1     # the FIN was sent, or failed
     cdef int _on_connected(self, int status) except -1    # the connect request completed

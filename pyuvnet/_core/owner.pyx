@@ -32,6 +32,9 @@ cdef class Owner(EventEmitter):
     cdef int _on_read_idle(self) except -1:
         return 0
 
+    cdef void _on_read_raised(self, object exc) noexcept:
+        pass
+
     cdef int _on_written(self, int status) except -1:
         return 0
 

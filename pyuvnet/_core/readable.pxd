@@ -11,6 +11,7 @@ cdef int r_resume(Stream s) except -1
 cdef int r_tick(Stream s, int what, object argument) except -1
 cdef int r_listener_added(Stream s, object event) except -1
 cdef int r_listener_removed(Stream s, object event) except -1
+cdef int r_lost(Stream s, object exc) except -1
 cdef bint r_readable(Stream s) noexcept
 cdef int r_set_encoding(Stream s, object name) except -1
 cdef int r_unshift(Stream s, object chunk, object encoding) except -1

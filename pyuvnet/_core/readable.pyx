@@ -15,14 +15,17 @@ socket's own shortcuts (socket_base).  In Node's terms:
 Imports: stream, piping, encoding, errors.
 """
 
+from cpython.unicode cimport PyUnicode_FromObject
+
 from .._validate import arg_type_error, is_mapping, range_error
 
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .encoding cimport Decoder, encode, encoding_name
-from .errors cimport state_error
+from .errors cimport never_reached, os_error, state_error
 from .names import add_node_names
 from .piping cimport pipe_to, unpipe_from
 from .stream cimport *
+from .uv cimport UV_ENOMEM
 
 cdef object _DATA = intern_event("data")
 cdef object _READABLE = intern_event("readable")
@@ -31,6 +34,10 @@ cdef object _PAUSE = intern_event("pause")
 cdef object _RESUME = intern_event("resume")
 
 MAX_MARK = 1 << 30
+
+cdef enum:
+    JOIN_AFTER = 64              # so many buffered chunks of a socket stay as they came,
+    JOIN_SIZE = 4096             # those behind them are joined up to this size
 
 
 # ---- Data in -----------------------------------------------------------------------------------
@@ -101,6 +108,9 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
             item = encode(chunk, encoding)
             if s.r_decoder is not None:
                 item = Decoder(s.r_decoder.encoding).decode(item)
+        elif type(chunk) is not str:
+            # The buffer holds no objects of the program's classes, which have code of their own.
+            item = PyUnicode_FromObject(chunk)
     elif chunk is not None:
         try:
             item = bytes(memoryview(chunk))
@@ -180,6 +190,33 @@ cdef inline int _buffer(Stream s, object item) except -1:
         s.r_head = s.r_skip = 0
     else:
         s.r_chunks.append(item)
+        if s._state & R_PUSHED_SOURCE and len(s.r_chunks) - s.r_head > JOIN_AFTER:
+            _join_last(s)
+    return 0
+
+
+cdef int _join_last(Stream s) except -1:
+    """Join small items at the end of the buffer, so that a peer does not choose what they cost.
+
+    An object takes 50 bytes for the two that a segment may bring. Items of similar size are joined,
+    as in a binary counter: a byte is copied a few times at most, and beyond the first JOIN_AFTER,
+    which stay as they came, the small items are no more than the doublings up to JOIN_SIZE.
+    """
+    cdef list chunks = s.r_chunks
+    cdef Py_ssize_t last = len(chunks) - 1
+    cdef Py_ssize_t size = len(chunks[last]), before
+    while last - s.r_head > JOIN_AFTER:
+        before = len(chunks[last - 1])
+        if before > 2 * size or before + size > JOIN_SIZE:
+            break
+        try:
+            chunks[last - 1] = chunks[last - 1] + chunks[last]
+        except MemoryError:
+            # They are both there.
+            break
+        chunks.pop()
+        last -= 1
+        size += before
     return 0
 
 
@@ -193,44 +230,50 @@ cdef inline int _cut_first(Stream s) except -1:
 
 cdef object _take(Stream s, Py_ssize_t size):
     """Cut `size` from the front of the buffer."""
+    # What may fail comes first: without memory for it, nothing has been taken.
     cdef list chunks = s.r_chunks
     cdef list taken
-    cdef object first = chunks[s.r_head]
-    cdef Py_ssize_t have = len(first) - s.r_skip, skip = s.r_skip, head
-    if size == s.r_length:
-        _cut_first(s)
-        s.r_chunks = None
-        if s.r_head:
-            del chunks[:s.r_head]
-        if len(chunks) == 1:
-            return chunks[0]
-        return ("" if isinstance(first, str) else b"").join(chunks)
+    cdef object first = chunks[s.r_head], made
+    cdef Py_ssize_t skip = s.r_skip, head = s.r_head, have = len(first) - skip
     if size < have:
         # What is left of a chunk is not copied each time.
+        made = first[skip:skip + size]
         s.r_skip += size
-        return first[skip:skip + size]
-    _cut_first(s)
-    head = s.r_head
-    taken = []
-    while size:
-        first = chunks[head]
-        have = len(first)
-        if have > size:
-            taken.append(first[:size])
-            s.r_skip = size
-            break
-        taken.append(first)
-        chunks[head] = None
+        return made
+    if size == have:
+        made = first[skip:] if skip else first
         head += 1
-        size -= have
+        skip = 0
+    else:
+        taken = []
+        while size:
+            made = chunks[head]
+            have = len(made) - skip
+            if have > size:
+                taken.append(made[skip:skip + size])
+                skip += size
+                break
+            taken.append(made[skip:] if skip else made)
+            head += 1
+            skip = 0
+            size -= have
+        made = ("" if isinstance(first, str) else b"").join(taken)
+    s.r_skip = skip
+    if head == len(chunks):
+        s.r_chunks = None
+        s.r_head = 0
+        return made
+    for have in range(s.r_head, head):
+        chunks[have] = None
     s.r_head = head
     if head >= 64 and 2 * head >= len(chunks):
         # Moving the rest up now and then costs each chunk a constant share.
-        del chunks[:head]
-        s.r_head = 0
-    if len(taken) == 1:
-        return taken[0]
-    return ("" if isinstance(first, str) else b"").join(taken)
+        try:
+            del chunks[:head]
+            s.r_head = 0
+        except MemoryError:
+            pass
+    return made
 
 
 cdef object r_read(Stream s, object size):
@@ -270,7 +313,12 @@ cdef object r_read(Stream s, object size):
         s._state |= R_READING | R_SYNC
         if s.r_length == 0:
             s._state |= R_NEED_READABLE
-        s._ask_source()
+        try:
+            s._ask_source()
+        except BaseException:
+            # It can be asked again.
+            s._state &= ~(R_READING | R_SYNC)
+            raise
         s._state &= ~R_SYNC
         # The source may have answered at once: look again.
         if not s._state & R_READING:
@@ -302,9 +350,20 @@ cdef int r_kick(Stream s) except -1:
 
 
 cdef int _flow(Stream s) except -1:
-    while s._flowing == FLOWING_YES and not s._state & DESTROYED and r_read(s, None) is not None:
-        pass
+    try:
+        while s._flowing == FLOWING_YES and not s._state & DESTROYED \
+                and r_read(s, None) is not None:
+            pass
+    except (MemoryError, RecursionError) as exc:
+        return r_lost(s, exc)
     return 0
+
+
+cdef int r_lost(Stream s, object exc) except -1:
+    """Handing out data failed. If not in the program, some are lost: the stream must not go on."""
+    if s._state & DESTROYED or not never_reached(exc):
+        raise exc
+    return s._fail(os_error(UV_ENOMEM, "read"))
 
 
 # ---- Modes -------------------------------------------------------------------------------------
@@ -454,15 +513,17 @@ cdef bint r_readable(Stream s) noexcept:
 cdef int r_set_encoding(Stream s, object name) except -1:
     cdef Decoder decoder = Decoder(encoding_name(name))
     cdef str text
-    s.r_decoder = decoder
+    cdef list chunks = None
     if s.r_chunks is not None:
         _cut_first(s)
         text = "".join([chunk if isinstance(chunk, str) else decoder.decode(chunk)
                         for chunk in s.r_chunks[s.r_head:]])
-        s.r_chunks = None
         if text:
-            _buffer(s, text)
+            chunks = [text]
+        s.r_chunks = chunks
+        s.r_head = 0
         s.r_length = len(text)
+    s.r_decoder = decoder
     return 0
 
 

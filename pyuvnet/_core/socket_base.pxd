@@ -68,6 +68,7 @@ cdef class SocketBase(Duplex):
     cdef int _wait_for_connect(self, list chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef void _settle_chunk(self, object result) noexcept
+    cdef void _listener_raised(self) noexcept
     cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1
     cdef int _next_target(self) except -1
     cdef inline SocketExtra _extra_state(self):

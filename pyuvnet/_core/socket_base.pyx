@@ -19,7 +19,7 @@ from cpython.tuple cimport PyTuple_CheckExact
 
 from . cimport uv
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_has_own, \
-    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_refill, take_item
+    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, take_item
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
@@ -255,7 +255,7 @@ cdef class SocketBase(Duplex):
         Py_DECREF(<object>chunk)
         self._loop.release(listener)
         if result is NULL:
-            self._loop.report_raised()
+            self._listener_raised()
         else:
             if pyuvnet_is_awaitable(<object>result):
                 self._settle_chunk(<object>result)
@@ -270,7 +270,22 @@ cdef class SocketBase(Duplex):
         try:
             self._settle(result, _DATA, (self._loop.last_chunk,))
         except BaseException as exc:
-            self._loop.report(exc)
+            self._on_read_raised(exc)
+
+    cdef void _listener_raised(self) noexcept:
+        """A call by hand left an exception."""
+        try:
+            pyuvnet_raised()
+        except BaseException as exc:
+            self._on_read_raised(exc)
+
+    cdef void _on_read_raised(self, object exc) noexcept:
+        # A listener's exception is the program's affair. But bytes that no listener got, since
+        # there was no memory for that, are lost, and a stream must not go on with a hole.
+        try:
+            r_lost(self, exc)
+        except BaseException as again:
+            self._loop.report(again)
 
     cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
         cdef Loop loop = self._loop

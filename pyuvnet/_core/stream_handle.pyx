@@ -78,7 +78,7 @@ cdef void _read_by_steps(StreamHandle self, Owner owner, ssize_t nread, const ch
             self.reading = False
             owner._on_read_error(<int>nread)
     except BaseException as exc:
-        self.loop.report(exc)
+        owner._on_read_raised(exc)
 
 
 cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept nogil:
@@ -110,7 +110,7 @@ cdef void _on_read_target_gil(uv.uv_stream_t* stream, ssize_t nread,
     try:
         owner._on_read_target(nread)
     except BaseException as exc:
-        loop.report(exc)
+        owner._on_read_raised(exc)
     owner = None
     loop.leave()
 

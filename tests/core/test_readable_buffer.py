@@ -1,12 +1,15 @@
 """The buffer of a Readable: any mixture of arrivals, reads and unshifts keeps the bytes' order."""
 
+import socket as posix
+import sys
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyuvnet import Readable, run
+from pyuvnet import Readable, Socket, current_loop, run
 
 
 class Source(Readable):
@@ -83,3 +86,95 @@ def test_the_cost_of_a_chunk_does_not_grow_with_the_buffer(how):
     large = min(measure(100_000) for _ in range(2))
     # Fifty times as much; moving or copying what is left each time would be some thousand times.
     assert large < 300 * small
+
+
+@pytest.fixture
+def trickle():
+    """trickle(*chunks) has each of them arrive by a read of its own; trickle.socket gets them."""
+
+    class Trickle:
+        def __init__(self):
+            self.peer, there = posix.socketpair()
+            self.socket = Socket(fd=there.detach())
+
+        def __call__(self, *chunks):
+            for chunk in chunks:
+                before = self.socket.bytes_read
+                self.peer.send(chunk)
+                current_loop().turn()
+                assert self.socket.bytes_read == before + len(chunk)
+
+    trickle = Trickle()
+    yield trickle
+    trickle.peer.close()
+    trickle.socket.destroy()
+    run()
+
+
+needs_socketpair = pytest.mark.skipif(sys.platform == "win32", reason="takes over a descriptor")
+
+
+@needs_socketpair
+@pytest.mark.parametrize("encoding", [None, "utf8"])
+@pytest.mark.parametrize("waiting", ["paused", "reading"])
+def test_small_segments_cost_little_more_than_their_bytes(trickle, waiting, encoding):
+    socket = trickle.socket
+    if encoding:
+        socket.set_encoding(encoding)
+    if waiting == "paused":
+        socket.pause()
+    else:
+        socket.on("readable", lambda: None)
+        assert socket.read(1_000_000) is None
+    trickle(b"ab" * 10)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        trickle(*[b"ab"] * 20_000)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert socket.readable_length == 40_020
+    # Objects of two bytes take 28 times as much as the bytes.
+    assert grown < 2 * 40_000
+    got = socket.read()
+    assert got == ("ab" if encoding else b"ab") * 20_010
+
+
+@needs_socketpair
+def test_the_first_chunks_of_a_socket_come_out_as_they_came_and_the_others_joined(trickle):
+    trickle.socket.pause()
+    sent = [b"%03d" % number for number in range(500)]
+    trickle(*sent)
+    seen = []
+    trickle.socket.on("data", seen.append)
+    trickle.socket.resume()
+    while not trickle.socket.readable_length == 0:
+        current_loop().turn()
+    assert b"".join(seen) == b"".join(sent)
+    assert seen[:64] == sent[:64]
+    assert len(seen) < 64 + 20
+
+
+@needs_socketpair
+@given(sizes=st.lists(st.integers(1, 6000), min_size=70, max_size=120), text=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_joined_chunks_keep_the_order(sizes, text):
+    peer, there = posix.socketpair()
+    socket = Socket(fd=there.detach(), readable_high_water_mark=1 << 20)
+    if text:
+        socket.set_encoding("latin1")
+    socket.pause()
+    current_loop().turn()
+    for index, size in enumerate(sizes):
+        peer.send(bytes([index % 256]) * size)
+        current_loop().turn()
+    assert socket.readable_length == sum(sizes)
+    whole = b"".join(bytes([index % 256]) * size for index, size in enumerate(sizes))
+    got = []
+    while (chunk := socket.read(min(777, socket.readable_length or 1))) is not None:
+        got.append(chunk.encode("latin1") if text else chunk)
+    assert b"".join(got) == whole
+    peer.close()
+    socket.destroy()
+    run()
