@@ -12,6 +12,7 @@ Imports: stream, emitter.
 
 from .._validate import arg_type_error
 
+from .capi cimport list_of
 from .emitter cimport EventEmitter, intern_event, new_hidden
 from .errors cimport seal
 from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, R_END_EMITTED, Stream
@@ -69,7 +70,7 @@ cdef class Piping:
     cdef int wait(self) except -1:
         """The destination is full: pause the source until 'drain'."""
         if self.source.r_awaiting is None:
-            self.source.r_awaiting = [self]
+            self.source.r_awaiting = list_of(self)
         elif self not in self.source.r_awaiting:
             self.source.r_awaiting.append(self)
         self.source.pause()
@@ -153,8 +154,9 @@ cdef int pipe_to(Stream source, object dest, bint end) except -1:
     piping.dest = dest
     piping.listeners = []
     if source.r_pipes is None:
-        source.r_pipes = []
-    source.r_pipes.append(piping)
+        source.r_pipes = list_of(piping)
+    else:
+        source.r_pipes.append(piping)
     step = piping.on_end if end else piping.on_end_without
     if source._state & R_END_EMITTED:
         source._loop.tick_call(step, ())

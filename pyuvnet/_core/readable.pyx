@@ -19,6 +19,7 @@ from cpython.unicode cimport PyUnicode_FromObject
 
 from .._validate import arg_type_error, is_mapping, range_error
 
+from .capi cimport hold_collector, let_collector, list_of
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport never_reached, os_error, state_error
@@ -186,7 +187,7 @@ cdef Py_ssize_t _how_much(Stream s, Py_ssize_t wanted) noexcept:
 cdef inline int _buffer(Stream s, object item) except -1:
     """Put an item behind what is buffered."""
     if s.r_chunks is None:
-        s.r_chunks = [item]
+        s.r_chunks = list_of(item)
         s.r_head = s.r_skip = 0
     else:
         s.r_chunks.append(item)
@@ -230,6 +231,15 @@ cdef inline int _cut_first(Stream s) except -1:
 
 cdef object _take(Stream s, Py_ssize_t size):
     """Cut `size` from the front of the buffer."""
+    # A finaliser that reads, too, must not run in the middle.
+    cdef int held = hold_collector()
+    try:
+        return _take_held(s, size)
+    finally:
+        let_collector(held)
+
+
+cdef object _take_held(Stream s, Py_ssize_t size):
     # What may fail comes first: without memory for it, nothing has been taken.
     cdef list chunks = s.r_chunks
     cdef list taken
@@ -512,6 +522,14 @@ cdef bint r_readable(Stream s) noexcept:
 
 cdef int r_set_encoding(Stream s, object name) except -1:
     cdef Decoder decoder = Decoder(encoding_name(name))
+    cdef int held = hold_collector()
+    try:
+        return _decode_buffer(s, decoder)
+    finally:
+        let_collector(held)
+
+
+cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
     cdef str text
     cdef list chunks = None
     if s.r_chunks is not None:

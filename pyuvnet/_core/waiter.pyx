@@ -147,13 +147,16 @@ cdef class Waiter(Continuation):
 
     def add_done_callback(self, callback, *, context=None):
         """Call callback(self) once it is settled."""
+        # Made first: on 3.11 that may run a finaliser, which adds another.
+        cdef tuple entry = (callback, context)
+        cdef list others = [entry]
         self._ready()
         if self._callback is None:
             self._callback, self._context = callback, context
         elif self._others is None:
-            self._others = [(callback, context)]
+            self._others = others
         else:
-            self._others.append((callback, context))
+            self._others.append(entry)
         if self._done:
             self._loop.call_soon(self)
 
