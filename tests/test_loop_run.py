@@ -106,7 +106,7 @@ CTRL_C = """
     from tests.support.loops import LOOPS
 
     async def main():
-        server = net.create_server().listen(0, "127.0.0.1")
+        server = net.create_server(lambda socket: None).listen(0, "127.0.0.1")
         await events.once(server, "listening")
         async def other():
             client = await net.promises.connect(server.address().port, "127.0.0.1")
