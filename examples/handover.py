@@ -1,8 +1,8 @@
 """Accept now, serve later: connections wait, unread, until one of a few workers is free.
 
 Shows pause_on_connect: not one byte is read from such a socket before resume(). So it can be handed
-to any worker, at any time, and the listeners added there miss nothing; what the peer sends meanwhile
-stays in the kernel, which slows the peer down in the end. That is also why nobody notices a peer
+to any worker, at any time, and the listeners added there miss nothing; what the peer sends stays in
+the kernel meanwhile, which slows the peer down in the end. That is also why nobody notices a peer
 that leaves while it waits. So waiting has a limit, and so have silence and the number of peers.
 
     python examples/handover.py --workers 1
