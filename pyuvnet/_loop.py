@@ -284,14 +284,19 @@ class _ThreadDriver(_Driver):
                 return
 
     def _io(self) -> None:
-        self.turn()
-        self._granted.release()
+        # In any case: a listener may raise what ends programs, and this one goes on.
+        try:
+            self.turn()
+        finally:
+            self._granted.release()
 
     def turn(self) -> None:
-        super().turn()
-        if not self._begun:
-            self._begun = True
-            self._granted.release()
+        try:
+            super().turn()
+        finally:
+            if not self._begun:
+                self._begun = True
+                self._granted.release()
 
     def stop(self) -> None:
         if self.over:

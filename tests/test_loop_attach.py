@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 import time
 import types
@@ -369,6 +371,59 @@ def test_what_ends_programs_comes_out_of_run(kind):
 
     with pytest.raises(kind):
         pyuvnet.run(main())
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("first", [True, False], ids=["first turn", "later turn"])
+def test_peers_are_heard_after_what_ends_programs(factory, trace, kind, first):
+    ports = []
+
+    def accepted(peer):
+        trace("accepted")
+        peer.destroy()
+        if not first and trace == ["accepted"]:
+            raise kind
+
+    async def knocked():
+        """A peer of which nothing here knows, so that only its packets wake our loop."""
+        await settle()
+        heard = len(trace)
+        peer = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", ports[0]))
+        async with asyncio.timeout(10):
+            while len(trace) == heard:
+                await asyncio.sleep(0.001)
+        peer.close()
+
+    async def begin():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        pyuvnet.attach()
+        if first:
+            pyuvnet.next_tick(fail, kind())
+        server = net.create_server(accepted).listen(0, "127.0.0.1")
+        server.on("listening", lambda: ports.append(server.address().port))
+        while not ports:
+            await asyncio.sleep(0)
+        await knocked()
+        await asyncio.sleep(0)
+        return server
+
+    async def go_on(server):
+        while not ports:
+            await asyncio.sleep(0)
+        await knocked()
+        server.close()
+        await events.once(server, "close")
+
+    theirs = factory()
+    task = theirs.create_task(begin())
+    while not task.done():
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            theirs.run_until_complete(task)
+    theirs.run_until_complete(go_on(task.result()))
+    pyuvnet.detach()
+    theirs.run_until_complete(theirs.shutdown_default_executor())
+    theirs.close()
+    assert trace == ["accepted"] * 2
 
 
 # ---- A loop that nobody turns --------------------------------------------------------------------

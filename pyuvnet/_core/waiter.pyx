@@ -139,10 +139,10 @@ cdef class Waiter(Continuation):
             return stepper.resume(self)
         self._callback = self._context = self._others = None
         if callback is not None:
-            _wake(self, callback, context)
+            _wake(self, callback, context, self._loop)
         if others is not None:
             for callback, context in others:
-                _wake(self, callback, context)
+                _wake(self, callback, context, self._loop)
         return 0
 
     def add_done_callback(self, callback, *, context=None):
@@ -278,15 +278,22 @@ cdef Waiter renewed(Waiter waiter, Loop ours):
     return waiter
 
 
-cdef int _wake(Waiter waiter, object callback, object context) except -1:
-    if context is None:
-        PyObject_CallOneArg(callback, waiter)
-        return 0
-    PyContext_Enter(context)
+cdef int _wake(Waiter waiter, object callback, object context, object loop) except -1:
     try:
-        PyObject_CallOneArg(callback, waiter)
-    finally:
-        PyContext_Exit(context)
+        if context is None:
+            PyObject_CallOneArg(callback, waiter)
+            return 0
+        PyContext_Enter(context)
+        try:
+            PyObject_CallOneArg(callback, waiter)
+        finally:
+            PyContext_Exit(context)
+    except RuntimeError:
+        # No task can be stepped within the step of another one, which turns our loop by hand, nor
+        # in a context that is entered already. One that still waits was not.
+        if getattr(getattr(callback, "__self__", None), "_fut_waiter", None) is None:
+            raise
+        loop.call_soon(callback, waiter, context=context)
     return 0
 
 
@@ -407,20 +414,25 @@ cdef class Stepper:
 
     cdef int resume(self, Waiter waiter) except -1:
         """The waiter is settled: the next step, of which asyncio hears only if it has to."""
-        cdef object task = self._task, context = waiter._context
+        cdef object task = self._task, context = waiter._context, coroutine = self.coroutine
         cdef PyObject* brought = NULL
         cdef int kind
         if task is None or context is None:
             return self.hand_over(waiter)
-        _enter_task(self._loop, task)
+        try:
+            _enter_task(self._loop, task)
+        except RuntimeError:
+            # Another task's step turns our loop by hand.
+            return self.hand_over(waiter)
         try:
             PyContext_Enter(context)
-        except BaseException:
+        except RuntimeError:
+            # It is entered already, by what turns our loop.
             _leave_task(self._loop, task)
-            raise
+            return self.hand_over(waiter)
         waiter._stepping = True
         waiter._task = task
-        kind = PyIter_Send(self.coroutine, None, &brought)
+        kind = PyIter_Send(coroutine, None, &brought)
         if kind == PYGEN_NEXT:
             self._held, self._value = YIELDED, <object>brought
         elif kind == PYGEN_RETURN:
@@ -453,7 +465,7 @@ cdef class Stepper:
         callback, context = waiter._callback, waiter._context
         waiter._callback = waiter._context = None
         waiter._cancel_asked = False
-        return _wake(_over, callback, context)
+        return _wake(_over, callback, context, self._loop)
 
     cdef int take(self) except -1:
         """Raise what is held, unless it is something to wait for."""
@@ -480,6 +492,7 @@ cdef object _stepped(Stepper self):
 cdef PyObject* _next_step(PyObject* stepper) except NULL:
     """Stepper.__next__, without a StopIteration where asyncio asks."""
     cdef Stepper self = <Stepper>stepper
+    cdef object coroutine = self.coroutine
     cdef PyObject* brought = NULL
     cdef int kind
     if self._owed is not None:
@@ -491,7 +504,7 @@ cdef PyObject* _next_step(PyObject* stepper) except NULL:
         self._held = NOTHING
         yielded, self._value = self._value, None
     else:
-        kind = PyIter_Send(self.coroutine, None, &brought)
+        kind = PyIter_Send(coroutine, None, &brought)
         if kind == PYGEN_RETURN:
             self._task = None
             over = StopIteration(<object>brought)

@@ -334,6 +334,193 @@ def test_a_task_that_is_not_asyncios_own_is_asyncios_to_step(listen, trace):
     assert trace == [b"a", b"b"]
 
 
+# ---- Turns by hand -------------------------------------------------------------------------------
+
+
+def plain_task(function):
+    async def start():
+        task = asyncio.create_task(function())
+        await turns()
+        return task
+
+    return start()
+
+
+@pytest.mark.parametrize("kind", ["coroutine listener", "task", "two tasks"])
+def test_a_turn_within_another_task_wakes_who_waits_when_that_is_done(listen, trace, kind):
+    async def main():
+        reported = []
+        pyuvnet.set_exception_handler(reported.append)
+        waiter, source = Waiter(), Source()
+
+        async def take():
+            async for chunk in source:
+                trace(chunk, asyncio.current_task() is task)
+
+        async def wait():
+            trace(await waiter)
+
+        if kind == "two tasks":
+            task, other = await plain_task(wait), await plain_task(wait)
+        else:
+            task = other = await (listen if kind == "coroutine listener" else plain_task)(take)
+        for number, chunk in enumerate((b"a", b"b")):
+            pyuvnet.set_immediate(source.push, chunk)
+            pyuvnet.set_immediate(waiter.set_result, chunk)
+            pyuvnet.current_loop().turn()
+            await turns()
+            assert len(trace) == 2 if kind == "two tasks" else len(trace) == number + 1
+        await pushed(source, b"c", None)
+        await asyncio.gather(task, other)
+        assert reported == []
+
+    run(main())
+    if kind == "two tasks":
+        assert trace == [b"a", b"a"]
+    else:
+        assert trace == [(b"a", True), (b"b", True), (b"c", True)]
+
+
+@pytest.mark.parametrize("kind", ["coroutine listener", "task"])
+def test_a_turn_within_another_task_brings_a_failure_too(listen, trace, kind):
+    async def main():
+        waiter = Waiter()
+
+        async def wait():
+            with pytest.raises(BoomError):
+                await waiter
+            trace("raised")
+            with pytest.raises(asyncio.CancelledError):
+                await Waiter()
+            trace("cancelled")
+
+        task = await (listen if kind == "coroutine listener" else plain_task)(wait)
+        pyuvnet.set_immediate(waiter.set_exception, BoomError())
+        pyuvnet.current_loop().turn()
+        assert trace == []
+        await turns()
+        assert trace == ["raised"]
+        task.cancel()
+        await task
+
+    run(main())
+    assert trace == ["raised", "cancelled"]
+
+
+def test_a_cancellation_between_a_turn_within_another_task_and_the_step(listen, trace):
+    async def main():
+        source = Source()
+
+        async def take():
+            async for chunk in source:
+                trace(chunk)
+
+        task = await listen(take)
+        pyuvnet.set_immediate(source.push, b"a")
+        pyuvnet.current_loop().turn()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    assert trace == []
+
+
+def test_a_turn_in_the_very_context_of_who_waits(listen, trace):
+    shared = contextvars.copy_context()
+
+    async def main():
+        reported = []
+        pyuvnet.set_exception_handler(reported.append)
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(
+            lambda loop, coroutine, **more: asyncio.Task(coroutine, loop=loop, context=shared)
+        )
+        source = Source()
+
+        async def take():
+            async for chunk in source:
+                trace(chunk)
+
+        task = await listen(take)
+        loop.set_task_factory(None)
+
+        def turn():
+            pyuvnet.set_immediate(source.push, b"a")
+            pyuvnet.current_loop().turn()
+
+        loop.call_soon(turn, context=shared)
+        await turns()
+        assert trace == [b"a"]
+        await pushed(source, b"b", None)
+        await task
+        assert reported == []
+
+    run(main())
+    assert trace == [b"a", b"b"]
+
+
+def test_a_turn_within_a_step_of_ours_has_no_effect(listen, trace):
+    async def main():
+        source = Source()
+
+        async def take():
+            async for chunk in source:
+                pyuvnet.set_immediate(trace, "immediate")
+                pyuvnet.current_loop().turn()
+                trace(chunk)
+                with pytest.raises(pyuvnet.StateError):
+                    pyuvnet.current_loop().run()
+
+        task = await listen(take)
+        await pushed(source, b"a", b"b", None)
+        await task
+        await turns()
+
+    run(main())
+    assert trace == [b"a", "immediate", b"b", "immediate"]
+
+
+def test_a_step_in_which_its_own_stepper_is_made_again(run_child):
+    run_child(
+        """
+        import asyncio, gc
+        import pyuvnet
+        from pyuvnet._core.waiter import Stepper, Waiter
+
+        async def other():
+            pass
+
+        async def main():
+            emitter, waiter, went_on = pyuvnet.EventEmitter(), Waiter(), []
+
+            async def listener():
+                stepper = asyncio.current_task().get_coro()
+                await waiter
+                left = other()
+                try:
+                    stepper.__init__(left)
+                except pyuvnet.StateError as error:
+                    went_on.append(error.code)
+                left.close()
+                gc.collect()
+
+            emitter.on("x", listener).emit("x")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            pyuvnet.set_immediate(waiter.set_result, None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert went_on == ["ERR_CONSTRUCTED_TWICE"], went_on
+
+        pyuvnet.run(main())
+        """
+    ).clean()
+
+
+# ---- What is seen of it --------------------------------------------------------------------------
+
+
 def test_tools_see_the_coroutine(listen):
     async def main():
         source = Source()
