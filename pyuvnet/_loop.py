@@ -9,6 +9,7 @@ asyncio cannot watch a descriptor (Windows), a thread of ours waits and tells it
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from types import CoroutineType
 
 from ._core.emitter import set_awaitable_hook
 from ._core.loop import Loop, set_undriven_hook
+from ._core.server_base import ServerBase
 from ._core.socket_base import SocketBase
 from ._core.thread_loop import current_loop
 from ._core.waiter import Stepper
@@ -474,6 +476,7 @@ def start_task(
     awaitable: Awaitable[Any],
     what: str,
     done: Callable[[BaseException | None, Any], object],
+    gone: Callable[[BaseException | None], object] | None = None,
 ) -> asyncio.Task[Any]:
     """Run an awaitable as a task of asyncio's, kept alive until it is done.
 
@@ -481,6 +484,7 @@ def start_task(
         awaitable: what a coroutine function returned.
         what: names that function, for the error.
         done: gets (error, None) or (None, result) in a tick of our loop; nothing if cancelled.
+        gone: gets the error at once, None if the task was cancelled; nothing if it returned.
 
     Raises: StateError (ERR_NO_ASYNC_LOOP).
     """
@@ -502,8 +506,12 @@ def start_task(
     def finish(finished: asyncio.Task[Any]) -> None:
         _tasks.discard(finished)
         if finished.cancelled():
+            if gone is not None:
+                gone(None)
             return
         error = finished.exception()
+        if error is not None and gone is not None:
+            gone(error)
         result = None if error is not None else finished.result()
         ours = current_loop()
         if ours in _drivers:
@@ -544,24 +552,43 @@ def _run_listener(
         if error is not None:
             emitter._listener_failed(error, event, arguments, captured)
 
-    if event == "connection" and arguments and isinstance(arguments[0], SocketBase):
-        _bridge(arguments[0])
-    start_task(awaitable, f"The listener of {event!r}", done)
+    what = f"The listener of {event!r}"
+    if event != "connection" or not arguments or not isinstance(arguments[0], SocketBase):
+        start_task(awaitable, what, done)
+        return
+    socket = arguments[0]
+
+    def gone(error: BaseException | None) -> None:
+        # Nobody else has the connection now, and its peer would wait for ever. Where failures are
+        # captured the socket is destroyed with this one, in its place.
+        if error is None or not captured:
+            with contextlib.suppress(StateError):  # Its loop is closed, and so it is too.
+                socket.destroy()
+
+    undo = _bridge(socket)
+    try:
+        start_task(awaitable, what, done, gone if isinstance(emitter, ServerBase) else None)
+    except BaseException:
+        undo()
+        raise
 
 
-def _bridge(socket: SocketBase) -> None:
+def _bridge(socket: SocketBase) -> Callable[[], object]:
     """Hear a new socket's error until its coroutine begins, as in Node it does at once.
 
     The coroutine meets the error when it reads or writes; what waits for 'error' or 'close' comes
-    too late for them, as it does in Node a turn after an event.
+    too late for them, as it does in Node a turn after an event. Returns what undoes it.
     """
-    theirs = _running_asyncio()
-    if theirs is None:
-        return
 
     def heard(_: BaseException) -> None:
         pass
 
-    socket.on("error", heard)
-    # Just before the first step of the task, which is the next to be queued.
-    theirs.call_soon(socket.off, "error", heard)
+    def undo() -> None:
+        socket.off("error", heard)
+
+    theirs = _running_asyncio()
+    if theirs is not None:
+        socket.on("error", heard)
+        # Just before the first step of the task, which is the next to be queued.
+        theirs.call_soon(undo)
+    return undo

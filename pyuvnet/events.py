@@ -87,17 +87,17 @@ def _exception(error: Any) -> BaseException:
     return failure
 
 
-class _Queue:
+class Arrivals:
     """What arrived and who waits for it; the emitter knows this object, and only this one."""
 
     def __init__(
         self,
         emitter: EventEmitter,
         event: Hashable,
-        signal: AbortSignal | None,
         close: Iterable[Hashable],
-        high_water_mark: float,
-        low_water_mark: float,
+        signal: AbortSignal | None = None,
+        high_water_mark: float = float("inf"),
+        low_water_mark: float = 1,
     ) -> None:
         self._emitter = emitter
         self._signal = signal
@@ -162,10 +162,14 @@ class _Queue:
         self._items.clear()
         self._error = None
 
+    def take_all(self) -> list[list[Any]]:
+        """What was not handed out, which is nobody's from now on."""
+        items = list(self._items)
+        self.clear()
+        return items
+
     async def next(self) -> list[Any] | None:
         """The next arguments; None at the end."""
-        import asyncio
-
         if self._items:
             item = self._items.popleft()
             if self._paused and len(self._items) < self._low:
@@ -181,9 +185,12 @@ class _Queue:
         self._waiting.append(waiter)
         try:
             return await waiter
-        except asyncio.CancelledError:
-            # Arrived and cancelled in the same turn: the next one to ask gets it.
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+        except BaseException:
+            if not waiter.done():
+                # The coroutine is closed: what arrives is not for this one.
+                self._waiting.remove(waiter)
+            elif not waiter.cancelled() and waiter.exception() is None:
+                # Arrived and cancelled in the same turn: the next one to ask gets it.
                 missed = waiter.result()
                 if missed is not None:
                     self._items.appendleft(missed)
@@ -193,7 +200,7 @@ class _Queue:
 class _Events:
     """The iterator that on() returns; dropped without aclose(), it stops listening all the same."""
 
-    def __init__(self, queue: _Queue) -> None:
+    def __init__(self, queue: Arrivals) -> None:
         self._queue = queue
 
     def __aiter__(self) -> _Events:
@@ -245,7 +252,7 @@ def on(
     low = check.validate_integer(low_water_mark, "options.lowWaterMark", 1)
     if signal is not None and signal.aborted:
         raise abort_error(signal)
-    return _Events(_Queue(emitter, event, signal, close, high, low))
+    return _Events(Arrivals(emitter, event, close, signal, high, low))
 
 
 def get_event_listeners(emitter: EventEmitter, event: Hashable) -> list[Callable[..., Any]]:

@@ -13,6 +13,7 @@ from ._core.bound import BoundBase
 from ._core.errors import make_os_error
 from ._core.names import add_node_names
 from ._core.server_base import ServerBase
+from ._core.thread_loop import current_loop
 from ._listen import LISTEN_OPTIONS, ListenPlan
 from ._mapping import Info
 from ._options import OptionSet
@@ -20,7 +21,7 @@ from ._typed import TYPE_CHECKING, cast, overload
 from ._waiter import Waiter, in_coroutine
 from .abort import on_abort
 from .errors import StateError
-from .events import on
+from .events import Arrivals
 from .socket import Socket, keep_alive_seconds
 
 if TYPE_CHECKING:
@@ -468,17 +469,45 @@ class Server(ServerBase):
 
 
 class _Accepted:
-    """The iterator over a server's connections."""
+    """The iterator over a server's connections.
+
+    Dropped, by `break` or because the task was cancelled, it closes those that it has not handed
+    out: nobody else knows of them.
+    """
+
+    _arrivals: Arrivals | None = None
 
     def __init__(self, server: Server) -> None:
-        self._arrivals = on(server, "connection", close=["close"])
+        self._loop = current_loop()
+        self._arrivals = Arrivals(server, "connection", ["close"])
 
     def __aiter__(self) -> _Accepted:
         return self
 
     async def __anext__(self) -> Socket:
-        (socket,) = await anext(self._arrivals)
-        return socket  # type: ignore[no-any-return]
+        arrivals = self._arrivals
+        assert arrivals is not None
+        try:
+            item = await arrivals.next()
+        finally:
+            # A traceback keeps this frame, for as long as somebody keeps the task that it ended.
+            del self
+        if item is None:
+            raise StopAsyncIteration
+        return item[0]  # type: ignore[no-any-return]
+
+    def __del__(self) -> None:
+        arrivals = self._arrivals
+        if arrivals is None:
+            return
+        arrivals.stop(None)
+        for (socket,) in arrivals.take_all():
+            try:
+                socket.destroy()
+            except StateError as error:
+                # Closed with its loop; or the garbage collector runs in another thread.
+                if error.code == "ERR_WRONG_THREAD":
+                    self._loop.call_soon_threadsafe(socket.destroy)
 
 
 def _not_running() -> StateError:

@@ -449,6 +449,114 @@ def test_under_asyncio(play: Any) -> None:
     assert over == {"accepted": 2}
 
 
+EXHAUST = """
+    import _testcapi, json, os, socket as posix, sys
+    import pyuvnet
+    from pyuvnet import net
+
+    way, place = sys.argv[1:]
+    loop = pyuvnet.current_loop()
+    given, drops = [], []
+
+    def connection(s):
+        given.append(True)
+        s.on("data", s.end).on("error", lambda error: None)
+
+    server = net.create_server(connection)
+    if way == "drop":
+        server.on("drop", drops.append)
+    elif way == "options":
+        server.no_delay = server.keep_alive = True
+    elif way == "blocked":
+        server.block_list = net.BlockList.load(["127.0.0.0/8"])
+    elif way == "full":
+        server.max_connections = 0
+        server.on("drop", drops.append)
+    server.listen(place or 0)
+    loop.turn()
+    family = posix.AF_UNIX if place else posix.AF_INET
+    target = place or ("127.0.0.1", server.address()["port"])
+
+    def ask():
+        # What a peer gets, while there is memory.
+        with posix.socket(family) as peer:
+            peer.connect(target)
+            peer.sendall(b"x")
+            peer.setblocking(False)
+            for _ in range(50):
+                loop.turn()
+                try:
+                    return peer.recv(10)
+                except BlockingIOError:
+                    pass
+                except ConnectionResetError:
+                    return b""
+
+    served = ask()
+    assert served == (b"" if way in ("blocked", "full") else b"x"), served
+    loop.turn()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    refusals = 0
+
+    # For so many allocations, from each one on, there is no memory.
+    for length in (1, 2, 5, 1000):
+        for start in range(40):
+            counted = sum(server.dropped.values()), len(given)
+            peers = [posix.socket(family) for _ in range(2)]
+            for peer in peers:
+                peer.connect(target)
+            raised = False
+            _testcapi.set_nomemory(start, start + length)
+            try:
+                loop.turn()
+            except MemoryError:
+                raised = True
+            finally:
+                _testcapi.remove_mem_hooks()
+            refused, taken = sum(server.dropped.values()) - counted[0], len(given) - counted[1]
+            # One connection for each turn, which nobody loses without a word.
+            assert refused + taken == 1 or raised, (length, start, refused, taken, raised)
+            refusals += refused
+            for peer in peers:
+                peer.close()
+            for _ in range(8):
+                loop.turn()
+            assert ask() == served, ("not served any more", length, start)
+            for _ in range(5):
+                loop.turn()
+            assert server._connections == 0, ("the count", server._connections, length, start)
+            here = len(os.listdir("/proc/self/fd"))
+            assert here == descriptors, ("descriptors", here, descriptors, length, start)
+    print(json.dumps([server.dropped, drops[-1] if drops else None]))
+    server.close()
+    pyuvnet.run()
+    loop.close()
+"""
+
+
+@unix
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [(way, kind) for way in ("plain", "drop", "full") for kind in ("tcp", "ipc")]
+    + [("options", "tcp"), ("blocked", "tcp")],
+)
+def test_without_memory_a_connection_is_dropped_and_the_next_one_served(
+    way: str, kind: str, run_child: Any, tmp_path: Any
+) -> None:
+    pytest.importorskip("_testcapi")
+    place = str(tmp_path / "sock") if kind == "ipc" else ""
+    child = run_child(EXHAUST, way, place, timeout=60)
+    dropped, drop = json.loads(child.clean().lines[-1])
+    assert dropped["ENOMEM"] > 0
+    if way == "drop" and kind == "tcp":
+        assert list(drop) == [*ADDRESSES, "reason"]
+        assert drop["remoteAddress"] == "::ffff:127.0.0.1"
+        assert drop["reason"] == "ENOMEM"
+    elif way == "drop":
+        assert drop == {"reason": "ENOMEM"}
+
+
 def test_all_refusals_are_counted_by_reason() -> None:
     server = net.create_server(lambda s: s.destroy()).listen(0)
     assert server.dropped == {}

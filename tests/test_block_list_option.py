@@ -370,7 +370,9 @@ def test_the_peer_is_checked_again_when_connected(several: bool) -> None:
 
     host = {"host": "example.com", "lookup": lookup} if several else {"host": "127.0.0.1"}
     client = net.create_connection(
-        port=port_of(server), block_list=rules, **host  # type: ignore[arg-type]
+        port=port_of(server),
+        block_list=rules,
+        **host,  # type: ignore[arg-type]
     )
     client.write(b"secret")
     client.on("connectionAttempt", lambda *_: rules.add_cidr("127.0.0.0/8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket as posix
 import stat
@@ -737,4 +738,317 @@ def test_from_another_thread(method: str, args: Any) -> None:
     assert codes == ["ERR_WRONG_THREAD"]
     assert server.listening
     server.close()
+    pyuvnet.run()
+
+
+# ---- A coroutine that leaves a connection behind -------------------------------------------------
+
+
+def end_of(peer: posix.socket) -> Any:
+    """A coroutine that gives what the peer of a connection reads, at most for two seconds."""
+
+    async def read() -> bytes:
+        loop = asyncio.get_running_loop()
+        peer.setblocking(False)
+        try:
+            return await asyncio.wait_for(loop.sock_recv(peer, 10), 2)
+        except ConnectionResetError:
+            return b""
+
+    return read()
+
+
+def connected(server: net.Server, count: int = 1) -> list[posix.socket]:
+    port = server.address()["port"]
+    return [posix.create_connection(("127.0.0.1", port)) for _ in range(count)]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("registers", [False, True])
+@pytest.mark.parametrize("delay", [False, True])
+def test_a_coroutine_listener_that_raises_does_not_leave_its_peer_waiting(
+    delay: bool, registers: bool
+) -> None:
+    failures: list[Any] = []
+
+    async def serve(s: net.Socket) -> None:
+        if registers:
+            s.on("data", failures.append)
+        if delay:
+            await asyncio.sleep(0.01)
+        raise ValueError("X")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: failures.append(context["exception"].args)
+        )
+        server = net.create_server(serve).listen(0)
+        (peer,) = connected(server)
+        assert await end_of(peer) == b""
+        peer.close()
+        while not failures:
+            await asyncio.sleep(0)
+        assert await server.get_connections() == 0
+        server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+    assert failures == [("X",)]
+
+
+def test_a_coroutine_listener_that_returns_leaves_its_socket_as_it_is() -> None:
+    given: list[net.Socket] = []
+
+    async def serve(s: net.Socket) -> None:
+        given.append(s)
+
+    async def main() -> None:
+        server = net.create_server(serve).listen(0)
+        peers = connected(server)
+        while not given:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert not given[0].destroyed
+        given[0].end(b"later")
+        assert await end_of(peers[0]) == b"later"
+        peers[0].close()
+        given[0].destroy()
+        server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+
+
+def test_a_cancelled_coroutine_listener_destroys_its_socket_quietly() -> None:
+    failures: list[Any] = []
+    tasks: list[Any] = []
+
+    async def serve(s: net.Socket) -> None:
+        tasks.append(asyncio.current_task())
+        s.on("error", failures.append)
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: failures.append(c))
+        server = net.create_server(serve).listen(0)
+        (peer,) = connected(server)
+        while not tasks:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        tasks[0].cancel()
+        assert await end_of(peer) == b""
+        peer.close()
+        server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+    assert failures == []
+    assert tasks[0].cancelled()
+
+
+def test_the_end_of_run_cancels_the_coroutine_listeners_and_closes_their_sockets() -> None:
+    given: list[net.Socket] = []
+
+    async def serve(s: net.Socket) -> None:
+        given.append(s)
+        await asyncio.sleep(3600)
+
+    async def main() -> None:
+        server = net.create_server(serve).listen(0)
+        peers.extend(connected(server, 3))
+        while len(given) < 3:
+            await asyncio.sleep(0)
+        server.close()
+
+    peers: list[posix.socket] = []
+    pyuvnet.run(main())
+    assert [s.destroyed for s in given] == [True] * 3
+    for peer in peers:
+        peer.settimeout(2)
+        assert peer.recv(1) == b""
+        peer.close()
+    pyuvnet.run()
+
+
+def test_a_task_factory_that_fails_leaves_no_connection_open() -> None:
+    failures: list[Any] = []
+
+    async def serve(s: net.Socket) -> None:
+        raise AssertionError("never begun")
+
+    def fail(loop: Any, coroutine: Any, **_: Any) -> Any:
+        coroutine.close()
+        raise ValueError("X")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: failures.append(context["exception"].args))
+        server = net.create_server(serve).listen(0)
+        (peer,) = connected(server)
+        loop.set_task_factory(fail)
+        while not failures:
+            await asyncio.sleep(0)
+        loop.set_task_factory(None)
+        assert server._connections == 0
+        assert await end_of(peer) == b""
+        peer.close()
+        server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+    assert failures == [("X",)]
+
+
+@linux
+@pytest.mark.parametrize("listener", ["function", "coroutine", "none"])
+def test_three_hundred_connections_that_nobody_serves_leave_no_descriptor(listener: str) -> None:
+    """Under attach(), where an exception of a listener ends nothing."""
+    failures: list[Any] = []
+
+    def function(s: net.Socket) -> None:
+        raise ValueError("X")
+
+    async def coroutine(s: net.Socket) -> None:
+        raise ValueError("X")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: failures.append(context["exception"].args)
+        )
+        with pyuvnet.attach():
+            server = net.create_server().listen(0)
+            if listener != "none":
+                server.on("connection", function if listener == "function" else coroutine)
+            await asyncio.sleep(0)
+            before = descriptors()
+            for _ in range(6):
+                peers = connected(server, 50)
+                for peer in peers[::2]:
+                    peer.sendall(b"x")
+                for peer in peers:
+                    assert await end_of(peer) == b""
+                    peer.close()
+            while len(failures) < 300 and listener != "none":
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
+            assert descriptors() == before
+            assert await server.get_connections() == 0
+            server.close()
+            await pyuvnet.events.once(server, "close")
+
+    asyncio.run(main())
+    assert failures == [("X",)] * (0 if listener == "none" else 300)
+
+
+async def accepted(server: net.Server, count: int) -> None:
+    while server._connections < count:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("way", ["waiting", "body", "break", "raise", "same turn", "closed"])
+def test_async_for_that_is_left_closes_what_it_has_not_handed_out(way: str) -> None:
+    given: list[net.Socket] = []
+
+    async def serve(server: net.Server) -> None:
+        async for s in server:
+            given.append(s)
+            if way == "break":
+                await accepted(server, 3)
+                break
+            if way == "raise":
+                await accepted(server, 3)
+                raise ValueError("X")
+            await asyncio.sleep(3600)
+
+    async def main() -> None:
+        server = net.create_server().listen(0)
+        coroutine = serve(server)
+        if way == "closed":
+            # Without asyncio, which would cancel it.
+            coroutine.send(None)
+            coroutine.close()
+            assert server.listener_count("connection") == 0
+            server.close()
+            return
+        task = asyncio.ensure_future(coroutine)
+        await asyncio.sleep(0)
+        if way == "waiting":
+            task.cancel()
+            await asyncio.wait([task])
+            assert server.listener_count("connection") == 0
+            server.close()
+            return
+        if way == "same turn":
+            server.once("connection", lambda _: task.cancel())
+        peers = connected(server, 3)
+        await asyncio.wait([task], timeout=0.05)
+        if way == "body":
+            await accepted(server, 3)
+            task.cancel()
+            await asyncio.wait([task])
+        assert task.done()
+        # The task is kept, and with it the traceback of what ended it.
+        left = peers[len(given) :]
+        assert len(left) == (3 if way == "same turn" else 2)
+        for peer in left:
+            assert await end_of(peer) == b""
+        for peer in peers:
+            peer.close()
+        for s in given:
+            assert not s.destroyed
+            s.destroy()
+        server.close()
+        if way == "raise":
+            with pytest.raises(ValueError, match="X"):
+                await task
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+
+
+def test_an_iterator_whose_waiting_is_given_up_goes_on() -> None:
+    """As asyncio.wait_for() gives it up."""
+
+    async def main() -> None:
+        server = net.create_server().listen(0)
+        connections = aiter(server)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(connections), 0.01)
+        peers = connected(server, 2)
+        await accepted(server, 2)
+        for _ in peers:
+            s = await asyncio.wait_for(anext(connections), 2)
+            assert not s.destroyed
+            s.destroy()
+        # One for which nothing else holds the iterator.
+        del connections
+        waiting = asyncio.ensure_future(anext(aiter(server)))
+        await asyncio.sleep(0)
+        peers += connected(server)
+        (await waiting).destroy()
+        for peer in peers:
+            peer.close()
+        server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+
+
+def test_an_iterator_that_ends_in_another_thread_closes_what_it_has() -> None:
+    async def main() -> None:
+        server = net.create_server().listen(0)
+        connections = [aiter(server)]
+        (peer,) = connected(server)
+        await accepted(server, 1)
+        thread = threading.Thread(target=connections.clear)
+        thread.start()
+        thread.join()
+        assert await end_of(peer) == b""
+        peer.close()
+        server.close()
+
+    pyuvnet.run(main())
     pyuvnet.run()

@@ -8,11 +8,11 @@ IPv4 addresses and IPv6 addresses that map one (::ffff:0:0/96) are the same addr
 stretch of the IPv6 address space, wherever it was given as; the part that is mapped addresses goes
 into _ipv4, and a mapped address is looked up there.
 
-Other IPv6 addresses carry an IPv4 address for a translator or a tunnel to send the packets to: those
-of NAT64 (RFC 6052, RFC 8215) and of 6to4 (RFC 3056).  They stay addresses of their own, which IPv6
-rules match, but they lead to that host, so a rule for the IPv4 address matches them too.  Node's
-check() knows mapped addresses only; a list that lets the rest through protects nothing where such a
-translator is.
+Other IPv6 addresses carry an IPv4 address to which a translator or a tunnel sends the packets:
+those of NAT64 (RFC 6052, RFC 8215) and of 6to4 (RFC 3056).  They are addresses of their own, which
+IPv6 rules match, but they lead to that host, so a rule for the IPv4 address matches them too.
+Node's check() knows mapped addresses only; a list that lets the others through protects nothing
+where there is such a translator.
 
 Threads.  Whoever changes a list, or reads its rules, holds the GIL and does not give it away in
 between, which keeps them apart.  So the check of a Python thread needs no lock.  But blocks() may
