@@ -20,6 +20,7 @@ LAYERS: tuple[str, ...] = (
     "blocklist",
     "emitter",
     "owner",
+    "watchers",
     "loop",
     "thread_loop",
     "waiter",

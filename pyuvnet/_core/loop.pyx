@@ -45,6 +45,7 @@ from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
 from .names import add_node_names
 from .owner cimport Owner
+from .watchers cimport watch_room
 
 cdef extern from "backend.h":
     void pyuvnet_backend_wait(uv.uv_loop_t* loop) noexcept nogil
@@ -820,7 +821,8 @@ cdef class Loop:
                 ends = os.pipe()
                 os.set_blocking(ends[0], False)
                 os.set_blocking(ends[1], False)
-                status = uv.uv_poll_init(&self._uv, &self._signal_watch, ends[0])
+                status = watch_room(&self._uv, ends[0]) \
+                    or uv.uv_poll_init(&self._uv, &self._signal_watch, ends[0])
             if status < 0:
                 _close_ends(ends)
                 raise os_error(status, "uv_poll_init")

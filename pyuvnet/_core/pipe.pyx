@@ -9,6 +9,7 @@ from .errors cimport os_error, seal
 from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
+from .watchers cimport watch_room
 
 
 cdef Pipe new_pipe(Loop loop, Owner owner):
@@ -35,6 +36,9 @@ cdef class Pipe(StreamHandle):
 
         One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
         """
+        cdef int status = watch_room(&self.loop._uv, fd)
+        if status < 0:
+            return status
         return uv.uv_pipe_open(&self._pipe, fd)
 
     cdef int bind(self, bytes path, int rights=0) noexcept:
@@ -71,6 +75,9 @@ cdef class Pipe(StreamHandle):
         cdef int status
         if _too_long(path):
             return uv.UV_EINVAL
+        status = self.watchable()
+        if status < 0:
+            return status
         status = uv.uv_pipe_connect2(
             &request._connect, &self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE, on_connected)
         if status == 0:

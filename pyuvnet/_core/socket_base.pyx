@@ -86,6 +86,10 @@ cdef class SocketBase(Duplex):
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1:
         """A connection that a server accepted: reading starts before anybody hears of it."""
+        if handle.watchable() < 0:
+            # It is no socket's, and nothing has changed: refused.
+            handle.close()
+            raise MemoryError
         self._loop = handle.loop
         self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
         self._server = server

@@ -27,6 +27,7 @@ cdef class StreamHandle(Handle):
     cdef void read_stop(self) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int shutdown(self) noexcept
+    cdef int watchable(self) noexcept
     cdef int listen(self, int backlog) noexcept
     cdef int fileno(self) noexcept
     cdef int accept(self, StreamHandle client) noexcept

@@ -20,6 +20,7 @@ from .errors cimport seal
 from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
 from .owner cimport Owner
+from .watchers cimport submit_write, watch_room, watch_room_for_next
 
 
 cdef enum:
@@ -272,7 +273,7 @@ cdef class StreamHandle(Handle):
         finally:
             let_collector(held)
         request._uv = <uv.uv_req_t*>&request._write
-        status = uv.uv_write(&request._write, self.stream(), bufs, count, _on_written)
+        status = submit_write(&request._write, self.stream(), bufs, count, _on_written)
         if status == 0:
             request.handle = self
             request.kind = REQUEST_WRITE
@@ -300,7 +301,17 @@ cdef class StreamHandle(Handle):
             self.loop.touched()
         return status
 
+    cdef int watchable(self) noexcept:
+        """Make sure that the descriptor, or the one to come, can be watched; returns a status."""
+        cdef int fd = self.fileno()
+        if fd < 0:
+            return watch_room_for_next(&self.loop._uv)
+        return watch_room(&self.loop._uv, fd)
+
     cdef int listen(self, int backlog) noexcept:
+        cdef int status = self.watchable()
+        if status < 0:
+            return status
         return uv.uv_listen(self.stream(), backlog, _on_connection)
 
     cdef int fileno(self) noexcept:

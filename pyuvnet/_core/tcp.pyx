@@ -13,6 +13,7 @@ from .handle cimport handle_closed
 from .loop cimport Loop
 from .owner cimport Owner
 from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
+from .watchers cimport watch_room
 
 
 cdef extern from "sockopt.h":
@@ -77,6 +78,9 @@ cdef class TCP(StreamHandle):
 
         One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
         """
+        cdef int status = watch_room(&self.loop._uv, fd)
+        if status < 0:
+            return status
         return uv.uv_tcp_open(&self._tcp, fd)
 
     cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept:
@@ -84,7 +88,10 @@ cdef class TCP(StreamHandle):
 
     cdef int connect(self, const uv.sockaddr* address) except? 1:
         cdef ConnectRequest request = new_connect_request(self)
-        cdef int status = uv.uv_tcp_connect(&request._connect, &self._tcp, address, on_connected)
+        cdef int status = self.watchable()
+        if status < 0:
+            return status
+        status = uv.uv_tcp_connect(&request._connect, &self._tcp, address, on_connected)
         if status == 0:
             request.submitted()
             self.loop.touched()

@@ -149,7 +149,7 @@ def test_the_first_chunks_of_a_socket_come_out_as_they_came_and_the_others_joine
     seen = []
     trickle.socket.on("data", seen.append)
     trickle.socket.resume()
-    while not trickle.socket.readable_length == 0:
+    while trickle.socket.readable_length:
         current_loop().turn()
     assert b"".join(seen) == b"".join(sent)
     assert seen[:64] == sent[:64]
