@@ -528,11 +528,15 @@ cdef class Loop:
     cdef bint after_answer(self) noexcept:
         """after_callback() where one socket answered and the kernel took it; False: not so."""
         cdef PyObject* owner = self.dirty[0]
+        cdef Py_ssize_t index
         if not (<Owner>owner)._flush_one():
             return False
-        self.dirty_count = 0
+        # The error of a write that failed may have run code that collected another socket's.
+        self.dirty_count -= 1
+        for index in range(self.dirty_count):
+            self.dirty[index] = self.dirty[index + 1]
         self.release(owner)
-        return not self.tick_count
+        return not self.tick_count and not self.dirty_count
 
     cdef void after_callback(self) noexcept:
         cdef Py_ssize_t index
