@@ -250,6 +250,24 @@ class Player {
     this.things[name].on(event, async () => { throw new Error(text); });
   }
   do_throw(me, text) { throw new Error(text); }
+  ask(question) {
+    const answer = Buffer.alloc(64);
+    fs.writeSync(this.script.fds.peers, question + '\n');
+    return Number(answer.toString('latin1', 0, fs.readSync(this.script.fds.peers, answer)));
+  }
+  do_peer(me, name, kind, late) { this.ports[name] = this.ask(`open ${kind} ${late}`); }
+  do_pump(me, quiet, most, then) {
+    let left = quiet;
+    let noted = 0;
+    const turn = this.later(() => {
+      const busy = this.ask('turn') || noted !== this.trace.length;
+      noted = this.trace.length;
+      left = busy ? quiet : left - 1;
+      if (left && most--) setImmediate(turn);
+      else this.run(me, then);
+    });
+    setImmediate(turn);
+  }
   do_finish() { this.finish(); }
 
   finish() {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import re
 import sys
 import warnings
@@ -329,6 +330,31 @@ class Player:
 
     def do_throw(self, me: str, text: str) -> None:
         raise RuntimeError(text)
+
+    def ask(self, question: str) -> int:
+        os.write(self.script["fds"]["peers"], f"{question}\n".encode())
+        return int(os.read(self.script["fds"]["peers"], 64))
+
+    def do_peer(self, me: str, name: str, kind: str, late: int) -> None:
+        self.ports[name] = self.ask(f"open {kind} {late}")
+
+    def do_pump(self, me: str, quiet: int, most: int, then: list[Any]) -> None:
+        left, noted = quiet, 0
+
+        def turn() -> None:
+            nonlocal left, noted, most
+            if self.over:
+                return
+            busy = self.ask("turn") or noted != len(self.trace)
+            noted = len(self.trace)
+            left = quiet if busy else left - 1
+            if left and most:
+                most -= 1
+                pyuvnet.set_immediate(turn)
+            else:
+                self.run(me, then)
+
+        pyuvnet.set_immediate(turn)
 
     def do_finish(self, me: str) -> None:
         self.finish()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts import hosts
+from peers import peers_on_call
 
 HERE = Path(__file__).resolve().parent.parent
 NODE = os.environ.get("PYUVNET_NODE") or shutil.which("node")
@@ -49,7 +50,6 @@ def _open(script: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> 
     folder.mkdir()
 
     def give(name: str, one: socket.socket) -> None:
-        # Only the child is to have it, else no end of it would ever be seen.
         fds[name] = one.detach()
 
     for name, kind in script.get("needs", {}).items():
@@ -79,12 +79,31 @@ def _open(script: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> 
 
 def play(command: list[str], scripts: list[dict[str, Any]]) -> list[Traces]:
     """Play scripts in a process; gives their traces, what each object saw."""
+    return [_by_object(entries) for entries in play_in_order(command, scripts)]
+
+
+def play_in_order(
+    command: list[str], scripts: list[dict[str, Any]], limit: float = 25
+) -> list[list[tuple[str, str]]]:
+    """Play scripts in a process; gives what all objects saw, in the order in which they did.
+
+    Args:
+        command: a runner.
+        scripts: see scripts.py.
+        limit: seconds for all of them.
+    """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         ready = [
             _open(script, Path(folder) / str(number), stack)
             for number, script in enumerate(scripts)
         ]
         given = [fd for each in ready for fd in each["fds"].values()]
+        if any(action[0] == "peer" for script in scripts for action in script["start"]):
+            # One for all, since they are played one after another.
+            peers = stack.enter_context(peers_on_call())
+            given.append(peers)
+            for each in ready:
+                each["fds"]["peers"] = peers
         try:
             child = subprocess.Popen(
                 command,
@@ -96,17 +115,18 @@ def play(command: list[str], scripts: list[dict[str, Any]]) -> list[Traces]:
                 env=dict(os.environ, PYTHONPATH=str(HERE.parent)),
             )
         finally:
+            # Only the child is to have them, else no end of them would ever be seen.
             for fd in given:
                 os.close(fd)
         try:
             work = json.dumps({"folder": folder, "scripts": ready})
-            said, _ = child.communicate(work, timeout=25)
+            said, _ = child.communicate(work, timeout=limit)
         finally:
             child.kill()
             child.wait()
         assert (child.returncode, said) == (0, "")
         with open(Path(folder) / "traces") as out:
-            return [_by_object(json.loads(line)) for line in out]
+            return [json.loads(line) for line in out]
 
 
 def _by_object(entries: list[tuple[str, str]]) -> Traces:
@@ -127,10 +147,19 @@ def _by_object(entries: list[tuple[str, str]]) -> Traces:
     }
 
 
+def on_node(node: str | None = None) -> list[str]:
+    """The command that plays scripts on Node."""
+    node = node or NODE
+    assert node is not None
+    return [node, str(HERE / "differential/runner.js")]
+
+
+ON_PYUVNET = [sys.executable, str(HERE / "differential/runner.py")]
+
+
 def play_on_node(scripts: list[dict[str, Any]]) -> list[Traces]:
-    assert NODE is not None
-    return play([NODE, str(HERE / "differential/runner.js")], scripts)
+    return play(on_node(), scripts)
 
 
 def play_on_pyuvnet(scripts: list[dict[str, Any]]) -> list[Traces]:
-    return play([sys.executable, str(HERE / "differential/runner.py")], scripts)
+    return play(ON_PYUVNET, scripts)

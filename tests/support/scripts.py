@@ -54,6 +54,16 @@ def until(thing: str, name: str, value: Any, *then: Action) -> Action:
     return ["until", thing, name, value, list(then)]
 
 
+def peer(name: str, kind: str, late: int = 0) -> Action:
+    """Open a peer of a kind of peers.py, which acts once in each turn of pump()."""
+    return ["peer", name, kind, late]
+
+
+def pump(*then: Action, quiet: int = 6, most: int = 150) -> Action:
+    """Let the peer act in each turn, until nothing has happened for some; then go on."""
+    return ["pump", quiet, most, list(then)]
+
+
 # ---- Arguments -----------------------------------------------------------------------------------
 
 
