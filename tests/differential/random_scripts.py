@@ -33,6 +33,8 @@ from scripts import call, cb, data, error, later, peer, port, probe, pump, thing
 Step = tuple[str, list[Any]]  # a moment, and what is done then
 Trace = list[str]
 Rng = random.Random
+PATIENCE = 3  # seconds in which some script must have come to its end
+SPINS = "does not come back"
 
 MOMENTS = ["before", "after", "connect", "data", "end", "finish", "error", "close"]
 WEIGHTS = [4, 4, 5, 4, 4, 1, 1, 3]
@@ -47,6 +49,8 @@ STATE = probe(
     "c", "ready_state", "destroyed", "errored", "writable_length", "bytes_written",
     "readable_flowing", "readable_length", "writable_need_drain",
 )  # fmt: skip
+# Where a script connects once more: what comes of it depends on these.
+AT_CONNECT = probe("c", "connecting", "pending", "destroyed", "closed")
 
 
 # ---- Making them -----------------------------------------------------------------------------------
@@ -138,10 +142,12 @@ def to_script(made: dict[str, Any]) -> dict[str, Any]:
     for number, (moment, action) in enumerate(made["steps"]):
         name, _, suffix = moment.partition("+")
         done = [action, STATE] if made["state"] else [action]
+        if action[2] == "connect":
+            done.insert(0, AT_CONNECT)
         if suffix:
             done = [(tick if suffix == "tick" else later)(f"{number}", *done)]
         moments.setdefault(name, []).extend(done)
-    connect = [connecting()] if made["connects"] else []
+    connect = [AT_CONNECT, connecting()] if made["connects"] else []
     return {
         "start": [
             peer("P", made["peer"], made["late"]),
@@ -149,7 +155,7 @@ def to_script(made: dict[str, Any]) -> dict[str, Any]:
             *moments.pop("before", []),
             *connect,
             *moments.pop("after", []),
-            pump(FINALLY, ["finish"]),
+            pump(FINALLY),
         ],
         "on": {f"c.{event}#1": actions for event, actions in moments.items()},
         "silent": {"c": made["silent"]},
@@ -160,16 +166,22 @@ def to_script(made: dict[str, Any]) -> dict[str, Any]:
 # ---- Playing them ----------------------------------------------------------------------------------
 
 
+def play_all(command: list[str], scripts: list[dict[str, Any]]) -> list[Trace]:
+    """What a runner makes of them; of one that it never finishes, that."""
+    traces: list[Trace] = []
+    while len(traces) < len(scripts):
+        done = play.play_in_order(command, scripts[len(traces) :], limit=PATIENCE)
+        traces.extend(map(joined, done))
+        if len(traces) < len(scripts):
+            traces.append([SPINS])
+    return traces
+
+
 def play_both(scripts: list[dict[str, Any]]) -> list[tuple[Trace, Trace]]:
     """What Node and pyuvnet make of them."""
     ready = [to_script(script) for script in scripts]
-    limit = 20 + len(ready)
-    both = [
-        play.play_in_order(command, ready, limit) for command in (play.on_node(), play.ON_PYUVNET)
-    ]
-    return [
-        (joined(theirs), joined(ours)) for theirs, ours in zip(both[0], both[1], strict=True)
-    ]
+    theirs = play_all(play.on_node(), ready)
+    return list(zip(theirs, play_all(play.ON_PYUVNET, ready), strict=True))
 
 
 def joined(entries: list[tuple[str, str]]) -> Trace:
@@ -209,6 +221,67 @@ def close_without_argument(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | 
     place = first_difference(theirs, ours)
     if place < len(theirs) and theirs[place] == "c close" and ours[place].startswith("c close "):
         return [*theirs[:place], ours[place], *theirs[place + 1 :]], ours
+    return None
+
+
+@deviation
+def reset_while_shutting_down(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """Node emits EINVAL and never 'close' if a reset finds the shutdown in flight."""
+    return _cut(theirs, ours, lambda line: line.startswith("c error <Error EINVAL reset"))
+
+
+@deviation
+def connect_when_connected(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """connect() on a connected socket fails with EISCONN here; Node connects it again."""
+    return _cut(theirs, ours, lambda line: "c.connecting False c.pending False c.de" in line)
+
+
+@deviation
+def connect_between_destroy_and_close(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """A new connection is made, and nothing of the old one strikes it; Node mixes both up."""
+    for number, line in enumerate(theirs[: first_difference(theirs, ours) + 1]):
+        if "c.pending True c.destroyed True" in line and not any(
+            each.startswith("c close")
+            for each in theirs[max(_connects(theirs[:number]), default=0) : number]
+        ):
+            return theirs[:number], ours[:number]
+    return None
+
+
+def _connects(trace: Trace) -> list[int]:
+    return [number for number, line in enumerate(trace) if " c.connecting " in line[:15]]
+
+
+@deviation
+def end_after_destroy_is_answered(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """The callback of an end() that a destroy() overtook is never called by Node."""
+    place = first_difference(theirs, ours)
+    if place < len(ours):
+        found = re.search(r" cb (\w+) <Error ERR_STREAM_DESTROYED: Cannot call end", ours[place])
+        if found and not any(f" cb {found[1]}" in line for line in theirs):
+            return theirs, [*ours[:place], *ours[place + 1 :]]
+    return None
+
+
+@deviation
+def write_asks_at_once(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """In a callback write() takes the chunk and says True; Node has heard from the kernel."""
+    place = first_difference(theirs, ours)
+    if place < min(len(theirs), len(ours)) \
+            and (theirs[place], ours[place]) == ("c c.write False", "c c.write True") \
+            and any(re.search(r"<Error (EPIPE|ECONNRESET) write:", line) for line in theirs[place:]):
+        return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
+    return None
+
+
+def _cut(
+    theirs: Trace, ours: Trace, at: Callable[[str], bool]
+) -> tuple[Trace, Trace] | None:
+    """Both traces up to a line of Node's, from which on they need not be the same."""
+    place = first_difference(theirs, ours)
+    for number, line in enumerate(theirs[: place + 1]):
+        if at(line):
+            return theirs[:number], ours[:number]
     return None
 
 
@@ -261,23 +334,43 @@ def shorter(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield made | {"peer": "echo"}
 
 
-def shrink(made: dict[str, Any], most: int = 40) -> dict[str, Any]:
-    """The shortest script found that still differs."""
+def shrink(made: list[dict[str, Any]], most: int = 40) -> list[dict[str, Any]]:
+    """The shortest scripts found that still differ, one for each."""
+    made = list(made)
+    left = list(range(len(made)))
     for _ in range(most):
-        candidates = list(shorter(made))
-        for candidate, (theirs, ours) in zip(candidates, play_both(candidates), strict=True):
-            if not same(theirs, ours):
-                made = candidate
-                break
-        else:
+        tried = [(number, less) for number in left for less in shorter(made[number])]
+        left = []
+        for (number, less), (theirs, ours) in zip(
+            tried, play_both([less for _, less in tried]), strict=True
+        ):
+            if number not in left and not same(theirs, ours):
+                made[number] = less
+                left.append(number)
+        if not left:
             break
     return made
 
 
-def differs_for_good(made: dict[str, Any], times: int = 5) -> bool:
-    """True if the traces of Node and ours have nothing in common, played so often."""
-    pairs = play_both([made] * times)
-    return not any(same(theirs, ours) for theirs, _ in pairs for _, ours in pairs)
+def differ_for_good(made: list[dict[str, Any]], times: int = 5) -> list[dict[str, Any]]:
+    """Those of which the traces of Node and ours have nothing in common, played so often."""
+    pairs = play_both([each for each in made for _ in range(times)])
+    differ = []
+    for number, each in enumerate(made):
+        own = pairs[number * times : (number + 1) * times]
+        if not any(same(theirs, ours) for theirs, _ in own for _, ours in own):
+            differ.append(each)
+    return differ
+
+
+def signature(theirs: Trace, ours: Trace) -> str:
+    """What the first difference looks like, to tell one kind from another."""
+    theirs, ours, _ = compare(theirs, ours)
+    place = first_difference(theirs, ours)
+    one = theirs[place] if place < len(theirs) else "nothing"
+    other = ours[place] if place < len(ours) else "nothing"
+    one, other = _where_they_differ(one, other)
+    return re.sub(r"\d+", "N", f"{one[:90]} | {other[:90]}")
 
 
 def shown(made: dict[str, Any]) -> str:
@@ -308,12 +401,32 @@ def explain(made: dict[str, Any]) -> str:
     for number in range(max(len(theirs), len(ours))):
         one = theirs[number] if number < len(theirs) else "-"
         other = ours[number] if number < len(ours) else "-"
-        mark = " " if one == other else "!"
-        if number > place + 12:
+        if number > place + 6:
             lines.append("    ...")
             break
-        lines.append(f"  {mark} {one}" if one == other else f"  {mark} {one}\n        ours: {other}")
+        if one == other:
+            lines.append(f"    {one.partition(' c.')[0] if one.count(' c.') > 4 else one}")
+        else:
+            one, other = _where_they_differ(one, other)
+            lines.append(f"  ! {one}\n        ours: {other}")
     return "\n".join(lines)
+
+
+def _where_they_differ(one: str, other: str) -> tuple[str, str]:
+    """Of two lines with the same properties, those that have other values."""
+    ones, others = one.split(" c."), other.split(" c.")
+    if len(ones) != len(others) or len(ones) < 3:
+        return one, other
+    pairs = [pair for pair in zip(ones, others, strict=True) if pair[0] != pair[1]]
+    return " c.".join(["", *(a for a, _ in pairs)]), " c.".join(["", *(b for _, b in pairs)])
+
+
+def kinds_shown(kinds: dict[str, list[dict[str, Any]]]) -> str:
+    return f"{sum(map(len, kinds.values()))} of {len(kinds)} kinds"
+
+
+def _size(made: dict[str, Any]) -> int:
+    return len(json.dumps(made))
 
 
 def main() -> int:
@@ -329,32 +442,33 @@ def main() -> int:
     started = time.monotonic()
     known: Counter[str] = Counter()
     calls: Counter[str] = Counter()
+    kinds: dict[str, list[dict[str, Any]]] = {}
     total = chance = 0
-    differ: dict[str, dict[str, Any]] = {}
     for start in range(0, given.scripts, given.batch):
         numbers = range(start, min(start + given.batch, given.scripts))
         batch = [generate(random.Random(f"{given.seed} {number}")) for number in numbers]
-        for made, (theirs, ours) in zip(batch, play_both(batch), strict=True):
+        differ: dict[int, str] = {}
+        for number, (theirs, ours) in enumerate(play_both(batch)):
             total += 1
-            calls.update(action[2] for _, action in made["steps"])
-            one, other, names = compare(theirs, ours)
-            known.update(set(names))
-            if one == other:
-                continue
-            if differs_for_good(made):
-                differ[json.dumps(made)] = made
-                if len(differ) <= given.show:
-                    print(explain(shrink(made)), flush=True)
-                    print(flush=True)
-            else:
-                chance += 1
-        print(f"{total} scripts, {len(differ)} differ", file=sys.stderr, flush=True)
+            calls.update(action[2] for _, action in batch[number]["steps"])
+            known.update(set(compare(theirs, ours)[2]))
+            if not same(theirs, ours):
+                differ[number] = signature(theirs, ours)
+        for_good = differ_for_good([batch[number] for number in differ])
+        chance += len(differ) - len(for_good)
+        for number, kind in differ.items():
+            if batch[number] in for_good:
+                kinds.setdefault(kind, []).append(batch[number])
+        print(f"{total} scripts: {kinds_shown(kinds)}", file=sys.stderr, flush=True)
+    examples = sorted(kinds.values(), key=len, reverse=True)[: given.show]
+    for each, made in zip(examples, shrink([min(e, key=_size) for e in examples]), strict=True):
+        print(f"{len(each)} times:\n{explain(made)}\n", flush=True)
     print(f"{total} scripts, {sum(calls.values())} calls, in {time.monotonic() - started:.0f} s")
     print(f"calls: {', '.join(f'{name} {count}' for name, count in calls.most_common())}")
     print(f"documented: {', '.join(f'{name} {count}' for name, count in known.most_common())}")
     print(f"by chance (the same when played again): {chance}")
-    print(f"undocumented differences: {len(differ)}")
-    return 1 if differ else 0
+    print(f"undocumented differences: {kinds_shown(kinds)}")
+    return 1 if kinds else 0
 
 
 if __name__ == "__main__":

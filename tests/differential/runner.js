@@ -263,14 +263,18 @@ class Player {
       const busy = this.ask('turn') || noted !== this.trace.length;
       noted = this.trace.length;
       left = busy ? quiet : left - 1;
-      if (left && most--) setImmediate(turn);
-      else this.run(me, then);
+      if (left && most--) return setImmediate(turn);
+      this.run(me, then);
+      this.finish();
+      // A handle that Node forgot keeps the loop alive for ever.
+      setTimeout(again);
     });
     setImmediate(turn);
   }
   do_finish() { this.finish(); }
 
   finish() {
+    if (this.over) return;
     clearTimeout(this.limit);
     for (const [name, thing] of Object.entries(this.things)) {
       if (thing instanceof net.Socket) {
@@ -293,7 +297,7 @@ let number = 0;
 function next() {
   if (player && !player.over) return player.finish();
   if (player) fs.appendFileSync(folder + '/traces', JSON.stringify(player.trace) + '\n');
-  if (number === scripts.length) return process.removeListener('beforeExit', again);
+  if (number === scripts.length) process.exit();
   player = new Player(scripts[number], `${folder}/${number++}/`);
   player.run('-', player.script.start);
 }

@@ -353,6 +353,7 @@ class Player:
                 pyuvnet.set_immediate(turn)
             else:
                 self.run(me, then)
+                self.finish()
 
         pyuvnet.set_immediate(turn)
 
@@ -360,6 +361,8 @@ class Player:
         self.finish()
 
     def finish(self) -> None:
+        if self.over:
+            return
         self.limit.close()
         for name, thing in list(self.things.items()):
             if isinstance(thing, net.Socket):
