@@ -78,6 +78,26 @@ cdef extern from *:
 
 cdef extern from *:
     """
+    /* How an event name compares: as the text that it is; by identity; or as its class has it. */
+    static inline int pyuvnet_name_kind(PyObject* name) {
+      PyTypeObject* type = Py_TYPE(name);
+      richcmpfunc compare = type->tp_richcompare;
+      if (PyUnicode_Check(name) && compare == PyUnicode_Type.tp_richcompare
+          && type->tp_hash == PyUnicode_Type.tp_hash)
+        return 0;
+      if (compare == PyBaseObject_Type.tp_richcompare && type->tp_hash == PyBaseObject_Type.tp_hash)
+        return 1;
+      return 2;
+    }
+    """
+    enum: NAME_OF_TEXT "0"
+    enum: NAME_BY_IDENTITY "1"
+    enum: NAME_OF_OWN "2"
+    int pyuvnet_name_kind(object name) noexcept
+    object PyUnicode_FromObject(object text)
+
+cdef extern from *:
+    """
     /* Takes the dictionary that Cython makes for each object, 64 bytes that few have use for; the
        first attribute that is set, or look at __dict__, makes another. CPython 3.12 finds a method
        faster without one; 3.11 does with one, so there it stays. */

@@ -2,13 +2,13 @@
 
 cdef enum:
     EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class's own emit() gets every emission
-    EMITTER_ODD_NAMES = 1 << 1         # some event name is not a plain interned str
     EMITTER_CAPTURE = 1 << 2           # capture_rejections
     EMITTER_WATCHED = 1 << 3           # has had 'newListener' or 'removeListener' listeners
 
 cdef class EventEmitter:
     # Up to four events live in the object itself, in order of first registration; a fifth moves
-    # all of them into _events.  An entry is one callable, or a tuple of them (copied on change).
+    # all of them into _events, and so does a name that runs code of the program when it is
+    # compared.  An entry is one callable, or a tuple of them (copied on change).
     cdef object _name0, _name1, _name2, _name3
     cdef object _entry0, _entry1, _entry2, _entry3
     cdef dict _events
@@ -22,12 +22,15 @@ cdef class EventEmitter:
         return self._entry0 is not None or self._events is not None and len(self._events) > 0
 
     cdef object _find(self, object event)
+    cdef object _find_by_value(self, object event)
+    cdef dict _as_dict(self)
+    cdef int _move_to_dict(self) except -1
     cdef int _store(self, object event, object entry) except -1
     cdef int _drop(self, object event) except -1
     cdef int _add(self, object event, object listener, bint prepend, bint once) except -1
     cdef int _warn_if_many(self, object event) except -1
     cdef int _remove(self, object event, object listener) except -1
-    cdef int _take_out(self, object event, Py_ssize_t index) except -1
+    cdef int _take_out(self, object event, Py_ssize_t index, object listener) except -1
 
     # Emission.  All return 1 if there was a listener.  _emit0 and _emit1 build no tuple for the
     # usual single listener.

@@ -10,6 +10,9 @@ the public error classes.  Rules:
 * An InternalListener is a step of the library at a place in an event's order.  No listing shows
   it and it does not count, except that it is called.
 * A class that overrides emit() gets every emission through it; this is decided once per object.
+* Comparing a listener, or an event name that is no text, runs code of the program, which may change
+  the very list. So the names in the object itself are interned texts, or compare by identity; all
+  others are left to a dict. And a listener is taken out by identity, wherever it is by then.
 """
 
 import sys
@@ -21,8 +24,9 @@ from cpython.tuple cimport PyTuple_CheckExact
 from ..errors import MaxListenersExceededWarning, StateError
 from .._validate import arg_type_error, range_error
 
-from .capi cimport PyObject_CallNoArgs, PyObject_CallOneArg, PyUnicode_CHECK_INTERNED, \
-    PyTypeObject, pyuvnet_drop_dict, pyuvnet_is_awaitable
+from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
+    PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, pyuvnet_drop_dict, \
+    pyuvnet_is_awaitable, pyuvnet_name_kind
 from .errors cimport seal
 from .names import add_node_names, to_node
 
@@ -55,9 +59,14 @@ def set_awaitable_hook(hook):
 
 
 cdef object intern_event(object event):
-    """Intern a plain str, so that looking an event up is a comparison of pointers."""
-    if type(event) is str and not PyUnicode_CHECK_INTERNED(event):
-        return sys.intern(event)
+    """Intern a str, so that looking an event up is a comparison of pointers.
+
+    One of a subclass that compares as str does, such as a StrEnum's, is the same event.
+    """
+    if type(event) is str:
+        return event if PyUnicode_CHECK_INTERNED(event) else sys.intern(event)
+    if pyuvnet_name_kind(event) == NAME_OF_TEXT:
+        return sys.intern(PyUnicode_FromObject(event))
     return event
 
 
@@ -78,7 +87,7 @@ cdef int drop_internal(EventEmitter emitter, object event, int what) except -1:
         step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
         if type(step) is InternalListener and (<InternalListener>step)._target is emitter \
                 and (<InternalListener>step)._what == what:
-            emitter._remove(event, listener)
+            emitter._take_out(event, -1, listener)
             if type(listener) is OnceListener:
                 (<OnceListener>listener)._done = True
             dropped += 1
@@ -107,7 +116,7 @@ cdef class OnceListener:
             return None
         self._done = True
         if self._emitter is not None:
-            self._emitter._remove(self._event, self)
+            self._emitter._take_out(self._event, -1, self)
         return self.listener(*arguments)
 
     def __repr__(self):
@@ -234,60 +243,83 @@ cdef class EventEmitter:
             return self._entry3
         if self._entry0 is None:
             return None
-        if type(event) is str and PyUnicode_CHECK_INTERNED(event) \
-                and not self._emitter_flags & EMITTER_ODD_NAMES:
+        if type(event) is str and PyUnicode_CHECK_INTERNED(event):
             return None
-        hash(event)
-        if self._entry0 is not None and self._name0 == event:
-            return self._entry0
-        if self._entry1 is not None and self._name1 == event:
-            return self._entry1
-        if self._entry2 is not None and self._name2 == event:
-            return self._entry2
-        if self._entry3 is not None and self._name3 == event:
-            return self._entry3
-        return None
+        return self._find_by_value(event)
+
+    cdef object _find_by_value(self, object event):
+        """_find() of what is no interned text, among the names in the object itself."""
+        cdef int kind = pyuvnet_name_kind(event)
+        if kind == NAME_OF_TEXT:
+            return self._find(intern_event(event))
+        # One that compares by identity would have been found.
+        return self._as_dict().get(event) if kind == NAME_OF_OWN else None
+
+    cdef dict _as_dict(self):
+        """The events that are in the object itself; making it runs no code of the program."""
+        cdef dict events = {}
+        for name, entry in ((self._name0, self._entry0), (self._name1, self._entry1),
+                            (self._name2, self._entry2), (self._name3, self._entry3)):
+            if entry is not None:
+                events[name] = entry
+        return events
 
     cdef int _store(self, object event, object entry) except -1:
         """Set the entry of an event, new or known."""
+        cdef object before = None       # released at the end
         event = intern_event(event)
+        if self._events is None and pyuvnet_name_kind(event) == NAME_OF_OWN:
+            self._move_to_dict()
         if self._events is not None:
             self._events[event] = entry
-            return 0
-        if type(event) is not str:
-            hash(event)
-            self._emitter_flags |= EMITTER_ODD_NAMES
-        if self._entry0 is None or self._name0 is event or self._name0 == event:
+        elif self._entry0 is None or self._name0 is event:
+            before = self._entry0
             self._name0, self._entry0 = event, entry
-        elif self._entry1 is None or self._name1 is event or self._name1 == event:
+        elif self._entry1 is None or self._name1 is event:
+            before = self._entry1
             self._name1, self._entry1 = event, entry
-        elif self._entry2 is None or self._name2 is event or self._name2 == event:
+        elif self._entry2 is None or self._name2 is event:
+            before = self._entry2
             self._name2, self._entry2 = event, entry
-        elif self._entry3 is None or self._name3 is event or self._name3 == event:
+        elif self._entry3 is None or self._name3 is event:
+            before = self._entry3
             self._name3, self._entry3 = event, entry
         else:
-            self._events = {self._name0: self._entry0, self._name1: self._entry1,
-                            self._name2: self._entry2, self._name3: self._entry3, event: entry}
-            self._name0 = self._name1 = self._name2 = self._name3 = None
-            self._entry0 = self._entry1 = self._entry2 = self._entry3 = None
+            self._move_to_dict()
+            self._events[event] = entry
+        return 0
+
+    cdef int _move_to_dict(self) except -1:
+        self._events = self._as_dict()
+        self._name0 = self._name1 = self._name2 = self._name3 = None
+        self._entry0 = self._entry1 = self._entry2 = self._entry3 = None
         return 0
 
     cdef int _drop(self, object event) except -1:
         """Forget an event which has no listener left."""
+        cdef object name, entry         # released at the end
+        event = intern_event(event)
+        if self._events is None and pyuvnet_name_kind(event) == NAME_OF_OWN:
+            self._move_to_dict()
         if self._events is not None:
             self._events.pop(event, None)
             return 0
         # The later ones move up, so that the order of first registration stays.
-        if self._name0 == event:
+        if self._name0 is event:
+            name, entry = self._name0, self._entry0
             self._name0, self._entry0 = self._name1, self._entry1
             self._name1, self._entry1 = self._name2, self._entry2
             self._name2, self._entry2 = self._name3, self._entry3
-        elif self._name1 == event:
+        elif self._name1 is event:
+            name, entry = self._name1, self._entry1
             self._name1, self._entry1 = self._name2, self._entry2
             self._name2, self._entry2 = self._name3, self._entry3
-        elif self._name2 == event:
+        elif self._name2 is event:
+            name, entry = self._name2, self._entry2
             self._name2, self._entry2 = self._name3, self._entry3
-        elif self._name3 != event:
+        elif self._name3 is event:
+            name, entry = self._name3, self._entry3
+        else:
             return 0
         self._name3 = self._entry3 = None
         return 0
@@ -296,8 +328,10 @@ cdef class EventEmitter:
         cdef OnceListener wrapper
         cdef object entry
         cdef tuple entries
+        cdef bint watches
         if not callable(listener):
             raise arg_type_error("listener", "function", listener)
+        watches = event == _NEW_LISTENER or event == _REMOVE_LISTENER
         if self._emitter_flags & EMITTER_WATCHED and self._find(_NEW_LISTENER) is not None:
             original = listener.listener if type(listener) is OnceListener else listener
             if not _hidden(listener):
@@ -314,13 +348,13 @@ cdef class EventEmitter:
         else:
             entries = _entries(entry)
             self._store(event, (listener, *entries) if prepend else (*entries, listener))
-        if event == _NEW_LISTENER or event == _REMOVE_LISTENER:
+        if watches:
             self._emitter_flags |= EMITTER_WATCHED
         try:
             self._listener_added(event)
         except BaseException:
             # A stream of another thread, say. What raises changes nothing.
-            self._take_out(event, 0 if prepend else len(_entries(self._find(event))) - 1)
+            self._take_out(event, 0 if prepend else -1, listener)
             raise
         if entry is not None and not _hidden(listener):
             # Last: a warning may have been made an exception.
@@ -339,18 +373,29 @@ cdef class EventEmitter:
             self._extra = EmitterExtra.__new__(EmitterExtra)
         if self._extra.warned is None:
             self._extra.warned = set()
-        if event not in self._extra.warned:
-            self._extra.warned.add(event)
+        warned = self._extra.warned
+        if event not in warned:
+            warned.add(event)
             warnings.warn(
                 f"Possible EventEmitter memory leak detected. {count} {event} listeners added to "
                 f"{self!r}. MaxListeners is {limit}. Use emitter.set_max_listeners() to increase "
                 "limit", MaxListenersExceededWarning)    # compiled code has no frames to skip
         return 0
 
-    cdef int _take_out(self, object event, Py_ssize_t index) except -1:
-        """Remove the listener at an index, then tell 'removeListener' listeners."""
+    cdef int _take_out(self, object event, Py_ssize_t index, object listener) except -1:
+        """Remove a listener, then tell 'removeListener' listeners.
+
+        Args:
+            index: where it is, unless something has changed meanwhile; -1: anywhere.
+            listener: as it stands in the list. No longer there: no effect.
+        """
         cdef tuple entries = _entries(self._find(event))
-        listener = entries[index]
+        if not 0 <= index < len(entries) or entries[index] is not listener:
+            index = len(entries) - 1
+            while index >= 0 and entries[index] is not listener:
+                index -= 1
+            if index < 0:
+                return 0
         if len(entries) == 1:
             self._drop(event)
         elif len(entries) == 2:
@@ -369,8 +414,9 @@ cdef class EventEmitter:
         cdef Py_ssize_t index = len(entries)
         while index:
             index -= 1
-            if _same(entries[index], listener):
-                return self._take_out(event, index)
+            entry = entries[index]
+            if _same(entry, listener):
+                return self._take_out(event, index, entry)
         builtin = self._builtin()
         if builtin is not None and builtin == (event, listener):
             return self._take_builtin()
@@ -378,6 +424,8 @@ cdef class EventEmitter:
 
     cdef int _take_builtin(self) except -1:
         builtin = self._builtin()
+        if builtin is None:
+            return 0
         self._builtin_gone()
         if self._emitter_flags & EMITTER_WATCHED and self._find(_REMOVE_LISTENER) is not None:
             self._publish(_REMOVE_LISTENER, builtin)
@@ -459,7 +507,7 @@ cdef class EventEmitter:
             if once._done:
                 return 0
             once._done = True
-            self._remove(event, once)
+            self._take_out(event, -1, once)
             listener = once.listener
         result = listener(*arguments)
         if pyuvnet_is_awaitable(result):
@@ -628,7 +676,7 @@ cdef class EventEmitter:
             # Those that are there now: a 'removeListener' listener may add and remove others.
             for listener in reversed(_entries(self._find(name))):
                 if not _hidden(listener):
-                    self._remove(name, listener)
+                    self._take_out(name, -1, listener)
             builtin = self._builtin()
             if builtin is not None and builtin[0] == name:
                 self._take_builtin()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import enum
 import gc
 import math
 import random
 import sys
+import textwrap
 import warnings
 import weakref
 
@@ -189,6 +191,253 @@ def test_unhashable_event_name_is_refused():
         emitter.on([], nothing)
     with pytest.raises(TypeError):
         emitter.emit([])
+
+
+# ---- Names and listeners that run code when they are compared ------------------------------------
+
+
+class Texts(enum.StrEnum):
+    DATA = "data"
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("name", [Texts.DATA, Text("data"), "".join(["da", "ta"])])
+def test_a_text_names_the_same_event_whatever_its_class(trace, name):
+    emitter = EventEmitter()
+    emitter.on("data", trace.note("plain"))
+    emitter.on(name, trace.note("other"))
+    assert emitter.listener_count(name) == emitter.listener_count("data") == 2
+    assert emitter.event_names() == ["data"]
+    for each in (name, "data"):
+        emitter.emit(each)
+    assert trace == ["plain", "other"] * 2
+    emitter.remove_all_listeners(name)
+    assert emitter.event_names() == []
+
+
+COMPARING = """
+import itertools
+from pyuvnet import EventEmitter
+
+emitter = EventEmitter()
+busy = False
+
+class Name:
+    # Equal to others of its number, and does something whenever it is compared.
+    def __init__(self, number, action=None):
+        self.number, self.action = number, action
+
+    def __hash__(self):
+        return 1
+
+    def __eq__(self, other):
+        global busy
+        for each in (self, other):
+            if not busy and getattr(each, "action", None) is not None:
+                busy = True
+                each.action()
+                busy = False
+                # Memory that is free by now is something else's.
+                junk = [bytes(size) for size in (32, 48, 64, 80, 96) for _ in range(20)]
+        return getattr(other, "number", None) == self.number or NotImplemented
+
+def listener(*arguments):
+    pass
+
+def check():
+    global busy
+    busy = True
+    names = emitter.event_names()
+    assert len(set(map(id, names))) == len(names)
+    for name in names:
+        assert emitter.listener_count(name) >= 1, name
+        emitter.emit(name)
+    emitter.remove_all_listeners()
+    assert emitter.event_names() == []
+    busy = False
+"""
+USES = {
+    "emit": "emitter.emit({0})",
+    "on": "emitter.on({0}, listener)",
+    "once": "emitter.once({0}, listener)",
+    "off": "emitter.off({0}, listener)",
+    "listeners": "emitter.listeners({0})",
+    "raw_listeners": "emitter.raw_listeners({0})",
+    "remove_all_listeners": "emitter.remove_all_listeners({0})",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_an_event_name_that_changes_the_listeners_when_it_is_compared(run_child, use):
+    text = COMPARING + textwrap.dedent(
+        f"""
+        actions = [
+            emitter.remove_all_listeners,
+            lambda: emitter.on("new", listener).on("newer", listener),
+            lambda: [emitter.off(name, listener) for name in emitter.event_names()],
+            lambda: [emitter.on(Name(number), listener) for number in range(9)],
+            lambda: (emitter.remove_all_listeners(), emitter.on("new", listener)),
+        ]
+        for action in actions:
+            for number in range(4):
+                # In the emitter, in what it is asked for, or in both.
+                acts = (None, action)
+                for kept, asked, others in itertools.product(acts, acts, (1, 3, 6)):
+                    emitter = EventEmitter().set_max_listeners(0)
+                    for other in range(others):
+                        busy = True
+                        emitter.on(Name(other, kept), listener)
+                    busy = False
+                    {USES[use].format("Name(number, asked)")}
+                    {USES[use].format("'text'")}
+                    {USES[use].format("Name(number)")}
+                    check()
+        """
+    )
+    run_child(text).clean()
+
+
+@pytest.mark.parametrize("build", ["on", "once"])
+@pytest.mark.parametrize("method", ["remove_all_listeners", "off", "prepend_listener"])
+def test_a_listener_that_changes_the_list_when_it_is_compared(trace, method, build):
+    emitter = EventEmitter()
+    plain = trace.note("plain")
+
+    class Awkward:
+        def __init__(self, name, action=nothing):
+            self.name, self.action = name, action
+
+        def __call__(self):
+            trace(self.name)
+
+        def __eq__(self, other):
+            action, self.action = self.action, nothing
+            action()
+            return isinstance(other, Awkward) and self.name == other.name
+
+        __hash__ = None
+
+    def act():
+        getattr(emitter, method)("x", *[plain] * (method != "remove_all_listeners"))
+
+    for listener in (plain, Awkward("kept"), plain, Awkward("wanted", act)):
+        getattr(emitter, build)("x", listener)
+    emitter.off("x", Awkward("wanted"))
+    emitter.emit("x")
+    left = {
+        "remove_all_listeners": [],
+        "off": ["plain", "kept"],
+        "prepend_listener": ["plain", "plain", "kept", "plain"],
+    }
+    assert trace == left[method]
+
+
+def test_once_is_over_although_another_listener_cannot_be_compared(trace):
+    class Incomparable:
+        def __call__(self):
+            trace("called")
+
+        def __eq__(self, other):
+            raise BoomError
+
+        __hash__ = None
+
+    emitter = EventEmitter()
+    emitter.once("x", trace.note("once"))
+    emitter.on("x", Incomparable())
+    emitter.emit("x")
+    emitter.emit("x")
+    assert trace == ["once", "called", "called"]
+    emitter.remove_all_listeners("x")
+    assert emitter.listener_count("x") == 0
+
+
+def test_a_name_that_cannot_be_compared_adds_nothing():
+    class Incomparable:
+        def __hash__(self):
+            return hash("newListener")
+
+        def __eq__(self, other):
+            raise BoomError
+
+    emitter = EventEmitter()
+    for others in ((), ("newListener",), tuple("abcdef")):
+        for name in others:
+            emitter.on(name, print)
+        with pytest.raises(BoomError):
+            emitter.on(Incomparable(), print)
+        assert emitter.event_names() == list(others)
+        emitter.remove_all_listeners()
+
+
+@pytest.mark.parametrize("others", [1, 2, 3, 4, 7])
+def test_a_listener_whose_finaliser_uses_its_emitter(trace, others):
+    emitter = EventEmitter()
+
+    class Last:
+        def __init__(self, do):
+            self.do = do
+
+        def __call__(self):
+            pass
+
+        def __del__(self):
+            self.do()
+
+    def late():
+        trace(emitter.event_names())
+        emitter.on("late", trace.note("late"))
+        emitter.emit("name1")
+
+    for name in range(others):
+        emitter.on(f"name{name}", trace.note(name))
+    names = emitter.event_names()
+    for whole, take in enumerate(
+        (
+            lambda: emitter.remove_all_listeners("last"),
+            lambda: emitter.off("last", emitter.listeners("last")[-1]),
+            lambda: emitter.emit("last"),
+            emitter.remove_all_listeners,
+        )
+    ):
+        emitter.prepend_once_listener("last", Last(late))
+        take()
+        assert "last" not in emitter.event_names()
+        emitter.emit("late")
+        assert trace[-1] == "late"
+        emitter.remove_all_listeners("late")
+        assert emitter.event_names() == (names if whole < 3 else [])
+
+
+def test_observers_that_change_what_they_are_told_of(trace):
+    emitter = EventEmitter()
+
+    def added(event, listener):
+        trace("added", event)
+        emitter.remove_all_listeners(event)
+        if len(trace) < 3:
+            emitter.on(event, print)
+
+    def removed(event, listener):
+        trace("removed", event)
+        if len(trace) < 12:
+            emitter.on("x", print).off("x", print)
+            raise BoomError
+
+    emitter.on("newListener", added)
+    emitter.on("x", trace.note("x"))
+    emitter.emit("x")
+    assert emitter.listener_count("x") == 3
+    emitter.remove_all_listeners("newListener")
+    emitter.on("removeListener", removed)
+    with pytest.raises(BoomError):
+        emitter.off("x", emitter.listeners("x")[0])
+    assert emitter.listener_count("x") == 2
+    emitter.remove_all_listeners()
+    assert emitter.event_names() == []
 
 
 # ---- once ----------------------------------------------------------------------------------------
