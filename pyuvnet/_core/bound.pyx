@@ -21,7 +21,7 @@ def _close(StreamHandle handle):
 cdef class BoundBase:
     """The compiled part of BoundSocket."""
 
-    def _bind_tcp(self, str address, int port, bint ipv6_only, bint reuse_port):
+    def _bind_tcp(self, str address not None, int port, bint ipv6_only, bint reuse_port):
         """Open and bind a TCP handle. Raises: OSError (syscall 'bind')."""
         cdef uv.sockaddr_storage storage
         cdef unsigned int flags = 0
@@ -42,7 +42,7 @@ cdef class BoundBase:
             raise os_error(status, "bind", address, port)
         self._handle = tcp
 
-    def _bind_pipe(self, bytes path):
+    def _bind_pipe(self, bytes path not None):
         """Open and bind a pipe handle. Raises: OSError (syscall 'bind')."""
         self._loop = loop_of_thread()
         cdef Pipe pipe = new_pipe(self._loop, None)

@@ -97,6 +97,10 @@ cdef class Loop:
     cdef void run_immediates(self) noexcept
     cdef int _turn(self, uv.uv_run_mode mode) except -1
     cdef int _shut(self) except -1
+    cdef int _raise_failure(self) except -1
+    cdef object _watch_signals(self)
+    cdef int _unwatch_signals(self, object restore) except -1
+    cdef int _set_debug(self, bint debug) except -1
 
     cdef void begin(self, object whose) noexcept
     cdef void lap(self, object whose) noexcept

@@ -707,10 +707,11 @@ cdef class Loop:
             self.at_entry = True
         self._raise_failure()
 
-    def _raise_failure(self):
+    cdef int _raise_failure(self) except -1:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
+        return 0
 
     def stop(self):
         """Let run() return after the current callback and its ticks; outside run(): no effect.
@@ -808,7 +809,7 @@ cdef class Loop:
 
     # ---- Signals -------------------------------------------------------------------------------
 
-    def _watch_signals(self):
+    cdef object _watch_signals(self):
         """Wake the poll on signals, so that Ctrl-C ends run() at once; main thread only."""
         cdef int status
         if threading.current_thread() is not threading.main_thread():
@@ -842,11 +843,12 @@ cdef class Loop:
             # A subinterpreter, or no main thread of its own: signals are not ours then.
             return None
 
-    def _unwatch_signals(self, restore):
+    cdef int _unwatch_signals(self, object restore) except -1:
         if self.has_signal_watch:
             uv.uv_poll_stop(&self._signal_watch)
         if restore is not None:
             _signal.set_wakeup_fd(restore)
+        return 0
 
     # ---- For users -----------------------------------------------------------------------------
 
@@ -938,11 +940,12 @@ cdef class Loop:
         self.check()
         self._set_debug(bool(value))
 
-    def _set_debug(self, bint debug):
+    cdef int _set_debug(self, bint debug) except -1:
         self.entered = uv.uv_hrtime()
         self.entered_for = None
         self.origins = {} if debug else None
         self.measuring = debug
+        return 0
 
     @property
     def slow_callback_ms(self):

@@ -401,7 +401,7 @@ cdef class ServerBase(Owner):
 
     # ---- Listening -----------------------------------------------------------------------------
 
-    def _bind_tcp(self, str address, int port, bint ipv6_only, bint reuse_port):
+    def _bind_tcp(self, str address not None, int port, bint ipv6_only, bint reuse_port):
         """Open and bind a TCP handle; returns a libuv status, with no handle left on failure."""
         cdef uv.sockaddr_storage storage
         cdef unsigned int flags = 0
@@ -419,7 +419,7 @@ cdef class ServerBase(Owner):
             self._close_handle()
         return status
 
-    def _bind_pipe(self, bytes path, bint readable, bint writable):
+    def _bind_pipe(self, bytes path not None, bint readable, bint writable):
         """Open and bind a pipe handle; returns a libuv status, with no handle left on failure.
 
         readable, writable: everybody may read or write, for which Windows needs _give_rights() too.
@@ -530,7 +530,7 @@ cdef class ServerBase(Owner):
         self._loop.touched()
         return True
 
-    def _look_up(self, str hostname, answered):
+    def _look_up(self, str hostname not None, answered):
         """Begin a lookup that calls answered(error, addresses); a literal answers in a tick."""
         cdef int family = ip_family(hostname)
         self._ready()

@@ -134,7 +134,7 @@ cdef class SocketBase(Duplex):
         self._setup(None, state, read_mark if read_mark >= 0 else default_mark(),
                     write_mark if write_mark >= 0 else default_mark())
 
-    def _open_descriptor(self, int fd, str kind):
+    def _open_descriptor(self, int fd, str kind not None):
         """Take over a connected descriptor of kind 'TCP' or 'PIPE', and begin to read it."""
         cdef TCP tcp
         cdef Pipe pipe

@@ -119,7 +119,7 @@ cdef class SocketConnect(SocketBase):
         self._ready()
         self._abandon_handle()
 
-    def _bind_tcp(self, str address, int port):
+    def _bind_tcp(self, str address not None, int port):
         """Bind the local end; returns a libuv status."""
         cdef uv.sockaddr_storage storage
         cdef TCP tcp = <TCP?>self._handle
@@ -140,7 +140,7 @@ cdef class SocketConnect(SocketBase):
         if block_list is not None:
             self._extra_state().block_list = block_list
 
-    def _is_blocked(self, str address, int port):
+    def _is_blocked(self, str address not None, int port):
         """True if the block list matches a literal address, or where that leads."""
         cdef uv.sockaddr_storage storage
         if self._rare is None or self._rare.block_list is None:
@@ -151,18 +151,18 @@ cdef class SocketConnect(SocketBase):
             or _make_loopback(<uv.sockaddr*>&storage) \
             and self._rare.block_list.blocks(<uv.sockaddr*>&storage)
 
-    def _connect_tcp(self, str address, int port):
+    def _connect_tcp(self, str address not None, int port):
         """Begin connecting to a literal address; returns a libuv status."""
         cdef uv.sockaddr_storage storage
         if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
         return (<TCP?>self._handle).connect(<uv.sockaddr*>&storage)
 
-    def _connect_pipe(self, bytes path):
+    def _connect_pipe(self, bytes path not None):
         """Begin connecting to a path; returns a libuv status."""
         return (<Pipe?>self._handle).connect(path)
 
-    def _resolve(self, str hostname, int family, int hints):
+    def _resolve(self, str hostname not None, int family, int hints):
         """Begin a system lookup; its answer comes to _after_resolve(error, addresses)."""
         self._ready()
         try:

@@ -34,7 +34,6 @@ import signal
 import sys
 import tempfile
 import time
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -229,36 +228,32 @@ def guesses(live: list[Any], everything: bool) -> dict[str, Any]:
         }  # fmt: skip
     # One of each kind, for methods that take objects of ours.
     for each in live:
-        table.setdefault(type(each).__name__, each)
+        if everything or isinstance(each, (net.Socket, net.Server, pyuvnet.Loop)):
+            table.setdefault(type(each).__name__, each)
     return table
 
 
+Step = tuple[str, Callable[[Any], Any]]
+
+
 def attributes(kind: type) -> list[str]:
-    own = kind.__name__
     return [
         name
         for name in dir(kind)
         if name not in NOT_CALLED
-        and not any((base.__name__, name) in LEFT_OUT for base in kind.__mro__)
-        and own
+        and not any((base.__name__, name) in LEFT_OUT for base in kind.mro())
     ]
 
 
-Action = tuple[str, Callable[[], Any]]
-
-
 def finish(thing: Any) -> None:
-    """Await, or close, what a call returned."""
+    """Close what a call returned, or nobody would."""
     kind = type(thing)
     if inspect.iscoroutine(thing) or (hasattr(kind, "__next__") and hasattr(kind, "close")):
         thing.close()
 
 
-def actions(kind: type, everything: bool) -> Iterator[Action]:
-    """All that is done to objects of one type, each with a name, in a fixed order."""
-    live = specimens()
-    live += [each for each in gc.get_objects() if ours(type(each)) and type(each) is kind][:1]
-    table = guesses(live, everything)
+def steps(kind: type, table: dict[str, Any], everything: bool) -> Iterator[Step]:
+    """All that can be done to an object of a type, each with a name."""
     arguments: list[tuple[str, ...]] = [(), *((name,) for name in table)]
     if everything:
         few = ("None", "'data'", "b'x'", "nothing", "-1", "Socket")
@@ -266,35 +261,25 @@ def actions(kind: type, everything: bool) -> Iterator[Action]:
         arguments += [("None",) * 3, ("nothing",) * 3, ("-1",) * 3, ("'data'",) * 4, ("-1",) * 5]
     else:
         arguments += [("None", "None"), ("'data'", "nothing"), ("None",) * 3]
-    for way, make in ways(kind, live):
-        try:
-            make()
-        except BaseException:
-            # It cannot be made so, which is the best answer.
-            yield f"{way}: refused", nothing
-            continue
-        for name in attributes(kind):
-            yield f"{way}: get {name}", lambda name=name, make=make: getattr(make(), name)
-            member = inspect.getattr_static(kind, name, None)
-            if not callable(getattr(kind, name, None)) or isinstance(member, property):
-                for given in table:
-                    yield (
-                        f"{way}: {name} = {given}",
-                        lambda name=name, make=make, given=given: setattr(
-                            make(), name, table[given]
-                        ),
-                    )
-                yield f"{way}: del {name}", lambda name=name, make=make: delattr(make(), name)
-                continue
-            for names in arguments:
+    for name in attributes(kind):
+        yield f"get {name}", lambda thing, name=name: getattr(thing, name)
+        if not callable(getattr(kind, name, None)):
+            for given in table:
                 yield (
-                    f"{way}: {name}({', '.join(names)})",
-                    lambda name=name, make=make, names=names: finish(
-                        getattr(make(), name)(*[table[each] for each in names])
-                    ),
+                    f"{name} = {given}",
+                    lambda thing, name=name, given=given: setattr(thing, name, table[given]),
                 )
-        yield f"{way}: await", lambda make=make: make().__await__().send(None)
-        yield f"{way}: with turns", lambda make=make: used(make())
+            yield f"del {name}", lambda thing, name=name: delattr(thing, name)
+            continue
+        for names in arguments:
+            yield (
+                f"{name}({', '.join(names)})",
+                lambda thing, name=name, names=names: finish(
+                    getattr(thing, name)(*[table[each] for each in names])
+                ),
+            )
+    yield "await", lambda thing: thing.__await__().send(None)
+    yield "in turns", used
 
 
 def used(thing: Any) -> None:
@@ -304,6 +289,28 @@ def used(thing: Any) -> None:
     for take in (net.connect, net.create_server, pyuvnet.next_tick, pyuvnet.set_timeout):
         with contextlib.suppress(Exception):
             take(thing)
+
+
+Plan = tuple[str, Callable[[], Any], list[Step]]
+
+
+def plans(kind: type, everything: bool) -> Iterator[Plan]:
+    """The steps for each object: one by one, and some in a row, in a fixed order."""
+    live = specimens()
+    live += [each for each in gc.get_objects() if type(each) is kind][:1]
+    table = guesses(live, everything)
+    single = list(steps(kind, table, everything))
+    for way, make in ways(kind, live):
+        try:
+            make()
+        except BaseException:
+            # It cannot be made so, which is the best answer.
+            continue
+        for step in single:
+            yield way, make, [step]
+        order = random.Random(f"{kind.__qualname__} {way}")
+        for _ in range(500 if everything else 20):
+            yield way, make, order.choices(single, k=8)
 
 
 # ---- In children ---------------------------------------------------------------------------------
@@ -326,36 +333,43 @@ class Note:
         return read
 
 
-def member_of(name: str) -> str:
-    """What an action is about, whatever its arguments are."""
-    return re.split(r" = |\(.*\)$", name.replace("T(None)", "T of None").replace("T()", "T"))[0]
+def member_of(step: str) -> str:
+    """What a step is about, whatever its arguments are."""
+    return re.split(r"[ (]", step.removeprefix("get ").removeprefix("del "))[0]
 
 
 def sweep(kind: type, start: int, everything: bool, note: Note, crashed: set[str]) -> None:
-    """Do all actions from a number on, in a child; but what crashes once is known."""
+    """Go through the plans from a number on, in a child; but what crashes once is known."""
     warnings.simplefilter("ignore")
     sys.unraisablehook = nothing
     pyuvnet.set_exception_handler(nothing)
-    # Reads what a thread of libuv's or a descriptor would bring, and never waits.
     calls, wrong = 0, []
-    for number, (name, action) in enumerate(actions(kind, everything)):
-        if number < start or (crashed and member_of(name) in crashed):
+    for number, (way, make, planned) in enumerate(plans(kind, everything)):
+        if number < start or any(member_of(name) in crashed for name, _ in planned):
             continue
-        note.put(number=number, name=name, calls=calls, wrong=wrong)
         signal.alarm(SECONDS)
         try:
-            action()
-        except SystemError as error:
-            # The interpreter found C code that broke its rules.
-            wrong.append(f"{name}: {error!r}")
+            thing = make()
         except BaseException:
-            pass
-        calls += 1
+            # It could be made before, which is what is wanted here.
+            continue
+        for index, (name, step) in enumerate(planned):
+            before = [each for each, _ in planned[:index]]
+            note.put(number=number, way=way, name=name, before=before, calls=calls, wrong=wrong)
+            calls += 1
+            try:
+                step(thing)
+            except SystemError as error:
+                # The interpreter found C code that broke its rules.
+                wrong.append(f"{way}: {'; '.join([*before, name])}: {error!r}")
+            except BaseException:
+                pass
+        del thing
         if number % 100 == 99:
             turn()
+    note.put(number=-1, way="", name="the end", before=[], calls=calls, wrong=wrong)
     turn()
     gc.collect()
-    note.put(number=-1, name="the end", calls=calls, wrong=wrong)
 
 
 def turn() -> None:
@@ -376,34 +390,37 @@ def swept(kind: type, everything: bool) -> tuple[int, list[str]]:
     # Bounded, for a type where everything crashes.
     for _ in range(500):
         note = Note()
-        note.put(number=-2, name="the beginning", calls=0, wrong=[])
+        note.put(number=-2, way="", name="the beginning", before=[], calls=0, wrong=[])
         pid = os.fork()
         if not pid:
             code = 1
             try:
                 quiet = os.open(os.devnull, os.O_RDWR)
-                for fd in (0, 1) if os.environ.get("HALF_BUILT_LOUD") else (0, 1, 2):
+                # Standard error tells what a sanitizer found.
+                for fd in (0, 1):
                     os.dup2(quiet, fd)
                 sweep(kind, start, everything, note, crashed)
                 code = 0
             except BaseException as error:
-                note.put(number=-3, name=f"the sweep itself: {error!r}", calls=0, wrong=[])
+                note.put(number=-3, way="", name=repr(error), before=[], calls=0, wrong=[])
             finally:
                 os._exit(code)
         status = os.waitpid(pid, 0)[1]
         told = note.get()
         calls += told["calls"]
         found += told["wrong"]
-        if os.waitstatus_to_exitcode(status) == 0:
+        exit_code = os.waitstatus_to_exitcode(status)
+        if exit_code == 0:
             return calls, found
-        what = f"exit code {os.waitstatus_to_exitcode(status)}"
+        what = f"exit code {exit_code}"
         if os.WIFSIGNALED(status):
             what = signal.Signals(os.WTERMSIG(status)).name
             what = "never returned" if what == "SIGALRM" else what
-        found.append(f"{told['name']}: {what}")
+        found.append(f"{told['way']}: {'; '.join([*told['before'], told['name']])}: {what}")
         if told["number"] < 0:
             return calls, found
-        crashed.add(member_of(told["name"]))
+        if not told["before"]:
+            crashed.add(member_of(told["name"]))
         start = told["number"] + 1
     return calls, found
 
@@ -414,13 +431,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="types whose names contain this")
     parser.add_argument("--list", action="store_true", help="only name the types")
     arguments = parser.parse_args()
-    # Of a child: the parent that sweeps must not have a loop, nor libuv's threads.
     kinds = [kind for kind in reachable() if arguments.only in kind.__qualname__]
     if arguments.list:
         for kind in kinds:
             print(f"{kind.__module__}.{kind.__qualname__}")
         return 0
-    random.seed(0)
     begun, calls, found = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -439,5 +454,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    assert isinstance(nothing, types.FunctionType)
     sys.exit(main())
