@@ -41,7 +41,10 @@ def main() -> None:
         parser.error(f"a rule is no address or network: {error}")
 
     def connected(socket: Socket) -> None:
-        peer = f"{socket.remote_address}"
+        peer = socket.remote_address
+        if peer is None:
+            socket.destroy()  # it has left already
+            return
         socket.on("error", lambda error: print(f"{peer}: {error}", flush=True))
         if allowed.size and not allowed.check(peer, socket.remote_family):
             print(f"{peer} is not on the list", flush=True)

@@ -13,10 +13,11 @@ import argparse
 import signal
 import sys
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, net, next_tick, run, set_timeout
 
 LONGEST_LINE = 1000  # characters
 MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
+GOODBYE = 1000  # ms to take them in at the end
 
 
 class Room:
@@ -57,7 +58,8 @@ class Guest:
 
     def leave(self, text: str) -> None:
         self.say(text)
-        self.socket.destroy_soon()  # once that is written
+        self.socket.destroy_soon()  # once that is written, or given up
+        set_timeout(self.socket.destroy, GOODBYE).unref()
 
     def received(self, chunk: str) -> None:
         *lines, self.unfinished = (self.unfinished + chunk).split("\n")

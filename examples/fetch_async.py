@@ -15,6 +15,8 @@ import sys
 
 from pyuvnet import events, net, run
 
+LARGEST = 16 << 20  # bytes of an answer
+
 
 async def fetch(address: str) -> tuple[str, bytes]:
     """The status line and the body of HOST[:PORT][/PATH]."""
@@ -23,11 +25,15 @@ async def fetch(address: str) -> tuple[str, bytes]:
     async with net.create_connection(int(port or 80), host) as socket:
         await events.once(socket, "connect")
         socket.write(f"GET /{path} HTTP/1.0\r\nHost: {place}\r\n\r\n")
-        answer = b"".join([chunk async for chunk in socket])
+        answer = bytearray()
+        async for chunk in socket:
+            answer += chunk
+            if len(answer) > LARGEST:
+                raise ValueError("the answer is too long")
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         raise ValueError("the answer is no HTTP")
-    return head.decode("latin1").split("\r\n")[0], body
+    return head.decode("latin1").split("\r\n")[0], bytes(body)
 
 
 async def show(address: str, seconds: float) -> bool:

@@ -33,16 +33,22 @@ async def lines(socket: Socket) -> AsyncIterator[str]:
             raise ValueError("a line is too long")
 
 
+async def say(socket: Socket, text: str) -> None:
+    """Write, and wait for a player who does not read."""
+    if not socket.write(text):
+        await events.once(socket, "drain")
+
+
 async def game(socket: Socket, highest: int) -> None:
     secret = random.randint(1, highest)
     guesses = 0
-    socket.write(f"I think of a number from 1 to {highest}\n")
+    await say(socket, f"I think of a number from 1 to {highest}\n")
     async for line in lines(socket):
         guesses += 1
         if not line.isdecimal():
-            socket.write("that is no number\n")
+            await say(socket, "that is no number\n")
         elif int(line) != secret:
-            socket.write("higher\n" if int(line) < secret else "lower\n")
+            await say(socket, "higher\n" if int(line) < secret else "lower\n")
         else:
             print(f"{socket.remote_port} won with {guesses}", flush=True)
             socket.end(f"right, after {guesses} guesses\n")

@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections import deque
 
 from pyuvnet import Socket, net, next_tick, run
 
 LONGEST_LINE = 65536  # bytes
+MOST_KEYS = 1000
 store: dict[bytes, bytes] = {}
 sockets: set[Socket] = set()
 
@@ -25,6 +27,8 @@ def answer(line: bytes) -> bytes:
     """What to answer to one line."""
     match line.split(maxsplit=2):
         case [b"SET", key, value]:
+            if key not in store and len(store) >= MOST_KEYS:
+                return b"ERROR the store is full"
             store[key] = value
             return b"OK"
         case [b"GET", key]:
@@ -36,20 +40,28 @@ def answer(line: bytes) -> bytes:
 
 def connected(socket: Socket) -> None:
     carried = b""
+    lines: deque[bytes] = deque()
     sockets.add(socket)
+
+    def go_on() -> None:
+        # One by one, since a short line may ask for a long answer.
+        while lines and not socket.writable_need_drain:
+            socket.write(answer(lines.popleft()) + b"\n")
+        if lines:
+            socket.pause()
+        else:
+            socket.resume()
 
     @socket.on("data")
     def received(chunk: bytes) -> None:
         nonlocal carried
-        *lines, carried = (carried + chunk).split(b"\n")
-        if lines:
-            socket.write(b"".join(answer(line) + b"\n" for line in lines))
+        *complete, carried = (carried + chunk).split(b"\n")
+        lines.extend(complete)
+        go_on()
         if len(carried) > LONGEST_LINE:
+            lines.clear()
             socket.write(b"ERROR line too long\n")
             socket.destroy_soon()  # once that is written
-        elif socket.writable_need_drain:
-            socket.pause()
-            socket.once("drain", socket.resume)
 
     @socket.on("end")
     def ended() -> None:
@@ -57,6 +69,7 @@ def connected(socket: Socket) -> None:
         if carried:
             socket.write(b"ERROR the last line has no end\n")
 
+    socket.on("drain", go_on)
     socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
     socket.on("close", lambda had_error: sockets.discard(socket))
 

@@ -23,6 +23,10 @@ from typing import Any
 
 from pyuvnet import events, net, run
 
+LARGEST = 512 << 20  # bytes of an answer: Redis's own limit
+LONGEST_LINE = 65536  # bytes
+DEEPEST = 32  # lists in lists
+
 
 class RedisError(Exception):
     """What the server answered instead of a result."""
@@ -48,8 +52,12 @@ class Parser:
             answer = yield from self.value()
             self.answers.append(answer)
 
-    def value(self) -> Generator[None, None, Any]:
+    def value(self, depth: int = 0) -> Generator[None, None, Any]:
+        if depth > DEEPEST:
+            raise ValueError("the answer goes too deep")
         while (end := self.buffer.find(b"\r\n")) < 0:
+            if len(self.buffer) > LONGEST_LINE:
+                raise ValueError("the answer is too long")
             yield
         line = (yield from self.take(end + 2))[:-2]
         kind, text = line[:1], line[1:].decode(errors="replace")
@@ -64,11 +72,13 @@ class Parser:
         size = int(text)
         if size < 0:
             return None
+        if size > LARGEST:
+            raise ValueError("the answer is too long")
         if kind == b"$":
             return (yield from self.take(size + 2))[:-2]
         items = []
         for _ in range(size):
-            items.append((yield from self.value()))
+            items.append((yield from self.value(depth + 1)))
         return items
 
     def take(self, size: int) -> Generator[None, None, bytes]:
@@ -88,7 +98,7 @@ class Redis:
     def __init__(self, **options: Any) -> None:
         self.parser = Parser()
         self.expected: deque[asyncio.Future[Any]] = deque()
-        self.pushed: asyncio.Queue[list[Any] | None] | None = None
+        self.pushed: asyncio.Queue[Any] | None = None
         self.failure: BaseException = ConnectionResetError("the connection to Redis is closed")
         # What is written before it is connected waits; if that fails, so do the answers.
         self.socket = net.create_connection(**options, no_delay=True)
@@ -124,8 +134,11 @@ class Redis:
         self.execute("SUBSCRIBE", *channels)
         self.expected.clear()  # its answers are pushed, one for each channel
         while (push := await self.pushed.get()) is not None:
-            kind, channel, message = push
-            yield channel.decode(), message if kind == b"message" else b""
+            match push:
+                case [bytes(kind), bytes(channel), message]:
+                    yield channel.decode(), message if kind == b"message" else b""
+                case _:
+                    raise push if isinstance(push, RedisError) else ValueError(f"no push: {push}")
         raise self.failure
 
     def received(self, chunk: bytes) -> None:
@@ -138,6 +151,9 @@ class Redis:
             if self.pushed is not None:
                 self.pushed.put_nowait(answer)
                 continue
+            if not self.expected:
+                self.socket.destroy(ValueError("an answer that nobody asked for"))
+                return
             future = self.expected.popleft()
             if future.done():
                 continue  # cancelled by who asked
@@ -179,7 +195,7 @@ async def command_line(options: argparse.Namespace) -> int:
         commands = [options.words] if options.words else map(shlex.split, sys.stdin)
         answers = await redis.pipeline(commands)
     for answer in answers:
-        if isinstance(answer, OSError):
+        if isinstance(answer, (OSError, ValueError)):
             raise answer
         if isinstance(answer, RedisError):
             print(f"error: {answer}")
@@ -203,7 +219,7 @@ def main() -> None:
         code = run(command_line(parser.parse_args()))
     except asyncio.CancelledError:
         code = 0  # Ctrl-C
-    except OSError as error:
+    except (OSError, ValueError, RedisError) as error:
         # An AggregateError, when all addresses of a name failed, has no text of its own.
         sys.exit(f"redis_client: {error}")
     sys.exit(code)

@@ -27,7 +27,7 @@ sockets: set[Socket] = set()
 class Sending:
     """One file on its way to one socket."""
 
-    def __init__(self, socket: Socket, file: BinaryIO, name: str) -> None:
+    def __init__(self, socket: Socket, file: BinaryIO, name: Path) -> None:
         self.socket, self.file, self.name = socket, file, name
         self.most_waiting = 0
         socket.write(f"OK {os.fstat(file.fileno()).st_size}\n")
@@ -49,7 +49,9 @@ class Sending:
     def closed(self, had_error: bool) -> None:
         self.file.close()
         how = "sent" if self.socket.writable_finished else "broke off"
-        print(f"{how} {self.name}, at most {self.most_waiting} bytes waiting", flush=True)
+        # A name may hold anything, also what a terminal obeys or what cannot be encoded.
+        name = str(self.name).encode("unicode_escape").decode()
+        print(f"{how} {name}, at most {self.most_waiting} bytes waiting", flush=True)
 
 
 def main() -> None:
@@ -88,7 +90,7 @@ def main() -> None:
         except (OSError, ValueError) as error:
             socket.end(f"ERROR {getattr(error, 'strerror', None) or error}\n")
         else:
-            Sending(socket, file, name)
+            Sending(socket, file, path.relative_to(root))
 
     server = net.create_server(connected)
     server.on("error", lambda error: sys.exit(f"send_files: {error}"))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes lea
 GAP = Path(__file__).resolve().parent / "support" / "gap.c"
 LISTENING = "tracing:net.server.listen:asyncEnd"
 
-BOTH = {"readable_all": True, "writable_all": True}
+BOTH: dict[str, Any] = {"readable_all": True, "writable_all": True}
 
 
 @pytest.fixture
@@ -57,7 +57,11 @@ def when_it_listens(action: Callable[[], object]) -> Callable[[], None]:
         action()
 
     diagnostics.subscribe(LISTENING, told)
-    return lambda: diagnostics.unsubscribe(LISTENING, told)
+
+    def stop() -> None:
+        diagnostics.unsubscribe(LISTENING, told)
+
+    return stop
 
 
 # ---- The rights of the file ----------------------------------------------------------------------

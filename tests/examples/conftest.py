@@ -109,13 +109,13 @@ class Peer:
         """Everything up to the end."""
         return self.file.read()
 
-    def send_until_stuck(self, data: bytes) -> int:
-        """Send this again and again, up to 100 MB, until nobody takes more; how many bytes."""
+    def send_until_stuck(self, data: bytes, most: int = 100_000_000) -> int:
+        """Send this again and again, up to `most`, until nobody takes more; how many bytes."""
         sent = 0
         # So long nothing moves; were that the machine's fault, the test would only see less.
         self.socket.settimeout(0.5)
         with contextlib.suppress(TimeoutError):
-            while sent < 100_000_000:
+            while sent < most:
                 sent += self.socket.send(data)
         self.socket.settimeout(20)
         return sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 
@@ -109,6 +110,20 @@ def test_who_does_not_read_is_thrown_out(join):
     assert ann.line() == b"* deaf left"
     sender.join()
     assert deaf.line() == b"* here: ann, deaf"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_guests_who_do_not_read_do_not_keep_the_room_open(room, peer):
+    port = room.port()
+    # For some of these a part of what is said to them waits, but not yet a million bytes.
+    for number in range(1, 31):
+        one = peer(port)
+        one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.send(b"x y\n" * 3000 * number)
+    last = peer(port)
+    assert last.line() == b"What is your name?"
+    last.settle(b"x y\n", b"* taken, or not 1 to 20 letters and digits. What is your name?\n")
+    room.stop()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import signal
 import socket
@@ -101,3 +102,24 @@ def test_ctrl_c_closes_what_is_open(example, silent):
         fetch.process.send_signal(signal.SIGINT)
         assert connection.recv(1000) == b""
     assert fetch.wait() == (130, "", "")
+
+
+def test_a_page_without_end_is_given_up(example):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def flood() -> None:
+            client = listener.accept()[0]
+            with client, contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while True:
+                    client.sendall(b"x" * 1_000_000)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        fetching = example("fetch_async", "--seconds", 60, place)
+        fetching.bound_memory()
+        code, out, err = fetching.wait()
+        thread.join()
+    assert (code, out) == (1, "")
+    assert err == f"{place}: the answer is too long\n"

@@ -108,3 +108,28 @@ def test_a_port_in_use_is_a_message_and_no_traceback(example, peer):
         1,
         f"guess_async: listen EADDRINUSE: address already in use 127.0.0.1:{port}\n",
     )
+
+
+def test_a_player_who_does_not_read_is_not_read_from(example, peer):
+    _, port = start(example)
+    one = peer(port)
+    most = 40_000_000
+    assert one.send_until_stuck(b"x\n" * 30_000, most) < most
+    other = peer(port)
+    assert other.line() == b"I think of a number from 1 to 100"
+    other.send(b"x\n")
+    assert other.line() == b"that is no number"
+    # It may go on when it reads.
+    assert one.line() == b"I think of a number from 1 to 100"
+    assert [one.line() for _ in range(100_000)] == [b"that is no number"] * 100_000
+
+
+def test_a_player_who_resets_while_the_game_waits_for_it(example, peer):
+    server, port = start(example)
+    one = peer(port)
+    one.send_until_stuck(b"x\n" * 30_000, 40_000_000)
+    one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    one.close()
+    server.until("failed: ")
+    other = peer(port)
+    assert other.line() == b"I think of a number from 1 to 100"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 
@@ -78,6 +79,56 @@ def test_a_client_that_does_not_read_is_not_read_from_until_it_does(port, peer):
     sender.start()
     assert one.rest() == answer * (sent // len(request) + 1)
     sender.join()
+
+
+def test_few_questions_for_a_long_value_do_not_take_all_memory(example, peer):
+    server = example("lines", "--port", 0)
+    port = server.port()
+    server.bound_memory()
+    one = peer(port)
+    value = b"v" * 60_000
+    one.send(b"SET k " + value + b"\n")
+    assert one.line() == b"OK"
+    count = 20_000  # 120 kB that ask for 1.2 GB
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            one.send(b"GET k\n" * count)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in range(100):
+        assert one.line() == b"VALUE " + value
+    other = peer(port)
+    other.send(b"GET nothing\n")
+    assert other.line() == b"NONE"
+    one.close()
+    asking.join()
+
+
+def test_the_store_has_a_limit(port, peer):
+    one = peer(port)
+    one.send(b"".join(b"SET %d x\n" % number for number in range(1001)))
+    assert [one.line() for _ in range(1001)] == [b"OK"] * 1000 + [b"ERROR the store is full"]
+    one.send(b"SET 0 y\nGET 0\nDEL 1\nSET new 1\n")
+    assert [one.line() for _ in range(4)] == [b"OK", b"VALUE y", b"OK", b"OK"]
+
+
+def test_answers_are_in_order_for_who_reads_late(port, peer):
+    one = peer(port)
+    count = 100_000
+
+    def ask() -> None:
+        for number in range(0, count, 1000):
+            one.send(b"".join(b"SET a %d\nGET a\n" % n for n in range(number, number + 1000)))
+        one.end()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for number in range(count):
+        assert (one.line(), one.line()) == (b"OK", b"VALUE %d" % number)
+    assert one.rest() == b""
+    asking.join()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")

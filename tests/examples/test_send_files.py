@@ -89,6 +89,33 @@ def test_links_lead_nowhere_else(ask, root):
     assert ask("link").rest() == b"ERROR no such file\n"
 
 
+@pytest.mark.parametrize(
+    "odd", [b"\xff/../small.txt", b"\x1b[2J/../small.txt", b"a\rb/../small.txt"]
+)
+def test_names_that_cannot_be_printed(server, peer, odd):
+    port = server.port()
+    one = peer(port)
+    one.send(odd + b"\n")
+    assert one.rest() == b"OK 6\nhello\n"
+    one.close()
+    assert server.until("sent").string.startswith("sent small.txt,")
+    other = peer(port)
+    other.send(b"empty\n")
+    assert other.rest() == b"OK 0\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_file_whose_name_cannot_be_printed(server, peer, root):
+    name = b"\xff\n\x1b[2J".replace(b"\n", b"")
+    (root / os.fsdecode(name)).write_bytes(b"odd")
+    port = server.port()
+    one = peer(port)
+    one.send(name + b"\n")
+    assert one.rest() == b"OK 3\nodd"
+    one.close()
+    assert "\x1b" not in server.until("sent").string
+
+
 def test_a_name_without_end(server, peer):
     one = peer(server.port())
     one.send(b"x" * 4097)
