@@ -14,7 +14,9 @@ import argparse
 import signal
 import sys
 
-from pyuvnet import Error, Socket, net, next_tick, run
+from pyuvnet import Error, Socket, net, next_tick, run, set_timeout
+
+GOODBYE = 3000  # ms to take the answer in, and to leave
 
 
 def block_list(rules: list[str]) -> net.BlockList:
@@ -54,6 +56,8 @@ def main() -> None:
             socket.end("welcome\n")
         # Whatever else it sends: without reading, its end is not seen either.
         socket.resume()
+        # It may also never leave.
+        set_timeout(socket.destroy, GOODBYE).unref()
 
     server = net.create_server(connected, block_list=denied)
     server.on("error", lambda error: sys.exit(f"allow_deny: {error}"))

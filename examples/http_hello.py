@@ -15,9 +15,10 @@ import sys
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, net, next_tick, run, set_timeout
 
 LARGEST_HEAD = 8192  # bytes
+GOODBYE = 3000  # ms to take the answer in, and to leave
 sockets: set[Socket] = set()
 
 
@@ -32,6 +33,7 @@ def respond(socket: Socket, status: HTTPStatus, text: str, with_body: bool = Tru
     )
     print(f"{socket.remote_address} {status.value}", flush=True)
     socket.end(head.encode("latin1") + (body if with_body else b""))
+    set_timeout(socket.destroy, GOODBYE).unref()
 
 
 def answer(socket: Socket, head: bytes) -> None:

@@ -14,6 +14,8 @@ import sys
 
 from pyuvnet import Socket, net, next_tick, run, set_timeout
 
+GOODBYE = 3000  # ms to take the greeting in, and to leave
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Greet, as soon as the port is free.")
@@ -28,6 +30,7 @@ def main() -> None:
         socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
         socket.end("hello\n")
         socket.resume()  # whatever is sent to us: without reading, its end is not seen either
+        set_timeout(socket.destroy, GOODBYE).unref()  # it may also never leave
 
     def listen() -> None:
         nonlocal tries
