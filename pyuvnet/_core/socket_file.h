@@ -71,8 +71,8 @@ static int pyuvnet_bind_and_exit(void* data) {
  * bind() gives a file 0777 without the bits of the umask, and only one that was made with the right
  * mode needs no second look by its path, which somebody may have turned to another file by then.
  * The umask belongs to the process, so changing it here would also change the files that other
- * threads make; hence a process that lives for these two calls. It shares the descriptors, not the
- * umask. Other ways are worse: fchmod() before bind() only takes rights away on Linux, and does
+ * threads make; hence a process that lives for these two calls, with our descriptors and a umask of
+ * its own. Other ways are worse: fchmod() before bind() only takes rights away on Linux, and does
  * nothing elsewhere; a file that is made under another name and linked into place tells peers that
  * other name, and stays behind in a crash. */
 static int pyuvnet_bind_mode(pyuvnet_binding* of) {
@@ -88,8 +88,7 @@ static int pyuvnet_bind_mode(pyuvnet_binding* of) {
     /* As vfork() does it: nothing is copied, and this thread waits meanwhile. But without SIGCHLD,
      * and for no wait() of the program's to find. */
     char stack[32768] __attribute__((aligned(16)));
-    child = clone(pyuvnet_bind_and_exit, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES,
-                  of);
+    child = clone(pyuvnet_bind_and_exit, stack + sizeof(stack), CLONE_VM | CLONE_VFORK, of);
     wait_flags = __WALL;
   }
 #endif
