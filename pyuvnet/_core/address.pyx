@@ -403,7 +403,8 @@ cdef int family_of(object value) noexcept:
     try:
         return ip_family(str(value))
     except Exception:
-        return 0
+        pass
+    return 0
 
 
 def is_ip(value=None):

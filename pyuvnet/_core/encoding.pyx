@@ -92,15 +92,17 @@ cdef bytes encode(str text, object name):
         try:
             return PyUnicode_AsUTF8String(text)
         except UnicodeEncodeError:
-            # Pairs of surrogates join to one character; a lone one becomes U+FFFD.
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") \
-                .encode("utf-8")
+            pass
+        # Pairs of surrogates join to one character; a lone one becomes U+FFFD.
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") \
+            .encode("utf-8")
     if kind == ENC_LATIN1 or kind == ENC_ASCII:
         try:
             return PyUnicode_AsLatin1String(text)
         except UnicodeEncodeError:
-            # The low eight bits of each UTF-16 unit, as Node takes them.
-            return text.encode("utf-16-le", "surrogatepass")[::2]
+            pass
+        # The low eight bits of each UTF-16 unit, as Node takes them.
+        return text.encode("utf-16-le", "surrogatepass")[::2]
     if kind == ENC_UTF16LE:
         return text.encode("utf-16-le", "surrogatepass")
     if kind == ENC_HEX:

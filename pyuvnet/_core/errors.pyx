@@ -98,10 +98,12 @@ cdef object os_error(int status, str syscall, object address=None, object port=N
     It never raises MemoryError but returns it, with the attributes that listeners look at: an
     operation that failed must be able to say so.
     """
+    cdef object error
     try:
-        return _os_error(status, syscall, address, port, detail)
+        error = _os_error(status, syscall, address, port, detail)
     except MemoryError as exc:
-        return _without_memory(exc, syscall)
+        error = _without_memory(exc, syscall)
+    return error
 
 
 cdef object _without_memory(object exc, str syscall):

@@ -841,7 +841,8 @@ cdef class Loop:
                 end if isinstance(end, int) else end.fileno(), warn_on_full_buffer=False)
         except ValueError:
             # A subinterpreter, or no main thread of its own: signals are not ours then.
-            return None
+            pass
+        return None
 
     cdef int _unwatch_signals(self, object restore) except -1:
         if self.has_signal_watch:

@@ -63,7 +63,7 @@ cdef class Piping:
             if not hasattr(self.dest, "destroy"):
                 raise
             self.dest.destroy(error)
-            return
+            go_on = True
         if go_on is False and not self.over:
             self.wait()
 

@@ -214,6 +214,8 @@ cdef int _join_last(Stream s) except -1:
             chunks[last - 1] = chunks[last - 1] + chunks[last]
         except MemoryError:
             # They are both there.
+            size = JOIN_SIZE
+        if size == JOIN_SIZE:
             break
         chunks.pop()
         last -= 1
@@ -365,7 +367,7 @@ cdef int _flow(Stream s) except -1:
                 and r_read(s, None) is not None:
             pass
     except (MemoryError, RecursionError) as exc:
-        return r_lost(s, exc)
+        r_lost(s, exc)
     return 0
 
 

@@ -472,7 +472,10 @@ cdef class ServerBase(Owner):
         try:
             fd = os.dup(fd)
         except OSError as error:
-            return -error.errno
+            fd = -1
+            status = -error.errno
+        if fd < 0:
+            return status
         status = self._open_fd(fd)
         if status < 0:
             os.close(fd)

@@ -557,9 +557,10 @@ cdef class SocketBase(Duplex):
             self._extra_state().bytes_pending = self.w_size
             self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
             self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
+            return 0
         except MemoryError:
-            return w_failed(self, uv.UV_ENOMEM, True)
-        return 0
+            pass
+        return w_failed(self, uv.UV_ENOMEM, True)
 
     cdef int _begin_queue(self) except -1:
         """Send the whole queue as one vectored write."""
@@ -669,7 +670,8 @@ cdef class SocketBase(Duplex):
         try:
             return (<TCP>self._handle).sockname()
         except OSError:
-            return None
+            pass
+        return None
 
     cdef int _apply_options(self) except -1:
         cdef TCP tcp

@@ -269,9 +269,11 @@ cdef class StreamHandle(Handle):
         try:
             request = WriteRequest.__new__(WriteRequest)
         except BaseException:
-            return uv.UV_ENOMEM
+            request = None
         finally:
             let_collector(held)
+        if request is None:
+            return uv.UV_ENOMEM
         request._uv = <uv.uv_req_t*>&request._write
         status = submit_write(&request._write, self.stream(), bufs, count, _on_written)
         if status == 0:
@@ -289,9 +291,11 @@ cdef class StreamHandle(Handle):
         try:
             request = ShutdownRequest.__new__(ShutdownRequest)
         except BaseException:
-            return uv.UV_ENOMEM
+            request = None
         finally:
             let_collector(held)
+        if request is None:
+            return uv.UV_ENOMEM
         request._uv = <uv.uv_req_t*>&request._shutdown
         status = uv.uv_shutdown(&request._shutdown, self.stream(), _on_shutdown)
         if status == 0:

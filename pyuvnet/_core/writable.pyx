@@ -410,15 +410,18 @@ cdef bint _need_finish(Stream s) noexcept:
 
 
 cdef int w_finish_maybe(Stream s, bint in_call) except -1:
+    cdef BaseException error
     if not _need_finish(s):
         return 0
     if not s._state & W_FINAL_CALLED:
         s._state |= W_FINAL_CALLED
         try:
             s._begin_final()
-        except MemoryError as error:
+            return 0
+        except MemoryError as exc:
             # It will not be tried again.
-            return w_final_done(s, error)
+            error = exc
+        return w_final_done(s, error)
     return 0
 
 

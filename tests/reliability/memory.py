@@ -1,0 +1,835 @@
+"""Memory runs out at every allocation of every operation, one after another.
+
+Each operation runs again and again: at the n-th time the n-th allocation from its beginning on
+fails, alone or with all that follow, until it needs fewer than n. Those of Python fail by
+_testcapi.set_nomemory(), those of libuv by the debug build's fail_allocations(). Afterwards:
+
+* the process lives, and no descriptor, handle or request is left behind;
+* the operation did what it is for, or MemoryError or ENOMEM came out of the call, of run(), or by
+  'error'; nothing else did;
+* what was accepted is not lost in silence, and a fresh connection is served.
+
+    python -m tests.reliability.memory                  all of it; prints how many n each took
+    python -m tests.reliability.memory read write       some operations
+    python -m tests.reliability.memory --stride 7 ...   every seventh n
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gc
+import os
+import socket as posix
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pyuvnet
+from pyuvnet import net
+from pyuvnet._core import info
+from pyuvnet._core.handle import live_counts
+from pyuvnet._core.watchers import fail_allocations
+
+try:
+    import _testcapi
+except ImportError:
+    _testcapi = None
+
+Step = Callable[[], object]
+Operation = Callable[["Case"], Generator[Step, None, object]]
+
+KINDS = ("python once", "python from there", "libuv once", "libuv from there")
+# What tells that memory was out, and what follows from that: nobody else is to blame.
+PLAIN = ("ECONNRESET", "EPIPE", "ENOMEM", "ERR_STREAM_DESTROYED", "ERR_SOCKET_CLOSED")
+PLAIN += ("ERR_STREAM_WRITE_AFTER_END", "ERR_STREAM_PREMATURE_CLOSE", "ECANCELED")
+PLAIN += ("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", "EAI_MEMORY", "ERR_SERVER_NOT_RUNNING")
+LIMIT = 3000
+
+
+class Case:
+    """One time that an operation runs, with an echo server to run it against."""
+
+    server: Any
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.sockets: list[Any] = []
+        self.peers: list[posix.socket] = []
+        self.turn = pyuvnet.current_loop().turn
+        pyuvnet.set_exception_handler(self.said.append)
+        self.server = net.create_server(self.accepted)
+        self.server.on("error", self.said.append)
+        self.server.on("drop", self.said.append)
+        self.server.listen(0, "127.0.0.1")
+        self.turns()
+        self.address = self.server.address()
+
+    def accepted(self, socket: Any) -> None:
+        self.sockets.append(socket)
+        socket.on("error", self.said.append)
+        socket.on("data", socket.write)
+
+    def turns(self) -> None:
+        """Turn the loop until all that is under way on the loopback has come to its end."""
+        self.turn()
+        self.turn()
+        self.turn()
+        self.turn()
+        self.turn()
+        self.turn()
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Turn the loop until something is so, or it takes too long."""
+        end = time.monotonic() + 2
+        while not condition() and time.monotonic() < end:
+            try:
+                self.turn()
+            except MemoryError as error:
+                self.said.append(error)
+            time.sleep(0.0002)
+
+    def peer(self) -> posix.socket:
+        """A socket of the system's that connects to the server; it is not accepted yet."""
+        peer = posix.create_connection((self.address.address, self.address.port))
+        peer.settimeout(2)
+        self.peers.append(peer)
+        return peer
+
+    def served(self) -> posix.socket:
+        """The peer of a socket that the server accepted, self.sockets[-1]."""
+        peer = self.peer()
+        self.turns()
+        return peer
+
+    def pair(self, **options: Any) -> tuple[Any, posix.socket]:
+        """A socket that nobody listens to but for its errors, and its peer."""
+        peer, there = posix.socketpair()
+        peer.settimeout(2)
+        self.peers.append(peer)
+        socket = net.Socket(fd=there.detach(), **options)
+        self.sockets.append(socket)
+        socket.on("error", self.said.append)
+        self.turns()
+        return socket, peer
+
+    def tell(self, error: BaseException | None = None) -> None:
+        """The callback of what may fail."""
+        if error is not None:
+            self.said.append(error)
+
+    def echo(self) -> None:
+        """A fresh connection is served."""
+        peer = self.peer()
+        peer.send(b"hello")
+        self.turns()
+        assert peer.recv(10) == b"hello", "the server does not serve any more"
+
+    def end(self) -> None:
+        for peer in self.peers:
+            peer.close()
+        for socket in self.sockets:
+            socket.destroy()
+        if self.server.listening:
+            self.server.close()
+        pyuvnet.run()
+
+    def received(self, peer: posix.socket) -> bytes:
+        """Everything a peer gets until the end, or until nothing comes."""
+        got = b""
+        peer.setblocking(False)
+        for _ in range(200):
+            try:
+                chunk = peer.recv(1 << 20)
+            except BlockingIOError:
+                pyuvnet.current_loop().turn()
+                continue
+            except ConnectionResetError:
+                break
+            if not chunk:
+                break
+            got += chunk
+        return got
+
+
+# ---- Operations ----------------------------------------------------------------------------------
+#
+# Each makes its surroundings, yields what is to run without memory, and returns whether it did what
+# it is for.
+
+
+def connect(case: Case) -> Generator[Step, None, object]:
+    """A connection to a literal address, and a write before it stands."""
+    done: list[Any] = []
+
+    def act() -> None:
+        socket = net.Socket()
+        case.sockets.append(socket)
+        socket.on("error", case.said.append)
+        socket.on("data", done.append)
+        socket.connect(case.address.port, "127.0.0.1")
+        socket.write(b"hi")
+        case.turns()
+
+    yield act
+    case.wait(lambda: done or case.said)
+    return done == [b"hi"]
+
+
+def connect_by_name(case: Case) -> Generator[Step, None, object]:
+    """A lookup, and a connection to what it answers."""
+    done: list[Any] = []
+
+    def act() -> None:
+        socket = net.create_connection(case.address.port, "localhost", family=4)
+        case.sockets.append(socket)
+        socket.on("error", case.said.append)
+        socket.on("connect", lambda: done.append(True))
+        case.turns()
+
+    yield act
+    case.wait(lambda: done or case.said)
+    return done
+
+
+def connect_to_path(case: Case) -> Generator[Step, None, object]:
+    """A server on a path, and a connection to it."""
+    done: list[Any] = []
+    server = net.create_server(lambda socket: (case.sockets.append(socket), done.append(socket)))
+    server.on("error", case.said.append)
+
+    def act() -> None:
+        server.listen("path")
+        case.turns()
+        socket = net.create_connection(path="path")
+        case.sockets.append(socket)
+        socket.on("error", case.said.append)
+        case.turns()
+
+    yield act
+    case.wait(lambda: done or case.said)
+    if server.listening:
+        server.close()
+    return done
+
+
+def accept(case: Case) -> Generator[Step, None, object]:
+    """A connection is accepted, and its first bytes answered."""
+    peer = case.peer()
+    peer.send(b"hi")
+    yield case.turns
+    return case.received_until(peer, b"hi")
+
+
+def listen(case: Case) -> Generator[Step, None, object]:
+    """Another server, and its end."""
+    done: list[Any] = []
+    server = net.create_server()
+    server.on("error", case.said.append)
+    server.on("listening", lambda: done.append(True))
+
+    def act() -> None:
+        server.listen(0, "127.0.0.1")
+        case.turns()
+
+    yield act
+    case.turns()
+    if server.listening:
+        server.close()
+    return done
+
+
+def close(case: Case) -> Generator[Step, None, object]:
+    """A server with a connection closes."""
+    done: list[Any] = []
+    peer = case.served()
+    server = case.server
+    server.on("close", lambda: done.append(True))
+
+    def act() -> None:
+        server.close(case.tell)
+        case.turns()
+
+    yield act
+    peer.close()
+    case.peers.remove(peer)
+    for socket in case.sockets:
+        socket.destroy()
+    case.turns()
+    if server.listening:
+        server.close()
+        case.turns()
+    return done
+
+
+def read(case: Case) -> Generator[Step, None, object]:
+    """Bytes and the end, by 'data'."""
+    socket, peer = case.pair()
+    got: list[bytes] = []
+    socket.on("data", got.append)
+    case.turns()
+    peer.send(b"x" * 5000)
+    peer.shutdown(posix.SHUT_WR)
+    yield case.turns
+    return sum(map(len, got)) == 5000
+
+
+def read_text(case: Case) -> Generator[Step, None, object]:
+    """Text, of which a character comes in two parts."""
+    socket, peer = case.pair()
+    got: list[str] = []
+    socket.set_encoding("utf8")
+    socket.on("data", got.append)
+    case.turns()
+    peer.send(b"x\xc3")
+
+    def act() -> None:
+        case.turn()
+        peer.send(b"\xa4y")
+        case.turns()
+
+    yield act
+    return "".join(got) == "xäy"
+
+
+def read_paused(case: Case) -> Generator[Step, None, object]:
+    """Many small chunks that are buffered, joined and read."""
+    socket, peer = case.pair()
+    socket.pause()
+    for number in range(80):
+        peer.send(b"%02d" % number)
+        case.turn()
+    got: list[bytes] = []
+
+    def act() -> None:
+        peer.send(b"80")
+        case.turn()
+        while (chunk := socket.read(50)) is not None:
+            got.append(chunk)
+
+    yield act
+    if not case.said:
+        got.append(socket.read() or b"")
+    return b"".join(got) == b"".join(b"%02d" % number for number in range(81))
+
+
+def read_by_readable(case: Case) -> Generator[Step, None, object]:
+    """Bytes and the end, by 'readable' and read()."""
+    socket, peer = case.pair()
+    got: list[bytes] = []
+
+    def readable() -> None:
+        while (chunk := socket.read()) is not None:
+            got.append(chunk)
+
+    socket.on("readable", readable)
+    case.turns()
+    peer.send(b"x" * 5000)
+    peer.shutdown(posix.SHUT_WR)
+    yield case.turns
+    return sum(map(len, got)) == 5000
+
+
+def read_into_target(case: Case) -> Generator[Step, None, object]:
+    """Bytes in a buffer of the program's."""
+    got: list[int] = []
+    buffer = bytearray(6000)
+    socket, peer = case.pair(onread={"buffer": buffer, "callback": lambda n, _: got.append(n)})
+    socket.resume()
+    case.turns()
+    peer.send(b"x" * 5000)
+    yield case.turns
+    return sum(got) == 5000
+
+
+def write(case: Case) -> Generator[Step, None, object]:
+    """A write at once and its callback."""
+    socket, peer = case.pair()
+
+    def act() -> None:
+        socket.write(b"x" * 5000, case.tell)
+        case.turns()
+
+    yield act
+    return case.received_until(peer, b"x" * 5000)
+
+
+def write_in_callback(case: Case) -> Generator[Step, None, object]:
+    """Many writes that are collected and leave together."""
+    socket, peer = case.pair()
+    yours: list[bytes] = []
+
+    def data(_: bytes) -> None:
+        for number in range(20):
+            socket.write(b"%02d" % number)
+            yours.append(b"%02d" % number)
+
+    socket.on("data", data)
+    case.turns()
+    peer.send(b"go")
+    yield case.turns
+    return case.received_until(peer, b"".join(b"%02d" % number for number in range(20)))
+
+
+def write_much(case: Case) -> Generator[Step, None, object]:
+    """More than the kernel takes: requests, a queue, 'drain'."""
+    socket, peer = case.pair()
+    drained: list[Any] = []
+    socket.on("drain", lambda: drained.append(True))
+
+    def act() -> None:
+        for _ in (1, 2, 3):
+            socket.write(b"x" * 400_000, case.tell)
+        case.turns()
+
+    yield act
+    got = len(case.received(peer))
+    case.turns()
+    return got == 1_200_000 and drained
+
+
+def write_corked(case: Case) -> Generator[Step, None, object]:
+    """A vector longer than what libuv has room for in a request, of which a part is left."""
+    socket, peer = case.pair()
+
+    def act() -> None:
+        socket.cork()
+        for _ in (1, 2, 3, 4, 5, 6, 7, 8):
+            socket.write(b"x" * 150_000, case.tell)
+        socket.uncork()
+        case.turns()
+
+    yield act
+    return len(case.received(peer)) == 1_200_000
+
+
+def end(case: Case) -> Generator[Step, None, object]:
+    """end() with a last chunk, and its callback."""
+    done: list[Any] = []
+    socket, peer = case.pair()
+
+    def act() -> None:
+        socket.end(b"bye", lambda error=None: case.tell(error) or done.append(True))
+        case.turns()
+
+    yield act
+    case.turns()
+    return case.received(peer) == b"bye" and done
+
+
+def end_of_peer(case: Case) -> Generator[Step, None, object]:
+    """The peer ends, and the socket ends by itself."""
+    socket, peer = case.pair()
+    done: list[Any] = []
+    socket.on("close", lambda had_error: done.append(had_error))
+    socket.resume()
+    case.turns()
+    peer.shutdown(posix.SHUT_WR)
+    yield case.turns
+    case.turns()
+    return done
+
+
+def destroy(case: Case) -> Generator[Step, None, object]:
+    """destroy() with an error, while writes wait."""
+    socket, _ = case.pair()
+    done: list[Any] = []
+    socket.on("close", lambda had_error: done.append(had_error))
+    socket.write(b"x" * 1_000_000, case.tell)
+    socket.write(b"y", case.tell)
+
+    def act() -> None:
+        socket.destroy(OSError("gone"))
+        case.turns()
+
+    yield act
+    case.said[:] = [error for error in case.said if str(error) != "gone"]
+    assert socket.destroyed or case.said
+    return done
+
+
+def reset(case: Case) -> Generator[Step, None, object]:
+    """reset_and_destroy() of an accepted connection."""
+    peer = case.served()
+    socket = case.sockets[-1]
+
+    def act() -> None:
+        socket.reset_and_destroy()
+        case.turns()
+
+    yield act
+    return case.received(peer) == b"" and socket.destroyed
+
+
+def pipe(case: Case) -> Generator[Step, None, object]:
+    """pipe() between two sockets, set up, used, and over."""
+    source, peer = case.pair()
+    dest, far = case.pair()
+
+    def act() -> None:
+        source.pipe(dest)
+        peer.send(b"x" * 5000)
+        case.turns()
+        peer.shutdown(posix.SHUT_WR)
+        case.turns()
+
+    yield act
+    case.turns()
+    peer.close()
+    return len(case.received(far)) == 5000
+
+
+def pipe_through(case: Case) -> Generator[Step, None, object]:
+    """pipe() to a stream of the program's."""
+    source, peer = case.pair()
+    got: list[bytes] = []
+
+    class Sink(pyuvnet.Writable):
+        def _write(self, chunk: Any, encoding: Any, callback: Any) -> None:
+            got.append(bytes(chunk))
+            callback()
+
+    sink = Sink()
+    sink.on("error", case.said.append)
+    source.pipe(sink)
+    case.turns()
+    peer.send(b"x" * 5000)
+    peer.shutdown(posix.SHUT_WR)
+    yield case.turns
+    return sum(map(len, got)) == 5000
+
+
+def timers(case: Case) -> Generator[Step, None, object]:
+    """Timers, an interval, immediates, ticks, and clearing them."""
+    done: list[int] = []
+
+    def act() -> None:
+        made = []
+        try:
+            for number in (1, 2, 3, 4, 5, 6, 7, 8, 9):
+                made.append(pyuvnet.set_timeout(done.append, 0, number))
+            made.append(pyuvnet.set_interval(done.append, 1, 0))
+            pyuvnet.next_tick(done.append, 10)
+            pyuvnet.set_immediate(done.append, 11)
+            case.turns()
+            made[-1].close()
+        finally:
+            case.kept = made
+
+    yield act
+    time.sleep(0.003)
+    case.turns()
+    for timer in case.kept:
+        timer.close()
+    return {*range(1, 12)} <= set(done)
+
+
+def idle_timeout(case: Case) -> Generator[Step, None, object]:
+    """set_timeout() of a socket, and 'timeout'."""
+    socket, _ = case.pair()
+    done: list[Any] = []
+
+    def act() -> None:
+        socket.set_timeout(1, lambda: done.append(True))
+        case.turns()
+
+    yield act
+    time.sleep(0.003)
+    case.turns()
+    return done
+
+
+def listeners(case: Case) -> Generator[Step, None, object]:
+    """Adding, calling and removing listeners."""
+    socket, _ = case.pair()
+    done: list[int] = []
+
+    def act() -> None:
+        for event in ("a", "b", "c", "d", "e", "f"):
+            socket.on(event, done.append)
+            socket.once(event, done.append)
+            socket.emit(event, 1)
+            socket.off(event, done.append)
+
+    yield act
+    return len(done) == 12
+
+
+def loop(case: Case) -> Generator[Step, None, object]:
+    """A thread's loop is made and closed."""
+    before = len(os.listdir("/proc/self/fd"))
+    made: list[Any] = []
+
+    def act() -> None:
+        made.append(pyuvnet.Loop())
+
+    yield act
+    for one in made:
+        one.close()
+    made.clear()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before, "a loop that failed left descriptors"
+    return True
+
+
+def threadsafe(case: Case) -> Generator[Step, None, object]:
+    """call_soon_threadsafe()."""
+    done: list[int] = []
+
+    def act() -> None:
+        pyuvnet.current_loop().call_soon_threadsafe(done.append, 1)
+        case.turns()
+
+    yield act
+    case.turns()
+    return done == [1]
+
+
+def attach(case: Case) -> Generator[Step, None, object]:
+    """attach() to a running asyncio loop, a connection there, detach()."""
+    import asyncio
+
+    done: list[bytes] = []
+    theirs = asyncio.new_event_loop()
+    theirs.set_exception_handler(lambda _, context: case.said.append(context.get("exception")))
+
+    def act() -> None:
+        asyncio._set_running_loop(theirs)
+        try:
+            with pyuvnet.attach():
+                done.append(b"attached")
+        finally:
+            asyncio._set_running_loop(None)
+
+    yield act
+    asyncio._set_running_loop(theirs)
+    try:
+        pyuvnet.detach()
+    finally:
+        asyncio._set_running_loop(None)
+        theirs.close()
+    return done
+
+
+def iterate(case: Case) -> Generator[Step, None, object]:
+    """`async for` over a socket, by the steps of its coroutine."""
+    socket, peer = case.pair()
+    got: list[bytes] = []
+    peer.send(b"x" * 5000)
+
+    async def reader() -> None:
+        async for chunk in socket:
+            got.append(chunk)
+
+    coroutine = reader()
+    case.turns()
+
+    def act() -> None:
+        coroutine.send(None)
+
+    yield act
+    try:
+        coroutine.close()
+    except MemoryError as error:
+        case.said.append(error)
+    return sum(map(len, got)) == 5000
+
+
+OPERATIONS: dict[str, Operation] = {
+    function.__name__: function
+    for function in (
+        *(connect, connect_by_name, connect_to_path, accept, listen, close, read, read_text),
+        *(read_paused, read_by_readable, read_into_target, write, write_in_callback, write_much),
+        *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
+        *(idle_timeout, listeners, loop, threadsafe, attach, iterate),
+    )
+}
+
+
+# ---- The sweep -----------------------------------------------------------------------------------
+
+
+def _until(self: Case, peer: posix.socket, wanted: bytes) -> bool:
+    got = b""
+    peer.setblocking(False)
+    for _ in range(50):
+        try:
+            chunk = peer.recv(1 << 20)
+        except BlockingIOError:
+            self.turn()
+            continue
+        except ConnectionResetError:
+            break
+        got += chunk
+        if not chunk or got == wanted:
+            break
+    return got == wanted
+
+
+Case.received_until = _until
+
+
+def _arm(kind: str, nth: int) -> None:
+    stop = 0 if kind.endswith("from there") else nth + 1
+    if kind.startswith("python"):
+        _testcapi.set_nomemory(nth, stop)
+    else:
+        fail_allocations(nth, stop)
+
+
+def _judge(name: str, case: Case, well: object) -> str | None:
+    """What is wrong with how an operation went, or None."""
+    for said in case.said:
+        if isinstance(said, dict):
+            # What 'drop' tells.
+            continue
+        if said is None or isinstance(said, MemoryError) or getattr(said, "code", "") in PLAIN:
+            continue
+        if getattr(said, "reason", None):
+            continue
+        return f"not a memory error: {said!r}"
+    if not well and not case.said:
+        return "came to nothing, and nobody was told"
+    return None
+
+
+def once(name: str, kind: str | None, nth: int) -> tuple[bool, str | None]:
+    """Run an operation one time; returns whether memory sufficed, and what is wrong, or None."""
+    case = Case()
+    steps = OPERATIONS[name](case)
+    act = next(steps)
+    over, well, failed = True, None, None
+    python = kind is not None and kind.startswith("python")
+    probe = python and kind.endswith("from there")
+    if kind is not None:
+        _arm(kind, nth)
+    # What follows, up to the end of the hook, may not need memory of its own.
+    try:
+        act()
+    except BaseException as error:
+        failed = error
+    if probe:
+        try:
+            bytes(100)
+        except MemoryError:
+            over = False
+    if python:
+        _testcapi.remove_mem_hooks()
+    elif kind is not None:
+        over = fail_allocations(-1) <= nth
+    if failed is not None:
+        failed.__traceback__ = None
+        case.said.append(failed)
+    failed = None
+    wrong = None
+    try:
+        case.turns()
+        try:
+            next(steps)
+        except StopIteration as stop:
+            well = stop.value
+        wrong = _judge(name, case, well)
+        if case.server.listening:
+            case.echo()
+        elif name != "close":
+            wrong = wrong or "the server does not listen any more"
+    except Exception as error:
+        import traceback
+
+        wrong = wrong or "".join(traceback.format_exception(error))
+    case.end()
+    return over, wrong
+
+
+def sweep(name: str, kind: str, stride: int, limit: int = LIMIT) -> tuple[int, list[str]]:
+    """Run an operation with each n; returns how many there were, and what was wrong."""
+    found: list[str] = []
+    os.chdir(tempfile.mkdtemp())
+    for _ in range(3):
+        _, wrong = once(name, None, 0)
+        assert wrong is None, wrong
+    gc.collect()
+    before = (len(os.listdir("/proc/self/fd")), live_counts())
+    count = 0
+    # What fails alone is not seen by who would have to say when it is enough: as with all others.
+    lasting = kind if kind.endswith("there") else kind.replace("once", "from there")
+    nth = 0
+    while nth < limit:
+        print(f"# {name}, {kind}, {nth}", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback_later(30, exit=True)
+        if lasting != kind:
+            over = once(name, lasting, nth)[0]
+        over_here, wrong = once(name, kind, nth)
+        if lasting == kind:
+            over = over_here
+        count += 1
+        gc.collect()
+        after = (len(os.listdir("/proc/self/fd")), live_counts())
+        if wrong is None and after != before:
+            wrong = f"left behind: {before} became {after}"
+        if wrong is not None:
+            found.append(f"{name}, {kind}, n = {nth}: {wrong}")
+            before = after
+        faulthandler.cancel_dump_traceback_later()
+        if over:
+            break
+        nth += stride
+    else:
+        found.append(f"{name}, {kind}: still not enough after {limit}")
+    return count, found
+
+
+def child(name: str, kind: str, stride: int) -> None:
+    count, found = sweep(name, kind, stride)
+    print(count)
+    for line in found:
+        print(line)
+
+
+def run(name: str, kind: str, stride: int, timeout: float = 900) -> tuple[int, list[str]]:
+    """As sweep(), in a process of its own, whose death is one of the things that may be wrong."""
+    command = [sys.executable, "-X", "faulthandler", "-m", __spec__.name, "--child"]
+    command += [name, kind, "--stride", str(stride)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    if done.returncode:
+        last = done.stderr.rsplit("\n# ", 1)[-1]
+        return 0, [f"ended with {done.returncode}: {last}"]
+    count, *found = done.stdout.splitlines()
+    return int(count), ["\n".join(found)] if found else []
+
+
+def kinds() -> list[str]:
+    """The kinds of failures that this build and this Python can make."""
+    return [kind for kind in KINDS if _testcapi and (info.is_debug() or kind.startswith("python"))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("operations", nargs="*", default=list(OPERATIONS))
+    parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--kind", choices=KINDS, action="append")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(given.operations[0], given.operations[1], given.stride)
+        return 0
+    bad = total = 0
+    for name in given.operations:
+        counts = []
+        for kind in given.kind or kinds():
+            count, found = run(name, kind, given.stride)
+            counts.append(f"{kind} {count}")
+            total += count
+            bad += len(found)
+            for text in found:
+                print(text)
+        print(f"{name}: {', '.join(counts)}", flush=True)
+    print(f"{total} times without memory, {bad} sweeps with findings")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
