@@ -134,7 +134,14 @@ class Attempts:
 
     def _start_literal(self) -> None:
         if self._current_socket():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Make the next attempt, outside any call of the program's."""
+        try:
             self._attempt()
+        except (MemoryError, RecursionError) as error:
+            self._socket._give_up(error)
 
     def _current_socket(self) -> bool:
         """True while this connect() is still the one that its socket makes."""
@@ -285,7 +292,7 @@ class Attempts:
         socket._close_attempt()
         socket._tell("connectionAttemptTimeout", address, self._port, family)
         if self._current_socket():
-            self._attempt()
+            self._go_on()
 
     def stop(self) -> None:
         """The socket was destroyed: no further attempt."""

@@ -339,6 +339,14 @@ class Socket(SocketFace):
             else:
                 self.destroy(make_os_error(busy, "connect", plan["host"], plan["port"]))
             return
+        try:
+            self._begin_connecting(plan, bound is not None)
+        except MemoryError:
+            # Nobody would go on with it.
+            self.destroy()
+            raise
+
+    def _begin_connecting(self, plan: dict[str, Any], bound: bool) -> None:
         self._start_connecting()
         self._attempted_addresses = None
         self._attempts = None
@@ -350,7 +358,7 @@ class Socket(SocketFace):
         self._open_tcp()
         self._activity()
         self._attempts = Attempts(self, plan)
-        self._attempts.start(bound is not None)
+        self._attempts.start(bound)
 
     def _attempt_again(self, host: str, port: int, attempts: Attempts | None) -> None:
         """Announce a second attempt beside the first, and fail as the system would let it."""

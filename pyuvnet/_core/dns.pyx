@@ -27,11 +27,12 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
     cdef uv.addrinfo* each = found
     cdef const unsigned char* address = NULL
     cdef int family
-    cdef list addresses = []
+    cdef list addresses
     loop.lookups.discard(self)
     loop.enter_for(owner)
     if owner is not None and not loop.silent:
         try:
+            addresses = []
             while each is not NULL:
                 family = sockaddr_bytes(each.ai_addr, &address)
                 if family:
@@ -40,6 +41,11 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
                     if entry not in addresses:
                         addresses.append(entry)
                 each = each.ai_next
+        except MemoryError:
+            # Whoever waits must not wait for ever.
+            status = uv.UV_ENOMEM
+            addresses = None
+        try:
             owner._on_resolved(status, addresses)
         except BaseException as exc:
             loop.report(exc)
@@ -81,12 +87,13 @@ cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int h
     lookup.loop = loop
     lookup.owner = owner
     lookup.hostname = hostname
+    loop.lookups.add(lookup)
     status = uv.uv_getaddrinfo(&loop._uv, &lookup._getaddrinfo, _on_resolved, name, NULL, &wanted)
     if status < 0:
+        loop.lookups.discard(lookup)
         # Such as a name that is too long.
         raise lookup_error(status, hostname)
     lookup.submitted()
-    loop.lookups.add(lookup)
     loop.touched()
     return lookup
 

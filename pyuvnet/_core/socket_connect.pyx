@@ -12,7 +12,8 @@ from .address cimport sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport start_lookup
 from .emitter cimport drop_internal, intern_event
-from .errors cimport closed_before_connection, ip_blocked, lookup_error
+from .errors cimport closed_before_connection, ip_blocked, lookup_error, never_reached, \
+    os_error
 from .pipe cimport Pipe, new_pipe
 from .readable cimport r_kick
 from .socket_base cimport *
@@ -177,13 +178,29 @@ cdef class SocketConnect(SocketBase):
         self._touch()
         if self._state & DESTROYED or not self._socket_flags & SOCKET_CONNECTING:
             return 0
-        error = lookup_error(status, hostname) if status < 0 else None
-        self._after_resolve(error, addresses)
+        try:
+            error = lookup_error(status, hostname) if status < 0 else None
+            self._after_resolve(error, addresses)
+        except (MemoryError, RecursionError) as exc:
+            self._give_up(exc)
         return 0
+
+    def _give_up(self, exc):
+        """Connecting failed in our own code, such as for want of memory: it must not wait for ever.
+
+        Raises: exc, if it is the program's.
+        """
+        self._ready()
+        if self._state & DESTROYED or not never_reached(exc):
+            raise exc
+        self._destroy_with(os_error(uv.UV_ENOMEM, "connect"))
 
     cdef int _on_connected(self, int status) except -1:
         # The Python side knows whether another address is to be tried.
-        self._after_connect(status)
+        try:
+            self._after_connect(status)
+        except (MemoryError, RecursionError) as exc:
+            self._give_up(exc)
         return 0
 
     cdef bint _reached_blocked(self) noexcept:

@@ -33,6 +33,7 @@ from pyuvnet import net
 from pyuvnet._core import info
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
+from pyuvnet.errors import StateError
 
 try:
     import _testcapi
@@ -43,10 +44,6 @@ Step = Callable[[], object]
 Operation = Callable[["Case"], Generator[Step, None, object]]
 
 KINDS = ("python once", "python from there", "libuv once", "libuv from there")
-# What tells that memory was out, and what follows from that: nobody else is to blame.
-PLAIN = ("ECONNRESET", "EPIPE", "ENOMEM", "ERR_STREAM_DESTROYED", "ERR_SOCKET_CLOSED")
-PLAIN += ("ERR_STREAM_WRITE_AFTER_END", "ERR_STREAM_PREMATURE_CLOSE", "ECANCELED")
-PLAIN += ("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", "EAI_MEMORY", "ERR_SERVER_NOT_RUNNING")
 LIMIT = 3000
 
 
@@ -680,20 +677,23 @@ def _arm(kind: str, nth: int) -> None:
         fail_allocations(nth, stop)
 
 
-def _judge(name: str, case: Case, well: object) -> str | None:
+def _judge(case: Case, well: object) -> str | None:
     """What is wrong with how an operation went, or None."""
-    for said in case.said:
-        if isinstance(said, dict):
-            # What 'drop' tells.
-            continue
-        if said is None or isinstance(said, MemoryError) or getattr(said, "code", "") in PLAIN:
-            continue
-        if getattr(said, "reason", None):
-            continue
-        return f"not a memory error: {said!r}"
-    if not well and not case.said:
+    for socket in case.sockets:
+        if socket.connecting:
+            return f"still connecting, after {case.said!r}"
+    if well:
+        return None
+    if not case.said:
         return "came to nothing, and nobody was told"
-    return None
+    plain = False
+    for said in case.said:
+        code = getattr(said, "code", None) or getattr(said, "reason", None)
+        if said is None or isinstance(said, MemoryError) or code in ("ENOMEM", "EAI_MEMORY"):
+            plain = True
+        elif not isinstance(said, (OSError, StateError)):
+            return f"not what follows from a lack of memory: {said!r}"
+    return None if plain else f"nobody was told that it was memory: {case.said!r}"
 
 
 def once(name: str, kind: str | None, nth: int) -> tuple[bool, str | None]:
@@ -731,7 +731,7 @@ def once(name: str, kind: str | None, nth: int) -> tuple[bool, str | None]:
             next(steps)
         except StopIteration as stop:
             well = stop.value
-        wrong = _judge(name, case, well)
+        wrong = _judge(case, well)
         if case.server.listening:
             case.echo()
         elif name != "close":
