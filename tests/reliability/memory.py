@@ -670,7 +670,8 @@ Case.received_until = _until
 
 
 def _arm(kind: str, nth: int) -> None:
-    stop = 0 if kind.endswith("from there") else nth + 1
+    # Not without an end: CPython 3.11 loops where it cannot make a number to unwind with.
+    stop = nth + 1000 if kind.endswith("from there") else nth + 1
     if kind.startswith("python"):
         _testcapi.set_nomemory(nth, stop)
     else:
