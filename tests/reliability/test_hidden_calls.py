@@ -453,23 +453,24 @@ def test_a_loop_in_a_cycle_through_a_tick_is_collected(program: Any) -> None:
     """With all its descriptors."""
     lines = program(
         """
-        import threading
+        from pyuvnet._core.loop import Loop
         def descriptors():
             return len(os.listdir("/proc/self/fd"))
-        def work():
-            ours = pyuvnet.current_loop()
-            next_tick(lambda: ours)
-        for _ in range(3):
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
-        gc.collect()
-        before = descriptors()
+        def make(way):
+            ours = Loop()
+            if way == "argument":
+                ours.next_tick(print, ours)
+            elif way == "continuation":
+                ours.continue_after_ticks(lambda: ours)
+            else:
+                ours.next_tick(lambda: ours)
+        before = None
         for _ in range(20):
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
-        gc.collect()
+            for way in "closure", "argument", "continuation":
+                make(way)
+            gc.collect()
+            if before is None:
+                before = descriptors()
         print(descriptors() - before)
         """
     )
