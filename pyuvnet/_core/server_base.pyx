@@ -484,7 +484,7 @@ cdef class ServerBase(Owner):
     def _start_listening(self, int backlog):
         """Listen on the bound handle; returns a libuv status, with no handle left on failure."""
         cdef StreamHandle handle = self._handle
-        cdef int status
+        cdef int status = 0
         self._ready()
         if handle is None:
             return uv.UV_EBADF
