@@ -14,7 +14,9 @@ import pytest
 
 import pyuvnet
 from pyuvnet import diagnostics, net
+from tests.conftest import child_environment
 from tests.reliability.faults.shim import compiler
+from tests.reliability.faults.test_strace import _works as strace_fails
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes leave no file")
 
@@ -283,6 +285,42 @@ def test_ignoring_children_does_not_lose_the_outcome(folder: Path, run_child: An
         assert codes == ["EADDRINUSE"], codes
         assert os.listdir() == []
     """).clean()
+
+
+TRACED = """
+import os
+from pyuvnet import net, run
+server = net.create_server().on("error", lambda error: print(error.code, error.syscall))
+server.listen(path="sock", readable_all=True, writable_all=True)
+print(oct(os.lstat("sock").st_mode & 0o777) if os.path.lexists("sock") else "nothing")
+server.close()
+run()
+assert os.listdir() == []
+"""
+
+
+@pytest.mark.parametrize(
+    ("inject", "out"),
+    [
+        # Such as an emulator that knows fork() only.
+        ("clone:error=EINVAL:when=1", ["0o666"]),
+        # Without a process to spare, nothing is left, and nobody is let in.
+        ("clone:error=EAGAIN", ["nothing", "EAGAIN listen"]),
+    ],
+)
+def test_systems_that_refuse_the_process(inject: str, out: list[str], folder: Path) -> None:
+    reason = strace_fails()
+    if reason is not None:
+        pytest.skip(reason)
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=clone", "-e", f"inject={inject}",
+         sys.executable, "-c", TRACED],
+        capture_output=True,
+        text=True,
+        env=child_environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == out
 
 
 # ---- Removing the file ---------------------------------------------------------------------------
