@@ -80,7 +80,7 @@ cdef Py_ssize_t _limit_of(object number) except? -2:
         return -1
     if isinstance(number, float):
         value = PyFloat_AS_DOUBLE(number)
-        if not value < PY_SSIZE_T_MAX:
+        if not value < <double>PY_SSIZE_T_MAX:
             # Among them NaN, to which nothing is equal, nor above it.
             return -1
         return <Py_ssize_t>ceil(value) if value > 0 else 0
