@@ -65,15 +65,21 @@ class Server(ServerBase):
     one that nothing here reads (Node's clusters do).
 
     `async with` closes the server and waits until its connections have ended. `async for socket in
-    server` takes the connections; it ends at 'close' and raises at 'error'.
+    server` takes the connections; it ends at 'close' and raises at 'error'. What it has not handed
+    out when it is left is closed.
+
+    A socket is destroyed if nobody takes it: 'connection' has no listener, or the listener raised
+    before it had registered anything on the socket. So is the socket of a coroutine listener that
+    raises or is cancelled.
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info).
 
     'drop' tells of a connection that could not be taken. Above max_connections its info has
     localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
     None, as in Node. When accepting failed (pyuvnet's own: Node says nothing), info.reason is the
-    code, such as 'EMFILE'; the addresses are None if the connection was not even taken in order to
-    be closed. `dropped` counts all of them.
+    code, such as 'EMFILE' or 'ENOMEM'; the addresses are None if they are not known. Without memory
+    even for 'drop' its MemoryError goes where exceptions of listeners go. `dropped` counts all of
+    them.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
 
@@ -433,9 +439,10 @@ class Server(ServerBase):
     def dropped(self) -> Info:
         """How many connections this server refused, by reason.
 
-        'maxConnections', 'blockList' (without 'drop'), and codes of failed accepts, such as
-        'EMFILE'; reasons that did not occur are missing. A failure that leaves the connection
-        waiting counts each time it is tried.
+        'maxConnections'; without 'drop' 'blockList', and 'unknownPeer', of a peer that could not be
+        checked against the block list, since the system did not tell its address; and codes of
+        failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did not occur are missing. A
+        failure that leaves the connection waiting counts each time it is tried.
 
         Node: none
         """
