@@ -365,10 +365,11 @@ cdef class ServerBase(Owner):
 
     cdef void connection_gone(self) noexcept:
         self._connections -= 1
-        try:
-            self._close_if_drained()
-        except BaseException as exc:
-            self._loop.report(exc)
+        if self._handle is None and not self._connections:
+            try:
+                self._loop.tick(self, TICK_SERVER_CLOSE, None)
+            except BaseException as exc:
+                self._loop.report(exc)
 
     def _close_if_drained(self):
         """'close' in a tick, once there is neither handle nor connection."""

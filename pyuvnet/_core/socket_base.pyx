@@ -87,8 +87,7 @@ cdef class SocketBase(Duplex):
                              Py_ssize_t mark, bint paused) except -1:
         """A connection that a server accepted: reading starts before anybody hears of it."""
         if handle.watchable() < 0:
-            # It is no socket's, and nothing has changed: refused.
-            handle.close()
+            # It is no socket's, and nothing has changed: the server closes it.
             raise MemoryError
         self._loop = handle.loop
         self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
