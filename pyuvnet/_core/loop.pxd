@@ -97,6 +97,7 @@ cdef class Loop:
     cdef void run_immediates(self) noexcept
     cdef int _turn(self, uv.uv_run_mode mode) except -1
     cdef int _shut(self) except -1
+    cdef int _end(self) except -1
     cdef int _raise_failure(self) except -1
     cdef object _watch_signals(self)
     cdef int _unwatch_signals(self, object restore) except -1

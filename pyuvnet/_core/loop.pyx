@@ -993,10 +993,19 @@ cdef class Loop:
 
     cdef int _shut(self) except -1:
         """Close every handle without calling user code, run dry, and close the loop."""
-        if self.driver is not None:
-            self.driver.stop()
-        if self.measuring and _complain is not None:
-            _complain(self)
+        try:
+            if self.driver is not None:
+                self.driver.stop()
+            if self.measuring and _complain is not None:
+                _complain(self)
+        finally:
+            self._end()
+        return 0
+
+    cdef int _end(self) except -1:
+        # The calls before this one, and each finaliser below, may close the loop too.
+        if self.closed or self.silent:
+            return 0
         self.silent = True
         self.measuring = False
         self.entered_for = self.origins = None

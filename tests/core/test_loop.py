@@ -829,6 +829,58 @@ def test_a_running_loop_cannot_be_closed(loop, trace):
     assert trace == ["ERR_LOOP_RUNNING"]
 
 
+@pytest.mark.parametrize("who", ["driver", "failing driver", "immediate", "tick", "call"])
+def test_a_loop_that_is_closed_again_while_it_closes(run_child, who):
+    run_child(
+        """
+        import sys
+        import pyuvnet
+        from pyuvnet import net
+
+        who, loop, closed = sys.argv[1], pyuvnet.current_loop(), []
+
+        class Last:
+            def __call__(self):
+                raise AssertionError("called")
+
+            def __del__(self):
+                closed.append(loop.closed)
+                loop.close()
+
+        class Driver:
+            def stop(self):
+                if closed:
+                    return
+                closed.append(loop.closed)
+                if who == "failing driver":
+                    raise RuntimeError("E")
+                loop.close()
+
+            def gone(self):
+                return False
+
+        net.create_server().listen(0, "127.0.0.1")
+        if who == "immediate":
+            loop.set_immediate(Last())
+        elif who == "tick":
+            loop.next_tick(Last())
+        elif who == "call":
+            loop.call_soon_threadsafe(Last())
+        else:
+            loop.set_driver(Driver())
+        try:
+            loop.close()
+        except RuntimeError:
+            assert who == "failing driver"
+        assert loop.closed
+        assert closed == [False], closed
+        loop.close()
+        assert pyuvnet.current_loop() is not loop
+        """,
+        who,
+    ).clean()
+
+
 def test_a_loop_that_closes_gives_no_other_thread_a_look_at_it_half_closed():
     # A thread that forks then would take half unlinked handles into the child.
     looks, done = 0, threading.Event()
