@@ -390,15 +390,15 @@ def swept(kind: type, everything: bool) -> tuple[int, list[str]]:
     # Bounded, for a type where everything crashes.
     for _ in range(500):
         note = Note()
+        said = os.open("said", os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND)
         note.put(number=-2, way="", name="the beginning", before=[], calls=0, wrong=[])
         pid = os.fork()
         if not pid:
             code = 1
             try:
                 quiet = os.open(os.devnull, os.O_RDWR)
-                # Standard error tells what a sanitizer found.
-                for fd in (0, 1):
-                    os.dup2(quiet, fd)
+                for fd, into in ((0, quiet), (1, quiet), (2, said)):
+                    os.dup2(into, fd)
                 sweep(kind, start, everything, note, crashed)
                 code = 0
             except BaseException as error:
@@ -406,6 +406,10 @@ def swept(kind: type, everything: bool) -> tuple[int, list[str]]:
             finally:
                 os._exit(code)
         status = os.waitpid(pid, 0)[1]
+        size = os.fstat(said).st_size
+        # Such as an assertion's text, or what a sanitizer found.
+        last_words = os.pread(said, 4000, max(0, size - 4000)).decode(errors="replace")
+        os.close(said)
         told = note.get()
         calls += told["calls"]
         found += told["wrong"]
@@ -417,6 +421,7 @@ def swept(kind: type, everything: bool) -> tuple[int, list[str]]:
             what = signal.Signals(os.WTERMSIG(status)).name
             what = "never returned" if what == "SIGALRM" else what
         found.append(f"{told['way']}: {'; '.join([*told['before'], told['name']])}: {what}")
+        print(last_words, file=sys.stderr)
         if told["number"] < 0:
             return calls, found
         if not told["before"]:
