@@ -35,11 +35,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ STEPS = 30  # of a program, at most
 DEPTH = 3  # of actions within actions
 SECONDS = 25  # for one program
 SIZES = [0, 0, 1, 5, 60, 1000, 20_000, 300_000]
-LIVE = ("data", "end", "drain", "finish", "timeout")
+LIVE = ("data", "end", "drain", "timeout")
 HEAD = 13
 PATTERN = bytes(range(251)) * 1300
 
@@ -154,12 +156,16 @@ class End:
         self.held = stream
         self.ref = weakref.ref(stream)
         self.number = number
+        self.numbers = count()
         self.frames: dict[int, Frame] = {}
         self.pending: dict[int, Frame] = {}  # written, and not arrived
         self.events: list[str] = []
         self.got = bytearray()
+        self.trace_to = program.trace
         self.loose = False  # what arrives is not followed any more
         self.fed = False  # a pipe writes here
+        self.killed = 0  # how often it was destroyed by an action
+        self.undefined = False  # destroyed while it was about to connect, which begins a new life
         self.broken = False  # one of its listeners raised, so that later ones were not called
         self.sender: End | None = None
         self.ends: list[int] = []  # how often each end callback was called
@@ -178,6 +184,8 @@ class End:
 
     def event(self, name: str, arguments: tuple[Any, ...]) -> None:
         program = self.program
+        if self.undefined:
+            return
         assert "close" not in self.events, f"{name!r} after 'close'"
         if name in LIVE and self.stream is not None and not program.storm:
             assert not self.stream.destroyed, f"{name!r} after destroy()"
@@ -201,7 +209,7 @@ class End:
             raise
 
     def arrived(self, data: bytes) -> None:
-        if self.loose:
+        if self.loose or self.undefined:
             return
         self.got += data
         while len(self.got) >= HEAD:
@@ -211,6 +219,8 @@ class End:
             assert self.got[:1] == b"F", f"torn: {bytes(self.got[:40])!r}"
             if len(self.got) < HEAD + size:
                 return
+            if self.program.trace is not None:
+                self.program.trace.append(f"          arrived {life}.{number} {size}")
             if self.sender is None:
                 self.sender = self.program.ends.get(life)
             assert self.sender is not None and self.sender.number == life, "another connection's"
@@ -228,7 +238,7 @@ class End:
         program, stream = self.program, self.stream
         if stream is None or self.fed:
             return
-        number = len(self.frames)
+        number = next(self.numbers)
         frame = Frame(number, frame_data(self.number, number, size), program.clock())
         self.frames[number] = self.pending[number] = frame
         data: Any = frame.data
@@ -240,6 +250,8 @@ class End:
             data.act = program.finaliser("memory", self)
         elif form == "text":
             data = data.decode("latin1")
+        if self.trace_to is not None:
+            self.trace_to.append(f"     frame {self.number}.{number} {size} {form} {called} {end}")
         arguments = ["latin1"] if form == "text" else []
         open_before, acted = stream.writable, program.seen["actions"]
         if end:
@@ -270,8 +282,8 @@ class End:
         stream = self.stream
         if stream is None:
             return
-        at = len(self.ends)
         self.ends.append(0)
+        at = len(self.ends) - 1
 
         def ended(error: Any = None) -> None:
             def check() -> None:
@@ -318,18 +330,14 @@ class Program:
         self.timers: list[Any] = []
         self.findings: list[str] = []
         self.seen: Counter[str] = Counter()
-        self.now = 0
         self.depth = 0
-        self.paths = self.numbers = 0
+        # What counts in one step, so that a signal handler cannot come between.
+        self.numbers, self.paths, self.clock = count(1), count(1), count(1).__next__
         self.budget = steps * 12
         self.hidden = False  # hidden actions happen now
         self.storm = False  # collections happen at each allocation
         self.rate = self.random.choice([0.02, 0.1, 0.3, 0.8])
         self.trace: list[str] | None = [] if os.environ.get("HIDDEN_TRACE") else None
-
-    def clock(self) -> int:
-        self.now += 1
-        return self.now
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
@@ -344,7 +352,8 @@ class Program:
     def raised(self, error: BaseException) -> None:
         expected = isinstance(error, (BoomError, OSError)) or hasattr(error, "code")
         if not expected:
-            self.findings.append(f"{type(error).__name__}: {error}")
+            text = "".join(traceback.format_exception(error)[-3:])
+            self.findings.append(f"{type(error).__name__}: {error}\n{text}")
 
     # ---- Hidden points -------------------------------------------------------------------------
 
@@ -425,7 +434,7 @@ class Program:
             loop_module.handles()
         elif what == "count":
             if self.servers:
-                choose.choice(self.servers).get_connections(lambda error, count: None)
+                choose.choice(self.servers).get_connections(lambda error, number: None)
         elif what in ("timer", "immediate", "tick"):
             call = Called(lambda: self.act_inside(what, end), self.finaliser(what, end))
             if what == "timer":
@@ -435,8 +444,9 @@ class Program:
             else:
                 next_tick(call)
         elif what == "clear":
-            if self.timers:
-                self.timers.pop(choose.randrange(len(self.timers))).close()
+            with suppress(IndexError):
+                # A collection may have cleared it meanwhile.
+                self.timers.pop(choose.randrange(len(self.timers) + 1) - 1).close()
         elif what == "storm":
             self.storm = True
             gc.set_threshold(1, 50, 1000)
@@ -446,8 +456,10 @@ class Program:
         elif stream is None:
             return
         elif what == "destroy":
+            end.killed += 1
             stream.destroy()
         elif what == "fail":
+            end.killed += 1
             error = BoomError("destroy")
             error.act = self.finaliser("error", end)
             stream.destroy(error)
@@ -485,9 +497,11 @@ class Program:
         elif what == "read":
             stream.read(*self.random.choice([[], [3]]))
         elif what == "soon":
+            end.killed += 1
             stream.destroy_soon()
         elif what == "reset":
             if stream.remote_address is not None:
+                end.killed += 1
                 stream.reset_and_destroy()
         elif what == "drop":
             end.held = None
@@ -500,8 +514,7 @@ class Program:
 
     def add(self, stream: Any) -> End:
         # Even making the record may run the program.
-        self.numbers += 1
-        end = End(self, stream, self.seed % 100_000 * 1000 + self.numbers)
+        end = End(self, stream, self.seed % 100_000 * 1000 + next(self.numbers))
         self.ends[end.number] = end
         return end
 
@@ -526,8 +539,7 @@ class Program:
 
     def listen(self, server: Any) -> None:
         if server.kind == "unix":
-            self.paths += 1
-            server.listen(f"{self.folder}/{self.paths}")
+            server.listen(f"{self.folder}/{next(self.paths)}")
         else:
             server.listen(0)
 
@@ -541,17 +553,24 @@ class Program:
         sock = net.Socket(
             allow_half_open=self.chance(0.7), high_water_mark=self.random.choice([1, 65536])
         )
-        self.add(sock)
-        if isinstance(address, str):
-            sock.connect(address)
-        else:
-            sock.connect(address["port"], "127.0.0.1")
+        end = self.add(sock)
+        if sock.destroyed or sock.writable_ended:
+            return
+        killed = end.killed
+        try:
+            if isinstance(address, str):
+                sock.connect(address)
+            else:
+                sock.connect(address["port"], "127.0.0.1")
+        finally:
+            end.undefined = end.killed != killed
 
     def sink(self) -> None:
         sink = Sink(self)
         end = self.add(sink)
         receiver = End.__new__(End)
-        receiver.program, receiver.got, receiver.loose = self, bytearray(), False
+        receiver.program, receiver.got = self, bytearray()
+        receiver.loose = receiver.undefined = False
         receiver.sender = end
         sink.arrived = receiver.arrived
 
@@ -629,11 +648,13 @@ class Program:
                 end.stream.destroy()
 
     def over(self) -> bool:
-        return all(end.stream is None or "close" in end.events for end in self.ends.values())
+        return all(end.stream is None or end.stream.closed for end in self.ends.values())
 
     def check(self) -> None:
         """What holds once everything is closed."""
         for end in self.ends.values():
+            if end.undefined or (end.sender is not None and end.sender.undefined):
+                continue
             if end.stream is not None and end.events.count("close") != 1:
                 self.findings.append(f"{end.number}: 'close' {end.events.count('close')} times")
             for frame in end.frames.values():
@@ -651,9 +672,9 @@ class Program:
         self.seen["connections"] += len(self.ends)
 
     def check_counts(self, counts: list[tuple[Any, int]]) -> None:
-        for _, count in counts:
-            if count:
-                self.findings.append(f"a server still counts {count} connections")
+        for _, number in counts:
+            if number:
+                self.findings.append(f"a server still counts {number} connections")
 
     # ---- Ways to drive it ----------------------------------------------------------------------
 
@@ -704,7 +725,7 @@ class Program:
     def count_by_turns(self) -> None:
         counts: list[tuple[Any, int]] = []
         for server in self.servers:
-            server.get_connections(lambda error, count: counts.append((error, count)))
+            server.get_connections(lambda error, number: counts.append((error, number)))
         run()
         assert len(counts) == len(self.servers)
         self.check_counts(counts)
@@ -721,7 +742,7 @@ class Program:
             await asyncio.sleep(0)
         counts: list[tuple[Any, int]] = []
         for server in self.servers:
-            server.get_connections(lambda error, count: counts.append((error, count)))
+            server.get_connections(lambda error, number: counts.append((error, number)))
         while len(counts) < len(self.servers) or current_loop().alive():
             await asyncio.sleep(0)
         self.check_counts(counts)
