@@ -26,7 +26,7 @@ from cpython.ref cimport Py_INCREF
 from ..errors import ArgTypeError
 from .._validate import arg_type_error, unknown_encoding_error
 
-from .capi cimport list_of, numbered, rest_of
+from .capi cimport list_of, numbered, rest_of, take_item
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
@@ -547,11 +547,10 @@ cdef int _require_write(Stream s) except -1:
     return 0
 
 
-cdef object _first_queued(Stream s):
-    """Take the first chunk out of the queue."""
+cdef PyObject* _first_queued(Stream s) except NULL:
+    """Take the first chunk, and its reference, out of the queue."""
     cdef list queue = s.w_queue
-    cdef object chunk = queue[s.w_head]
-    queue[s.w_head] = None
+    cdef PyObject* chunk = take_item(queue, s.w_head)
     s.w_head += 1
     if s.w_head == len(queue):
         s.w_queue = None
@@ -561,6 +560,7 @@ cdef object _first_queued(Stream s):
 
 
 cdef int w_user_queue(Stream s) except -1:
+    cdef PyObject* chunk
     cdef list chunks
     if len(s.w_queue) - s.w_head > 1 and hasattr(s, "_writev"):
         if s.w_queue is None:
@@ -569,8 +569,8 @@ cdef int w_user_queue(Stream s) except -1:
         s.w_chunk = chunks = rest_of(s.w_queue, s.w_head)
         w_drop_queue(s)
         s.w_in_flight = len(chunks)
-        for chunk in chunks:
-            s.w_size += chunk_size(chunk)
+        for item in chunks:
+            s.w_size += chunk_size(item)
         s._state |= W_WRITING | W_SYNC
         try:
             s._writev(chunks, _answer(s, False))
@@ -582,7 +582,11 @@ cdef int w_user_queue(Stream s) except -1:
         while s.w_queue is not None and not s.w_corked \
                 and not s._state & (W_WRITING | DESTROYED | ERRORED):
             chunk = _first_queued(s)
-            w_user_write(s, chunk, chunk_size(chunk))
+            try:
+                w_user_write(s, <object>chunk, chunk_size(<object>chunk))
+            finally:
+                # What it writes when it is dropped comes behind the queue.
+                s._loop.release(chunk)
     finally:
         s._state &= ~W_PROCESSING
     return 0
