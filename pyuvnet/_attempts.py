@@ -205,8 +205,8 @@ class Attempts:
         while self._index < len(self._addresses):
             address, family = self._addresses[self._index]
             self._index += 1
-            if self._index > 1:
-                socket._open_tcp()
+            if self._index > 1 and not socket._open_tcp():
+                return
             if self._local_address is not None or self._local_port is not None:
                 local = self._local_address or ("0.0.0.0" if family == 4 else "::")
                 status = socket._bind_tcp(local, self._local_port or 0)

@@ -355,7 +355,8 @@ class Socket(SocketFace):
         if self._path is not None:
             self._connect_path(self._path, plan["name"])
             return
-        self._open_tcp()
+        if not self._open_tcp():
+            return
         self._activity()
         self._attempts = Attempts(self, plan)
         self._attempts.start(bound)
@@ -370,7 +371,8 @@ class Socket(SocketFace):
             self.destroy(error)
 
     def _connect_path(self, path: Any, name: bytes) -> None:
-        self._open_pipe()
+        if not self._open_pipe():
+            return
         attempt = self._path_attempt = object()
         self._tell("connectionAttempt", path, None, None)
         # A listener may have destroyed the socket, and even begun another connect().

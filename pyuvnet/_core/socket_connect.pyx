@@ -18,6 +18,7 @@ from .pipe cimport Pipe, new_pipe
 from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
+from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, name_blocked, new_tcp, peer_tuple
 from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue
 
@@ -88,31 +89,45 @@ cdef class SocketConnect(SocketBase):
         self._socket_flags |= SOCKET_CONNECTING
 
     def _open_tcp(self):
-        """Take a fresh TCP handle, or the bound one; that of an earlier attempt is dropped."""
-        self._ready()
-        if self._socket_flags & SOCKET_BOUND:
-            self._socket_flags &= ~SOCKET_BOUND
-            if self._handle is not None:
-                return
-        self._abandon_handle()
-        self._handle = new_tcp(self._loop, self)
+        """Take a fresh TCP handle, or the bound one; that of an earlier attempt is dropped.
+
+        Returns False, and takes none, if a finaliser has destroyed the socket meanwhile.
+        """
+        return self._open_handle(True)
 
     def _open_pipe(self):
-        """Take a fresh pipe handle, or the bound one."""
+        """Take a fresh pipe handle, or the bound one; False: destroyed meanwhile."""
+        return self._open_handle(False)
+
+    cdef bint _open_handle(self, bint tcp) except -1:
+        cdef StreamHandle fresh
         self._ready()
+        if not self._socket_flags & SOCKET_CONNECTING:
+            return False
         if self._socket_flags & SOCKET_BOUND:
             self._socket_flags &= ~SOCKET_BOUND
             if self._handle is not None:
-                return
+                return True
+        if tcp:
+            fresh = new_tcp(self._loop, self)
+        else:
+            fresh = new_pipe(self._loop, self)
+        # Making it may have run a finaliser.
+        if not self._socket_flags & SOCKET_CONNECTING:
+            fresh.owner = None
+            fresh.close()
+            return False
         self._abandon_handle()
-        self._handle = new_pipe(self._loop, self)
+        self._handle = fresh
+        return True
 
     cdef int _abandon_handle(self) except -1:
-        if self._handle is not None:
+        cdef StreamHandle handle = self._handle
+        if handle is not None:
             # Its callbacks concern nobody: the next attempt has a handle of its own.
-            self._handle.owner = None
-            self._handle.close()
             self._handle = None
+            handle.owner = None
+            handle.close()
         return 0
 
     def _close_attempt(self):
@@ -123,8 +138,11 @@ cdef class SocketConnect(SocketBase):
     def _bind_tcp(self, str address not None, int port):
         """Bind the local end; returns a libuv status."""
         cdef uv.sockaddr_storage storage
-        cdef TCP tcp = <TCP?>self._handle
+        cdef TCP tcp
         cdef int status
+        if self._handle is None:
+            return uv.UV_ECANCELED
+        tcp = <TCP?>self._handle
         sockaddr_from_text(address, port, &storage)
         status = tcp.bind(<uv.sockaddr*>&storage, 0)
         if status == 0 and port:
@@ -155,12 +173,17 @@ cdef class SocketConnect(SocketBase):
     def _connect_tcp(self, str address not None, int port):
         """Begin connecting to a literal address; returns a libuv status."""
         cdef uv.sockaddr_storage storage
+        if self._handle is None:
+            # A finaliser has destroyed the socket since the last look.
+            return uv.UV_ECANCELED
         if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
         return (<TCP?>self._handle).connect(<uv.sockaddr*>&storage)
 
     def _connect_pipe(self, bytes path not None):
         """Begin connecting to a path; returns a libuv status."""
+        if self._handle is None:
+            return uv.UV_ECANCELED
         return (<Pipe?>self._handle).connect(path)
 
     def _resolve(self, str hostname not None, int family, int hints):

@@ -230,7 +230,7 @@ class End:
             del self.got[: HEAD + size]
             self.program.seen["bytes"] += HEAD + size
             self.program.seen["frames"] += 1
-            for other in self.sender.pending.values():
+            for other in list(self.sender.pending.values()):
                 if other.returned is not None and other.returned < frame.started:
                     assert other.failed, f"write {other.number} is lost before {number}"
 
@@ -400,7 +400,7 @@ class Program:
         what = self.random.choice(self.ACTIONS)
         if what in self.RARE and self.chance(0.6):
             what = "write"
-        alive = [end for end in self.ends.values() if end.stream is not None]
+        alive = [end for end in list(self.ends.values()) if end.stream is not None]
         end = mine
         if end is None or end.stream is None:
             if not alive:
@@ -575,7 +575,7 @@ class Program:
         sink.arrived = receiver.arrived
 
     def pipe(self) -> None:
-        sockets = [e for e in self.ends.values() if isinstance(e.stream, net.Socket)]
+        sockets = [e for e in list(self.ends.values()) if isinstance(e.stream, net.Socket)]
         if len(sockets) < 2:
             return
         first, second = self.random.sample(sockets, 2)
@@ -641,7 +641,7 @@ class Program:
         self.timers.clear()
         for server in self.servers:
             server.close()
-        for end in self.ends.values():
+        for end in list(self.ends.values()):
             if end.stream is not None:
                 if isinstance(end.stream, net.Socket):
                     end.stream.ref()
@@ -652,7 +652,7 @@ class Program:
 
     def check(self) -> None:
         """What holds once everything is closed."""
-        for end in self.ends.values():
+        for end in list(self.ends.values()):
             if end.undefined or (end.sender is not None and end.sender.undefined):
                 continue
             if end.stream is not None and end.events.count("close") != 1:

@@ -324,6 +324,34 @@ def test_the_size_of_a_chunk_is_that_of_its_bytes(program: Any, lie: str, way: s
     assert lines == ["True True 0 None"]
 
 
+@pytest.mark.parametrize("act", ["write", "end"])
+def test_a_stream_of_the_program_keeps_the_order_when_a_chunk_writes(
+    program: Any, act: str
+) -> None:
+    """While its queue is handed over one by one."""
+    lines = program(
+        """
+        from pyuvnet import streams
+        act, got = sys.argv[1], []
+        class Sink(streams.Writable):
+            def _write(self, chunk, encoding, callback):
+                got.append(bytes(chunk))
+                callback()
+        sink = Sink()
+        sink.cork()
+        sink.write(b"a")
+        sink.write(buf(b"b", lambda: getattr(sink, act)(b"n")))
+        sink.write(b"c")
+        sink.write(b"d")
+        sink.uncork()
+        turns()
+        print(got)
+        """,
+        act,
+    )
+    assert lines == ["[b'a', b'b', b'c', b'd', b'n']"]
+
+
 # ---- Collections ---------------------------------------------------------------------------------
 
 
@@ -373,6 +401,49 @@ def test_a_collection_at_any_allocation_of_a_write(program: Any, act: str) -> No
             assert sock.closed
         """,
         act,
+    )
+
+
+@pytest.mark.parametrize("kind", ["tcp", "names", "unix"])
+def test_a_collection_destroys_a_socket_that_begins_to_connect(program: Any, kind: str) -> None:
+    """It gets no handle any more, which nobody would close."""
+    program(
+        """
+        import tempfile
+        kind = sys.argv[1]
+        with tempfile.TemporaryDirectory() as folder:
+            server = net.create_server(lambda sock: sock.resume())
+            server.listen(folder + "/path" if kind == "unix" else 0)
+            where = {"path": folder + "/path"}
+            if kind != "unix":
+                where = {"port": server.address()["port"], "host": "127.0.0.1"}
+            if kind == "names":
+                def lookup(host, options, callback):
+                    callback(None, [{"address": "::1", "family": 6},
+                                    {"address": "127.0.0.1", "family": 4}])
+                where |= {"host": "name.invalid", "lookup": lookup}
+            for left in [*range(1, 30), *range(30, 120, 7)]:
+                sock = net.Socket()
+                calls = []
+                def go():
+                    calls.append(1)
+                    if len(calls) == left:
+                        sock.destroy()
+                gc.collect()
+                gc.disable()
+                gc.set_threshold(1, 50, 1000)
+                Cycle(go, left)
+                gc.enable()
+                sock.connect(where)
+                turns(3)
+                gc.set_threshold(700, 10, 10)
+                sock.destroy()
+                until(lambda: sock.closed)
+            server.close()
+            until(lambda: not loop.alive())
+            assert not pyuvnet.loop.handles(), pyuvnet.loop.handles()
+        """,
+        kind,
     )
 
 
