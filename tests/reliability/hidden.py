@@ -56,7 +56,7 @@ from pyuvnet._core.handle import live_counts
 MODES = ["run", "turn", "asyncio", "hooked"]
 if sys.platform != "win32":
     MODES.append("uvloop")
-DEBUG = "debug" in info.build_flags().split(",")[0]
+DEBUG = hasattr(core, "set_hidden_hook") and "debug" in info.build_flags().split(",")[0]
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30  # of a program, at most
 DEPTH = 3  # of actions within actions
@@ -866,6 +866,8 @@ def run_batch(mode: str, seed: int, programs: int, steps: int) -> None:
         for at in range(seed, seed + programs):
             print(json.dumps({"seed": at}), flush=True)
             faulthandler.dump_traceback_later(SECONDS, exit=True)
+            if os.environ.get("HIDDEN_CRASH") == str(at):
+                os.abort()  # for a test of what follows
             program = run_program(mode, at, steps, folder)
             faulthandler.cancel_dump_traceback_later()
             total["programs"] += 1
