@@ -267,16 +267,16 @@ def end_after_destroy_is_answered(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
 def write_asks_at_once(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """In a callback write() takes the chunk and says True; Node has heard from the kernel."""
     place = first_difference(theirs, ours)
-    if place < min(len(theirs), len(ours)) \
-            and (theirs[place], ours[place]) == ("c c.write False", "c c.write True") \
-            and any(re.search(r"<Error (EPIPE|ECONNRESET) write:", line) for line in theirs[place:]):
+    if (
+        place < min(len(theirs), len(ours))
+        and (theirs[place], ours[place]) == ("c c.write False", "c c.write True")
+        and any(re.search(r"<Error (EPIPE|ECONNRESET) write:", line) for line in theirs[place:])
+    ):
         return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
     return None
 
 
-def _cut(
-    theirs: Trace, ours: Trace, at: Callable[[str], bool]
-) -> tuple[Trace, Trace] | None:
+def _cut(theirs: Trace, ours: Trace, at: Callable[[str], bool]) -> tuple[Trace, Trace] | None:
     """Both traces up to a line of Node's, from which on they need not be the same."""
     place = first_difference(theirs, ours)
     for number, line in enumerate(theirs[: place + 1]):

@@ -435,6 +435,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="fewer arguments: seconds")
     parser.add_argument("--only", default="", help="types whose names contain this")
     parser.add_argument("--list", action="store_true", help="only name the types")
+    parser.add_argument("--verbose", action="store_true", help="tell of each type")
     arguments = parser.parse_args()
     kinds = [kind for kind in reachable() if arguments.only in kind.__qualname__]
     if arguments.list:
@@ -445,8 +446,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for kind in kinds:
+            started = time.monotonic()
             done, crashes = swept(kind, not arguments.small)
             calls += done
+            if arguments.verbose:
+                seconds = time.monotonic() - started
+                print(
+                    f"{kind.__module__}.{kind.__qualname__}: {done:,} calls, {seconds:.0f} s",
+                    flush=True,
+                )
             found += [f"{kind.__module__}.{kind.__qualname__}: {each}" for each in crashes]
             for each in found[len(found) - len(crashes) :]:
                 print(f"CRASH: {each}", file=sys.stderr, flush=True)

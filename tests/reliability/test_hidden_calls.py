@@ -224,9 +224,7 @@ def test_a_chunk_acts_after_end_when_it_is_dropped(program: Any) -> None:
         print(said)
         """
     )
-    assert lines == [
-        "[False, 'ERR_STREAM_WRITE_AFTER_END', 'ERR_STREAM_WRITE_AFTER_END', True]"
-    ]
+    assert lines == ["[False, 'ERR_STREAM_WRITE_AFTER_END', 'ERR_STREAM_WRITE_AFTER_END', True]"]
 
 
 @pytest.mark.parametrize("act", ["destroy", "write", "end"])
