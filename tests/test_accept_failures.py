@@ -531,7 +531,7 @@ EXHAUST = """
             assert server._connections == 0, ("the count", server._connections, length, start)
             here = len(os.listdir("/proc/self/fd"))
             assert here == descriptors, ("descriptors", here, descriptors, length, start)
-    print(json.dumps([server.dropped, drops[-1] if drops else None]))
+    print(json.dumps([server.dropped, drops]))
     server.close()
     pyuvnet.run()
     loop.close()
@@ -551,14 +551,14 @@ def test_without_memory_a_connection_is_dropped_and_the_next_one_served(
     pytest.importorskip("_testcapi")
     place = str(tmp_path / "sock") if kind == "ipc" else ""
     child = run_child(EXHAUST, way, place, timeout=60)
-    dropped, drop = json.loads(child.clean().lines[-1])
+    dropped, drops = json.loads(child.clean().lines[-1])
     assert dropped["ENOMEM"] > 0
-    if way == "drop" and kind == "tcp":
-        assert list(drop) == [*ADDRESSES, "reason"]
-        assert drop["remoteAddress"] == "::ffff:127.0.0.1"
-        assert drop["reason"] == "ENOMEM"
-    elif way == "drop":
-        assert drop == {"reason": "ENOMEM"}
+    if way == "drop":
+        assert drops
+        for drop in drops:
+            assert list(drop) == ([*ADDRESSES, "reason"] if kind == "tcp" else ["reason"])
+            assert drop["reason"] == "ENOMEM"
+            assert drop.get("remoteAddress", "::ffff:127.0.0.1") == "::ffff:127.0.0.1"
 
 
 def test_all_refusals_are_counted_by_reason() -> None:

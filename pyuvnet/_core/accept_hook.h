@@ -67,8 +67,9 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
   (void)fd;
   return NULL;
 }
-static int pyuvnet_refuse(uv_stream_t* listener) {
+static int pyuvnet_refuse(uv_stream_t* listener, const struct sockaddr** peer) {
   (void)listener;
+  *peer = NULL;
   return 0;
 }
 
@@ -194,10 +195,12 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
 }
 
 /* Closes the connection that waits to be taken with uv_accept(), where there is no handle to take
- * it; returns whether it did. libuv would poll the listener no more while the connection is there,
- * and goes on when it is not. On Windows it waits until the next one is taken. */
-static int pyuvnet_refuse(uv_stream_t* listener) {
+ * it; returns whether it did, and whose it was, NULL if that is not known. libuv would poll the
+ * listener no more while the connection is there, and goes on when it is not. On Windows it waits
+ * until the next one is taken. */
+static int pyuvnet_refuse(uv_stream_t* listener, const struct sockaddr** peer) {
   int fd = listener->accepted_fd;
+  *peer = pyuvnet_arrived(fd);
   if (fd < 0) return 1;
   listener->accepted_fd = -1;
   close(fd);

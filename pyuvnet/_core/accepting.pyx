@@ -14,7 +14,6 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free
 
 from . cimport uv
-from .address cimport address_tuple
 from .capi cimport gate_close, pyuvnet_gate
 from .loop cimport Loop, loop_from_uv
 from .owner cimport Owner
@@ -35,7 +34,7 @@ cdef extern from "accept_hook.h" nogil:
     size_t pyuvnet_take_refusals(pyuvnet_refusal**)
     void pyuvnet_pause_listener(int, int, bint)
     const uv.sockaddr* pyuvnet_arrived(int)
-    bint pyuvnet_refuse(uv.uv_stream_t*)
+    bint pyuvnet_refuse(uv.uv_stream_t*, const uv.sockaddr**)
 
 cdef enum:
     REST_MS = 100
@@ -151,6 +150,13 @@ cdef void accepted_peer(TCP client, PeerName* name) noexcept:
         client.read_peer(name)
 
 
-cdef bint refuse_waiting(StreamHandle listener) noexcept:
-    """Close a connection that there is no handle for; False: it waits for the next accept."""
-    return pyuvnet_refuse(listener.stream())
+cdef bint refuse_waiting(StreamHandle listener, PeerName* name) noexcept:
+    """Close a connection that there is no handle for; False: it waits for the next accept.
+
+    Keeps the name of its peer, if that is known.
+    """
+    cdef const uv.sockaddr* address = NULL
+    cdef bint closed = pyuvnet_refuse(listener.stream(), &address)
+    if address is not NULL:
+        keep_name(address, name)
+    return closed

@@ -38,7 +38,7 @@ cdef class ServerBase(Owner):
 
     cdef int _ready(self) except -1
     cdef int _accept(self, StreamHandle listener) except -1
-    cdef SocketBase _new_socket(self, StreamHandle client, const PeerName* peer)
+    cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1
     cdef void _drop_socket(self, SocketBase socket) noexcept
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1

@@ -128,7 +128,8 @@ cdef class ServerBase(Owner):
     # A connection that libuv has accepted is taken from it before anything else, and from then on
     # each way out closes it or gives it to the program: what is left with libuv would stop the
     # listener for ever.  Names and counts are C's, so that no way out needs memory before the
-    # connection is closed and counted; 'drop' is emitted last.
+    # connection is closed and counted; 'drop' is emitted last.  Nothing returns from within an
+    # `except`: Cython's code for that crashes where there was no memory for the traceback.
 
     cdef int _on_connection(self, int status) except -1:
         cdef StreamHandle listener = self._handle
@@ -142,10 +143,11 @@ cdef class ServerBase(Owner):
         return 0
 
     cdef int _accept(self, StreamHandle listener) except -1:
-        cdef StreamHandle client
-        cdef SocketBase socket
+        cdef StreamHandle client = None
+        cdef SocketBase socket = None
         cdef PeerName peer
         cdef int status
+        cdef bint without_memory = False
         memset(&peer, 0, sizeof(peer))
         try:
             if isinstance(listener, TCP):
@@ -153,13 +155,17 @@ cdef class ServerBase(Owner):
             else:
                 client = new_pipe(self._loop, None)
         except MemoryError:
-            if not refuse_waiting(listener):
+            without_memory = True
+        finally:
+            if client is None and not refuse_waiting(listener, &peer):
                 self._owed += 1
+        if without_memory:
             return self._drop_client(uv.UV_ENOMEM, None, &peer)
-        except BaseException:
-            if not refuse_waiting(listener):
-                self._owed += 1
-            raise
+        if self._handle is not listener:
+            # On CPython 3.11 the making of an object may run a finaliser, and that closed the
+            # server; libuv has closed the connection.
+            client.close()
+            return 0
         status = listener.accept(client)
         listener.failures = 0
         if status < 0:
@@ -180,17 +186,24 @@ cdef class ServerBase(Owner):
             self._count_drop(DROP_BLOCK_LIST if peer.family else DROP_UNKNOWN_PEER)
             return 0
         try:
-            socket = self._new_socket(client, &peer)
+            socket = self._socket_class.__new__(self._socket_class)
+            # As above.
+            if self._handle is listener:
+                self._adopt(socket, client, &peer)
         except MemoryError:
-            return self._drop_client(uv.UV_ENOMEM, client, &peer)
+            without_memory = True
         except BaseException:
             client.close()
             raise
+        if without_memory:
+            return self._drop_client(uv.UV_ENOMEM, client, &peer)
+        if socket._handle is None and not socket._state & DESTROYED:
+            client.close()
+            return 0
         return self._give(socket)
 
-    cdef SocketBase _new_socket(self, StreamHandle client, const PeerName* peer):
-        """The socket of an accepted connection, counted; nothing has changed if this raises."""
-        cdef SocketBase socket = <SocketBase>self._socket_class.__new__(self._socket_class)
+    cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1:
+        """Give a connection to its socket, and count it; nothing has changed if this raises."""
         if isinstance(client, TCP):
             socket._peer = peer[0]
             if self.no_delay:
@@ -203,12 +216,12 @@ cdef class ServerBase(Owner):
             socket._adopt_accepted(self, client, ALLOW_HALF_OPEN if self.allow_half_open else 0,
                                    self._high_water_mark, self.pause_on_connect)
         except BaseException:
-            if not socket._state & DESTROYED:
-                self._connections -= 1
             client.owner = None
-            socket._give_back()
+            if not socket._state & DESTROYED:
+                socket._give_back()
+                self.connection_gone()
             raise
-        return socket
+        return 0
 
     cdef int _give(self, SocketBase socket) except -1:
         """Emit 'connection'; nobody who takes the socket: it is destroyed."""
@@ -470,6 +483,7 @@ cdef class ServerBase(Owner):
         fd = -1 if handle is None else handle.fileno()
         if fd < 0:
             return uv.UV_ENOTSUP
+        status = 0
         try:
             fd = os.dup(fd)
         except OSError as error:

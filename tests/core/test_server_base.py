@@ -392,3 +392,53 @@ def test_a_listener_of_drop_finds_the_peer_closed_already() -> None:
     turn_until(lambda: not pyuvnet.current_loop().alive())
     peer.close()
     assert said == [b""]
+
+
+@pytest.mark.parametrize("what", ["close", "listen again", "destroy"])
+def test_a_finaliser_that_acts_on_the_server_while_it_accepts(what: str) -> None:
+    """A collection, which may begin at any object that accepting makes (before CPython 3.12)."""
+
+    class Last:
+        def __del__(self) -> None:
+            if what == "destroy":
+                for s in accepted:
+                    s.destroy()
+                return
+            server.close()
+            if what == "listen again":
+                server.listen(0)
+
+    def connection(s: net.Socket) -> None:
+        accepted.append(s.on("error", lambda _: None))
+
+    for threshold in range(1, 25):
+        events: list[Any] = []
+        accepted: list[net.Socket] = []
+        server = net.create_server(connection)
+        server.on("error", events.append)
+        server.on("close", lambda events=events: events.append("close"))
+        server.listen(0)
+        peers = peers_of(server, 2)
+        pyuvnet.current_loop().turn()
+        assert len(accepted) == 1
+        usual = gc.get_threshold()
+        gc.collect()
+        cycle = Last()
+        cycle.itself = cycle  # type: ignore[attr-defined]
+        del cycle
+        gc.set_threshold(threshold, 1, 1)
+        try:
+            pyuvnet.current_loop().turn()
+        finally:
+            gc.set_threshold(*usual)
+        gc.collect()
+        assert server._connections == sum(not s.destroyed for s in accepted)
+        for s in accepted:
+            s.destroy()
+        if server.listening:
+            server.close()
+        turn_until(lambda: not pyuvnet.current_loop().alive())
+        # Closed twice, it may say so twice.
+        assert set(events) == {"close"}
+        assert len(events) == 1 or what == "listen again"
+        assert set(answers_of(peers)) <= {"end", "reset"}
