@@ -37,6 +37,7 @@ cdef class ServerBase(Owner):
     cdef Py_ssize_t _owed              # connections that wait for the next accept, see accepting
 
     cdef int _ready(self) except -1
+    cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
     cdef int _accept(self, StreamHandle listener) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1

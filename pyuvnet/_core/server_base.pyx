@@ -419,7 +419,7 @@ cdef class ServerBase(Owner):
         """Open and bind a TCP handle; returns a libuv status, with no handle left on failure."""
         cdef uv.sockaddr_storage storage
         cdef unsigned int flags = 0
-        cdef int status
+        cdef TCP tcp
         self._ready()
         if not sockaddr_from_text(address, port, &storage):
             return uv.UV_EINVAL
@@ -427,46 +427,52 @@ cdef class ServerBase(Owner):
             flags |= uv.UV_TCP_IPV6ONLY
         if reuse_port:
             flags |= uv.UV_TCP_REUSEPORT
-        self._handle = new_tcp(self._loop, self)
-        status = (<TCP>self._handle).bind(<uv.sockaddr*>&storage, flags)
-        if status < 0:
-            self._close_handle()
-        return status
+        tcp = new_tcp(self._loop, self)
+        return self._keep_handle(tcp, tcp.bind(<uv.sockaddr*>&storage, flags))
 
     def _bind_pipe(self, bytes path not None, bint readable, bint writable):
         """Open and bind a pipe handle; returns a libuv status, with no handle left on failure.
 
         readable, writable: everybody may read or write, for which Windows needs _give_rights() too.
         """
+        cdef Pipe pipe
         self._ready()
-        self._handle = new_pipe(self._loop, self)
-        cdef int status = (<Pipe>self._handle).bind(path, _rights(readable, writable))
-        if status < 0:
-            self._close_handle()
+        pipe = new_pipe(self._loop, self)
+        return self._keep_handle(pipe, pipe.bind(path, _rights(readable, writable)))
+
+    cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1:
+        """Make an opened handle this server's; one whose status is bad is closed."""
+        if status >= 0 and self._handle is None:
+            self._handle = fresh
+            return status
+        fresh.owner = None
+        fresh.close()
+        if status >= 0:
+            # A finaliser has called listen() since this call looked.
+            raise state_error(
+                "ERR_SERVER_ALREADY_LISTEN",
+                "Listen method has been called more than once without closing.")
         return status
 
     def _take_handle(self, StreamHandle handle not None):
         """Make a bound handle of nobody this server's."""
         self._ready()
         handle.owner = self
-        self._handle = handle
+        self._keep_handle(handle, 0)
 
     def _open_fd(self, fd):
         """Take a descriptor over; returns a libuv status, with no handle left on failure."""
         cdef str kind = handle_kind(fd)
-        cdef int status
+        cdef TCP tcp
+        cdef Pipe pipe
         self._ready()
         if kind == "TCP":
-            self._handle = new_tcp(self._loop, self)
-            status = (<TCP>self._handle).open(fd)
-        elif kind == "PIPE":
-            self._handle = new_pipe(self._loop, self)
-            status = (<Pipe>self._handle).open(fd)
-        else:
-            return uv.UV_EINVAL
-        if status < 0:
-            self._close_handle()
-        return status
+            tcp = new_tcp(self._loop, self)
+            return self._keep_handle(tcp, tcp.open(fd))
+        if kind == "PIPE":
+            pipe = new_pipe(self._loop, self)
+            return self._keep_handle(pipe, pipe.open(fd))
+        return uv.UV_EINVAL
 
     def _share_handle(self, other):
         """Open the socket of the system that another server or socket has; each closes its part.
@@ -498,9 +504,10 @@ cdef class ServerBase(Owner):
 
     def _start_listening(self, int backlog):
         """Listen on the bound handle; returns a libuv status, with no handle left on failure."""
-        cdef StreamHandle handle = self._handle
+        cdef StreamHandle handle
         cdef int status = 0
         self._ready()
+        handle = self._handle
         if handle is None:
             return uv.UV_EBADF
         self._owed = 0
@@ -537,8 +544,9 @@ cdef class ServerBase(Owner):
 
     def _close_handle(self):
         """Stop accepting; returns whether there was a handle."""
-        cdef StreamHandle handle = self._handle
+        cdef StreamHandle handle
         self._ready()
+        handle = self._handle
         if handle is None:
             return False
         self._handle = None

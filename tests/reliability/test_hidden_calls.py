@@ -16,12 +16,18 @@ from typing import Any
 
 import pytest
 
+from pyuvnet._core import info
+
 Child = Callable[..., Any]
+
+debug_build = pytest.mark.skipif(
+    "debug" not in info.build_flags().split(",")[0], reason="only the debug build has the hook"
+)
 
 # Peers are plain sockets of the same process, which the loop's turns serve.
 PRELUDE = """
 import asyncio, faulthandler, gc, os, socket as posix, sys, time
-import pyuvnet, pyuvnet.loop
+import pyuvnet, pyuvnet.errors, pyuvnet.loop
 from pyuvnet import net, next_tick, run, set_exception_handler
 
 loop = pyuvnet.current_loop()
@@ -442,6 +448,56 @@ def test_a_collection_destroys_a_socket_that_begins_to_connect(program: Any, kin
             assert not pyuvnet.loop.handles(), pyuvnet.loop.handles()
         """,
         kind,
+    )
+
+
+@pytest.mark.parametrize("act", ["listen", "close", "close and listen"])
+@pytest.mark.parametrize("kind", ["tcp", "host", "unix"])
+@debug_build
+def test_a_finaliser_within_listen_leaves_one_handle_at_most(
+    program: Any, kind: str, act: str
+) -> None:
+    """What listen() opened for nothing is closed."""
+    program(
+        """
+        import itertools, tempfile
+        from pyuvnet._core.loop import set_hidden_hook
+        kind, act = sys.argv[1:]
+        set_exception_handler(lambda error: None)
+        sys.unraisablehook = lambda given: None
+        number = itertools.count()
+        with tempfile.TemporaryDirectory() as folder:
+            for left in range(1, 12):
+                server = net.Server()
+                server.on("error", lambda error: None)
+                calls = []
+                def listen():
+                    if kind == "unix":
+                        server.listen(f"{folder}/{next(number)}")
+                    else:
+                        server.listen(0, *(["127.0.0.1"] if kind == "host" else []))
+                def go():
+                    calls.append(1)
+                    if len(calls) == left:
+                        if "close" in act:
+                            server.close()
+                        if "listen" in act:
+                            listen()
+                set_hidden_hook(lambda place: go())
+                try:
+                    listen()
+                    turns(1)
+                except pyuvnet.errors.StateError:
+                    pass
+                set_hidden_hook(None)
+                turns(4)
+                assert len(pyuvnet.loop.handles()) <= 1, pyuvnet.loop.handles()
+                server.close()
+                until(lambda: not loop.alive())
+                assert not pyuvnet.loop.handles(), pyuvnet.loop.handles()
+        """,
+        kind,
+        act,
     )
 
 
