@@ -107,6 +107,57 @@ def test_layer_cimports_only_layers_before_it(layer: str) -> None:
         assert not wanted & later, path.name
 
 
+# References to objects of the program.
+
+CHECK_RELEASES = ROOT / "tools" / "check_releases.py"
+
+
+def check_releases(*folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, CHECK_RELEASES, *folder], capture_output=True, text=True, check=False
+    )
+
+
+def test_no_function_goes_on_after_it_dropped_an_object_of_the_program() -> None:
+    pytest.importorskip("Cython")
+    child = check_releases()
+    assert child.returncode == 0, child.stdout + child.stderr
+
+
+# A function's body, and what it drops too early.
+PLANTED = [
+    ("writable", "    s.w_queue = None\n    s.w_length = 0\n", "w_queue"),
+    ("writable", "    s.w_waiting.pop()\n    return s.w_told\n", "w_waiting"),
+    ("writable", "    del s.w_queue[:1]\n    s.w_head = 0\n", "w_queue"),
+    ("writable", "    while s.w_length:\n        s.w_chunk = None\n", "w_chunk"),
+    ("stream", "    Py_DECREF(s._errored)\n    s._state = 0\n", "Py_DECREF"),
+    ("emitter", "    if s._flags:\n        s._entry0 = None\n    return s._flags\n", "_entry0"),
+]
+# What looks like it, and is right.
+SAFE = [
+    "    chunks, s.w_queue = s.w_queue, None\n    s.w_length = 0\n",
+    "    s.w_length = 0\n    s.w_queue = None\n    return 0\n",
+    "    if s.w_queue is None:\n        s.w_queue = []\n        s.w_head = 0\n",
+    "    w_drop_queue(s)\n    s.w_length = 0\n",
+]
+
+
+def test_a_function_that_does_is_found(tmp_path: Path) -> None:
+    pytest.importorskip("Cython")
+    core = shutil.copytree(CORE, tmp_path / "core", ignore=shutil.ignore_patterns("*.so"))
+    bad = [(f"bad_{number}", *each) for number, each in enumerate(PLANTED)]
+    good = [(f"good_{number}", "writable", body) for number, body in enumerate(SAFE)]
+    for function, name, body in [each[:3] for each in bad] + good:
+        with (core / f"{name}.pyx").open("a") as source:
+            source.write(f"\n\ncdef int {function}(Stream s) except -1:\n{body}")
+    child = check_releases(core)
+    assert child.returncode == 1, child.stderr
+    found = {re.sub(r":\d+", "", line) for line in child.stdout.splitlines()}
+    assert found == {
+        f"{name}.pyx: {function}() drops {what}, then uses fields" for function, name, _, what in bad
+    }
+
+
 def test_missing_shared_object_is_told_with_what_to_do(tmp_path: Path) -> None:
     package = tmp_path / "pyuvnet" / "_core"
     package.mkdir(parents=True)

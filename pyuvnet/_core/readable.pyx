@@ -225,8 +225,11 @@ cdef int _join_last(Stream s) except -1:
 
 cdef inline int _cut_first(Stream s) except -1:
     """Make the first buffered item what is left of it."""
+    cdef object first
     if s.r_skip:
-        s.r_chunks[s.r_head] = s.r_chunks[s.r_head][s.r_skip:]
+        # Dropped when all is done: it may be the program's.
+        first = s.r_chunks[s.r_head]
+        s.r_chunks[s.r_head] = first[s.r_skip:]
         s.r_skip = 0
     return 0
 
@@ -533,11 +536,11 @@ cdef int r_set_encoding(Stream s, object name) except -1:
 
 cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
     cdef str text
-    cdef list chunks = None
-    if s.r_chunks is not None:
+    cdef list chunks = None, before = s.r_chunks
+    if before is not None:
         _cut_first(s)
         text = "".join([chunk if isinstance(chunk, str) else decoder.decode(chunk)
-                        for chunk in s.r_chunks[s.r_head:]])
+                        for chunk in before[s.r_head:]])
         if text:
             chunks = [text]
         s.r_chunks = chunks
