@@ -78,6 +78,10 @@ cdef class SocketFace(SocketConnect):
             self._idle.fired = False
             self._idle.start(self._idle.delay)
             self._idle.last = uv.uv_now(&self._loop._uv)
+            if self._state & DESTROYED:
+                # Making the timer has run a finaliser.
+                self._idle.cancel()
+                return self
             if callback is not None:
                 self._add(_TIMEOUT, callback, False, True)
         else:

@@ -164,8 +164,8 @@ class End:
         self.trace_to = program.trace
         self.loose = False  # what arrives is not followed any more
         self.fed = False  # a pipe writes here
-        self.killed = 0  # how often it was destroyed by an action
-        self.undefined = False  # destroyed while it was about to connect, which begins a new life
+        self.acted = 0  # how often something was done with it
+        self.undefined = False  # something was while it was about to connect: it may begin anew
         self.broken = False  # one of its listeners raised, so that later ones were not called
         self.sender: End | None = None
         self.ends: list[int] = []  # how often each end callback was called
@@ -455,11 +455,15 @@ class Program:
             gc.set_threshold(700, 10, 10)
         elif stream is None:
             return
-        elif what == "destroy":
-            end.killed += 1
+        else:
+            end.acted += 1
+            self.act_on_stream(end, stream, what)
+
+    def act_on_stream(self, end: End, stream: Any, what: str) -> None:
+        choose = self.random
+        if what == "destroy":
             stream.destroy()
         elif what == "fail":
-            end.killed += 1
             error = BoomError("destroy")
             error.act = self.finaliser("error", end)
             stream.destroy(error)
@@ -497,11 +501,9 @@ class Program:
         elif what == "read":
             stream.read(*self.random.choice([[], [3]]))
         elif what == "soon":
-            end.killed += 1
             stream.destroy_soon()
         elif what == "reset":
             if stream.remote_address is not None:
-                end.killed += 1
                 stream.reset_and_destroy()
         elif what == "drop":
             end.held = None
@@ -556,14 +558,14 @@ class Program:
         end = self.add(sock)
         if sock.destroyed or sock.writable_ended:
             return
-        killed = end.killed
+        acted = end.acted
         try:
             if isinstance(address, str):
                 sock.connect(address)
             else:
                 sock.connect(address["port"], "127.0.0.1")
         finally:
-            end.undefined = end.killed != killed
+            end.undefined = end.acted != acted
 
     def sink(self) -> None:
         sink = Sink(self)
