@@ -480,7 +480,7 @@ cdef class ServerBase(Owner):
         Returns a libuv status, with no handle left on failure.
         """
         cdef StreamHandle handle
-        cdef int fd, status
+        cdef int fd, status = 0
         self._ready()
         if isinstance(other, ServerBase):
             handle = (<ServerBase>other)._handle
@@ -489,13 +489,11 @@ cdef class ServerBase(Owner):
         fd = -1 if handle is None else handle.fileno()
         if fd < 0:
             return uv.UV_ENOTSUP
-        status = 0
         try:
             fd = os.dup(fd)
         except OSError as error:
-            fd = -1
             status = -error.errno
-        if fd < 0:
+        if status < 0:
             return status
         status = self._open_fd(fd)
         if status < 0:
