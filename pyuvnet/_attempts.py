@@ -14,7 +14,13 @@ from collections.abc import Iterable
 from . import _validate as check
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
-from ._core.errors import UV_ECANCELED, UV_ETIMEDOUT, make_ip_blocked, make_os_error
+from ._core.errors import (
+    UV_ECANCELED,
+    UV_EINVAL,
+    UV_ETIMEDOUT,
+    make_ip_blocked,
+    make_os_error,
+)
 from ._core.timer import set_timeout
 from ._loop import start_task
 from ._mapping import Info
@@ -117,7 +123,7 @@ class Attempts:
             # The first answer counts, and only while this connect() wants one.
             if not answered and self._current_socket():
                 answered = True
-                self.resolved(error, [] if error is not None else _addresses(found, of))
+                self._answered(error, found, of)
 
         def done(error: BaseException | None, result: Any) -> None:
             pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], str)
@@ -131,6 +137,17 @@ class Attempts:
             # Nobody will answer: a handle that waits for it would stay for ever.
             self._socket.destroy()
             raise
+
+    def _answered(self, error: BaseException | None, found: Any, family: Any) -> None:
+        """Take the answer of the program's own lookup."""
+        addresses: list[tuple[Any, Any]] = []
+        if error is None:
+            try:
+                addresses = _addresses(found, family, self._several)
+            except Exception as failure:
+                # An iterable that fails: nobody will answer once more.
+                error = failure
+        self.resolved(error, addresses)
 
     def _start_literal(self) -> None:
         if self._current_socket():
@@ -188,10 +205,12 @@ class Attempts:
 
     def _problem(self, address: Any, family: Any) -> BaseException | None:
         if not (isinstance(address, str) and is_ip(address)):
-            return ArgTypeError(f"Invalid IP address: {address}", "ERR_INVALID_IP_ADDRESS")
+            shown = address if isinstance(address, str) else check.notation(address)
+            return ArgTypeError(f"Invalid IP address: {shown}", "ERR_INVALID_IP_ADDRESS")
         if family not in (4, 6):
+            shown = family if isinstance(family, str) else check.notation(family)
             problem = RangeError(
-                f"Invalid address family: {family} {self._host}:{self._port}",
+                f"Invalid address family: {shown} {self._host}:{self._port}",
                 "ERR_INVALID_ADDRESS_FAMILY",
             )
             problem.host, problem.port = self._host, self._port  # type: ignore[attr-defined]
@@ -235,7 +254,10 @@ class Attempts:
             if blocked:
                 socket.destroy(make_ip_blocked(address))
                 return
-            status = socket._connect_tcp(address, self._port)
+            # A lookup may call an address of one family one of the other.
+            status = UV_EINVAL
+            if is_ip(address) == family:
+                status = socket._connect_tcp(address, self._port)
             if status == 0:
                 if self._several and self._index < len(self._addresses):
                     self._timer = set_timeout(
@@ -335,18 +357,27 @@ def local_end(socket: Socket, address: str | None = None, port: int | None = Non
     return f"- Local ({address or ''}:{port if port is not None else ''})"
 
 
-def _addresses(found: Any, family: Any) -> list[tuple[Any, Any]]:
-    """What a program's lookup gave, as pairs: one address, or several of either form."""
+def _addresses(found: Any, family: Any, several: bool) -> list[tuple[Any, Any]]:
+    """Sort what a program's lookup answered into pairs of address and family.
+
+    Args:
+        found: an address; if several were asked for, also an iterable of them, as mappings of
+            `address` and `family` or as pairs. Anything else becomes an address that is none.
+        family: of a single address.
+        several: whether the lookup had the option `all`.
+    """
+    if not several or isinstance(found, (str, bytes)) or check.is_mapping(found):
+        return [(found, family)]
     if found is None:
         return []
-    if isinstance(found, (str, bytes)) or not isinstance(found, Iterable):
+    if not isinstance(found, Iterable):
         return [(found, family)]
     return [
         (each.get("address"), each.get("family"))
         if check.is_mapping(each)
         else (each[0], each[1])
         if isinstance(each, (tuple, list)) and len(each) == 2
-        else (each, None)
+        else ([each] if isinstance(each, str) else each, None)
         for each in found
     ]
 

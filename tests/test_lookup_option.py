@@ -11,7 +11,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
-from pyuvnet.errors import Error
+from pyuvnet.errors import ArgTypeError, Error, StateError
 
 # What is asked for if the program names neither family nor hints.
 ADDRCONFIG = 0 if sys.platform == "win32" else socket.AI_ADDRCONFIG
@@ -144,6 +144,102 @@ def test_a_bad_answer_is_an_error(trace: Any, answer: Any, code: str, text: str)
     pyuvnet.run()
     asked = 1 if code == "ERR_INVALID_ADDRESS_FAMILY" else None
     assert trace == [(code, text, asked), ("close", True)]
+
+
+WRONG: list[tuple[Any, str]] = [
+    (None, "undefined"),
+    (5, "5"),
+    (True, "true"),
+    ("127.0.0.1x", "127.0.0.1x"),
+    (b"127.0.0.1", "<Buffer 31 32 37 2e 30 2e 30 2e 31>"),
+    (["127.0.0.1"], "[ '127.0.0.1' ]"),
+    ([["127.0.0.1", 4]], "[ [ '127.0.0.1', 4 ] ]"),
+    (("127.0.0.1", 4, 0), "[ '127.0.0.1', 4, 0 ]"),
+    ([{"address": "127.0.0.1", "family": 4}], "[ { address: '127.0.0.1', family: 4 } ]"),
+    ({"address": "127.0.0.1", "family": 4}, "{ address: '127.0.0.1', family: 4 }"),
+    ([], "[]"),
+    ({}, "{}"),
+]
+
+
+def errors_of(answer: Any, family: Any = 4, options: Any = None) -> list[Any]:
+    """Codes and texts of the errors after a lookup has answered so."""
+    found: list[Any] = []
+    c = net.create_connection(
+        port=1,
+        host="some.where",
+        lookup=lambda host, options, callback: pyuvnet.next_tick(callback, None, answer, family),
+        **(options or {}),
+    )
+    c.on("error", lambda error: found.append((error.code, error.message)))
+    c.on("close", found.append)
+    pyuvnet.run()
+    assert found.pop() is True
+    return found
+
+
+@pytest.mark.parametrize(("answer", "text"), WRONG, ids=[text for _, text in WRONG])
+def test_one_address_is_a_text(answer: Any, text: str) -> None:
+    """Without `all` nothing but one address will do, as in Node."""
+    found = errors_of(answer, options={"family": 4})
+    # Where one address is asked for, the family of the answer is the second argument.
+    assert found == [("ERR_INVALID_IP_ADDRESS", f"Invalid IP address: {text}")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "text"),
+    [
+        (5, "ERR_INVALID_IP_ADDRESS", "5"),
+        (b"127.0.0.1", "ERR_INVALID_IP_ADDRESS", "<Buffer 31 32 37 2e 30 2e 30 2e 31>"),
+        ({"address": "::1"}, "ERR_INVALID_IP_ADDRESS", "{ address: '::1' }"),
+        (["127.0.0.1"], "ERR_INVALID_IP_ADDRESS", "[ '127.0.0.1' ]"),
+        ([None], "ERR_INVALID_IP_ADDRESS", "undefined"),
+        ([5], "ERR_INVALID_IP_ADDRESS", "5"),
+        ([("127.0.0.1", 4, 0)], "ERR_INVALID_IP_ADDRESS", "[ '127.0.0.1', 4, 0 ]"),
+        ([[["127.0.0.1"], 4]], "ERR_INVALID_IP_ADDRESS", "[ '127.0.0.1' ]"),
+        ([{}], "ERR_INVALID_IP_ADDRESS", "undefined"),
+        ([{"address": 5, "family": 4}], "ERR_INVALID_IP_ADDRESS", "5"),
+        ([{"address": "127.0.0.1"}], "ERR_INVALID_ADDRESS_FAMILY", "undefined"),
+        ([("127.0.0.1", "4")], "ERR_INVALID_ADDRESS_FAMILY", "4"),
+        ([("127.0.0.1", [4])], "ERR_INVALID_ADDRESS_FAMILY", "[ 4 ]"),
+    ],
+)
+def test_several_addresses_are_mappings_or_pairs(answer: Any, code: str, text: str) -> None:
+    ((found, message),) = errors_of(answer)
+    where = " some.where:1" if code == "ERR_INVALID_ADDRESS_FAMILY" else ""
+    assert found == code
+    assert message.endswith(f": {text}{where}")
+
+
+def test_addresses_that_fail_while_they_are_read_are_the_error() -> None:
+    def addresses() -> Any:
+        yield ("127.0.0.1", 4)
+        raise StateError("no more", "ERR_OF_MINE")
+
+    assert errors_of(addresses()) == [("ERR_OF_MINE", "no more")]
+
+
+@pytest.mark.parametrize(("address", "family"), [("127.0.0.1", 6), ("::1", 4)])
+def test_an_address_of_the_other_family_is_invalid(address: str, family: int) -> None:
+    ((code, _),) = errors_of(address, family, {"family": family})
+    assert code == "EINVAL"
+
+
+@pytest.mark.parametrize("error", [5, "text", [], {}, object()], ids=repr)
+def test_an_error_is_an_exception(error: Any) -> None:
+    answers: list[Any] = []
+    c = net.create_connection(
+        port=1, host="x", lookup=lambda host, options, callback: answers.append(callback)
+    )
+    with pytest.raises(ArgTypeError, match="err") as caught:
+        answers[0](error)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+    assert c.connecting
+    # It has not answered yet.
+    c.on("error", answers.append)
+    answers[0](RuntimeError("such"))
+    pyuvnet.run()
+    assert str(answers[1]) == "such"
 
 
 def test_the_first_answer_counts(trace: Any) -> None:

@@ -474,6 +474,82 @@ def test_a_bad_onread_is_refused(value: object, code: str) -> None:
     refused(code, None, onread=value)
 
 
+class _Alike:
+    """Has the methods of a BlockList, and is none."""
+
+    def check(self, *_: Any) -> bool:
+        return False
+
+    blocks = check
+
+
+WRONG_BUFFERS = [
+    (None, "ERR_INVALID_ARG_TYPE"),
+    (5, "ERR_INVALID_ARG_TYPE"),
+    ("text", "ERR_INVALID_ARG_TYPE"),
+    ([bytearray(1)], "ERR_INVALID_ARG_TYPE"),
+    ((1, 2, 3), "ERR_INVALID_ARG_TYPE"),
+    ({"address": 5}, "ERR_INVALID_ARG_TYPE"),
+    (b"read only", "ERR_INVALID_ARG_TYPE"),
+    (_Alike(), "ERR_INVALID_ARG_TYPE"),
+    (bytearray(), "ERR_INVALID_ARG_VALUE"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "code"), WRONG_BUFFERS, ids=lambda value: type(value).__name__)
+def test_a_function_that_gives_no_buffer(trace: Any, wrong: Any, code: str) -> None:
+    """It is told each time, and the buffer before is read into."""
+    buffers = [bytearray(9)]
+    pyuvnet.set_exception_handler(lambda error: trace(error.code))
+
+    def accept(socket: net.Socket) -> None:
+        socket.write("one")
+        socket.on("data", lambda _: socket.end("two"))
+
+    def read(size: int, buffer: Any) -> None:
+        trace(bytes(buffer[:size]))
+        if buffer[:size] == b"one":
+            c.write("go on")
+
+    server = net.create_server(accept).listen(0, "127.0.0.1")
+    server.on("listening", lambda: c.connect(server.address()["port"], "127.0.0.1"))
+    onread = {"buffer": lambda: buffers.pop() if buffers else wrong, "callback": read}
+    c = net.Socket(onread=onread)
+    c.on("end", trace.note("end")).on("close", lambda _: server.close())
+    try:
+        pyuvnet.run()
+    finally:
+        pyuvnet.set_exception_handler(None)
+    assert trace == [b"one", code, b"two", code, "end"]
+
+
+@pytest.mark.parametrize("answer", [None, 0, "", [], {}, b"", (0, 0, 0), object()], ids=repr)
+def test_only_false_stops_reading(trace: Any, answer: Any) -> None:
+    def read(size: int, buffer: Any) -> Any:
+        trace(bytes(buffer[:size]))
+        return answer
+
+    server = net.create_server(lambda s: s.end("ab")).listen(0, "127.0.0.1")
+    server.on("listening", lambda: c.connect(server.address()["port"], "127.0.0.1"))
+    c = net.Socket(onread={"buffer": bytearray(1), "callback": read})
+    c.on("close", lambda _: server.close())
+    pyuvnet.run()
+    assert trace == [b"a", b"b"]
+
+
+_WRONG = [5, "x", [], ("127.0.0.1",), {}, b"x"]
+
+
+@pytest.mark.parametrize("value", [*_WRONG, _Alike()], ids=lambda value: type(value).__name__)
+def test_what_is_like_a_block_list_is_refused(value: Any) -> None:
+    refused("ERR_INVALID_ARG_TYPE", None, block_list=value)
+
+
+@pytest.mark.parametrize("value", _WRONG, ids=lambda value: type(value).__name__)
+def test_what_is_no_signal_is_refused(value: Any) -> None:
+    refused("ERR_INVALID_ARG_TYPE", None, signal=value)
+
+
 # ---- signal ------------------------------------------------------------------------------------
 
 

@@ -75,3 +75,4 @@ cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1
+cdef bint has_internal(EventEmitter emitter, object event, int what) except -1

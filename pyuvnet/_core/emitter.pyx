@@ -94,6 +94,16 @@ cdef int drop_internal(EventEmitter emitter, object event, int what) except -1:
     return dropped
 
 
+cdef bint has_internal(EventEmitter emitter, object event, int what) except -1:
+    """True if an emitter's own step of a kind waits for an event."""
+    for listener in _entries(emitter._find(event)):
+        step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
+        if type(step) is InternalListener and (<InternalListener>step)._target is emitter \
+                and (<InternalListener>step)._what == what:
+            return True
+    return False
+
+
 cdef object new_hidden(object step):
     """A listener of the library that is any callable."""
     cdef InternalListener made = InternalListener.__new__(InternalListener)
@@ -420,7 +430,8 @@ cdef class EventEmitter:
         builtin = self._builtin()
         if builtin is not None and builtin == (event, listener):
             return self._take_builtin()
-        return 0
+        # A stream looks at its listeners again, whether or not this was one.
+        return self._listener_removed(event)
 
     cdef int _take_builtin(self) except -1:
         builtin = self._builtin()
@@ -680,6 +691,7 @@ cdef class EventEmitter:
             builtin = self._builtin()
             if builtin is not None and builtin[0] == name:
                 self._take_builtin()
+        self._listener_removed("readable" if event is None else event)
         return self
 
     def listener_count(self, event=None, listener=None):

@@ -55,8 +55,7 @@ cdef class Piping:
         return 0
 
     def on_data(self, chunk):
-        if self.over:
-            return
+        # Also of an emission in which a listener before this one unpiped, as in Node.
         try:
             go_on = self.dest.write(chunk)
         except Exception as error:

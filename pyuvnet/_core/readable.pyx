@@ -104,8 +104,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
     """Put a chunk back in front of the buffer."""
     cdef object item = chunk
     if isinstance(chunk, str):
-        if s.r_decoder is None or (encoding is not None
-                                   and encoding_name(encoding) != s.r_decoder.encoding):
+        if s.r_decoder is None or encoding_name(encoding) != s.r_decoder.encoding:
             item = encode(chunk, encoding)
             if s.r_decoder is not None:
                 item = Decoder(s.r_decoder.encoding).decode(item)

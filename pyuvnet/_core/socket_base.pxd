@@ -34,9 +34,11 @@ cdef enum:
     SOCKET_TOS = 1 << 6          # a type of service was asked for
     SOCKET_NO_DELAY = 1 << 7
     SOCKET_KEEP_ALIVE = 1 << 8
+    SOCKET_FINISH_IS_OLD = 1 << 9        # 'finish' is due for an end() before connect()
     SOCKET_END_LISTENER_GONE = 1 << 10   # the built-in 'end' listener was removed
     SOCKET_COUNTED = 1 << 11     # in its server's connection count
     SOCKET_READY = 1 << 12       # constructed
+    SOCKET_REFUSES_WRITES = 1 << 13      # once ended, since the peer has ended before
 
 cdef class SocketExtra:
     cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'

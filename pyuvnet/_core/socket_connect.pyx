@@ -20,7 +20,7 @@ from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, name_blocked, new_tcp, peer_tuple
-from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue
+from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_emit_finish, w_leave_failed
 
 cdef object _CLOSE = intern_event("close")
 cdef object _CONNECT = intern_event("connect")
@@ -64,15 +64,9 @@ cdef class SocketConnect(SocketBase):
                 drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
                 error = closed_before_connection()
             w_begin_anew(self, error)
-        if self._state & (DESTROYED | W_ENDING | R_ENDED):
+        if self._state & DESTROYED:
             self._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
-                            | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING)
-            if self._paused == 1:
-                self._flowing = FLOWING_NO
-            elif self._find("data") is not None:
-                self._flowing = FLOWING_YES
-            else:
-                self._flowing = FLOWING_UNASKED
+                            | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING | R_DID_READ)
             self._errored = None
             self.r_chunks = None
             self.r_length = 0
@@ -80,17 +74,40 @@ cdef class SocketConnect(SocketBase):
             w_drop_queue(self)
             self.w_length = self.w_size = 0
             self.w_in_flight = 0
-            self.w_corked = 0
             self._peer.family = 0
-        # Of what an earlier connection did not live to see.
-        drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT)
-        drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
-        drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
+            # Of what the earlier connection did not live to see.
+            drop_internal(self, _CONNECT, TICK_FINAL_AT_CONNECT)
+            drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
+            drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
+        elif self._handle is None:
+            # Never connected: what a write() or end() in vain has begun goes on, but a write is
+            # possible again.
+            if self._state & W_FINAL_CALLED and not self._state & W_FINISHED:
+                self._socket_flags |= SOCKET_FINISH_IS_OLD
+            if self._state & W_FAILED:
+                w_leave_failed(self)
+            self._state &= ~(ERRORED | R_READING | W_ENDING | W_FINISHED | W_FINAL_CALLED)
+            self._errored = None
         self._bytes_read = self._bytes_dispatched = 0
         if self._rare is not None:
             self._rare.bytes_pending = 0
-        self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET)
+        self._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES)
         self._socket_flags |= SOCKET_CONNECTING
+
+    cdef int _on_tick(self, int what, object argument) except -1:
+        if what == TICK_END and not self._state & (R_END_EMITTED | ALLOW_HALF_OPEN) \
+                and not self._socket_flags & SOCKET_END_LISTENER_GONE:
+            # What the built-in 'end' listener does, whatever becomes of it then.
+            self._socket_flags |= SOCKET_REFUSES_WRITES
+        elif what == TICK_FINISH and self._socket_flags & SOCKET_FINISH_IS_OLD:
+            # The connection that is being made can still be ended; Node's cannot.
+            self._socket_flags &= ~SOCKET_FINISH_IS_OLD
+            w_emit_finish(self)
+            if self._state & DESTROYED:
+                # By destroy_soon(): there is no such connection any more.
+                self._state |= W_FINISHED
+            return 0
+        return SocketBase._on_tick(self, what, argument)
 
     def _open_tcp(self):
         """Take a fresh TCP handle, or the bound one; that of an earlier attempt is dropped.

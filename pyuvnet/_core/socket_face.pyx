@@ -17,11 +17,10 @@ from .capi cimport (
     pyuvnet_set_method)
 from .iteration import plain_reads as _plain_reads
 
-from .emitter cimport drop_internal, intern_event, new_internal
+from .emitter cimport has_internal, intern_event, new_internal
 from .errors cimport ended_by_other_party, socket_closed
 from .names import add_node_names
 from .readable cimport r_pause, r_read, r_readable, r_resume
-from .socket_base import on_end_of_socket
 from .socket_base cimport *
 from .socket_connect cimport SocketConnect
 from .stream cimport *
@@ -165,9 +164,8 @@ cdef class SocketFace(SocketConnect):
 
     cdef object _write(self, object data, object encoding, object callback):
         self._ready()
-        if self._state & W_ENDING and self._state & R_END_EMITTED \
-                and not self._state & ALLOW_HALF_OPEN \
-                and self.listener_count("end", on_end_of_socket):
+        if self._socket_flags & SOCKET_REFUSES_WRITES and self._state & W_ENDING \
+                and self._state & R_END_EMITTED:
             if callback is None and callable(encoding):
                 callback = encoding
             error = ended_by_other_party()
@@ -223,8 +221,9 @@ cdef class SocketFace(SocketConnect):
         if self._state & W_FINISHED:
             self._destroy_with(None)
         elif not self._state & DESTROYED:
-            drop_internal(self, _FINISH, TICK_DESTROY_AT_FINISH)
-            self._add(_FINISH, new_internal(self, TICK_DESTROY_AT_FINISH), False, True)
+            # Once, at the place of the first.
+            if not has_internal(self, _FINISH, TICK_DESTROY_AT_FINISH):
+                self._add(_FINISH, new_internal(self, TICK_DESTROY_AT_FINISH), False, True)
 
     def reset_and_destroy(self):
         """Close with RST instead of FIN: the peer reads ECONNRESET. While connecting: once
@@ -239,8 +238,9 @@ cdef class SocketFace(SocketConnect):
         if self._handle is not None and not isinstance(self._handle, TCP):
             raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
         if self._socket_flags & SOCKET_CONNECTING:
-            drop_internal(self, _CONNECT, TICK_RESET_AT_CONNECT)
-            self._add(_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
+            # Once, at the place of the first.
+            if not has_internal(self, _CONNECT, TICK_RESET_AT_CONNECT):
+                self._add(_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
         elif self._handle is None:
             self._destroy_with(socket_closed())
         else:

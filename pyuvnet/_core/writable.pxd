@@ -18,6 +18,8 @@ cdef void w_drop_chunk(Stream s) noexcept
 cdef void w_drop_queue(Stream s) noexcept
 cdef int w_final_done(Stream s, BaseException error) except -1
 cdef int w_finish_maybe(Stream s, bint in_call) except -1
+cdef int w_emit_finish(Stream s) except -1
+cdef int w_leave_failed(Stream s) except -1
 cdef int w_begin_anew(Stream s, object error) except -1
 cdef int w_fail_writes(Stream s) except -1
 cdef int w_after_write(Stream s, unsigned long number) except -1

@@ -294,8 +294,11 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
 
 cdef int _write_error(Stream s, BaseException error) except -1:
     """A write failed: its own callback gets the error, the others what the stream died of."""
-    cdef unsigned long number = s.w_done + max(s.w_in_flight, 1)
-    s.w_in_flight = 0
+    cdef unsigned long number = s.w_done
+    if not s._state & W_WRITING:
+        # Else it is of a write that waits for a connection, since connect() came in between.
+        number += s.w_in_flight
+        s.w_in_flight = 0
     # The kernel has taken what came before it.
     for _, callback in _answered(s, s.w_done):
         _tell(s, callback, None)
@@ -328,6 +331,36 @@ cdef int w_fail_writes(Stream s) except -1:
         for callback in ends:
             _tell(s, callback,
                   s._errored if s._errored is not None else stream_destroyed("end"))
+    return 0
+
+
+cdef class FailedWrite:
+    """Stands for the callback of a write that failed, where others have begun meanwhile."""
+
+    cdef object _callback, _error
+
+    def __call__(self, error):
+        self._callback(self._error)
+
+
+cdef int w_leave_failed(Stream s) except -1:
+    """A write failed, and a tick will say so: connect() lets the next one begin at once."""
+    cdef unsigned long number = s.w_done + s.w_in_flight
+    cdef list waiting = s.w_waiting
+    cdef Py_ssize_t index = s.w_told
+    cdef FailedWrite failed
+    cdef tuple entry
+    while waiting is not None and index < len(waiting):
+        entry = waiting[index]
+        if <unsigned long>entry[0] > number:
+            break
+        if <unsigned long>entry[0] > s.w_done:
+            failed = FailedWrite.__new__(FailedWrite)
+            failed._callback, failed._error = entry[1], s._errored
+            waiting[index] = (entry[0], failed)
+        index += 1
+    s.w_done = number
+    s.w_in_flight = 0
     return 0
 
 
@@ -374,13 +407,17 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
     if s.w_corked:
         s.w_corked = 1
         w_uncork(s)
+    if error is None and not s._state & (ERRORED | W_ENDING):
+        # Which may find that the peer is gone.
+        s._flush()
     if error is not None:
         pass
     elif not s._state & (ERRORED | W_ENDING):
-        s._flush()
         s._state |= W_ENDING
         if s._state & DESTROYED:
-            error = stream_destroyed("end")
+            # What answers the write in flight answers this as well.
+            if not s._state & W_WRITING:
+                error = stream_destroyed("end")
         else:
             w_finish_maybe(s, True)
     elif s._state & W_FINISHED:
@@ -390,9 +427,11 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
     if callback is not None and callable(callback):
         if error is not None:
             s._loop.tick_call(callback, (error,))
+        elif s._state & ERRORED and s._errored is not None and not s._state & DESTROYED:
+            s._loop.tick_call(callback, (s._errored,))
         elif s._state & W_FINISHED:
             s._loop.tick_call(callback, (None,))
-        elif s._state & DESTROYED:
+        elif s._state & DESTROYED and not s._state & W_WRITING:
             # The last step, `_final`, failed inside this call.
             s._loop.tick_call(callback, (
                 s._errored if s._errored is not None else stream_destroyed("end"),))
@@ -435,20 +474,29 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
                 _tell(s, callback, error)
         return s._fail(error)
     if _need_finish(s):
-        s._loop.tick(s, TICK_FINISH, None)
+        s._loop.tick(s, TICK_FINISH, False)
     return 0
 
 
-cdef int _finish(Stream s) except -1:
-    cdef list ends
-    if not _need_finish(s):
+cdef int _finish(Stream s, bint unless_destroyed) except -1:
+    """Emit 'finish'; a destroy() after the last step, `_final` or a FIN, is too late to stop it."""
+    if unless_destroyed and not _need_finish(s):
         # Destroyed or failed meanwhile: that answers the end callbacks.
         return 0
-    if s.w_waiting is not None:
+    if s.w_waiting is not None and _need_finish(s):
         # Write callbacks of the same tick round come first.
-        s._loop.tick(s, TICK_FINISH, None)
+        s._loop.tick(s, TICK_FINISH, unless_destroyed)
         return 0
     s._state |= W_FINISHED
+    w_emit_finish(s)
+    if s._state & AUTO_DESTROY and (not s._state & HAS_READABLE or s._state & R_END_EMITTED):
+        s._destroy_with(None)
+    return 0
+
+
+cdef int w_emit_finish(Stream s) except -1:
+    """Answer the end callbacks, and emit 'finish'."""
+    cdef list ends
     ends, s.w_end_callbacks = s.w_end_callbacks, None
     if ends is not None:
         for callback in ends:
@@ -457,8 +505,6 @@ cdef int _finish(Stream s) except -1:
         s._emit0(_FINISH)
     except BaseException as exc:
         s._loop.report(exc)
-    if s._state & AUTO_DESTROY and (not s._state & HAS_READABLE or s._state & R_END_EMITTED):
-        s._destroy_with(None)
     return 0
 
 
@@ -479,7 +525,7 @@ cdef int w_tick(Stream s, int what, object argument) except -1:
     elif what == TICK_FAIL_WRITES:
         w_fail_writes(s)
     elif what == TICK_FINISH:
-        _finish(s)
+        _finish(s, argument)
     else:
         return 0
     return 1
@@ -595,7 +641,9 @@ cdef int w_user_queue(Stream s) except -1:
 cdef int w_user_final(Stream s) except -1:
     if not hasattr(s, "_final"):
         if s.w_waiting is None and not s._state & W_NEED_DRAIN:
-            return w_final_done(s, None)
+            if _need_finish(s):
+                s._loop.tick(s, TICK_FINISH, True)
+            return 0
         # The tick that answers the last write, or would emit 'drain', comes here again.
         s._state &= ~W_FINAL_CALLED
         return 0

@@ -40,24 +40,30 @@ MOMENTS = ["before", "after", "connect", "data", "end", "finish", "error", "clos
 WEIGHTS = [4, 4, 5, 4, 4, 1, 1, 3]
 SUFFIXES = ["", "+tick", "+immediate"]
 FINALLY = probe(
-    "c", "ready_state", "destroyed", "closed", "errored", "pending", "connecting", "readable",
+    "c", "writable_length", "ready_state", "destroyed", "closed", "errored", "pending", "connecting", "readable",
     "writable", "readable_flowing", "readable_length", "readable_ended", "readable_did_read",
-    "readable_aborted", "writable_length", "writable_ended", "writable_finished",
+    "readable_aborted", "writable_ended", "writable_finished",
     "writable_need_drain", "writable_corked", "bytes_read", "bytes_written",
 )  # fmt: skip
 STATE = probe(
-    "c", "ready_state", "destroyed", "errored", "writable_length", "bytes_written",
+    "c", "writable_length", "ready_state", "destroyed", "errored", "bytes_written",
     "readable_flowing", "readable_length", "writable_need_drain",
 )  # fmt: skip
-# Where a script connects once more: what comes of it depends on these.
-AT_CONNECT = probe("c", "connecting", "pending", "destroyed", "closed")
+# What is noted before a call, since what may come of it depends on that.
+MARKS = {
+    "connect": probe("c", "connecting", "pending", "destroyed", "writable_ended"),
+    "read": probe("c", "destroyed"),
+    "reset_and_destroy": probe("c", "closed"),
+    "destroy_soon": probe("c", "closed"),
+    "remove_all_listeners": probe("c", "readable_did_read"),
+}
 
 
 # ---- Making them -----------------------------------------------------------------------------------
 
 
-def _chunk(rng: Rng, kind: str) -> Any:
-    size = rng.choice(["small", "small", "small", "empty", "text", "mark", "big"])
+def _chunk(rng: Rng, kind: str, empty: str = "empty") -> Any:
+    size = rng.choice(["small", "small", "small", empty, "text", "mark", "big"])
     if size == "big" and kind in ("hang", "close", "reset", "refuse"):
         return data("w", 6_000_000)
     if size in ("big", "mark"):
@@ -76,7 +82,8 @@ def _call(rng: Rng, kind: str, name: str) -> list[Any]:
     calls: list[tuple[int, Callable[[], list[Any]]]] = [
         (14, lambda: call("c", "write", _chunk(rng, kind), *maybe)),
         (6, lambda: call("c", "end", *maybe)),
-        (3, lambda: call("c", "end", _chunk(rng, kind), *maybe)),
+        # An empty one is a question to the kernel in Node, and none here.
+        (3, lambda: call("c", "end", _chunk(rng, kind, "text"), *maybe)),
         (4, plain("destroy")),
         (2, plain("destroy", error("of " + name))),
         (4, plain("destroy_soon")),
@@ -84,7 +91,7 @@ def _call(rng: Rng, kind: str, name: str) -> list[Any]:
         (4, plain("pause")),
         (5, plain("resume")),
         (4, lambda: call("c", "read", *rng.choice([[], [], [0], [3], [100_000]]))),
-        (1, plain("unshift", data("U"))),
+        (1, plain("unshift", "U")),  # Bytes are not decoded there.
         (1, lambda: call("c", "set_encoding", rng.choice(["utf8", "hex", "latin1"]))),
         (2, plain("cork")),
         (3, plain("uncork")),
@@ -121,7 +128,7 @@ def generate(rng: Rng) -> dict[str, Any]:
     if rng.random() < 0.1:
         options["high_water_mark"] = rng.choice([0, 1, 16])
     steps: list[Step] = []
-    for number in range(rng.choice([1, 2, 2, 3, 3, 4, 5, 6, 7])):
+    for number in range(rng.choice([1, 2, 3, 3, 4, 4, 5, 6, 7, 8])):
         moment = rng.choices(MOMENTS, WEIGHTS)[0] + rng.choice(["", "", *SUFFIXES])
         steps.append((moment, _call(rng, kind, f"f{number}")))
     return {
@@ -142,12 +149,12 @@ def to_script(made: dict[str, Any]) -> dict[str, Any]:
     for number, (moment, action) in enumerate(made["steps"]):
         name, _, suffix = moment.partition("+")
         done = [action, STATE] if made["state"] else [action]
-        if action[2] == "connect":
-            done.insert(0, AT_CONNECT)
+        if action[2] in MARKS:
+            done.insert(0, MARKS[action[2]])
         if suffix:
             done = [(tick if suffix == "tick" else later)(f"{number}", *done)]
         moments.setdefault(name, []).extend(done)
-    connect = [AT_CONNECT, connecting()] if made["connects"] else []
+    connect = [MARKS["connect"], connecting()] if made["connects"] else []
     return {
         "start": [
             peer("P", made["peer"], made["late"]),
@@ -253,26 +260,190 @@ def _connects(trace: Trace) -> list[int]:
 
 
 @deviation
+def end_before_connect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """After an end() before connect() Node's connection counts as ended; here it is a fresh one."""
+    place = first_difference(theirs, ours)
+    fresh = [
+        n
+        for n in _connects(theirs[:place])
+        if "c.pending True c.destroyed False c.writable_ended True" in theirs[n]
+    ]
+    if fresh and (
+        any(" finish" in line[:10] for line in theirs[fresh[0] : place])
+        or re.fullmatch(r"c cb \w+", "".join(theirs[place : place + 1]))
+    ):
+        return theirs[:place], ours[:place]
+    return None
+
+
+@deviation
+def readable_after_reconnect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """A second connection that is read by 'readable' stands still in Node."""
+    place = first_difference(theirs, ours)
+    again = [n for n, line in enumerate(theirs[:place]) if line == "c connect"][1:]
+    if again and any(line == "c readable" for line in theirs[: again[0]]):
+        return theirs[:place], ours[:place]
+    return None
+
+
+@deviation
+def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """In Node what the last life left undone goes on: what was buffered or unsent, a 'drain', a
+    destroy_soon() or reset_and_destroy(), and the callback of an end().
+    """
+    place = first_difference(theirs, ours)
+    again = [n for n in _connects(theirs[:place]) if "c.pending True c.destroyed True" in theirs[n]]
+    if not again or place >= min(len(theirs), len(ours)):
+        return None
+    left = re.compile(
+        r" c\.(writable_need_drain|writable_length|bytes_written|readable_length) \S+"
+    )
+    if left.sub("", theirs[place]) == left.sub("", ours[place]):
+        return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
+    undone = any(" c.closed " in line[:11] for line in theirs[: again[-1]])
+    if (
+        (theirs[place].startswith("c close") and undone)
+        or re.match("c error <Error ERR_(SOCKET_CLOSED_BEFORE_CONN|MULTIPLE_C)", theirs[place])
+        or re.fullmatch(r"c cb \w+", theirs[place])
+    ):
+        return theirs[:place], ours[:place]
+    return None
+
+
+@deviation
+def nobody_reads_then_nothing_flows(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """Node forgets that remove_all_listeners('data') took the readers, and flows again."""
+    place = first_difference(theirs, ours)
+    if place >= min(len(theirs), len(ours)) or not any(
+        " c.readable_did_read " in line[:22] for line in theirs[:place]
+    ):
+        return None
+    if theirs[place] == "c resume":
+        return theirs[:place], ours[:place]
+    if theirs[place].replace("c.readable_flowing True", "c.readable_flowing None") == ours[place]:
+        return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
+    return None
+
+
+@deviation
+def writes_are_answered_in_order(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """Of writes before connect(), which fail, and after it, Node answers the queued ones last."""
+    place = first_difference(theirs, ours)
+    failed = "c error <Error ERR_SOCKET_CLOSED: Socket is closed>" in theirs[:place]
+    answered = re.compile(r"c cb \w+ <Error ERR_(SOCKET_CLOSED|STREAM_DESTROYED)")
+    if (
+        failed
+        and place < min(len(theirs), len(ours))
+        and answered.match(theirs[place])
+        and answered.match(ours[place])
+    ):
+        return theirs[:place], ours[:place]
+    return None
+
+
+@deviation
+def bytes_written_is_a_number(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """Node's bytesWritten is NaN while what was corked waits for a connection."""
+    place = first_difference(theirs, ours)
+    if place < min(len(theirs), len(ours)) and "c.bytes_written NaN" in theirs[place]:
+        number = re.compile(r"c\.bytes_written \S+")
+        if number.sub("", theirs[place]) == number.sub("", ours[place]):
+            return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
+    return None
+
+
+@deviation
+def type_of_service_while_connecting(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """It is remembered; Node raises EBADF until the system has made the socket."""
+    if any("type_of_service raised <Error EBADF" in line for line in theirs):
+        raise_or_not = re.compile(r"c\.[gs]et_type_of_service")
+        return (
+            [line for line in theirs if not raise_or_not.search(line)],
+            [line for line in ours if not raise_or_not.search(line)],
+        )
+    return None
+
+
+@deviation
 def end_after_destroy_is_answered(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """The callback of an end() that a destroy() overtook is never called by Node."""
     place = first_difference(theirs, ours)
     if place < len(ours):
         found = re.search(r" cb (\w+) <Error ERR_STREAM_DESTROYED: Cannot call end", ours[place])
-        if found and not any(f" cb {found[1]}" in line for line in theirs):
+        life = theirs[: next((n for n in _connects(theirs) if n >= place), len(theirs))]
+        if found and not any(f" cb {found[1]}" in line for line in life):
             return theirs, [*ours[:place], *ours[place + 1 :]]
     return None
 
 
+FAILED_WRITE = re.compile(r"<Error (EPIPE|ECONNRESET) write:")
+
+
 @deviation
 def write_asks_at_once(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
-    """In a callback write() takes the chunk and says True; Node has heard from the kernel."""
+    """In a callback write() takes the chunk and says True; Node has heard from the kernel.
+
+    Two writes are two questions there, and one here: Node may fail where here nothing does. An
+    empty write is a question there, and none here.
+    """
+    place = first_difference(theirs, ours)
+    if place >= min(len(theirs), len(ours)):
+        return None
+    failed = any(map(FAILED_WRITE.search, theirs[place:]))
+    if failed and theirs[place] == "c pause":
+        # pipe(), which has the same answer.
+        return theirs[:place], ours[:place]
+    if (
+        failed
+        and [theirs[place][-5:], ours[place][-4:]] == ["False", "True"]
+        and ".write " in theirs[place]
+    ):
+        asked = theirs[place] + " (asked at once)"
+        return [*theirs[:place], asked, *theirs[place + 1 :]], [
+            *ours[:place],
+            asked,
+            *ours[place + 1 :],
+        ]
+    if FAILED_WRITE.search(theirs[place]) and "(asked at once)" in "".join(theirs[:place]):
+        return theirs[:place], ours[:place]
+    if "<Error EPIPE write:" in theirs[place] and any(".write " in x for x in theirs[:place]):
+        return theirs[:place], ours[:place]
+    return None
+
+
+@deviation
+def failed_text_counts(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """Node's bytesWritten has no short text whose write fails at once."""
+    place = first_difference(theirs, ours)
+    if any(map(FAILED_WRITE.search, theirs[: place + 1])):
+        less = [[_without_count(line) for line in trace] for trace in (theirs, ours)]
+        if less[0][place : place + 1] == less[1][place : place + 1]:
+            return less[0], less[1]
+    return None
+
+
+def _without_count(line: str) -> str:
+    line = re.sub(r" c\.bytes_written \d+", "", line)
+    return line.rpartition(" ")[0] if line.startswith("c left") else line
+
+
+@deviation
+def nothing_is_read_after_destroy(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """read() of a destroyed socket gives what is buffered in Node."""
     place = first_difference(theirs, ours)
     if (
-        place < min(len(theirs), len(ours))
-        and (theirs[place], ours[place]) == ("c c.write False", "c c.write True")
-        and any(re.search(r"<Error (EPIPE|ECONNRESET) write:", line) for line in theirs[place:])
+        0 < place < len(ours)
+        and ours[place].endswith("c.read None")
+        and ours[place - 1].endswith("c.destroyed True")
     ):
-        return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
+        return theirs[:place], ours[:place]
+    if (
+        place < len(theirs)
+        and re.match(r"c (data |cb \w+ [^<])", theirs[place])
+        and "c.destroyed True" in ours[-2]
+        and not any(re.match("c (data|end|readable)", line) for line in ours[place:])
+    ):
+        return theirs[:place], ours[:place]
     return None
 
 
@@ -323,7 +494,7 @@ def shorter(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
         moments = [name] if suffix else []
         moments += {"after": ["before"], "data": ["connect"], "end": ["connect"]}.get(name, [])
         actions = []
-        if len(action) > 4:
+        if len(action) > 4 and action[2] not in ("on", "once"):
             actions.append(action[:-1])
         if len(action) > 3 and action[3] != data("ab") and action[2] in ("write", "end"):
             actions.append([*action[:3], data("ab"), *action[4:]])

@@ -126,7 +126,7 @@ def play_in_order(
             child.kill()
             child.wait()
         if said is not None:
-            assert (child.returncode, said) == (0, "")
+            assert (child.returncode, said) == (0, ""), said
         return [json.loads(line) for line in traces.read_text().splitlines()]
 
 

@@ -150,4 +150,33 @@ def pair(
     }
 
 
+def alone(
+    kind: str,
+    before: list[Action] | None = None,
+    after: list[Action] | None = None,
+    on: dict[str, list[Action]] | None = None,
+    *,
+    connects: bool = True,
+    late: int = 0,
+    finally_: list[Action] | None = None,
+    **more: Any,
+) -> Script:
+    """A socket c that connects to a peer of a kind of peers.py, with actions right before and after
+    connect(), or that never connects.
+    """
+    connect = [call("c", "connect", {"port": port("P"), "host": "127.0.0.1"})] if connects else []
+    return {
+        "start": [
+            peer("P", kind, late),
+            ["socket", "c", {}],
+            *(before or []),
+            *connect,
+            *(after or []),
+            pump(*(finally_ or [])),
+        ],
+        "on": on or {},
+        **more,
+    }
+
+
 LISTEN = call("S", "listen", 0, "127.0.0.1")

@@ -1,0 +1,165 @@
+"""A socket before connect() and between two connections: what came of calls that were in vain."""
+
+from __future__ import annotations
+
+import socket as posix
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pyuvnet import AbortError, net, next_tick, run, stop
+
+CLOSED = "ERR_SOCKET_CLOSED"
+
+
+class Log(list[Any]):
+    """What one socket emits and answers, in order."""
+
+    def watch(self, socket: net.Socket) -> net.Socket:
+        for event in ("connect", "resume", "end", "finish"):
+            socket.on(event, self.note(event))
+        socket.on("error", lambda error: self.append(("error", error.code)))
+        socket.on("close", lambda had_error: self.append(("close", had_error)))
+        return socket
+
+    def note(self, name: str) -> Any:
+        return lambda *_: self.append(name)
+
+    def cb(self, name: str) -> Any:
+        return lambda error=None: self.append((name, error and error.code))
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def address() -> Iterator[tuple[int, str]]:
+    """Where connections are made, and nobody says anything."""
+    with posix.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        yield port, host
+
+
+def run_to(event: str, socket: net.Socket) -> None:
+    """Run until an event of the socket, after all who listen to it by now."""
+    socket.once(event, lambda *_: stop())
+    run()
+
+
+def test_end_before_connect_finishes_at_once(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.end(log.cb("end"))
+    socket.connect(*address)
+    assert socket.writable
+    run_to("connect", socket)
+    assert log == [("end", None), "finish", "connect"]
+    # Node's could not be ended any more.
+    assert (socket.writable, socket.writable_finished) == (True, False)
+    socket.end(log.cb("again"))
+    run_to("finish", socket)
+    assert log[3:] == [("again", None), "finish"]
+    socket.destroy()
+    run_to("close", socket)
+
+
+def test_destroy_soon_before_connect_makes_no_connection(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.destroy_soon()
+    socket.connect(*address)
+    run_to("close", socket)
+    assert log == ["finish", ("close", False)]
+    assert (socket.destroyed, socket.writable_finished) == (True, True)
+
+
+def test_a_finish_that_was_due_comes_after_destroy(log: Log) -> None:
+    socket = log.watch(net.Socket())
+    socket.end(log.cb("end"))
+    socket.destroy(AbortError())
+    run()
+    assert log == [("end", None), "finish", ("error", "ABORT_ERR"), ("close", True)]
+
+
+def test_connect_forgets_that_a_write_failed(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    assert socket.write("a", log.cb("a")) is False
+    assert socket.errored.code == CLOSED
+    assert socket.write("b", log.cb("b")) is False
+    socket.connect(*address)
+    assert (socket.errored, socket.writable) == (None, True)
+    next_tick(log.note("tick"))
+    run_to("close", socket)
+    # Its tick comes all the same, and destroys the socket; what waited behind it is destroyed.
+    assert log == [
+        ("a", CLOSED),
+        ("b", "ERR_STREAM_DESTROYED"),
+        "tick",
+        ("error", CLOSED),
+        ("close", True),
+    ]
+
+
+def test_a_write_after_it_waits_for_the_connection(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.write("a", log.cb("a"))
+    socket.connect(*address)
+    assert socket.write("b", log.cb("b")) is True
+    run_to("close", socket)
+    run()
+    assert log == [
+        ("a", CLOSED),
+        ("error", CLOSED),
+        ("close", True),
+        ("b", "ERR_SOCKET_CLOSED_BEFORE_CONNECTION"),
+    ]
+
+
+def test_an_end_behind_a_failed_write_gets_its_error(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.end("a", log.cb("end"))
+    assert socket.writable_ended is False
+    socket.connect(*address)
+    run_to("close", socket)
+    assert log == [("end", CLOSED), ("error", CLOSED), ("close", True)]
+
+
+def test_cork_outlives_a_connection(address: Any) -> None:
+    socket = net.Socket()
+    socket.cork()
+    socket.connect(*address)
+    socket.destroy()
+    run_to("close", socket)
+    socket.connect(*address)
+    assert socket.writable_corked == 1
+    socket.destroy()
+    run_to("close", socket)
+
+
+def test_a_reset_while_connecting_keeps_its_place(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.connect(*address)
+    socket.reset_and_destroy()
+    socket.write("late", log.cb("late"))
+    socket.reset_and_destroy()
+    run_to("close", socket)
+    assert log == ["connect", ("late", CLOSED), ("close", False)]
+    assert socket.bytes_written == 0
+
+
+def test_writes_after_the_peers_end_are_told_so_whoever_listens(log: Log) -> None:
+    server = net.create_server(lambda socket: socket.end())
+    socket = log.watch(net.Socket())
+
+    def closed(_: bool) -> None:
+        for name in "abc":
+            assert socket.write(name, log.cb(name)) is False
+
+    # The built-in listener has done its work by then.
+    socket.on("finish", lambda: socket.remove_all_listeners("end"))
+    socket.on("close", closed)
+    socket.on("close", lambda _: server.close())
+    server.listen(0, "127.0.0.1", lambda: socket.connect(server.address()["port"], "127.0.0.1"))
+    run()
+    assert log[-3:] == [("a", "EPIPE"), ("b", "EPIPE"), ("c", "EPIPE")]
