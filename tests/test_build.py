@@ -154,7 +154,8 @@ def test_a_function_that_does_is_found(tmp_path: Path) -> None:
     assert child.returncode == 1, child.stderr
     found = {re.sub(r":\d+", "", line) for line in child.stdout.splitlines()}
     assert found == {
-        f"{name}.pyx: {function}() drops {what}, then uses fields" for function, name, _, what in bad
+        f"{name}.pyx: {function}() drops {what}, then uses fields"
+        for function, name, _, what in bad
     }
 
 

@@ -14,9 +14,9 @@ A release, as this reads the sources of FOLDER (pyuvnet/_core) with Cython's own
   set or an exception), unless the function has moved `x.f` into a local before;
 * `Py_DECREF()`, `Py_XDECREF()` or `Py_CLEAR()`.
 
-It is a fault if something that runs after it in that function names a field of x again (of anything,
-after a Py_DECREF()). ALLOWED lists what may, each with its reason. Prints the faults, and what
-ALLOWED lists for nothing; exits with 1 if there are any.
+It is a fault if something that runs after it in that function names a field of x again (of
+anything, after a Py_DECREF()). ALLOWED lists what may, each with its reason. Prints the faults, and
+what ALLOWED lists for nothing; exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from Cython.Compiler.TreeFragment import parse_from_strings
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
-FILES = (
-    "loop timer stream readable writable duplex piping socket_base socket_connect socket_face "
-    "server_base stream_handle handle tcp pipe dns accepting emitter"
-).split()  # fmt: skip
+FILES = [
+    "accepting", "dns", "duplex", "emitter", "handle", "loop", "pipe", "piping", "readable",
+    "server_base", "socket_base", "socket_connect", "socket_face", "stream", "stream_handle",
+    "tcp", "timer", "writable",
+]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException"}
-# Fields of these types that only ever hold objects of ours, which run nothing when they are dropped.
+# Fields of these types that hold objects of ours only, which run nothing when they are dropped.
 OURS = {
     "_peer_tuple": "a tuple of str and int",
     "r_awaiting": "a list of pipes, which are ours",
@@ -184,8 +185,11 @@ def known_none(condition: Any) -> list[tuple[str, str]]:
     """The fields that are None where a condition is true."""
     if isinstance(condition, ExprNodes.BoolBinopNode) and condition.operator == "and":
         return known_none(condition.operand1) + known_none(condition.operand2)
-    if isinstance(condition, ExprNodes.PrimaryCmpNode) and condition.operator == "is" \
-            and isinstance(condition.operand2, ExprNodes.NoneNode):
+    if (
+        isinstance(condition, ExprNodes.PrimaryCmpNode)
+        and condition.operator == "is"
+        and isinstance(condition.operand2, ExprNodes.NoneNode)
+    ):
         field = field_of(condition.operand1)
         return [] if field is None else [field]
     return []
@@ -195,7 +199,10 @@ def fresh(stat: Any) -> str | None:
     """The local that an assignment, or a declaration, gives a new object, whose fields are None."""
     name = value = None
     if isinstance(stat, Nodes.CVarDefNode) and len(stat.declarators) == 1:
-        name, value = getattr(stat.declarators[0], "name", None), getattr(stat.declarators[0], "default", None)
+        name, value = (
+            getattr(stat.declarators[0], "name", None),
+            getattr(stat.declarators[0], "default", None),
+        )
     elif isinstance(stat, Nodes.SingleAssignmentNode) and isinstance(stat.lhs, ExprNodes.NameNode):
         name, value = stat.lhs.name, stat.rhs
     while isinstance(value, ExprNodes.TypecastNode):
@@ -301,7 +308,8 @@ def check(folder: Path) -> tuple[list[str], set[str]]:
                     met.add(key)
                 else:
                     faults.append(
-                        f"{path.name}:{line}: {function}() drops {what}, then uses fields")
+                        f"{path.name}:{line}: {function}() drops {what}, then uses fields"
+                    )
     return faults, met
 
 

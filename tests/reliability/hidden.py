@@ -3,8 +3,8 @@
 Each program drives sockets, servers, pipes, streams, timers and immediates, in one of the ways of
 MODES. Besides its visible steps it acts at hidden points: where the debug build says so
 (`set_hidden_hook()`), in finalisers of chunks, buffers, callbacks, listeners and errors, in garbage
-that is collected at a threshold of 1 (on 3.11 at every allocation of the core), in a signal handler,
-in `warnings.showwarning()`, and in `call_soon()`, `call_at()` and `add_reader()` of the event loop.
+that is collected at a threshold of 1 (on 3.11 at each tracked allocation of the core), in a signal
+handler, in `warnings.showwarning()`, and in `call_soon()`, `call_at()` and `add_reader()` of the event loop.
 Whatever happens there:
 
 * nothing crashes, hangs or spins;
@@ -46,9 +46,8 @@ from pathlib import Path
 from typing import Any
 
 import pyuvnet
-from pyuvnet import current_loop, net, next_tick, run, set_exception_handler, set_immediate
+from pyuvnet import current_loop, net, next_tick, run, set_exception_handler, set_immediate, streams
 from pyuvnet import loop as loop_module
-from pyuvnet import streams
 from pyuvnet._core import info
 from pyuvnet._core import loop as core
 from pyuvnet._core.handle import live_counts
@@ -223,7 +222,8 @@ class End:
                 self.program.trace.append(f"          arrived {life}.{number} {size}")
             if self.sender is None:
                 self.sender = self.program.ends.get(life)
-            assert self.sender is not None and self.sender.number == life, "another connection's"
+            assert self.sender is not None, "a frame of nobody's"
+            assert self.sender.number == life, "a frame of another connection's"
             frame = self.sender.pending.pop(number, None)
             assert frame is not None, f"write {number} of {life} a second time, or never made"
             assert bytes(self.got[: HEAD + size]) == frame.data, "other bytes than were written"

@@ -10,7 +10,6 @@ hidden.py makes random programs of the same kind.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -548,6 +547,36 @@ def test_a_collection_in_a_listener_destroys_the_socket(program: Any, attached: 
             run(main())
         """,
         attached,
+    )
+
+
+def test_a_collection_in_set_timeout_destroys_the_socket(program: Any) -> None:
+    """No timeout comes after 'close'."""
+    program(
+        """
+        for left in range(1, 20):
+            sock, peer = pair()
+            told, calls = [], []
+            for name in "timeout", "close":
+                sock.on(name, lambda *args, name=name: told.append(name))
+            def go():
+                calls.append(1)
+                if len(calls) == left:
+                    sock.destroy()
+            gc.collect()
+            gc.disable()
+            gc.set_threshold(1, 50, 1000)
+            Cycle(go, left)
+            gc.enable()
+            sock.set_timeout(1)
+            gc.set_threshold(700, 10, 10)
+            sock.destroy()
+            until(lambda: sock.closed)
+            waited = []
+            pyuvnet.set_timeout(lambda: waited.append(1), 4)
+            until(lambda: waited)
+            assert told == ["close"], told
+        """
     )
 
 
