@@ -4,7 +4,8 @@ Each program drives sockets, servers, pipes, streams, timers and immediates, in 
 MODES. Besides its visible steps it acts at hidden points: where the debug build says so
 (`set_hidden_hook()`), in finalisers of chunks, buffers, callbacks, listeners and errors, in garbage
 that is collected at a threshold of 1 (on 3.11 at each tracked allocation of the core), in a signal
-handler, in `warnings.showwarning()`, and in `call_soon()`, `call_at()` and `add_reader()` of the event loop.
+handler, in `warnings.showwarning()`, and in `call_soon()`, `call_at()` and `add_reader()` of the
+event loop.
 Whatever happens there:
 
 * nothing crashes, hangs or spins;
