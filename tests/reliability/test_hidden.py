@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts descript
 def test_random_programs_survive_hidden_calls(mode: str, full: bool) -> None:
     # On CI the same ones each time, elsewhere others.
     seed = 1 if CI and not full else int.from_bytes(os.urandom(3), "big")
-    figures = hidden.run_all(40_000 if full else 3_000, seed, [mode], 200 if full else 20)
+    figures = hidden.run_all(40_000 if full else 1_500, seed, [mode], 100 if full else 12)
     wanted = ["hidden finaliser", "hidden collection", "bytes", "close"]
     if hidden.DEBUG:
         wanted += ["hidden entry", "hidden leave", "hidden release"]
