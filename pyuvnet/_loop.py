@@ -166,11 +166,16 @@ class _Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._turn_due = False
         kept = _Kept(self.turn)
-        self._watch(kept)
-        # asyncio tells nobody that it closes. But then it forgets what it watched.
-        self._gone = weakref.ref(kept, lambda _: self.stop())
-        ours.set_driver(self)
-        self.wake()
+        try:
+            self._watch(kept)
+            # asyncio tells nobody that it closes. But then it forgets what it watched.
+            self._gone = weakref.ref(kept, lambda _: self.stop())
+            ours.set_driver(self)
+            self.wake()
+            _drivers[ours] = self
+        except MemoryError:
+            self.stop()
+            raise
 
     def _watch(self, kept: _Kept) -> None:
         self.theirs.add_reader(self.ours.backend_fd(), kept)
@@ -237,17 +242,19 @@ class _Driver:
         """Leave both loops to themselves."""
         if self.over:
             return
+        forked = self._pid != os.getpid()
+        if not forked and not self.ours.closed:
+            # First, since whoever stops may try again if that raises.
+            self.ours.set_driver(None)
         self.over = True
         if _drivers.get(self.ours) is self:
             del _drivers[self.ours]
-        if self._pid != os.getpid():
-            # A forked child: descriptors and threads are the parent's.
+        if forked:
+            # Descriptors and threads are the parent's.
             return
         self._forget_timer()
         if not self.theirs.is_closed():
             self._unwatch()
-        if not self.ours.closed:
-            self.ours.set_driver(None)
 
 
 class _ThreadDriver(_Driver):
@@ -335,7 +342,6 @@ def _drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
             driver = _Driver(ours, theirs)
         except NotImplementedError:
             driver = _ThreadDriver(ours, theirs)
-    _drivers[ours] = driver
     return driver
 
 

@@ -107,6 +107,10 @@ cdef void _hidden_call(int place) noexcept:
         _hidden_hook = hook
 
 
+# What a closed loop has.
+cdef list _nothing = []
+cdef object _no_calls = deque()
+
 # Where the open loops are, for a fork, which concerns those of all threads. No references.
 cdef set _open_loops = set()
 
@@ -285,6 +289,10 @@ cdef class Loop:
         self.threadsafe_calls = deque()
         self.lookups = set()
         self.slow = SLOW
+        # All that may fail comes before there is something to close.
+        _open_loops.add(<size_t><PyObject*>self)
+        if sys.flags.dev_mode:
+            self._set_debug(True)
         cdef int status = uv.uv_loop_init(&self._uv)
         if status < 0:
             raise os_error(status, "uv_loop_init")
@@ -308,9 +316,6 @@ cdef class Loop:
         uv.uv_unref(<uv.uv_handle_t*>&self._rest)
         uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         self.closed = False
-        _open_loops.add(<size_t><PyObject*>self)
-        if sys.flags.dev_mode:
-            self._set_debug(True)
 
     def __init__(self):
         """Without this Python would take, and ignore, any arguments."""
@@ -1009,9 +1014,9 @@ cdef class Loop:
         self.silent = True
         self.measuring = False
         self.entered_for = self.origins = None
-        self.immediates = []
-        self.listeners = []
-        self.threadsafe_calls = deque()
+        # There may be no memory for new ones; nobody adds to those of a closed loop.
+        self.immediates = self.listeners = _nothing
+        self.threadsafe_calls = _no_calls
         self.exception_handler = self.failure = self.driver = None
         self.after_callback()
         while True:
@@ -1030,10 +1035,10 @@ cdef class Loop:
                     pyuvnet_backend_wait(&self._uv)
         self.in_callback = False
         self.closed = True
-        _open_loops.discard(<size_t><PyObject*>self)
         if self.signal_ends is not None:
             _close_ends(self.signal_ends)
             self.signal_ends = None
+        _open_loops.discard(<size_t><PyObject*>self)
         return 0
 
     def close(self):

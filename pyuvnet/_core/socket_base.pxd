@@ -23,6 +23,7 @@ cdef enum:
     TICK_FINAL_AT_CONNECT
     TICK_RESET_AT_CONNECT
     TICK_DESTROY_AT_FINISH
+    TICK_CALL                    # of the layer above
 
 cdef enum:
     SOCKET_CONNECTING = 1 << 0

@@ -653,7 +653,7 @@ cdef class SocketBase(Duplex):
     def _next_tick(self, callback):
         """Queue a callback on this socket's loop."""
         self._ready()
-        self._loop.tick_call(callback, ())
+        self._loop.tick(self, TICK_CALL, callback)
 
     cdef int _read_peer(self) except -1:
         # What fails is left: the peer is gone, and its name with it.
@@ -776,6 +776,14 @@ cdef class SocketBase(Duplex):
                 # An earlier 'connect' listener destroyed the socket.
                 return w_failed(self, FAILED_CLOSED, False)
             return self._write_vector(self.w_chunk, False)
+        if what == TICK_CALL:
+            try:
+                argument()
+            except (MemoryError, RecursionError) as exc:
+                if not self._socket_flags & SOCKET_CONNECTING:
+                    raise
+                self._give_up(exc)
+            return 0
         if what == TICK_FAIL_AT_CLOSE:
             drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
             return w_failed(self, FAILED_BEFORE_CONNECTION, False)

@@ -209,9 +209,11 @@ cdef class SocketConnect(SocketBase):
 
     def _resolve(self, str hostname not None, int family, int hints):
         """Begin a system lookup; its answer comes to _after_resolve(error, addresses)."""
+        cdef SocketExtra rare
         self._ready()
+        rare = self._extra_state()
         try:
-            self._extra_state().lookup = start_lookup(self._loop, self, hostname, family, hints)
+            rare.lookup = start_lookup(self._loop, self, hostname, family, hints)
         except OSError as error:
             # Such as a name that is too long: like any other answer, not out of connect().
             self._loop.tick_call(self._attempts.resolved_now, (error,))

@@ -421,14 +421,16 @@ cdef class Stepper:
             return self.hand_over(waiter)
         try:
             _enter_task(self._loop, task)
+            try:
+                PyContext_Enter(context)
+            except RuntimeError:
+                # It is entered already, by what turns our loop.
+                _leave_task(self._loop, task)
+                raise
         except RuntimeError:
-            # Another task's step turns our loop by hand.
-            return self.hand_over(waiter)
-        try:
-            PyContext_Enter(context)
-        except RuntimeError:
-            # It is entered already, by what turns our loop.
-            _leave_task(self._loop, task)
+            # Or another task's step turns our loop by hand.
+            task = None
+        if task is None:
             return self.hand_over(waiter)
         waiter._stepping = True
         waiter._task = task
