@@ -39,7 +39,7 @@ def test_every_operation_without_memory_fails_alone(name: str, kind: str) -> Non
 
 
 def test_no_except_clause_of_the_core_is_left_by_return() -> None:
-    """Cython drops the traceback there by Py_DECREF; without memory there is none, and it crashes."""
+    """Cython drops the traceback there by Py_DECREF, and crashes where none could be made."""
     found = []
     for path in sorted(CORE.glob("*.pyx")):
         inside = None
