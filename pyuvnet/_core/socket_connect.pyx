@@ -16,6 +16,7 @@ from .errors cimport closed_before_connection, ip_blocked, lookup_error, never_r
     os_error
 from .pipe cimport Pipe, new_pipe
 from .readable cimport r_kick
+from .socket_base import on_end_of_socket
 from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle
@@ -96,7 +97,7 @@ cdef class SocketConnect(SocketBase):
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_END and not self._state & (R_END_EMITTED | ALLOW_HALF_OPEN) \
-                and not self._socket_flags & SOCKET_END_LISTENER_GONE:
+                and self.listener_count("end", on_end_of_socket):
             # What the built-in 'end' listener does, whatever becomes of it then.
             self._socket_flags |= SOCKET_REFUSES_WRITES
         elif what == TICK_FINISH and self._socket_flags & SOCKET_FINISH_IS_OLD:

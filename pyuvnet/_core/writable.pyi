@@ -13,6 +13,10 @@ def set_drained_hook(hook: Callable[[Any], Coroutine[Any, Any, None]] | None) ->
 class Answer:
     def __call__(self, error: BaseException | None = None) -> None: ...
 
+@final
+class FailedWrite:
+    def __call__(self, error: object) -> None: ...
+
 class Writable(Stream):
     def __init__(
         self,

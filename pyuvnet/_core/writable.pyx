@@ -26,7 +26,7 @@ from cpython.ref cimport Py_INCREF
 from ..errors import ArgTypeError
 from .._validate import arg_type_error, unknown_encoding_error
 
-from .capi cimport list_of, numbered, rest_of, take_item
+from .capi cimport hold_collector, let_collector, list_of, numbered, rest_of, take_item
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
@@ -350,14 +350,19 @@ cdef int w_leave_failed(Stream s) except -1:
     cdef Py_ssize_t index = s.w_told
     cdef FailedWrite failed
     cdef tuple entry
+    cdef int held
     while waiting is not None and index < len(waiting):
         entry = waiting[index]
         if <unsigned long>entry[0] > number:
             break
         if <unsigned long>entry[0] > s.w_done:
-            failed = FailedWrite.__new__(FailedWrite)
-            failed._callback, failed._error = entry[1], s._errored
-            waiting[index] = (entry[0], failed)
+            held = hold_collector()
+            try:
+                failed = FailedWrite.__new__(FailedWrite)
+                failed._callback, failed._error = entry[1], s._errored
+                waiting[index] = (entry[0], failed)
+            finally:
+                let_collector(held)
         index += 1
     s.w_done = number
     s.w_in_flight = 0
@@ -829,4 +834,5 @@ cdef class Writable(Stream):
 
 
 seal(Answer)
+seal(FailedWrite)
 add_node_names(Writable)

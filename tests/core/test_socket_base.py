@@ -216,7 +216,7 @@ def test_every_socket_shows_one_end_listener_and_it_can_be_removed() -> None:
     socket = net.Socket()
     assert socket.remove_all_listeners().event_names() == []
     # As in Node, a tick looks whether somebody reads.
-    run()
+    pyuvnet.run()
 
 
 def test_removing_the_end_listener_is_told(trace: Any) -> None:
