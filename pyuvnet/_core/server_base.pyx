@@ -571,7 +571,7 @@ cdef class ServerBase(Owner):
 
     def _cancel_lookup(self):
         """Forget a lookup that has not answered."""
-        answered, self._answered = self._answered, None
+        _answered, self._answered = self._answered, None
         if self._lookup is not None:
             self._lookup.cancel()
             self._lookup = None

@@ -55,10 +55,10 @@ cdef class SocketConnect(SocketBase):
     def _start_connecting(self):
         """connect() began: a destroyed or ended socket becomes a fresh one."""
         # What the earlier life leaves is dropped when this is done.
-        cdef BaseException errored
-        cdef list chunks
+        cdef BaseException _errored
+        cdef list _chunks
         self._ready()
-        errored, chunks = self._errored, self.r_chunks
+        _errored, _chunks = self._errored, self.r_chunks
         if self._state & DESTROYED:
             error = None
             if drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE):
