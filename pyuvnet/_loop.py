@@ -242,19 +242,21 @@ class _Driver:
         """Leave both loops to themselves."""
         if self.over:
             return
+        # First, since it needs memory: if it raises, whoever stops may try again.
         forked = self._pid != os.getpid()
-        if not forked and not self.ours.closed:
-            # First, since whoever stops may try again if that raises.
-            self.ours.set_driver(None)
         self.over = True
         if _drivers.get(self.ours) is self:
             del _drivers[self.ours]
         if forked:
             # Descriptors and threads are the parent's.
             return
-        self._forget_timer()
-        if not self.theirs.is_closed():
-            self._unwatch()
+        try:
+            self._forget_timer()
+            if not self.theirs.is_closed():
+                self._unwatch()
+        finally:
+            if not self.ours.closed:
+                self.ours.set_driver(None)
 
 
 class _ThreadDriver(_Driver):
