@@ -56,6 +56,7 @@ class Case:
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.raised = False  # by the operation itself
+        self.kept: list[Any] = []
         self.sockets: list[Any] = []
         self.peers: list[posix.socket] = []
         self.turn = pyuvnet.current_loop().turn
@@ -135,6 +136,23 @@ class Case:
         if self.server.listening:
             self.server.close()
         pyuvnet.run()
+
+    def received_until(self, peer: posix.socket, wanted: bytes) -> bool:
+        """Whether a peer gets just that."""
+        got = b""
+        peer.setblocking(False)
+        for _ in range(50):
+            try:
+                chunk = peer.recv(1 << 20)
+            except BlockingIOError:
+                self.turn()
+                continue
+            except ConnectionResetError:
+                break
+            got += chunk
+            if not chunk or got == wanted:
+                break
+        return got == wanted
 
     def received(self, peer: posix.socket) -> bytes:
         """Everything a peer gets until the end, or until nothing comes."""
@@ -360,12 +378,10 @@ def write(case: Case) -> Generator[Step, None, object]:
 def write_in_callback(case: Case) -> Generator[Step, None, object]:
     """Many writes that are collected and leave together."""
     socket, peer = case.pair()
-    yours: list[bytes] = []
 
     def data(_: bytes) -> None:
         for number in range(20):
             socket.write(b"%02d" % number)
-            yours.append(b"%02d" % number)
 
     socket.on("data", data)
     case.turns()
@@ -654,26 +670,6 @@ OPERATIONS: dict[str, Operation] = {
 
 
 # ---- The sweep -----------------------------------------------------------------------------------
-
-
-def _until(self: Case, peer: posix.socket, wanted: bytes) -> bool:
-    got = b""
-    peer.setblocking(False)
-    for _ in range(50):
-        try:
-            chunk = peer.recv(1 << 20)
-        except BlockingIOError:
-            self.turn()
-            continue
-        except ConnectionResetError:
-            break
-        got += chunk
-        if not chunk or got == wanted:
-            break
-    return got == wanted
-
-
-Case.received_until = _until
 
 
 def _arm(kind: str, nth: int) -> None:
