@@ -660,7 +660,7 @@ def test_the_driving_loop_acts_when_an_operation_wakes_it(
         async def main():
             theirs = asyncio.get_running_loop()
             pyuvnet.attach()
-            for index in range(1, 15 if how == "collector" else 4):
+            for index in range(1, 20 if how == "collector" else 4):
                 server = net.create_server(lambda sock: accepted.append(sock)).listen(0)
                 accepted, peers, sockets = [], [], []
                 for number in range(2):
@@ -693,9 +693,11 @@ def test_the_driving_loop_acts_when_an_operation_wakes_it(
                     if how == "call_soon":
                         theirs.hidden = hidden
                     else:
+                        # At the index-th collection.
+                        left = iter(range(index - 1, -1, -1))
                         gc.collect()
                         gc.set_threshold(1)
-                        Cycle(hidden, index)
+                        Cycle(lambda: next(left) or hidden(), index)
 
                 def write():
                     chunks = [b"%d" % n * 7 for n in range(40)]
