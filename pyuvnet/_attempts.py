@@ -205,10 +205,11 @@ class Attempts:
 
     def _problem(self, address: Any, family: Any) -> BaseException | None:
         if not (isinstance(address, str) and is_ip(address)):
-            shown = address if isinstance(address, str) else check.notation(address)
+            # As '%s' of util.format does it.
+            shown = address if isinstance(address, str) else check.notation(address, 0)
             return ArgTypeError(f"Invalid IP address: {shown}", "ERR_INVALID_IP_ADDRESS")
         if family not in (4, 6):
-            shown = family if isinstance(family, str) else check.notation(family)
+            shown = family if isinstance(family, str) else check.notation(family, 0)
             problem = RangeError(
                 f"Invalid address family: {shown} {self._host}:{self._port}",
                 "ERR_INVALID_ADDRESS_FAMILY",

@@ -265,7 +265,7 @@ def inspect(value: object) -> str:
     return f"Received an instance of {_class_name(value)}"
 
 
-def notation(value: object) -> str:
+def notation(value: object, depth: int = 2) -> str:
     """Write a value as JavaScript's `util.inspect` does, such as `'abc'`.
 
     Objects are shown by their public attributes. Lists of more than six items are not set in
@@ -273,15 +273,15 @@ def notation(value: object) -> str:
 
     Args:
         value: anything.
+        depth: how many levels of objects within objects are shown.
 
     Node: util.inspect(value)
     """
-    return _Notation().of(value, 0)
+    return _Notation(depth).of(value, 0)
 
 
-# The measures of util.inspect: how deep it looks, the widest line with what it counts on top of
-# the text, the longest string, the most items of a list and bytes of a buffer.
-_DEPTH = 2
+# The measures of util.inspect: the widest line with what it counts on top of the text, the longest
+# string, the most items of a list and bytes of a buffer.
 _WIDTH = 80
 _MARGIN = 10
 _CHARACTERS = 10000
@@ -296,7 +296,8 @@ class _Notation:
     which also occurs inside itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
         self.open: list[int] = []
         self.marks: dict[int, int] = {}
 
@@ -327,7 +328,7 @@ class _Notation:
         opening, closing, items = _parts(value)
         if not items:
             return opening + closing
-        if len(self.open) > _DEPTH:
+        if len(self.open) > self.depth:
             return f"[{_class_name(value)}]"
         self.open.append(key)
         lines = [name + self.of(item, indent + 2) for name, item in items[:_ITEMS]]

@@ -2,6 +2,7 @@
 
 cdef enum:
     EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class's own emit() gets every emission
+    EMITTER_REMOVING_ALL = 1 << 1      # inside remove_all_listeners(), and nobody is told
     EMITTER_CAPTURE = 1 << 2           # capture_rejections
     EMITTER_WATCHED = 1 << 3           # has had 'newListener' or 'removeListener' listeners
 

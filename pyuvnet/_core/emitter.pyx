@@ -412,7 +412,8 @@ cdef class EventEmitter:
             self._store(event, entries[1 - index])
         else:
             self._store(event, entries[:index] + entries[index + 1:])
-        self._listener_removed(event)
+        if not self._emitter_flags & EMITTER_REMOVING_ALL:
+            self._listener_removed(event)
         if self._emitter_flags & EMITTER_WATCHED and not _hidden(listener) \
                 and self._find(_REMOVE_LISTENER) is not None:
             original = listener.listener if type(listener) is OnceListener else listener
@@ -683,14 +684,20 @@ cdef class EventEmitter:
             names.append(_REMOVE_LISTENER)
         else:
             names = [event]
-        for name in names:
-            # Those that are there now: a 'removeListener' listener may add and remove others.
-            for listener in reversed(_entries(self._find(name))):
-                if not _hidden(listener):
-                    self._take_out(name, -1, listener)
-            builtin = self._builtin()
-            if builtin is not None and builtin[0] == name:
-                self._take_builtin()
+        if not (self._emitter_flags & EMITTER_WATCHED and self._find(_REMOVE_LISTENER) is not None):
+            # As one removal.
+            self._emitter_flags |= EMITTER_REMOVING_ALL
+        try:
+            for name in names:
+                # Those that are there now: a 'removeListener' listener may add and remove others.
+                for listener in reversed(_entries(self._find(name))):
+                    if not _hidden(listener):
+                        self._take_out(name, -1, listener)
+                builtin = self._builtin()
+                if builtin is not None and builtin[0] == name:
+                    self._take_builtin()
+        finally:
+            self._emitter_flags &= ~EMITTER_REMOVING_ALL
         self._listener_removed("readable" if event is None else event)
         return self
 

@@ -296,7 +296,9 @@ cdef class SocketConnect(SocketBase):
             self._on_tick(TICK_RESET_AT_CONNECT, None)
         if self._state & DESTROYED or self._handle is None:
             return 0
-        if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused():
+        # A 'readable' listener of an earlier connection goes on reading; Node's would not.
+        if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused() \
+                or (self._state & R_LISTENING and self._paused != 1):
             self._socket_flags &= ~SOCKET_READ_AT_CONNECT
             if self._state & HAS_READABLE:
                 self._state &= ~R_READING

@@ -163,3 +163,126 @@ def test_writes_after_the_peers_end_are_told_so_whoever_listens(log: Log) -> Non
     server.listen(0, "127.0.0.1", lambda: socket.connect(server.address()["port"], "127.0.0.1"))
     run()
     assert log[-3:] == [("a", "EPIPE"), ("b", "EPIPE"), ("c", "EPIPE")]
+
+
+# ---- Deviations ----------------------------------------------------------------------------------
+
+
+def test_the_type_of_service_is_remembered_while_connecting(address: Any) -> None:
+    socket = net.Socket()
+    socket.connect(*address)
+    assert socket.set_type_of_service(16) is socket
+    assert socket.get_type_of_service() == 16
+    run_to("connect", socket)
+    assert socket.get_type_of_service() == 16
+    socket.destroy()
+    run()
+
+
+def test_connect_between_destroy_and_close(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.connect(*address)
+    socket.destroy()
+    socket.connect(*address)
+    run_to("connect", socket)
+    next_tick(stop)
+    run()
+    # The 'close' is that of the first.
+    assert sorted(log, key=str) == [("close", False), "connect"]
+    assert not socket.destroyed
+    socket.destroy()
+    run()
+
+
+def test_a_second_connection_begins_with_nothing(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.unshift(b"left")
+    socket.connect(*address)
+    socket.write(bytes(100_000))
+    socket.reset_and_destroy()
+    socket.end(log.cb("end"))
+    socket.destroy()
+    run()
+    assert log == [("close", False), ("end", "ERR_SOCKET_CLOSED_BEFORE_CONNECTION")]
+    del log[:]
+    socket.connect(*address)
+    run_to("connect", socket)
+    assert log == ["connect"]
+    assert (socket.readable_length, socket.writable_length, socket.bytes_written) == (0, 0, 0)
+    assert not socket.writable_need_drain
+    assert not socket.destroyed
+    socket.destroy()
+    run()
+
+
+def test_a_second_connection_is_read_by_readable(log: Log) -> None:
+    server = net.create_server(lambda s: s.end("hello")).listen(0, "127.0.0.1")
+    lives = 2
+
+    def again(_: bool) -> None:
+        nonlocal lives
+        lives -= 1
+        if lives:
+            socket.connect(server.address()["port"], "127.0.0.1")
+        else:
+            server.close()
+
+    socket = log.watch(net.Socket())
+    socket.on("readable", lambda: log.append(socket.read()))
+    socket.on("close", again)
+    server.on("listening", lambda: socket.connect(server.address()["port"], "127.0.0.1"))
+    run()
+    life = ["connect", b"hello", None, "end", "finish", ("close", False)]
+    assert log == [*life, *life]
+
+
+def test_writes_are_answered_in_order(log: Log, address: Any) -> None:
+    socket = log.watch(net.Socket())
+    socket.write("a", log.cb("a"))
+    socket.write("b", log.cb("b"))
+    socket.connect(*address)
+    socket.write("c", log.cb("c"))
+    run()
+    assert [name for name, _ in log if name in ("a", "b", "c")] == ["a", "b", "c"]
+
+
+def test_bytes_written_is_a_number(address: Any) -> None:
+    socket = net.Socket()
+    socket.connect(*address)
+    socket.cork()
+    socket.write("ab")
+    socket.end("cd")
+    assert socket.bytes_written == 4
+    socket.destroy()
+    run()
+
+
+def test_nothing_flows_when_the_readers_were_removed(address: Any) -> None:
+    socket = net.Socket()
+    socket.on("data", print).remove_all_listeners("data")
+    socket.on("readable", print)
+    socket.remove_all_listeners("readable")
+    run()
+    assert socket.readable_flowing is None
+
+
+def test_unshift_of_bytes_is_decoded(log: Log) -> None:
+    socket = net.Socket()
+    socket.set_encoding("hex")
+    socket.unshift(b"U")
+    assert socket.read() == "55"
+    socket.destroy()
+    run()
+
+
+def test_a_pipe_outlives_remove_all_listeners(log: Log) -> None:
+    """Its listener is the library's, and does not show."""
+    server = net.create_server(lambda s: s.pipe(s)).listen(0, "127.0.0.1")
+    socket = log.watch(net.Socket())
+    server.on("connection", lambda s: s.remove_all_listeners("data"))
+    socket.on("data", lambda chunk: (log.append(chunk), socket.end()))
+    socket.on("close", lambda _: server.close())
+    socket.on("connect", lambda: socket.write("echo"))
+    server.on("listening", lambda: socket.connect(server.address()["port"], "127.0.0.1"))
+    run()
+    assert b"echo" in log

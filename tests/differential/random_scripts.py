@@ -56,6 +56,7 @@ MARKS = {
     "reset_and_destroy": probe("c", "closed"),
     "destroy_soon": probe("c", "closed"),
     "remove_all_listeners": probe("c", "readable_did_read"),
+    "pipe": probe("c", "readable_ended"),
 }
 
 
@@ -263,11 +264,7 @@ def _connects(trace: Trace) -> list[int]:
 def end_before_connect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """After an end() before connect() Node's connection counts as ended; here it is a fresh one."""
     place = first_difference(theirs, ours)
-    fresh = [
-        n
-        for n in _connects(theirs[:place])
-        if "c.pending True c.destroyed False c.writable_ended True" in theirs[n]
-    ]
+    fresh = [n for n in _connects(theirs[:place]) if "c.pending True c.destroyed False c.writable_ended True" in theirs[n]]
     if fresh and (
         any(" finish" in line[:10] for line in theirs[fresh[0] : place])
         or re.fullmatch(r"c cb \w+", "".join(theirs[place : place + 1]))
@@ -295,17 +292,22 @@ def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
     again = [n for n in _connects(theirs[:place]) if "c.pending True c.destroyed True" in theirs[n]]
     if not again or place >= min(len(theirs), len(ours)):
         return None
-    left = re.compile(
-        r" c\.(writable_need_drain|writable_length|bytes_written|readable_length) \S+"
-    )
-    if left.sub("", theirs[place]) == left.sub("", ours[place]):
-        return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
     undone = any(" c.closed " in line[:11] for line in theirs[: again[-1]])
-    if (
-        (theirs[place].startswith("c close") and undone)
-        or re.match("c error <Error ERR_(SOCKET_CLOSED_BEFORE_CONN|MULTIPLE_C)", theirs[place])
-        or re.fullmatch(r"c cb \w+", theirs[place])
-    ):
+    left = "writable_need_drain|writable_length|bytes_written|readable_length"
+    if undone:
+        # It was destroyed before the 'end' that it would have had.
+        left += "|readable_ended|readable_aborted"
+    one, other = (
+        re.sub(rf" c\.({left}) \S+|(?<=^c left)( .*) \d+$", r"\2", trace[place])
+        for trace in (theirs, ours)
+    )
+    if one == other:
+        return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
+    if theirs[place] == "c drain":
+        return [*theirs[:place], *theirs[place + 1 :]], ours
+    if (theirs[place].startswith("c close") and undone) \
+            or re.match("c error <Error ERR_(SOCKET_CLOSED_BEFORE_CONN|MULTIPLE_C)", theirs[place]) \
+            or re.fullmatch(r"c cb \w+", theirs[place]):
         return theirs[:place], ours[:place]
     return None
 
@@ -326,17 +328,23 @@ def nobody_reads_then_nothing_flows(theirs: Trace, ours: Trace) -> tuple[Trace, 
 
 
 @deviation
+def the_library_keeps_its_listeners(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
+    """remove_all_listeners('data') takes those of pipe() as well in Node."""
+    place = first_difference(theirs, ours)
+    marks = [" c.readable_did_read ", " c.readable_ended "]
+    if all(any(mark in line[:22] for line in theirs[:place]) for mark in marks):
+        return theirs[:place], ours[:place]
+    return None
+
+
+@deviation
 def writes_are_answered_in_order(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """Of writes before connect(), which fail, and after it, Node answers the queued ones last."""
     place = first_difference(theirs, ours)
     failed = "c error <Error ERR_SOCKET_CLOSED: Socket is closed>" in theirs[:place]
     answered = re.compile(r"c cb \w+ <Error ERR_(SOCKET_CLOSED|STREAM_DESTROYED)")
-    if (
-        failed
-        and place < min(len(theirs), len(ours))
-        and answered.match(theirs[place])
-        and answered.match(ours[place])
-    ):
+    if failed and place < min(len(theirs), len(ours)) and answered.match(theirs[place]) \
+            and answered.match(ours[place]):
         return theirs[:place], ours[:place]
     return None
 
@@ -393,17 +401,9 @@ def write_asks_at_once(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None
     if failed and theirs[place] == "c pause":
         # pipe(), which has the same answer.
         return theirs[:place], ours[:place]
-    if (
-        failed
-        and [theirs[place][-5:], ours[place][-4:]] == ["False", "True"]
-        and ".write " in theirs[place]
-    ):
+    if failed and [theirs[place][-5:], ours[place][-4:]] == ["False", "True"] and ".write " in theirs[place]:
         asked = theirs[place] + " (asked at once)"
-        return [*theirs[:place], asked, *theirs[place + 1 :]], [
-            *ours[:place],
-            asked,
-            *ours[place + 1 :],
-        ]
+        return [*theirs[:place], asked, *theirs[place + 1 :]], [*ours[:place], asked, *ours[place + 1 :]]
     if FAILED_WRITE.search(theirs[place]) and "(asked at once)" in "".join(theirs[:place]):
         return theirs[:place], ours[:place]
     if "<Error EPIPE write:" in theirs[place] and any(".write " in x for x in theirs[:place]):
@@ -431,23 +431,19 @@ def _without_count(line: str) -> str:
 def nothing_is_read_after_destroy(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """read() of a destroyed socket gives what is buffered in Node."""
     place = first_difference(theirs, ours)
-    if (
-        0 < place < len(ours)
-        and ours[place].endswith("c.read None")
-        and ours[place - 1].endswith("c.destroyed True")
-    ):
+    if 0 < place < len(ours) and ours[place].endswith("c.read None") \
+            and ours[place - 1].endswith("c.destroyed True"):
         return theirs[:place], ours[:place]
-    if (
-        place < len(theirs)
-        and re.match(r"c (data |cb \w+ [^<])", theirs[place])
-        and "c.destroyed True" in ours[-2]
-        and not any(re.match("c (data|end|readable)", line) for line in ours[place:])
-    ):
+    if place < len(theirs) and re.match(r"c (data |cb \w+ [^<])", theirs[place]) \
+            and "c.destroyed True" in ours[-2] \
+            and not any(re.match("c (data|end|readable)", line) for line in ours[place:]):
         return theirs[:place], ours[:place]
     return None
 
 
-def _cut(theirs: Trace, ours: Trace, at: Callable[[str], bool]) -> tuple[Trace, Trace] | None:
+def _cut(
+    theirs: Trace, ours: Trace, at: Callable[[str], bool]
+) -> tuple[Trace, Trace] | None:
     """Both traces up to a line of Node's, from which on they need not be the same."""
     place = first_difference(theirs, ours)
     for number, line in enumerate(theirs[: place + 1]):
