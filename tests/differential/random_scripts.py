@@ -40,8 +40,8 @@ MOMENTS = ["before", "after", "connect", "data", "end", "finish", "error", "clos
 WEIGHTS = [4, 4, 5, 4, 4, 1, 1, 3]
 SUFFIXES = ["", "+tick", "+immediate"]
 FINALLY = probe(
-    "c", "writable_length", "ready_state", "destroyed", "closed", "errored", "pending", "connecting", "readable",
-    "writable", "readable_flowing", "readable_length", "readable_ended", "readable_did_read",
+    "c", "writable_length", "ready_state", "destroyed", "closed", "errored", "pending", "connecting",
+    "readable", "writable", "readable_flowing", "readable_length", "readable_ended", "readable_did_read",
     "readable_aborted", "writable_ended", "writable_finished",
     "writable_need_drain", "writable_corked", "bytes_read", "bytes_written",
 )  # fmt: skip
@@ -60,7 +60,7 @@ MARKS = {
 }
 
 
-# ---- Making them -----------------------------------------------------------------------------------
+# ---- Making them ---------------------------------------------------------------------------------
 
 
 def _chunk(rng: Rng, kind: str, empty: str = "empty") -> Any:
@@ -171,7 +171,7 @@ def to_script(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# ---- Playing them ----------------------------------------------------------------------------------
+# ---- Playing them --------------------------------------------------------------------------------
 
 
 def play_all(command: list[str], scripts: list[dict[str, Any]]) -> list[Trace]:
@@ -204,14 +204,14 @@ def joined(entries: list[tuple[str, str]]) -> Trace:
     return [re.sub(r"(z{50,}|w{50,})", lambda run: f"{run[0][0]}*{len(run[0])}", x) for x in trace]
 
 
-# ---- Comparing them --------------------------------------------------------------------------------
+# ---- Comparing them ------------------------------------------------------------------------------
 
 Deviation = Callable[[Trace, Trace], "tuple[Trace, Trace] | None"]
 DEVIATIONS: dict[str, Deviation] = {}
 
 
 def deviation(function: Deviation) -> Deviation:
-    """Register what makes a documented difference none: it gives both traces without it, or None."""
+    """Register what gives both traces without a documented difference, or None if it is not so."""
     DEVIATIONS[function.__name__] = function
     return function
 
@@ -264,7 +264,11 @@ def _connects(trace: Trace) -> list[int]:
 def end_before_connect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """After an end() before connect() Node's connection counts as ended; here it is a fresh one."""
     place = first_difference(theirs, ours)
-    fresh = [n for n in _connects(theirs[:place]) if "c.pending True c.destroyed False c.writable_ended True" in theirs[n]]
+    fresh = [
+        n
+        for n in _connects(theirs[:place])
+        if "c.pending True c.destroyed False c.writable_ended True" in theirs[n]
+    ]
     if fresh and (
         any(" finish" in line[:10] for line in theirs[fresh[0] : place])
         or re.fullmatch(r"c cb \w+", "".join(theirs[place : place + 1]))
@@ -305,9 +309,11 @@ def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
         return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
     if theirs[place] == "c drain":
         return [*theirs[:place], *theirs[place + 1 :]], ours
-    if (theirs[place].startswith("c close") and undone) \
-            or re.match("c error <Error ERR_(SOCKET_CLOSED_BEFORE_CONN|MULTIPLE_C)", theirs[place]) \
-            or re.fullmatch(r"c cb \w+", theirs[place]):
+    if (
+        (theirs[place].startswith("c close") and undone)
+        or re.match("c error <Error ERR_(SOCKET_CLOSED_BEFORE_CONN|MULTIPLE_C)", theirs[place])
+        or re.fullmatch(r"c cb \w+", theirs[place])
+    ):
         return theirs[:place], ours[:place]
     return None
 
@@ -343,8 +349,12 @@ def writes_are_answered_in_order(theirs: Trace, ours: Trace) -> tuple[Trace, Tra
     place = first_difference(theirs, ours)
     failed = "c error <Error ERR_SOCKET_CLOSED: Socket is closed>" in theirs[:place]
     answered = re.compile(r"c cb \w+ <Error ERR_(SOCKET_CLOSED|STREAM_DESTROYED)")
-    if failed and place < min(len(theirs), len(ours)) and answered.match(theirs[place]) \
-            and answered.match(ours[place]):
+    if (
+        failed
+        and place < min(len(theirs), len(ours))
+        and answered.match(theirs[place])
+        and answered.match(ours[place])
+    ):
         return theirs[:place], ours[:place]
     return None
 
@@ -401,9 +411,17 @@ def write_asks_at_once(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None
     if failed and theirs[place] == "c pause":
         # pipe(), which has the same answer.
         return theirs[:place], ours[:place]
-    if failed and [theirs[place][-5:], ours[place][-4:]] == ["False", "True"] and ".write " in theirs[place]:
+    if (
+        failed
+        and [theirs[place][-5:], ours[place][-4:]] == ["False", "True"]
+        and ".write " in theirs[place]
+    ):
         asked = theirs[place] + " (asked at once)"
-        return [*theirs[:place], asked, *theirs[place + 1 :]], [*ours[:place], asked, *ours[place + 1 :]]
+        return [*theirs[:place], asked, *theirs[place + 1 :]], [
+            *ours[:place],
+            asked,
+            *ours[place + 1 :],
+        ]
     if FAILED_WRITE.search(theirs[place]) and "(asked at once)" in "".join(theirs[:place]):
         return theirs[:place], ours[:place]
     if "<Error EPIPE write:" in theirs[place] and any(".write " in x for x in theirs[:place]):
@@ -431,19 +449,23 @@ def _without_count(line: str) -> str:
 def nothing_is_read_after_destroy(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """read() of a destroyed socket gives what is buffered in Node."""
     place = first_difference(theirs, ours)
-    if 0 < place < len(ours) and ours[place].endswith("c.read None") \
-            and ours[place - 1].endswith("c.destroyed True"):
+    if (
+        0 < place < len(ours)
+        and ours[place].endswith("c.read None")
+        and ours[place - 1].endswith("c.destroyed True")
+    ):
         return theirs[:place], ours[:place]
-    if place < len(theirs) and re.match(r"c (data |cb \w+ [^<])", theirs[place]) \
-            and "c.destroyed True" in ours[-2] \
-            and not any(re.match("c (data|end|readable)", line) for line in ours[place:]):
+    if (
+        place < len(theirs)
+        and re.match(r"c (data |cb \w+ [^<])", theirs[place])
+        and "c.destroyed True" in ours[-2]
+        and not any(re.match("c (data|end|readable)", line) for line in ours[place:])
+    ):
         return theirs[:place], ours[:place]
     return None
 
 
-def _cut(
-    theirs: Trace, ours: Trace, at: Callable[[str], bool]
-) -> tuple[Trace, Trace] | None:
+def _cut(theirs: Trace, ours: Trace, at: Callable[[str], bool]) -> tuple[Trace, Trace] | None:
     """Both traces up to a line of Node's, from which on they need not be the same."""
     place = first_difference(theirs, ours)
     for number, line in enumerate(theirs[: place + 1]):
@@ -472,7 +494,7 @@ def same(theirs: Trace, ours: Trace) -> bool:
     return one == other
 
 
-# ---- Shortening them -------------------------------------------------------------------------------
+# ---- Shortening them -----------------------------------------------------------------------------
 
 
 def shorter(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
