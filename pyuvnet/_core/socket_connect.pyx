@@ -25,6 +25,7 @@ from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_emit_finish, 
 
 cdef object _CLOSE = intern_event("close")
 cdef object _CONNECT = intern_event("connect")
+cdef object _END = intern_event("end")
 cdef object _READY = intern_event("ready")
 cdef object _FINISH = intern_event("finish")
 
@@ -97,7 +98,7 @@ cdef class SocketConnect(SocketBase):
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_END and not self._state & (R_END_EMITTED | ALLOW_HALF_OPEN) \
-                and self.listener_count("end", on_end_of_socket):
+                and self.listener_count(_END, on_end_of_socket):
             # What the built-in 'end' listener does, whatever becomes of it then.
             self._socket_flags |= SOCKET_REFUSES_WRITES
         elif what == TICK_FINISH and self._socket_flags & SOCKET_FINISH_IS_OLD:
