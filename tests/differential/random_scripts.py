@@ -294,8 +294,10 @@ def end_before_connect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None
 def readable_after_reconnect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """A second connection that is read by 'readable' stands still in Node."""
     place = first_difference(theirs, ours)
-    again = [n for n, line in enumerate(theirs[:place]) if line == "c connect"][1:]
-    if again and any(line == "c readable" for line in theirs[: again[0]]):
+    stands = ("c.ready_state open", "c.readable_flowing False")
+    if theirs[:place].count("c connect") > 1 and all(
+        each in "".join(theirs[place : place + 1]) for each in stands
+    ):
         return theirs[:place], ours[:place]
     return None
 
