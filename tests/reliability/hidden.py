@@ -162,7 +162,8 @@ class End:
         self.events: list[str] = []
         self.got = bytearray()
         self.trace_to = program.trace
-        self.loose = False  # what arrives is not followed any more
+        # An end that is accepted after its peer was piped to, too.
+        self.loose = program.piped  # what arrives is not followed any more
         self.fed = False  # a pipe writes here
         self.acted = 0  # how often something was done with it
         self.undefined = False  # something was while it was about to connect: it may begin anew
@@ -335,6 +336,7 @@ class Program:
         # What counts in one step, so that a signal handler cannot come between.
         self.numbers, self.paths, self.clock = count(1), count(1), count(1).__next__
         self.budget = steps * 12
+        self.piped = False
         self.hidden = False  # hidden actions happen now
         self.storm = False  # collections happen at each allocation
         self.rate = self.random.choice([0.02, 0.1, 0.3, 0.8])
@@ -584,7 +586,8 @@ class Program:
         first, second = self.random.sample(sockets, 2)
         if first.fed or second.fed or any(end.fed for end in sockets):
             return
-        second.fed = True
+        second.fed = self.piped = True
+        self.seen["pipes"] += 1
         for end in sockets:
             # Whose frames arrive where, and from which byte on, is nobody's business now.
             end.loose = True
