@@ -307,7 +307,11 @@ cdef class StreamHandle(Handle):
 
     cdef int watchable(self) noexcept:
         """Make sure that the descriptor, or the one to come, can be watched; returns a status."""
-        cdef int fd = self.fileno()
+        cdef int fd
+        if self.closing or self._uv is NULL:
+            # A connect would open another socket, and watch it for a handle that is being closed.
+            return uv.UV_ECANCELED
+        fd = self.fileno()
         if fd < 0:
             return watch_room_for_next(&self.loop._uv)
         return watch_room(&self.loop._uv, fd)
@@ -347,7 +351,12 @@ cpdef str handle_kind(object fd):
 
 
 cdef ConnectRequest new_connect_request(StreamHandle handle):
-    cdef ConnectRequest request = ConnectRequest.__new__(ConnectRequest)
+    cdef ConnectRequest request
+    cdef int held = hold_collector()
+    try:
+        request = ConnectRequest.__new__(ConnectRequest)
+    finally:
+        let_collector(held)
     request._uv = <uv.uv_req_t*>&request._connect
     request.kind = REQUEST_CONNECT
     request.handle = handle

@@ -225,6 +225,8 @@ class End:
             if self.sender is None:
                 self.sender = self.program.ends.get(life)
             assert self.sender is not None, "a frame of nobody's"
+            if self.sender.undefined:
+                return
             assert self.sender.number == life, "a frame of another connection's"
             frame = self.sender.pending.pop(number, None)
             assert frame is not None, f"write {number} of {life} a second time, or never made"
