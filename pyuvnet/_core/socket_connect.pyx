@@ -300,8 +300,15 @@ cdef class SocketConnect(SocketBase):
         # A 'readable' listener of an earlier connection goes on reading; Node's would not.
         if self._socket_flags & SOCKET_READ_AT_CONNECT or not self.is_paused() \
                 or (self._state & R_LISTENING and self._paused != 1):
+            asked = self._socket_flags & SOCKET_READ_AT_CONNECT
             self._socket_flags &= ~SOCKET_READ_AT_CONNECT
             if self._state & HAS_READABLE:
                 self._state &= ~R_READING
+                if asked:
+                    # What is buffered is no reason not to: it was asked before.
+                    self._state |= R_READING
+                    self._ask_source()
+                    if self.is_paused() or self._state & DESTROYED:
+                        return 0
                 r_kick(self)
         return 0

@@ -362,7 +362,10 @@ def the_library_keeps_its_listeners(theirs: Trace, ours: Trace) -> tuple[Trace, 
 def writes_are_answered_in_order(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """Of writes before connect(), which fail, and after it, Node answers the queued ones last."""
     place = first_difference(theirs, ours)
-    failed = "c error <Error ERR_SOCKET_CLOSED: Socket is closed>" in theirs[:place]
+    failed = (
+        "c error <Error ERR_SOCKET_CLOSED: Socket is closed>" in theirs[:place]
+        or "- c.write False" in theirs[: next(iter(_connects(theirs)), 0)]
+    )
     answered = re.compile(r"c cb \w+ <Error ERR_(SOCKET_CLOSED|STREAM_DESTROYED)")
     if (
         failed
@@ -388,7 +391,11 @@ def bytes_written_is_a_number(theirs: Trace, ours: Trace) -> tuple[Trace, Trace]
 @deviation
 def type_of_service_while_connecting(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """It is remembered; Node raises EBADF until the system has made the socket."""
-    if any("type_of_service raised <Error EBADF" in line for line in theirs):
+    place = first_difference(theirs, ours)
+    asked = ".get_type_of_service " in "".join(theirs[place : place + 1])
+    if (asked and "c connect" not in theirs[:place]) or any(
+        "type_of_service raised <Error EBADF" in line for line in theirs
+    ):
         raise_or_not = re.compile(r"c\.[gs]et_type_of_service")
         return (
             [line for line in theirs if not raise_or_not.search(line)],
