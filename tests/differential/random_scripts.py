@@ -273,6 +273,11 @@ def _connects(trace: Trace) -> list[int]:
     return [number for number, line in enumerate(trace) if " c.connecting " in line[:15]]
 
 
+def _begins_anew(trace: Trace) -> list[int]:
+    """Where connect() gives a destroyed socket a second life."""
+    return [n for n in _connects(trace) if "c.pending True c.destroyed True" in trace[n]]
+
+
 @deviation
 def end_before_connect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """After an end() before connect() Node's connection counts as ended; here it is a fresh one."""
@@ -294,9 +299,15 @@ def end_before_connect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None
 def readable_after_reconnect(theirs: Trace, ours: Trace) -> tuple[Trace, Trace] | None:
     """A second connection that is read by 'readable' stands still in Node."""
     place = first_difference(theirs, ours)
-    stands = ("c.ready_state open", "c.readable_flowing False")
-    if theirs[:place].count("c connect") > 1 and all(
-        each in "".join(theirs[place : place + 1]) for each in stands
+    line = "".join(theirs[place : place + 1])
+    second = theirs[:place].count("c connect") > 1 or _begins_anew(theirs[:place])
+    if second and line == "c readable" and "c.readable_flowing False" in "".join(ours[place:]):
+        # Or it hears of the same twice.
+        return theirs[:place], ours[:place]
+    if (
+        second
+        and re.search(r" c\.ready_state (open|readOnly)\b", line)
+        and "c.readable_flowing False" in line
     ):
         return theirs[:place], ours[:place]
     return None
@@ -308,7 +319,7 @@ def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
     destroy_soon() or reset_and_destroy(), and the callback of an end().
     """
     place = first_difference(theirs, ours)
-    again = [n for n in _connects(theirs[:place]) if "c.pending True c.destroyed True" in theirs[n]]
+    again = _begins_anew(theirs[:place])
     if not again or place >= min(len(theirs), len(ours)):
         return None
     undone = any(" c.closed " in line[:11] for line in theirs[: again[-1]])
@@ -324,6 +335,13 @@ def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
         return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
     if theirs[place] == "c drain":
         return [*theirs[:place], *theirs[place + 1 :]], ours
+    ended = any("c.writable_ended True" in line for line in theirs[: again[-1]])
+    if ended and (
+        (theirs[place] == "c end" and "c.ready_state open" in ours[place])
+        or theirs[place].startswith("c error <Error EPIPE write:")
+    ):
+        # It waited for 'connect' to send its FIN, and does so at the next one.
+        return theirs[:place], ours[:place]
     if (
         (theirs[place].startswith("c close") and undone)
         or re.match("c error <Error ERR_(SOCKET_CLOSED_BEFORE_CONN|MULTIPLE_C)", theirs[place])
@@ -342,6 +360,11 @@ def nobody_reads_then_nothing_flows(theirs: Trace, ours: Trace) -> tuple[Trace, 
     ):
         return None
     if theirs[place] == "c resume":
+        return theirs[:place], ours[:place]
+    if "c.readable_flowing None" in ours[place] and (
+        theirs[place] in ("c end", "c finish") or "c.readable_ended True" in theirs[place]
+    ):
+        # To its end.
         return theirs[:place], ours[:place]
     if theirs[place].replace("c.readable_flowing True", "c.readable_flowing None") == ours[place]:
         return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
@@ -477,6 +500,14 @@ def nothing_is_read_after_destroy(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
         and ours[place - 1].endswith("c.destroyed True")
     ):
         return theirs[:place], ours[:place]
+    if place < min(len(theirs), len(ours)) and "c.destroyed True" in ours[place]:
+        one, other = (
+            re.sub(r" c\.readable_(length|did_read) \S+", "", trace[place])
+            for trace in (theirs, ours)
+        )
+        if one == other:
+            # Nobody heard of it: there was no 'data' listener.
+            return theirs, [*ours[:place], theirs[place], *ours[place + 1 :]]
     if (
         place < len(theirs)
         and re.match(r"c (data |cb \w+ [^<])", theirs[place])
