@@ -338,7 +338,7 @@ def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
     ended = any("c.writable_ended True" in line for line in theirs[: again[-1]])
     if ended and (
         (theirs[place] == "c end" and "c.ready_state open" in ours[place])
-        or theirs[place].startswith("c error <Error EPIPE write:")
+        or re.match(r"c (error|cb \w+) <Error EPIPE write:", theirs[place])
     ):
         # It waited for 'connect' to send its FIN, and does so at the next one.
         return theirs[:place], ours[:place]
@@ -359,7 +359,7 @@ def nobody_reads_then_nothing_flows(theirs: Trace, ours: Trace) -> tuple[Trace, 
         " c.readable_did_read " in line[:22] for line in theirs[:place]
     ):
         return None
-    if theirs[place] == "c resume":
+    if "c resume" in (theirs[place], ours[place]):
         return theirs[:place], ours[:place]
     if "c.readable_flowing None" in ours[place] and (
         theirs[place] in ("c end", "c finish") or "c.readable_ended True" in theirs[place]
