@@ -173,7 +173,7 @@ class _Driver:
             ours.set_driver(self)
             self.wake()
             _drivers[ours] = self
-        except MemoryError:
+        except BaseException:
             self.stop()
             raise
 
@@ -201,7 +201,7 @@ class _Driver:
         if self.over or self.ours.running:
             return
         try:
-            self.ours.turn()
+            self.ours.turn(True)
         except Exception as error:
             self.theirs.call_exception_handler(
                 {"message": "Unhandled exception in a pyuvnet listener", "exception": error}
@@ -266,17 +266,22 @@ class _ThreadDriver(_Driver):
     that is over; so each batch of events is late by the change of threads, some 0.1 ms.
     """
 
+    # Until it watches, which may fail half way.
+    _keeper: weakref.ref[asyncio.TimerHandle] | None = None
+    _thread: threading.Thread | None = None
+
     def _watch(self, kept: _Kept) -> None:
         # A timer that never fires is what asyncio forgets when it closes; the handle refers to it.
         self._keeper = weakref.ref(self.theirs.call_later(10**9, kept))
         # It waits after the first turn: before, libuv has not told the system what to wait for.
         self._granted = threading.Semaphore(0)
         self._begun = False
-        self._thread = threading.Thread(target=self._wait, name="pyuvnet waker", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._wait, name="pyuvnet waker", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def _unwatch(self) -> None:
-        keeper = self._keeper()
+        keeper = None if self._keeper is None else self._keeper()
         if keeper is not None:
             keeper.cancel()
 
@@ -313,7 +318,7 @@ class _ThreadDriver(_Driver):
         if self.over:
             return
         super().stop()
-        if self._pid == os.getpid():
+        if self._thread is not None and self._pid == os.getpid():
             self.ours.interrupt_wait()
             self._granted.release()
             self._thread.join()

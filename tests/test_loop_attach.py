@@ -463,6 +463,20 @@ def test_attaching_right_after_is_not_warned_of():
     assert warned(main) == []
 
 
+def test_a_turn_by_hand_keeps_the_loops_together(factory, trace):
+    async def main():
+        with pyuvnet.attach() as loop:
+            # The driver has had its first turn; this one sets a timer in a callback.
+            await done(pyuvnet.set_immediate)
+            pyuvnet.next_tick(pyuvnet.set_timeout, trace, 5, "inner")
+            loop.turn()
+            pyuvnet.set_timeout(trace, 1, "outer")
+            await done(lambda callback: pyuvnet.set_timeout(callback, 20))
+
+    asyncio.run(main())
+    assert trace == ["outer", "inner"]
+
+
 def test_forgetting_to_attach_the_second_time_is_warned_of(loop):
     async def main():
         with pyuvnet.attach():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import weakref
@@ -602,3 +603,146 @@ def test_hints_about_a_number_too_long_to_be_shown() -> None:
         with pytest.raises(pyuvnet.Error) as caught:
             call(("localhost", number))
         assert caught.value.code.startswith("ERR_INVALID_ARG")
+
+
+# ---- Buffers, pipes and connects that finalisers and metaclasses meet ----------------------------
+
+
+@pytest.mark.parametrize("size", [100, 8_000_000])
+def test_a_buffer_may_be_changed_in_the_callback_of_its_write(size):
+    buffers = []
+
+    def connected(port):
+        socket = net.connect(port, "127.0.0.1")
+        buffer = bytearray(size)
+
+        def written(error):
+            assert error is None
+            buffer.clear()
+            buffers.append(buffer)
+            socket.destroy()
+            server.close()
+
+        socket.on("connect", lambda: socket.write(buffer, written))
+
+    server = serve(lambda socket: socket.on("error", lambda _: None).resume(), connected)
+    run()
+    assert buffers == [b""]
+
+
+def test_a_buffer_may_be_changed_in_drain():
+    buffers = []
+
+    def connected(port):
+        socket = net.connect(port, "127.0.0.1")
+        buffer = bytearray(8_000_000)
+
+        def drained():
+            buffer.clear()
+            buffers.append(buffer)
+            socket.destroy()
+            server.close()
+
+        socket.on("drain", drained)
+        socket.on("connect", lambda: socket.write(buffer))
+
+    server = serve(lambda socket: socket.on("error", lambda _: None).resume(), connected)
+    run()
+    assert buffers == [b""]
+
+
+def test_a_destination_that_its_metaclass_destroys_is_not_written_to(run_child):
+    run_child("""
+        import socket
+        import pyuvnet
+        from pyuvnet import net
+
+        armed = []
+
+        class Meta(type):
+            def __getattribute__(cls, name):
+                if name == "write" and armed:
+                    armed.pop().destroy()
+                return super().__getattribute__(name)
+
+        class Mine(net.Socket, metaclass=Meta):
+            pass
+
+        a, b = socket.socketpair()
+        c, d = socket.socketpair()
+        source, destination = net.Socket(fd=a.detach()), Mine(fd=c.detach())
+        source.pipe(destination)
+        destination.on("close", lambda _: source.destroy())
+        pyuvnet.set_immediate(lambda: (armed.append(destination), b.send(b"hello")))
+        pyuvnet.run()
+        assert destination.destroyed and source.destroyed
+    """).clean()
+
+
+def test_a_listener_that_a_collection_removes_is_not_called():
+    calls = []
+    emitter = EventEmitter()
+    kept = emitter.on("x", lambda: calls.append("kept"))
+
+    def removed():
+        calls.append("removed")
+
+    class Cycle:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            emitter.off("x", removed)
+
+    emitter.on("x", removed)
+    gc.collect()
+    gc.disable()
+    thresholds = gc.get_threshold()
+    try:
+        Cycle()
+        # From here on, on 3.11, the next lists and tuples that anybody makes.
+        gc.set_threshold(1, 10**6, 10**6)
+        gc.enable()
+        emitter.on("x", lambda: calls.append("new"))
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
+    gc.collect()
+    kept.emit("x")
+    assert calls == ["kept", "new"]
+
+
+def test_a_connect_within_destroy_is_not_stopped_with_the_old_one():
+    heard = []
+    closed = None
+
+    async def look(host, options, _):
+        await closed.wait()
+        return [("127.0.0.1", 4)]
+
+    async def main():
+        nonlocal closed
+        connected, closed = asyncio.Event(), asyncio.Event()
+        server = net.create_server(lambda socket: socket.resume()).listen(0, "127.0.0.1")
+        await pyuvnet.events.once(server, "listening")
+        port = server.address().port
+        controller = pyuvnet.AbortController()
+        socket = net.Socket(signal=controller.signal)
+        socket.on("connect", lambda: (heard.append("connect"), connected.set()))
+        socket.once("close", lambda _: closed.set())
+        begun = []
+
+        def removed(*_):
+            if not begun:
+                begun.append(True)
+                socket.connect(port=port, host="second.example", lookup=look)
+
+        controller.signal.on("removeListener", removed)
+        socket.connect(port=port, host="first.example", lookup=look)
+        socket.destroy()
+        await connected.wait()
+        socket.destroy()
+        server.close()
+
+    run(main())
+    assert heard == ["connect"]

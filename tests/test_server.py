@@ -187,20 +187,20 @@ def test_a_stale_file_and_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_ipv6_only_leaves_ipv4_to_others() -> None:
-    server = net.create_server().listen(port=0, host="::", ipv6_only=True)
-    ports: list[int] = []
-
-    def listening() -> None:
-        port = server.address()["port"]
-        with posix.socket() as other:
-            other.setsockopt(posix.SOL_SOCKET, posix.SO_REUSEADDR, 1)
-            other.bind(("0.0.0.0", port))
-        ports.append(port)
-        server.close()
-
-    server.on("listening", listening)
-    pyuvnet.run()
-    assert ports
+    # IPv4's first: a port that IPv6 gives away may be taken there by another program.
+    with posix.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        server = net.create_server().listen(port=port, host="::", ipv6_only=True)
+        heard: list[int] = []
+        server.on("listening", lambda: (heard.append(server.address()["port"]), server.close()))
+        pyuvnet.run()
+        assert heard == [port]
+        server.on("error", lambda error: heard.append(error.code))
+        server.listen(port=port, host="::")
+        pyuvnet.run()
+    assert heard == [port, "EADDRINUSE"]
 
 
 @linux

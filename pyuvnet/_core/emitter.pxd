@@ -31,6 +31,7 @@ cdef class EventEmitter:
     cdef int _add(self, object event, object listener, bint prepend, bint once) except -1
     cdef int _warn_if_many(self, object event) except -1
     cdef int _remove(self, object event, object listener) except -1
+    cdef bint _cut_out(self, object event, Py_ssize_t index, object listener) except -1
     cdef int _take_out(self, object event, Py_ssize_t index, object listener) except -1
 
     # Emission.  All return 1 if there was a listener.  _emit0 and _emit1 build no tuple for the

@@ -25,8 +25,8 @@ from ..errors import MaxListenersExceededWarning, StateError
 from .._validate import arg_type_error, range_error
 
 from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
-    PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, pyuvnet_drop_dict, \
-    pyuvnet_is_awaitable, pyuvnet_name_kind
+    PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, let_collector, \
+    pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind
 from .errors cimport seal
 from .names import add_node_names, to_node
 
@@ -266,7 +266,7 @@ cdef class EventEmitter:
         return self._as_dict().get(event) if kind == NAME_OF_OWN else None
 
     cdef dict _as_dict(self):
-        """The events that are in the object itself; making it runs no code of the program."""
+        """The events that are in the object itself."""
         cdef dict events = {}
         for name, entry in ((self._name0, self._entry0), (self._name1, self._entry1),
                             (self._name2, self._entry2), (self._name3, self._entry3)):
@@ -300,7 +300,11 @@ cdef class EventEmitter:
         return 0
 
     cdef int _move_to_dict(self) except -1:
-        self._events = self._as_dict()
+        cdef int held = hold_collector()
+        try:
+            self._events = self._as_dict()
+        finally:
+            let_collector(held)
         self._name0 = self._name1 = self._name2 = self._name3 = None
         self._entry0 = self._entry1 = self._entry2 = self._entry3 = None
         return 0
@@ -339,6 +343,7 @@ cdef class EventEmitter:
         cdef object entry
         cdef tuple entries
         cdef bint watches
+        cdef int held
         if not callable(listener):
             raise arg_type_error("listener", "function", listener)
         watches = event == _NEW_LISTENER or event == _REMOVE_LISTENER
@@ -352,12 +357,17 @@ cdef class EventEmitter:
             wrapper._event = event
             wrapper.listener = listener
             listener = wrapper
-        entry = self._find(event)
-        if entry is None:
-            self._store(event, listener)
-        else:
-            entries = _entries(entry)
-            self._store(event, (listener, *entries) if prepend else (*entries, listener))
+        # A finaliser that adds or removes one must not run between the look and the store.
+        held = hold_collector()
+        try:
+            entry = self._find(event)
+            if entry is None:
+                self._store(event, listener)
+            else:
+                entries = _entries(entry)
+                self._store(event, (listener, *entries) if prepend else (*entries, listener))
+        finally:
+            let_collector(held)
         if watches:
             self._emitter_flags |= EMITTER_WATCHED
         try:
@@ -399,19 +409,12 @@ cdef class EventEmitter:
             index: where it is, unless something has changed meanwhile; -1: anywhere.
             listener: as it stands in the list. No longer there: no effect.
         """
-        cdef tuple entries = _entries(self._find(event))
-        if not 0 <= index < len(entries) or entries[index] is not listener:
-            index = len(entries) - 1
-            while index >= 0 and entries[index] is not listener:
-                index -= 1
-            if index < 0:
+        cdef int held = hold_collector()
+        try:
+            if not self._cut_out(event, index, listener):
                 return 0
-        if len(entries) == 1:
-            self._drop(event)
-        elif len(entries) == 2:
-            self._store(event, entries[1 - index])
-        else:
-            self._store(event, entries[:index] + entries[index + 1:])
+        finally:
+            let_collector(held)
         if not self._emitter_flags & EMITTER_REMOVING_ALL:
             self._listener_removed(event)
         if self._emitter_flags & EMITTER_WATCHED and not _hidden(listener) \
@@ -419,6 +422,23 @@ cdef class EventEmitter:
             original = listener.listener if type(listener) is OnceListener else listener
             self._publish(_REMOVE_LISTENER, (event, original))
         return 0
+
+    cdef bint _cut_out(self, object event, Py_ssize_t index, object listener) except -1:
+        """Change the list; False: the listener is not there."""
+        cdef tuple entries = _entries(self._find(event))
+        if not 0 <= index < len(entries) or entries[index] is not listener:
+            index = len(entries) - 1
+            while index >= 0 and entries[index] is not listener:
+                index -= 1
+            if index < 0:
+                return False
+        if len(entries) == 1:
+            self._drop(event)
+        elif len(entries) == 2:
+            self._store(event, entries[1 - index])
+        else:
+            self._store(event, entries[:index] + entries[index + 1:])
+        return True
 
     cdef int _remove(self, object event, object listener) except -1:
         cdef tuple entries = _entries(self._find(event))

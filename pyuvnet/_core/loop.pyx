@@ -509,6 +509,10 @@ cdef class Loop:
         if self.measuring:
             self.lap(self.entered_for)
         while self.tick_count and self.failure is None:
+            if self.released_count:
+                # A tick may tell the program that it can use a buffer again.
+                self.release_all()
+                continue
             due = self.ticks[self.tick_head]
             self.tick_head = (self.tick_head + 1) & (self.tick_size - 1)
             self.tick_count -= 1
@@ -689,8 +693,11 @@ cdef class Loop:
             self._unwatch_signals(restore)
         self._raise_failure()
 
-    def turn(self):
+    def turn(self, planned=False):
         """Turn the loop once without waiting; for a loop that drives this one.
+
+        Args:
+            planned: bool, default False; True: the caller asks backend_timeout() afterwards.
 
         Raises: what user code raised.
 
@@ -710,6 +717,9 @@ cdef class Loop:
             self.running = False
             self.stopping = False
             self.at_entry = True
+            if self.wake_due and not planned and not self.closed:
+                # The driver knows nothing of this turn.
+                uv.uv_async_send(&self._wake)
         self._raise_failure()
 
     cdef int _raise_failure(self) except -1:
@@ -1014,7 +1024,9 @@ cdef class Loop:
         self.silent = True
         self.measuring = False
         self.entered_for = self.origins = None
-        # There may be no memory for new ones; nobody adds to those of a closed loop.
+        self.driven = False
+        self.at_entry = True
+        # There may be no memory for new ones.
         self.immediates = self.listeners = _nothing
         self.threadsafe_calls = _no_calls
         self.exception_handler = self.failure = self.driver = None
@@ -1035,6 +1047,9 @@ cdef class Loop:
                     pyuvnet_backend_wait(&self._uv)
         self.in_callback = False
         self.closed = True
+        # What finalisers added meanwhile.
+        _nothing.clear()
+        _no_calls.clear()
         if self.signal_ends is not None:
             _close_ends(self.signal_ends)
             self.signal_ends = None
@@ -1048,7 +1063,7 @@ cdef class Loop:
 
         Node: none
         """
-        if self.closed:
+        if self.closed or self.silent and self.generation == fork_generation():
             return
         self.check()
         if self.running:

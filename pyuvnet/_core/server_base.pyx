@@ -133,12 +133,15 @@ cdef class ServerBase(Owner):
 
     cdef int _on_connection(self, int status) except -1:
         cdef StreamHandle listener = self._handle
+        cdef Py_ssize_t again
         if status < 0:
             self._emit1(_ERROR, os_error(status, "accept"))
             return 0
+        # Those that could not be taken before; what is owed from now on waits for the next time.
+        again, self._owed = self._owed, 0
         self._accept(listener)
-        while self._owed and self._handle is listener:
-            self._owed -= 1
+        while again and self._handle is listener:
+            again -= 1
             self._accept(listener)
         return 0
 

@@ -68,7 +68,7 @@ cdef class SocketBase(Duplex):
                              Py_ssize_t mark, bint paused) except -1
     cdef void _give_back(self) noexcept
     cdef int _apply_options(self) except -1
-    cdef int _wait_for_connect(self, list chunks) except -1
+    cdef int _wait_for_connect(self, object chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef void _settle_chunk(self, object result) noexcept
     cdef void _listener_raised(self) noexcept

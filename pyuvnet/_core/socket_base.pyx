@@ -19,7 +19,7 @@ from cpython.tuple cimport PyTuple_CheckExact
 
 from . cimport uv
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_has_own, \
-    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, take_item
+    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
@@ -349,6 +349,9 @@ cdef class SocketBase(Duplex):
         if not isinstance(piping.dest, SocketBase):
             return 0
         dest = <SocketBase>piping.dest
+        # First, since it may ask a metaclass of the program's.
+        if dest._writes_overridden():
+            return 0
         if self._flowing != FLOWING_YES or self.r_length or self.r_decoder is not None \
                 or self._idle is not None or dest._idle is not None \
                 or self._state & (R_ENDED | DESTROYED) \
@@ -357,8 +360,7 @@ cdef class SocketBase(Duplex):
             return 0
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_CONNECTING \
-                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
-                or dest._writes_overridden():
+                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING):
             return 0
         buf.base = <char*>base
         buf.len = size
@@ -423,7 +425,7 @@ cdef class SocketBase(Duplex):
             self.w_in_flight = 1
             self._state |= W_WRITING
             if self._socket_flags & SOCKET_CONNECTING:
-                return self._wait_for_connect(list_of(chunk))
+                return self._wait_for_connect(chunk)
             return w_failed(self, FAILED_CLOSED, True)
         if self._state & W_COLLECTING:
             # It is in the queue already.
@@ -496,7 +498,9 @@ cdef class SocketBase(Duplex):
 
     cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1:
         """The kernel took so many bytes of what was collected, or said why not."""
-        cdef unsigned int index = 0, done
+        cdef unsigned int index = 0
+        cdef list rest = None
+        cdef bint enough
         if taken == self.w_size:
             self._bytes_dispatched += taken
             self.w_length -= taken
@@ -524,16 +528,21 @@ cdef class SocketBase(Duplex):
         self.w_done += index
         self.w_size = bufs[index].len
         self.w_in_flight = 1
+        enough = self._loop.reserve_ticks(1)
+        try:
+            if index + 1 < count:
+                rest = rest_of(self.w_queue, index)
+        except MemoryError:
+            enough = False
+        if not enough:
+            return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
         self._bytes_dispatched += self.w_size
         if index:
             w_drop_chunk(self)
             self.w_chunk = self.w_queue[index - 1]
-            for done in range(index - 1):
-                self._loop.release(take_item(self.w_queue, done))
-            del self.w_queue[:index]
-            if not self.w_queue:
-                self.w_queue = None
+            w_drop_queue(self)
+            self.w_queue = rest
             if self.w_waiting is not None or self._state & W_NEED_DRAIN:
                 self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         bufs[index].base += taken
@@ -549,10 +558,12 @@ cdef class SocketBase(Duplex):
             self._idle.queue_size = self._handle.stream().write_queue_size
         return 0
 
-    cdef int _wait_for_connect(self, list chunks) except -1:
-        """Keep a write until 'connect', at its place among the listeners of that event."""
+    cdef int _wait_for_connect(self, object chunks) except -1:
+        """Keep a chunk, or a list of them, until 'connect', at its place among the listeners."""
         self.w_chunk = chunks
         try:
+            if type(chunks) is not list:
+                self.w_chunk = list_of(chunks)
             self._extra_state().bytes_pending = self.w_size
             self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
             self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
@@ -715,6 +726,10 @@ cdef class SocketBase(Duplex):
         cdef StreamHandle handle = self._handle
         cdef SocketExtra rare = self._rare
         cdef Owner server = None
+        # Of this connection: an observer that hears of it below may begin another.
+        attempts, undo = getattr(self, "_attempts", None), None
+        if rare is not None:
+            undo, rare.undo_signal = rare.undo_signal, None
         self._socket_flags &= ~SOCKET_CONNECTING
         if error is not None:
             self._socket_flags |= SOCKET_HAD_ERROR
@@ -742,14 +757,13 @@ cdef class SocketBase(Duplex):
         if server is not None:
             server.connection_gone()
         try:
-            if rare is not None and rare.undo_signal is not None:
-                undo, rare.undo_signal = rare.undo_signal, None
-                undo()
+            if attempts is not None:
+                attempts.stop()
         except BaseException as exc:
             self._loop.report(exc)
         try:
-            if self._attempts is not None:
-                self._attempts.stop()
+            if undo is not None:
+                undo()
         except BaseException as exc:
             self._loop.report(exc)
         return 0

@@ -98,7 +98,16 @@ static int pyuvnet_bind_mode(pyuvnet_binding* of) {
     error = errno;
   } else {
     while (waitpid(child, &status, wait_flags) < 0 && (error = errno) == EINTR) error = 0;
-    if (error == 0) error = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+    if (error == ECHILD) {
+      /* Where SIGCHLD is ignored, or another thread waits for any child, nobody can be asked how it
+       * went, but the socket: it has a name then. */
+      struct sockaddr_un name;
+      socklen_t size = sizeof(name);
+      memset(&name, 0, sizeof(name));
+      error = getsockname(of->fd, (struct sockaddr*)&name, &size) == 0 && name.sun_path[0] ? 0 : EIO;
+    } else if (error == 0) {
+      error = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+    }
   }
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return error;

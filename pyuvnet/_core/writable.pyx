@@ -270,13 +270,21 @@ cdef Py_ssize_t _cut(list queue, Py_ssize_t head) except -1:
     """Drop what was taken from the front of a list now and then: each costs a constant share."""
     if head < 64 or 2 * head < len(queue):
         return head
-    del queue[:head]
-    return 0
+    try:
+        del queue[:head]
+        head = 0
+    except MemoryError:
+        # Later, then.
+        pass
+    return head
 
 
 cdef int w_after_write(Stream s, unsigned long number) except -1:
     """Answer the completed writes up to a number: 'drain', callbacks, then perhaps the finish."""
-    cdef list done = _answered(s, number) if s.w_waiting is not None else None
+    cdef list done
+    # Who is answered may use a buffer again: nothing holds it any more.
+    s._loop.release_all()
+    done = _answered(s, number) if s.w_waiting is not None else None
     if s._state & W_NEED_DRAIN and s.w_length == 0 and not s._state & DESTROYED:
         s._state &= ~W_NEED_DRAIN
         if not s._state & W_ENDING:
@@ -294,7 +302,9 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
 
 cdef int _write_error(Stream s, BaseException error) except -1:
     """A write failed: its own callback gets the error, the others what the stream died of."""
-    cdef unsigned long number = s.w_done
+    cdef unsigned long number
+    s._loop.release_all()
+    number = s.w_done
     if not s._state & W_WRITING:
         # Else it is of a write that waits for a connection, since connect() came in between.
         number += s.w_in_flight
