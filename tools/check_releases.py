@@ -81,7 +81,6 @@ ALLOWED = {
     "socket_base _begin_queue w_chunk": _EMPTY,
     "socket_face _collect_plain w_chunk": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
-    "socket_base _sent w_queue": "what is dropped of it is None, or held as w_chunk",
     "server_base _init_server _socket_class": "it is None: this is called once",
     "server_base _look_up _answered": "it is None, or held as the argument `answered`",
     "accepting _on_refusals_gil Py_XDECREF": "the array is this function's own",
