@@ -339,6 +339,7 @@ def reconnect_begins_with_nothing(theirs: Trace, ours: Trace) -> tuple[Trace, Tr
     if ended and (
         (theirs[place] == "c end" and "c.ready_state open" in ours[place])
         or re.match(r"c (error|cb \w+) <Error EPIPE write:", theirs[place])
+        or "c.errored <Error EPIPE write:" in theirs[place]
     ):
         # It waited for 'connect' to send its FIN, and does so at the next one.
         return theirs[:place], ours[:place]
