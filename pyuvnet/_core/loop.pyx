@@ -146,14 +146,19 @@ cdef class Continuation:
         return 0
 
 
-cdef void _on_prepare_gil(uv.uv_prepare_t* handle) noexcept:
-    cdef Loop self = <Loop>(<pyuvnet_gate*>handle.data).loop
+cdef void _finish_up(Loop self) noexcept:
     # A finaliser that ran between two callbacks may have left work, which nothing else would do
     # before the poll ends.
-    if (self.tick_count or self.dirty_count or self.released_count) \
-            and self.failure is None and not self.stopping:
+    if self.failure is None and not self.stopping:
         self.enter()
         self.leave()
+
+
+cdef void _on_prepare_gil(uv.uv_prepare_t* handle) noexcept:
+    # Borrowed, since this runs for each poll.
+    cdef PyObject* loop = (<pyuvnet_gate*>handle.data).loop
+    if (<Loop>loop).tick_count or (<Loop>loop).dirty_count or (<Loop>loop).released_count:
+        _finish_up(<Loop>loop)
 
 
 cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
@@ -355,7 +360,8 @@ cdef class Loop:
                 or self.closed:
             return self.refuse()
         if self.in_callback:
-            # What was dropped before is released when the callback is over.
+            # What was dropped before is released when the callback is over, and the loop is turned.
+            self.at_entry = False
             return 0
         if UVNET_DEBUG:
             _hidden_call(ENTRY)

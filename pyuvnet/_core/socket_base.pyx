@@ -11,7 +11,7 @@ sends them first, so a program sees what Node's immediate write would show.  Wha
 not take becomes one request, which holds a reference and never a copy.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -465,7 +465,11 @@ cdef class SocketBase(Duplex):
             self.w_length = self.w_size = 0
             self.w_done += 1
             self.w_in_flight = 0
-            w_drop_chunk(self)
+            if PyBytes_CheckExact(self.w_chunk):
+                # As in w_drop_chunk(), without the call.
+                self.w_chunk = None
+            else:
+                w_drop_chunk(self)
         else:
             try:
                 self._sent(&buf, 1, taken)
