@@ -90,7 +90,6 @@ cdef class Loop:
     cdef void push_released(self, PyObject* last) noexcept
     cdef void release_all(self) noexcept
     cdef void report(self, object exc) noexcept
-    cdef void report_raised(self) noexcept
     cdef bint after_answer(self) noexcept
     cdef void after_callback(self) noexcept
     cdef void drain(self) noexcept

@@ -39,7 +39,7 @@ from ..errors import StateError
 
 from . cimport uv
 from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open, \
-    PyTypeObject, pyuvnet_raised, traverseproc, visitproc
+    PyTypeObject, traverseproc, visitproc
 from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
@@ -594,13 +594,6 @@ cdef class Loop:
             # One exception can come out of run(); a later one of the same batch is printed.
             PyErr_SetObject(type(exc), exc)
             PyErr_WriteUnraisable(self)
-
-    cdef void report_raised(self) noexcept:
-        """As report(), for the exception that a call by hand left."""
-        try:
-            pyuvnet_raised()
-        except BaseException as exc:
-            self.report(exc)
 
     # ---- Immediates ----------------------------------------------------------------------------
 
