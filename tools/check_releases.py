@@ -76,6 +76,7 @@ ALLOWED = {
     "writable w_write w_waiting": "the argument `callback` is what the entry holds",
     "writable w_user_write w_chunk": _EMPTY,
     "writable w_user_queue w_chunk": _EMPTY,
+    "stream_handle write _chunks": "it is None in a new request",
     "socket_base _begin_write w_chunk": _EMPTY,
     "socket_base _wait_for_connect w_chunk": "it is None, or the same list",
     "socket_base _begin_queue w_chunk": _EMPTY,

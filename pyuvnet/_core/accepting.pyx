@@ -16,7 +16,7 @@ from libc.stdlib cimport free
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
 from .loop cimport Loop, loop_from_uv
-from .owner cimport Owner
+from .emitter cimport EventEmitter
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, PeerName, keep_name, new_tcp
 
@@ -57,7 +57,7 @@ cdef void _on_refusals_gil(uv.uv_check_t* check) noexcept:
     cdef pyuvnet_refusal* refusals
     cdef pyuvnet_refusal* refusal
     cdef size_t count, index
-    cdef Owner owner
+    cdef EventEmitter owner
     uv.uv_check_stop(check)
     count = pyuvnet_take_refusals(&refusals)
     loop.enter()
@@ -73,8 +73,8 @@ cdef void _on_refusals_gil(uv.uv_check_t* check) noexcept:
         owner = (<StreamHandle>refusal.handle).owner
         if owner is not None and not loop.silent:
             try:
-                owner._on_accept_failed(
-                    refusal.status, &refusal.here.any, &refusal.there.any)
+                (<StreamHandle>refusal.handle).calls.accept_failed(
+                    owner, refusal.status, &refusal.here.any, &refusal.there.any)
             except BaseException as exc:
                 loop.report(exc)
         Py_XDECREF(<PyObject*>refusal.handle)
@@ -112,7 +112,7 @@ cdef void _on_rested_gil(uv.uv_timer_t* timer) noexcept:
     loop.enter()
     try:
         # libuv takes a new spare descriptor, if it has none, whenever a handle is made.
-        new_tcp(loop, None).close()
+        new_tcp(loop).close()
     except MemoryError:
         # Then it has none, as before.
         pass

@@ -32,7 +32,7 @@ cdef class BoundBase:
             flags |= uv.UV_TCP_IPV6ONLY
         if reuse_port:
             flags |= uv.UV_TCP_REUSEPORT
-        cdef TCP tcp = new_tcp(self._loop, None)
+        cdef TCP tcp = new_tcp(self._loop)
         status = tcp.bind(<uv.sockaddr*>&storage, flags) if family else uv.UV_EINVAL
         if status == 0:
             # libuv reports a taken port when the name is asked for, and not before.
@@ -45,7 +45,7 @@ cdef class BoundBase:
     def _bind_pipe(self, bytes path not None):
         """Open and bind a pipe handle. Raises: OSError (syscall 'bind')."""
         self._loop = loop_of_thread()
-        cdef Pipe pipe = new_pipe(self._loop, None)
+        cdef Pipe pipe = new_pipe(self._loop)
         cdef int status = pipe.bind(path)
         if status < 0:
             pipe.close()

@@ -1,4 +1,4 @@
-"""Lookup: getaddrinfo as a request; its answer goes up as Owner._on_resolved().
+"""Lookup: getaddrinfo as a request; its answer goes to a C function with its owner.
 
 Imports: handle (for Request), address, errors.  The addresses come in the
 system's order, each once, as (address, family) with family 4 or 6.
@@ -12,7 +12,7 @@ from .capi cimport gate_close, pyuvnet_gate
 from .errors cimport lookup_error, seal
 from .handle cimport Request
 from .loop cimport Loop
-from .owner cimport Owner
+from .emitter cimport EventEmitter
 
 AI_ADDRCONFIG = uv.AI_ADDRCONFIG
 AI_V4MAPPED = uv.AI_V4MAPPED
@@ -23,7 +23,7 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
                            uv.addrinfo* found) noexcept:
     cdef Lookup self = <Lookup>request.data
     cdef Loop loop = self.loop
-    cdef Owner owner = self.owner
+    cdef EventEmitter owner = self.owner
     cdef uv.addrinfo* each = found
     cdef const unsigned char* address = NULL
     cdef int family
@@ -46,7 +46,7 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
             status = uv.UV_ENOMEM
             addresses = None
         try:
-            owner._on_resolved(status, addresses)
+            self._resolved(owner, status, addresses)
         except BaseException as exc:
             loop.report(exc)
     uv.uv_freeaddrinfo(found)
@@ -69,7 +69,8 @@ cdef class Lookup(Request):
             uv.uv_cancel(self._uv)
 
 
-cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int hints):
+cdef Lookup start_lookup(Loop loop, EventEmitter owner, resolved_call resolved, str hostname,
+                         int family, int hints):
     """Begin a lookup; family 4, 6 or 0 for both."""
     cdef Lookup lookup = Lookup.__new__(Lookup)
     cdef uv.addrinfo wanted
@@ -86,6 +87,7 @@ cdef Lookup start_lookup(Loop loop, Owner owner, str hostname, int family, int h
     lookup._uv = <uv.uv_req_t*>&lookup._getaddrinfo
     lookup.loop = loop
     lookup.owner = owner
+    lookup._resolved = resolved
     lookup.hostname = hostname
     loop.lookups.add(lookup)
     status = uv.uv_getaddrinfo(&loop._uv, &lookup._getaddrinfo, _on_resolved, name, NULL, &wanted)

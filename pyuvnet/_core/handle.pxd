@@ -1,15 +1,22 @@
 """Handle and Request: the lifetime rules that every libuv object follows; see handle.pyx."""
 
 from . cimport uv
+from .emitter cimport EventEmitter
 from .loop cimport Loop
-from .owner cimport Owner
+from .owner cimport HandleCalls
 
 cdef class Handle:
     cdef uv.uv_handle_t* _uv           # the leaf's embedded struct; NULL before init, after close
     cdef readonly Loop loop
-    cdef Owner owner                   # whom callbacks go up to; None when nobody cares
+    cdef EventEmitter owner            # whom callbacks go up to; None when nobody cares
+    cdef const HandleCalls* calls      # how; valid while there is an owner
     cdef bint closing
     cdef int requests                  # kinds of the requests in flight, REQUEST_...
+
+    cdef inline void own(self, EventEmitter owner, const HandleCalls* calls) noexcept:
+        """Let callbacks go up to an owner from now on."""
+        self.calls = calls
+        self.owner = owner
 
     cdef void opened(self) noexcept
     cdef void note_origin(self) noexcept
@@ -26,7 +33,7 @@ cdef class Request:
     cdef uv.uv_req_t* _uv              # the leaf's embedded struct
     cdef Handle handle                 # kept alive while in flight; None for a lookup
 
-    cdef inline void answered(self) noexcept:
+    cdef inline void completed(self) noexcept:
         """The callback begins: its handle may have another request of this kind from now on."""
         self.handle.requests &= ~self.kind
 

@@ -23,7 +23,7 @@ from .capi cimport gate_close, pyuvnet_gate
 from .debug cimport UVNET_DEBUG
 from .errors cimport seal
 from .loop cimport Loop, set_closer
-from .owner cimport Owner
+from .emitter cimport EventEmitter
 
 cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
@@ -64,7 +64,7 @@ cdef class Handle:
 
     cdef void closed(self) noexcept:
         global _handles
-        cdef Owner owner = self.owner
+        cdef EventEmitter owner = self.owner
         cdef Loop loop = self.loop
         self._uv = NULL
         self.owner = None
@@ -75,7 +75,7 @@ cdef class Handle:
             assert _handles >= 0
         if owner is not None and not loop.silent:
             try:
-                owner._on_handle_closed()
+                self.calls.closed(owner, 0)
             except BaseException as exc:
                 loop.report(exc)
         # Before the callback ends, since what its finalisers queue has to run.

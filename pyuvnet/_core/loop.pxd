@@ -7,7 +7,7 @@ from cpython.ref cimport Py_INCREF
 from . cimport uv
 from .capi cimport pyuvnet_gate, pyuvnet_plain_release
 from .emitter cimport EventEmitter
-from .owner cimport Owner
+from .owner cimport Collector
 
 cdef enum:
     READ_BUFFER_SIZE = 65536
@@ -42,7 +42,7 @@ cdef class Loop:
     cdef unsigned long generation      # of the process (fork) in which it was made
     cdef Tick* ticks                   # a ring; its size is a power of two
     cdef Py_ssize_t tick_head, tick_count, tick_size
-    cdef PyObject** dirty              # owners with collected writes, referenced
+    cdef PyObject** dirty              # those with collected writes, referenced
     cdef Py_ssize_t dirty_count, dirty_size
     cdef PyObject** released           # last references that operations dropped, oldest first
     cdef Py_ssize_t released_head, released_count, released_size
@@ -123,8 +123,8 @@ cdef class Loop:
         if reference is not NULL and not pyuvnet_plain_release(reference):
             self.push_released(reference)
 
-    cdef inline bint collect(self, Owner owner) noexcept:
-        """Remember an owner whose writes leave when this callback is over; False: out of memory."""
+    cdef inline bint collect(self, Collector owner) noexcept:
+        """Remember who has writes that leave when this callback is over; False: out of memory."""
         if self.dirty_count == self.dirty_size and not self.grow_dirty():
             return False
         Py_INCREF(owner)

@@ -44,7 +44,7 @@ from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
 from .names import add_node_names
-from .owner cimport Owner
+from .owner cimport Collector
 from .watchers cimport watch_room
 
 cdef extern from "backend.h":
@@ -544,7 +544,7 @@ cdef class Loop:
         """after_callback() where one socket answered and the kernel took it; False: not so."""
         cdef PyObject* owner = self.dirty[0]
         cdef Py_ssize_t index
-        if not (<Owner>owner)._flush_one():
+        if not (<Collector>owner)._flush_one():
             return False
         # The error of a write that failed may have run code that collected another socket's.
         self.dirty_count -= 1
@@ -563,7 +563,7 @@ cdef class Loop:
             # A write that fails reports, and so may run code that collects again.
             while index < self.dirty_count:
                 try:
-                    (<Owner>self.dirty[index])._flush()
+                    (<Collector>self.dirty[index])._flush()
                 except BaseException as exc:
                     self.report(exc)
                 index += 1

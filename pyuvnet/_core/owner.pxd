@@ -1,25 +1,38 @@
-"""Owner: what libuv's side may call on the object that owns a handle; see owner.pyx."""
+"""What the lower layers call on the objects above them; see owner.pyx."""
 
 from .emitter cimport EventEmitter
 
-cdef class Owner(EventEmitter):
-    cdef bint _concerns(self, object handle) noexcept     # False: of a handle given up meanwhile
-    cdef int _flush(self) except -1                       # send the collected writes
-    # The usual case of the next one, and of _flush(), without an exception's price; False: not it.
-    cdef bint _take_read(self, const char* base, Py_ssize_t size) noexcept
+cdef class Collector(EventEmitter):
+    # The loop calls these when a callback is over; the second answers for the first in the usual
+    # case, without an exception's price. False: it is not that case.
+    cdef int _flush(self) except -1
     cdef bint _flush_one(self) noexcept
-    cdef int _on_read(self, const char* base, Py_ssize_t size) except -1        # bytes arrived
-    cdef int _on_read_target(self, Py_ssize_t size) except -1   # bytes arrived in the target
-    cdef int _on_read_error(self, int status) except -1   # a failed read, or UV_EOF
-    cdef int _on_read_idle(self) except -1                # a read of nothing: activity only
-    cdef void _on_read_raised(self, object exc) noexcept  # one of these four raised
-    cdef int _on_written(self, int status) except -1      # the asynchronous write completed
-    cdef int _on_shutdown(self, int status) except -1     # the FIN was sent, or failed
-    cdef int _on_connected(self, int status) except -1    # the connect request completed
-    cdef int _on_connection(self, int status) except -1   # a peer waits to be accepted
+
+cdef class Acceptor(EventEmitter):
+    cdef void connection_gone(self) noexcept     # a socket that it accepted was destroyed
+
+ctypedef bint (*take_call)(EventEmitter owner, const char* base, Py_ssize_t size) noexcept
+ctypedef int (*status_call)(EventEmitter owner, int status) except -1
+ctypedef int (*read_call)(EventEmitter owner, const char* base, Py_ssize_t size) except -1
+ctypedef void (*raised_call)(EventEmitter owner, object exc) noexcept
+ctypedef bint (*concerns_call)(EventEmitter owner, object handle) noexcept
+ctypedef int (*failed_call)(EventEmitter owner, int status, const void* here,
+                            const void* there) except -1
+
+# What a handle calls on its owner, with the GIL, inside a libuv callback. Each may run code of the
+# program. A listener calls only the last three, a connection all but the last two.
+cdef struct HandleCalls:
+    # Bytes arrived. The first is the usual case without an exception's price, or False; the second
+    # takes a size of 0 too, for a read of nothing, which is activity all the same.
+    take_call take_read
+    read_call read
+    status_call read_ended                # UV_EOF, or what the read failed with
+    raised_call read_raised               # one of these two raised
+    concerns_call concerns                # False: the callback is of an earlier handle
+    status_call written                   # the write in flight completed
+    status_call shut_down                 # the FIN was sent, or failed
+    status_call connected                 # the connect request completed
+    status_call closed                    # closing phase, the last call of a handle
+    status_call connection                # a peer waits to be accepted
     # An accept failed; both ends are socket addresses, of family 0 where they are not known.
-    cdef int _on_accept_failed(self, int status, const void* here, const void* there) except -1
-    cdef int _on_resolved(self, int status, list addresses) except -1   # a lookup completed
-    cdef int _on_handle_closed(self) except -1            # closing phase, last call of a handle
-    cdef void connection_gone(self) noexcept              # an accepted socket was destroyed
-    cdef int _on_idle_timeout(self) except -1             # nothing happened for the set time
+    failed_call accept_failed

@@ -2,7 +2,6 @@
 
 from . cimport uv
 from .loop cimport Loop
-from .owner cimport Owner
 from .stream_handle cimport StreamHandle
 
 cdef extern from "socket_file.h" nogil:
@@ -24,4 +23,4 @@ cdef class Pipe(StreamHandle):
     cdef int give_rights(self, int rights) noexcept
     cdef int connect(self, bytes path) except? 1
 
-cdef Pipe new_pipe(Loop loop, Owner owner)
+cdef Pipe new_pipe(Loop loop)

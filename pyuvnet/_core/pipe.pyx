@@ -6,21 +6,20 @@ socket of Linux.  The file that bind() made goes with the handle, unless another
 
 from . cimport uv
 from .errors cimport os_error, seal
+from .handle cimport REQUEST_CONNECT
 from .loop cimport Loop
-from .owner cimport Owner
-from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
+from .stream_handle cimport StreamHandle, StreamRequest, on_connected
 from .watchers cimport watch_room
 
 
-cdef Pipe new_pipe(Loop loop, Owner owner):
-    """An open pipe handle of a loop, owned by a socket or server."""
+cdef Pipe new_pipe(Loop loop):
+    """An open pipe handle of a loop, which nobody owns yet."""
     cdef Pipe pipe = Pipe.__new__(Pipe)
     cdef int status = uv.uv_pipe_init(&loop._uv, &pipe._pipe, 0)
     if status < 0:
         raise os_error(status, "uv_pipe_init")
     pipe._uv = <uv.uv_handle_t*>&pipe._pipe
     pipe.loop = loop
-    pipe.owner = owner
     pipe.opened()
     return pipe
 
@@ -71,19 +70,17 @@ cdef class Pipe(StreamHandle):
         StreamHandle.close(self)
 
     cdef int connect(self, bytes path) except? 1:
-        cdef ConnectRequest request = new_connect_request(self)
+        cdef StreamRequest request = self.new_request(REQUEST_CONNECT)
         cdef int status
+        if request is None:
+            raise MemoryError
         if _too_long(path):
             return uv.UV_EINVAL
         status = self.watchable()
-        if status < 0:
-            return status
-        status = uv.uv_pipe_connect2(
-            &request._connect, &self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE, on_connected)
         if status == 0:
-            request.submitted()
-            self.loop.touched()
-        return status
+            status = uv.uv_pipe_connect2(&request._req.connect, &self._pipe, path, len(path),
+                                         uv.UV_PIPE_NO_TRUNCATE, on_connected)
+        return self.submitted(request, status)
 
 
 seal(Pipe)

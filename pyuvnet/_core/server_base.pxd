@@ -3,7 +3,7 @@
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .loop cimport Loop
-from .owner cimport Owner
+from .owner cimport Acceptor
 from .socket_base cimport SocketBase
 from .stream_handle cimport StreamHandle
 from .tcp cimport PeerName
@@ -15,7 +15,7 @@ cdef struct DropCount:
     int why                            # one of DROP_..., or a libuv status; 0: not used yet
     Py_ssize_t count
 
-cdef class ServerBase(Owner):
+cdef class ServerBase(Acceptor):
     cdef Loop _loop
     cdef StreamHandle _handle          # None while not listening
     cdef readonly Py_ssize_t _connections

@@ -4,11 +4,11 @@ from typing import Any, Self
 from typing_extensions import disjoint_base
 
 from .blocklist import BlockList
-from .owner import Owner
+from .owner import Acceptor
 from .stream_handle import StreamHandle
 
 @disjoint_base
-class ServerBase(Owner):
+class ServerBase(Acceptor):
     allow_half_open: bool
     pause_on_connect: bool
     no_delay: bool

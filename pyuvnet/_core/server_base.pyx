@@ -15,13 +15,13 @@ from . cimport uv
 from .accepting cimport accepted_peer, listener_closed, listener_opened, refuse_waiting
 from .address cimport ip_family, sockaddr_from_text
 from .blocklist cimport BlockList
-from .dns cimport start_lookup
+from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .errors cimport lookup_error, os_error, state_error, status_name
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
 from .names import add_node_names
-from .owner cimport Owner
+from .owner cimport Acceptor, HandleCalls, failed_call, status_call
 from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, default_mark
@@ -94,7 +94,7 @@ cdef int _rights(bint readable, bint writable) noexcept:
     return (uv.UV_READABLE if readable else 0) | (uv.UV_WRITABLE if writable else 0)
 
 
-cdef class ServerBase(Owner):
+cdef class ServerBase(Acceptor):
     """The compiled part of Server."""
 
     def __cinit__(self, *args, **kwargs):
@@ -131,20 +131,6 @@ cdef class ServerBase(Owner):
     # connection is closed and counted; 'drop' is emitted last.  Nothing returns from within an
     # `except`: Cython's code for that crashes where there was no memory for the traceback.
 
-    cdef int _on_connection(self, int status) except -1:
-        cdef StreamHandle listener = self._handle
-        cdef Py_ssize_t again
-        if status < 0:
-            self._emit1(_ERROR, os_error(status, "accept"))
-            return 0
-        # Those that could not be taken before; what is owed from now on waits for the next time.
-        again, self._owed = self._owed, 0
-        self._accept(listener)
-        while again and self._handle is listener:
-            again -= 1
-            self._accept(listener)
-        return 0
-
     cdef int _accept(self, StreamHandle listener) except -1:
         cdef StreamHandle client = None
         cdef SocketBase socket = None
@@ -154,9 +140,9 @@ cdef class ServerBase(Owner):
         memset(&peer, 0, sizeof(peer))
         try:
             if isinstance(listener, TCP):
-                client = new_tcp(self._loop, None)
+                client = new_tcp(self._loop)
             else:
-                client = new_pipe(self._loop, None)
+                client = new_pipe(self._loop)
         except MemoryError:
             without_memory = True
         finally:
@@ -361,14 +347,6 @@ cdef class ServerBase(Owner):
         self._count_drop(why)
         return self._tell_drop(why, &here, peer)
 
-    cdef int _on_accept_failed(self, int status, const void* here, const void* there) except -1:
-        cdef PeerName ends[2]
-        memset(ends, 0, sizeof(ends))
-        keep_name(<const uv.sockaddr*>here, &ends[0])
-        keep_name(<const uv.sockaddr*>there, &ends[1])
-        self._count_drop(status)
-        return self._tell_drop(status, &ends[0], &ends[1])
-
     cdef int _tell_drop(self, int why, const PeerName* here, const PeerName* there) except -1:
         cdef str reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
         if not isinstance(self._handle, TCP):
@@ -430,7 +408,7 @@ cdef class ServerBase(Owner):
             flags |= uv.UV_TCP_IPV6ONLY
         if reuse_port:
             flags |= uv.UV_TCP_REUSEPORT
-        tcp = new_tcp(self._loop, self)
+        tcp = new_tcp(self._loop)
         return self._keep_handle(tcp, tcp.bind(<uv.sockaddr*>&storage, flags))
 
     def _bind_pipe(self, bytes path not None, bint readable, bint writable):
@@ -440,15 +418,15 @@ cdef class ServerBase(Owner):
         """
         cdef Pipe pipe
         self._ready()
-        pipe = new_pipe(self._loop, self)
+        pipe = new_pipe(self._loop)
         return self._keep_handle(pipe, pipe.bind(path, _rights(readable, writable)))
 
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1:
         """Make an opened handle this server's; one whose status is bad is closed."""
         if status >= 0 and self._handle is None:
+            fresh.own(self, &_CALLS)
             self._handle = fresh
             return status
-        fresh.owner = None
         fresh.close()
         if status >= 0:
             # A finaliser has called listen() since this call looked.
@@ -460,7 +438,6 @@ cdef class ServerBase(Owner):
     def _take_handle(self, StreamHandle handle not None):
         """Make a bound handle of nobody this server's."""
         self._ready()
-        handle.owner = self
         self._keep_handle(handle, 0)
 
     def _open_fd(self, fd):
@@ -470,10 +447,10 @@ cdef class ServerBase(Owner):
         cdef Pipe pipe
         self._ready()
         if kind == "TCP":
-            tcp = new_tcp(self._loop, self)
+            tcp = new_tcp(self._loop)
             return self._keep_handle(tcp, tcp.open(fd))
         if kind == "PIPE":
-            pipe = new_pipe(self._loop, self)
+            pipe = new_pipe(self._loop)
             return self._keep_handle(pipe, pipe.open(fd))
         return uv.UV_EINVAL
 
@@ -567,7 +544,8 @@ cdef class ServerBase(Owner):
             self._loop.tick(self, TICK_LITERAL_RESOLVED, (answered, hostname, family))
             return
         try:
-            self._lookup = start_lookup(self._loop, self, hostname, 0, 0)
+            self._lookup = start_lookup(
+                self._loop, self, <resolved_call><void*>_resolved, hostname, 0, 0)
         except OSError as error:
             self._answered = None
             self._listen_failed(error)
@@ -578,12 +556,6 @@ cdef class ServerBase(Owner):
         if self._lookup is not None:
             self._lookup.cancel()
             self._lookup = None
-
-    cdef int _on_resolved(self, int status, list addresses) except -1:
-        answered, lookup = self._answered, self._lookup
-        self._answered = self._lookup = None
-        answered(lookup_error(status, lookup.hostname) if status < 0 else None, addresses)
-        return 0
 
     def _next_tick(self, callback):
         """Queue a callback on this server's loop."""
@@ -635,5 +607,48 @@ cdef class ServerBase(Owner):
             self._handle.unref()
         return self
 
+
+# ---- What the handle, and a lookup, call ---------------------------------------------------------
+
+cdef int _connection(ServerBase self, int status) except -1:
+    cdef StreamHandle listener = self._handle
+    cdef Py_ssize_t again
+    if status < 0:
+        self._emit1(_ERROR, os_error(status, "accept"))
+        return 0
+    # Those that could not be taken before; what is owed from now on waits for the next time.
+    again, self._owed = self._owed, 0
+    self._accept(listener)
+    while again and self._handle is listener:
+        again -= 1
+        self._accept(listener)
+    return 0
+
+
+cdef int _accept_failed(ServerBase self, int status, const void* here,
+                        const void* there) except -1:
+    cdef PeerName ends[2]
+    memset(ends, 0, sizeof(ends))
+    keep_name(<const uv.sockaddr*>here, &ends[0])
+    keep_name(<const uv.sockaddr*>there, &ends[1])
+    self._count_drop(status)
+    return self._tell_drop(status, &ends[0], &ends[1])
+
+
+cdef int _closed(ServerBase self, int status) except -1:
+    return 0
+
+
+cdef int _resolved(ServerBase self, int status, list addresses) except -1:
+    answered, lookup = self._answered, self._lookup
+    self._answered = self._lookup = None
+    answered(lookup_error(status, lookup.hostname) if status < 0 else None, addresses)
+    return 0
+
+
+cdef HandleCalls _CALLS
+_CALLS.connection = <status_call><void*>_connection
+_CALLS.accept_failed = <failed_call><void*>_accept_failed
+_CALLS.closed = <status_call><void*>_closed
 
 add_node_names(ServerBase)

@@ -6,7 +6,7 @@ from . cimport uv
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
-from .owner cimport Owner
+from .owner cimport Acceptor
 from .stream cimport STREAM_TICKS
 from .stream_handle cimport StreamHandle
 from .tcp cimport PeerName
@@ -55,7 +55,7 @@ cdef class SocketBase(Duplex):
     cdef uint64_t _bytes_read
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
     cdef IdleTimeout _idle
-    cdef Owner _server                 # the ServerBase that accepted it
+    cdef Acceptor _server              # the server that accepted it
     cdef SocketExtra _rare             # what few sockets need; None until one does
     cdef PeerName _peer                # read once
     cdef unsigned int _keep_idle, _keep_interval, _keep_count    # of keep-alive probes
@@ -83,6 +83,8 @@ cdef class SocketBase(Duplex):
         return self._rare is not None and self._rare.onread is not None
 
     cdef int _take_handle(self, StreamHandle handle) except -1
+    cdef void _own(self, StreamHandle handle) noexcept
+    cdef int _on_connected(self, int status) except -1
     cdef int _reset(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1
@@ -94,4 +96,5 @@ cdef class SocketBase(Duplex):
     cdef int _relay_failed(self, Py_ssize_t size, int status) except -1
     cdef bint _writes_overridden(self) noexcept
 
+cdef int on_idle_timeout(SocketBase self) except -1
 cdef int set_plain_write(object method) except -1

@@ -26,7 +26,8 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, inte
     new_internal
 from .errors cimport os_error, seal, state_error
 from .loop cimport Loop
-from .owner cimport Owner
+from .owner cimport Acceptor, HandleCalls, concerns_call, raised_call, read_call, status_call, \
+    take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
 from .readable cimport *
@@ -93,7 +94,7 @@ cdef class SocketBase(Duplex):
         self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
         self._server = server
         self._socket_flags |= SOCKET_COUNTED
-        handle.owner = self
+        self._own(handle)
         if paused:
             self._flowing = FLOWING_NO
             self._paused = 1
@@ -141,10 +142,10 @@ cdef class SocketBase(Duplex):
         cdef int status
         self._ready()
         if kind == "TCP":
-            handle = tcp = new_tcp(self._loop, None)
+            handle = tcp = new_tcp(self._loop)
             status = tcp.open(fd)
         else:
-            handle = pipe = new_pipe(self._loop, None)
+            handle = pipe = new_pipe(self._loop)
             status = pipe.open(fd)
         if status < 0:
             handle.close()
@@ -163,8 +164,12 @@ cdef class SocketBase(Duplex):
 
     cdef int _take_handle(self, StreamHandle handle) except -1:
         self._handle = handle
-        handle.owner = self
+        self._own(handle)
         return 0
+
+    cdef void _own(self, StreamHandle handle) noexcept:
+        """Let the callbacks of a handle come here."""
+        handle.own(self, &ONREAD_CALLS if self._has_onread() else &SOCKET_CALLS)
 
     def _bound_kind(self):
         """'TCP' or 'PIPE' while a bound handle waits for connect(), else None."""
@@ -199,10 +204,6 @@ cdef class SocketBase(Duplex):
                               "Socket.__init__() was not called; call super().__init__()")
         return self._loop.check()
 
-    cdef bint _concerns(self, object handle) noexcept:
-        # After destroy() in vain, after a reconnect no longer: the new connection has its own.
-        return self._handle is None or self._handle is handle
-
     # ---- Reading -------------------------------------------------------------------------------
 
     cdef int _ask_source(self) except -1:
@@ -216,97 +217,18 @@ cdef class SocketBase(Duplex):
                 self._fail(os_error(status, "read"))
         return 0
 
-    cdef bint _take_read(self, const char* base, Py_ssize_t size) noexcept:
-        """_on_read() for a flowing socket with an empty buffer and one plain 'data' listener."""
-        cdef PyObject* listener
-        cdef PyObject* result
-        cdef PyObject* chunk
-        if self._flowing != FLOWING_YES or self.r_length \
-                or self._state & (R_ENDED | DESTROYED | R_SYNC) \
-                or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN or self._events is not None \
-                or self.r_decoder is not None or self.r_pipes is not None:
-            return False
-        if self._name0 is _DATA:
-            listener = <PyObject*>self._entry0
-        elif self._name1 is _DATA:
-            listener = <PyObject*>self._entry1
-        elif self._name2 is _DATA:
-            listener = <PyObject*>self._entry2
-        elif self._name3 is _DATA:
-            listener = <PyObject*>self._entry3
-        else:
-            return False
-        if PyTuple_CheckExact(<object>listener) or type(<object>listener) is OnceListener:
-            return False
-        # A program that echoes or parses drops each chunk before the next one comes: then the
-        # loop holds the only reference, and the object serves again.
-        if not pyuvnet_refill(<void*>self._loop.last_chunk, base, size):
-            chunk = pyuvnet_new_chunk(base, size)
-            if chunk is NULL:
-                return False
-            self._loop.last_chunk = <bytes>chunk
-            Py_DECREF(<object>chunk)
-        chunk = <PyObject*>self._loop.last_chunk
-        self._bytes_read += size
-        if self._idle is not None:
-            self._idle.touch()
-        self._state = (self._state & ~R_READING) | R_DID_READ
-        # The listener may remove itself, and the loop another chunk.
-        Py_INCREF(<object>listener)
-        Py_INCREF(<object>chunk)
-        result = pyuvnet_call_one(listener, chunk)
-        Py_DECREF(<object>chunk)
-        self._loop.release(listener)
-        if result is NULL:
-            self._listener_raised()
-        else:
-            if pyuvnet_is_awaitable(<object>result):
-                self._settle_chunk(<object>result)
-            self._loop.release(result)
-        if self._state & (R_ENDED | DESTROYED) \
-                or self.r_length and self.r_length >= self.r_mark:
-            if self._handle is not None:
-                self._handle.read_stop()
-        return True
-
     cdef void _settle_chunk(self, object result) noexcept:
         try:
             self._settle(result, _DATA, (self._loop.last_chunk,))
         except BaseException as exc:
-            self._on_read_raised(exc)
+            _read_raised(self, exc)
 
     cdef void _listener_raised(self) noexcept:
         """A call by hand left an exception."""
         try:
             pyuvnet_raised()
         except BaseException as exc:
-            self._on_read_raised(exc)
-
-    cdef void _on_read_raised(self, object exc) noexcept:
-        # A listener's exception is the program's affair. But bytes that no listener got, since
-        # there was no memory for that, are lost, and a stream must not go on with a hole.
-        try:
-            r_lost(self, exc)
-        except BaseException as again:
-            self._loop.report(again)
-
-    cdef int _on_read(self, const char* base, Py_ssize_t size) except -1:
-        cdef Loop loop = self._loop
-        cdef Py_ssize_t relayed
-        if self.r_pipes is not None:
-            relayed = self._relay(base, size)
-            base += relayed
-            size -= relayed
-            if not size:
-                return 0
-        self._bytes_read += size
-        if self._idle is not None:
-            self._idle.touch()
-        if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
-            loop.last_chunk = PyBytes_FromStringAndSize(base, size)
-        if not r_push(self, loop.last_chunk) and self._handle is not None:
-            self._handle.read_stop()
-        return 0
+            _read_raised(self, exc)
 
     cdef int _next_target(self) except -1:
         buffer = self._rare.onread_buffer
@@ -316,20 +238,6 @@ cdef class SocketBase(Duplex):
         # The program's function may have destroyed the socket.
         if self._handle is not None:
             self._handle.target = target
-        return 0
-
-    cdef int _on_read_target(self, Py_ssize_t size) except -1:
-        cdef StreamHandle handle = self._handle
-        self._bytes_read += size
-        if self._idle is not None:
-            self._idle.touch()
-        answer = self._rare.onread(size, handle.target.buffer)
-        if self._handle is not handle:
-            return 0
-        if answer is False:
-            handle.read_stop()
-        if callable(self._rare.onread_buffer):
-            self._next_target()
         return 0
 
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1:
@@ -395,23 +303,6 @@ cdef class SocketBase(Duplex):
                 return True
             _remember_plain(type(self))
         return pyuvnet_has_own(self, "write")
-
-    cdef int _on_read_idle(self) except -1:
-        if self._idle is not None:
-            self._idle.touch()
-        return 0
-
-    cdef int _on_read_error(self, int status) except -1:
-        if self._idle is not None:
-            self._idle.touch()
-        if self._state & DESTROYED:
-            return 0
-        if status != uv.UV_EOF:
-            return self._destroy_with(os_error(status, "read"))
-        r_push_eof(self)
-        # Without data nobody has to read for 'end' to come.
-        r_kick(self)
-        return 0
 
     # ---- Writing -------------------------------------------------------------------------------
     #
@@ -625,14 +516,6 @@ cdef class SocketBase(Duplex):
         finally:
             PyMem_Free(bufs)
 
-    cdef int _on_written(self, int status) except -1:
-        if self._idle is not None:
-            self._idle.queue_size = 0
-            self._touch()
-        if status < 0:
-            return w_failed(self, status, False)
-        return w_completed(self, None, False)
-
     cdef int _begin_final(self) except -1:
         cdef int status
         if self._socket_flags & SOCKET_CONNECTING:
@@ -646,14 +529,9 @@ cdef class SocketBase(Duplex):
         return w_final_done(
             self, None if status == uv.UV_ENOTCONN else os_error(status, "shutdown"))
 
-    cdef int _on_shutdown(self, int status) except -1:
-        if self._state & DESTROYED:
-            return 0
-        # What mkfifo() or pipe() made has no half to close: its end is told by closing.
-        if status >= 0 or status == uv.UV_ENOTCONN \
-                or status == uv.UV_ENOTSOCK and isinstance(self._handle, Pipe):
-            return w_final_done(self, None)
-        return w_final_done(self, os_error(status, "shutdown"))
+    cdef int _on_connected(self, int status) except -1:
+        """The connect request completed; the way to a connection is the subclass's."""
+        return 0
 
     # ---- Names and options ---------------------------------------------------------------------
 
@@ -729,7 +607,7 @@ cdef class SocketBase(Duplex):
         """Give back what the socket holds: what cannot fail first, then what may run Python."""
         cdef StreamHandle handle = self._handle
         cdef SocketExtra rare = self._rare
-        cdef Owner server = None
+        cdef Acceptor server = None
         # Of this connection: an observer that hears of it below may begin another.
         attempts, undo = getattr(self, "_attempts", None), None
         if rare is not None:
@@ -777,13 +655,6 @@ cdef class SocketBase(Duplex):
         if self._emit_close_by_tick:
             self._state |= CLOSE_EMITTED
             self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
-        return 0
-
-    cdef int _on_handle_closed(self) except -1:
-        if self._state & DESTROYED:
-            self._state |= CLOSE_EMITTED
-            self._attempts = None
-        self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
         return 0
 
     cdef int _on_tick(self, int what, object argument) except -1:
@@ -836,17 +707,192 @@ cdef class SocketBase(Duplex):
             self._idle.touch()
         return 0
 
-    cdef int _on_idle_timeout(self) except -1:
-        cdef size_t left
-        if self._idle.queue_size and self._handle is not None:
-            # A write that makes progress is activity, although nothing completed.
-            left = self._handle.stream().write_queue_size
-            if left != self._idle.queue_size:
-                self._idle.queue_size = left
-                self._idle.touch()
-                return 0
-        self._emit0(_TIMEOUT)
+
+# ---- What the handle calls -----------------------------------------------------------------------
+
+cdef bint _concerns(SocketBase self, object handle) noexcept:
+    # After destroy() in vain, after a reconnect no longer: the new connection has its own.
+    return self._handle is None or self._handle is handle
+
+
+cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcept:
+    """_read() for a flowing socket with an empty buffer and one plain 'data' listener."""
+    cdef PyObject* listener
+    cdef PyObject* result
+    cdef PyObject* chunk
+    if self._flowing != FLOWING_YES or self.r_length \
+            or self._state & (R_ENDED | DESTROYED | R_SYNC) \
+            or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN or self._events is not None \
+            or self.r_decoder is not None or self.r_pipes is not None:
+        return False
+    if self._name0 is _DATA:
+        listener = <PyObject*>self._entry0
+    elif self._name1 is _DATA:
+        listener = <PyObject*>self._entry1
+    elif self._name2 is _DATA:
+        listener = <PyObject*>self._entry2
+    elif self._name3 is _DATA:
+        listener = <PyObject*>self._entry3
+    else:
+        return False
+    if PyTuple_CheckExact(<object>listener) or type(<object>listener) is OnceListener:
+        return False
+    # A program that echoes or parses drops each chunk before the next one comes: then the
+    # loop holds the only reference, and the object serves again.
+    if not pyuvnet_refill(<void*>self._loop.last_chunk, base, size):
+        chunk = pyuvnet_new_chunk(base, size)
+        if chunk is NULL:
+            return False
+        self._loop.last_chunk = <bytes>chunk
+        Py_DECREF(<object>chunk)
+    chunk = <PyObject*>self._loop.last_chunk
+    self._bytes_read += size
+    if self._idle is not None:
+        self._idle.touch()
+    self._state = (self._state & ~R_READING) | R_DID_READ
+    # The listener may remove itself, and the loop another chunk.
+    Py_INCREF(<object>listener)
+    Py_INCREF(<object>chunk)
+    result = pyuvnet_call_one(listener, chunk)
+    Py_DECREF(<object>chunk)
+    self._loop.release(listener)
+    if result is NULL:
+        self._listener_raised()
+    else:
+        if pyuvnet_is_awaitable(<object>result):
+            self._settle_chunk(<object>result)
+        self._loop.release(result)
+    if self._state & (R_ENDED | DESTROYED) \
+            or self.r_length and self.r_length >= self.r_mark:
+        if self._handle is not None:
+            self._handle.read_stop()
+    return True
+
+
+cdef int _read(SocketBase self, const char* base, Py_ssize_t size) except -1:
+    cdef Loop loop = self._loop
+    cdef Py_ssize_t relayed
+    if self.r_pipes is not None and size:
+        relayed = self._relay(base, size)
+        base += relayed
+        size -= relayed
+        if not size:
+            return 0
+    if self._idle is not None:
+        self._idle.touch()
+    if not size:
         return 0
+    self._bytes_read += size
+    if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
+        loop.last_chunk = PyBytes_FromStringAndSize(base, size)
+    if not r_push(self, loop.last_chunk) and self._handle is not None:
+        self._handle.read_stop()
+    return 0
+
+
+cdef bint _take_nothing(SocketBase self, const char* base, Py_ssize_t size) noexcept:
+    return False
+
+
+cdef int _read_to_program(SocketBase self, const char* base, Py_ssize_t size) except -1:
+    """_read() of a socket with onread: the bytes are in the program's buffer."""
+    cdef StreamHandle handle = self._handle
+    if self._idle is not None:
+        self._idle.touch()
+    if not size:
+        return 0
+    self._bytes_read += size
+    go_on = self._rare.onread(size, handle.target.buffer)
+    if self._handle is not handle:
+        return 0
+    if go_on is False:
+        handle.read_stop()
+    if callable(self._rare.onread_buffer):
+        self._next_target()
+    return 0
+
+
+cdef int _read_ended(SocketBase self, int status) except -1:
+    if self._idle is not None:
+        self._idle.touch()
+    if self._state & DESTROYED:
+        return 0
+    if status != uv.UV_EOF:
+        return self._destroy_with(os_error(status, "read"))
+    r_push_eof(self)
+    # Without data nobody has to read for 'end' to come.
+    r_kick(self)
+    return 0
+
+
+cdef void _read_raised(SocketBase self, object exc) noexcept:
+    # A listener's exception is the program's affair. But bytes that no listener got, since
+    # there was no memory for that, are lost, and a stream must not go on with a hole.
+    try:
+        r_lost(self, exc)
+    except BaseException as again:
+        self._loop.report(again)
+
+
+cdef int _written(SocketBase self, int status) except -1:
+    if self._idle is not None:
+        self._idle.queue_size = 0
+        self._touch()
+    if status < 0:
+        return w_failed(self, status, False)
+    return w_completed(self, None, False)
+
+
+cdef int _shut_down(SocketBase self, int status) except -1:
+    if self._state & DESTROYED:
+        return 0
+    # What mkfifo() or pipe() made has no half to close: its end is told by closing.
+    if status >= 0 or status == uv.UV_ENOTCONN \
+            or status == uv.UV_ENOTSOCK and isinstance(self._handle, Pipe):
+        return w_final_done(self, None)
+    return w_final_done(self, os_error(status, "shutdown"))
+
+
+cdef int _connected(SocketBase self, int status) except -1:
+    return self._on_connected(status)
+
+
+cdef int _handle_closed(SocketBase self, int status) except -1:
+    if self._state & DESTROYED:
+        self._state |= CLOSE_EMITTED
+        self._attempts = None
+    self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+    return 0
+
+
+cdef int on_idle_timeout(SocketBase self) except -1:
+    cdef size_t left
+    if self._idle.queue_size and self._handle is not None:
+        # A write that makes progress is activity, although nothing completed.
+        left = self._handle.stream().write_queue_size
+        if left != self._idle.queue_size:
+            self._idle.queue_size = left
+            self._idle.touch()
+            return 0
+    self._emit0(_TIMEOUT)
+    return 0
+
+
+cdef HandleCalls SOCKET_CALLS
+SOCKET_CALLS.take_read = <take_call><void*>_take_read
+SOCKET_CALLS.read = <read_call><void*>_read
+SOCKET_CALLS.read_ended = <status_call><void*>_read_ended
+SOCKET_CALLS.read_raised = <raised_call><void*>_read_raised
+SOCKET_CALLS.concerns = <concerns_call><void*>_concerns
+SOCKET_CALLS.written = <status_call><void*>_written
+SOCKET_CALLS.shut_down = <status_call><void*>_shut_down
+SOCKET_CALLS.connected = <status_call><void*>_connected
+SOCKET_CALLS.closed = <status_call><void*>_handle_closed
+
+# Of a socket with onread, whose handle reads into the program's buffer.
+cdef HandleCalls ONREAD_CALLS = SOCKET_CALLS
+ONREAD_CALLS.take_read = <take_call><void*>_take_nothing
+ONREAD_CALLS.read = <read_call><void*>_read_to_program
 
 
 seal(SocketExtra)

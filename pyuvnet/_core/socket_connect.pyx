@@ -10,7 +10,7 @@ from libc.string cimport memcmp
 from . cimport uv
 from .address cimport sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
-from .dns cimport start_lookup
+from .dns cimport resolved_call, start_lookup
 from .emitter cimport drop_internal, intern_event
 from .errors cimport closed_before_connection, ip_blocked, lookup_error, never_reached, \
     os_error
@@ -48,6 +48,10 @@ cdef bint _make_loopback(uv.sockaddr* address) noexcept:
         return False
     bytes[0], bytes[3] = 127, 1
     return True
+
+
+cdef int _resolved(SocketConnect self, int status, list addresses) except -1:
+    return self._on_resolved(status, addresses)
 
 
 cdef class SocketConnect(SocketBase):
@@ -132,9 +136,10 @@ cdef class SocketConnect(SocketBase):
             if self._handle is not None:
                 return True
         if tcp:
-            fresh = new_tcp(self._loop, self)
+            fresh = new_tcp(self._loop)
         else:
-            fresh = new_pipe(self._loop, self)
+            fresh = new_pipe(self._loop)
+        self._own(fresh)
         # Making it may have run a finaliser.
         if not self._socket_flags & SOCKET_CONNECTING:
             fresh.owner = None
@@ -215,7 +220,8 @@ cdef class SocketConnect(SocketBase):
         self._ready()
         rare = self._extra_state()
         try:
-            rare.lookup = start_lookup(self._loop, self, hostname, family, hints)
+            rare.lookup = start_lookup(
+                self._loop, self, <resolved_call><void*>_resolved, hostname, family, hints)
         except OSError as error:
             # Such as a name that is too long: like any other answer, not out of connect().
             self._loop.tick_call(self._attempts.resolved_now, (error,))

@@ -25,7 +25,7 @@ from .socket_base cimport *
 from .socket_connect cimport SocketConnect
 from .stream cimport *
 from .tcp cimport TCP, peer_tuple
-from .timer cimport new_idle_timeout
+from .timer cimport idle_call, new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write
 
 cdef object _TRUE = True
@@ -69,7 +69,7 @@ cdef class SocketFace(SocketConnect):
                 f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, stacklevel=2)
             timeout = MAX_TIMEOUT
         if self._idle is None:
-            self._idle = new_idle_timeout(self, self._loop)
+            self._idle = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
         self._idle.requested = timeout
         if timeout:
             self._idle.delay = max(int(timeout), 1)
@@ -102,7 +102,7 @@ cdef class SocketFace(SocketConnect):
     def timeout(self, value):
         self._ready()
         if self._idle is None:
-            self._idle = new_idle_timeout(self, self._loop)
+            self._idle = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
         self._idle.requested = value
 
     # ---- The stream ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_Check
 from .capi cimport PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .encoding cimport Decoder
 from .loop cimport Loop
-from .owner cimport Owner
+from .owner cimport Collector
 
 cdef enum:
     # The stream as a whole.
@@ -70,7 +70,7 @@ cdef enum StreamTick:
     TICK_WRITE_AFTER_END
     STREAM_TICKS               # the first number that is free for subclasses
 
-cdef class Stream(Owner):
+cdef class Stream(Collector):
     cdef Loop _loop
     cdef unsigned int _state
     cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes

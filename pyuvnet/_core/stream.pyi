@@ -4,7 +4,7 @@ from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
-from .owner import Owner
+from .owner import Collector
 
 def get_default_high_water_mark(object_mode: bool = False) -> int: ...
 def set_default_high_water_mark(object_mode: bool, value: int) -> None: ...
@@ -18,7 +18,7 @@ class DestroyAnswer:
     def __call__(self, error: BaseException | None = None) -> None: ...
 
 @disjoint_base
-class Stream(Owner):
+class Stream(Collector):
     def destroy(self, error: BaseException | None = None) -> Self: ...
     def __aenter__(self) -> Awaitable[Self]: ...
     def __aexit__(

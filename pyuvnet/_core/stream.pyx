@@ -13,7 +13,7 @@ from .._validate import arg_type_error, arg_value_error, as_number, validate_int
 
 from .errors cimport seal, state_error
 from .names import to_node
-from .owner cimport Owner
+from .owner cimport Collector
 from .thread_loop cimport loop_of_thread
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
@@ -112,7 +112,7 @@ cdef class DestroyAnswer:
         self._stream._destroy_done(error if error is not None else self._error)
 
 
-cdef class Stream(Owner):
+cdef class Stream(Collector):
     """The base of Readable, Writable and Duplex; not made by itself."""
 
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,

@@ -5,7 +5,6 @@ from cpython.bytes cimport PyBytes_Check
 from . cimport uv
 from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .handle cimport Handle, Request
-from .owner cimport Owner
 
 cdef class ReadTarget:
     cdef Py_buffer view
@@ -14,14 +13,28 @@ cdef class ReadTarget:
 
 cdef ReadTarget new_read_target(object buffer)
 
+cdef union AnyStreamRequest:
+    uv.uv_connect_t connect
+    uv.uv_write_t write
+    uv.uv_shutdown_t shutdown
+
+cdef class StreamRequest(Request):
+    cdef AnyStreamRequest _req         # which of them, kind says
+    cdef object _chunks                # what the bufs of a write point into, until libuv is done
+
 cdef class StreamHandle(Handle):
     cdef readonly bint reading
     cdef ReadTarget target             # where the bytes go; None: the loop's buffer
+    cdef object layer                  # the topmost Layer above it; None without
     cdef bint resting                  # a listener that is not polled for a while
     cdef unsigned int failures         # of accept in a row
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv
+
+    cdef inline Py_ssize_t try_write(self, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
+        """Write what the kernel takes at once; returns how many bytes, or a libuv status."""
+        return uv.uv_try_write(self.stream(), bufs, count)
 
     cdef int read_start(self) noexcept
     cdef void read_stop(self) noexcept
@@ -31,19 +44,10 @@ cdef class StreamHandle(Handle):
     cdef int listen(self, int backlog) noexcept
     cdef int fileno(self) noexcept
     cdef int accept(self, StreamHandle client) noexcept
-
-cdef class WriteRequest(Request):
-    cdef uv.uv_write_t _write
-    cdef object _chunks                # what the bufs point into, until libuv is done
-
-cdef class ShutdownRequest(Request):
-    cdef uv.uv_shutdown_t _shutdown
-
-cdef class ConnectRequest(Request):
-    cdef uv.uv_connect_t _connect
+    cdef StreamRequest new_request(self, int kind)
+    cdef int submitted(self, StreamRequest request, int status) noexcept
 
 cpdef str handle_kind(object fd)
-cdef ConnectRequest new_connect_request(StreamHandle handle)
 cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil
 
 cdef inline void point_at(uv.uv_buf_t* buf, object chunk) noexcept:

@@ -2,7 +2,8 @@
 
 Imports: handle, owner, loop, errors.  The per-chunk path is: libuv reads into the loop's one
 buffer (no GIL), and the place goes up to the owner in one C call, which copies what it needs.  A
-handle with a target reads into that buffer of the program's instead.
+handle with a target reads into that buffer of the program's instead.  Layers (layer.pyx) stand
+between a handle and its owner.
 """
 
 from cpython.buffer cimport PyBUF_CONTIG, PyBuffer_Release, PyObject_GetBuffer
@@ -16,10 +17,11 @@ from . cimport uv
 from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, let_collector, pyuvnet_gate, \
     pyuvnet_refill
 from .debug cimport UVNET_DEBUG
+from .emitter cimport EventEmitter
 from .errors cimport seal
-from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
+from .handle cimport REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
-from .owner cimport Owner
+from .owner cimport HandleCalls
 from .watchers cimport submit_write, watch_room, watch_room_for_next
 
 
@@ -40,13 +42,13 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     # Borrowed: the handle is pinned until its close callback, which cannot come in here, and it
     # holds its loop.
     cdef void* self = stream.data
-    cdef Owner owner = (<StreamHandle>self).owner
+    cdef EventEmitter owner = (<StreamHandle>self).owner
     if owner is None or (<StreamHandle>self).loop.silent:
         return
     (<StreamHandle>self).loop.enter_for(owner)
-    if nread <= 0 or not owner._take_read(buf.base, nread):
+    if nread <= 0 or not (<StreamHandle>self).calls.take_read(owner, buf.base, nread):
         _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
-    if UVNET_DEBUG and nread > 0:
+    if UVNET_DEBUG and nread > 0 and (<StreamHandle>self).target is None:
         # Once before what was collected leaves, which must hold what it sends, and once after.
         memset(buf.base, POISON, nread)
         _poison_chunk((<StreamHandle>self).loop)
@@ -68,18 +70,19 @@ cdef void _poison_chunk(Loop loop) noexcept:
         pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer, size)
 
 
-cdef void _read_by_steps(StreamHandle self, Owner owner, ssize_t nread, const char* base) noexcept:
+cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
+                         const char* base) noexcept:
+    # One of the program's calls may give the handle up, and with it the table.
+    cdef const HandleCalls* calls = self.calls
     try:
-        if nread > 0:
-            owner._on_read(base, nread)
-        elif nread == 0:
-            owner._on_read_idle()
+        if nread >= 0:
+            calls.read(owner, base, nread)
         else:
             # libuv has stopped reading by itself.
             self.reading = False
-            owner._on_read_error(<int>nread)
+            calls.read_ended(owner, <int>nread)
     except BaseException as exc:
-        owner._on_read_raised(exc)
+        calls.read_raised(owner, exc)
 
 
 cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept nogil:
@@ -97,29 +100,6 @@ cdef void _on_alloc_target(uv.uv_handle_t* handle, size_t suggested,
                            uv.uv_buf_t* buf) noexcept nogil:
     gate_close(<pyuvnet_gate*>handle.loop.data)
     (<_alloc_target_gil><void*>_on_alloc_target_gil)(handle, buf)
-
-
-cdef void _on_read_target_gil(uv.uv_stream_t* stream, ssize_t nread,
-                              const uv.uv_buf_t* buf) noexcept:
-    cdef StreamHandle self = <StreamHandle>stream.data
-    cdef Loop loop = self.loop
-    cdef Owner owner = self.owner
-    if nread <= 0 or owner is None or loop.silent:
-        _on_read_gil(stream, nread, buf)
-        return
-    loop.enter_for(owner)
-    try:
-        owner._on_read_target(nread)
-    except BaseException as exc:
-        owner._on_read_raised(exc)
-    owner = None
-    loop.leave()
-
-
-cdef void _on_read_target(uv.uv_stream_t* stream, ssize_t nread,
-                          const uv.uv_buf_t* buf) noexcept nogil:
-    gate_close(<pyuvnet_gate*>stream.loop.data)
-    (<uv.uv_read_cb><void*>_on_read_target_gil)(stream, nread, buf)
 
 
 cdef class ReadTarget:
@@ -150,21 +130,32 @@ def check_read_target(buffer):
     new_read_target(buffer)
 
 
-cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
-    cdef WriteRequest self = <WriteRequest>request.data
-    cdef Loop loop = self.handle.loop
-    cdef Owner owner = self.handle.owner
+ctypedef void (*_done_cb)(uv.uv_req_t*, int) noexcept nogil
+
+
+cdef void _on_done_gil(uv.uv_req_t* req, int status) noexcept:
+    """A write, a shutdown or a connect completed."""
+    cdef StreamRequest self = <StreamRequest>req.data
+    cdef StreamHandle handle = <StreamHandle>self.handle
+    cdef Loop loop = handle.loop
+    cdef EventEmitter owner = handle.owner
     cdef PyObject* chunks
-    self.answered()
+    self.completed()
     loop.enter_for(owner)
-    # Released when the callback is over, and not by the request.
-    chunks = <PyObject*>self._chunks
-    Py_INCREF(<object>chunks)
-    self._chunks = None
-    loop.release(chunks)
-    if owner is not None and not loop.silent and owner._concerns(self.handle):
+    if self.kind == REQUEST_WRITE:
+        # Released when the callback is over, and not with the request.
+        chunks = <PyObject*>self._chunks
+        Py_INCREF(<object>chunks)
+        self._chunks = None
+        loop.release(chunks)
+    if owner is not None and not loop.silent and handle.calls.concerns(owner, handle):
         try:
-            owner._on_written(status)
+            if self.kind == REQUEST_WRITE:
+                handle.calls.written(owner, status)
+            elif self.kind == REQUEST_SHUTDOWN:
+                handle.calls.shut_down(owner, status)
+            else:
+                handle.calls.connected(owner, status)
         except BaseException as exc:
             loop.report(exc)
     self.done()
@@ -172,62 +163,30 @@ cdef void _on_written_gil(uv.uv_write_t* request, int status) noexcept:
     loop.leave()
 
 
-cdef void _on_written(uv.uv_write_t* request, int status) noexcept nogil:
-    gate_close(<pyuvnet_gate*>request.handle.loop.data)
-    (<uv.uv_write_cb><void*>_on_written_gil)(request, status)
+cdef void _on_written(uv.uv_write_t* req, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>req.handle.loop.data)
+    (<_done_cb><void*>_on_done_gil)(<uv.uv_req_t*>req, status)
 
 
-cdef void _on_shutdown_gil(uv.uv_shutdown_t* request, int status) noexcept:
-    cdef ShutdownRequest self = <ShutdownRequest>request.data
-    cdef Loop loop = self.handle.loop
-    cdef Owner owner = self.handle.owner
-    self.answered()
-    loop.enter_for(owner)
-    if owner is not None and not loop.silent and owner._concerns(self.handle):
-        try:
-            owner._on_shutdown(status)
-        except BaseException as exc:
-            loop.report(exc)
-    self.done()
-    owner = None
-    loop.leave()
+cdef void _on_shutdown(uv.uv_shutdown_t* req, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>req.handle.loop.data)
+    (<_done_cb><void*>_on_done_gil)(<uv.uv_req_t*>req, status)
 
 
-cdef void _on_shutdown(uv.uv_shutdown_t* request, int status) noexcept nogil:
-    gate_close(<pyuvnet_gate*>request.handle.loop.data)
-    (<uv.uv_shutdown_cb><void*>_on_shutdown_gil)(request, status)
-
-
-cdef void _on_connected_gil(uv.uv_connect_t* request, int status) noexcept:
-    cdef ConnectRequest self = <ConnectRequest>request.data
-    cdef Loop loop = self.handle.loop
-    cdef Owner owner = self.handle.owner
-    self.answered()
-    loop.enter_for(owner)
-    if owner is not None and not loop.silent and owner._concerns(self.handle):
-        try:
-            owner._on_connected(status)
-        except BaseException as exc:
-            loop.report(exc)
-    self.done()
-    owner = None
-    loop.leave()
-
-
-cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil:
-    gate_close(<pyuvnet_gate*>request.handle.loop.data)
-    (<uv.uv_connect_cb><void*>_on_connected_gil)(request, status)
+cdef void on_connected(uv.uv_connect_t* req, int status) noexcept nogil:
+    gate_close(<pyuvnet_gate*>req.handle.loop.data)
+    (<_done_cb><void*>_on_done_gil)(<uv.uv_req_t*>req, status)
 
 
 cdef void _on_connection_gil(uv.uv_stream_t* server, int status) noexcept:
     cdef StreamHandle self = <StreamHandle>server.data
     cdef Loop loop = self.loop
-    cdef Owner owner = self.owner
+    cdef EventEmitter owner = self.owner
     if owner is None or loop.silent:
         return
     loop.enter_for(owner)
     try:
-        owner._on_connection(status)
+        self.calls.connection(owner, status)
     except BaseException as exc:
         loop.report(exc)
     owner = None
@@ -248,7 +207,7 @@ cdef class StreamHandle(Handle):
         if self.target is None:
             status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
         else:
-            status = uv.uv_read_start(self.stream(), _on_alloc_target, _on_read_target)
+            status = uv.uv_read_start(self.stream(), _on_alloc_target, _on_read)
         if status == 0:
             self.reading = True
             self.loop.touched()
@@ -264,43 +223,39 @@ cdef class StreamHandle(Handle):
 
         Returns a libuv status. No code of the program runs meanwhile.
         """
-        cdef WriteRequest request
-        cdef int status, held = hold_collector()
-        try:
-            request = WriteRequest.__new__(WriteRequest)
-        except BaseException:
-            request = None
-        finally:
-            let_collector(held)
+        cdef StreamRequest request = self.new_request(REQUEST_WRITE)
         if request is None:
             return uv.UV_ENOMEM
-        request._uv = <uv.uv_req_t*>&request._write
-        status = submit_write(&request._write, self.stream(), bufs, count, _on_written)
-        if status == 0:
-            request.handle = self
-            request.kind = REQUEST_WRITE
-            request._chunks = chunks
-            request.submitted()
-            self.loop.touched()
-        return status
+        request._chunks = chunks
+        return self.submitted(request, submit_write(
+            &request._req.write, self.stream(), bufs, count, _on_written))
 
     cdef int shutdown(self) noexcept:
         """Send FIN once everything written has left. As write(), for status and program."""
-        cdef ShutdownRequest request
-        cdef int status, held = hold_collector()
-        try:
-            request = ShutdownRequest.__new__(ShutdownRequest)
-        except BaseException:
-            request = None
-        finally:
-            let_collector(held)
+        cdef StreamRequest request = self.new_request(REQUEST_SHUTDOWN)
         if request is None:
             return uv.UV_ENOMEM
-        request._uv = <uv.uv_req_t*>&request._shutdown
-        status = uv.uv_shutdown(&request._shutdown, self.stream(), _on_shutdown)
-        if status == 0:
+        return self.submitted(request, uv.uv_shutdown(
+            &request._req.shutdown, self.stream(), _on_shutdown))
+
+    cdef StreamRequest new_request(self, int kind):
+        """A request of a kind, REQUEST_...; None without memory. No code of the program runs."""
+        cdef StreamRequest request = None
+        cdef int held = hold_collector()
+        try:
+            request = StreamRequest.__new__(StreamRequest)
+            request._uv = <uv.uv_req_t*>&request._req
+            request.kind = kind
             request.handle = self
-            request.kind = REQUEST_SHUTDOWN
+        except MemoryError:
+            pass
+        finally:
+            let_collector(held)
+        return request
+
+    cdef int submitted(self, StreamRequest request, int status) noexcept:
+        """Keep a request whose submission came to a status, if that is good; returns it."""
+        if status == 0:
             request.submitted()
             self.loop.touched()
         return status
@@ -350,21 +305,6 @@ cpdef str handle_kind(object fd):
     return "FILE" if kind == uv.UV_FILE else "UNKNOWN"
 
 
-cdef ConnectRequest new_connect_request(StreamHandle handle):
-    cdef ConnectRequest request
-    cdef int held = hold_collector()
-    try:
-        request = ConnectRequest.__new__(ConnectRequest)
-    finally:
-        let_collector(held)
-    request._uv = <uv.uv_req_t*>&request._connect
-    request.kind = REQUEST_CONNECT
-    request.handle = handle
-    return request
-
-
 seal(ReadTarget)
 seal(StreamHandle)
-seal(WriteRequest)
-seal(ShutdownRequest)
-seal(ConnectRequest)
+seal(StreamRequest)

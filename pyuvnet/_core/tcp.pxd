@@ -3,7 +3,6 @@
 from . cimport uv
 from .blocklist cimport BlockList
 from .loop cimport Loop
-from .owner cimport Owner
 from .stream_handle cimport StreamHandle
 
 cdef struct PeerName:
@@ -35,4 +34,4 @@ cdef class TCP(StreamHandle):
     cdef int read_here(self, PeerName* name) noexcept
     cdef int read_peer(self, PeerName* name) noexcept
 
-cdef TCP new_tcp(Loop loop, Owner owner)
+cdef TCP new_tcp(Loop loop)

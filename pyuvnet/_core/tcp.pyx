@@ -9,10 +9,9 @@ from . cimport uv
 from .address cimport address_tuple
 from .blocklist cimport BlockList
 from .errors cimport os_error, seal
-from .handle cimport handle_closed
+from .handle cimport REQUEST_CONNECT, handle_closed
 from .loop cimport Loop
-from .owner cimport Owner
-from .stream_handle cimport ConnectRequest, StreamHandle, new_connect_request, on_connected
+from .stream_handle cimport StreamHandle, StreamRequest, on_connected
 from .watchers cimport watch_room
 
 
@@ -21,15 +20,14 @@ cdef extern from "sockopt.h":
     int pyuvnet_get_tos(const uv.uv_tcp_t* tcp) noexcept
 
 
-cdef TCP new_tcp(Loop loop, Owner owner):
-    """An open TCP handle of a loop, owned by a socket or server."""
+cdef TCP new_tcp(Loop loop):
+    """An open TCP handle of a loop, which nobody owns yet."""
     cdef TCP tcp = TCP.__new__(TCP)
     cdef int status = uv.uv_tcp_init(&loop._uv, &tcp._tcp)
     if status < 0:
         raise os_error(status, "uv_tcp_init")
     tcp._uv = <uv.uv_handle_t*>&tcp._tcp
     tcp.loop = loop
-    tcp.owner = owner
     tcp.opened()
     return tcp
 
@@ -87,15 +85,13 @@ cdef class TCP(StreamHandle):
         return uv.uv_tcp_bind(&self._tcp, address, flags)
 
     cdef int connect(self, const uv.sockaddr* address) except? 1:
-        cdef ConnectRequest request = new_connect_request(self)
+        cdef StreamRequest request = self.new_request(REQUEST_CONNECT)
         cdef int status = self.watchable()
-        if status < 0:
-            return status
-        status = uv.uv_tcp_connect(&request._connect, &self._tcp, address, on_connected)
+        if request is None:
+            raise MemoryError
         if status == 0:
-            request.submitted()
-            self.loop.touched()
-        return status
+            status = uv.uv_tcp_connect(&request._req.connect, &self._tcp, address, on_connected)
+        return self.submitted(request, status)
 
     cdef int nodelay(self, bint enable) noexcept:
         return uv.uv_tcp_nodelay(&self._tcp, enable)

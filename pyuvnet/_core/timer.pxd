@@ -4,9 +4,11 @@ from libc.stdint cimport uint64_t
 from cpython.object cimport PyObject
 
 from . cimport uv
+from .emitter cimport EventEmitter
 from .handle cimport Handle
 from .loop cimport Loop
-from .owner cimport Owner
+
+ctypedef int (*idle_call)(EventEmitter owner) except -1
 
 cdef class Timer:
     cdef Loop loop
@@ -24,6 +26,7 @@ cdef class Timer:
 
 cdef class IdleTimeout(Timer):
     cdef PyObject* _owner              # borrowed, but referenced while it waits
+    cdef idle_call _on_idle            # called on the owner
     cdef readonly object requested     # what the user asked for, as given
     cdef uint64_t delay
     cdef uint64_t last                 # loop time of the last activity
@@ -51,4 +54,4 @@ cdef class TimerQueue(Handle):
     cdef void sift_up(self, Py_ssize_t index) noexcept
     cdef void sift_down(self, Py_ssize_t index) noexcept
 
-cdef IdleTimeout new_idle_timeout(Owner owner, Loop loop)
+cdef IdleTimeout new_idle_timeout(EventEmitter owner, idle_call on_idle, Loop loop)

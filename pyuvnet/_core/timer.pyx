@@ -21,7 +21,7 @@ from .errors cimport os_error, seal
 from .handle cimport Handle
 from .loop cimport Loop
 from .names import add_node_names
-from .owner cimport Owner
+from .emitter cimport EventEmitter
 from .thread_loop cimport loop_of_thread
 
 MAX_TIMEOUT = 2147483647
@@ -364,9 +364,10 @@ def clear_interval(interval):
     clear_timeout(interval)
 
 
-cdef IdleTimeout new_idle_timeout(Owner owner, Loop loop):
+cdef IdleTimeout new_idle_timeout(EventEmitter owner, idle_call on_idle, Loop loop):
     cdef IdleTimeout timeout = IdleTimeout.__new__(IdleTimeout)
     timeout._owner = <PyObject*>owner
+    timeout._on_idle = on_idle
     timeout.loop = loop
     return timeout
 
@@ -394,14 +395,14 @@ cdef class IdleTimeout(Timer):
 
     cdef int fire(self) except -1:
         cdef uint64_t now = uv.uv_now(&self.loop._uv)
-        cdef Owner owner = <Owner>self._owner
+        cdef EventEmitter owner = <EventEmitter>self._owner
         if self.last + self.delay > now:
             # There was activity since: wait for the rest.
             self.due = self.last + self.delay
             _queue_of(self.loop).add(self)
             return 0
         self.fired = True
-        return owner._on_idle_timeout()
+        return self._on_idle(owner)
 
     cdef void rearm(self) noexcept:
         self.fired = False
