@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
 FILES = [
-    "accepting", "dns", "duplex", "emitter", "handle", "loop", "pipe", "piping", "readable",
-    "server_base", "socket_base", "socket_connect", "socket_face", "stream", "stream_handle",
-    "tcp", "timer", "writable",
+    "accepting", "dns", "duplex", "emitter", "handle", "layer", "loop", "meter", "pipe", "piping",
+    "readable", "server_base", "socket_base", "socket_connect", "socket_face", "stream",
+    "stream_handle", "tcp", "timer", "writable",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
@@ -77,10 +77,8 @@ ALLOWED = {
     "writable w_user_write w_chunk": _EMPTY,
     "writable w_user_queue w_chunk": _EMPTY,
     "stream_handle write _chunks": "it is None in a new request",
-    "socket_base _begin_write w_chunk": _EMPTY,
     "socket_base _wait_for_connect w_chunk": "it is None, or the same list",
     "socket_base _begin_queue w_chunk": _EMPTY,
-    "socket_face _collect_plain w_chunk": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
     "server_base _init_server _socket_class": "it is None: this is called once",
     "server_base _look_up _answered": "it is None, or held as the argument `answered`",

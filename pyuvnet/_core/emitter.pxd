@@ -1,5 +1,8 @@
 """EventEmitter: fields and the calls that C layers use; see emitter.pyx for the rules."""
 
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_CheckExact
+
 cdef enum:
     EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class's own emit() gets every emission
     EMITTER_REMOVING_ALL = 1 << 1      # inside remove_all_listeners(), and nobody is told
@@ -78,3 +81,26 @@ cdef object new_internal(EventEmitter target, int what)
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1
 cdef bint has_internal(EventEmitter emitter, object event, int what) except -1
+
+cdef inline PyObject* only_listener(EventEmitter emitter, object event) noexcept:
+    """The only listener of an event, borrowed, if calling it is all that emitting would do.
+
+    NULL where there is none, or several, or a once listener, or emit() is overridden, or more than
+    four events have listeners.
+    """
+    cdef PyObject* entry
+    if emitter._emitter_flags & EMITTER_EMIT_OVERRIDDEN or emitter._events is not None:
+        return NULL
+    if emitter._name0 is event:
+        entry = <PyObject*>emitter._entry0
+    elif emitter._name1 is event:
+        entry = <PyObject*>emitter._entry1
+    elif emitter._name2 is event:
+        entry = <PyObject*>emitter._entry2
+    elif emitter._name3 is event:
+        entry = <PyObject*>emitter._entry3
+    else:
+        return NULL
+    if PyTuple_CheckExact(<object>entry) or type(<object>entry) is OnceListener:
+        return NULL
+    return entry

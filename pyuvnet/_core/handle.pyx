@@ -75,7 +75,7 @@ cdef class Handle:
             assert _handles >= 0
         if owner is not None and not loop.silent:
             try:
-                self.calls.closed(owner, 0)
+                self.calls.closed(owner, self, 0)
             except BaseException as exc:
                 loop.report(exc)
         # Before the callback ends, since what its finalisers queue has to run.

@@ -12,15 +12,16 @@ cdef class Acceptor(EventEmitter):
     cdef void connection_gone(self) noexcept     # a socket that it accepted was destroyed
 
 ctypedef bint (*take_call)(EventEmitter owner, const char* base, Py_ssize_t size) noexcept
-ctypedef int (*status_call)(EventEmitter owner, int status) except -1
-ctypedef int (*read_call)(EventEmitter owner, const char* base, Py_ssize_t size) except -1
-ctypedef void (*raised_call)(EventEmitter owner, object exc) noexcept
-ctypedef bint (*concerns_call)(EventEmitter owner, object handle) noexcept
+ctypedef int (*read_call)(EventEmitter owner, object handle, const char* base,
+                          Py_ssize_t size) except -1
+ctypedef int (*status_call)(EventEmitter owner, object handle, int status) except -1
+ctypedef void (*raised_call)(EventEmitter owner, object handle, object exc) noexcept
 ctypedef int (*failed_call)(EventEmitter owner, int status, const void* here,
                             const void* there) except -1
 
 # What a handle calls on its owner, with the GIL, inside a libuv callback. Each may run code of the
-# program. A listener calls only the last three, a connection all but the last two.
+# program. An owner that has another handle by then ignores it. A listener calls closed and what
+# comes after it, a connection closed and what comes before.
 cdef struct HandleCalls:
     # Bytes arrived. The first is the usual case without an exception's price, or False; the second
     # takes a size of 0 too, for a read of nothing, which is activity all the same.
@@ -28,7 +29,6 @@ cdef struct HandleCalls:
     read_call read
     status_call read_ended                # UV_EOF, or what the read failed with
     raised_call read_raised               # one of these two raised
-    concerns_call concerns                # False: the callback is of an earlier handle
     status_call written                   # the write in flight completed
     status_call shut_down                 # the FIN was sent, or failed
     status_call connected                 # the connect request completed

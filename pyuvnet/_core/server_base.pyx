@@ -610,7 +610,7 @@ cdef class ServerBase(Acceptor):
 
 # ---- What the handle, and a lookup, call ---------------------------------------------------------
 
-cdef int _connection(ServerBase self, int status) except -1:
+cdef int _connection(ServerBase self, object handle, int status) except -1:
     cdef StreamHandle listener = self._handle
     cdef Py_ssize_t again
     if status < 0:
@@ -635,7 +635,7 @@ cdef int _accept_failed(ServerBase self, int status, const void* here,
     return self._tell_drop(status, &ends[0], &ends[1])
 
 
-cdef int _closed(ServerBase self, int status) except -1:
+cdef int _closed(ServerBase self, object handle, int status) except -1:
     return 0
 
 

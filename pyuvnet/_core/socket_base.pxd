@@ -1,16 +1,19 @@
 """SocketBase: a Duplex over a stream handle; see socket_base.pyx."""
 
+from cpython.bytes cimport PyBytes_CheckExact
 from libc.stdint cimport uint64_t
 
 from . cimport uv
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
+from .layer cimport Layer
 from .owner cimport Acceptor
-from .stream cimport STREAM_TICKS
+from .stream cimport STREAM_TICKS, W_COLLECTING
 from .stream_handle cimport StreamHandle
 from .tcp cimport PeerName
 from .timer cimport IdleTimeout
+from .writable cimport w_accept, w_drop_chunk, w_enqueue
 
 cdef enum:
     COLLECT_BYTES = 65536        # collected writes leave at this many bytes,
@@ -72,12 +75,50 @@ cdef class SocketBase(Duplex):
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef void _settle_chunk(self, object result) noexcept
     cdef void _listener_raised(self) noexcept
-    cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1
+    cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
+    cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
+                      list together, bint in_call) except -1
+    cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept
+    cdef int _add_layer(self, Layer layer, bint lowest) except -1
+    cdef int _remove_layer(self, Layer layer) except -1
+    cdef int _read_start(self) noexcept
+    cdef void _read_stop(self) noexcept
     cdef int _next_target(self) except -1
     cdef inline SocketExtra _extra_state(self):
         if self._rare is None:
             self._rare = SocketExtra.__new__(SocketExtra)
         return self._rare
+
+    cdef inline bint _collect(self, object chunk, Py_ssize_t size) except -1:
+        """Take one more chunk to those that leave together; raises before anything has changed.
+
+        Returns whether the loop has them sent when the callback is over. Nothing of the program's
+        runs.
+        """
+        cdef bint kept = True
+        if self._state & W_COLLECTING:
+            w_enqueue(self, chunk)
+        else:
+            kept = self._loop.in_callback and self._loop.collect(self)
+            self._state |= W_COLLECTING
+            self.w_chunk = chunk
+        self.w_size += size
+        self.w_in_flight += 1
+        w_accept(self, size)
+        return kept
+
+    cdef inline void _all_taken(self) noexcept:
+        """All that was collected is taken."""
+        self._bytes_dispatched += self.w_size
+        self.w_length -= self.w_size
+        self.w_size = 0
+        self.w_done += self.w_in_flight
+        self.w_in_flight = 0
+        if PyBytes_CheckExact(self.w_chunk):
+            # As in w_drop_chunk(), without the call.
+            self.w_chunk = None
+        else:
+            w_drop_chunk(self)
 
     cdef inline bint _has_onread(self) noexcept:
         return self._rare is not None and self._rare.onread is not None
@@ -93,7 +134,6 @@ cdef class SocketBase(Duplex):
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
-    cdef int _relay_failed(self, Py_ssize_t size, int status) except -1
     cdef bint _writes_overridden(self) noexcept
 
 cdef int on_idle_timeout(SocketBase self) except -1

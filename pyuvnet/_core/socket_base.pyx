@@ -11,22 +11,23 @@ sends them first, so a program sees what Node's immediate write would show.  Wha
 not take becomes one request, which holds a reference and never a copy.
 """
 
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.tuple cimport PyTuple_CheckExact
+from libc.string cimport memmove
 
 from . cimport uv
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, OnceListener, drop_internal, intern_event, \
-    new_internal
-from .errors cimport os_error, seal, state_error
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal, \
+    only_listener
+from .errors cimport os_error, seal, socket_closed, state_error
+from .layer cimport Layer, add_layer, remove_layer, top_layer
 from .loop cimport Loop
-from .owner cimport Acceptor, HandleCalls, concerns_call, raised_call, read_call, status_call, \
+from .owner cimport Acceptor, HandleCalls, raised_call, read_call, status_call, \
     take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
@@ -204,6 +205,39 @@ cdef class SocketBase(Duplex):
                               "Socket.__init__() was not called; call super().__init__()")
         return self._loop.check()
 
+    # ---- Layers, and what they or the handle do ------------------------------------------------
+
+    cdef int _add_layer(self, Layer layer, bint lowest) except -1:
+        """Put a layer between the handle and this stream: below all others, or above them.
+
+        What was written before goes past it, and completes through it.
+        """
+        self._flush()
+        if self._handle is None:
+            raise socket_closed()
+        add_layer(self._handle, layer, lowest)
+        self._state |= LAYERED
+        return 0
+
+    cdef int _remove_layer(self, Layer layer) except -1:
+        """Take a layer away, which may do it itself while bytes pass through it."""
+        self._flush()
+        remove_layer(layer)
+        if self._handle is not None and self._handle.layer is None:
+            self._state &= ~LAYERED
+        return 0
+
+    cdef int _read_start(self) noexcept:
+        if self._state & LAYERED:
+            return top_layer(self._handle).read_start()
+        return self._handle.read_start()
+
+    cdef void _read_stop(self) noexcept:
+        if self._state & LAYERED:
+            top_layer(self._handle).read_stop()
+        else:
+            self._handle.read_stop()
+
     # ---- Reading -------------------------------------------------------------------------------
 
     cdef int _ask_source(self) except -1:
@@ -212,7 +246,7 @@ cdef class SocketBase(Duplex):
         else:
             if self._has_onread() and self._handle.target is None:
                 self._next_target()
-            status = self._handle.read_start()
+            status = self._read_start()
             if status < 0:
                 self._fail(os_error(status, "read"))
         return 0
@@ -221,14 +255,14 @@ cdef class SocketBase(Duplex):
         try:
             self._settle(result, _DATA, (self._loop.last_chunk,))
         except BaseException as exc:
-            _read_raised(self, exc)
+            _read_raised(self, None, exc)
 
     cdef void _listener_raised(self) noexcept:
         """A call by hand left an exception."""
         try:
             pyuvnet_raised()
         except BaseException as exc:
-            _read_raised(self, exc)
+            _read_raised(self, None, exc)
 
     cdef int _next_target(self) except -1:
         buffer = self._rare.onread_buffer
@@ -250,7 +284,7 @@ cdef class SocketBase(Duplex):
         cdef Piping piping
         cdef SocketBase dest
         cdef uv.uv_buf_t buf
-        cdef int taken
+        cdef Py_ssize_t taken
         if len(self.r_pipes) != 1:
             return 0
         piping = <Piping>self.r_pipes[0]
@@ -268,32 +302,26 @@ cdef class SocketBase(Duplex):
             return 0
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_CONNECTING \
-                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING):
+                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
+                                  | LAYERED):
             return 0
         buf.base = <char*>base
         buf.len = size
-        taken = uv.uv_try_write(dest._handle.stream(), &buf, 1)
+        taken = dest._handle.try_write(&buf, 1)
         if taken == 0 or taken == uv.UV_EAGAIN:
             return 0
-        self._bytes_read += taken if taken > 0 else size
         self._state = (self._state & ~R_READING) | R_DID_READ
         if taken > 0:
+            self._bytes_read += taken
             dest._bytes_dispatched += taken
             return taken
-        dest._relay_failed(size, taken)
+        # The kernel reports an error once: it is that of a write() that brought these bytes.
+        self._bytes_read += size
+        w_accept(dest, size)
+        dest.w_size = size
+        dest.w_in_flight = 1
+        dest._account(&buf, 1, taken, None, True)
         return size
-
-    cdef int _relay_failed(self, Py_ssize_t size, int status) except -1:
-        """A write that was never asked for failed: as if write() had brought the bytes.
-
-        The kernel tells an error once, so that the ordinary path would hear of another, or none.
-        """
-        self.w_accepted += 1
-        self.w_length += size
-        self.w_size = size
-        self.w_in_flight = 1
-        self._bytes_dispatched += size
-        return w_failed(self, status, True)
 
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
@@ -311,59 +339,42 @@ cdef class SocketBase(Duplex):
     # is made last, by w_failed().
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+        cdef bint kept
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
+            w_accept(self, size)
             self.w_size = size
             self.w_in_flight = 1
             self._state |= W_WRITING
             if self._socket_flags & SOCKET_CONNECTING:
                 return self._wait_for_connect(chunk)
             return w_failed(self, FAILED_CLOSED, True)
-        if self._state & W_COLLECTING:
-            # It is in the queue already.
-            self.w_size += size
-            self.w_in_flight += 1
-        else:
-            self._state |= W_COLLECTING
-            self.w_chunk = chunk
-            self.w_size = size
-            self.w_in_flight = 1
-            if self._loop.in_callback and not self._loop.collect(self):
-                # Nobody would send it when the callback is over.
-                return self._flush()
+        kept = self._collect(chunk, size)
         if wants_answer:
             # The callback's tick has its place now; it sends what is collected by then.
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
-        if not self._loop.in_callback or self.w_size >= COLLECT_BYTES \
-                or self.w_size >= self.w_mark or self.w_in_flight >= COLLECT_CHUNKS:
+        if not kept or self.w_size >= COLLECT_BYTES or self.w_size >= self.w_mark \
+                or self.w_in_flight >= COLLECT_CHUNKS:
             self._flush()
         return 0
 
     cdef bint _flush_one(self) noexcept:
         """_flush() of a single chunk that the kernel takes whole."""
         cdef uv.uv_buf_t buf
-        cdef int taken
+        cdef Py_ssize_t taken
         if not self._state & W_COLLECTING:
             return True
-        if self.w_queue is not None or self._state & W_NEED_DRAIN or not self.w_size:
+        if self.w_queue is not None or self._state & (W_NEED_DRAIN | LAYERED) or not self.w_size:
             return False
         if self._idle is not None:
             self._idle.touch()
         point_at(&buf, self.w_chunk)
-        taken = uv.uv_try_write(self._handle.stream(), &buf, 1)
+        taken = self._handle.try_write(&buf, 1)
         self._state &= ~W_COLLECTING
         if taken == self.w_size:
-            self._bytes_dispatched += taken
-            self.w_length = self.w_size = 0
-            self.w_done += 1
-            self.w_in_flight = 0
-            if PyBytes_CheckExact(self.w_chunk):
-                # As in w_drop_chunk(), without the call.
-                self.w_chunk = None
-            else:
-                w_drop_chunk(self)
+            self._all_taken()
         else:
             try:
-                self._sent(&buf, 1, taken)
+                self._account(&buf, 1, taken, None, True)
             except BaseException as exc:
                 self._loop.report(exc)
         return True
@@ -371,13 +382,10 @@ cdef class SocketBase(Duplex):
     cdef int _flush(self) except -1:
         """Send what was collected: all chunks with one call, if the kernel takes them."""
         cdef uv.uv_buf_t bufs[COLLECT_CHUNKS]
-        cdef Py_ssize_t taken = 0
         cdef unsigned int count = 1
         if not self._state & W_COLLECTING:
             return 0
         self._state &= ~W_COLLECTING
-        if self._idle is not None:
-            self._idle.touch()
         point_at(&bufs[0], self.w_chunk)
         if self.w_queue is not None:
             for chunk in self.w_queue:
@@ -387,66 +395,98 @@ cdef class SocketBase(Duplex):
                 count += 1
         if UVNET_DEBUG:
             assert count == self.w_in_flight
-        if self.w_size:
-            taken = uv.uv_try_write(self._handle.stream(), bufs, count)
-        return self._sent(bufs, count, taken)
+        return self._account(bufs, count, self._offer(bufs, count), None, True)
 
-    cdef int _sent(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken) except -1:
-        """The kernel took so many bytes of what was collected, or said why not."""
+    cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept:
+        """Offer the chunks in flight to what is below; returns how many bytes it took, or why not.
+        """
+        if self._idle is not None:
+            self._idle.touch()
+        if not self.w_size:
+            return 0
+        if self._state & LAYERED:
+            return top_layer(self._handle).try_write(bufs, count)
+        return self._handle.try_write(bufs, count)
+
+    cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
+                      list together, bint in_call) except -1:
+        """Account for an offer of the chunks in flight: all of it was taken, or a part, or nothing.
+
+        together: the chunks, if they are one write; None: they were collected, each is its own.
+        """
         cdef unsigned int index = 0
-        cdef list rest = None
-        cdef bint enough
+        cdef Py_ssize_t whole = 0, size
         if taken == self.w_size:
-            self._bytes_dispatched += taken
-            self.w_length -= taken
-            self.w_size = 0
-            self.w_done += self.w_in_flight
-            self.w_in_flight = 0
-            w_drop_chunk(self)
+            if together is not None:
+                self._bytes_dispatched += taken
+                return w_completed(self, None, in_call)
+            self._all_taken()
             w_drop_queue(self)
             if self._state & W_NEED_DRAIN:
                 self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
             return 0
         if taken < 0 and taken != uv.UV_EAGAIN:
-            self._bytes_dispatched += bufs[0].len
-            self.w_in_flight = 1
-            self.w_size = bufs[0].len
-            return w_failed(self, <int>taken, True)
+            if together is None:
+                # The first one failed, and the others will with it.
+                self.w_size = bufs[0].len
+                self.w_in_flight = 1
+            self._bytes_dispatched += self.w_size
+            return w_failed(self, <int>taken, in_call)
         taken = max(taken, 0)
-        # Chunks that left whole are done; the one that did not goes out by a request, and the
-        # rest waits behind it, as chunks written while another is in flight.
         while index + 1 < count and taken >= <Py_ssize_t>bufs[index].len:
             taken -= bufs[index].len
-            self.w_length -= bufs[index].len
-            self._bytes_dispatched += bufs[index].len
+            whole += bufs[index].len
             index += 1
+        size = bufs[index].len
+        bufs[index].base += taken
+        bufs[index].len -= taken
+        if together is not None:
+            self._bytes_dispatched += self.w_size
+            return self._submit(together, &bufs[index], count - index)
+        # Chunks that left whole are done; the one that did not goes out by a request, and the
+        # rest waits behind it, as chunks written while another is in flight.
+        self._bytes_dispatched += whole
+        self.w_length -= whole
         self.w_done += index
-        self.w_size = bufs[index].len
+        self.w_size = size
         self.w_in_flight = 1
-        enough = self._loop.reserve_ticks(1)
-        try:
-            if index + 1 < count:
-                rest = rest_of(self.w_queue, index)
-        except MemoryError:
-            enough = False
-        if not enough:
+        if not self._part_chunks(index, count):
             return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
-        self._bytes_dispatched += self.w_size
+        self._bytes_dispatched += size
+        if index and (self.w_waiting is not None or self._state & W_NEED_DRAIN):
+            self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
+        return self._submit(self.w_chunk, &bufs[index], 1)
+
+    cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept:
+        """Put the chunk that left in part in flight alone; False: out of memory, nothing changed.
+
+        Makes room for a tick too.
+        """
+        cdef list rest = None
+        if not self._loop.reserve_ticks(1):
+            return False
+        if index + 1 < count:
+            try:
+                rest = rest_of(self.w_queue, index)
+            except MemoryError:
+                rest = None
+            if rest is None:
+                return False
         if index:
             w_drop_chunk(self)
             self.w_chunk = self.w_queue[index - 1]
-            w_drop_queue(self)
-            self.w_queue = rest
-            if self.w_waiting is not None or self._state & W_NEED_DRAIN:
-                self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
-        bufs[index].base += taken
-        bufs[index].len -= taken
-        return self._submit(self.w_chunk, &bufs[index], 1)
+        w_drop_queue(self)
+        self.w_queue = rest
+        return True
 
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1:
-        """Hand a write over that the kernel did not take at once."""
-        cdef int status = self._handle.write(chunks, bufs, count)
+        """Hand a write over that was not taken at once."""
+        cdef int status
+        if self._state & LAYERED:
+            status = top_layer(self._handle).write(chunks, bufs, count)
+        else:
+            status = self._handle.write(chunks, bufs, count)
         if status < 0:
             return w_failed(self, status, True)
         if self._idle is not None:
@@ -487,32 +527,14 @@ cdef class SocketBase(Duplex):
 
     cdef int _write_vector(self, list chunks, bint in_call) except -1:
         """Write the chunks in flight together; what the kernel does not take waits."""
-        cdef unsigned int count = len(chunks), index = 0
-        cdef uv.uv_buf_t* bufs
-        cdef Py_ssize_t taken = 0
-        bufs = <uv.uv_buf_t*>PyMem_Malloc(count * sizeof(uv.uv_buf_t))
+        cdef unsigned int count = len(chunks), index
+        cdef uv.uv_buf_t* bufs = <uv.uv_buf_t*>PyMem_Malloc(count * sizeof(uv.uv_buf_t))
         if bufs is NULL:
             return w_failed(self, uv.UV_ENOMEM, in_call)
         try:
             for index in range(count):
                 point_at(&bufs[index], chunks[index])
-            self._bytes_dispatched += self.w_size
-            if self._idle is not None:
-                self._idle.touch()
-            if self.w_size:
-                taken = uv.uv_try_write(self._handle.stream(), bufs, count)
-            if taken == self.w_size:
-                return w_completed(self, None, in_call)
-            if taken < 0 and taken != uv.UV_EAGAIN:
-                return w_failed(self, <int>taken, in_call)
-            taken = max(taken, 0)
-            index = 0
-            while index + 1 < count and taken >= <Py_ssize_t>bufs[index].len:
-                taken -= bufs[index].len
-                index += 1
-            bufs[index].base += taken
-            bufs[index].len -= taken
-            return self._submit(chunks, &bufs[index], count - index)
+            return self._account(bufs, count, self._offer(bufs, count), chunks, in_call)
         finally:
             PyMem_Free(bufs)
 
@@ -523,7 +545,10 @@ cdef class SocketBase(Duplex):
             return 0
         if self._handle is None:
             return w_final_done(self, None)
-        status = self._handle.shutdown()
+        if self._state & LAYERED:
+            status = top_layer(self._handle).shutdown()
+        else:
+            status = self._handle.shutdown()
         if status == 0:
             return 0
         return w_final_done(
@@ -710,9 +735,9 @@ cdef class SocketBase(Duplex):
 
 # ---- What the handle calls -----------------------------------------------------------------------
 
-cdef bint _concerns(SocketBase self, object handle) noexcept:
-    # After destroy() in vain, after a reconnect no longer: the new connection has its own.
-    return self._handle is None or self._handle is handle
+cdef bint _is_late(SocketBase self, object handle) noexcept:
+    """Whether a callback is of an earlier connection: after a reconnect it concerns nobody."""
+    return self._handle is not None and self._handle is not handle
 
 
 cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcept:
@@ -722,20 +747,10 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     cdef PyObject* chunk
     if self._flowing != FLOWING_YES or self.r_length \
             or self._state & (R_ENDED | DESTROYED | R_SYNC) \
-            or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN or self._events is not None \
             or self.r_decoder is not None or self.r_pipes is not None:
         return False
-    if self._name0 is _DATA:
-        listener = <PyObject*>self._entry0
-    elif self._name1 is _DATA:
-        listener = <PyObject*>self._entry1
-    elif self._name2 is _DATA:
-        listener = <PyObject*>self._entry2
-    elif self._name3 is _DATA:
-        listener = <PyObject*>self._entry3
-    else:
-        return False
-    if PyTuple_CheckExact(<object>listener) or type(<object>listener) is OnceListener:
+    listener = only_listener(self, _DATA)
+    if listener is NULL:
         return False
     # A program that echoes or parses drops each chunk before the next one comes: then the
     # loop holds the only reference, and the object serves again.
@@ -765,11 +780,11 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     if self._state & (R_ENDED | DESTROYED) \
             or self.r_length and self.r_length >= self.r_mark:
         if self._handle is not None:
-            self._handle.read_stop()
+            self._read_stop()
     return True
 
 
-cdef int _read(SocketBase self, const char* base, Py_ssize_t size) except -1:
+cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:
     cdef Loop loop = self._loop
     cdef Py_ssize_t relayed
     if self.r_pipes is not None and size:
@@ -786,7 +801,7 @@ cdef int _read(SocketBase self, const char* base, Py_ssize_t size) except -1:
     if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
         loop.last_chunk = PyBytes_FromStringAndSize(base, size)
     if not r_push(self, loop.last_chunk) and self._handle is not None:
-        self._handle.read_stop()
+        self._read_stop()
     return 0
 
 
@@ -794,25 +809,30 @@ cdef bint _take_nothing(SocketBase self, const char* base, Py_ssize_t size) noex
     return False
 
 
-cdef int _read_to_program(SocketBase self, const char* base, Py_ssize_t size) except -1:
-    """_read() of a socket with onread: the bytes are in the program's buffer."""
-    cdef StreamHandle handle = self._handle
+cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base,
+                          Py_ssize_t size) except -1:
+    """_read() of a socket with onread, whose handle reads into the program's buffer."""
+    cdef Py_buffer* view
+    cdef Py_ssize_t count
     if self._idle is not None:
         self._idle.touch()
-    if not size:
-        return 0
     self._bytes_read += size
-    go_on = self._rare.onread(size, handle.target.buffer)
-    if self._handle is not handle:
-        return 0
-    if go_on is False:
-        handle.read_stop()
-    if callable(self._rare.onread_buffer):
-        self._next_target()
+    while size and self._handle is handle:
+        view = &handle.target.view
+        count = min(size, view.len)
+        if base != view.buf:
+            # A layer has them, or it is the rest of what a layer has.
+            memmove(view.buf, base, count)
+        base += count
+        size -= count
+        if self._rare.onread(count, handle.target.buffer) is False and self._handle is handle:
+            self._read_stop()
+        if self._handle is handle and callable(self._rare.onread_buffer):
+            self._next_target()
     return 0
 
 
-cdef int _read_ended(SocketBase self, int status) except -1:
+cdef int _read_ended(SocketBase self, object handle, int status) except -1:
     if self._idle is not None:
         self._idle.touch()
     if self._state & DESTROYED:
@@ -825,7 +845,7 @@ cdef int _read_ended(SocketBase self, int status) except -1:
     return 0
 
 
-cdef void _read_raised(SocketBase self, object exc) noexcept:
+cdef void _read_raised(SocketBase self, object handle, object exc) noexcept:
     # A listener's exception is the program's affair. But bytes that no listener got, since
     # there was no memory for that, are lost, and a stream must not go on with a hole.
     try:
@@ -834,7 +854,9 @@ cdef void _read_raised(SocketBase self, object exc) noexcept:
         self._loop.report(again)
 
 
-cdef int _written(SocketBase self, int status) except -1:
+cdef int _written(SocketBase self, object handle, int status) except -1:
+    if _is_late(self, handle):
+        return 0
     if self._idle is not None:
         self._idle.queue_size = 0
         self._touch()
@@ -843,8 +865,8 @@ cdef int _written(SocketBase self, int status) except -1:
     return w_completed(self, None, False)
 
 
-cdef int _shut_down(SocketBase self, int status) except -1:
-    if self._state & DESTROYED:
+cdef int _shut_down(SocketBase self, object handle, int status) except -1:
+    if self._state & DESTROYED or _is_late(self, handle):
         return 0
     # What mkfifo() or pipe() made has no half to close: its end is told by closing.
     if status >= 0 or status == uv.UV_ENOTCONN \
@@ -853,11 +875,13 @@ cdef int _shut_down(SocketBase self, int status) except -1:
     return w_final_done(self, os_error(status, "shutdown"))
 
 
-cdef int _connected(SocketBase self, int status) except -1:
+cdef int _connected(SocketBase self, object handle, int status) except -1:
+    if _is_late(self, handle):
+        return 0
     return self._on_connected(status)
 
 
-cdef int _handle_closed(SocketBase self, int status) except -1:
+cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
     if self._state & DESTROYED:
         self._state |= CLOSE_EMITTED
         self._attempts = None
@@ -883,7 +907,6 @@ SOCKET_CALLS.take_read = <take_call><void*>_take_read
 SOCKET_CALLS.read = <read_call><void*>_read
 SOCKET_CALLS.read_ended = <status_call><void*>_read_ended
 SOCKET_CALLS.read_raised = <raised_call><void*>_read_raised
-SOCKET_CALLS.concerns = <concerns_call><void*>_concerns
 SOCKET_CALLS.written = <status_call><void*>_written
 SOCKET_CALLS.shut_down = <status_call><void*>_shut_down
 SOCKET_CALLS.connected = <status_call><void*>_connected

@@ -13,7 +13,7 @@ from ..errors import ArgTypeError, TimeoutOverflowWarning
 
 from . cimport uv
 from .capi cimport (
-    Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, list_of, pyuvnet_method,
+    Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, pyuvnet_method,
     pyuvnet_set_method)
 from .iteration import plain_reads as _plain_reads
 
@@ -140,26 +140,17 @@ cdef class SocketFace(SocketConnect):
                 or not self._loop.in_callback or self._handle is None or self.w_corked \
                 or not length:
             return False
-        length += self.w_length
-        if length >= self.w_mark or length >= COLLECT_BYTES:
+        if self.w_length + length >= min(self.w_mark, <Py_ssize_t>COLLECT_BYTES):
             return False
         self._loop.check()
-        if not self._state & W_COLLECTING:
-            if self.w_length or not self._loop.collect(self):
-                return False
-            self._state |= W_COLLECTING
-            self.w_chunk = data
-            self.w_in_flight = 1
-        else:
+        if self._state & W_COLLECTING:
             if self.w_in_flight >= COLLECT_CHUNKS - 1:
                 return False
-            if self.w_queue is None:
-                self.w_queue = list_of(data)
-            else:
-                self.w_queue.append(data)
-            self.w_in_flight += 1
-        self.w_length = self.w_size = length
-        self.w_accepted += 1
+        elif self.w_length:
+            return False
+        if not self._collect(data, length):
+            # Out of memory: nobody would send it when the callback is over.
+            self._flush()
         return True
 
     cdef object _write(self, object data, object encoding, object callback):
@@ -258,7 +249,7 @@ cdef class SocketFace(SocketConnect):
         """
         self._ready()
         if self._has_onread() and self._handle is not None:
-            self._handle.read_stop()
+            self._read_stop()
         r_pause(self)
         return self
 

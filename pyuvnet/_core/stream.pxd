@@ -46,6 +46,7 @@ cdef enum:
     W_SYNC = 1 << 28             # inside the call that hands a chunk over
     W_FAILED = 1 << 29           # a write failed, and its callbacks have not been told
     W_PROCESSING = 1 << 30       # the queue is being handed over one by one
+    LAYERED = 1 << 31            # layers stand between the stream and its handle
 
 cdef enum Flowing:
     FLOWING_UNASKED = -1

@@ -76,13 +76,13 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
     cdef const HandleCalls* calls = self.calls
     try:
         if nread >= 0:
-            calls.read(owner, base, nread)
+            calls.read(owner, self, base, nread)
         else:
             # libuv has stopped reading by itself.
             self.reading = False
-            calls.read_ended(owner, <int>nread)
+            calls.read_ended(owner, self, <int>nread)
     except BaseException as exc:
-        calls.read_raised(owner, exc)
+        calls.read_raised(owner, self, exc)
 
 
 cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept nogil:
@@ -148,14 +148,14 @@ cdef void _on_done_gil(uv.uv_req_t* req, int status) noexcept:
         Py_INCREF(<object>chunks)
         self._chunks = None
         loop.release(chunks)
-    if owner is not None and not loop.silent and handle.calls.concerns(owner, handle):
+    if owner is not None and not loop.silent:
         try:
             if self.kind == REQUEST_WRITE:
-                handle.calls.written(owner, status)
+                handle.calls.written(owner, handle, status)
             elif self.kind == REQUEST_SHUTDOWN:
-                handle.calls.shut_down(owner, status)
+                handle.calls.shut_down(owner, handle, status)
             else:
-                handle.calls.connected(owner, status)
+                handle.calls.connected(owner, handle, status)
         except BaseException as exc:
             loop.report(exc)
     self.done()
@@ -186,7 +186,7 @@ cdef void _on_connection_gil(uv.uv_stream_t* server, int status) noexcept:
         return
     loop.enter_for(owner)
     try:
-        self.calls.connection(owner, status)
+        self.calls.connection(owner, self, status)
     except BaseException as exc:
         loop.report(exc)
     owner = None

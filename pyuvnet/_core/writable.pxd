@@ -1,5 +1,6 @@
 """The writable half: functions on Stream's w_ fields; see writable.pyx."""
 
+from .capi cimport list_of
 from .stream cimport Stream
 
 cdef enum:
@@ -31,6 +32,20 @@ cdef int w_set_default_encoding(Stream s, object name) except -1
 cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1
 cdef int w_user_queue(Stream s) except -1
 cdef int w_user_final(Stream s) except -1
+
+cdef inline int w_enqueue(Stream s, object chunk) except -1:
+    """Put a chunk behind those that wait, or leave together."""
+    if s.w_queue is None:
+        s.w_queue = list_of(chunk)
+        s.w_head = 0
+    else:
+        s.w_queue.append(chunk)
+    return 0
+
+cdef inline void w_accept(Stream s, Py_ssize_t size) noexcept:
+    """Count a chunk that was taken from the program."""
+    s.w_length += size
+    s.w_accepted += 1
 
 cdef class Writable(Stream):
     pass

@@ -63,6 +63,7 @@ cdef object _as_chunk(Stream s, object chunk, object encoding):
 cdef bint w_write(Stream s, object chunk, object encoding, object callback) except -1:
     """write(): True while the writer may go on."""
     cdef Py_ssize_t size
+    cdef unsigned long number
     if encoding is not None and callback is None and callable(encoding):
         callback, encoding = encoding, None
     if not (PyBytes_CheckExact(chunk) and encoding is None):
@@ -81,21 +82,17 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     # What needs memory comes first, and raises before anything has changed.
     if callback is not None:
         _remember(s, callback)
-    if s._state & (W_WRITING | W_COLLECTING | ERRORED) or s.w_corked:
-        try:
-            _enqueue(s, chunk)
-        except MemoryError:
-            if callback is not None:
-                s.w_waiting.pop()
-            raise
-        s.w_length += size
-        s.w_accepted += 1
-        if s._state & W_COLLECTING:
+    number = s.w_accepted
+    try:
+        if s._state & (W_WRITING | ERRORED) or s.w_corked:
+            w_enqueue(s, chunk)
+            w_accept(s, size)
+        else:
             s._begin_write(chunk, size, callback is not None)
-    else:
-        s.w_length += size
-        s.w_accepted += 1
-        s._begin_write(chunk, size, callback is not None)
+    except MemoryError:
+        if callback is not None and s.w_accepted == number:
+            s.w_waiting.pop()
+        raise
     if s.w_length >= s.w_mark and s.w_length:
         s._state |= W_NEED_DRAIN
         return False
@@ -112,15 +109,6 @@ cdef int _remember(Stream s, object callback) except -1:
         s.w_told = 0
     else:
         s.w_waiting.append(entry)
-    return 0
-
-
-cdef inline int _enqueue(Stream s, object chunk) except -1:
-    if s.w_queue is None:
-        s.w_queue = list_of(chunk)
-        s.w_head = 0
-    else:
-        s.w_queue.append(chunk)
     return 0
 
 
@@ -710,6 +698,7 @@ cdef class Writable(Stream):
             w_set_default_encoding(self, given["default_encoding"])
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+        w_accept(self, size)
         return w_user_write(self, chunk, size)
 
     cdef int _begin_queue(self) except -1:

@@ -1,0 +1,194 @@
+"""Layer: a step that bytes take between a stream handle and the object that owns it.
+
+A layer is an owner to what is below it and a handle to what is above: bytes and their end come up,
+bytes and their end go down, and whether more may come is said downwards. So framing, a cipher, a
+header that comes first, deadlines and budgets each are a class that overrides what concerns it, and
+neither the stream machine nor another layer has to know. Without layers nothing here is called: the
+handle calls its owner directly, and the owner asks the one flag of its state.
+
+Rules:
+
+* A layer passes on, in order, everything that it does not use up: by the inherited method.
+* read() gets memory that is valid during the call only. What a layer keeps, it copies.
+* try_write() takes as many bytes as it can answer for, or returns UV_EAGAIN; write() takes all, and
+  written() goes up once they have left. The bufs belong to the caller, the chunks to the layer that
+  called write() last.
+* Each call up may run code of the program, which may destroy the socket: `handle.closing` says so.
+
+Imports: stream_handle and below.
+"""
+
+from . cimport uv
+from .emitter cimport EventEmitter
+from .errors cimport seal
+from .owner cimport HandleCalls, raised_call, read_call, status_call
+from .stream_handle cimport StreamHandle
+
+
+cdef class Layer:
+    cdef int read(self, const char* base, Py_ssize_t size) except -1:
+        if self.above is not None:
+            return self.above.read(base, size)
+        if self.handle is None or self.handle.owner is None:
+            return 0
+        return (<Layer>self.handle.layer).calls.read(self.handle.owner, self.handle, base, size)
+
+    cdef int read_ended(self, int status) except -1:
+        if self.above is not None:
+            return self.above.read_ended(status)
+        if self.handle is None or self.handle.owner is None:
+            return 0
+        return (<Layer>self.handle.layer).calls.read_ended(self.handle.owner, self.handle, status)
+
+    cdef int written(self, int status) except -1:
+        if self.above is not None:
+            return self.above.written(status)
+        if self.handle is None or self.handle.owner is None:
+            return 0
+        return (<Layer>self.handle.layer).calls.written(self.handle.owner, self.handle, status)
+
+    cdef int shut_down(self, int status) except -1:
+        if self.above is not None:
+            return self.above.shut_down(status)
+        if self.handle is None or self.handle.owner is None:
+            return 0
+        return (<Layer>self.handle.layer).calls.shut_down(self.handle.owner, self.handle, status)
+
+    cdef void closed(self) noexcept:
+        pass
+
+    cdef Py_ssize_t try_write(self, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
+        if self.below is not None:
+            return self.below.try_write(bufs, count)
+        return self.handle.try_write(bufs, count)
+
+    cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
+        if self.below is not None:
+            return self.below.write(chunks, bufs, count)
+        return self.handle.write(chunks, bufs, count)
+
+    cdef int shutdown(self) noexcept:
+        if self.below is not None:
+            return self.below.shutdown()
+        return self.handle.shutdown()
+
+    cdef int read_start(self) noexcept:
+        if self.below is not None:
+            return self.below.read_start()
+        return self.handle.read_start()
+
+    cdef void read_stop(self) noexcept:
+        if self.below is not None:
+            self.below.read_stop()
+        else:
+            self.handle.read_stop()
+
+
+# ---- What the handle calls -----------------------------------------------------------------------
+
+cdef bint _take_read(EventEmitter owner, const char* base, Py_ssize_t size) noexcept:
+    return False
+
+
+cdef int _read(EventEmitter owner, StreamHandle handle, const char* base,
+               Py_ssize_t size) except -1:
+    return (<Layer>handle.layer).read(base, size)
+
+
+cdef int _read_ended(EventEmitter owner, StreamHandle handle, int status) except -1:
+    return (<Layer>handle.layer).read_ended(status)
+
+
+cdef void _read_raised(EventEmitter owner, StreamHandle handle, object exc) noexcept:
+    (<Layer>handle.layer).calls.read_raised(owner, handle, exc)
+
+
+cdef int _connected(EventEmitter owner, StreamHandle handle, int status) except -1:
+    return (<Layer>handle.layer).calls.connected(owner, handle, status)
+
+
+cdef int _written(EventEmitter owner, StreamHandle handle, int status) except -1:
+    return (<Layer>handle.layer).written(status)
+
+
+cdef int _shut_down(EventEmitter owner, StreamHandle handle, int status) except -1:
+    return (<Layer>handle.layer).shut_down(status)
+
+
+cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
+    cdef Layer lowest = <Layer>handle.layer
+    cdef const HandleCalls* calls = lowest.calls
+    cdef Layer layer = lowest
+    while layer is not None:
+        layer.closed()
+        layer.handle = None
+        layer = layer.above
+    try:
+        return calls.closed(owner, handle, status)
+    finally:
+        # They refer to one another.
+        layer = lowest
+        while layer is not None:
+            lowest, layer = layer, layer.above
+            lowest.below = lowest.above = lowest.top = None
+        handle.layer = None
+
+
+cdef HandleCalls _CALLS
+
+
+cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except -1:
+    """Put a layer on a handle that has an owner: below all others, or above them."""
+    cdef Layer bottom = handle.layer
+    if bottom is None:
+        layer.calls = handle.calls
+        layer.top = layer
+        handle.layer = layer
+        handle.calls = &_CALLS
+    elif lowest:
+        layer.above, bottom.below = bottom, layer
+        layer.calls, layer.top = bottom.calls, bottom.top
+        bottom.top = None
+        handle.layer = layer
+    else:
+        layer.below, bottom.top.above = bottom.top, layer
+        bottom.top = layer
+    layer.handle = handle
+    return 0
+
+
+cdef int remove_layer(Layer layer) except -1:
+    """Take a layer off its handle; what is above and below it meets."""
+    cdef StreamHandle handle = layer.handle
+    cdef Layer above = layer.above, below = layer.below
+    cdef Layer bottom
+    if handle is None:
+        return 0
+    bottom = handle.layer
+    if above is not None:
+        above.below = below
+    if below is not None:
+        below.above = above
+    if bottom is not layer:
+        if above is None:
+            bottom.top = below
+    elif above is not None:
+        above.calls, above.top = layer.calls, layer.top
+        handle.layer = above
+    else:
+        handle.layer = None
+        handle.calls = layer.calls
+    layer.handle = layer.above = layer.below = layer.top = None
+    return 0
+
+
+_CALLS.take_read = _take_read
+_CALLS.read = <read_call><void*>_read
+_CALLS.read_ended = <status_call><void*>_read_ended
+_CALLS.read_raised = <raised_call><void*>_read_raised
+_CALLS.connected = <status_call><void*>_connected
+_CALLS.written = <status_call><void*>_written
+_CALLS.shut_down = <status_call><void*>_shut_down
+_CALLS.closed = <status_call><void*>_closed
+
+seal(Layer)
