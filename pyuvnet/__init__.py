@@ -9,6 +9,7 @@ An echo server:
 """
 
 from . import diagnostics, events, loop, net, streams
+from ._base import TYPE_CHECKING
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.loop import Loop, clear_immediate
@@ -27,7 +28,6 @@ from ._loop import (
     set_immediate,
     stop,
 )
-from ._typed import TYPE_CHECKING
 from ._version import __version__
 from .abort import AbortController, AbortSignal
 from .boundsocket import BoundSocket

@@ -11,7 +11,9 @@ import _socket
 import sys
 from collections.abc import Iterable
 
-from . import _validate as check
+from ._base import TYPE_CHECKING
+from ._base import validation as check
+from ._base.info import Info
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG
 from ._core.errors import (
@@ -23,8 +25,6 @@ from ._core.errors import (
 )
 from ._core.timer import set_timeout
 from ._loop import start_task
-from ._mapping import Info
-from ._typed import TYPE_CHECKING
 from .errors import (
     AggregateError,
     ArgTypeError,

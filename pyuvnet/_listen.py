@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 
-from . import _validate as check
+from ._base import TYPE_CHECKING
+from ._base import validation as check
+from ._base.hints import hint_tuple
+from ._base.options import OptionSet
 from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
 from ._core.socket_face import SocketFace
-from ._hints import hint_tuple, suspect_path
-from ._options import OptionSet
-from ._paths import is_path, path_bytes
-from ._typed import TYPE_CHECKING
+from ._paths import is_path, path_bytes, warn_of_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +169,7 @@ def _options_of(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[dict[s
         return LISTEN_OPTIONS.read(first, keywords), None if keywords else first
     positional: dict[str, Any] = {}
     if is_path(first):
-        suspect_path("listen", args)
+        warn_of_host("listen", args)
         positional["path"] = first
     elif first is None or isinstance(first, (bool, str)) or check.as_number(first) is not None:
         positional["port"] = first

@@ -17,14 +17,14 @@ import warnings
 import weakref
 from types import CoroutineType
 
+from ._base import TYPE_CHECKING, overload
+from ._base.hints import place_of_call
 from ._core.emitter import set_awaitable_hook
 from ._core.loop import Loop, set_undriven_hook
 from ._core.server_base import ServerBase
 from ._core.socket_base import SocketBase
 from ._core.thread_loop import current_loop
 from ._core.waiter import Stepper
-from ._hints import place_of_call
-from ._typed import TYPE_CHECKING, overload
 from .errors import StateError
 
 if TYPE_CHECKING:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 
-from . import _validate as check
-from ._typed import TYPE_CHECKING
+from ._base import TYPE_CHECKING
+from ._base import validation as check
+from ._base.hints import place_of_call
+from ._core.address import is_ip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -27,3 +31,23 @@ def path_bytes(path: Any, name: str) -> bytes:
         return os.fsencode(path)
     except UnicodeEncodeError:
         raise check.arg_value_error(name, path, "has a character that no path can have") from None
+
+
+def warn_of_host(function: str, args: Sequence[object]) -> None:
+    """Warn of a path that looks like a host: people write the host first, as in other libraries."""
+    path = args[0]
+    if not isinstance(path, str) or os.sep in path:
+        return
+    host, _, port = path.rpartition(":")
+    if is_ip(path) or path == "localhost":
+        second = args[1] if len(args) > 1 else None
+        # A number beyond any port may be too long to be shown.
+        host, port = path, str(second) if type(second) is int and 0 <= second < 65536 else "port"
+    elif not (port.isdigit() and (is_ip(host) or host == "localhost" or "." in host)):
+        return
+    warnings.warn_explicit(
+        f"{function}({path!r}, ...) means a unix socket of that name; for TCP the port comes "
+        f"first: {function}({port}, {host!r})",
+        RuntimeWarning,
+        *place_of_call(),
+    )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import weakref
 
-from . import _validate as check
+from ._base import TYPE_CHECKING
+from ._base import validation as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
-from ._typed import TYPE_CHECKING
 from .errors import AbortError, AbortTimeoutError, ArgTypeError, StateError
 
 if TYPE_CHECKING:

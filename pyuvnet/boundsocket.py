@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 
-from . import _validate as check
+from ._base import TYPE_CHECKING, cast
+from ._base import validation as check
+from ._base.info import Info
+from ._base.options import OptionSet
 from ._core.address import is_ip
 from ._core.bound import BoundBase
 from ._core.names import add_node_names
-from ._mapping import Info
-from ._options import OptionSet
 from ._paths import path_bytes
-from ._typed import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,15 +18,15 @@ Node: diagnostics_channel
 
 from __future__ import annotations
 
+from ._base import TYPE_CHECKING
 from ._core import hooks
 from ._core.names import add_node_names
-from ._typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ._mapping import Info
+    from ._base.info import Info
 
 __all__ = ["has_subscribers", "subscribe", "unsubscribe"]
 

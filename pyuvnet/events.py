@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from . import _validate as check
+from ._base import TYPE_CHECKING
+from ._base import validation as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
-from ._typed import TYPE_CHECKING
-from ._waiter import Waiter
+from ._core.waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 
 if TYPE_CHECKING:

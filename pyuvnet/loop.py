@@ -8,11 +8,11 @@ Node: process.getActiveResourcesInfo()
 
 from __future__ import annotations
 
+from ._base import TYPE_CHECKING
 from ._core.alive import describe
 from ._core.loop import Immediate, Loop
 from ._core.names import add_node_names
 from ._core.thread_loop import current_loop
-from ._typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any

@@ -8,10 +8,10 @@ Node: net.promises
 
 from __future__ import annotations
 
-from . import _validate as check
-from ._options import OptionSet
-from ._typed import TYPE_CHECKING, overload
-from ._waiter import Waiter
+from ._base import TYPE_CHECKING, overload
+from ._base import validation as check
+from ._base.options import OptionSet
+from ._core.waiter import Waiter
 from .abort import abort_error
 from .errors import StateError
 from .server import SERVER_OPTIONS, Server

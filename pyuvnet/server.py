@@ -7,18 +7,18 @@ tick.
 
 from __future__ import annotations
 
-from . import _validate as check
 from ._attempts import no_address
+from ._base import TYPE_CHECKING, cast, overload
+from ._base import validation as check
+from ._base.info import Info
+from ._base.options import OptionSet
 from ._core.bound import BoundBase
 from ._core.errors import make_os_error
 from ._core.names import add_node_names
 from ._core.server_base import ServerBase
 from ._core.thread_loop import current_loop
+from ._core.waiter import Waiter
 from ._listen import LISTEN_OPTIONS, ListenPlan
-from ._mapping import Info
-from ._options import OptionSet
-from ._typed import TYPE_CHECKING, cast, overload
-from ._waiter import Waiter, in_coroutine
 from .abort import on_abort
 from .errors import StateError
 from .events import Arrivals
@@ -44,6 +44,16 @@ SERVER_OPTIONS = OptionSet(
         "capture_rejections",
     ],
 )
+
+
+def _in_coroutine() -> bool:
+    """Whether a coroutine of this thread's asyncio loop runs, which could await something."""
+    import asyncio
+
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 class Server(ServerBase):
@@ -372,7 +382,7 @@ class Server(ServerBase):
         Node: server.getConnections()
         """
         self._check()
-        if callback is None and in_coroutine():
+        if callback is None and _in_coroutine():
             answer: Waiter[int] = Waiter()
             self._next_tick(lambda: answer.set_result(self._connections))
             return answer

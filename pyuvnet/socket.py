@@ -10,8 +10,12 @@ import math
 import os
 from functools import partial
 
-from . import _validate as check
 from ._attempts import Attempts, defaults, local_end
+from ._base import TYPE_CHECKING, cast, overload
+from ._base import validation as check
+from ._base.hints import hint_tuple
+from ._base.info import Info
+from ._base.options import OBJECT_MODES, OptionSet, read_high_water_mark, refuse_object_mode
 from ._core import hooks
 from ._core.address import is_ip
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
@@ -19,11 +23,7 @@ from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_face import SocketFace, own_write
 from ._core.stream_handle import check_read_target, handle_kind
-from ._hints import hint_tuple, suspect_path
-from ._mapping import Info
-from ._options import OBJECT_MODES, OptionSet, refuse_object_mode
-from ._paths import is_path, path_bytes
-from ._typed import TYPE_CHECKING, cast, overload
+from ._paths import is_path, path_bytes, warn_of_host
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
@@ -74,7 +74,6 @@ CONNECT_OPTIONS = OptionSet(
         "auto_select_family_attempt_timeout",
     ],
 )
-MAX_MARK = 2**53 - 1
 MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
 CONNECT_ALL = OptionSet("connect", ["timeout"]) | SOCKET_OPTIONS | CONNECT_OPTIONS
 
@@ -96,19 +95,6 @@ def check_block_list(options: Mapping[str, Any]) -> BlockList | None:
     if block_list is not None and not isinstance(block_list, BlockList):
         raise check.arg_type_error("options.blockList", "net.BlockList", block_list)
     return block_list
-
-
-def _mark(options: Mapping[str, Any], name: str, node_name: str) -> int:
-    """A high-water mark in bytes; -1 for the default."""
-    for key in ("high_water_mark", name):
-        value = options.get(key)
-        if value is not None:
-            number = check.as_number(value)
-            if number is None or not 0 <= number <= MAX_MARK or number != int(number):
-                # Whichever was given, Node names the one for this side.
-                raise check.arg_value_error(f"options.{node_name}", value)
-            return int(number)
-    return -1
 
 
 def _check_descriptor(options: Mapping[str, Any]) -> str | None:
@@ -209,12 +195,9 @@ class Socket(SocketFace):
         if tos is not None:
             tos = check.validate_integer(tos, "options.typeOfService", 0, 255)
         block_list = check_block_list(given)
-        keep_alive = None
         delay = keep_alive_seconds(given)
-        if given.get("keep_alive"):
-            keep_alive = (delay, 1, 10)
-        read_mark = _mark(given, "readable_high_water_mark", "readableHighWaterMark")
-        write_mark = _mark(given, "writable_high_water_mark", "writableHighWaterMark")
+        read_mark = read_high_water_mark(given, "readable_high_water_mark")
+        write_mark = read_high_water_mark(given, "writable_high_water_mark")
         self._init_emitter(given.get("capture_rejections"))
         self._init_socket(
             bool(given.get("allow_half_open", False)),
@@ -223,7 +206,7 @@ class Socket(SocketFace):
             read_mark,
             write_mark,
             bool(given.get("no_delay", False)),
-            keep_alive,
+            delay if given.get("keep_alive") else None,
         )
         self._set_block_list(block_list)
         if given.get("encoding") is not None:
@@ -552,7 +535,7 @@ def connect_arguments(
         return allowed.read(first, keywords), listener
     options = allowed.read(None, keywords)
     if is_path(first):
-        suspect_path("connect", args)
+        warn_of_host("connect", args)
         options.setdefault("path", first)
     else:
         options.setdefault("port", first)

@@ -9,7 +9,8 @@ import sys
 import weakref
 from functools import partial
 
-from . import _validate as check
+from ._base import TYPE_CHECKING, cast
+from ._base import validation as check
 from ._core.duplex import Duplex
 from ._core.iteration import ChunkIterator, ChunkReader, inherit_anext
 from ._core.names import add_node_names
@@ -21,9 +22,8 @@ from ._core.stream import (
     set_with_hooks,
 )
 from ._core.thread_loop import current_loop
+from ._core.waiter import Waiter
 from ._core.writable import Writable, set_drained_hook
-from ._typed import TYPE_CHECKING, cast
-from ._waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ArgTypeError, StateError
 

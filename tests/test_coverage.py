@@ -11,7 +11,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, _listen, server, socket
-from pyuvnet._core.names import to_node
+from pyuvnet._base.names import to_node
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 DOCUMENTS = ["coverage.md", "deviations.md"]

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pyuvnet._mapping import Info
+from pyuvnet._base.info import Info
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet import diagnostics, events, loop, net, promises, streams
+from pyuvnet._base.names import to_node
 from pyuvnet._core.loop import Immediate
-from pyuvnet._core.names import to_node
 from pyuvnet._core.timer import Timeout
 from tests.test_stubs import bound, typed_text
 

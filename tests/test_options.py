@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from pyuvnet._options import OptionSet
+from pyuvnet._base.options import OptionSet
 from pyuvnet.errors import ArgTypeError
 
 OPTIONS = OptionSet("create_server", ["no_delay", "ipv6_only", "port", "allow_half_open"])

@@ -11,7 +11,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, Readable, Writable, net, next_tick, run
-from pyuvnet._hints import suspect_path
+from pyuvnet._paths import warn_of_host
 
 
 def serve(listener, then):
@@ -598,7 +598,7 @@ def test_connect_before_close_tells_the_callbacks_of_end_what_they_are() -> None
 def test_hints_about_a_number_too_long_to_be_shown() -> None:
     number = 10**5000
     with pytest.warns(RuntimeWarning, match=r"listen\(port, 'localhost'\)$"):
-        suspect_path("listen", ["localhost", number])
+        warn_of_host("listen", ["localhost", number])
     for call in (net.Server().listen, net.connect):
         with pytest.raises(pyuvnet.Error) as caught:
             call(("localhost", number))

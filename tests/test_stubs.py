@@ -10,11 +10,11 @@ import pytest
 
 import pyuvnet
 from pyuvnet import _keywords, diagnostics, events, loop, net, streams
+from pyuvnet._base.names import to_node
+from pyuvnet._base.options import OptionSet
 from pyuvnet._core.loop import Immediate
-from pyuvnet._core.names import to_node
 from pyuvnet._core.timer import Timeout
 from pyuvnet._listen import LISTEN_OPTIONS
-from pyuvnet._options import OptionSet
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS

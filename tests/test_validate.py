@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from pyuvnet import _validate as validate
+from pyuvnet._base import validation as validate
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
 
 INFINITY = math.inf

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from pyuvnet._core.names import to_node
+from pyuvnet._base.names import to_node
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
 BEGIN, END = "# Node's spellings, by tools/stubs.py", "# Node's spellings end"

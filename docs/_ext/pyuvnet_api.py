@@ -27,7 +27,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 import pyuvnet
-from pyuvnet._core.names import to_node
+from pyuvnet._base.names import to_node
 
 log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ from .rules cimport (NO_RULE, RULE_TEXT_SIZE, Rule, RuleLog, print_rule, rule_en
 from .socketaddress cimport SocketAddress, family_number
 from .uv cimport sockaddr, sockaddr_storage
 
-from .._validate import arg_type_error, validate_string
+from .._base.validation import arg_type_error, validate_string
 from .names import add_node_names
 
 cdef extern from "uv.h" nogil:

@@ -21,14 +21,16 @@ import warnings
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
-from ..errors import MaxListenersExceededWarning, StateError
-from .._validate import arg_type_error, range_error
+from .._base.errors import MaxListenersExceededWarning, StateError
+from .._base.hints import hint
+from .._base.names import to_node
+from .._base.validation import arg_type_error, range_error
 
 from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
     PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, let_collector, \
     pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind
 from .errors cimport seal
-from .names import add_node_names, to_node
+from .names import add_node_names
 
 cdef object _ERROR = intern_event("error")
 cdef object _NEW_LISTENER = intern_event("newListener")
@@ -587,7 +589,6 @@ cdef class EventEmitter:
         if not isinstance(error, BaseException):
             failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
             failure.context = error
-        from .._hints import hint
         hint(failure, f"This is an 'error' event of a {type(self).__name__} to which nobody "
                       "listens: on('error', listener) would get it.")
         raise failure

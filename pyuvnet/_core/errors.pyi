@@ -1,6 +1,6 @@
 from typing import type_check_only
 
-from ..errors import ResolveError, StateError
+from .._base.errors import StateError
 
 UV_EALREADY: int
 UV_ECANCELED: int
@@ -24,7 +24,6 @@ class _SystemError(OSError):
     local_port: int | None
     localPort: int | None
 
-def make_lookup_error(status: int, hostname: str) -> ResolveError: ...
 def make_ip_blocked(address: str) -> StateError: ...
 def make_os_error(
     status: int,

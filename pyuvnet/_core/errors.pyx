@@ -10,7 +10,8 @@ looked up by name, since on Windows libuv's statuses are not negated errno value
 import errno as _errno
 import os.path
 
-from ..errors import ArgTypeError, ResolveError, StateError
+from .._base.errors import ArgTypeError, ResolveError, StateError
+from .._base.hints import explain
 
 cimport cython
 from cpython.object cimport PyObject
@@ -153,7 +154,6 @@ cdef object _os_error(int status, str syscall, object address, object port, str 
     exc.address = address
     exc.port = port or None
     if code in _explained:
-        from .._hints import explain
         explain(exc, port)
     return exc
 
@@ -202,11 +202,6 @@ cdef object ended_by_other_party():
     exc = _make(_errno.EPIPE, text)
     exc.code = "EPIPE"
     return exc
-
-
-def make_lookup_error(int status, str hostname):
-    """The error of a failed lookup, for the Python side."""
-    return lookup_error(status, hostname)
 
 
 def make_ip_blocked(str address):

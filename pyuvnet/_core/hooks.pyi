@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .._mapping import Info
+from .._base.info import Info
 
 NAMES: tuple[str, ...]
 

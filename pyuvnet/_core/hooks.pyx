@@ -5,8 +5,8 @@ raises.  Whoever publishes asks hooked() first, so that a hook nobody listens to
 bit.
 """
 
-from .._mapping import Info
-from .._validate import arg_value_error, validate_function, validate_string
+from .._base.info import Info
+from .._base.validation import arg_value_error, validate_function, validate_string
 from .thread_loop cimport loop_of_thread
 
 

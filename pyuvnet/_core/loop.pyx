@@ -34,8 +34,8 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
 
-from .._validate import arg_type_error, range_error, validate_number
-from ..errors import StateError
+from .._base.errors import StateError
+from .._base.validation import arg_type_error, range_error, validate_number
 
 from . cimport uv
 from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open, \

@@ -1,8 +1,8 @@
 """The one mechanism that gives every public name its Node spelling.
 
-PEP 8 spelling is canonical; the Node spelling is made from it by rule and is the very same
-object.  Extension types refuse setattr(), so their dictionary is written directly, once, while
-their module loads.  This module imports nothing of ours.
+PEP 8 spelling is canonical; the Node spelling is made from it by the rule of `_base/names.py` and
+is the very same object.  Extension types refuse setattr(), so their dictionary is written directly,
+once, while their module loads.
 """
 
 from types import GetSetDescriptorType, MethodDescriptorType
@@ -13,23 +13,7 @@ from .capi cimport (
     PyDescr_NewGetSet, PyDescr_NewMethod, PyGetSetDescrObject, PyMethodDescrObject, PyType_Modified,
     PyTypeObject)
 
-# Acronyms which Node writes in capitals when they end a name.
-cdef dict _acronyms = {"ip": "IP", "json": "JSON", "cidr": "CIDR", "cidrs": "CIDRs"}
-cdef dict _irregular = {"is_ipv4": "isIPv4", "is_ipv6": "isIPv6"}
-
-
-def to_node(str name not None):
-    """Return Node's spelling of a PEP 8 name: 'set_no_delay' -> 'setNoDelay'.
-
-    Args:
-        name: a snake_case name; a name without underscores comes back unchanged.
-    """
-    if name in _irregular:
-        return _irregular[name]
-    if name.startswith("_") or "_" not in name or name.isupper():
-        return name
-    first, *rest = name.split("_")
-    return first + "".join([_acronyms.get(word) or word.capitalize() for word in rest])
+from .._base.names import to_node
 
 
 def add_node_names(target):
@@ -47,6 +31,9 @@ def add_node_names(target):
     else:
         members = target
     for name, value in list(members.items()):
+        # Most have no other spelling, which is seen faster here than by calling Python.
+        if "_" not in name or name.startswith("_"):
+            continue
         if name not in members.get("__all__", members):
             continue
         twin = to_node(name)

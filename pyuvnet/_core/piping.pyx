@@ -10,7 +10,7 @@ emit and remove_listener; listeners on our own emitters are hidden ones.  Node's
 Imports: stream, emitter.
 """
 
-from .._validate import arg_type_error
+from .._base.validation import arg_type_error
 
 from .capi cimport list_of
 from .emitter cimport EventEmitter, intern_event, new_hidden

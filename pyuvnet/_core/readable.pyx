@@ -17,7 +17,8 @@ Imports: stream, piping, encoding, errors.
 
 from cpython.unicode cimport PyUnicode_FromObject
 
-from .._validate import arg_type_error, is_mapping, range_error
+from .._base.notation import is_mapping
+from .._base.validation import arg_type_error, range_error
 
 from .capi cimport hold_collector, let_collector, list_of
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event

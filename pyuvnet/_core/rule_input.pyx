@@ -19,9 +19,9 @@ from .rules cimport (RULE_ADDRESS, RULE_RANGE, RULE_SUBNET, Rule, RuleLog, is_or
                      rules_append, rules_free, rules_reserve)
 from .socketaddress cimport SocketAddress, family_number, new_address
 
-from .._validate import (arg_type_error, arg_value_error, notation, validate_integer,
-                         validate_string)
-from ..errors import AddressError, ArgValueError
+from .._base.errors import AddressError, ArgValueError
+from .._base.notation import notation
+from .._base.validation import arg_type_error, arg_value_error, validate_integer, validate_string
 
 cdef enum:
     LARGEST_RULE = 40  # bytes, packed

@@ -9,7 +9,7 @@ import os
 from libc.math cimport ceil
 from libc.string cimport memset
 
-from .._validate import arg_type_error, arg_value_error, as_number, validate_uint32
+from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
 from . cimport uv
 from .accepting cimport accepted_peer, listener_closed, listener_opened, refuse_waiting
@@ -26,7 +26,9 @@ from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
-from .tcp cimport TCP, PeerName, keep_name, name_blocked, new_tcp, peer_tuple
+from .tcp cimport (
+    KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, PeerName, keep_name, name_blocked, new_tcp,
+    peer_tuple)
 from .thread_loop cimport loop_of_thread
 
 cdef object _CLOSE = intern_event("close")
@@ -35,7 +37,6 @@ cdef object _ERROR = intern_event("error")
 cdef object _LISTENING = intern_event("listening")
 cdef object _DROP = intern_event("drop")
 
-cdef object _MAX_MARK = 2**53 - 1
 cdef tuple _NOBODY = (None, None, None)
 
 cdef enum:
@@ -199,7 +200,8 @@ cdef class ServerBase(Acceptor):
                 socket.set_no_delay_flag((<TCP>client).nodelay(True) == 0)
             if self.keep_alive:
                 socket.set_keep_alive_flag(self._keep_alive_initial_delay)
-                (<TCP>client).keepalive(True, self._keep_alive_initial_delay, 1, 10)
+                (<TCP>client).keepalive(True, self._keep_alive_initial_delay, KEEP_ALIVE_INTERVAL,
+                                        KEEP_ALIVE_COUNT)
         self._connections += 1
         try:
             socket._adopt_accepted(self, client, ALLOW_HALF_OPEN if self.allow_half_open else 0,
@@ -287,16 +289,8 @@ cdef class ServerBase(Acceptor):
 
     def _set_high_water_mark(self, value, str name):
         """Check and store both marks; `name` is for the error."""
-        if value is not None:
-            number = as_number(value)
-            if number is None:
-                raise arg_type_error(name, "number", value)
-            if not number <= _MAX_MARK:
-                raise arg_value_error(name, value)
-            if number >= 0:
-                self._high_water_mark = int(number)
-                return
-        self._high_water_mark = default_mark()
+        cdef Py_ssize_t mark = validate_high_water_mark(value, name, True)
+        self._high_water_mark = default_mark() if mark < 0 else mark
 
     @property
     def block_list(self):

@@ -34,7 +34,7 @@ from .piping cimport Piping
 from .readable cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle, new_read_target, point_at
-from .tcp cimport TCP, new_tcp
+from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .writable cimport *
 
 cdef object _CLOSE = intern_event("close")
@@ -130,8 +130,7 @@ cdef class SocketBase(Duplex):
         if no_delay:
             self._socket_flags |= SOCKET_NO_DELAY
         if keep_alive is not None:
-            self._socket_flags |= SOCKET_KEEP_ALIVE
-            self._keep_idle, self._keep_interval, self._keep_count = keep_alive
+            self.set_keep_alive_flag(keep_alive)
         self._setup(None, state, read_mark if read_mark >= 0 else default_mark(),
                     write_mark if write_mark >= 0 else default_mark())
 
@@ -193,9 +192,10 @@ cdef class SocketBase(Duplex):
             self._socket_flags |= SOCKET_NO_DELAY
 
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1:
-        """The server has set SO_KEEPALIVE on the handle already."""
+        """Set SO_KEEPALIVE when connected; a server has set it on the handle already."""
         self._socket_flags |= SOCKET_KEEP_ALIVE
-        self._keep_idle, self._keep_interval, self._keep_count = delay, 1, 10
+        self._keep_idle, self._keep_interval, self._keep_count = \
+            delay, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_COUNT
         return 0
 
     cdef int _ready(self) except -1:

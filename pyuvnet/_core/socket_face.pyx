@@ -8,8 +8,9 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from .._validate import arg_type_error, notation, range_error
-from ..errors import ArgTypeError, TimeoutOverflowWarning
+from .._base.errors import ArgTypeError, TimeoutOverflowWarning
+from .._base.notation import notation
+from .._base.validation import arg_type_error, range_error
 
 from . cimport uv
 from .capi cimport (

@@ -3,7 +3,7 @@ from typing import Any, Literal, Self
 
 from typing_extensions import disjoint_base
 
-from .._mapping import Info
+from .._base.info import Info
 
 @disjoint_base
 class SocketAddress:

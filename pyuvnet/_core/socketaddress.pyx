@@ -9,10 +9,10 @@ from libc.string cimport memcmp, memcpy
 
 from .address cimport ip_text, parse_ipv4, parse_ipv6, parse_known, utf8_of
 
-from .._mapping import Info
-from .._options import OptionSet
-from .._validate import arg_value_error, validate_integer, validate_port, validate_string
-from ..errors import AddressError
+from .._base.errors import AddressError
+from .._base.info import Info
+from .._base.options import OptionSet
+from .._base.validation import arg_value_error, validate_integer, validate_port, validate_string
 from .names import add_node_names
 
 cdef object _options = OptionSet("SocketAddress", ("address", "family", "port", "flowlabel"))

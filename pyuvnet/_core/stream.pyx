@@ -8,17 +8,16 @@ Imports: owner, loop (for ticks), errors.
 
 import sys
 
-from .._options import OBJECT_MODES as _OBJECT_MODES, OptionSet, refuse_object_mode
-from .._validate import arg_type_error, arg_value_error, as_number, validate_integer
+from .._base.options import (
+    OBJECT_MODES as _OBJECT_MODES, OptionSet, read_high_water_mark, refuse_object_mode)
+from .._base.validation import arg_type_error, validate_integer
 
 from .errors cimport seal, state_error
-from .names import to_node
 from .owner cimport Collector
 from .thread_loop cimport loop_of_thread
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
 cdef Py_ssize_t _object_mark = 16
-cdef object MAX_MARK = 2**53 - 1
 
 
 cdef Py_ssize_t default_mark() noexcept:
@@ -47,17 +46,8 @@ cdef unsigned int flag_option(dict options, str name, unsigned int flag) except?
 
 cdef Py_ssize_t mark_option(dict options, str name, bint one_sided) except -1:
     """A high-water mark out of constructor options; the common one wins."""
-    value = options.get("high_water_mark")
-    if value is None:
-        value = options.get(name)
-    elif one_sided:
-        name = "high_water_mark"
-    if value is None:
-        return _mark
-    number = as_number(value)
-    if number is None or not 0 <= number <= MAX_MARK or number != int(number):
-        raise arg_value_error(f"options.{to_node(name)}", value)
-    return int(number)
+    cdef Py_ssize_t mark = read_high_water_mark(options, name, one_sided)
+    return _mark if mark < 0 else mark
 
 
 def get_default_high_water_mark(object_mode=False):

@@ -11,7 +11,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memset
 
-from .._validate import arg_type_error, arg_value_error
+from .._base.validation import arg_type_error, arg_value_error
 
 from . cimport uv
 from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, let_collector, pyuvnet_gate, \

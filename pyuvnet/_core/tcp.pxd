@@ -5,6 +5,11 @@ from .blocklist cimport BlockList
 from .loop cimport Loop
 from .stream_handle cimport StreamHandle
 
+cdef enum:
+    # Of keep-alive probes, as in Node: seconds between two, and how many may go unanswered.
+    KEEP_ALIVE_INTERVAL = 1
+    KEEP_ALIVE_COUNT = 10
+
 cdef struct PeerName:
     # A socket address without its padding; there is one in every socket.
     unsigned char address[16]

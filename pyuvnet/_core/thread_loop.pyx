@@ -16,7 +16,7 @@ import atexit
 import os
 import threading
 
-from ..errors import StateError
+from .._base.errors import StateError
 
 from . cimport uv
 from .capi cimport PyThread_get_thread_ident

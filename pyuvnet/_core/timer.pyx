@@ -12,8 +12,9 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from .._validate import arg_type_error, notation
-from ..errors import TimeoutOverflowWarning
+from .._base.errors import TimeoutOverflowWarning
+from .._base.notation import notation
+from .._base.validation import arg_type_error
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate

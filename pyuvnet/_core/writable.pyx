@@ -23,8 +23,8 @@ from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from ..errors import ArgTypeError
-from .._validate import arg_type_error, unknown_encoding_error
+from .._base.errors import ArgTypeError
+from .._base.validation import arg_type_error, unknown_encoding_error
 
 from .capi cimport hold_collector, let_collector, list_of, numbered, rest_of, take_item
 from .emitter cimport intern_event

@@ -8,7 +8,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, net
-from pyuvnet._core.names import add_node_names, to_node
+from pyuvnet._base.names import to_node
+from pyuvnet._core.names import add_node_names
 
 EXTENSION_CLASSES = [
     EventEmitter,

@@ -1,13 +1,10 @@
-"""The mapping in which addresses and the data of `'drop'` come.
-
-May import the spelling rule of the core only.
-"""
+"""The mapping in which addresses and the data of `'drop'` come."""
 
 from __future__ import annotations
 
-from ._core.names import to_node
+from . import TYPE_CHECKING
+from .names import to_node
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -1,21 +1,17 @@
-"""What to do about likely mistakes, told beside Node's texts, which stay as they are.
+"""What to do about likely mistakes, in notes on errors.
 
-Errors get notes, which tracebacks show below the text. What is no error, and still hardly meant,
-is a RuntimeWarning at the caller's line. Any module may import it: it imports others when asked.
+Tracebacks show them below Node's texts, which stay as they are. What is no error, and still hardly
+meant, is a RuntimeWarning at the caller's line, which `place_of_call` finds.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import warnings
 
-from ._typed import TYPE_CHECKING
+from .notation import notation
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_PACKAGE = os.path.dirname(__file__) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 # What sun_path holds, without the zero at its end.
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 _PORTS_OF_ROOT = 1024
@@ -95,32 +91,8 @@ def place_of_call() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def suspect_path(function: str, args: Sequence[object]) -> None:
-    """Warn of a path that looks like a host: people write the host first, as in other libraries."""
-    from ._core.address import is_ip
-
-    path = args[0]
-    if not isinstance(path, str) or os.sep in path:
-        return
-    host, _, port = path.rpartition(":")
-    if is_ip(path) or path == "localhost":
-        second = args[1] if len(args) > 1 else None
-        # A number beyond any port may be too long to be shown.
-        host, port = path, str(second) if type(second) is int and 0 <= second < 65536 else "port"
-    elif not (port.isdigit() and (is_ip(host) or host == "localhost" or "." in host)):
-        return
-    warnings.warn_explicit(
-        f"{function}({path!r}, ...) means a unix socket of that name; for TCP the port comes "
-        f"first: {function}({port}, {host!r})",
-        RuntimeWarning,
-        *place_of_call(),
-    )
-
-
 def hint_tuple(error: BaseException, function: str, value: object) -> None:
     """Give the error for an address in one tuple, as the socket module has it, a note."""
     if isinstance(value, (tuple, list)) and len(value) == 2:
-        from ._validate import notation
-
         host, port = map(notation, value)
         hint(error, f"An address is not a tuple here: {function}({port}, {host}).")

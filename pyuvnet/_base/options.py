@@ -1,16 +1,16 @@
 """How a function takes its options: keywords, one mapping, or both, in either spelling.
 
-Owns the rules for the names of options; what the values may be is for the function to check. May
-import errors, _validate and the spelling rule of the core.
+Owns the rules for the names of options; what the values may be is for the function to check.
 """
 
 from __future__ import annotations
 
-from ._core.names import to_node
-from ._validate import arg_type_error, arg_value_error, is_mapping
+from . import TYPE_CHECKING
 from .errors import ArgTypeError
+from .names import to_node
+from .notation import is_mapping
+from .validation import arg_type_error, arg_value_error, validate_high_water_mark
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
@@ -28,6 +28,26 @@ def refuse_object_mode(options: Mapping[str, Any]) -> None:
     for name in OBJECT_MODES:
         if options.get(name):
             raise arg_value_error(f"options.{to_node(name)}", options[name], "is not supported")
+
+
+def read_high_water_mark(options: Mapping[str, Any], name: str, one_sided: bool = False) -> int:
+    """Return the high-water mark of one side of a stream in bytes, -1 for the default.
+
+    Args:
+        options: the constructor's; `high_water_mark` wins over `name`.
+        name: the option of this side.
+        one_sided: whether the stream has no other side, so that errors name the option that was
+            given; otherwise they name this side's, as Node's do.
+
+    Raises:
+        ArgValueError: ERR_INVALID_ARG_VALUE.
+    """
+    value = options.get("high_water_mark")
+    if value is None:
+        value = options.get(name)
+    elif one_sided:
+        name = "high_water_mark"
+    return validate_high_water_mark(value, f"options.{to_node(name)}")
 
 
 class OptionSet:

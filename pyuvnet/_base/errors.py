@@ -1,0 +1,322 @@
+"""The errors and warnings of pyuvnet.
+
+Owns every public exception class, which users have from `pyuvnet.errors`; imports nothing of ours.
+System errors are not here: they are plain `OSError` subclasses, built where libuv reports them.
+
+Node throws TypeError and RangeError. Each class below also derives from the built-in exception
+which a Python programmer would expect in its place, so that both `except pyuvnet.Error` and
+`except ValueError` catch it.
+"""
+
+from __future__ import annotations
+
+# The C module and not `socket`: the latter costs more to import than the rest of this package.
+import _socket
+
+from . import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+__all__ = [
+    "AbortError",
+    "AbortTimeoutError",
+    "AddressError",
+    "AggregateError",
+    "ArgTypeError",
+    "ArgValueError",
+    "ConnectTimeoutError",
+    "Error",
+    "KeepAliveWarning",
+    "MaxListenersExceededWarning",
+    "RangeError",
+    "ResolveError",
+    "StateError",
+    "TimeoutOverflowWarning",
+]
+
+
+class Error(Exception):
+    """The base of all errors of pyuvnet which are not errors of the operating system.
+
+    Args:
+        message: Node's text; also `str(error)`, but for AggregateError.
+        code: Node's code, such as `'ERR_INVALID_ARG_TYPE'`.
+
+    Node: errors.Error, error.code
+    """
+
+    code: str | None
+    message: str
+
+    def __init__(self, message: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "Error"
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        code = "" if self.code is None else f", code={self.code!r}"
+        return f"{type(self).__name__}({self.message!r}{code})"
+
+
+class ArgTypeError(Error, TypeError):
+    """An argument has the wrong type, is missing or is not known.
+
+    Node: TypeError [ERR_INVALID_ARG_TYPE], [ERR_MISSING_ARGS], [ERR_UNKNOWN_ENCODING]
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "TypeError"
+
+
+class ArgValueError(Error, ValueError, TypeError):
+    """An argument has the right type, but not a usable value.
+
+    It is a `TypeError` too, since Node throws one.
+
+    Node: TypeError [ERR_INVALID_ARG_VALUE]
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "TypeError"
+
+
+class RangeError(Error, ValueError):
+    """A number is outside the range it may have.
+
+    Node: RangeError [ERR_OUT_OF_RANGE], [ERR_SOCKET_BAD_PORT], [ERR_INVALID_ADDRESS_FAMILY]
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "RangeError"
+
+
+class AddressError(Error, ValueError):
+    """A text is not an IP address of the family asked for.
+
+    Node: Error [ERR_INVALID_ADDRESS]
+    """
+
+
+class StateError(Error, RuntimeError):
+    """The object cannot do this in the state it is in.
+
+    Node: Error [ERR_SERVER_NOT_RUNNING], [ERR_SOCKET_CLOSED], [ERR_STREAM_DESTROYED]
+    """
+
+
+class ConnectTimeoutError(Error, TimeoutError):
+    """None of the addresses of a host answered in time.
+
+    Node: Error [ERR_SOCKET_CONNECTION_TIMEOUT]
+    """
+
+    # OSError picks its arguments apart in __new__ when there are two of them, which would take the
+    # message for an errno.
+    def __new__(cls, message: str = "", code: str | None = None) -> ConnectTimeoutError:
+        return super().__new__(cls, message)
+
+
+class AbortError(Error):
+    """The operation was aborted by a signal.
+
+    Args:
+        message: the text.
+        cause: the signal's reason; kept as `cause`, and as `__cause__` if it is an exception.
+
+    Node: AbortError [ABORT_ERR], error.cause
+    """
+
+    cause: Any
+
+    def __init__(self, message: str = "The operation was aborted", cause: Any = None) -> None:
+        super().__init__(message, "ABORT_ERR")
+        self.cause = cause
+        if isinstance(cause, BaseException):
+            self.__cause__ = cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor again, since the default way loses __cause__.
+        return type(self), (self.message, self.cause), self.__dict__.copy()
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "AbortError"
+
+
+class AbortTimeoutError(Error, TimeoutError):
+    """The time of `AbortSignal.timeout()` is over: the reason of such a signal.
+
+    No `AbortError`, as in Node, where names tell the two apart; what such a signal aborts raises an
+    `AbortError` with this one as its `cause`. Node's code is the number of `TIMEOUT_ERR`, 23.
+
+    Node: DOMException [TimeoutError]
+    """
+
+    # For the reason that ConnectTimeoutError has one.
+    def __new__(cls, message: str = "", code: str | None = None) -> AbortTimeoutError:
+        return super().__new__(cls, message)
+
+    def __init__(
+        self,
+        message: str = "The operation was aborted due to timeout",
+        code: str | None = "TIMEOUT_ERR",
+    ) -> None:
+        super().__init__(message, code)
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "TimeoutError"
+
+
+class AggregateError(Error):
+    """Every address that was tried failed.
+
+    Its `message` is empty, as in Node; `str(error)` has the texts of the errors, for who prints it.
+    It is no `ExceptionGroup`, because handlers that were written for one error must keep working;
+    `as_group()` makes one.
+
+    Args:
+        errors: the errors, in the order of the attempts; `code` is that of the first.
+
+    Node: AggregateError, error.errors
+    """
+
+    errors: list[Exception]
+
+    def __init__(self, errors: Iterable[Exception] = ()) -> None:
+        self.errors = list(errors)
+        super().__init__("", getattr(self.errors[0], "code", None) if self.errors else None)
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.errors))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,), self.__dict__.copy()
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "AggregateError"
+
+    @property
+    def exceptions(self) -> tuple[Exception, ...]:
+        """The errors as a tuple, as an `ExceptionGroup` calls them. Node: none"""
+        return tuple(self.errors)
+
+    def as_group(self) -> ExceptionGroup[Exception]:
+        """Return the errors as an `ExceptionGroup`, for `except*`.
+
+        Raises:
+            ValueError: there are no errors.
+
+        Node: none
+        """
+        return ExceptionGroup("all connection attempts failed", self.errors)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.errors!r})"
+
+
+class ResolveError(_socket.gaierror):
+    """A name could not be resolved.
+
+    Args:
+        errno: the `EAI_*` value of the `socket` module.
+        message: Node's text, `getaddrinfo ENOTFOUND host`; also `str(error)`.
+        code: Node's code: `'ENOTFOUND'`, `'EAI_AGAIN'`, ...
+        hostname: the name that was looked up.
+        syscall: the call that failed.
+
+    Node: error.code, error.hostname, error.syscall
+    """
+
+    code: str | None
+    hostname: str | None
+    message: str
+    syscall: str | None
+    # What other system errors have and a lookup error has not.
+    address: str | None = None
+    port: int | None = None
+    dest: str | None = None
+
+    # OSError picks its arguments apart in __new__; it may see the first two only, for a third one
+    # would be a file name.
+    def __new__(
+        cls,
+        errno: int | None = None,
+        message: str = "",
+        code: str | None = None,
+        hostname: str | None = None,
+        syscall: str | None = "getaddrinfo",
+    ) -> ResolveError:
+        return super().__new__(cls, errno, message)
+
+    def __init__(
+        self,
+        errno: int | None = None,
+        message: str = "",
+        code: str | None = None,
+        hostname: str | None = None,
+        syscall: str | None = "getaddrinfo",
+    ) -> None:
+        super().__init__(errno, message)
+        self.message = message
+        self.code = code
+        self.hostname = hostname
+        self.syscall = syscall
+
+    @property
+    def name(self) -> str:
+        """The name of the class which Node uses for such an error. Node: error.name"""
+        return "Error"
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.errno!r}, {self.message!r}, code={self.code!r})"
+
+
+class MaxListenersExceededWarning(RuntimeWarning):
+    """Many listeners were added for one event, which may be a leak.
+
+    Node: MaxListenersExceededWarning
+    """
+
+
+class TimeoutOverflowWarning(RuntimeWarning):
+    """A duration does not fit into 32 bits, so another one was used.
+
+    Node: TimeoutOverflowWarning
+    """
+
+
+class KeepAliveWarning(RuntimeWarning):
+    """A keep-alive duration is below one second and so cut to nothing.
+
+    Node: KeepAliveWarning
+    """
+
+
+# Users see the public module: in tracebacks, and in pickles, which outlive the layout of a package.
+for _name in __all__:
+    globals()[_name].__module__ = "pyuvnet.errors"
+del _name
