@@ -17,6 +17,7 @@ import tarfile
 import tomllib
 from pathlib import Path
 
+import layers
 import pytest
 
 import pyuvnet
@@ -87,24 +88,112 @@ def test_layers_are_the_modules_that_are_there() -> None:
     assert len(set(pyuvnet._core.LAYERS)) == len(pyuvnet._core.LAYERS)
 
 
-@pytest.mark.parametrize("layer", ["_native", *pyuvnet._core.LAYERS])
-def test_layer_comes_out_of_the_one_shared_object(layer: str) -> None:
-    module = getattr(pyuvnet._core, layer)
-    assert module is sys.modules[f"pyuvnet._core.{layer}"]
-    assert module.__file__ == pyuvnet._core._native.__file__
+def test_layers_come_out_of_the_one_shared_object() -> None:
+    for layer in ("_native", *pyuvnet._core.LAYERS):
+        module = getattr(pyuvnet._core, layer)
+        assert module is sys.modules[f"pyuvnet._core.{layer}"]
+        assert module.__file__ == pyuvnet._core._native.__file__
 
 
-@pytest.mark.parametrize("layer", ["_native", *pyuvnet._core.LAYERS])
-def test_layer_cimports_only_layers_before_it(layer: str) -> None:
-    order = ["_native", *pyuvnet._core.LAYERS]
-    later = set(order[order.index(layer) :]) - {layer}
-    for suffix in (".pyx", ".pxd"):
-        path = CORE / (layer + suffix)
-        text = path.read_text() if path.exists() else ""
-        wanted = set(re.findall(r"^\s*from (?:\.|pyuvnet\._core\.)(\w+) c?import", text, re.M))
-        wanted |= set(re.findall(r"^\s*from \. c?import (\w+)", text, re.M))
-        wanted |= set(re.findall(r"^\s*cimport pyuvnet\._core\.(\w+)", text, re.M))
-        assert not wanted & later, path.name
+def test_no_module_imports_from_above() -> None:
+    assert layers.violations(ROOT / "pyuvnet") == []
+
+
+# Lines at the end of a file, and what they import against the order of the layers.
+UP = [
+    ("_core/{}.pyx", "from ..net import connect", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "from pyuvnet.net import connect", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "from .. import net", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "from .. import run", "pyuvnet, which is above"),
+    ("_core/{}.pyx", "from ...pyuvnet import net", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "import pyuvnet.net", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "import os, pyuvnet.net as net", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "import pyuvnet as us", "pyuvnet, which is above"),
+    ("_core/{}.pyx", "from .loop import Loop", "pyuvnet._core.loop, which is above"),
+    ("_core/{}.pyx", "from .loop cimport Loop", "pyuvnet._core.loop, which is above"),
+    ("_core/{}.pyx", "from . cimport loop", "pyuvnet._core.loop, which is above"),
+    ("_core/{}.pyx", "cimport pyuvnet._core.loop", "pyuvnet._core.loop, which is above"),
+    ("_core/{}.pyx", "from pyuvnet._core cimport loop", "pyuvnet._core.loop, which is above"),
+    ("_core/{}.pyx", "from .loop cimport (\n    Loop,\n)", "pyuvnet._core.loop, which is above"),
+    ("_core/{}.pyx", "from ..net \\\n    import connect", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "def f():\n    from ..net import connect", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "def f(): import pyuvnet.net", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "x = 1; import pyuvnet.net", "pyuvnet.net, which is above"),
+    ("_core/{}.pyx", "def f():\n    from .names import x", "pyuvnet._core.names in a function"),
+    ("_core/{}.pyx", "def f():\n    from .._base import x", "pyuvnet._base in a function"),
+    ("_core/{}.pyx", "from ..gone import x", "pyuvnet.gone, which is no module"),
+    ("_core/tcp.pxd", "from .server_base cimport S", "pyuvnet._core.server_base, which is above"),
+    ("_core/uv.pxd", "from .info cimport x", "pyuvnet._core.info, which is above"),
+    ("_core/__init__.py", "from .. import net", "pyuvnet.net, which is above"),
+    ("_base/names.py", "from .. import net", "pyuvnet.net, which is above"),
+    ("_base/errors.py", "import pyuvnet", "pyuvnet, which is above"),
+    ("_base/info.py", "from .._core.names import x", "pyuvnet._core.names, which is above"),
+    ("_base/hints.py", "def f():\n    from ..errors import x", "pyuvnet.errors, which is above"),
+]
+# What imports nothing from above, though it looks like it.
+LEVEL = [
+    ("_core/{}.pyx", "# from ..net import x"),
+    ("_core/{}.pyx", 'text = """\nfrom ..net import x\n"""'),
+    ("_core/{}.pyx", "from .names import add_node_names\nfrom .._base import errors"),
+    ("_core/{}.pyx", "def f():\n    import netrc; from json import dumps"),
+    ("net.py", "if TYPE_CHECKING:\n    from .__main__ import main"),
+]
+
+
+def copied(tmp_path: Path, plants: list[tuple[str, str]]) -> tuple[Path, list[str]]:
+    """Copy the package with a line at the end of each file; one core module for each that needs it.
+
+    Returns the copy, and the names of the files.
+    """
+    package = shutil.copytree(
+        ROOT / "pyuvnet", tmp_path / "pyuvnet", ignore=shutil.ignore_patterns("*.so", "*.pyc")
+    )
+    # Just above `names`, since nothing here imports more.
+    loader = package / "_core" / "__init__.py"
+    new = [f"    'planted_{number}',\n" for number in range(len(plants))]
+    loader.write_text(loader.read_text().replace('    "names",\n', f'    "names",\n{"".join(new)}'))
+    names = []
+    for number, (name, line) in enumerate(plants):
+        names.append(name.format(f"planted_{number}"))
+        with (package / names[-1]).open("a") as source:
+            source.write(f"\n\n{line}\n")
+    return package, names
+
+
+def test_each_kind_of_import_from_above_is_seen(tmp_path: Path) -> None:
+    package, names = copied(tmp_path, [plant[:2] for plant in UP])
+    found = [re.sub(r":\d+", "", line) for line in layers.violations(package)]
+    assert sorted(found) == sorted(
+        f"{name} imports {what}" for name, (_, _, what) in zip(names, UP, strict=True)
+    )
+
+
+def test_what_only_looks_like_one_is_not(tmp_path: Path) -> None:
+    package, _ = copied(tmp_path, LEVEL)
+    assert layers.violations(package) == []
+
+
+@pytest.mark.parametrize(
+    ("plants", "found"),
+    [
+        (
+            [("_base/names.py", "def f():\n    from .options import OptionSet")],
+            "a circle: pyuvnet._base.names imports pyuvnet._base.options imports",
+        ),
+        ([("abort.py", "from . import events")], "a circle: pyuvnet.abort imports pyuvnet.events"),
+        (
+            [("_paths.py", "def f():\n    import importlib\n    importlib.import_module('x')")],
+            "_paths.py imports by a name that is made at run time",
+        ),
+    ],
+    ids=["base", "facade", "dynamic"],
+)
+def test_circles_and_names_made_at_run_time_are_seen(
+    plants: list[tuple[str, str]], found: str, tmp_path: Path
+) -> None:
+    package, _ = copied(tmp_path, plants)
+    (line,) = layers.violations(package)
+    assert set(found.split()) <= set(line.split())
 
 
 # References to objects of the program.
