@@ -28,6 +28,7 @@ from ._loop import (
     set_immediate,
     stop,
 )
+from ._upcalls import provide_upcalls
 from ._version import __version__
 from .abort import AbortController, AbortSignal
 from .boundsocket import BoundSocket
@@ -89,6 +90,7 @@ __all__ = [
     "stop",
     "streams",
 ]
+provide_upcalls()
 add_node_names(globals())
 
 # Node's spellings, by tools/stubs.py

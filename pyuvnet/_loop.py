@@ -19,8 +19,7 @@ from types import CoroutineType
 
 from ._base import TYPE_CHECKING, overload
 from ._base.hints import place_of_call
-from ._core.emitter import set_awaitable_hook
-from ._core.loop import Loop, set_undriven_hook
+from ._core.loop import Loop
 from ._core.server_base import ServerBase
 from ._core.socket_base import SocketBase
 from ._core.thread_loop import current_loop
@@ -326,10 +325,12 @@ class _ThreadDriver(_Driver):
 
 _drivers: dict[Loop, _Driver] = {}
 _tasks: set[Any] = set()
+_driven_before = False  # an asyncio loop has driven one of ours
 
 
 def _drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
     """Let theirs drive ours; returns the driver, or None if it did already."""
+    global _driven_before
     driver = _drivers.get(ours)
     if driver is not None and driver.gone():
         # It learns of that when asyncio forgets it, for which a traceback can make it wait.
@@ -341,7 +342,7 @@ def _drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
         return None
     if ours.running:
         raise StateError("The loop is running by itself already", "ERR_LOOP_RUNNING")
-    set_awaitable_hook(_run_listener)
+    _driven_before = True
     if ours.backend_fd() < 0:
         driver = _ThreadDriver(ours, theirs)
     else:
@@ -408,7 +409,7 @@ def _running_asyncio() -> asyncio.AbstractEventLoop | None:
     return None if events is None else events._get_running_loop()
 
 
-def _suspect(ours: Loop) -> bool:
+def loop_undriven(ours: Loop) -> bool:
     """A loop is used that does not run: if asyncio runs instead, see whether it gets attached."""
     global _begun
     theirs = _running_asyncio()
@@ -417,11 +418,11 @@ def _suspect(ours: Loop) -> bool:
             _begun = os.getpid(), ours, *place_of_call()
         return False
     # Later, since attach() may be the next statement.
-    theirs.call_soon(_accuse, ours, *place_of_call())
+    theirs.call_soon(_warn_undriven, ours, *place_of_call())
     return True
 
 
-def _accuse(ours: Loop, filename: str, line: int) -> None:
+def _warn_undriven(ours: Loop, filename: str, line: int) -> None:
     global _ran_inside
     if ours is _ran_inside:
         _ran_inside = None
@@ -477,9 +478,6 @@ def _tell_of_a_run_that_is_missing() -> None:
             filename,
             line,
         )
-
-
-set_undriven_hook(_suspect)
 
 
 # ---- Coroutines as listeners ---------------------------------------------------------------------
@@ -552,7 +550,7 @@ def start_task(
     return task
 
 
-def _run_listener(
+def run_listener(
     awaitable: Awaitable[Any],
     emitter: EventEmitter,
     event: Hashable,
@@ -560,6 +558,14 @@ def _run_listener(
     captured: bool,
 ) -> None:
     """Run what a coroutine listener returned."""
+    if not _driven_before:
+        if hasattr(awaitable, "close"):
+            awaitable.close()
+        raise StateError(
+            f"The listener of {event!r} is a coroutine function, and no asyncio loop drives this "
+            "thread: use pyuvnet.run(main()) or pyuvnet.attach()",
+            "ERR_NO_ASYNC_LOOP",
+        )
 
     def done(error: BaseException | None, _: Any) -> None:
         if error is not None:

@@ -18,10 +18,11 @@ from ._base.info import Info
 from ._base.options import OBJECT_MODES, OptionSet, read_high_water_mark, refuse_object_mode
 from ._core import hooks
 from ._core.address import is_ip
+from ._core.descriptors import own_method
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
 from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
-from ._core.socket_face import SocketFace, own_write
+from ._core.socket_face import SocketFace
 from ._core.stream_handle import check_read_target, handle_kind
 from ._paths import is_path, path_bytes, warn_of_host
 from .abort import abort_error, on_abort
@@ -171,7 +172,7 @@ class Socket(SocketFace):
     """
 
     if TYPE_CHECKING:
-        write = SocketFace.write  # The class's own, by own_write() below.
+        write = SocketFace.write  # The class's own, by own_method() below.
 
     _attempts: Attempts | None = None
     _attempted_addresses: list[str] | None = None
@@ -625,5 +626,5 @@ def _check_lookup(plan: dict[str, Any]) -> None:
         plan["hints"] = bits
 
 
-own_write(Socket)
+own_method(Socket, "write")
 add_node_names(Socket)

@@ -11,19 +11,19 @@ from functools import partial
 
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
+from ._core.descriptors import inherit_anext
 from ._core.duplex import Duplex
-from ._core.iteration import ChunkIterator, ChunkReader, inherit_anext
+from ._core.iteration import ChunkIterator, ChunkReader
 from ._core.names import add_node_names
-from ._core.readable import Readable, set_stream_hooks
+from ._core.readable import Readable
 from ._core.stream import (
     Stream,
     get_default_high_water_mark,
     set_default_high_water_mark,
-    set_with_hooks,
 )
 from ._core.thread_loop import current_loop
 from ._core.waiter import Waiter
-from ._core.writable import Writable, set_drained_hook
+from ._core.writable import Writable
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ArgTypeError, StateError
 
@@ -595,10 +595,6 @@ def _standard(dest: Any) -> _StandardStream | None:
             return made
     return None
 
-
-set_stream_hooks(_Chunks, from_iterable, _standard)
-set_with_hooks(_enter, _exit)
-set_drained_hook(_drained)
 
 __all__ = [
     "Duplex",

@@ -10,7 +10,9 @@ import sys
 
 LAYERS: tuple[str, ...] = (
     "info",
+    "descriptors",
     "names",
+    "upcalls",
     "errors",
     "address",
     "socketaddress",

@@ -10,10 +10,11 @@ from . cimport uv
 from .capi cimport PyErr_WriteUnraisable
 from .dns cimport Lookup
 from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
-from .loop cimport Immediate, Loop, set_complainer
+from .loop cimport Immediate, Loop
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP
 from .timer cimport Timer, TimerQueue
+from .upcalls cimport later
 
 from cpython.exc cimport PyErr_SetObject
 
@@ -109,8 +110,9 @@ cdef list _tick_targets(Loop loop):
     return found
 
 
-def _warn_unclosed(Loop loop not None):
+cdef int _warn_unclosed(object closing) except -1:
     """Warn of each socket and server that nobody has closed; the loop is about to."""
+    cdef Loop loop = closing
     cdef Handle handle
     import tracemalloc
     for handle in _handles(loop):
@@ -135,4 +137,4 @@ def _warn_unclosed(Loop loop not None):
             PyErr_WriteUnraisable(owner)
 
 
-set_complainer(_warn_unclosed)
+later.warn_unclosed = _warn_unclosed

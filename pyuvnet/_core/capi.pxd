@@ -10,7 +10,6 @@ cdef extern from "Python.h":
     object PyObject_CallNoArgs(object callable)
     void PyErr_WriteUnraisable(object where) noexcept
     void PyErr_SetObject(object kind, object value) noexcept
-    void PyType_Modified(type cls) noexcept
     int PyUnicode_CHECK_INTERNED(object text) noexcept
     void PyUnicode_InternInPlace(PyObject** text) noexcept
     ctypedef int (*visitproc)(PyObject*, void*) noexcept
@@ -22,38 +21,11 @@ cdef extern from "Python.h":
         unsigned int tp_version_tag
         traverseproc tp_traverse
         inquiry tp_clear
-    ctypedef struct PyGetSetDescrObject:
-        void* d_getset
-    ctypedef struct PyMethodDescrObject:
-        void* d_method
-    object PyDescr_NewGetSet(PyTypeObject* type, void* getset)
-    object PyDescr_NewMethod(PyTypeObject* type, void* method)
     PyTypeObject* Py_TYPE(PyObject* ob) noexcept nogil
 
     char* PyBytes_AS_STRING(object chunk) noexcept
     Py_ssize_t PyBytes_GET_SIZE(object chunk) noexcept
     Py_buffer* PyMemoryView_GET_BUFFER(object view) noexcept
-
-cdef extern from *:
-    """
-    typedef PyObject* (*pyuvnet_method)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
-
-    /* Puts another C function, of the flags FASTCALL and KEYWORDS, in the place of a compiled
-       method's, and returns the one it had; NULL, and no change, if that is of another kind. Comes
-       after Python's check of self, whichever way the method is called. */
-    static inline pyuvnet_method pyuvnet_set_method(PyObject* method, void* entry) {
-      PyMethodDef* definition;
-      PyCFunction before;
-      if (Py_TYPE(method) != &PyMethodDescr_Type) return NULL;
-      definition = ((PyMethodDescrObject*) method)->d_method;
-      if (definition->ml_flags != (METH_FASTCALL | METH_KEYWORDS)) return NULL;
-      before = definition->ml_meth;
-      definition->ml_meth = (PyCFunction) entry;
-      return (pyuvnet_method) (void*) before;
-    }
-    """
-    ctypedef PyObject* (*pyuvnet_method)(PyObject*, PyObject**, Py_ssize_t, PyObject*) except NULL
-    pyuvnet_method pyuvnet_set_method(PyObject* method, void* entry) noexcept
 
 cdef extern from "gate.h":
     ctypedef struct pyuvnet_gate:
@@ -117,26 +89,6 @@ cdef extern from *:
     """
     void pyuvnet_drop_dict(object ob) noexcept
     bint pyuvnet_has_own(object ob, object name) noexcept
-
-cdef extern from *:
-    """
-    /* Gives a type a __next__ that ends with an exception set and no traceback made for it. */
-    static inline void pyuvnet_set_iternext(PyObject* type, void* next) {
-      ((PyTypeObject*) type)->tp_iternext = (iternextfunc) next;
-    }
-    """
-    void pyuvnet_set_iternext(object type, void* next) noexcept
-
-cdef extern from *:
-    """
-    /* Python gives a subclass an __anext__ that looks the inherited one up for each call. This
-       calls it, as long as the subclass has none of its own. */
-    static inline void pyuvnet_inherit_anext(PyObject* type, PyObject* base) {
-      PyAsyncMethods* async = ((PyTypeObject*) type)->tp_as_async;
-      if (async != NULL) async->am_anext = ((PyTypeObject*) base)->tp_as_async->am_anext;
-    }
-    """
-    void pyuvnet_inherit_anext(object type, object base) noexcept
 
 cdef extern from *:
     """

@@ -5,7 +5,7 @@ callback)`, `_final(callback)` and `_destroy(error, callback)`, as in Node; a so
 C methods instead and never comes through here.  Imports: readable, writable, errors.
 """
 
-from .names cimport share_face
+from .descriptors cimport share_methods
 from .names import add_node_names
 from .readable cimport Readable, r_set_encoding
 from .stream cimport *
@@ -79,5 +79,5 @@ cdef class Duplex(Readable):
 
 # A cdef class has one base, and this one's is Readable: what a program calls of a Writable, which
 # adds no fields to Stream, comes as it is.
-share_face(Writable, Duplex)
+share_methods(Writable, Duplex)
 add_node_names(Duplex)

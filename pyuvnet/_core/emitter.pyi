@@ -1,7 +1,7 @@
 # mypy: disable-error-code="misc"
 # That is: overloads of on() tell by `self` whose events they are; mypy complains, but obeys.
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
@@ -20,10 +20,6 @@ _ServerT = TypeVar("_ServerT", bound=ServerBase)
 _ReadableT = TypeVar("_ReadableT", bound=Readable)
 _WritableT = TypeVar("_WritableT", bound=Writable | Duplex)
 _StreamT = TypeVar("_StreamT", bound=Readable | Writable)
-
-def set_awaitable_hook(
-    hook: Callable[[Awaitable[Any], EventEmitter, Hashable, tuple[Any, ...], bool], object] | None,
-) -> None: ...
 
 class _ErrorMonitor: ...
 

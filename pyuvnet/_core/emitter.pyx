@@ -31,6 +31,7 @@ from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_Call
     pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind
 from .errors cimport seal
 from .names import add_node_names
+from .upcalls cimport RUN_LISTENER, upcall
 
 cdef object _ERROR = intern_event("error")
 cdef object _NEW_LISTENER = intern_event("newListener")
@@ -48,17 +49,6 @@ class _ErrorMonitor:
 
 
 cdef object _error_monitor = _ErrorMonitor()
-
-# Started with (awaitable, emitter, event, arguments, captured) for a listener that is a coroutine
-# function; the asyncio layer sets it, so that this file need not know asyncio.
-cdef object _awaitable_hook = None
-
-
-def set_awaitable_hook(hook):
-    """Set what starts the awaitables that listeners return (the asyncio layer calls this)."""
-    global _awaitable_hook
-    _awaitable_hook = hook
-
 
 cdef object intern_event(object event):
     """Intern a str, so that looking an event up is a comparison of pointers.
@@ -550,15 +540,9 @@ cdef class EventEmitter:
 
     cdef int _settle(self, object result, object event, tuple arguments) except -1:
         """Start what a coroutine listener returned."""
-        if _awaitable_hook is None:
-            if hasattr(result, "close"):
-                result.close()
-            raise StateError(
-                f"The listener of {event!r} is a coroutine function, and no asyncio loop drives "
-                "this thread: use pyuvnet.run(main()) or pyuvnet.attach()", "ERR_NO_ASYNC_LOOP")
         try:
-            _awaitable_hook(result, self, event, arguments,
-                            bool(self._emitter_flags & EMITTER_CAPTURE))
+            upcall(RUN_LISTENER)(result, self, event, arguments,
+                                 bool(self._emitter_flags & EMITTER_CAPTURE))
         except (MemoryError, RecursionError) as exc:
             # The coroutine has not begun: see never_reached().
             exc.__traceback__ = None

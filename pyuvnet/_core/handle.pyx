@@ -22,8 +22,9 @@ from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
 from .debug cimport UVNET_DEBUG
 from .errors cimport seal
-from .loop cimport Loop, set_closer
+from .loop cimport Loop
 from .emitter cimport EventEmitter
+from .upcalls cimport later
 
 cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
@@ -127,7 +128,7 @@ cdef void _close_any(uv.uv_handle_t* handle) noexcept:
         (<Handle>handle.data).close()
 
 
-set_closer(<void*>_close_any)
+later.close_handle = _close_any
 
 
 cdef class Request:

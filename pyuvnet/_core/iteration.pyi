@@ -1,15 +1,11 @@
 from collections.abc import Generator
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
 from .stream import Stream
 
-_C = TypeVar("_C", bound=type[ChunkIterator])
-
 plain_reads: set[Any]
-
-def inherit_anext(kind: _C) -> _C: ...
 
 @disjoint_base
 class ChunkReader:

@@ -13,8 +13,8 @@ from cpython.ref cimport Py_INCREF
 
 from .readable import Readable
 
-from .capi cimport (
-    PyErr_SetObject, pyuvnet_has_own, pyuvnet_inherit_anext, pyuvnet_set_iternext)
+from .capi cimport PyErr_SetObject, pyuvnet_has_own
+from .descriptors cimport set_iternext
 from .errors cimport seal, state_error
 from .stream cimport DESTROYED, Stream
 from .waiter cimport Waiter, raise_thrown, renewed
@@ -141,13 +141,7 @@ cdef PyObject* _next_chunk(PyObject* step) except NULL:
     return <PyObject*>chunk
 
 
-def inherit_anext(kind):
-    """Let a subclass of ChunkIterator, without an __anext__ of its own, call this one directly."""
-    pyuvnet_inherit_anext(kind, ChunkIterator)
-    return kind
-
-
-pyuvnet_set_iternext(NextChunk, <void*>_next_chunk)
+set_iternext(NextChunk, <void*>_next_chunk)
 
 
 seal(NextChunk)

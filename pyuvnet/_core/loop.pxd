@@ -174,5 +174,3 @@ cdef inline unsigned long fork_generation() noexcept:
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef list open_loops()
-cdef void set_closer(void* closer) noexcept
-cdef void set_complainer(object complain) noexcept

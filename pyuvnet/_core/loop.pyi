@@ -9,7 +9,6 @@ class _Driver(Protocol):
     def stop(self) -> None: ...
 
 def set_hidden_hook(hook: Callable[[str], object] | None) -> None: ...
-def set_undriven_hook(hook: Callable[[Loop], bool] | None) -> None: ...
 def clear_immediate(immediate: Immediate | None) -> None: ...
 
 @disjoint_base
@@ -77,6 +76,5 @@ class Immediate:
 
 # Node's spellings, by tools/stubs.py
 setHiddenHook = set_hidden_hook
-setUndrivenHook = set_undriven_hook
 clearImmediate = clear_immediate
 # Node's spellings end

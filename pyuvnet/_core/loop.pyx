@@ -45,6 +45,7 @@ from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
 from .names import add_node_names
 from .owner cimport Collector
+from .upcalls cimport LOOP_UNDRIVEN, later, upcall
 from .watchers cimport watch_room
 
 cdef extern from "backend.h":
@@ -53,8 +54,6 @@ cdef extern from "backend.h":
 cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
 cdef enum:
     MAX_SLOW = 2147483647          # ms, as of timers
-cdef object _undriven_hook = None  # asked, with the loop, whether it is used but never turned
-cdef object _complain = None       # warns, in debug mode, of what a loop that closes leaves open
 
 
 # ---- Hidden calls --------------------------------------------------------------------------------
@@ -122,21 +121,6 @@ cdef list open_loops():
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop):
     return <Loop>(<pyuvnet_gate*>loop.data).loop
-
-
-def set_undriven_hook(hook):
-    """Set what is asked about a loop that is used and not driven (the asyncio layer calls this).
-
-    hook(loop) returns True if it need not be asked about this loop again.
-    """
-    global _undriven_hook
-    _undriven_hook = hook
-
-
-cdef void set_complainer(object complain) noexcept:
-    """The layer that knows all handles gives what warns of open ones."""
-    global _complain
-    _complain = complain
 
 
 cdef class Continuation:
@@ -248,19 +232,9 @@ cdef void _on_signal(uv.uv_poll_t* handle, int status, int events) noexcept nogi
 
 
 cdef void _close_on_walk(uv.uv_handle_t* handle, void* argument) noexcept:
-    # Handle objects close themselves through the pin rule; the handle layer installs this.
+    # Handle objects close themselves through the pin rule.
     if not uv.uv_is_closing(handle):
-        _closer(handle)
-
-
-ctypedef void (*closer_t)(uv.uv_handle_t*) noexcept
-cdef closer_t _closer = NULL
-
-
-cdef void set_closer(void* closer) noexcept:
-    """The handle layer gives the function that closes any of its handles by uv pointer."""
-    global _closer
-    _closer = <closer_t>closer
+        later.close_handle(handle)
 
 
 cdef void _count_on_walk(uv.uv_handle_t* handle, void* argument) noexcept:
@@ -627,7 +601,7 @@ cdef class Loop:
 
     cdef int _suspect(self) except -1:
         """An operation begins in a loop that nobody turns: perhaps nobody ever will."""
-        if _undriven_hook is not None and _undriven_hook(self):
+        if upcall(LOOP_UNDRIVEN)(self):
             self._suspected = True
         return 0
 
@@ -1010,8 +984,8 @@ cdef class Loop:
         try:
             if self.driver is not None:
                 self.driver.stop()
-            if self.measuring and _complain is not None:
-                _complain(self)
+            if self.measuring:
+                later.warn_unclosed(self)
         finally:
             self._end()
         return 0

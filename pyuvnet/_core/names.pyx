@@ -2,16 +2,13 @@
 
 PEP 8 spelling is canonical; the Node spelling is made from it by the rule of `_base/names.py` and
 is the very same object.  Extension types refuse setattr(), so their dictionary is written directly,
-once, while their module loads.
+once, while their module loads.  Imports: descriptors.
 """
-
-from types import GetSetDescriptorType, MethodDescriptorType
 
 from cpython.object cimport PyObject
 
-from .capi cimport (
-    PyDescr_NewGetSet, PyDescr_NewMethod, PyGetSetDescrObject, PyMethodDescrObject, PyType_Modified,
-    PyTypeObject)
+from .capi cimport PyTypeObject
+from .descriptors cimport changed, members_of
 
 from .._base.names import to_node
 
@@ -27,7 +24,7 @@ def add_node_names(target):
     """
     cdef dict members
     if isinstance(target, type):
-        members = <dict>(<PyTypeObject*><PyObject*>target).tp_dict
+        members = members_of(target)
     else:
         members = target
     for name, value in list(members.items()):
@@ -43,30 +40,8 @@ def add_node_names(target):
             else:
                 members[twin] = value
     if isinstance(target, type):
-        PyType_Modified(target)
+        changed(target)
     return target
-
-
-cdef int share_face(type source, type target) except -1:
-    """Give an extension type the public members of another, of which its objects are no instances.
-
-    They are the very same C functions, so both must lay their objects out alike: `source` may have
-    no field and no C method that is not their common base's. Call it before add_node_names().
-    """
-    cdef dict members = <dict>(<PyTypeObject*><PyObject*>target).tp_dict
-    for name, value in (<dict>(<PyTypeObject*><PyObject*>source).tp_dict).items():
-        if name.startswith("_") or name != name.lower() or name in members:
-            continue
-        # A descriptor checks whose it is, hence one for each class.
-        if isinstance(value, GetSetDescriptorType):
-            value = PyDescr_NewGetSet(
-                <PyTypeObject*><PyObject*>target, (<PyGetSetDescrObject*><PyObject*>value).d_getset)
-        elif isinstance(value, MethodDescriptorType):
-            value = PyDescr_NewMethod(
-                <PyTypeObject*><PyObject*>target, (<PyMethodDescrObject*><PyObject*>value).d_method)
-        members[name] = value
-    PyType_Modified(target)
-    return 0
 
 
 cdef bint _is_extension(cls) noexcept:

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any, Final, Self, TypeVar
 
 from typing_extensions import Buffer
@@ -8,12 +8,6 @@ from .stream import Stream
 _Dest = TypeVar("_Dest")
 
 MAX_MARK: Final = 1073741824
-
-def set_stream_hooks(
-    iterator: Callable[[Readable, bool], AsyncIterator[Any]],
-    from_iterable: Callable[..., Readable],
-    standard: Callable[[object], Any],
-) -> None: ...
 
 class Readable(Stream):
     def __init__(

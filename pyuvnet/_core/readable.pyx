@@ -27,6 +27,7 @@ from .errors cimport never_reached, os_error, state_error
 from .names import add_node_names
 from .piping cimport pipe_to, unpipe_from
 from .stream cimport *
+from .upcalls cimport ITERATE_STREAM, STANDARD_STREAM, STREAM_FROM_ITERABLE, upcall
 from .uv cimport UV_ENOMEM
 
 cdef object _DATA = intern_event("data")
@@ -550,19 +551,6 @@ cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
     return 0
 
 
-# The async iterator, from_iterable() and the standard streams are Python's, in
-# pyuvnet/streams.py, which sets them here.
-cdef object _iterator_hook = None
-cdef object _from_iterable_hook = None
-cdef object _standard_hook = None
-
-
-def set_stream_hooks(iterator, from_iterable, standard):
-    """Set what iterates over a stream, makes one of an iterable, and one of sys.stdout."""
-    global _iterator_hook, _from_iterable_hook, _standard_hook
-    _iterator_hook, _from_iterable_hook, _standard_hook = iterator, from_iterable, standard
-
-
 cdef class Readable(Stream):
     """A source of bytes; subclass it and give it `_read(size)`, which calls push().
 
@@ -684,7 +672,7 @@ cdef class Readable(Stream):
             if not is_mapping(options):
                 raise arg_type_error("options", "object", options)
             end = options.get("end", end)
-        standard = _standard_hook(dest)
+        standard = upcall(STANDARD_STREAM)(dest)
         if standard is not None:
             pipe_to(self, standard, False)
         else:
@@ -699,7 +687,7 @@ cdef class Readable(Stream):
         Node: readable.unpipe()
         """
         self._ready()
-        standard = None if dest is None else _standard_hook(dest)
+        standard = None if dest is None else upcall(STANDARD_STREAM)(dest)
         unpipe_from(self, dest if standard is None else standard)
         return self
 
@@ -711,7 +699,7 @@ cdef class Readable(Stream):
 
         Node: stream.Readable.from()
         """
-        return _from_iterable_hook(iterable, **options)
+        return upcall(STREAM_FROM_ITERABLE)(iterable, **options)
 
     def __aiter__(self):
         """Iterate over the chunks; the stream is destroyed at the end. Node: for await"""
@@ -726,7 +714,7 @@ cdef class Readable(Stream):
         Node: readable.iterator()
         """
         self._ready()
-        return _iterator_hook(self, destroy_on_return)
+        return upcall(ITERATE_STREAM)(self, destroy_on_return)
 
     @property
     def readable(self):

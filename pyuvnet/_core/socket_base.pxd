@@ -135,6 +135,6 @@ cdef class SocketBase(Duplex):
     cdef int set_keep_alive_flag(self, unsigned int delay) except -1
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
     cdef bint _writes_overridden(self) noexcept
+    cdef bint _inherits_write(self) noexcept
 
 cdef int on_idle_timeout(SocketBase self) except -1
-cdef int set_plain_write(object method) except -1

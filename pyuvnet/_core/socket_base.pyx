@@ -48,14 +48,6 @@ cdef object _TIMEOUT = intern_event("timeout")
 # version changes with every attribute of it or its bases, and is 0 if it has none.
 cdef object _plain_class = None
 cdef unsigned int _plain_version = 0
-cdef object _plain_write = None
-
-
-cdef int set_plain_write(object method) except -1:
-    """Tell what write() is when nobody has overridden it; the layer above has it."""
-    global _plain_write
-    _plain_write = method
-    return 0
 
 
 cdef void _remember_plain(object cls) noexcept:
@@ -327,10 +319,14 @@ cdef class SocketBase(Duplex):
         """True if a subclass, or this object alone, has a write() of its own."""
         if type(self) is not _plain_class or not _plain_version \
                 or Py_TYPE(<PyObject*>self).tp_version_tag != _plain_version:
-            if type(self).write is not _plain_write:
+            if not self._inherits_write():
                 return True
             _remember_plain(type(self))
         return pyuvnet_has_own(self, "write")
+
+    cdef bint _inherits_write(self) noexcept:
+        """True if the class has the compiled write(), which a later layer brings."""
+        return True
 
     # ---- Writing -------------------------------------------------------------------------------
     #

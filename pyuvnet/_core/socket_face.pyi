@@ -96,5 +96,3 @@ class SocketFace(SocketConnect):
     localPort = local_port
     localFamily = local_family
     # Node's spellings end
-
-def own_write(cls: type[SocketFace]) -> None: ...

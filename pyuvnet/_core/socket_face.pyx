@@ -13,9 +13,8 @@ from .._base.notation import notation
 from .._base.validation import arg_type_error, range_error
 
 from . cimport uv
-from .capi cimport (
-    Py_TYPE, PyDescr_NewMethod, PyMethodDescrObject, PyTypeObject, pyuvnet_method,
-    pyuvnet_set_method)
+from .capi cimport Py_TYPE
+from .descriptors cimport pyuvnet_method, same_method, set_method
 from .iteration import plain_reads as _plain_reads
 
 from .emitter cimport has_internal, intern_event, new_internal
@@ -40,6 +39,9 @@ MAX_TIMEOUT = 2147483647
 
 cdef class SocketFace(SocketConnect):
     """The compiled part of Socket."""
+
+    cdef bint _inherits_write(self) noexcept:
+        return same_method(type(self).write, SocketFace.write)
 
     def set_timeout(self, timeout=None, callback=None):
         """Emit 'timeout' after so long without activity; nothing is closed.
@@ -471,20 +473,6 @@ cdef PyObject* _write_quickly(PyObject* socket, PyObject** args, Py_ssize_t coun
     return _write_by_steps(socket, args, count, names)
 
 
-_write_by_steps = pyuvnet_set_method(<PyObject*>SocketFace.write, <void*>_write_quickly)
+_write_by_steps = set_method(<PyObject*>SocketFace.write, <void*>_write_quickly)
 _plain_reads.add(SocketFace.read)
 add_node_names(SocketFace)
-
-
-def own_write(type cls not None):
-    """Give a subclass write() as its own, and take that for the write() nobody has overridden.
-
-    The interpreter goes straight to the C function if the object's class is the very one that the
-    method is described for, and some 80 instructions around if it is a subclass.
-    """
-    if not issubclass(cls, SocketFace):
-        raise TypeError("own_write() takes a subclass of SocketFace")
-    cls.write = PyDescr_NewMethod(
-        <PyTypeObject*><PyObject*>cls,
-        (<PyMethodDescrObject*><PyObject*>SocketFace.write).d_method)
-    set_plain_write(cls.write)

@@ -1,6 +1,6 @@
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Self, final
 
 from typing_extensions import disjoint_base
 
@@ -8,10 +8,6 @@ from .owner import Collector
 
 def get_default_high_water_mark(object_mode: bool = False) -> int: ...
 def set_default_high_water_mark(object_mode: bool, value: int) -> None: ...
-def set_with_hooks(
-    enter: Callable[[Any], Awaitable[Any]],
-    leave: Callable[[Any, BaseException | None], Awaitable[None]],
-) -> None: ...
 
 @final
 class DestroyAnswer:

@@ -15,6 +15,7 @@ from .._base.validation import arg_type_error, validate_integer
 from .errors cimport seal, state_error
 from .owner cimport Collector
 from .thread_loop cimport loop_of_thread
+from .upcalls cimport ENTER_STREAM, EXIT_STREAM, upcall
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
 cdef Py_ssize_t _object_mark = 16
@@ -78,17 +79,6 @@ def set_default_high_water_mark(object_mode, value):
         _object_mark = value
     else:
         _mark = value
-
-
-# `async with` is Python's, in pyuvnet/streams.py, which sets this.
-cdef object _enter_hook = None
-cdef object _exit_hook = None
-
-
-def set_with_hooks(enter, leave):
-    """Set the coroutine functions behind __aenter__ and __aexit__."""
-    global _enter_hook, _exit_hook
-    _enter_hook, _exit_hook = enter, leave
 
 
 cdef class DestroyAnswer:
@@ -270,7 +260,7 @@ cdef class Stream(Collector):
 
     def __aenter__(self):
         """Return the stream. Node: none"""
-        return _enter_hook(self)
+        return upcall(ENTER_STREAM)(self)
 
     def __aexit__(self, kind, error, traceback):
         """Destroy the stream unless it is, and wait until it is done.
@@ -281,7 +271,7 @@ cdef class Stream(Collector):
 
         Node: stream[Symbol.asyncDispose]()
         """
-        return _exit_hook(self, error)
+        return upcall(EXIT_STREAM)(self, error)
 
     # What streams.finished() has to know and no public property tells.
 

@@ -22,7 +22,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
 from .capi cimport PYGEN_NEXT, PYGEN_RETURN, PyErr_SetObject, PyIter_Send, PyObject_CallNoArgs, \
-    PyObject_CallOneArg, pyuvnet_raised, pyuvnet_set_iternext
+    PyObject_CallOneArg, pyuvnet_raised
+from .descriptors cimport set_iternext
 from .errors cimport seal, state_error
 from .loop cimport Continuation, Loop
 from .thread_loop cimport loop_of_thread
@@ -522,7 +523,7 @@ cdef PyObject* _next_step(PyObject* stepper) except NULL:
     return <PyObject*>yielded
 
 
-pyuvnet_set_iternext(Stepper, <void*>_next_step)
+set_iternext(Stepper, <void*>_next_step)
 
 
 seal(Waiting)

@@ -7,8 +7,6 @@ from .stream import Stream
 
 _Callback: TypeAlias = Callable[[BaseException | None], object]
 
-def set_drained_hook(hook: Callable[[Any], Coroutine[Any, Any, None]] | None) -> None: ...
-
 @final
 class Answer:
     def __call__(self, error: BaseException | None = None) -> None: ...

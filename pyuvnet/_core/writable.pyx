@@ -33,6 +33,7 @@ from .errors cimport already_finished, closed_before_connection, os_error, seal,
     state_error, stream_destroyed, write_after_end
 from .names import add_node_names
 from .stream cimport *
+from .upcalls cimport WAIT_FOR_DRAIN, upcall
 
 cdef object _DRAIN = intern_event("drain")
 cdef object _FINISH = intern_event("finish")
@@ -657,15 +658,6 @@ cdef int w_user_final(Stream s) except -1:
     return 0
 
 
-cdef object _drained_hook = None    # the coroutine function behind drained()
-
-
-def set_drained_hook(hook):
-    """Set the coroutine function behind drained() (the asyncio layer calls this)."""
-    global _drained_hook
-    _drained_hook = hook
-
-
 cdef class Writable(Stream):
     """A destination of bytes; subclass it and give it `_write(chunk, encoding, callback)`.
 
@@ -803,7 +795,7 @@ cdef class Writable(Stream):
 
         Node: none (events.once(writable, 'drain'))
         """
-        return _drained_hook(self)
+        return upcall(WAIT_FOR_DRAIN)(self)
 
     @property
     def writable_ended(self):

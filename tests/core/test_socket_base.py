@@ -13,7 +13,6 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
-from pyuvnet._core.socket_face import own_write
 
 
 @pytest.fixture
@@ -338,12 +337,3 @@ def test_chunks_that_the_program_keeps_stay_as_they_were() -> None:
     client.on("data", data)
     pyuvnet.run()
     assert kept == sent
-
-
-def test_only_a_socket_may_have_the_compiled_write() -> None:
-    class Other:
-        pass
-
-    with pytest.raises(TypeError):
-        own_write(Other)
-    assert not hasattr(Other, "write")

@@ -1,0 +1,6 @@
+from typing import Any, TypeVar
+
+_C = TypeVar("_C", bound=type[Any])
+
+def own_method(cls: type[Any], name: str) -> None: ...
+def inherit_anext(cls: _C) -> _C: ...

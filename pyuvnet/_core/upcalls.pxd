@@ -1,0 +1,26 @@
+"""Calls that go up, to later layers and to the Python facade; see upcalls.pyx."""
+
+from . cimport uv
+
+# The Python functions, in the order of FUNCTIONS in upcalls.pyx, which says when each is called.
+cdef enum Upcall:
+    LOOP_UNDRIVEN
+    RUN_LISTENER
+    ENTER_STREAM
+    EXIT_STREAM
+    ITERATE_STREAM
+    STREAM_FROM_ITERABLE
+    STANDARD_STREAM
+    WAIT_FOR_DRAIN
+    UPCALLS
+
+cdef object upcall(Upcall which)
+
+# The C functions of later layers that an earlier one calls. The module named sets each when it
+# loads, so none is ever NULL once the core is there. Loops are passed as objects, since this module
+# comes before them.
+cdef struct LaterCalls:
+    void (*close_handle)(uv.uv_handle_t*) noexcept    # handle: close any handle of a closing loop
+    int (*warn_unclosed)(object) except -1            # alive: a loop in debug mode is closing
+
+cdef LaterCalls later

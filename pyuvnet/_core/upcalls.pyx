@@ -1,0 +1,78 @@
+"""Calls that go up: every Python function and method of this package that the core may call.
+
+Owns: the table of these functions.  Imports: libuv's declarations.  A layer imports only layers
+before it, and the core imports nothing of the facade; what has to be called there goes through this
+table, which pyuvnet/_upcalls.py fills once while the package is imported.  The C functions that an
+earlier layer calls in a later one are the fields of `later`, in upcalls.pxd.
+"""
+
+# Name: when the core calls the function, with which arguments, and what it makes of the result.
+FUNCTIONS = {
+    "loop_undriven":
+        "(loop): an operation begins in a loop that is neither running nor driven; "
+        "returns True if it need not be called for this loop again.",
+    "run_listener":
+        "(awaitable, emitter, event, arguments, captured): a listener returned an awaitable; "
+        "runs it as a task.",
+    "enter_stream":
+        "(stream): `async with stream` begins; returns the awaitable of __aenter__.",
+    "exit_stream":
+        "(stream, error): `async with stream` ends; returns the awaitable of __aexit__.",
+    "iterate_stream":
+        "(stream, destroy_on_return): `async for` or iterator(); returns the async iterator.",
+    "stream_from_iterable":
+        "(iterable, **options): Readable.from_iterable(); returns the Readable.",
+    "standard_stream":
+        "(dest): pipe() or unpipe(); returns the Writable for sys.stdout or sys.stderr, "
+        "None for any other destination.",
+    "wait_for_drain":
+        "(stream): drained(); returns its awaitable.",
+}
+assert len(FUNCTIONS) == UPCALLS
+
+# The methods written in Python that the core calls on objects of its own classes, beside those that
+# a program overrides (docs/streams-rules.md): class and name, and when.
+METHODS = {
+    "Driver.gone": "(): run() on a driven loop; returns True if the other loop is closed.",
+    "Driver.stop": "(): the loop closes, or the other loop is closed; calls set_driver(None).",
+    "ChunkReader.begin": "(): the first chunk is wanted; adds the listeners.",
+    "ChunkReader.finish":
+        "(): the stream is done; removes the listeners and raises what ends the iteration.",
+}
+
+cdef list _functions = [None] * UPCALLS
+
+
+def provide(**functions):
+    """Set functions of the table.
+
+    Args:
+        functions: callables, each under its name in FUNCTIONS.
+
+    Raises: TypeError for a name that is not in FUNCTIONS, or a value that is not callable; then
+        nothing is set.
+    """
+    names = list(FUNCTIONS)
+    unknown = sorted(functions.keys() - FUNCTIONS.keys())
+    if unknown:
+        raise TypeError(f"provide() got unknown names: {', '.join(unknown)}")
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"provide() got {function!r} for {name}, which is not callable")
+    for name, function in functions.items():
+        _functions[names.index(name)] = function
+
+
+def missing():
+    """Return the names of FUNCTIONS that nothing has provided, a list."""
+    return [name for name, function in zip(FUNCTIONS, _functions) if function is None]
+
+
+cdef object upcall(Upcall which):
+    """The function to call; RuntimeError if the facade has not provided it."""
+    function = _functions[<int>which]
+    if function is None:
+        raise RuntimeError(
+            "The compiled core was loaded without pyuvnet's Python modules, which have to provide "
+            + ", ".join(missing()))
+    return function

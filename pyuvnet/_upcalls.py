@@ -1,0 +1,21 @@
+"""The functions of the facade that the core calls, given to it while the package is imported.
+
+pyuvnet._core.upcalls lists them and says when the core calls each.
+"""
+
+from . import _loop, streams
+from ._core import upcalls
+
+
+def provide_upcalls() -> None:
+    """Fill the core's table."""
+    upcalls.provide(
+        loop_undriven=_loop.loop_undriven,
+        run_listener=_loop.run_listener,
+        enter_stream=streams._enter,
+        exit_stream=streams._exit,
+        iterate_stream=streams._Chunks,
+        stream_from_iterable=streams.from_iterable,
+        standard_stream=streams._standard,
+        wait_for_drain=streams._drained,
+    )
