@@ -12,7 +12,8 @@ from . import diagnostics, events, loop, net, streams
 from ._base import TYPE_CHECKING
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
-from ._core.loop import Loop, clear_immediate
+from ._core.immediate import clear_immediate
+from ._core.loop import Loop
 from ._core.names import add_node_names
 from ._core.readable import Readable
 from ._core.stream import get_default_high_water_mark, set_default_high_water_mark

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ._core.emitter import EventEmitter
-    from ._core.loop import Immediate
+    from ._core.immediate import Immediate
 
     _T = TypeVar("_T")
 
@@ -426,7 +426,7 @@ def _warn_undriven(ours: Loop, filename: str, line: int) -> None:
     global _ran_inside
     if ours is _ran_inside:
         _ran_inside = None
-        ours.suspected = False
+        ours.undriven_checked = False
         return
     if ours in _drivers or ours.closed:
         return
@@ -445,7 +445,7 @@ def _warn_inside_asyncio(ours: Loop) -> None:
     # Driven by asyncio, or by itself, it refuses.
     if _running_asyncio() is not None and ours not in _drivers and not ours.running:
         # What was begun before is about to be asked about.
-        _ran_inside = ours if ours.suspected else None
+        _ran_inside = ours if ours.undriven_checked else None
         warnings.warn_explicit(
             "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
             "pyuvnet.attach() instead, and await what you wait for",

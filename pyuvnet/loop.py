@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from ._base import TYPE_CHECKING
 from ._core.alive import describe
-from ._core.loop import Immediate, Loop
+from ._core.immediate import Immediate
+from ._core.loop import Loop
 from ._core.names import add_node_names
 from ._core.thread_loop import current_loop
 

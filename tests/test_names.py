@@ -11,7 +11,7 @@ import pytest
 import pyuvnet
 from pyuvnet import diagnostics, events, loop, net, promises, streams
 from pyuvnet._base.names import to_node
-from pyuvnet._core.loop import Immediate
+from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
 from tests.test_stubs import bound, typed_text
 

@@ -12,7 +12,7 @@ import pyuvnet
 from pyuvnet import _keywords, diagnostics, events, loop, net, streams
 from pyuvnet._base.names import to_node
 from pyuvnet._base.options import OptionSet
-from pyuvnet._core.loop import Immediate
+from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
 from pyuvnet._listen import LISTEN_OPTIONS
 from pyuvnet.boundsocket import BOUND_OPTIONS

@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
 FILES = [
-    "accepting", "dns", "duplex", "emitter", "handle", "layer", "loop", "meter", "pipe", "piping",
-    "readable", "server_base", "socket_base", "socket_connect", "socket_face", "stream",
-    "stream_handle", "tcp", "timer", "writable",
+    "accepting", "debugging", "dns", "duplex", "emitter", "handle", "immediate", "layer", "loop",
+    "meter", "pipe", "piping", "readable", "server_base", "socket_base", "socket_connect",
+    "socket_face", "stream", "stream_handle", "tcp", "timer", "writable",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
@@ -59,19 +59,13 @@ _EMPTY = "it is None: nothing is in flight"
 _ANEW = "each round reads the ring, or the list, anew"
 _CLOSING = "the loop is silent by now, and closes whatever a finaliser opens"
 ALLOWED = {
-    "loop __cinit__ immediates": "it is None in a new object",
     "loop _forget_ticks Py_XDECREF": _ANEW,
     "loop _forget_ticks Py_DECREF": _ANEW,
     "loop release_all Py_DECREF": _ANEW,
     "loop drain Py_XDECREF": _ANEW,
-    "loop _set_debug entered_for": "what comes after depends on nothing that a finaliser changes",
-    "loop lap entered_for": "the caller holds it as the argument `whose`",
-    "loop _end entered_for": _CLOSING,
-    "loop _end immediates": _CLOSING,
     "loop _end exception_handler": _CLOSING,
     "loop _end failure": _CLOSING,
     "loop _end driver": _CLOSING,
-    "timer _on_timer_gil entered_for": "enter() has set it to None",
     "readable r_unshift r_chunks": "items before r_head are None",
     "writable w_write w_waiting": "the argument `callback` is what the entry holds",
     "writable w_user_write w_chunk": _EMPTY,
@@ -82,7 +76,7 @@ ALLOWED = {
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
     "server_base _init_server _socket_class": "it is None: this is called once",
     "server_base _look_up _answered": "it is None, or held as the argument `answered`",
-    "accepting _on_refusals_gil Py_XDECREF": "the array is this function's own",
+    "accepting _on_failures_gil Py_XDECREF": "the array is this function's own",
     "emitter _move_to_dict _events": "it is None: the object has no dict yet",
     "emitter _drop _entry1": "each entry moves to another place; a local holds what leaves",
     "emitter _drop _entry2": "each entry moves to another place; a local holds what leaves",

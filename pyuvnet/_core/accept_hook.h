@@ -1,9 +1,9 @@
-/* What libuv tells nobody: accepts that failed, and connections that it shed.
+/* What libuv reports to nobody: accepts that failed, and connections that it dropped.
  *
- * When a process has no descriptor left, libuv 1.52.1 gives up a spare one, accepts with it every
- * connection that waits, closes them, and calls nobody; other failures of accept it ignores. So
- * its core.c is compiled to call the function below instead of the system's (build.toml), which
- * calls that and takes notes. libuv does exactly what it would do without.
+ * When a process has no descriptor left, libuv 1.52.1 closes a spare one, accepts with it every
+ * connection that waits, closes them, and calls nobody; it ignores other failures of accept. So its
+ * core.c is compiled to call the function below instead of the system's (build.toml), which calls
+ * that and takes notes. libuv does exactly what it would do without.
  *
  * The notes are the thread's, as loops are. The first one starts a check handle, which hands them
  * out in the same turn of the loop; while no accept fails, all this costs a comparison for each
@@ -21,28 +21,28 @@ typedef union pyuvnet_name {
   struct sockaddr_in6 ip6;
 } pyuvnet_name;
 
-typedef struct pyuvnet_refusal {
+typedef struct pyuvnet_failed_accept {
   int listener;       /* Its descriptor. */
   int status;         /* Why, as libuv's status. */
-  int stuck;          /* The connection waits on, and no descriptor is there for it. */
-  pyuvnet_name here;  /* Both ends of a connection that was shed; sa_family 0: not known. */
+  int stuck;          /* The connection stays in the queue, with no descriptor for it. */
+  pyuvnet_name here;  /* Both ends of a dropped connection; sa_family 0: not known. */
   pyuvnet_name there;
-  void* handle;       /* For whoever takes the notes. */
-} pyuvnet_refusal;
+  void* handle;       /* For the taker of the notes. */
+} pyuvnet_failed_accept;
 
-/* Whom the last accept of this thread brought; the kernel tells it for nothing then, and only then
- * for certain: getpeername() fails once the peer has reset the connection. sa_family 0: it did not
- * tell (macOS, of a connection that was reset before). */
+/* The peer of the last connection that this thread accepted; the kernel reports it at no cost then,
+ * and only then for certain: getpeername() fails once the peer has reset the connection.
+ * sa_family 0: not reported (macOS, for a connection that was reset before). */
 typedef struct pyuvnet_arrival {
   int fd;
   pyuvnet_name there;
 } pyuvnet_arrival;
 
 typedef struct pyuvnet_accepts {
-  pyuvnet_refusal* refusals;
+  pyuvnet_failed_accept* failures;
   size_t count, size;
-  int shedding; /* The listener whose connections libuv accepts in order to close them, or -1. */
-  int shed;     /* How many so far. */
+  int dropping; /* The listener whose connections libuv accepts in order to close them, or -1. */
+  int dropped;  /* How many so far. */
   int status;   /* Why. */
   uv_check_t* check;
   uv_check_cb hand_out;
@@ -54,8 +54,8 @@ static void pyuvnet_watch_accepts(uv_check_t* check, uv_check_cb hand_out) {
   (void)check;
   (void)hand_out;
 }
-static size_t pyuvnet_take_refusals(pyuvnet_refusal** refusals) {
-  *refusals = NULL;
+static size_t pyuvnet_take_failed_accepts(pyuvnet_failed_accept** failures) {
+  *failures = NULL;
   return 0;
 }
 static void pyuvnet_pause_listener(int backend, int listener, int pause) {
@@ -67,7 +67,7 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
   (void)fd;
   return NULL;
 }
-static int pyuvnet_refuse(uv_stream_t* listener, const struct sockaddr** peer) {
+static int pyuvnet_drop_waiting(uv_stream_t* listener, const struct sockaddr** peer) {
   (void)listener;
   *peer = NULL;
   return 0;
@@ -88,23 +88,23 @@ static int pyuvnet_refuse(uv_stream_t* listener, const struct sockaddr** peer) {
 #include <sys/time.h>
 #endif
 
-static _Thread_local pyuvnet_accepts pyuvnet_accept_notes = {.shedding = -1};
+static _Thread_local pyuvnet_accepts pyuvnet_accept_notes = {.dropping = -1};
 static _Thread_local pyuvnet_arrival pyuvnet_last_arrival = {.fd = -1};
 
 /* Without memory for a note it is not taken: there are worse things to care about then. */
-static void pyuvnet_note_refusal(pyuvnet_accepts* notes, int listener, int status, int peer,
+static void pyuvnet_note_failure(pyuvnet_accepts* notes, int listener, int status, int peer,
                                  int stuck) {
-  pyuvnet_refusal* note;
+  pyuvnet_failed_accept* note;
   socklen_t length;
 
   if (notes->count == notes->size) {
     size_t size = notes->size ? 2 * notes->size : 16;
-    note = realloc(notes->refusals, size * sizeof(*note));
+    note = realloc(notes->failures, size * sizeof(*note));
     if (note == NULL) return;
-    notes->refusals = note;
+    notes->failures = note;
     notes->size = size;
   }
-  note = &notes->refusals[notes->count++];
+  note = &notes->failures[notes->count++];
   memset(note, 0, sizeof(*note));
   note->listener = listener;
   note->status = status;
@@ -117,34 +117,34 @@ static void pyuvnet_note_refusal(pyuvnet_accepts* notes, int listener, int statu
 }
 
 /* Without a spare descriptor libuv does not try again, and the connection is still there. */
-static void pyuvnet_end_shedding(pyuvnet_accepts* notes) {
-  if (notes->shedding != -1)
-    pyuvnet_note_refusal(notes, notes->shedding, notes->status, -1, 1);
-  notes->shedding = -1;
+static void pyuvnet_end_dropping(pyuvnet_accepts* notes) {
+  if (notes->dropping != -1)
+    pyuvnet_note_failure(notes, notes->dropping, notes->status, -1, 1);
+  notes->dropping = -1;
 }
 
 static void pyuvnet_accept_failed(pyuvnet_accepts* notes, int listener, int error) {
   int drained = error == EAGAIN || error == EWOULDBLOCK;
   int scarce = error == EMFILE || error == ENFILE;
 
-  if (notes->shedding == listener) {
+  if (notes->dropping == listener) {
     if (!drained) {
       notes->status = -error;
-      pyuvnet_end_shedding(notes);
-    } else if (notes->shed == 0) {
-      pyuvnet_note_refusal(notes, listener, notes->status, -1, 0);
+      pyuvnet_end_dropping(notes);
+    } else if (notes->dropped == 0) {
+      pyuvnet_note_failure(notes, listener, notes->status, -1, 0);
     }
-    notes->shedding = -1;
+    notes->dropping = -1;
     return;
   }
   if (drained) return; /* Another process was faster. */
   if (scarce) {
-    pyuvnet_end_shedding(notes);
-    notes->shedding = listener;
-    notes->shed = 0;
+    pyuvnet_end_dropping(notes);
+    notes->dropping = listener;
+    notes->dropped = 0;
     notes->status = -error;
   } else {
-    pyuvnet_note_refusal(notes, listener, -error, -1, error == ENOBUFS || error == ENOMEM);
+    pyuvnet_note_failure(notes, listener, -error, -1, error == ENOBUFS || error == ENOMEM);
   }
   if (notes->check != NULL) uv_check_start(notes->check, notes->hand_out);
 }
@@ -154,9 +154,9 @@ static inline int pyuvnet_accepted(int listener, int peer) {
   int error = errno;
 
   if (peer >= 0) {
-    if (notes->shedding == listener) {
-      pyuvnet_note_refusal(notes, listener, notes->status, peer, 0);
-      notes->shed++;
+    if (notes->dropping == listener) {
+      pyuvnet_note_failure(notes, listener, notes->status, peer, 0);
+      notes->dropped++;
     }
   } else if (error != EINTR) {
     pyuvnet_accept_failed(notes, listener, error);
@@ -198,7 +198,7 @@ static const struct sockaddr* pyuvnet_arrived(int fd) {
  * it; returns whether it did, and whose it was, NULL if that is not known. libuv would poll the
  * listener no more while the connection is there, and goes on when it is not. On Windows it waits
  * until the next one is taken. */
-static int pyuvnet_refuse(uv_stream_t* listener, const struct sockaddr** peer) {
+static int pyuvnet_drop_waiting(uv_stream_t* listener, const struct sockaddr** peer) {
   int fd = listener->accepted_fd;
   *peer = pyuvnet_arrived(fd);
   if (fd < 0) return 1;
@@ -214,14 +214,14 @@ static void pyuvnet_watch_accepts(uv_check_t* check, uv_check_cb hand_out) {
 }
 
 /* The notes taken so far, to be freed by the caller; returns how many they are. */
-static size_t pyuvnet_take_refusals(pyuvnet_refusal** refusals) {
+static size_t pyuvnet_take_failed_accepts(pyuvnet_failed_accept** failures) {
   pyuvnet_accepts* notes = &pyuvnet_accept_notes;
   size_t count;
 
-  pyuvnet_end_shedding(notes);
+  pyuvnet_end_dropping(notes);
   count = notes->count;
-  *refusals = notes->refusals;
-  notes->refusals = NULL;
+  *failures = notes->failures;
+  notes->failures = NULL;
   notes->count = notes->size = 0;
   return count;
 }

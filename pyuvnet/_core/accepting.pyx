@@ -1,12 +1,12 @@
-"""Accepting: failed accepts go up to the listener's owner, and a listener without hope rests.
+"""Accepting: failed accepts go up to the listener's owner; a listener that cannot accept is paused.
 
-Owns: the notes of accept_hook.h, and when the listeners of a loop are polled.  Imports: tcp and
-below.
+Owns: the listeners of a loop, when they are polled, and the notes of accept_hook.h.  Imports: tcp
+and below.
 
-libuv deals with a lack of descriptors by itself, as long as its spare one is there: it sheds the
+libuv deals with a lack of descriptors by itself, as long as its spare one is there: it drops the
 connections that wait.  Where the spare is gone too, or the kernel is out of memory, the connection
-stays in the queue and would be reported again at once, for ever.  Such a listener rests for
-REST_MS and tries again; meanwhile connections wait in the kernel's queue.
+stays in the queue and would be reported again at once, for ever.  Such a listener is paused for
+PAUSE_MS and tries again; meanwhile connections wait in the kernel's queue.
 """
 
 from cpython.object cimport PyObject
@@ -15,7 +15,8 @@ from libc.stdlib cimport free
 
 from . cimport uv
 from .capi cimport gate_close, pyuvnet_gate
-from .loop cimport Loop, loop_from_uv
+from .errors cimport seal
+from .loop cimport Loop, LoopPart, loop_from_uv
 from .emitter cimport EventEmitter
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, PeerName, keep_name, new_tcp
@@ -23,7 +24,7 @@ from .tcp cimport TCP, PeerName, keep_name, new_tcp
 cdef extern from "accept_hook.h" nogil:
     ctypedef union pyuvnet_name:
         uv.sockaddr any
-    ctypedef struct pyuvnet_refusal:
+    ctypedef struct pyuvnet_failed_accept:
         int listener
         int status
         bint stuck
@@ -31,15 +32,14 @@ cdef extern from "accept_hook.h" nogil:
         pyuvnet_name there
         void* handle
     void pyuvnet_watch_accepts(uv.uv_check_t*, uv.uv_check_cb)
-    size_t pyuvnet_take_refusals(pyuvnet_refusal**)
+    size_t pyuvnet_take_failed_accepts(pyuvnet_failed_accept**)
     void pyuvnet_pause_listener(int, int, bint)
     const uv.sockaddr* pyuvnet_arrived(int)
-    bint pyuvnet_refuse(uv.uv_stream_t*, const uv.sockaddr**)
+    bint pyuvnet_drop_waiting(uv.uv_stream_t*, const uv.sockaddr**)
 
 cdef enum:
-    REST_MS = 100
-    # Failures which take the connection with them are no reason to rest; if nothing else comes,
-    # they do not.
+    PAUSE_MS = 100
+    # One failure that takes its connection with it is no reason to pause; so many in a row are.
     FAILURES_IN_A_ROW = 64
 
 
@@ -52,62 +52,95 @@ def _forget_arrivals(bint forget):
     _forgetful = forget
 
 
-cdef void _on_refusals_gil(uv.uv_check_t* check) noexcept:
+cdef class Accepting(LoopPart):
+    """The listeners of one loop."""
+
+    cdef uv.uv_check_t _check          # active when an accept of this turn failed
+    cdef uv.uv_timer_t _timer          # active while a listener is paused
+    cdef list listeners                # every handle that listens; None: the loop is closing
+
+    cdef void forget(self) noexcept:
+        self.listeners = None
+
+
+cdef Accepting _part_of(Loop loop):
+    cdef Accepting part
+    if loop.accepting is None:
+        part = Accepting.__new__(Accepting)
+        part.listeners = []
+        # Making it may have run a finaliser, which made a server listen.
+        if loop.accepting is None:
+            uv.uv_check_init(&loop._uv, &part._check)
+            uv.uv_timer_init(&loop._uv, &part._timer)
+            part._check.data = part._timer.data = &loop.gate
+            uv.uv_unref(<uv.uv_handle_t*>&part._check)
+            uv.uv_unref(<uv.uv_handle_t*>&part._timer)
+            loop.accepting = part
+    return <Accepting>loop.accepting
+
+
+cdef void _on_failures_gil(uv.uv_check_t* check) noexcept:
     cdef Loop loop = loop_from_uv(check.loop)
-    cdef pyuvnet_refusal* refusals
-    cdef pyuvnet_refusal* refusal
+    cdef pyuvnet_failed_accept* failures
+    cdef pyuvnet_failed_accept* failure
     cdef size_t count, index
     cdef EventEmitter owner
     uv.uv_check_stop(check)
-    count = pyuvnet_take_refusals(&refusals)
+    count = pyuvnet_take_failed_accepts(&failures)
     loop.enter()
     # All of them before the first call: what it closes must not be taken for another's.  Nothing
-    # here needs memory, since a listener that cannot accept for the lack of it must rest all the
-    # same.
+    # here needs memory, since a listener that cannot accept for the lack of it must be paused all
+    # the same.
     for index in range(count):
-        refusals[index].handle = <void*>_refused(loop, &refusals[index])
+        failures[index].handle = <void*>_failed(loop, &failures[index])
     for index in range(count):
-        refusal = &refusals[index]
-        if refusal.handle is NULL:
+        failure = &failures[index]
+        if failure.handle is NULL:
             continue
-        owner = (<StreamHandle>refusal.handle).owner
+        owner = (<StreamHandle>failure.handle).owner
         if owner is not None and not loop.silent:
             try:
-                (<StreamHandle>refusal.handle).calls.accept_failed(
-                    owner, refusal.status, &refusal.here.any, &refusal.there.any)
+                (<StreamHandle>failure.handle).calls.accept_failed(
+                    owner, failure.status, &failure.here.any, &failure.there.any)
             except BaseException as exc:
                 loop.report(exc)
-        Py_XDECREF(<PyObject*>refusal.handle)
-    free(refusals)
+        Py_XDECREF(<PyObject*>failure.handle)
+    free(failures)
     loop.leave()
 
 
-cdef void _on_refusals(uv.uv_check_t* check) noexcept nogil:
+cdef void _on_failures(uv.uv_check_t* check) noexcept nogil:
     gate_close(<pyuvnet_gate*>check.data)
-    (<uv.uv_check_cb><void*>_on_refusals_gil)(check)
+    (<uv.uv_check_cb><void*>_on_failures_gil)(check)
 
 
-cdef PyObject* _refused(Loop loop, pyuvnet_refusal* refusal) noexcept:
-    """The listener of a refusal, referenced, NULL if it is closed; it rests if it has to."""
+cdef PyObject* _failed(Loop loop, pyuvnet_failed_accept* failure) noexcept:
+    """The listener of a failed accept, referenced, NULL if it is closed; pauses it if needed."""
     cdef StreamHandle handle
-    for handle in loop.listeners:
-        if handle.fileno() == refusal.listener:
+    cdef Accepting part = <Accepting>loop.accepting
+    if part.listeners is None:
+        return NULL
+    for handle in part.listeners:
+        if handle.fileno() == failure.listener:
             handle.failures += 1
-            if (refusal.stuck or handle.failures >= FAILURES_IN_A_ROW) and not handle.resting:
-                handle.resting = True
-                pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), refusal.listener, True)
-                uv.uv_timer_start(&loop._rest, _on_rested, REST_MS, 0)
+            if (failure.stuck or handle.failures >= FAILURES_IN_A_ROW) and not handle.paused:
+                handle.paused = True
+                pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), failure.listener, True)
+                uv.uv_timer_start(&part._timer, _on_resume, PAUSE_MS, 0)
             Py_INCREF(handle)
             return <PyObject*>handle
     return NULL
 
 
-cdef void _on_rested_gil(uv.uv_timer_t* timer) noexcept:
+cdef void _on_resume_gil(uv.uv_timer_t* timer) noexcept:
     cdef Loop loop = loop_from_uv((<uv.uv_handle_t*>timer).loop)
+    cdef list listeners = (<Accepting>loop.accepting).listeners
     cdef StreamHandle handle
-    for handle in loop.listeners:
-        if handle.resting:
-            handle.resting = False
+    if listeners is None:
+        return
+    for handle in listeners:
+        if handle.paused:
+            handle.paused = False
             pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), handle.fileno(), False)
     loop.enter()
     try:
@@ -121,22 +154,25 @@ cdef void _on_rested_gil(uv.uv_timer_t* timer) noexcept:
     loop.leave()
 
 
-cdef void _on_rested(uv.uv_timer_t* timer) noexcept nogil:
+cdef void _on_resume(uv.uv_timer_t* timer) noexcept nogil:
     gate_close(<pyuvnet_gate*>timer.data)
-    (<uv.uv_timer_cb><void*>_on_rested_gil)(timer)
+    (<uv.uv_timer_cb><void*>_on_resume_gil)(timer)
 
 
 cdef int listener_opened(StreamHandle handle) except -1:
-    """A handle is about to listen: hear of its failures."""
-    pyuvnet_watch_accepts(&handle.loop._refusals, _on_refusals)
-    handle.loop.listeners.append(handle)
+    """A handle is about to listen: watch for accepts that fail."""
+    cdef Accepting part = _part_of(handle.loop)
+    if part.listeners is not None:
+        pyuvnet_watch_accepts(&part._check, _on_failures)
+        part.listeners.append(handle)
     return 0
 
 
 cdef int listener_closed(StreamHandle handle) except -1:
     """A handle that may have listened is being closed."""
-    if handle in handle.loop.listeners:
-        handle.loop.listeners.remove(handle)
+    cdef Accepting part = <Accepting>handle.loop.accepting
+    if part is not None and part.listeners is not None and handle in part.listeners:
+        part.listeners.remove(handle)
     return 0
 
 
@@ -156,7 +192,10 @@ cdef bint refuse_waiting(StreamHandle listener, PeerName* name) noexcept:
     Keeps the name of its peer, if that is known.
     """
     cdef const uv.sockaddr* address = NULL
-    cdef bint closed = pyuvnet_refuse(listener.stream(), &address)
+    cdef bint closed = pyuvnet_drop_waiting(listener.stream(), &address)
     if address is not NULL:
         keep_name(address, name)
     return closed
+
+
+seal(Accepting)

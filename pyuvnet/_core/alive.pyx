@@ -10,7 +10,8 @@ from . cimport uv
 from .capi cimport PyErr_WriteUnraisable
 from .dns cimport Lookup
 from .handle cimport REQUEST_CONNECT, REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
-from .loop cimport Immediate, Loop
+from .immediate cimport Immediate, waiting_immediates
+from .loop cimport Loop
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP
 from .timer cimport Timer, TimerQueue
@@ -73,11 +74,11 @@ def describe(Loop loop not None):
                       bool(uv.uv_has_ref(handle._uv)), bool(handle.closing), requests, local, peer))
     for timer in _timers(loop):
         found.append(("timer", timer.whose(), True, bool(timer.counted), False, (), None, None))
-    for immediate in loop.immediates.copy():
+    for immediate in waiting_immediates(loop):
         if immediate._due:
             found.append(("immediate", immediate._callback, True, bool(immediate._ref), False, (),
                           None, None))
-    for lookup in loop.lookups.copy():
+    for lookup in set(loop.lookups or ()):
         found.append(("lookup", lookup.owner, True, True, False, (f"lookup {lookup.hostname}",),
                       None, None))
     for target in _tick_targets(loop):
@@ -122,7 +123,7 @@ cdef int _warn_unclosed(object closing) except -1:
         try:
             whose = repr(owner) if owner is not None else f"<{_kind(handle)} handle>"
             text = f"unclosed {whose}"
-            origin = loop.origins.get(id(handle))
+            origin = loop.debugging.origins.get(id(handle))
             where, line = "sys", 1
             source = owner if tracemalloc.is_tracing() else None
             if origin:

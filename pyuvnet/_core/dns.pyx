@@ -89,6 +89,11 @@ cdef Lookup start_lookup(Loop loop, EventEmitter owner, resolved_call resolved, 
     lookup.owner = owner
     lookup._resolved = resolved
     lookup.hostname = hostname
+    if loop.lookups is None:
+        found = set()
+        # Making it may have run a finaliser, which began a lookup.
+        if loop.lookups is None:
+            loop.lookups = found
     loop.lookups.add(lookup)
     status = uv.uv_getaddrinfo(&loop._uv, &lookup._getaddrinfo, _on_resolved, name, NULL, &wanted)
     if status < 0:

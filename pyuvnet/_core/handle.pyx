@@ -13,9 +13,6 @@ And for every request: pinned from a successful submit to its callback; meanwhil
 handle and its buffers.  UV_ECANCELED is delivered like any status, never lost.
 """
 
-import os.path
-import sys
-
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from . cimport uv
@@ -25,8 +22,6 @@ from .errors cimport seal
 from .loop cimport Loop
 from .emitter cimport EventEmitter
 from .upcalls cimport later
-
-cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 # Live handles and requests in flight; counted in the debug build only.
 cdef Py_ssize_t _handles = 0
@@ -46,13 +41,13 @@ cdef class Handle:
         Py_INCREF(self)
         if UVNET_DEBUG:
             _handles += 1
-        if self.loop.origins is not None:
+        if self.loop.measuring:
             self.note_origin()
 
     cdef void note_origin(self) noexcept:
         # Nobody could undo what made the handle, so that a lack of memory costs the note only.
         try:
-            self.loop.origins[id(self)] = _callers()
+            self.loop.debugging.note_origin(self)
         except Exception:
             pass
         except BaseException as exc:
@@ -69,8 +64,8 @@ cdef class Handle:
         cdef Loop loop = self.loop
         self._uv = NULL
         self.owner = None
-        if loop.origins is not None:
-            loop.origins.pop(id(self), None)
+        if loop.measuring:
+            loop.debugging.forget_origin(self)
         if UVNET_DEBUG:
             _handles -= 1
             assert _handles >= 0
@@ -92,19 +87,6 @@ cdef class Handle:
         """Do not let the handle keep the loop alive."""
         if self._uv is not NULL and not self.closing:
             uv.uv_unref(self._uv)
-
-
-cdef object _callers():
-    """Where in the program this is, innermost last; frames of this package do not count."""
-    # Imported when it is needed, since it is much.
-    from traceback import StackSummary, walk_stack
-    frames = [
-        pair for pair in walk_stack(sys._getframe())
-        if not pair[0].f_code.co_filename.startswith(_PACKAGE)
-    ]
-    frames = StackSummary.extract(iter(frames), limit=10, lookup_lines=False)
-    frames.reverse()
-    return frames
 
 
 cdef void _handle_closed_gil(uv.uv_handle_t* handle) noexcept:

@@ -1,13 +1,14 @@
 """Loop: the fields that handles and streams touch on the hot path; see loop.pyx."""
 
-from libc.stdint cimport uint64_t
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
 from . cimport uv
 from .capi cimport pyuvnet_gate, pyuvnet_plain_release
+from .debugging cimport DebugMode
 from .emitter cimport EventEmitter
 from .owner cimport Collector
+from .signals cimport SignalWatch
 
 cdef enum:
     READ_BUFFER_SIZE = 65536
@@ -17,6 +18,12 @@ cdef struct Tick:
     PyObject* argument     # a tuple of arguments for a callable, else anything or NULL
     int what               # -1: call the target; -2: continuations of the loop, the target
 
+cdef class Loop
+
+cdef class LoopPart:
+    cdef void run(self, Loop loop) noexcept
+    cdef void forget(self) noexcept
+
 cdef class Continuation:
     cdef int go_on(self) except -1
 
@@ -24,12 +31,7 @@ cdef class Loop:
     cdef uv.uv_loop_t _uv
     cdef uv.uv_prepare_t _prepare      # gives the GIL away before the poll
     cdef uv.uv_check_t _check          # takes it back, and runs immediates
-    cdef uv.uv_idle_t _idle            # active while an immediate waits: the poll must not block
     cdef uv.uv_async_t _wake           # the only door for other threads
-    cdef uv.uv_check_t _refusals       # active when an accept of this turn failed
-    cdef uv.uv_timer_t _rest           # of listeners that cannot accept
-    cdef list listeners                # every handle that listens
-    cdef uv.uv_poll_t _signal_watch    # readable when a signal arrived while run() polls
     cdef pyuvnet_gate gate
     cdef bytes last_chunk              # what the last read handed out, refilled if forgotten
     cdef bint in_callback              # a libuv callback is on the stack: writes are collected
@@ -37,18 +39,15 @@ cdef class Loop:
     cdef readonly bint closed
     cdef bint silent                   # closing down: no user code runs any more
     cdef bint stopping
-    cdef bint has_signal_watch
     cdef unsigned long thread_id
     cdef unsigned long generation      # of the process (fork) in which it was made
     cdef Tick* ticks                   # a ring; its size is a power of two
     cdef Py_ssize_t tick_head, tick_count, tick_size
-    cdef PyObject** dirty              # those with collected writes, referenced
-    cdef Py_ssize_t dirty_count, dirty_size
+    cdef PyObject** collected              # those with collected writes, referenced
+    cdef Py_ssize_t collected_count, collected_size
     cdef PyObject** released           # last references that operations dropped, oldest first
     cdef Py_ssize_t released_head, released_count, released_size
     cdef bint at_entry                 # the next operation has something to do before it begins
-    cdef list immediates
-    cdef Py_ssize_t immediates_ref     # how many of them keep the loop alive
     cdef list continuations            # of awaitables, due when no tick is left; None without
     cdef object threadsafe_calls       # deque, filled by other threads
     cdef BaseException failure         # comes out of run()
@@ -56,16 +55,16 @@ cdef class Loop:
     cdef object driver                 # what lets asyncio turn this loop; None without
     cdef bint driven                   # there is a driver
     cdef bint wake_due                 # it has been woken, or will be when the turn ends
-    cdef bint _suspected               # the hook for loops that nobody drives has been asked
+    cdef bint _undriven_checked        # no need to look whether anybody turns this loop
     cdef readonly bint _turned         # run, or driven, at least once
     cdef bint measuring                # debug mode: measures callbacks, remembers who opened what
-    cdef uint64_t slow                 # ns, from which on a callback is reported in debug mode
-    cdef uint64_t entered              # when the callback under way began, in debug mode
-    cdef object entered_for            # whose it is, in debug mode
-    cdef dict origins                  # id of a handle: where it was opened, in debug mode
-    cdef set lookups                   # requests of the thread pool in flight
-    cdef object timers                 # TimerQueue, made by the timer layer
-    cdef tuple signal_ends
+    # What other modules keep here, each made when first needed.
+    cdef DebugMode debugging
+    cdef SignalWatch signals
+    cdef LoopPart immediates           # of the module immediate
+    cdef LoopPart accepting
+    cdef object timers                 # TimerQueue of the module timer
+    cdef set lookups                   # of the module dns: the requests in flight
     cdef object __weakref__
 
     cdef inline int check(self) except -1:
@@ -85,26 +84,22 @@ cdef class Loop:
     cdef int continue_with(self, object continuation) except -1
     cdef int _continue(self) except -1
     cdef int push_tick(self, PyObject* target, PyObject* argument, int what) except -1
-    cdef bint grow_dirty(self) noexcept
+    cdef bint grow_collected(self) noexcept
     cdef bint reserve_ticks(self, Py_ssize_t count) noexcept
     cdef void push_released(self, PyObject* last) noexcept
     cdef void release_all(self) noexcept
     cdef void report(self, object exc) noexcept
-    cdef bint after_answer(self) noexcept
+    cdef bint flush_only_one(self) noexcept
     cdef void after_callback(self) noexcept
     cdef void drain(self) noexcept
-    cdef void run_immediates(self) noexcept
     cdef int _turn(self, uv.uv_run_mode mode) except -1
     cdef int _shut(self) except -1
     cdef int _end(self) except -1
     cdef int _raise_failure(self) except -1
-    cdef object _watch_signals(self)
-    cdef int _unwatch_signals(self, object restore) except -1
+    cdef DebugMode _debug_mode(self)
     cdef int _set_debug(self, bint debug) except -1
-
-    cdef void begin(self, object whose) noexcept
-    cdef void lap(self, object whose) noexcept
-    cdef int _suspect(self) except -1
+    cdef void measure(self, object whose) noexcept
+    cdef int _check_undriven(self) except -1
     cdef int _forget_ticks(self) noexcept
 
     cdef inline void touched(self) noexcept:
@@ -125,38 +120,32 @@ cdef class Loop:
 
     cdef inline bint collect(self, Collector owner) noexcept:
         """Remember who has writes that leave when this callback is over; False: out of memory."""
-        if self.dirty_count == self.dirty_size and not self.grow_dirty():
+        if self.collected_count == self.collected_size and not self.grow_collected():
             return False
         Py_INCREF(owner)
-        self.dirty[self.dirty_count] = <PyObject*>owner
-        self.dirty_count += 1
+        self.collected[self.collected_count] = <PyObject*>owner
+        self.collected_count += 1
         return True
 
     cdef inline void enter(self) noexcept:
         self.in_callback = True
         if self.measuring:
-            self.begin(None)
+            self.debugging.begin(None)
 
     cdef inline void enter_for(self, object whose) noexcept:
         """enter(), and say whose callback it is."""
         self.in_callback = True
         if self.measuring:
-            self.begin(whose)
+            self.debugging.begin(whose)
 
     cdef inline void leave(self) noexcept:
         """After every callback: ticks, then the collected writes, then what was dropped."""
-        if self.tick_count or self.dirty_count > 1 or self.dirty_count and not self.after_answer() \
-                or self.released_count:
+        if self.tick_count or self.collected_count > 1 \
+                or self.collected_count and not self.flush_only_one() or self.released_count:
             self.after_callback()
         self.in_callback = False
         if self.measuring:
-            self.lap(self.entered_for)
-
-cdef class Immediate:
-    cdef Loop _loop
-    cdef object _callback
-    cdef tuple _arguments
-    cdef bint _ref, _due
+            self.measure(None)
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident_ "PyThread_get_thread_ident" () noexcept nogil

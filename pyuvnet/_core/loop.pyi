@@ -1,15 +1,15 @@
 from collections.abc import Callable
-from typing import Any, Protocol, Self, final, type_check_only
+from typing import Any, Protocol, type_check_only
 
 from typing_extensions import disjoint_base
+
+from .immediate import Immediate
 
 @type_check_only
 class _Driver(Protocol):
     def gone(self) -> bool: ...
     def stop(self) -> None: ...
 
-def set_hidden_hook(hook: Callable[[str], object] | None) -> None: ...
-def clear_immediate(immediate: Immediate | None) -> None: ...
 
 @disjoint_base
 class Loop:
@@ -17,7 +17,7 @@ class Loop:
     def running(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
-    suspected: bool
+    undriven_checked: bool
     @property
     def _turned(self) -> bool: ...
     @property
@@ -46,6 +46,7 @@ class Loop:
     def close(self) -> None: ...
 
     # Node's spellings, by tools/stubs.py
+    undrivenChecked = undriven_checked
     slowCallbackMs = slow_callback_ms
     setDriver = set_driver
     waitForIo = wait_for_io
@@ -61,20 +62,7 @@ class Loop:
     # Node's spellings end
 
 @disjoint_base
+class LoopPart: ...
+
+@disjoint_base
 class Continuation: ...
-
-@final
-class Immediate:
-    def ref(self) -> Self: ...
-    def unref(self) -> Self: ...
-    def has_ref(self) -> bool: ...
-    def close(self) -> None: ...
-
-    # Node's spellings, by tools/stubs.py
-    hasRef = has_ref
-    # Node's spellings end
-
-# Node's spellings, by tools/stubs.py
-setHiddenHook = set_hidden_hook
-clearImmediate = clear_immediate
-# Node's spellings end

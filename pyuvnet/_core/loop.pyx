@@ -21,93 +21,36 @@ Invariants:
 * An exception of user code stops the loop and comes out of run(), unless the handler takes it.
 """
 
-import _signal
-import os
 import sys
 import threading
 from collections import deque
-from types import FunctionType, MethodType
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals, PyErr_Fetch, PyErr_Restore, PyErr_SetObject
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
 
 from .._base.errors import StateError
-from .._base.validation import arg_type_error, range_error, validate_number
+from .._base.validation import arg_type_error
 
 from . cimport uv
 from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open, \
     PyTypeObject, traverseproc, visitproc
 from .debug cimport UVNET_DEBUG
+from .debugging cimport DebugMode, new_debug_mode
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
+from .hidden_calls cimport ENTRY, LEAVE, RELEASE, hidden_call
 from .names import add_node_names
 from .owner cimport Collector
+from .signals cimport new_signal_watch
 from .upcalls cimport LOOP_UNDRIVEN, later, upcall
-from .watchers cimport watch_room
 
 cdef extern from "backend.h":
     void pyuvnet_backend_wait(uv.uv_loop_t* loop) noexcept nogil
 
-cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
-cdef enum:
-    MAX_SLOW = 2147483647          # ms, as of timers
-
-
-# ---- Hidden calls --------------------------------------------------------------------------------
-
-# The debug build calls this where code of the program may run although nobody calls it, so that
-# tests can act there: with 'entry' (an operation begins), 'leave' (a callback is over) or 'release'
-# (a reference is dropped).
-cdef enum:
-    ENTRY
-    LEAVE
-    RELEASE
-
-cdef object _hidden_hook = None
-cdef tuple _HIDDEN_PLACES = ("entry", "leave", "release")
-
-
-def set_hidden_hook(hook):
-    """Set what the debug build calls, with a place, wherever hidden code of a program may run.
-
-    Args:
-        hook: hook(place), or None. It is not called while it runs.
-
-    Raises: RuntimeError in a release build, which has no such calls.
-    """
-    global _hidden_hook
-    if not UVNET_DEBUG:
-        raise RuntimeError("only a debug build (PYUVNET_DEBUG=1) makes hidden calls visible")
-    _hidden_hook = hook
-
-
-cdef void _hidden_call(int place) noexcept:
-    """What a finaliser would do here, by the hook of a test."""
-    global _hidden_hook
-    cdef object hook = _hidden_hook
-    cdef PyObject* kind
-    cdef PyObject* value
-    cdef PyObject* traceback
-    if hook is None:
-        return
-    _hidden_hook = None
-    # Like a finaliser's: what was raised before is still being raised afterwards.
-    PyErr_Fetch(&kind, &value, &traceback)
-    try:
-        hook(_HIDDEN_PLACES[place])
-    except BaseException as exc:
-        PyErr_SetObject(type(exc), exc)
-        PyErr_WriteUnraisable(hook)
-    PyErr_Restore(kind, value, traceback)
-    if _hidden_hook is None:
-        _hidden_hook = hook
-
-
 # What a closed loop has.
-cdef list _nothing = []
 cdef object _no_calls = deque()
 
 # Where the open loops are, for a fork, which concerns those of all threads. No references.
@@ -130,6 +73,16 @@ cdef class Continuation:
         return 0
 
 
+cdef class LoopPart:
+    """What a module above keeps in a loop that uses it, made when it is first needed."""
+
+    cdef void run(self, Loop loop) noexcept:
+        """The check phase."""
+
+    cdef void forget(self) noexcept:
+        """The loop is closing: drop what waits, without needing memory."""
+
+
 cdef void _finish_up(Loop self) noexcept:
     # A finaliser that ran between two callbacks may have left work, which nothing else would do
     # before the poll ends.
@@ -141,7 +94,7 @@ cdef void _finish_up(Loop self) noexcept:
 cdef void _on_prepare_gil(uv.uv_prepare_t* handle) noexcept:
     # Borrowed, since this runs for each poll.
     cdef PyObject* loop = (<pyuvnet_gate*>handle.data).loop
-    if (<Loop>loop).tick_count or (<Loop>loop).dirty_count or (<Loop>loop).released_count:
+    if (<Loop>loop).tick_count or (<Loop>loop).collected_count or (<Loop>loop).released_count:
         _finish_up(<Loop>loop)
 
 
@@ -153,20 +106,14 @@ cdef void _on_prepare(uv.uv_prepare_t* handle) noexcept nogil:
 
 cdef void _on_check_gil(uv.uv_check_t* handle) noexcept:
     cdef Loop self = loop_from_uv(handle.loop)
-    # After stop() or an exception they wait for the next run().
-    if self.immediates and self.failure is None and not self.stopping:
-        self.enter()
-        self.run_immediates()
-        self.leave()
+    # After stop() or an exception immediates wait for the next run().
+    if self.immediates is not None and self.failure is None and not self.stopping:
+        self.immediates.run(self)
 
 
 cdef void _on_check(uv.uv_check_t* handle) noexcept nogil:
     gate_close(<pyuvnet_gate*>handle.data)
     (<uv.uv_check_cb><void*>_on_check_gil)(handle)
-
-
-cdef void _on_idle(uv.uv_idle_t* handle) noexcept nogil:
-    pass
 
 
 cdef void _on_wake_gil(uv.uv_async_t* handle) noexcept:
@@ -193,34 +140,11 @@ cdef void _take_threadsafe_calls(Loop self) noexcept:
         self.report(exc)
 
 
-cdef int _read_end(object end) except -1:
-    """Empty one end of what Python notes signals in: a descriptor, or a socket object."""
-    if isinstance(end, int):
-        os.read(end, 4096)
-    else:
-        end.recv(4096)
-    return 0
-
-
-cdef int _close_ends(tuple ends) except -1:
-    for end in ends:
-        if isinstance(end, int):
-            os.close(end)
-        else:
-            end.close()
-    return 0
-
-
 cdef void _on_signal_gil(uv.uv_poll_t* handle, int status, int events) noexcept:
     cdef Loop self = loop_from_uv(handle.loop)
     self.enter()
     try:
-        try:
-            _read_end(self.signal_ends[0])
-        except BlockingIOError:
-            pass
-        # Runs Python's signal handlers, KeyboardInterrupt among them.
-        PyErr_CheckSignals()
+        self.signals.run_handlers()
     except BaseException as exc:
         self.report(exc)
     self.leave()
@@ -263,11 +187,7 @@ cdef class Loop:
         self.ticks = <Tick*>PyMem_RawMalloc(self.tick_size * sizeof(Tick))
         if self.gate.read_buffer is NULL or self.ticks is NULL:
             raise MemoryError
-        self.immediates = []
-        self.listeners = []
         self.threadsafe_calls = deque()
-        self.lookups = set()
-        self.slow = SLOW
         # All that may fail comes before there is something to close.
         _open_loops.add(<size_t><PyObject*>self)
         if sys.flags.dev_mode:
@@ -277,13 +197,9 @@ cdef class Loop:
             raise os_error(status, "uv_loop_init")
         self.gate.loop = <PyObject*>self
         self._uv.data = &self.gate
-        self._prepare.data = self._check.data = self._idle.data = self._wake.data = &self.gate
-        self._signal_watch.data = self._refusals.data = self._rest.data = &self.gate
+        self._prepare.data = self._check.data = self._wake.data = &self.gate
         uv.uv_prepare_init(&self._uv, &self._prepare)
         uv.uv_check_init(&self._uv, &self._check)
-        uv.uv_check_init(&self._uv, &self._refusals)
-        uv.uv_timer_init(&self._uv, &self._rest)
-        uv.uv_idle_init(&self._uv, &self._idle)
         status = uv.uv_async_init(&self._uv, &self._wake, _on_wake)
         if status < 0:
             raise os_error(status, "uv_async_init")
@@ -291,8 +207,6 @@ cdef class Loop:
         uv.uv_check_start(&self._check, _on_check)
         uv.uv_unref(<uv.uv_handle_t*>&self._prepare)
         uv.uv_unref(<uv.uv_handle_t*>&self._check)
-        uv.uv_unref(<uv.uv_handle_t*>&self._refusals)
-        uv.uv_unref(<uv.uv_handle_t*>&self._rest)
         uv.uv_unref(<uv.uv_handle_t*>&self._wake)
         self.closed = False
 
@@ -307,7 +221,7 @@ cdef class Loop:
         _open_loops.discard(<size_t><PyObject*>self)
         self._forget_ticks()
         PyMem_RawFree(self.ticks)
-        PyMem_RawFree(self.dirty)
+        PyMem_RawFree(self.collected)
         PyMem_RawFree(self.released)
         PyMem_RawFree(self.gate.read_buffer)
 
@@ -321,9 +235,9 @@ cdef class Loop:
             self.tick_count -= 1
             Py_XDECREF(due.target)
             Py_XDECREF(due.argument)
-        while self.dirty_count:
-            self.dirty_count -= 1
-            owner = self.dirty[self.dirty_count]
+        while self.collected_count:
+            self.collected_count -= 1
+            owner = self.collected[self.collected_count]
             Py_DECREF(<object>owner)
         self.release_all()
         return 0
@@ -338,11 +252,11 @@ cdef class Loop:
             self.at_entry = False
             return 0
         if UVNET_DEBUG:
-            _hidden_call(ENTRY)
+            hidden_call(ENTRY)
         self.release_all()
-        if not self.running and not self.driven and not self._suspected:
-            self._suspect()
-        self.at_entry = not (self.running or self.driven or self._suspected)
+        if not self.running and not self.driven and not self._undriven_checked:
+            self._check_undriven()
+        self.at_entry = not (self.running or self.driven or self._undriven_checked)
         # A finaliser, or the hook, may have closed the loop.
         if self.closed:
             return self.refuse()
@@ -442,14 +356,14 @@ cdef class Loop:
 
     # ---- What waits for the end of a callback --------------------------------------------------
 
-    cdef bint grow_dirty(self) noexcept:
+    cdef bint grow_collected(self) noexcept:
         cdef PyObject** grown
-        cdef Py_ssize_t size = 2 * self.dirty_size or 64
-        grown = <PyObject**>PyMem_RawRealloc(self.dirty, size * sizeof(PyObject*))
+        cdef Py_ssize_t size = 2 * self.collected_size or 64
+        grown = <PyObject**>PyMem_RawRealloc(self.collected, size * sizeof(PyObject*))
         if grown is NULL:
             return False
-        self.dirty = grown
-        self.dirty_size = size
+        self.collected = grown
+        self.collected_size = size
         return True
 
     cdef void push_released(self, PyObject* last) noexcept:
@@ -480,14 +394,14 @@ cdef class Loop:
             if not self.released_count:
                 self.released_head = 0
             if UVNET_DEBUG:
-                _hidden_call(RELEASE)
+                hidden_call(RELEASE)
             Py_DECREF(<object>last)
 
     cdef void drain(self) noexcept:
         """Run queued ticks until none is left, or one of them fails for good."""
         cdef Tick due
         if self.measuring:
-            self.lap(self.entered_for)
+            self.measure(None)
         while self.tick_count and self.failure is None:
             if self.released_count:
                 # A tick may tell the program that it can use a buffer again.
@@ -510,42 +424,42 @@ cdef class Loop:
                 except BaseException as exc:
                     self.report(exc)
             if self.measuring:
-                self.lap(<object>due.target)
+                self.measure(<object>due.target)
             Py_XDECREF(due.target)
             Py_XDECREF(due.argument)
 
-    cdef bint after_answer(self) noexcept:
+    cdef bint flush_only_one(self) noexcept:
         """after_callback() where one socket answered and the kernel took it; False: not so."""
-        cdef PyObject* owner = self.dirty[0]
+        cdef PyObject* owner = self.collected[0]
         cdef Py_ssize_t index
         if not (<Collector>owner)._flush_one():
             return False
         # The error of a write that failed may have run code that collected another socket's.
-        self.dirty_count -= 1
-        for index in range(self.dirty_count):
-            self.dirty[index] = self.dirty[index + 1]
+        self.collected_count -= 1
+        for index in range(self.collected_count):
+            self.collected[index] = self.collected[index + 1]
         self.release(owner)
-        return not self.tick_count and not self.dirty_count
+        return not self.tick_count and not self.collected_count
 
     cdef void after_callback(self) noexcept:
         cdef Py_ssize_t index
         if UVNET_DEBUG:
-            _hidden_call(LEAVE)
+            hidden_call(LEAVE)
         while True:
             self.drain()
             index = 0
             # A write that fails reports, and so may run code that collects again.
-            while index < self.dirty_count:
+            while index < self.collected_count:
                 try:
-                    (<Collector>self.dirty[index])._flush()
+                    (<Collector>self.collected[index])._flush()
                 except BaseException as exc:
                     self.report(exc)
                 index += 1
-            while self.dirty_count:
-                self.dirty_count -= 1
-                self.release(self.dirty[self.dirty_count])
+            while self.collected_count:
+                self.collected_count -= 1
+                self.release(self.collected[self.collected_count])
             self.release_all()
-            if not self.dirty_count and (not self.tick_count or self.failure is not None):
+            if not self.collected_count and (not self.tick_count or self.failure is not None):
                 break
 
     cdef void report(self, object exc) noexcept:
@@ -569,50 +483,22 @@ cdef class Loop:
             PyErr_SetObject(type(exc), exc)
             PyErr_WriteUnraisable(self)
 
-    # ---- Immediates ----------------------------------------------------------------------------
-
-    cdef void run_immediates(self) noexcept:
-        """Run the immediates that are due now; those set meanwhile wait for the next turn."""
-        cdef list due = self.immediates
-        cdef Immediate immediate
-        cdef Py_ssize_t done = 0
-        self.immediates = []
-        for immediate in due:
-            done += 1
-            if not immediate._due:
-                continue
-            try:
-                _retire(immediate)
-                immediate._callback(*immediate._arguments)
-            except BaseException as exc:
-                self.report(exc)
-            if self.measuring:
-                self.lap(immediate._callback)
-            self.after_callback()
-            if self.failure is not None or self.stopping:
-                break
-        if done < len(due):
-            due = due[done:]
-            self.immediates[0:0] = due
-            if self.immediates_ref:
-                uv.uv_idle_start(&self._idle, _on_idle)
-
     # ---- Running -------------------------------------------------------------------------------
 
-    cdef int _suspect(self) except -1:
+    cdef int _check_undriven(self) except -1:
         """An operation begins in a loop that nobody turns: perhaps nobody ever will."""
         if upcall(LOOP_UNDRIVEN)(self):
-            self._suspected = True
+            self._undriven_checked = True
         return 0
 
     @property
-    def suspected(self):
+    def undriven_checked(self):
         """True once the hook for loops that nobody drives need not be called any more."""
-        return bool(self._suspected)
+        return bool(self._undriven_checked)
 
-    @suspected.setter
-    def suspected(self, value):
-        self._suspected = value
+    @undriven_checked.setter
+    def undriven_checked(self, value):
+        self._undriven_checked = value
         self.at_entry = True
 
     cdef int _turn(self, uv.uv_run_mode mode) except -1:
@@ -649,7 +535,10 @@ cdef class Loop:
         self.stopping = False
         restore = None
         try:
-            restore = self._watch_signals()
+            if threading.current_thread() is threading.main_thread():
+                if self.signals is None:
+                    self.signals = new_signal_watch(&self._uv)
+                restore = self.signals.start(_on_signal)
             # A signal that came before it was watched wakes no poll.
             PyErr_CheckSignals()
             while True:
@@ -663,7 +552,8 @@ cdef class Loop:
             self.running = False
             self.stopping = False
             self.at_entry = True
-            self._unwatch_signals(restore)
+            if self.signals is not None:
+                self.signals.stop(restore)
         self._raise_failure()
 
     def turn(self, planned=False):
@@ -729,7 +619,7 @@ cdef class Loop:
             uv.uv_ref(<uv.uv_handle_t*>&self._wake)
         else:
             uv.uv_unref(<uv.uv_handle_t*>&self._wake)
-            self._suspected = False
+            self._undriven_checked = False
         self.driven = driver is not None
         self.wake_due = False
         self.at_entry = True
@@ -763,7 +653,7 @@ cdef class Loop:
     def backend_timeout(self):
         """Return the milliseconds until a timer is due; 0: turn now; -1: never. Node: none"""
         self.check()
-        if self.wake_due or self.tick_count or self.dirty_count or self.released_count \
+        if self.wake_due or self.tick_count or self.collected_count or self.released_count \
                 or self.threadsafe_calls:
             return 0
         return uv.uv_backend_timeout(&self._uv)
@@ -794,50 +684,6 @@ cdef class Loop:
             if self.timers is not None:
                 count -= 1
         return count
-
-    # ---- Signals -------------------------------------------------------------------------------
-
-    cdef object _watch_signals(self):
-        """Wake the poll on signals, so that Ctrl-C ends run() at once; main thread only."""
-        cdef int status
-        if threading.current_thread() is not threading.main_thread():
-            return None
-        if self.signal_ends is None:
-            if sys.platform == "win32":
-                # Only sockets can be polled there, and they are no descriptors: the objects stay.
-                import socket
-                ends = socket.socketpair()
-                ends[1].setblocking(False)
-                status = uv.uv_poll_init_socket(
-                    &self._uv, &self._signal_watch, ends[0].fileno())
-            else:
-                ends = os.pipe()
-                os.set_blocking(ends[0], False)
-                os.set_blocking(ends[1], False)
-                status = watch_room(&self._uv, ends[0]) \
-                    or uv.uv_poll_init(&self._uv, &self._signal_watch, ends[0])
-            if status < 0:
-                _close_ends(ends)
-                raise os_error(status, "uv_poll_init")
-            self.signal_ends = ends
-            self.has_signal_watch = True
-        uv.uv_poll_start(&self._signal_watch, uv.UV_READABLE, _on_signal)
-        uv.uv_unref(<uv.uv_handle_t*>&self._signal_watch)
-        try:
-            end = self.signal_ends[1]
-            return _signal.set_wakeup_fd(
-                end if isinstance(end, int) else end.fileno(), warn_on_full_buffer=False)
-        except ValueError:
-            # A subinterpreter, or no main thread of its own: signals are not ours then.
-            pass
-        return None
-
-    cdef int _unwatch_signals(self, object restore) except -1:
-        if self.has_signal_watch:
-            uv.uv_poll_stop(&self._signal_watch)
-        if restore is not None:
-            _signal.set_wakeup_fd(restore)
-        return 0
 
     # ---- For users -----------------------------------------------------------------------------
 
@@ -881,19 +727,10 @@ cdef class Loop:
 
         Node: setImmediate()
         """
-        cdef Immediate immediate
         self.check()
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
-        immediate = Immediate.__new__(Immediate)
-        immediate._loop = self
-        immediate._callback = callback
-        immediate._arguments = args
-        immediate._due = True
-        self.immediates.append(immediate)
-        immediate.ref()
-        self.touched()
-        return immediate
+        return later.set_immediate(self, callback, args)
 
     def set_exception_handler(self, handler):
         """Give uncaught exceptions of listeners and callbacks to handler(exc); None: raise them.
@@ -929,10 +766,13 @@ cdef class Loop:
         self.check()
         self._set_debug(bool(value))
 
+    cdef DebugMode _debug_mode(self):
+        if self.debugging is None:
+            self.debugging = new_debug_mode()
+        return self.debugging
+
     cdef int _set_debug(self, bint debug) except -1:
-        self.entered = uv.uv_hrtime()
-        self.entered_for = None
-        self.origins = {} if debug else None
+        self._debug_mode().switch(debug)
         self.measuring = debug
         return 0
 
@@ -945,37 +785,20 @@ cdef class Loop:
 
         Node: none
         """
-        return self.slow / 1e6
+        return self._debug_mode().slow / 1e6
 
     @slow_callback_ms.setter
     def slow_callback_ms(self, value):
         self.check()
-        # Without bounds, what does not fit into the field (NaN, say) is undefined in C.
-        cdef double ms = validate_number(value, "slowCallbackMs", 0, MAX_SLOW)
-        if not 0 <= ms <= MAX_SLOW:
-            # A subclass of int, whose comparisons say one thing and whose __float__() another.
-            raise range_error("slowCallbackMs", f">= 0 && <= {MAX_SLOW}", ms)
-        self.slow = <uint64_t>(ms * 1e6)
+        self._debug_mode().set_slow_ms(value)
 
-    cdef void begin(self, object whose) noexcept:
-        self.entered = uv.uv_hrtime()
-        self.entered_for = whose
-
-    cdef void lap(self, object whose) noexcept:
-        """Report what has run since begin(), or the last lap, if it took long."""
-        cdef uint64_t now = uv.uv_hrtime()
-        cdef uint64_t took = now - self.entered
-        self.entered_for = None
-        if took >= self.slow and not self.silent:
+    cdef void measure(self, object whose) noexcept:
+        """Log what has run since the callback began, or since the last call, if it took long."""
+        if not self.silent:
             try:
-                # Imported when it is needed, since it is much, and few programs debug.
-                import logging
-                logging.getLogger("pyuvnet").warning(
-                    "Executing %s took %.3f seconds", _name_of(whose), took / 1e9)
+                self.debugging.measure(whose)
             except BaseException as exc:
                 self.report(exc)
-            now = uv.uv_hrtime()
-        self.entered = now
 
     # ---- The end -------------------------------------------------------------------------------
 
@@ -996,11 +819,15 @@ cdef class Loop:
             return 0
         self.silent = True
         self.measuring = False
-        self.entered_for = self.origins = None
+        if self.debugging is not None:
+            self.debugging.switch(False)
         self.driven = False
         self.at_entry = True
-        # There may be no memory for new ones.
-        self.immediates = self.listeners = _nothing
+        if self.immediates is not None:
+            self.immediates.forget()
+        if self.accepting is not None:
+            self.accepting.forget()
+        # There may be no memory for a new one.
         self.threadsafe_calls = _no_calls
         self.exception_handler = self.failure = self.driver = None
         self.after_callback()
@@ -1021,11 +848,9 @@ cdef class Loop:
         self.in_callback = False
         self.closed = True
         # What finalisers added meanwhile.
-        _nothing.clear()
         _no_calls.clear()
-        if self.signal_ends is not None:
-            _close_ends(self.signal_ends)
-            self.signal_ends = None
+        if self.signals is not None:
+            self.signals.close()
         _open_loops.discard(<size_t><PyObject*>self)
         return 0
 
@@ -1051,77 +876,6 @@ cdef class Loop:
         return f"<Loop {state} thread={self.thread_id}>"
 
 
-cdef str _name_of(object whose):
-    """Whose callback was slow: a function by name and place, anything else by its repr."""
-    if whose is None:
-        return "a callback"
-    function = whose.__func__ if isinstance(whose, MethodType) else whose
-    if isinstance(function, FunctionType):
-        code = function.__code__
-        return f"{function.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"
-    return f"a callback of {whose!r}"
-
-
-cdef int _unref(Immediate immediate) except -1:
-    if immediate._ref:
-        immediate._ref = False
-        immediate._loop.immediates_ref -= 1
-        if not immediate._loop.immediates_ref:
-            uv.uv_idle_stop(&immediate._loop._idle)
-    return 0
-
-
-cdef int _retire(Immediate immediate) except -1:
-    _unref(immediate)
-    immediate._due = False
-    return 0
-
-
-cdef class Immediate:
-    """What set_immediate() returns.
-
-    Node: timers.Immediate
-    """
-
-    def ref(self):
-        """Keep the loop alive until it has run (the default). Node: immediate.ref()"""
-        self._loop.check()
-        if self._due and not self._ref:
-            self._ref = True
-            self._loop.immediates_ref += 1
-            uv.uv_idle_start(&self._loop._idle, _on_idle)
-        return self
-
-    def unref(self):
-        """Do not keep the loop alive. Node: immediate.unref()"""
-        self._loop.check()
-        if self._due:
-            _unref(self)
-        return self
-
-    def has_ref(self):
-        """Return True if it keeps the loop alive. Node: immediate.hasRef()"""
-        return bool(self._ref)
-
-    def close(self):
-        """Cancel it; already run: no effect. Node: clearImmediate()"""
-        self._loop.check()
-        if self._due:
-            _retire(self)
-
-
-def clear_immediate(immediate):
-    """Cancel what set_immediate() returned; None or one that has run: no effect.
-
-    Args:
-        immediate: Immediate; anything else is ignored.
-
-    Node: clearImmediate()
-    """
-    if isinstance(immediate, Immediate):
-        immediate.close()
-
-
 # ---- Garbage -------------------------------------------------------------------------------------
 
 # Cython's, which knows the fields that are objects; the C arrays hold references too.
@@ -1138,9 +892,9 @@ cdef int _visit(PyObject* loop, visitproc visit, void* argument) noexcept:
             stop = visit(tick.target, argument)
         if not stop and tick.argument is not NULL:
             stop = visit(tick.argument, argument)
-    for index in range((<Loop>loop).dirty_count):
+    for index in range((<Loop>loop).collected_count):
         if not stop:
-            stop = visit((<Loop>loop).dirty[index], argument)
+            stop = visit((<Loop>loop).collected[index], argument)
     for index in range((<Loop>loop).released_count):
         if not stop:
             stop = visit((<Loop>loop).released[(<Loop>loop).released_head + index], argument)
@@ -1155,7 +909,5 @@ cdef int _clear(PyObject* loop) noexcept:
 (<PyTypeObject*><PyObject*>Loop).tp_traverse = _visit
 (<PyTypeObject*><PyObject*>Loop).tp_clear = _clear
 
-seal(Immediate)
+seal(LoopPart)
 add_node_names(Loop)
-add_node_names(Immediate)
-add_node_names(globals())

@@ -7,10 +7,10 @@ once, while their module loads.  Imports: descriptors.
 
 from cpython.object cimport PyObject
 
+from .._base.names import to_node
+
 from .capi cimport PyTypeObject
 from .descriptors cimport changed, members_of
-
-from .._base.names import to_node
 
 
 def add_node_names(target):

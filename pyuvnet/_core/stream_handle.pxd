@@ -26,7 +26,7 @@ cdef class StreamHandle(Handle):
     cdef readonly bint reading
     cdef ReadTarget target             # where the bytes go; None: the loop's buffer
     cdef object layer                  # the lowest Layer above it; None without
-    cdef bint resting                  # a listener that is not polled for a while
+    cdef bint paused                   # a listener that is not polled for a while
     cdef unsigned int failures         # of accept in a row
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:

@@ -130,10 +130,10 @@ cdef int _abandon(Loop self) except -1:
     """
     cdef int status
     self.silent = True
-    while self.dirty_count:
+    while self.collected_count:
         # The parent sends what was collected.
-        self.dirty_count -= 1
-        self.release(self.dirty[self.dirty_count])
+        self.collected_count -= 1
+        self.release(self.collected[self.collected_count])
     try:
         self.refuse()
     except StateError as error:

@@ -63,7 +63,7 @@ cdef void _on_timer_gil(uv.uv_timer_t* handle) noexcept:
             break
         loop.enter()
         if loop.measuring:
-            loop.entered_for = timer.whose()
+            loop.debugging.whose = timer.whose()
         timer.hold()
         queue.remove(timer)
         try:

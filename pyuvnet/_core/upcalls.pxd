@@ -21,6 +21,7 @@ cdef object upcall(Upcall which)
 # comes before them.
 cdef struct LaterCalls:
     void (*close_handle)(uv.uv_handle_t*) noexcept    # handle: close any handle of a closing loop
+    object (*set_immediate)(object, object, tuple)    # immediate: Loop.set_immediate()
     int (*warn_unclosed)(object) except -1            # alive: a loop in debug mode is closing
 
 cdef LaterCalls later

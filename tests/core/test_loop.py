@@ -1,9 +1,8 @@
-"""Loop: phases and ticks, exceptions, stop, signals, calls from threads, debug mode, close()."""
+"""Loop: phases and ticks, exceptions, stop, calls from threads, close()."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -14,7 +13,6 @@ import pytest
 import pyuvnet
 from pyuvnet import (
     StateError,
-    clear_immediate,
     current_loop,
     next_tick,
     run,
@@ -25,8 +23,6 @@ from pyuvnet import (
     stop,
 )
 from pyuvnet._core.loop import Loop
-
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork are POSIX's")
 
 
 class BoomError(Exception):
@@ -147,79 +143,6 @@ def test_phases_after_a_connection(trace):
 
     run()
     assert trace == ["connection", "tick", "immediate", "data"]
-
-
-# ---- Immediates ----------------------------------------------------------------------------------
-
-
-def test_immediate_that_is_closed_does_not_run(trace):
-    kept = set_immediate(trace, "kept")
-    gone = set_immediate(trace, "gone")
-    gone.close()
-    clear_immediate(set_immediate(trace, "gone too"))
-    assert kept.has_ref()
-    assert not gone.has_ref()
-    run()
-    assert trace == ["kept"]
-    kept.close()
-    clear_immediate(kept)
-    clear_immediate(None)
-
-
-def test_immediate_closed_by_the_one_before_it_does_not_run(trace):
-    set_immediate(lambda: (trace("first"), second.close()))
-    second = set_immediate(trace, "second")
-    set_immediate(trace, "third")
-    run()
-    assert trace == ["first", "third"]
-
-
-def test_unreferenced_immediate_does_not_keep_the_loop_alive(loop, trace):
-    immediate = set_immediate(trace, "unref")
-    assert immediate.unref() is immediate
-    assert not immediate.has_ref()
-    assert not loop.alive()
-    run()
-    assert trace == []
-    assert immediate.ref() is immediate
-    run()
-    assert trace == ["unref"]
-
-
-def test_unreferenced_immediate_runs_in_a_turn_that_comes(trace):
-    set_immediate(trace, "unref").unref()
-    set_immediate(trace, "ref")
-    run()
-    assert trace == ["unref", "ref"]
-
-
-def test_ref_after_the_immediate_has_run_does_not_keep_the_loop_alive(loop):
-    immediate = set_immediate(lambda: None)
-    run()
-    immediate.ref()
-    assert not immediate.has_ref()
-    assert not loop.alive()
-
-
-def test_ref_inside_its_own_callback_has_no_effect(loop, trace):
-    immediate = set_immediate(lambda: (trace(immediate.has_ref()), immediate.ref()))
-    run()
-    assert trace == [False]
-    assert not loop.alive()
-
-
-def test_immediates_after_a_failing_one_are_not_lost(trace):
-    set_immediate(fail, ValueError("first"))
-    set_immediate(trace, "second")
-    set_immediate(fail, KeyError("third"))
-    set_immediate(trace, "fourth")
-    with pytest.raises(ValueError, match="first"):
-        run()
-    with pytest.raises(KeyError):
-        run()
-    assert trace == ["second"]
-    run()
-    assert trace == ["second", "fourth"]
 
 
 # ---- stop() --------------------------------------------------------------------------------------
@@ -459,134 +382,6 @@ def test_work_that_a_last_tick_makes_still_runs(trace):
     set_immediate(next_tick, lambda: set_immediate(trace, "late"))
     run()
     assert trace == ["late"]
-
-
-# ---- Signals -------------------------------------------------------------------------------------
-
-INTERRUPTED = """
-    import sys, time
-    import pyuvnet
-
-    {work}
-    pyuvnet.next_tick(lambda: print("ready", flush=True))
-    try:
-        pyuvnet.run()
-    except KeyboardInterrupt:
-        print(time.monotonic(), flush=True)
-        pyuvnet.run() if {again} else None
-    else:
-        print("no KeyboardInterrupt", flush=True)
-"""
-WORK = {
-    "idle": "pyuvnet.set_timeout(lambda: None, 600_000)",
-    "busy in Python": """
-    def work():
-        while True: pass
-    pyuvnet.set_immediate(work)""",
-    "busy turning": """
-    def work(): pyuvnet.set_immediate(work)
-    work()""",
-    "busy in compiled code": """
-    from pyuvnet import net
-    def connected(a):
-        a.on("data", a.write)
-    server = net.create_server(connected)
-    def listening():
-        client = net.connect(server.address().port, "127.0.0.1")
-        client.on("data", client.write)
-        client.write(b"x")
-    server.listen(0, "127.0.0.1", callback=listening)""",
-}
-
-
-@posix_only
-@pytest.mark.parametrize("work", WORK)
-def test_ctrl_c_ends_run_within_100_ms(open_child, work):
-    took = []
-    # The machine may be elsewhere for a moment, but not each time.
-    while len(took) < 5 and not (took and min(took) < 0.1):
-        child = open_child(INTERRUPTED.format(work=WORK[work], again=False))
-        assert child.stdout.readline() == "ready\n"
-        # Ready is said in the first turn: let the child reach the poll. Nothing depends on it.
-        time.sleep(0.05)
-        sent = time.monotonic()
-        os.kill(child.pid, signal.SIGINT)
-        took.append(float(child.stdout.readline()) - sent)
-        out, err = child.communicate(timeout=20)
-        assert (child.returncode, out, err) == (0, "", "")
-    assert min(took) < 0.1
-
-
-@posix_only
-def test_ctrl_c_as_the_loop_starts_is_not_missed(run_child):
-    # The signal comes between the last bytecode before run() and the poll. Starting takes the C
-    # module, as signal itself imports enum.
-    child = run_child("""
-        import _signal, os, signal, threading
-        import pyuvnet
-
-        pyuvnet.set_timeout(lambda: print("missed"), 5000)
-        class Hook:
-            def __call__(self, *args): os.kill(os.getpid(), signal.SIGINT)
-        real = _signal.set_wakeup_fd
-        def raise_signal_first(fd, **options):
-            # From another thread, so that this one's handler does not run here.
-            if fd != -1:
-                signal.pthread_sigmask(signal.SIG_BLOCK, [])
-                thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
-                thread.start(); thread.join()
-            return real(fd, **options)
-        _signal.set_wakeup_fd = raise_signal_first
-        try:
-            pyuvnet.run()
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
-        _signal.set_wakeup_fd = real
-        pyuvnet.set_timeout(lambda: (print("again", flush=True), os._exit(0)), 1)
-        pyuvnet.run()
-    """)
-    assert (child.lines, child.err) == (["interrupted", "again"], "")
-
-
-@posix_only
-def test_signal_handlers_in_python_run_while_idle(open_child):
-    child = open_child("""
-        import signal
-        import pyuvnet
-
-        timer = pyuvnet.set_timeout(lambda: None, 600_000)
-        signal.signal(signal.SIGUSR1, lambda *args: (print("signal", flush=True), timer.close()))
-        pyuvnet.next_tick(lambda: print("ready", flush=True))
-        pyuvnet.run()
-        print("returned", flush=True)
-    """)
-    assert child.stdout.readline() == "ready\n"
-    os.kill(child.pid, signal.SIGUSR1)
-    assert child.stdout.readline() == "signal\n"
-    _, err = child.communicate(timeout=20)
-    assert (child.returncode, err) == (0, "")
-
-
-@posix_only
-def test_wakeup_fd_is_restored(trace):
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        signal.set_wakeup_fd(writer)
-        during = []
-        set_immediate(lambda: during.append(signal.set_wakeup_fd(-1)))
-        run()
-        assert during[0] not in (-1, writer)
-        assert signal.set_wakeup_fd(-1) == writer
-        signal.set_wakeup_fd(writer)
-        set_immediate(fail, BoomError())
-        with pytest.raises(BoomError):
-            run()
-        assert signal.set_wakeup_fd(-1) == writer
-    finally:
-        signal.set_wakeup_fd(-1)
-        os.close(reader)
-        os.close(writer)
 
 
 # ---- Threads -------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ from typing import Any
 import pyuvnet
 from pyuvnet import current_loop, net, next_tick, run, set_exception_handler, set_immediate, streams
 from pyuvnet import loop as loop_module
+from pyuvnet._core import hidden_calls as core
 from pyuvnet._core import info
-from pyuvnet._core import loop as core
 from pyuvnet._core.handle import live_counts
 
 MODES = ["run", "turn", "asyncio", "hooked"]

@@ -463,7 +463,7 @@ def test_a_finaliser_within_listen_leaves_one_handle_at_most(
     program(
         """
         import itertools, tempfile
-        from pyuvnet._core.loop import set_hidden_hook
+        from pyuvnet._core.hidden_calls import set_hidden_hook
         kind, act = sys.argv[1:]
         set_exception_handler(lambda error: None)
         sys.unraisablehook = lambda given: None

@@ -1,4 +1,4 @@
-"""Loop: debug mode, which names callbacks that are slow."""
+"""Debug mode, which names callbacks that are slow."""
 
 from __future__ import annotations
 

@@ -1,0 +1,8 @@
+"""Where code of a program may run although nobody calls it; see hidden_calls.pyx."""
+
+cdef enum:
+    ENTRY
+    LEAVE
+    RELEASE
+
+cdef void hidden_call(int place) noexcept

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+def set_hidden_hook(hook: Callable[[str], object] | None) -> None: ...
