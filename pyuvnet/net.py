@@ -9,9 +9,9 @@ Node: net
 from __future__ import annotations
 
 from . import promises
-from ._attempts import defaults
 from ._base import TYPE_CHECKING
 from ._base import validation as check
+from ._connecting import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
 from .blocklist import BlockList

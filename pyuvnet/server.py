@@ -7,11 +7,11 @@ tick.
 
 from __future__ import annotations
 
-from ._attempts import no_address
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.info import Info
 from ._base.options import OptionSet
+from ._connecting import no_address
 from ._core.bound import BoundBase
 from ._core.errors import make_os_error
 from ._core.names import add_node_names

@@ -1,26 +1,25 @@
 """Socket: the forms of its constructor and of connect(), checked before anything changes.
 
-What happens once per connection is here and in _attempts.py; the per-chunk path is compiled, in
-SocketBase, SocketConnect and SocketFace.
+How a connection is made is in _connecting.py; the per-chunk path is compiled, in SocketBase and
+SocketFace.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from functools import partial
 
-from ._attempts import Attempts, defaults, local_end
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.hints import hint_tuple
 from ._base.info import Info
 from ._base.options import OBJECT_MODES, OptionSet, read_high_water_mark, refuse_object_mode
+from ._connecting import Attempts, PathConnect, connect_again, defaults
 from ._core import hooks
 from ._core.address import is_ip
 from ._core.descriptors import own_method
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
-from ._core.errors import UV_EALREADY, UV_EINVAL, UV_EISCONN, make_os_error
+from ._core.errors import UV_EALREADY, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
 from ._core.socket_face import SocketFace
 from ._core.stream_handle import check_read_target, handle_kind
@@ -174,10 +173,7 @@ class Socket(SocketFace):
     if TYPE_CHECKING:
         write = SocketFace.write  # The class's own, by own_method() below.
 
-    _attempts: Attempts | None = None
     _attempted_addresses: list[str] | None = None
-    _path: Any = None
-    _path_attempt: object = None
     _signal: Any = None
 
     def __init__(
@@ -318,80 +314,19 @@ class Socket(SocketFace):
             if plan["path"] is not None:
                 self.destroy(make_os_error(busy, "connect", plan["path"]))
             elif busy == UV_EALREADY and is_ip(plan["host"]):
-                again = (plan["host"], plan["port"], self._attempts)
-                self._next_tick(lambda: self._attempt_again(*again))
+                connect_again(self._connector, plan["host"], plan["port"])
             else:
                 self.destroy(make_os_error(busy, "connect", plan["host"], plan["port"]))
             return
         try:
-            self._begin_connecting(plan, bound is not None)
+            kind = Attempts if plan["path"] is None else PathConnect
+            connector = kind(self, plan)
+            self._attempted_addresses = None
+            connector.start(bound is not None)
         except MemoryError:
             # Nobody would go on with it.
             self.destroy()
             raise
-
-    def _begin_connecting(self, plan: dict[str, Any], bound: bool) -> None:
-        self._start_connecting()
-        self._attempted_addresses = None
-        self._attempts = None
-        self._path_attempt = None
-        self._path = plan["path"]
-        if self._path is not None:
-            self._connect_path(self._path, plan["name"])
-            return
-        if not self._open_tcp():
-            return
-        self._activity()
-        self._attempts = Attempts(self, plan)
-        self._attempts.start(bound)
-
-    def _attempt_again(self, host: str, port: int, attempts: Attempts | None) -> None:
-        """Announce a second attempt beside the first, and fail as the system would let it."""
-        if not self.connecting or self._attempts is not attempts:
-            return
-        self._tell("connectionAttempt", host, port, is_ip(host))
-        if self.connecting and self._attempts is attempts:
-            error = make_os_error(UV_EALREADY, "connect", host, port, local_end(self))
-            self.destroy(error)
-
-    def _connect_path(self, path: Any, name: bytes) -> None:
-        if not self._open_pipe():
-            return
-        attempt = self._path_attempt = object()
-        self._tell("connectionAttempt", path, None, None)
-        # A listener may have destroyed the socket, and even begun another connect().
-        if not self.connecting or self._path_attempt is not attempt:
-            return
-        status = self._connect_pipe(name) if name else UV_EINVAL
-        if status:
-            self.destroy(make_os_error(status, "connect", path))
-
-    def _tell(self, event: str, *arguments: Any) -> None:
-        """Emit a step of connecting: a listener that fails must not leave the socket half way.
-
-        What it raised comes in the next tick, as that of any listener which the loop called.
-        """
-        try:
-            self.emit(event, *arguments)
-        except Exception as error:
-            self._next_tick(partial(_throw, error))
-
-    def _after_resolve(self, error: BaseException | None, found: list[tuple[str, int]]) -> None:
-        if self._attempts is not None:
-            self._attempts.resolved(error, found)
-
-    def _after_connect(self, status: int) -> None:
-        if self._attempts is not None:
-            self._attempts.connected(status)
-            return
-        if self.destroyed:
-            return
-        if status == 0:
-            self._succeed()
-            return
-        error = make_os_error(status, "connect", self._path)
-        self._tell("connectionAttemptFailed", self._path, None, None, error)
-        self.destroy(error)
 
     # ---- Type of service -----------------------------------------------------------------------
 
@@ -458,10 +393,6 @@ class Socket(SocketFace):
         getTypeOfService = get_type_of_service
         autoSelectFamilyAttemptedAddresses = auto_select_family_attempted_addresses
     # Node's spellings end
-
-
-def _throw(error: Exception) -> None:
-    raise error
 
 
 @overload

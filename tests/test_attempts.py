@@ -13,7 +13,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import AbortController, net
-from pyuvnet._attempts import Attempts
+from pyuvnet._connecting import Attempts
 
 # Only there are all of 127.0.0.0/8 addresses of this machine, and full queues drop who asks.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's loopback")
@@ -306,11 +306,11 @@ def test_without_any_recorded_error_it_is_a_timeout(trace: Any) -> None:
     # Node has this error for a case that neither it nor we can come to by any program: each
     # attempt leaves an error. So it is asked for.
     c = net.create_connection(port=1, host="x", lookup=lambda *args: None)
-    attempts: Any = c._attempts
+    attempts: Any = c._connector
     assert type(attempts) is Attempts
     errors: list[Any] = []
     c.on("error", errors.append).on("close", trace.note("close"))
-    attempts._give_up()
+    attempts._fail()
     pyuvnet.run()
     (error,) = errors
     assert isinstance(error, pyuvnet.ConnectTimeoutError)

@@ -89,7 +89,7 @@ def destroyed_while_connecting(callback: Callable[..., None]) -> None:
 def no_attempt_left_an_error() -> Any:
     # No program comes to this, neither in Node nor here: each attempt leaves an error.
     c = net.create_connection(port=1, host="x", lookup=lambda *args: None)
-    c._attempts._give_up()  # type: ignore[union-attr]
+    c._connector._fail()
     return emitted(c)
 
 

@@ -34,11 +34,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
 FILES = [
-    "accepting", "debugging", "dns", "duplex", "emitter", "handle", "immediate", "layer", "loop",
-    "meter", "pipe", "piping", "readable", "server_base", "socket_base", "socket_connect",
+    "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "handle", "immediate",
+    "layer", "loop", "meter", "pipe", "piping", "readable", "server_base", "socket_base",
     "socket_face", "stream", "stream_handle", "tcp", "timer", "writable",
 ]  # fmt: skip
-HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException"}
+HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
 OURS = {
     "_peer_tuple": "a tuple of str and int",

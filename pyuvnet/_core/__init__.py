@@ -50,7 +50,7 @@ LAYERS: tuple[str, ...] = (
     "alive",
     "socket_base",
     "meter",
-    "socket_connect",
+    "connecting",
     "socket_face",
     "server_base",
 )

@@ -26,7 +26,7 @@ cdef enum:
     TICK_FINAL_AT_CONNECT
     TICK_RESET_AT_CONNECT
     TICK_DESTROY_AT_FINISH
-    TICK_CALL                    # of the layer above
+    TICK_CALL                    # of a Connector
 
 cdef enum:
     SOCKET_CONNECTING = 1 << 0
@@ -46,14 +46,24 @@ cdef enum:
 
 cdef class SocketExtra:
     cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'
-    cdef Lookup lookup
     cdef BlockList block_list          # of a client
     cdef object onread                 # gets each read instead of 'data'; None: nobody does
     cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
     cdef object undo_signal            # takes the listener off the signal option's signal
 
+cdef class SocketBase(Duplex)
+
+cdef class Connector:
+    cdef readonly SocketBase socket    # never None
+    cdef Lookup lookup                 # in flight; None otherwise
+
+    cdef void cancel_lookup(self) noexcept
+    # And resolved(), connected() and stop(), which classes in Python override.
+
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy
+    # The connect() under way, or one that was interrupted, until its handle is closed.
+    cdef readonly Connector _connector
     cdef unsigned int _socket_flags
     cdef uint64_t _bytes_read
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
@@ -125,7 +135,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef void _own(self, StreamHandle handle) noexcept
-    cdef int _on_connected(self, int status) except -1
+    cdef int _connect_failed(self, object exc) except -1
     cdef int _reset(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1

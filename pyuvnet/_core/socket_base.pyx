@@ -1,8 +1,8 @@
 """SocketBase: joins a stream handle with both halves; the per-chunk path is here and below.
 
 Owns: the handle (maybe none yet, maybe a new one later), the counters, the idle timeout, the
-socket options.  Imports everything below.  What a program calls is in socket_face; option forms,
-address choice and the order of connection attempts are Python's, in pyuvnet/socket.py.
+socket options, the Connector of a connect() under way.  Imports everything below.  What a program
+calls is in socket_face; how a connection is made is in connecting and in pyuvnet/_connecting.py.
 
 Writes: inside a libuv callback they are collected and leave in one writev when the callback and
 its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at
@@ -11,6 +11,7 @@ sends them first, so a program sees what Node's immediate write would show.  Wha
 not take becomes one request, which holds a reference and never a copy.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -18,13 +19,14 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memmove
 
 from . cimport uv
+from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal, \
     only_listener
-from .errors cimport os_error, seal, socket_closed, state_error
+from .errors cimport never_reached, os_error, seal, socket_closed, state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
 from .loop cimport Loop
 from .owner cimport Acceptor, HandleCalls, raised_call, read_call, status_call, \
@@ -64,6 +66,33 @@ def on_end_of_socket():
 
 
 cdef tuple _end_listener = (_END, on_end_of_socket)
+
+
+@cython.no_gc_clear    # each call needs the socket
+cdef class Connector:
+    """One connect() of one socket, from its beginning to 'connect' or the error.
+
+    The socket holds it meanwhile, and its methods here are all that the core calls on it. The steps
+    are in ConnectSteps, their order in the classes of _connecting.py, which override three of them.
+    """
+
+    def __cinit__(self, SocketBase socket not None, *args):
+        self.socket = socket
+
+    cdef void cancel_lookup(self) noexcept:
+        """Nobody waits for the lookup in flight any more."""
+        if self.lookup is not None:
+            self.lookup.cancel()
+            self.lookup = None
+
+    def resolved(self, error, list addresses):
+        """The lookup came to an error, or to addresses, as (address, family) with family 4 or 6."""
+
+    def connected(self, int status):
+        """The attempt under way came to a libuv status; UV_ECANCELED: destroy() interrupted it."""
+
+    def stop(self):
+        """The socket is being destroyed: end what would go on, such as timers and tasks."""
 
 
 cdef class SocketBase(Duplex):
@@ -173,6 +202,11 @@ cdef class SocketBase(Duplex):
         """Give each read to a callback, in a buffer of the program's."""
         self._extra_state().onread = callback
         self._rare.onread_buffer = buffer
+
+    def _set_block_list(self, BlockList block_list):
+        """Remember the list that every address to connect to is checked against."""
+        if block_list is not None:
+            self._extra_state().block_list = block_list
 
     def _set_undo_signal(self, undo):
         """Remember how to take our listener off an abort signal, for when it is all over."""
@@ -550,24 +584,23 @@ cdef class SocketBase(Duplex):
         return w_final_done(
             self, None if status == uv.UV_ENOTCONN else os_error(status, "shutdown"))
 
-    cdef int _on_connected(self, int status) except -1:
-        """The connect request completed; the way to a connection is the subclass's."""
-        return 0
+    # ---- Connecting ----------------------------------------------------------------------------
+
+    cdef int _connect_failed(self, object exc) except -1:
+        """Connecting failed in our own code, such as for want of memory: it must not wait for ever.
+
+        Raises: exc, if it is the program's.
+        """
+        self._ready()
+        if self._state & DESTROYED or not never_reached(exc):
+            raise exc
+        return self._destroy_with(os_error(uv.UV_ENOMEM, "connect"))
 
     # ---- Names and options ---------------------------------------------------------------------
 
     def _check(self):
         """Refuse a half-built socket, another thread, and a fork's child."""
         self._ready()
-
-    def _activity(self):
-        """Something happened: the idle timeout begins anew."""
-        self._touch()
-
-    def _next_tick(self, callback):
-        """Queue a callback on this socket's loop."""
-        self._ready()
-        self._loop.tick(self, TICK_CALL, callback)
 
     cdef int _read_peer(self) except -1:
         # What fails is left: the peer is gone, and its name with it.
@@ -630,7 +663,11 @@ cdef class SocketBase(Duplex):
         cdef SocketExtra rare = self._rare
         cdef Acceptor server = None
         # Of this connection: an observer that hears of it below may begin another.
-        attempts, undo = getattr(self, "_attempts", None), None
+        cdef Connector connector = self._connector
+        undo = None
+        if handle is None:
+            # No callback of one will come.
+            self._connector = None
         if rare is not None:
             undo, rare.undo_signal = rare.undo_signal, None
         self._socket_flags &= ~SOCKET_CONNECTING
@@ -649,9 +686,8 @@ cdef class SocketBase(Duplex):
                     and (<TCP>handle).close_reset() == 0):
                 handle.close()
             self._loop.touched()
-        if rare is not None and rare.lookup is not None:
-            rare.lookup.cancel()
-            rare.lookup = None
+        if connector is not None:
+            connector.cancel_lookup()
         try:
             self._destroy_done(error)
         except BaseException as exc:
@@ -660,8 +696,8 @@ cdef class SocketBase(Duplex):
         if server is not None:
             server.connection_gone()
         try:
-            if attempts is not None:
-                attempts.stop()
+            if connector is not None:
+                connector.stop()
         except BaseException as exc:
             self._loop.report(exc)
         try:
@@ -692,7 +728,7 @@ cdef class SocketBase(Duplex):
             except (MemoryError, RecursionError) as exc:
                 if not self._socket_flags & SOCKET_CONNECTING:
                     raise
-                self._give_up(exc)
+                self._connect_failed(exc)
             return 0
         if what == TICK_FAIL_AT_CLOSE:
             drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
@@ -705,6 +741,18 @@ cdef class SocketBase(Duplex):
             return self._reset()
         if what == TICK_DESTROY_AT_FINISH:
             return self._destroy_with(None)
+        if what == TICK_END and not self._state & (R_END_EMITTED | ALLOW_HALF_OPEN) \
+                and self.listener_count(_END, on_end_of_socket):
+            # What the built-in 'end' listener does, whatever becomes of it then.
+            self._socket_flags |= SOCKET_REFUSES_WRITES
+        elif what == TICK_FINISH and self._socket_flags & SOCKET_FINISH_IS_OLD:
+            # The connection that is being made can still be ended; Node's cannot.
+            self._socket_flags &= ~SOCKET_FINISH_IS_OLD
+            w_emit_finish(self)
+            if self._state & DESTROYED:
+                # By destroy_soon(): there is no such connection any more.
+                self._state |= W_FINISHED
+            return 0
         return Duplex._on_tick(self, what, argument)
 
     cdef int _reset(self) except -1:
@@ -872,15 +920,23 @@ cdef int _shut_down(SocketBase self, object handle, int status) except -1:
 
 
 cdef int _connected(SocketBase self, object handle, int status) except -1:
-    if _is_late(self, handle):
+    cdef Connector connector = self._connector
+    if connector is None or _is_late(self, handle):
         return 0
-    return self._on_connected(status)
+    if self._state & DESTROYED:
+        # It was interrupted, and this is the last call that it gets.
+        self._connector = None
+    try:
+        connector.connected(status)
+    except (MemoryError, RecursionError) as exc:
+        self._connect_failed(exc)
+    return 0
 
 
 cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
     if self._state & DESTROYED:
         self._state |= CLOSE_EMITTED
-        self._attempts = None
+        _over, self._connector = self._connector, None
     self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
     return 0
 

@@ -3,12 +3,12 @@ from typing import Any, Final, Literal, Self, overload
 
 from typing_extensions import Buffer
 
-from .socket_connect import SocketConnect
+from .socket_base import SocketBase
 from .writable import _Callback
 
 MAX_TIMEOUT: Final = 2147483647
 
-class SocketFace(SocketConnect):
+class SocketFace(SocketBase):
     def set_timeout(self, timeout: float, callback: Callable[[], object] | None = None) -> Self: ...
     @property
     def timeout(self) -> float | None: ...

@@ -1,7 +1,7 @@
 """SocketFace: the methods and properties of a socket that a program sees and that are compiled.
 
 Adds no state: each checks its arguments, then moves the machine of SocketBase.  Imports
-socket_connect and below.
+socket_base and below.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -22,7 +22,6 @@ from .errors cimport ended_by_other_party, socket_closed
 from .names import add_node_names
 from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base cimport *
-from .socket_connect cimport SocketConnect
 from .stream cimport *
 from .tcp cimport TCP, peer_tuple
 from .timer cimport idle_call, new_idle_timeout
@@ -37,7 +36,7 @@ cdef object _TIMEOUT = intern_event("timeout")
 MAX_TIMEOUT = 2147483647
 
 
-cdef class SocketFace(SocketConnect):
+cdef class SocketFace(SocketBase):
     """The compiled part of Socket."""
 
     cdef bint _inherits_write(self) noexcept:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from pyuvnet import AbortError, net, next_tick, run, stop
+from pyuvnet._core.connecting import ConnectSteps
+from pyuvnet._core.socket_base import Connector
 
 CLOSED = "ERR_SOCKET_CLOSED"
 
@@ -286,3 +288,78 @@ def test_a_pipe_outlives_remove_all_listeners(log: Log) -> None:
     server.on("listening", lambda: socket.connect(server.address()["port"], "127.0.0.1"))
     run()
     assert b"echo" in log
+
+
+# ---- The object that a connect() is --------------------------------------------------------------
+
+
+@pytest.fixture(params=["ip", "name", "path"])
+def place(request: Any, address: Any, tmp_path: Any) -> Iterator[dict[str, Any]]:
+    """Options of connect() that lead to a listener."""
+    if request.param == "path":
+        if not hasattr(posix, "AF_UNIX"):
+            pytest.skip("there are no unix sockets here")
+        with posix.socket(posix.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "listener"))
+            listener.listen()
+            yield {"path": str(tmp_path / "listener")}
+    elif request.param == "name":
+        yield {"port": address[0], "host": "some.where", "lookup": found}
+    else:
+        yield {"port": address[0], "host": address[1]}
+
+
+def found(host: str, options: Any, callback: Any) -> None:
+    next_tick(callback, None, [("127.0.0.1", 4), ("127.0.0.2", 4)])
+
+
+def test_a_socket_holds_it_until_the_connection_stands(place: Any) -> None:
+    socket = net.Socket()
+    assert socket._connector is None
+    socket.connect(place)
+    connector = socket._connector
+    assert connector.socket is socket
+    assert connector.is_current()
+    seen: list[Any] = []
+    socket.on("connect", lambda: seen.append((socket._connector, connector.is_current())))
+    run_to("connect", socket)
+    assert seen == [(None, False)]
+    socket.destroy()
+    run()
+
+
+def test_a_destroyed_socket_holds_it_until_close(place: Any) -> None:
+    socket = net.Socket().connect(place)
+    connector = socket._connector
+    socket.destroy()
+    assert not connector.is_current()
+    run_to("close", socket)
+    assert socket._connector is None
+
+
+def test_what_comes_to_an_earlier_one_has_no_effect(log: Log, place: Any, address: Any) -> None:
+    socket = net.Socket().connect(place)
+    earlier = socket._connector
+    socket.destroy().connect(*address)
+    log.watch(socket)
+    later = socket._connector
+    assert later is not earlier
+    earlier.connected(0)
+    earlier.connected(-1)
+    earlier.stop()
+    assert earlier._open() is False
+    assert earlier._connect_tcp(address[1], address[0]) < 0
+    assert (log, later.is_current(), socket.connecting) == ([], True, True)
+    run_to("connect", socket)
+    assert "connect" in log
+    socket.destroy()
+    run_to("close", socket)
+
+
+def test_it_belongs_to_a_socket() -> None:
+    for kind in (Connector, ConnectSteps):
+        for arguments in ((), (None,), (net.Server(),)):
+            with pytest.raises(TypeError):
+                kind(*arguments)
+        with pytest.raises(TypeError):
+            kind.__new__(kind)

@@ -1,8 +1,8 @@
-"""How a socket reaches a named or literal address: lookup, then one attempt after another.
+"""How one connect() reaches a name, an address or a path: which step comes after which.
 
 Owns the order of 'lookup' and 'connectionAttempt...' events and the sequential happy eyeballs
-of Node: never two attempts in parallel, the last one without a time limit. A Socket makes one
-`Attempts` for each connect() over TCP and drops it when connected or destroyed.
+of Node: never two attempts in parallel, the last one without a time limit. connect() makes one
+`Attempts` over TCP, or one `PathConnect`; the socket drops it when connected or destroyed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import _socket
 import sys
 from collections.abc import Iterable
+from functools import partial
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
 from ._base.info import Info
 from ._core.address import is_ip
+from ._core.connecting import ConnectSteps
 from ._core.dns import AI_ADDRCONFIG
 from ._core.errors import (
+    UV_EALREADY,
     UV_ECANCELED,
     UV_EINVAL,
     UV_ETIMEDOUT,
@@ -43,7 +46,40 @@ if TYPE_CHECKING:
 defaults = {"auto_select_family": True, "attempt_timeout": 500}
 
 
-class Attempts:
+class PathConnect(ConnectSteps):
+    """One connect() to a unix socket or named pipe."""
+
+    __slots__ = ("_name", "_path")
+
+    def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
+        self._path: Any = options["path"]
+        self._name: bytes = options["name"]
+
+    def start(self, bound: bool) -> None:
+        """Begin, with the one attempt that there is."""
+        if not self._begin(tcp=False):
+            return
+        self._announce("connectionAttempt", self._path, None, None)
+        # A listener may have destroyed the socket, and even begun another connect().
+        if not self.is_current():
+            return
+        status = self._connect_pipe(self._name) if self._name else UV_EINVAL
+        if status:
+            self.socket.destroy(make_os_error(status, "connect", self._path))
+
+    def connected(self, status: int) -> None:
+        """Take the result of the attempt."""
+        if not self.is_current():
+            return
+        if status == 0:
+            self._succeed()
+            return
+        error = make_os_error(status, "connect", self._path)
+        self._announce("connectionAttemptFailed", self._path, None, None, error)
+        self.socket.destroy(error)
+
+
+class Attempts(ConnectSteps):
     """One connect() over TCP, from the name to the connection or the error."""
 
     __slots__ = (
@@ -58,12 +94,10 @@ class Attempts:
         "_options",
         "_port",
         "_several",
-        "_socket",
         "_timer",
     )
 
     def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
-        self._socket = socket
         self._options = options
         self._host: str = options["host"]
         self._port: int = options["port"]
@@ -86,13 +120,16 @@ class Attempts:
             bound: the handle is bound already; then there is one attempt, and a literal address
                 is tried at once, as in Node.
         """
+        if not self._begin(tcp=True):
+            return
+        self._activity()
         family = is_ip(self._host)
         if family:
             self._addresses = [(self._host, family)]
             if bound:
                 self._attempt()
             else:
-                self._socket._next_tick(self._start_literal)
+                self._next_tick(self._start_literal)
             return
         wanted = self._options["family"] or 0
         self._several = (
@@ -105,52 +142,52 @@ class Attempts:
         if not hints and wanted not in (4, 6) and sys.platform != "win32":
             hints = AI_ADDRCONFIG
         if self._options["lookup"] is not None:
-            self._ask(self._options["lookup"], hints)
+            self._call_lookup(self._options["lookup"], hints)
         else:
-            self._socket._resolve(self._host, wanted, hints)
+            self._look_up(self._host, wanted, hints)
 
-    def _ask(self, lookup: Callable[..., Any], hints: int) -> None:
+    def _call_lookup(self, lookup: Callable[..., Any], hints: int) -> None:
         """Call the program's own lookup."""
         options = Info(family=self._options["family"], hints=hints)
         if self._several:
             options["all"] = True
-        answered = False
+        called = False
 
-        def answer(error: BaseException | None = None, found: Any = None, of: Any = None) -> None:
-            nonlocal answered
+        def callback(error: BaseException | None = None, found: Any = None, of: Any = None) -> None:
+            nonlocal called
             if error is not None and not isinstance(error, BaseException):
                 raise check.arg_type_error("err", "Error", error)
-            # The first answer counts, and only while this connect() wants one.
-            if not answered and self._current_socket():
-                answered = True
-                self._answered(error, found, of)
+            # The first call counts, and only while this connect() waits for it.
+            if not called and self.is_current():
+                called = True
+                self._looked_up(error, found, of)
 
         def done(error: BaseException | None, result: Any) -> None:
             pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], str)
-            answer(error, *(result if pair else (result,)))
+            callback(error, *(result if pair else (result,)))
 
         try:
-            result = lookup(self._host, options, answer)
+            result = lookup(self._host, options, callback)
             if hasattr(type(result), "__await__"):
                 self._lookup_task = start_task(result, "The lookup", done)
         except BaseException:
-            # Nobody will answer: a handle that waits for it would stay for ever.
-            self._socket.destroy()
+            # No result will come: a handle that waits for it would stay for ever.
+            self.socket.destroy()
             raise
 
-    def _answered(self, error: BaseException | None, found: Any, family: Any) -> None:
-        """Take the answer of the program's own lookup."""
+    def _looked_up(self, error: BaseException | None, found: Any, family: Any) -> None:
+        """Take the result of the program's own lookup."""
         addresses: list[tuple[Any, Any]] = []
         if error is None:
             try:
                 addresses = _addresses(found, family, self._several)
             except Exception as failure:
-                # An iterable that fails: nobody will answer once more.
+                # An iterable that fails: no other result will come.
                 error = failure
         self.resolved(error, addresses)
 
     def _start_literal(self) -> None:
-        if self._current_socket():
+        if self.is_current():
             self._go_on()
 
     def _go_on(self) -> None:
@@ -158,26 +195,17 @@ class Attempts:
         try:
             self._attempt()
         except (MemoryError, RecursionError) as error:
-            self._socket._give_up(error)
-
-    def _current_socket(self) -> bool:
-        """True while this connect() is still the one that its socket makes."""
-        return self._socket._attempts is self and self._socket.connecting
-
-    def resolved_now(self, error: BaseException) -> None:
-        """Take the error of a lookup that could not even begin."""
-        if self._current_socket():
-            self.resolved(error, [])
+            self._out_of_memory(error)
 
     def resolved(self, error: BaseException | None, found: list[tuple[str, int]]) -> None:
-        """Take the lookup's answer."""
-        socket = self._socket
-        socket._activity()
+        """Take the lookup's result."""
+        socket = self.socket
+        self._activity()
         if error is None and not found:
             error = no_address(self._host)
         if error is not None:
-            socket._tell("lookup", error, None, None, self._host)
-            if self._current_socket():
+            self._announce("lookup", error, None, None, self._host)
+            if self.is_current():
                 socket.destroy(error)
             return
         if not self._several:
@@ -185,8 +213,8 @@ class Attempts:
         valid: list[tuple[str, int]] = []
         refused: BaseException | None = None
         for address, family in found:
-            socket._tell("lookup", None, address, family, self._host)
-            if not self._current_socket():
+            self._announce("lookup", None, address, family, self._host)
+            if not self.is_current():
                 return
             problem = self._problem(address, family)
             if problem is None:
@@ -221,15 +249,15 @@ class Attempts:
     # ---- One attempt after another -------------------------------------------------------------
 
     def _attempt(self) -> None:
-        socket = self._socket
+        socket = self.socket
         while self._index < len(self._addresses):
             address, family = self._addresses[self._index]
             self._index += 1
-            if self._index > 1 and not socket._open_tcp():
+            if self._index > 1 and not self._open():
                 return
             if self._local_address is not None or self._local_port is not None:
                 local = self._local_address or ("0.0.0.0" if family == 4 else "::")
-                status = socket._bind_tcp(local, self._local_port or 0)
+                status = self._bind(local, self._local_port or 0)
                 if status:
                     error: Exception = make_os_error(status, "bind", local, self._local_port)
                     if not self._several:
@@ -238,19 +266,19 @@ class Attempts:
                     self._errors.append(error)
                     continue
             self._current = (address, family)
-            blocked = socket._is_blocked(address, self._port)
+            blocked = self._is_blocked(address, self._port)
             if blocked and self._several:
                 # Counts as failed, without having been an attempt.
                 error = make_ip_blocked(address)
                 self._errors.append(error)
-                socket._tell("connectionAttemptFailed", address, self._port, family, error)
-                if not self._current_socket():
+                self._announce("connectionAttemptFailed", address, self._port, family, error)
+                if not self.is_current():
                     return
                 continue
             if socket._attempted_addresses is not None:
                 socket._attempted_addresses.append(f"{address}:{self._port}")
-            socket._tell("connectionAttempt", address, self._port, family)
-            if not self._current_socket():
+            self._announce("connectionAttempt", address, self._port, family)
+            if not self.is_current():
                 return
             if blocked:
                 socket.destroy(make_ip_blocked(address))
@@ -258,7 +286,7 @@ class Attempts:
             # A lookup may call an address of one family one of the other.
             status = UV_EINVAL
             if is_ip(address) == family:
-                status = socket._connect_tcp(address, self._port)
+                status = self._connect_tcp(address, self._port)
             if status == 0:
                 if self._several and self._index < len(self._addresses):
                     self._timer = set_timeout(
@@ -271,32 +299,32 @@ class Attempts:
                 return
             error = self._failure(status)
             self._errors.append(error)
-            socket._tell("connectionAttemptFailed", address, self._port, family, error)
-            if not self._current_socket():
+            self._announce("connectionAttemptFailed", address, self._port, family, error)
+            if not self.is_current():
                 return
-        self._give_up()
+        self._fail()
 
     def connected(self, status: int) -> None:
-        """Take the answer of the attempt under way."""
-        socket = self._socket
+        """Take the result of the attempt under way."""
+        socket = self.socket
         self._stop_timer()
         if socket.destroyed:
-            socket._attempts = None
             if self._several and status == UV_ECANCELED and self._current is not None:
                 # Node announces an attempt that a destroy() interrupted, with several only.
                 address, family = self._current
                 error = self._failure(status)
-                socket._tell("connectionAttemptFailed", address, self._port, family, error)
+                self._announce("connectionAttemptFailed", address, self._port, family, error)
+            return
+        if not self.is_current():
             return
         if status == 0:
-            socket._attempts = None
-            socket._succeed(self._current[0] if self._current is not None else None)
+            self._succeed(self._current[0] if self._current is not None else None)
             return
         assert self._current is not None
         address, family = self._current
         error = self._failure(status)
-        socket._tell("connectionAttemptFailed", address, self._port, family, error)
-        if not self._current_socket():
+        self._announce("connectionAttemptFailed", address, self._port, family, error)
+        if not self.is_current():
             return
         if not self._several:
             socket.destroy(error)
@@ -305,16 +333,15 @@ class Attempts:
         self._attempt()
 
     def _too_late(self) -> None:
-        socket = self._socket
         self._timer = None
-        if not self._current_socket() or self._current is None:
+        if not self.is_current() or self._current is None:
             return
         address, family = self._current
         error = make_os_error(UV_ETIMEDOUT, "connect", address, self._port)
         self._errors.append(error)
-        socket._close_attempt()
-        socket._tell("connectionAttemptTimeout", address, self._port, family)
-        if self._current_socket():
+        self._abandon()
+        self._announce("connectionAttemptTimeout", address, self._port, family)
+        if self.is_current():
             self._go_on()
 
     def stop(self) -> None:
@@ -334,20 +361,34 @@ class Attempts:
         address = self._current[0]
         detail = None
         if local_suffix or (self._local_address is not None and self._local_port is not None):
-            detail = local_end(self._socket, self._local_address, self._local_port)
+            detail = local_end(self.socket, self._local_address, self._local_port)
         error = make_os_error(status, "connect", address, self._port, detail)
         if self._local_address is not None and self._local_port is not None:
             error.local_address = error.localAddress = self._local_address
             error.local_port = error.localPort = self._local_port
         return error
 
-    def _give_up(self) -> None:
+    def _fail(self) -> None:
         if self._errors:
-            self._socket.destroy(AggregateError(self._errors))
+            self.socket.destroy(AggregateError(self._errors))
         else:
-            self._socket.destroy(
+            self.socket.destroy(
                 ConnectTimeoutError("Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT")
             )
+
+
+def connect_again(under_way: ConnectSteps, host: str, port: int) -> None:
+    """Announce a second attempt beside the first, and fail as the system would let it."""
+    under_way._next_tick(partial(_connect_again, under_way, host, port))
+
+
+def _connect_again(under_way: ConnectSteps, host: str, port: int) -> None:
+    if not under_way.is_current():
+        return
+    under_way._announce("connectionAttempt", host, port, is_ip(host))
+    if under_way.is_current():
+        socket = under_way.socket
+        socket.destroy(make_os_error(UV_EALREADY, "connect", host, port, local_end(socket)))
 
 
 def local_end(socket: Socket, address: str | None = None, port: int | None = None) -> str:
@@ -359,7 +400,7 @@ def local_end(socket: Socket, address: str | None = None, port: int | None = Non
 
 
 def _addresses(found: Any, family: Any, several: bool) -> list[tuple[Any, Any]]:
-    """Sort what a program's lookup answered into pairs of address and family.
+    """Sort what a program's lookup found into pairs of address and family.
 
     Args:
         found: an address; if several were asked for, also an iterable of them, as mappings of
@@ -384,7 +425,7 @@ def _addresses(found: Any, family: Any, several: bool) -> list[tuple[Any, Any]]:
 
 
 def no_address(host: str) -> ResolveError:
-    """The error of a lookup that answered with nothing."""
+    """The error of a lookup that found nothing."""
     return ResolveError(_socket.EAI_NONAME, f"getaddrinfo ENOTFOUND {host}", "ENOTFOUND", host)
 
 

@@ -1,0 +1,13 @@
+"""ConnectSteps: what a connect() does with its socket and its handle; see connecting.pyx."""
+
+from .blocklist cimport BlockList
+from .socket_base cimport Connector
+from .stream_handle cimport StreamHandle
+
+cdef class ConnectSteps(Connector):
+    cdef bint _tcp                     # else over a pipe
+
+    cdef bint _current(self) noexcept
+    cdef StreamHandle _handle(self)
+    cdef BlockList _block_list(self)
+    cdef bint _reached_blocked(self) noexcept

@@ -1,0 +1,362 @@
+"""ConnectSteps: what a connect() does with its socket and its handle, a step at a time.
+
+Owns: the lookup in flight.  Takes and drops the handle that the socket owns.  Which step comes
+next is Python's, in _connecting.py: which address is tried, for how long, with which events.
+Below it stand the socket's own parts of connect(), as functions on SocketBase: begin_anew(), which
+makes a socket that was closed a fresh one, and serve(), which puts a connection to use.
+Imports socket_base and below.
+"""
+
+from functools import partial
+
+from libc.string cimport memcmp
+
+from . cimport uv
+from .address cimport sockaddr_bytes, sockaddr_from_text
+from .blocklist cimport BlockList
+from .dns cimport Lookup, resolved_call, start_lookup
+from .emitter cimport drop_internal, intern_event
+from .errors cimport closed_before_connection, ip_blocked, lookup_error
+from .pipe cimport Pipe, new_pipe
+from .readable cimport r_kick
+from .socket_base cimport *
+from .stream cimport *
+from .stream_handle cimport StreamHandle
+from .tcp cimport TCP, name_blocked, new_tcp, peer_tuple
+from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_leave_failed
+
+cdef object _CLOSE = intern_event("close")
+cdef object _CONNECT = intern_event("connect")
+cdef object _READY = intern_event("ready")
+cdef object _FINISH = intern_event("finish")
+
+# The unspecified addresses: `0.0.0.0` (4 bytes) and `::`, and `::ffff:0.0.0.0`.
+cdef const char* _ANY = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+cdef const char* _ANY_MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0"
+
+
+cdef bint _make_loopback(uv.sockaddr* address) noexcept:
+    """Make the unspecified address what a connection to it reaches; False: it is another one."""
+    cdef const unsigned char* found = NULL
+    cdef int family = sockaddr_bytes(address, &found)
+    cdef unsigned char* bytes = <unsigned char*>found
+    if family == 6 and memcmp(bytes, _ANY, 16) == 0:
+        bytes[15] = 1
+        return True
+    if family == 6 and memcmp(bytes, _ANY_MAPPED, 16) == 0:
+        bytes += 12
+    elif family != 4 or memcmp(bytes, _ANY, 4) != 0:
+        return False
+    bytes[0], bytes[3] = 127, 1
+    return True
+
+
+def _throw(error):
+    raise error
+
+
+cdef class ConnectSteps(Connector):
+    """The steps of one connect(), each without effect once that is over."""
+
+    cdef bint _current(self) noexcept:
+        return self.socket._connector is self \
+            and self.socket._socket_flags & SOCKET_CONNECTING != 0
+
+    def is_current(self):
+        """True until the connection stands, the socket is destroyed or connects anew."""
+        return self._current()
+
+    # ---- The handle of an attempt --------------------------------------------------------------
+
+    def _begin(self, bint tcp):
+        """Become the socket's connect(), and take the first handle; False: destroyed meanwhile."""
+        self._tcp = tcp
+        begin_anew(self.socket, self)
+        return self._open()
+
+    def _open(self):
+        """Take a fresh handle, or the bound one; that of an earlier attempt is dropped.
+
+        Returns False, and takes none, if this connect() is over.
+        """
+        cdef SocketBase socket = self.socket
+        cdef StreamHandle fresh
+        socket._ready()
+        if not self._current():
+            return False
+        if socket._socket_flags & SOCKET_BOUND:
+            socket._socket_flags &= ~SOCKET_BOUND
+            if socket._handle is not None:
+                return True
+        fresh = new_tcp(socket._loop) if self._tcp else new_pipe(socket._loop)
+        # Making it may have run a finaliser.
+        if not self._current():
+            fresh.close()
+            return False
+        abandon_handle(socket)
+        socket._own(fresh)
+        socket._handle = fresh
+        return True
+
+    def _abandon(self):
+        """Close the handle of an attempt that has failed or takes too long."""
+        self.socket._ready()
+        abandon_handle(self.socket)
+
+    cdef StreamHandle _handle(self):
+        """The handle of the attempt; None if a finaliser has destroyed the socket meanwhile."""
+        return self.socket._handle if self._current() else None
+
+    def _bind(self, str address not None, int port):
+        """Bind the local end; returns a libuv status."""
+        cdef uv.sockaddr_storage storage
+        cdef StreamHandle handle = self._handle()
+        cdef TCP tcp
+        cdef int status
+        if handle is None:
+            return uv.UV_ECANCELED
+        tcp = <TCP?>handle
+        sockaddr_from_text(address, port, &storage)
+        status = tcp.bind(<uv.sockaddr*>&storage, 0)
+        if status == 0 and port:
+            # libuv reports a taken port late; another port than the asked one says it now.
+            try:
+                if tcp.sockname()[1] != port:
+                    status = uv.UV_EADDRINUSE
+            except OSError:
+                status = uv.UV_EADDRINUSE
+        return status
+
+    def _connect_tcp(self, str address not None, int port):
+        """Begin connecting to a literal address; returns a libuv status."""
+        cdef uv.sockaddr_storage storage
+        cdef StreamHandle handle = self._handle()
+        if handle is None:
+            return uv.UV_ECANCELED
+        if not sockaddr_from_text(address, port, &storage):
+            return uv.UV_EINVAL
+        return (<TCP?>handle).connect(<uv.sockaddr*>&storage)
+
+    def _connect_pipe(self, bytes path not None):
+        """Begin connecting to a path; returns a libuv status."""
+        cdef StreamHandle handle = self._handle()
+        if handle is None:
+            return uv.UV_ECANCELED
+        return (<Pipe?>handle).connect(path)
+
+    # ---- The block list ------------------------------------------------------------------------
+
+    cdef BlockList _block_list(self):
+        return None if self.socket._rare is None else self.socket._rare.block_list
+
+    def _is_blocked(self, str address not None, int port):
+        """True if the block list matches a literal address, or where that leads."""
+        cdef uv.sockaddr_storage storage
+        cdef BlockList block_list = self._block_list()
+        if block_list is None:
+            return False
+        # What is no address is connected to neither.
+        return not sockaddr_from_text(address, port, &storage) \
+            or block_list.blocks(<uv.sockaddr*>&storage) \
+            or _make_loopback(<uv.sockaddr*>&storage) \
+            and block_list.blocks(<uv.sockaddr*>&storage)
+
+    cdef bint _reached_blocked(self) noexcept:
+        """Whether the block list matches the peer that the connection has led to."""
+        cdef SocketBase socket = self.socket
+        cdef BlockList block_list = self._block_list()
+        if block_list is None or not isinstance(socket._handle, TCP):
+            return False
+        socket._peer.family = 0
+        (<TCP>socket._handle).read_peer(&socket._peer)
+        return name_blocked(&socket._peer, block_list)
+
+    # ---- The lookup ----------------------------------------------------------------------------
+
+    def _look_up(self, str hostname not None, int family, int hints):
+        """Begin a system lookup; its result comes to resolved(error, addresses)."""
+        cdef SocketBase socket = self.socket
+        socket._ready()
+        try:
+            self.lookup = start_lookup(
+                socket._loop, socket, <resolved_call><void*>_looked_up, hostname, family, hints)
+        except OSError as error:
+            # Such as a name that is too long: like any other result, not out of connect().
+            socket._loop.tick_call(self._lookup_failed, (error,))
+
+    def _lookup_failed(self, error):
+        if self._current():
+            self.resolved(error, [])
+
+    # ---- What the program sees -----------------------------------------------------------------
+
+    def _announce(self, str event not None, *arguments):
+        """Emit a step of connecting: a listener that fails must not leave the socket half way.
+
+        What it raised comes in the next tick, as that of any listener which the loop called.
+        """
+        try:
+            self.socket.emit(event, *arguments)
+        except Exception as error:
+            self._next_tick(partial(_throw, error))
+
+    def _next_tick(self, callback):
+        """Queue a callback on the socket's loop; without memory for it, connecting fails."""
+        self.socket._ready()
+        self.socket._loop.tick(self.socket, TICK_CALL, callback)
+
+    def _activity(self):
+        """Something happened: the idle timeout begins anew."""
+        self.socket._touch()
+
+    def _out_of_memory(self, exc):
+        """Connecting failed in our own code: the socket must not wait for ever.
+
+        Raises: exc, if it is the program's.
+        """
+        self.socket._ready()
+        if not self._current():
+            raise exc
+        self.socket._connect_failed(exc)
+
+    def _succeed(self, str address=None):
+        """The connection stands: options, 'connect', 'ready', then reading.
+
+        Args:
+            address: which one was asked for, over TCP.
+        """
+        cdef SocketBase socket = self.socket
+        socket._ready()
+        _over, socket._connector = socket._connector, None
+        socket._socket_flags &= ~SOCKET_CONNECTING
+        if self._reached_blocked():
+            # The address was checked before, but the list may have changed since, and the kernel
+            # or a filter of it may have led the connection elsewhere.
+            socket._destroy_with(ip_blocked(
+                peer_tuple(&socket._peer)[0] if socket._peer.family else address))
+            return
+        serve(socket)
+
+
+cdef int _looked_up(SocketBase socket, int status, list addresses) except -1:
+    """The socket's lookup is over."""
+    cdef Connector connector = socket._connector
+    cdef Lookup lookup = None if connector is None else connector.lookup
+    if lookup is None:
+        return 0
+    connector.lookup = None
+    socket._touch()
+    if (<ConnectSteps?>connector)._current():
+        try:
+            connector.resolved(
+                lookup_error(status, lookup.hostname) if status < 0 else None, addresses)
+        except (MemoryError, RecursionError) as exc:
+            socket._connect_failed(exc)
+    return 0
+
+
+# ---- The socket's parts of connect() -----------------------------------------------------------
+
+cdef int begin_anew(SocketBase s, Connector connector) except -1:
+    """connect() began: a destroyed or ended socket becomes a fresh one."""
+    # What the earlier life leaves is dropped when this is done.
+    cdef BaseException _errored
+    cdef Connector earlier
+    cdef list _chunks
+    s._ready()
+    _errored, _chunks = s._errored, s.r_chunks
+    if s._state & DESTROYED:
+        error = None
+        if drop_internal(s, _CLOSE, TICK_FAIL_AT_CLOSE):
+            drop_internal(s, _CONNECT, TICK_WRITE_AT_CONNECT)
+            error = closed_before_connection()
+        w_begin_anew(s, error)
+    if s._state & DESTROYED:
+        s._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
+                     | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING | R_DID_READ)
+        s._errored = None
+        s.r_chunks = None
+        s.r_length = 0
+        w_drop_chunk(s)
+        w_drop_queue(s)
+        s.w_length = s.w_size = 0
+        s.w_in_flight = 0
+        s._peer.family = 0
+        # Of what the earlier connection did not live to see.
+        drop_internal(s, _CONNECT, TICK_FINAL_AT_CONNECT)
+        drop_internal(s, _CONNECT, TICK_RESET_AT_CONNECT)
+        drop_internal(s, _FINISH, TICK_DESTROY_AT_FINISH)
+    elif s._handle is None:
+        # Never connected: what a write() or end() in vain has begun goes on, but a write is
+        # possible again.
+        if s._state & W_FINAL_CALLED and not s._state & W_FINISHED:
+            s._socket_flags |= SOCKET_FINISH_IS_OLD
+        if s._state & W_FAILED:
+            w_leave_failed(s)
+        s._state &= ~(ERRORED | R_READING | W_ENDING | W_FINISHED | W_FINAL_CALLED)
+        s._errored = None
+    s._bytes_read = s._bytes_dispatched = 0
+    if s._rare is not None:
+        s._rare.bytes_pending = 0
+    s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES)
+    s._socket_flags |= SOCKET_CONNECTING
+    earlier, s._connector = s._connector, connector
+    if earlier is not None:
+        earlier.cancel_lookup()
+    return 0
+
+
+cdef int abandon_handle(SocketBase s) except -1:
+    """Close the handle of an attempt: the next one has a handle of its own."""
+    cdef StreamHandle handle = s._handle
+    if handle is not None:
+        # Its callbacks concern nobody.
+        s._handle = None
+        handle.owner = None
+        handle.close()
+    return 0
+
+
+cdef int serve(SocketBase s) except -1:
+    """Put a connection to use: options, 'connect', 'ready', then what waited for it."""
+    s._touch()
+    if s._socket_flags & SOCKET_UNREF:
+        s._handle.unref()
+    s._read_peer()
+    s._apply_options()
+    if s._state & DESTROYED:
+        return 0
+    try:
+        s._emit0(_CONNECT)
+        s._emit0(_READY)
+    finally:
+        # A listener's exception must not leave a connection that nobody serves.
+        _go_on_at_connect(s)
+    return 0
+
+
+cdef int _go_on_at_connect(SocketBase s) except -1:
+    """What was asked for before: writes, end(), a reset, and reading."""
+    if drop_internal(s, _CONNECT, TICK_WRITE_AT_CONNECT):
+        s._on_tick(TICK_WRITE_AT_CONNECT, None)
+    if drop_internal(s, _CONNECT, TICK_FINAL_AT_CONNECT):
+        s._on_tick(TICK_FINAL_AT_CONNECT, None)
+    if drop_internal(s, _CONNECT, TICK_RESET_AT_CONNECT):
+        s._on_tick(TICK_RESET_AT_CONNECT, None)
+    if s._state & DESTROYED or s._handle is None:
+        return 0
+    # A 'readable' listener of an earlier connection goes on reading; Node's would not.
+    if s._socket_flags & SOCKET_READ_AT_CONNECT or not s.is_paused() \
+            or (s._state & R_LISTENING and s._paused != 1):
+        asked = s._socket_flags & SOCKET_READ_AT_CONNECT
+        s._socket_flags &= ~SOCKET_READ_AT_CONNECT
+        if s._state & HAS_READABLE:
+            s._state &= ~R_READING
+            if asked:
+                # What is buffered is no reason not to: it was asked before.
+                s._state |= R_READING
+                s._ask_source()
+                if s.is_paused() or s._state & DESTROYED:
+                    return 0
+            r_kick(s)
+    return 0
