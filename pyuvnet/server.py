@@ -324,7 +324,7 @@ class Server(ServerBase):
         host = plan.host
         assert host is not None
 
-        def answered(error: BaseException | None, found: list[tuple[str, int]]) -> None:
+        def looked_up(error: BaseException | None, found: list[tuple[str, int]]) -> None:
             if error is not None or not found:
                 self._lookup_failed(error or no_address(host))
                 return
@@ -335,7 +335,7 @@ class Server(ServerBase):
                     break
             self._listen_tcp(plan, chosen)
 
-        self._look_up(host, answered)
+        self._look_up(host, looked_up)
 
     # ---- close() -------------------------------------------------------------------------------
 
@@ -457,18 +457,6 @@ class Server(ServerBase):
         Node: none
         """
         return Info(self._dropped)
-
-    def _drop_info(
-        self, here: tuple[Any, ...] | None, there: tuple[Any, ...] | None, reason: str | None = None
-    ) -> Info:
-        info = Info()
-        for side, name in (("local", here), ("remote", there)):
-            if name is not None:
-                info.update({f"{side}Address": name[0], f"{side}Port": name[1]})
-                info[f"{side}Family"] = name[2]
-        if reason is not None:
-            info["reason"] = reason
-        return info
 
     def __repr__(self) -> str:
         address = self.address()

@@ -75,7 +75,7 @@ ALLOWED = {
     "socket_base _begin_queue w_chunk": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
     "server_base _init_server _socket_class": "it is None: this is called once",
-    "server_base _look_up _answered": "it is None, or held as the argument `answered`",
+    "server_base _look_up _looked_up": "it is None, or held as the argument `looked_up`",
     "accepting _on_failures_gil Py_XDECREF": "the array is this function's own",
     "emitter _move_to_dict _events": "it is None: the object has no dict yet",
     "emitter _drop _entry1": "each entry moves to another place; a local holds what leaves",

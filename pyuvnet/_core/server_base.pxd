@@ -29,7 +29,7 @@ cdef class ServerBase(Acceptor):
     cdef public object drop_max_connection              # stored for programs of Node's cluster
     cdef int _backlog                  # of the present handle
     cdef Lookup _lookup                # of listen()'s host
-    cdef object _answered
+    cdef object _looked_up             # what its result goes to
     cdef bint _unref
     cdef bint _ready_flag
 
@@ -43,5 +43,5 @@ cdef class ServerBase(Acceptor):
     cdef int _give(self, SocketBase socket) except -1
     cdef void _drop_socket(self, SocketBase socket) noexcept
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1
-    cdef int _tell_drop(self, int why, const PeerName* here, const PeerName* there) except -1
+    cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there) except -1
     cdef void _count_drop(self, int why) noexcept

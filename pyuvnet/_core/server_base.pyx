@@ -9,6 +9,7 @@ import os
 from libc.math cimport ceil
 from libc.string cimport memset
 
+from .._base.info import Info
 from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
 from . cimport uv
@@ -36,8 +37,6 @@ cdef object _CONNECTION = intern_event("connection")
 cdef object _ERROR = intern_event("error")
 cdef object _LISTENING = intern_event("listening")
 cdef object _DROP = intern_event("drop")
-
-cdef tuple _NOBODY = (None, None, None)
 
 cdef enum:
     # Why a connection was refused; other reasons are libuv statuses, which are below 0.
@@ -89,6 +88,13 @@ cdef Py_ssize_t _limit_of(object number) except? -2:
     if overflow > 0 or overflow == 0 and limit > PY_SSIZE_T_MAX:
         return -1
     return <Py_ssize_t>limit if overflow == 0 and limit > 0 else 0
+
+
+cdef int _add_end(object info, str side, const PeerName* name) except -1:
+    """Add an end of a connection to the info of 'drop'; it is None where it is not known."""
+    address, port, family = peer_tuple(name) or (None, None, None)
+    info[side + "Address"], info[side + "Port"], info[side + "Family"] = address, port, family
+    return 0
 
 
 cdef int _rights(bint readable, bint writable) noexcept:
@@ -339,15 +345,19 @@ cdef class ServerBase(Acceptor):
                 (<TCP>client).read_here(&here)
             client.close()
         self._count_drop(why)
-        return self._tell_drop(why, &here, peer)
+        return self._emit_drop(why, &here, peer)
 
-    cdef int _tell_drop(self, int why, const PeerName* here, const PeerName* there) except -1:
+    cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there) except -1:
         cdef str reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
-        if not isinstance(self._handle, TCP):
-            info = self._drop_info(None, None, reason) if reason is not None else None
-        else:
-            info = self._drop_info(peer_tuple(here) or _NOBODY, peer_tuple(there) or _NOBODY,
-                                   reason)
+        cdef bint tcp = isinstance(self._handle, TCP)
+        info = None
+        if tcp or reason is not None:
+            info = Info()
+            if tcp:
+                _add_end(info, "local", here)
+                _add_end(info, "remote", there)
+            if reason is not None:
+                info["reason"] = reason
         self._emit1(_DROP, info)
         return 0
 
@@ -375,10 +385,10 @@ cdef class ServerBase(Acceptor):
         elif what == TICK_SERVER_ERROR:
             self._emit1(_ERROR, argument)
         elif what == TICK_LITERAL_RESOLVED:
-            answered, address, family = argument
-            if answered is self._answered:
-                self._answered = None
-                answered(None, [(address, family)])
+            looked_up, address, family = argument
+            if looked_up is self._looked_up:
+                self._looked_up = None
+                looked_up(None, [(address, family)])
         return 0
 
     def _rejected(self, error, event, arguments):
@@ -528,25 +538,25 @@ cdef class ServerBase(Acceptor):
         self._loop.touched()
         return True
 
-    def _look_up(self, str hostname not None, answered):
-        """Begin a lookup that calls answered(error, addresses); a literal answers in a tick."""
+    def _look_up(self, str hostname not None, looked_up):
+        """Begin a lookup that calls looked_up(error, addresses); for a literal, in a tick."""
         cdef int family = ip_family(hostname)
         self._ready()
         self._cancel_lookup()
-        self._answered = answered
+        self._looked_up = looked_up
         if family:
-            self._loop.tick(self, TICK_LITERAL_RESOLVED, (answered, hostname, family))
+            self._loop.tick(self, TICK_LITERAL_RESOLVED, (looked_up, hostname, family))
             return
         try:
             self._lookup = start_lookup(
                 self._loop, self, <resolved_call><void*>_resolved, hostname, 0, 0)
         except OSError as error:
-            self._answered = None
+            self._looked_up = None
             self._listen_failed(error)
 
     def _cancel_lookup(self):
-        """Forget a lookup that has not answered."""
-        _answered, self._answered = self._answered, None
+        """Forget a lookup that is not over."""
+        _over, self._looked_up = self._looked_up, None
         if self._lookup is not None:
             self._lookup.cancel()
             self._lookup = None
@@ -626,7 +636,7 @@ cdef int _accept_failed(ServerBase self, int status, const void* here,
     keep_name(<const uv.sockaddr*>here, &ends[0])
     keep_name(<const uv.sockaddr*>there, &ends[1])
     self._count_drop(status)
-    return self._tell_drop(status, &ends[0], &ends[1])
+    return self._emit_drop(status, &ends[0], &ends[1])
 
 
 cdef int _closed(ServerBase self, object handle, int status) except -1:
@@ -634,9 +644,9 @@ cdef int _closed(ServerBase self, object handle, int status) except -1:
 
 
 cdef int _resolved(ServerBase self, int status, list addresses) except -1:
-    answered, lookup = self._answered, self._lookup
-    self._answered = self._lookup = None
-    answered(lookup_error(status, lookup.hostname) if status < 0 else None, addresses)
+    looked_up, lookup = self._looked_up, self._lookup
+    self._looked_up = self._lookup = None
+    looked_up(lookup_error(status, lookup.hostname) if status < 0 else None, addresses)
     return 0
 
 
