@@ -1,7 +1,8 @@
 """Listeners whose accepts may fail; see accepting.pyx."""
 
+from .address cimport PeerName
 from .stream_handle cimport StreamHandle
-from .tcp cimport TCP, PeerName
+from .tcp cimport TCP
 
 cdef int listener_opened(StreamHandle handle) except -1
 cdef int listener_closed(StreamHandle handle) except -1

@@ -14,12 +14,13 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free
 
 from . cimport uv
+from .address cimport PeerName, keep_name
 from .capi cimport gate_close, pyuvnet_gate
 from .errors cimport seal
 from .loop cimport Loop, LoopPart, loop_from_uv
 from .emitter cimport EventEmitter
 from .stream_handle cimport StreamHandle
-from .tcp cimport TCP, PeerName, keep_name, new_tcp
+from .tcp cimport TCP, new_tcp
 
 cdef extern from "accept_hook.h" nogil:
     ctypedef union pyuvnet_name:

@@ -9,9 +9,10 @@ network order: four for IPv4, sixteen for IPv6.  Text is C text with a length, b
 holds an address is ASCII, and its own buffer is used as it is.
 """
 
-from libc.string cimport memchr, memcpy, memset
+from libc.stdio cimport snprintf
+from libc.string cimport memchr, memcpy, memset, strlen
 
-from .uv cimport (AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage)
+from .uv cimport AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) noexcept
@@ -35,11 +36,6 @@ cdef extern from *:
       ['f'] = 16, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16
     };
 
-    #define PYUVNET_SIN_ADDR(addr) ((unsigned char*) &((struct sockaddr_in*) (addr))->sin_addr)
-    #define PYUVNET_SIN_PORT(addr) ((unsigned char*) &((struct sockaddr_in*) (addr))->sin_port)
-    #define PYUVNET_SIN6_ADDR(addr) ((unsigned char*) &((struct sockaddr_in6*) (addr))->sin6_addr)
-    #define PYUVNET_SIN6_PORT(addr) ((unsigned char*) &((struct sockaddr_in6*) (addr))->sin6_port)
-
     /* The BSDs have a length in their socket addresses, which their headers tell by this macro. */
     #ifdef SIN6_LEN
     #  define PYUVNET_SET_LENGTH(addr, size) (((struct sockaddr*) (addr))->sa_len = (size))
@@ -50,10 +46,6 @@ cdef extern from *:
     enum:
         IF_NAMESIZE
     const unsigned char* pyuvnet_hex
-    unsigned char* PYUVNET_SIN_ADDR(const void* addr) nogil
-    unsigned char* PYUVNET_SIN_PORT(const void* addr) nogil
-    unsigned char* PYUVNET_SIN6_ADDR(const void* addr) nogil
-    unsigned char* PYUVNET_SIN6_PORT(const void* addr) nogil
     void PYUVNET_SET_LENGTH(void* addr, size_t size) nogil
     unsigned int if_nametoindex(const char* name) nogil
     char* PYUVNET_ZONE_NAME(unsigned int index, char* name) nogil
@@ -64,32 +56,30 @@ cdef extern from *:
 
 cdef bint parse_ipv4(const char* text, Py_ssize_t length, unsigned char* out4) noexcept nogil:
     """Read four decimal parts of 0-255 without leading zeros."""
-    cdef const char* end = text + length
+    cdef Py_ssize_t at = 0, start
     cdef unsigned int value, digit
     cdef int part
     for part in range(4):
         if part:
-            if text == end or text[0] != c".":
+            if at == length or text[at] != c".":
                 return False
-            text += 1
-        if text == end:
-            return False
-        value = <unsigned int> text[0] - c"0"
-        if value > 9:
-            return False
-        text += 1
-        while text != end:
-            digit = <unsigned int> text[0] - c"0"
+            at += 1
+        start = at
+        value = 0
+        while at < length:
+            digit = <unsigned int> text[at] - c"0"
             if digit > 9:
                 break
-            if value == 0:
+            if value == 0 and at > start:
                 return False
             value = value * 10 + digit
             if value > 255:
                 return False
-            text += 1
+            at += 1
+        if at == start:
+            return False
         out4[part] = <unsigned char> value
-    return text == end
+    return at == length
 
 
 cdef bint parse_ipv6(const char* text, Py_ssize_t length, unsigned char* out16) noexcept nogil:
@@ -125,20 +115,18 @@ cdef bint parse_ipv6(const char* text, Py_ssize_t length, unsigned char* out16) 
         used += 2
         if at == length:
             break
-        if text[at] != c":":
+        if text[at] != c":" or at + 1 == length:
             return False
         at += 1
-        if at == length:
-            return False
         if text[at] == c":":
             if gap >= 0:
                 return False
             gap = used
             at += 1
     if gap < 0:
+        gap = used
         if used != 16:
             return False
-        gap = 16
     elif used == 16:
         return False
     memcpy(out16, groups, gap)
@@ -147,79 +135,62 @@ cdef bint parse_ipv6(const char* text, Py_ssize_t length, unsigned char* out16) 
     return True
 
 
+cdef int parse_plain(int family, const char* text, Py_ssize_t length,
+                     unsigned char* out16) noexcept nogil:
+    if family != 6 and parse_ipv4(text, length, out16):
+        return 4
+    return 6 if family != 4 and parse_ipv6(text, length, out16) else 0
+
+
 cdef Py_ssize_t zone_start(const char* text, Py_ssize_t length) noexcept nogil:
+    """The length of the text without its zone."""
     cdef const char* mark = <const char*> memchr(text, c"%", length)
     return length if mark == NULL else mark - text
 
 
-cdef bint is_zone(const char* text, Py_ssize_t length) noexcept nogil:
-    """Whether this is `%` and a name of a zone as is_ip() knows them."""
-    cdef Py_ssize_t at
-    cdef char char_
-    if length < 2:
-        return False
-    for at in range(1, length):
-        char_ = text[at]
-        if not (c"0" <= char_ <= c"9" or c"a" <= char_ <= c"z" or c"A" <= char_ <= c"Z"
-                or char_ == c"." or char_ == c":" or char_ == c"-"):
-            return False
-    return True
+cdef int parse_known(int family, const char* text, Py_ssize_t length,
+                     unsigned char* out16) noexcept nogil:
+    return parse_plain(family, text, zone_start(text, length) if family == 6 else length, out16)
 
 
 cdef int parse_ip(const char* text, Py_ssize_t length, unsigned char* out16) noexcept nogil:
-    cdef Py_ssize_t zone
-    if parse_ipv4(text, length, out16):
-        return 4
-    zone = zone_start(text, length)
-    if not parse_ipv6(text, zone, out16):
+    """Read an address of either family, of which IPv6 may have a zone as is_ip() knows them."""
+    cdef Py_ssize_t zone = zone_start(text, length), at
+    cdef int family = parse_plain(0, text, zone, out16)
+    cdef char char_
+    if zone < length and (family == 4 or zone + 1 == length):
         return 0
-    return 6 if zone == length or is_zone(text + zone, length - zone) else 0
-
-
-cdef bint parse_known(int family, const char* text, Py_ssize_t length,
-                      unsigned char* out16) noexcept nogil:
-    if family == 4:
-        return parse_ipv4(text, length, out16)
-    return parse_ipv6(text, zone_start(text, length), out16)
+    for at in range(zone + 1, length):
+        char_ = text[at]
+        if not (c"0" <= char_ <= c"9" or c"a" <= char_ <= c"z" or c"A" <= char_ <= c"Z"
+                or char_ == c"." or char_ == c":" or char_ == c"-"):
+            return 0
+    return family
 
 
 # Bytes to text
 
 
-cdef Py_ssize_t print_decimal(unsigned int value, char* out) noexcept nogil:
-    """Write a number of up to three digits."""
-    cdef Py_ssize_t length = 0
-    if value >= 100:
-        out[length] = <char> (c"0" + value // 100)
+cdef Py_ssize_t print_number(unsigned int value, unsigned int base, char* out) noexcept nogil:
+    cdef const char* digits = "0123456789abcdef"
+    cdef unsigned int rest = value
+    cdef Py_ssize_t length = 1, at
+    while rest >= base:
+        rest = rest // base
         length += 1
-    if value >= 10:
-        out[length] = <char> (c"0" + value // 10 % 10)
-        length += 1
-    out[length] = <char> (c"0" + value % 10)
-    return length + 1
-
-
-cdef Py_ssize_t print_ipv4(const unsigned char* bytes4, char* out) noexcept nogil:
-    cdef Py_ssize_t length = 0
-    cdef int part
-    for part in range(4):
-        if part:
-            out[length] = c"."
-            length += 1
-        length += print_decimal(bytes4[part], out + length)
+    for at in range(length - 1, -1, -1):
+        out[at] = digits[value % base]
+        value = value // base
     return length
 
 
-cdef Py_ssize_t print_group(unsigned int value, char* out) noexcept nogil:
-    cdef const char* digits = "0123456789abcdef"
-    cdef Py_ssize_t length = 0
-    cdef int shift = 12
-    while shift and value >> shift == 0:
-        shift -= 4
-    while shift >= 0:
-        out[length] = digits[value >> shift & 15]
+cdef Py_ssize_t print_ipv4(const unsigned char* bytes4, char* out) noexcept nogil:
+    cdef Py_ssize_t length = print_number(bytes4[0], 10, out)
+    cdef int part
+    for part in range(1, 4):
+        out[length] = c"."
         length += 1
-        shift -= 4
+        length += print_number(bytes4[part], 10, out + length)
     return length
 
 
@@ -240,81 +211,77 @@ cdef Py_ssize_t print_ipv6(const unsigned char* bytes16, char* out) noexcept nog
             best_length = run
     at = 0
     while at < 8:
-        if at == best:
+        if at or best == 0:
             out[length] = c":"
             length += 1
+        if at == best:
             at += best_length
             if at == 8:
                 out[length] = c":"
                 length += 1
             continue
-        if at:
-            out[length] = c":"
-            length += 1
         if at == 6 and best == 0 and (best_length == 6 or best_length == 5 and groups[5] == 0xffff):
             return length + print_ipv4(bytes16 + 12, out + length)
-        length += print_group(groups[at], out + length)
+        length += print_number(groups[at], 16, out + length)
         at += 1
     return length
 
 
 cdef Py_ssize_t print_ip(int family, const unsigned char* bytes, char* out) noexcept nogil:
-    return print_ipv4(bytes, out) if family == 4 else print_ipv6(bytes, out)
+    cdef Py_ssize_t length = print_ipv4(bytes, out) if family == 4 else print_ipv6(bytes, out)
+    out[length] = 0
+    return length
 
 
 # Socket addresses
 
 
-cdef int sockaddr_bytes(const sockaddr* addr, const unsigned char** bytes) noexcept nogil:
+cdef int sockaddr_parts(const sockaddr* addr, unsigned char** bytes,
+                        unsigned char** port) noexcept nogil:
+    """Point to the address and to the two bytes of the port; returns the family, or 0."""
     if addr.sa_family == AF_INET:
-        bytes[0] = PYUVNET_SIN_ADDR(addr)
+        bytes[0] = <unsigned char*> &(<sockaddr_in*> addr).sin_addr
+        port[0] = <unsigned char*> &(<sockaddr_in*> addr).sin_port
         return 4
     if addr.sa_family == AF_INET6:
-        bytes[0] = PYUVNET_SIN6_ADDR(addr)
+        bytes[0] = <unsigned char*> &(<sockaddr_in6*> addr).sin6_addr
+        port[0] = <unsigned char*> &(<sockaddr_in6*> addr).sin6_port
         return 6
     return 0
 
 
-cdef int sockaddr_port(const sockaddr* addr) noexcept nogil:
-    cdef const unsigned char* port
-    port = PYUVNET_SIN_PORT(addr) if addr.sa_family == AF_INET else PYUVNET_SIN6_PORT(addr)
-    return port[0] << 8 | port[1]
+cdef int sockaddr_bytes(const sockaddr* addr, const unsigned char** bytes) noexcept nogil:
+    cdef unsigned char* port
+    return sockaddr_parts(addr, <unsigned char**> bytes, &port)
 
 
-cdef Py_ssize_t print_zone(unsigned int scope, char* out) noexcept nogil:
-    """Write the zone of a link-local address: `%` with the interface's name, or its number."""
-    cdef Py_ssize_t length = 1, end
-    cdef char digits[10]
-    out[0] = c"%"
-    if PYUVNET_ZONE_NAME(scope, out + 1) != NULL:
-        while out[length]:
-            length += 1
-        return length
-    end = 10
-    while scope:
-        end -= 1
-        digits[end] = <char> (c"0" + scope % 10)
-        scope = scope // 10
-    memcpy(out + 1, digits + end, 10 - end)
-    return 11 - end
+cdef void keep_name(const sockaddr* addr, PeerName* name) noexcept nogil:
+    cdef unsigned char* bytes
+    cdef unsigned char* port
+    name.family = <unsigned short> sockaddr_parts(addr, &bytes, &port)
+    if name.family == 0:
+        return
+    name.port = <unsigned short> (port[0] << 8 | port[1])
+    memcpy(name.address, bytes, 4 if name.family == 4 else 16)
+    name.scope = 0 if name.family == 4 else (<const sockaddr_in6*> addr).sin6_scope_id
 
 
-cdef tuple address_tuple(const sockaddr* addr):
-    cdef const unsigned char* bytes = NULL
+cdef tuple peer_tuple(const PeerName* name):
     cdef char text[ADDRESS_TEXT_SIZE]
-    cdef int family = sockaddr_bytes(addr, &bytes)
-    cdef unsigned int scope
     cdef Py_ssize_t length
-    if family == 0:
+    if name.family == 0:
         return None
-    length = print_ip(family, bytes, text)
+    length = print_ip(name.family, name.address, text)
     # As in Node, a zone is printed only where the address means nothing without it: fe80::/10.
-    if family == 6 and bytes[0] == 0xfe and bytes[1] & 0xc0 == 0x80:
-        scope = (<const sockaddr_in6*> addr).sin6_scope_id
-        if scope:
-            length += print_zone(scope, text + length)
-    return (text[:length].decode("utf-8", "surrogateescape"), sockaddr_port(addr),
-            "IPv4" if family == 4 else "IPv6")
+    if name.family == 6 and name.scope and name.address[0] == 0xfe \
+            and name.address[1] & 0xc0 == 0x80:
+        if PYUVNET_ZONE_NAME(name.scope, text + length + 1) != NULL:
+            text[length] = c"%"
+        else:
+            snprintf(text + length, ADDRESS_TEXT_SIZE - length, "%%%u", name.scope)
+        length = strlen(text)
+    return (text[:length].decode("utf-8", "surrogateescape"), name.port,
+            "IPv4" if name.family == 4 else "IPv6")
 
 
 cdef unsigned int zone_index(const char* zone, Py_ssize_t length) noexcept nogil:
@@ -342,32 +309,24 @@ cdef int sockaddr_from_text(object text, int port, sockaddr_storage* out) noexce
 
     port: 0..65535.
     """
-    cdef unsigned char bytes[16]
+    cdef unsigned char read[16]
+    cdef unsigned char* bytes
     cdef unsigned char* port_bytes
     cdef Py_ssize_t length = 0, zone
     cdef const char* chars = utf8_of(text, &length)
-    cdef int family
-    if chars == NULL:
+    cdef int family = 0 if chars == NULL else parse_ip(chars, length, read)
+    if family == 0:
         return 0
-    family = parse_ip(chars, length, bytes)
     memset(out, 0, sizeof(out[0]))
-    if family == 4:
-        (<sockaddr*> out).sa_family = AF_INET
-        PYUVNET_SET_LENGTH(out, sizeof(sockaddr_in))
-        memcpy(PYUVNET_SIN_ADDR(out), bytes, 4)
-        port_bytes = PYUVNET_SIN_PORT(out)
-    elif family == 6:
-        (<sockaddr*> out).sa_family = AF_INET6
-        PYUVNET_SET_LENGTH(out, sizeof(sockaddr_in6))
-        memcpy(PYUVNET_SIN6_ADDR(out), bytes, 16)
-        port_bytes = PYUVNET_SIN6_PORT(out)
-        zone = zone_start(chars, length) + 1
-        if zone < length:
-            (<sockaddr_in6*> out).sin6_scope_id = zone_index(chars + zone, length - zone)
-    else:
-        return 0
+    (<sockaddr*> out).sa_family = AF_INET if family == 4 else AF_INET6
+    PYUVNET_SET_LENGTH(out, sizeof(sockaddr_in) if family == 4 else sizeof(sockaddr_in6))
+    sockaddr_parts(<sockaddr*> out, &bytes, &port_bytes)
+    memcpy(bytes, read, 4 if family == 4 else 16)
     port_bytes[0] = <unsigned char> (port >> 8)
     port_bytes[1] = <unsigned char> (port & 255)
+    zone = zone_start(chars, length) + 1
+    if zone < length:
+        (<sockaddr_in6*> out).sin6_scope_id = zone_index(chars + zone, length - zone)
     return family
 
 
@@ -389,7 +348,6 @@ cdef int ip_family(object text) noexcept:
 
 
 cdef str ip_text(int family, const unsigned char* bytes):
-    """Write an address canonically."""
     cdef char text[ADDRESS_TEXT_SIZE]
     return text[:print_ip(family, bytes, text)].decode("ascii")
 
@@ -442,11 +400,13 @@ def is_ipv6(value=None):
 
 
 def _through_sockaddr(text, port):
-    """What a peer with this address and port would be told as; None if it is no address.
+    """What a peer with this address and port is called; None if it is no address.
 
     Only for the tests, which cannot call what C code calls.
     """
     cdef sockaddr_storage addr
+    cdef PeerName name
     if not sockaddr_from_text(text, port, &addr):
         return None
-    return address_tuple(<sockaddr*> &addr)
+    keep_name(<sockaddr*> &addr, &name)
+    return peer_tuple(&name)

@@ -11,9 +11,8 @@ cdef extern from "uv.h" nogil:
 cdef class BlockList:
     cdef object __weakref__
     cdef RuleLog _rules
-    cdef Intervals _ipv4       # what rules match of IPv4, mapped addresses included
-    cdef Intervals _ipv6
-    cdef uv_rwlock_t _lock     # of _ipv4 and _ipv6; see blocklist.pyx
+    cdef Intervals _matched[2]  # what rules match of IPv4, mapped addresses included; of IPv6
+    cdef uv_rwlock_t _lock     # of _matched; see blocklist.pyx
     cdef bint _locks           # it has been made
     cdef unsigned int _forks   # the process's count of forks when it was made
 
@@ -23,13 +22,12 @@ cdef class BlockList:
     # The same for the bytes of an address of a family, 4 or 6, in network order.
     cdef bint blocks_bytes(self, int family, const unsigned char* bytes) noexcept nogil
 
+    cdef void _begin(self) noexcept nogil
+    cdef void _end(self) noexcept nogil
+    cdef void _replace(self, Intervals* new, bint ipv4, bint ipv6) noexcept nogil
+    cdef int _change(self, const Rule* rule, int delta) except -1
     cdef int _add(self, const Rule* rule) except -1
+    cdef int _remove(self, const Rule* rule) except -1
     cdef int _add_all(self, const RuleLog* more) except -1
     cdef int _add_each(self, const RuleLog* more) except -1
     cdef int _add_merged(self, const RuleLog* more) except -1
-    cdef int _remove(self, const Rule* rule) except -1
-    cdef int _change(self, const Rule* rule, int delta) except -1
-    cdef int _apply(self, const Rule* rule, int delta) noexcept nogil
-    cdef void _reverse(self, const Rule* rule) noexcept nogil
-    cdef void _begin(self) noexcept nogil
-    cdef void _end(self) noexcept nogil

@@ -1,12 +1,12 @@
 """BlockList: rules for addresses, and the answer whether an address is among them.
 
 Owns: the public class, and who may touch what when.  The rules as they were added are in a RuleLog,
-what they match is in two Intervals.  Imports: those two modules, the reading of rules,
+what they match is in two Intervals.  Imports: those modules, the reading of rules, addresses,
 SocketAddress.
 
 IPv4 addresses and IPv6 addresses that map one (::ffff:0:0/96) are the same addresses.  A rule is a
 stretch of the IPv6 address space, wherever it was given as; the part that is mapped addresses goes
-into _ipv4, and a mapped address is looked up there.
+into the Intervals of IPv4, and a mapped address is looked up there.
 
 Other IPv6 addresses carry an IPv4 address to which a translator or a tunnel sends the packets:
 those of NAT64 (RFC 6052, RFC 8215) and of 6to4 (RFC 3056).  They are addresses of their own, which
@@ -14,14 +14,13 @@ IPv6 rules match, but they lead to that host, so a rule for the IPv4 address mat
 Node's check() knows mapped addresses only; a list that lets the others through protects nothing
 where there is such a translator.
 
-Threads.  Whoever changes a list, or reads its rules, holds the GIL and does not give it away in
+Threads.  Whoever changes a list, or reads its rules, holds the GIL and does not release it in
 between, which keeps them apart.  So the check of a Python thread needs no lock.  But blocks() may
-run without the GIL in the thread of a loop, while a Python thread changes the list: the change
-takes _lock for writing, blocks() for reading.  Nothing that needs the GIL or calls Python happens
-under _lock, so nobody waits for it long, nor for each other: a single rule takes well below a
-microsecond, and the work of many rules is done beside the list, which then gets new Intervals in
-one step.  A reader-writer lock is what fits: readers do not disturb each other however many loops
-share a list, it costs an accepted connection some 20 ns, and unlike copying on each change, it
+run without the GIL in the thread of a loop while a Python thread changes the list: the change takes
+_lock for writing, blocks() for reading.  Nothing that needs the GIL or calls Python happens under
+_lock, so no thread waits for it long: a single rule takes well below a microsecond, and the work of
+many rules is done beside the list, which then gets new Intervals in one step.  Readers do not
+disturb each other however many loops share a list, and unlike copying on each change, the lock
 lets a change cost nothing but itself.
 
 After fork(), the child's copy of the lock may be held for reading by a thread which the child does
@@ -37,14 +36,14 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from .address cimport parse_known, sockaddr_bytes, sockaddr_from_text, utf8_of
-from .intervals cimport (Change, Intervals, Key, interval_points, intervals_apply,
-                         intervals_cover, intervals_empty, intervals_free, intervals_memory,
-                         intervals_merge, intervals_prepare, intervals_shrink, sort_changes)
-from .rule_input cimport (RuleBatch, check_order, is_text, read_cidr, read_items, read_range,
-                          read_single, read_subnet, read_text)
-from .rules cimport (NO_RULE, RULE_TEXT_SIZE, Rule, RuleLog, print_rule, rule_ends, rule_size,
-                     rules_append, rules_extend, rules_find, rules_free, rules_index, rules_memory,
-                     rules_next, rules_read, rules_remove, rules_reserve)
+from .intervals cimport (Intervals, Key, Point, interval_points, intervals_change, intervals_cover,
+                         intervals_free, intervals_memory, intervals_merge, intervals_prepare,
+                         intervals_reserve, intervals_trim, sort_points)
+from .rule_input cimport (Batch, check_order, is_text, read_cidr, read_items, read_range,
+                          read_single, read_subnet, read_text, rule_text)
+from .rules cimport (NO_RULE, Rule, RuleLog, rule_ends, rules_append, rules_at, rules_extend,
+                     rules_find, rules_free, rules_index, rules_memory, rules_next, rules_remove,
+                     rules_reserve)
 from .socketaddress cimport SocketAddress, family_number
 from .uv cimport sockaddr, sockaddr_storage
 
@@ -60,6 +59,9 @@ cdef extern from "uv.h" nogil:
     void uv_rwlock_wrunlock(uv_rwlock_t* lock)
 
 cdef enum:
+    # The two Intervals of a list.
+    IPV4 = 0
+    IPV6 = 1
     # So much longer a change of one rule takes than a point takes in intervals_merge().
     MERGED_PER_RULE = 64
 
@@ -88,108 +90,110 @@ cdef inline uint64_t number_at(const unsigned char* bytes, int size) noexcept no
     return number
 
 
+# What a rule matches of one Intervals.
 cdef struct Stretch:
     bint used
     Key first
     Key last
 
 
-cdef void rule_stretches(const Rule* rule, Stretch* ipv4, Stretch* ipv6) noexcept nogil:
-    """Tell what of _ipv4 and what of _ipv6 a rule matches."""
+cdef void rule_stretches(const Rule* rule, Stretch* of) noexcept nogil:
+    """Set the stretches of IPv4 and IPv6 that a rule matches."""
     cdef unsigned char first[16]
     cdef unsigned char last[16]
     cdef uint64_t low, high
     rule_ends(rule, first, last)
-    ipv6.first.hi = number_at(first, 8)
-    ipv6.first.lo = number_at(first + 8, 8)
-    ipv6.last.hi = number_at(last, 8)
-    ipv6.last.lo = number_at(last + 8, 8)
+    of[IPV6].first = Key(number_at(first, 8), number_at(first + 8, 8))
+    of[IPV6].last = Key(number_at(last, 8), number_at(last + 8, 8))
     # The part of the first half 0 of the address space that the rule matches.
-    low = ipv6.first.lo if ipv6.first.hi == 0 else 0xffffffffffffffffULL
-    high = ipv6.last.lo if ipv6.last.hi == 0 else 0xffffffffffffffffULL
-    ipv4.used = low <= 0xffffffffffffULL and high >= 0xffff00000000ULL
-    ipv4.first.hi = low - 0xffff00000000ULL if low >= 0xffff00000000ULL else 0
-    ipv4.last.hi = high - 0xffff00000000ULL if high <= 0xffffffffffffULL else 0xffffffffULL
-    ipv4.first.lo = ipv4.last.lo = 0
-    # _ipv6 is never asked about mapped addresses.
-    ipv6.used = not (ipv6.last.hi == 0 and low >= 0xffff00000000ULL and high <= 0xffffffffffffULL)
+    low = of[IPV6].first.lo if of[IPV6].first.hi == 0 else 0xffffffffffffffffULL
+    high = of[IPV6].last.lo if of[IPV6].last.hi == 0 else 0xffffffffffffffffULL
+    of[IPV4].used = low <= 0xffffffffffffULL and high >= 0xffff00000000ULL
+    of[IPV4].first = Key(low - 0xffff00000000ULL if low >= 0xffff00000000ULL else 0, 0)
+    of[IPV4].last = Key(high - 0xffff00000000ULL if high <= 0xffffffffffffULL else 0xffffffffULL, 0)
+    # The Intervals of IPv6 are never asked about mapped addresses.
+    of[IPV6].used = not (of[IPV6].last.hi == 0 and low >= 0xffff00000000ULL
+                         and high <= 0xffffffffffffULL)
 
 
-cdef inline bint covers_ipv4(BlockList self, uint64_t address) noexcept nogil:
-    cdef Key key
-    key.hi = address & 0xffffffffULL
-    key.lo = 0
-    return intervals_cover(&self._ipv4, key)
+cdef int change_rule(Intervals* matched, const Rule* rule, int delta) noexcept nogil:
+    """Add (1) or take out (-1) what a rule matches; -1 without any effect if out of memory."""
+    cdef Stretch of[2]
+    cdef int family
+    rule_stretches(rule, of)
+    for family in range(2):
+        if of[family].used and intervals_prepare(matched + family, of[family].first,
+                                                 of[family].last) < 0:
+            return -1
+    for family in range(2):
+        if of[family].used:
+            intervals_change(matched + family, of[family].first, of[family].last, delta)
+    return 0
 
 
-cdef bint covers_carried(BlockList self, Key key) noexcept nogil:
+cdef Py_ssize_t collect_points(const RuleLog* rules, int family, Point* out) noexcept nogil:
+    """Write the sorted points of many rules, at most two for each; returns how many."""
+    cdef Stretch of[2]
+    cdef Py_ssize_t count = 0
+    cdef size_t at = 0
+    cdef const Rule* rule = rules_next(rules, &at)
+    while rule != NULL:
+        rule_stretches(rule, of)
+        if of[family].used:
+            count += interval_points(family == IPV6, of[family].first, of[family].last, out + count)
+        rule = rules_next(rules, &at)
+    sort_points(out, count)
+    return count
+
+
+# Checks
+
+
+cdef inline bint covers_ipv4(const Intervals* matched, uint64_t address) noexcept nogil:
+    return intervals_cover(matched + IPV4, Key(address & 0xffffffffULL, 0))
+
+
+cdef bint covers_carried(const Intervals* matched, Key key) noexcept nogil:
     """Whether a rule matches the IPv4 address that an IPv6 address carries, if it carries one."""
     cdef uint64_t behind
     if key.hi >> 48 == 0x2002:
-        return covers_ipv4(self, key.hi >> 16)
+        return covers_ipv4(matched, key.hi >> 16)
     if key.hi >> 16 == 0x0064ff9b0000ULL:
-        return key.hi & 0xffff == 0 and key.lo >> 32 == 0 and covers_ipv4(self, key.lo)
+        return key.hi & 0xffff == 0 and key.lo >> 32 == 0 and covers_ipv4(matched, key.lo)
     if key.hi >> 16 != 0x0064ff9b0001ULL:
         return False
     # A site's own prefix, of which we do not know the length: 96 bits, or 64, 56 or 48 and zeros
     # behind the IPv4 address.  A byte of zeros stands where the lower half begins in these.  Where
     # an address would begin with 0, there is none.
     if (key.lo & 0xffffffffULL or key.lo == 0 and key.hi & 0xffff == 0) \
-            and covers_ipv4(self, key.lo):
+            and covers_ipv4(matched, key.lo):
         return True
     behind = key.lo & 0x00ffffffffffffffULL
     if key.lo != behind or behind & 0xffffffULL:
         return False
-    if behind >> 48 and covers_ipv4(self, behind >> 24):
+    if behind >> 48 and covers_ipv4(matched, behind >> 24):
         return True
     if behind & 0xffffffffULL:
         return False
-    if key.hi & 0xff and covers_ipv4(self, (key.hi & 0xff) << 24 | behind >> 32):
+    if key.hi & 0xff and covers_ipv4(matched, (key.hi & 0xff) << 24 | behind >> 32):
         return True
     return key.hi & 0xff00 and not behind & 0xffffffffffULL and covers_ipv4(
-        self, (key.hi & 0xffff) << 16 | behind >> 40)
+        matched, (key.hi & 0xffff) << 16 | behind >> 40)
 
 
-cdef bint is_covered(BlockList self, int family, const unsigned char* bytes) noexcept nogil:
+cdef bint is_covered(const Intervals* matched, int family,
+                     const unsigned char* bytes) noexcept nogil:
     """Whether a rule matches; the caller holds the GIL, or the lock of the list for reading."""
     cdef Key key
     if family == 4:
-        return covers_ipv4(self, number_at(bytes, 4))
-    key.hi = number_at(bytes, 8)
-    key.lo = number_at(bytes + 8, 8)
+        return covers_ipv4(matched, number_at(bytes, 4))
+    key = Key(number_at(bytes, 8), number_at(bytes + 8, 8))
     if key.hi == 0 and key.lo >> 32 == 0xffff:
-        return covers_ipv4(self, key.lo)
-    if intervals_cover(&self._ipv6, key):
+        return covers_ipv4(matched, key.lo)
+    if intervals_cover(matched + IPV6, key):
         return True
     # One look at the first 16 bits tells most addresses that carry none.
-    return (key.hi >> 48 == 0x2002 or key.hi >> 48 == 0x64) and covers_carried(self, key)
-
-
-cdef int make_changes(const RuleLog* rules, Change** ipv4, Py_ssize_t* count4,
-                      Change** ipv6, Py_ssize_t* count6) noexcept nogil:
-    """Make the sorted points of many rules; -1 if there is no memory. The caller frees them."""
-    cdef Stretch stretch4, stretch6
-    cdef size_t at = 0
-    cdef Rule rule
-    while rules_next(rules, &at, &rule):
-        rule_stretches(&rule, &stretch4, &stretch6)
-        count4[0] += 2 if stretch4.used else 0
-        count6[0] += 2 if stretch6.used else 0
-    ipv4[0] = <Change*> PyMem_RawMalloc(count4[0] * sizeof(Change))
-    ipv6[0] = <Change*> PyMem_RawMalloc(count6[0] * sizeof(Change))
-    if ipv4[0] == NULL or ipv6[0] == NULL:
-        return -1
-    count4[0] = count6[0] = 0
-    at = 0
-    while rules_next(rules, &at, &rule):
-        rule_stretches(&rule, &stretch4, &stretch6)
-        if stretch4.used:
-            count4[0] += interval_points(False, stretch4.first, stretch4.last, ipv4[0] + count4[0])
-        if stretch6.used:
-            count6[0] += interval_points(True, stretch6.first, stretch6.last, ipv6[0] + count6[0])
-    count4[0] = sort_changes(ipv4[0], count4[0])
-    count6[0] = sort_changes(ipv6[0], count6[0])
-    return 0
+    return (key.hi >> 48 == 0x2002 or key.hi >> 48 == 0x64) and covers_carried(matched, key)
 
 
 @cython.binding(True)  # Named below as what it is seen as.
@@ -211,7 +215,7 @@ def _load(block_list, path_or_lines=None):
 
     Node: none
     """
-    cdef RuleBatch batch = RuleBatch()
+    cdef Batch batch = Batch()
     if isinstance(block_list, type):
         block_list = block_list()
     batch.read_feed(path_or_lines)
@@ -265,8 +269,7 @@ cdef class BlockList:
     load = _Load()
 
     def __cinit__(self):
-        self._ipv4 = intervals_empty(False)
-        self._ipv6 = intervals_empty(True)
+        self._matched[IPV6].wide = True
         if uv_rwlock_init(&self._lock) != 0:
             raise MemoryError
         self._locks = True
@@ -276,8 +279,8 @@ cdef class BlockList:
         pass
 
     def __dealloc__(self):
-        intervals_free(&self._ipv4)
-        intervals_free(&self._ipv6)
+        intervals_free(self._matched + IPV4)
+        intervals_free(self._matched + IPV6)
         rules_free(&self._rules)
         if self._locks:
             uv_rwlock_destroy(&self._lock)
@@ -292,7 +295,7 @@ cdef class BlockList:
     cdef bint blocks_bytes(self, int family, const unsigned char* bytes) noexcept nogil:
         cdef bint blocked
         uv_rwlock_rdlock(&self._lock)
-        blocked = is_covered(self, family, bytes)
+        blocked = is_covered(self._matched, family, bytes)
         uv_rwlock_rdunlock(&self._lock)
         return blocked
 
@@ -313,7 +316,7 @@ cdef class BlockList:
         cdef const char* chars
         cdef int family
         if isinstance(address, SocketAddress):
-            return is_covered(self, (<SocketAddress> address)._family,
+            return is_covered(self._matched, (<SocketAddress> address)._family,
                               (<SocketAddress> address)._bytes)
         if not isinstance(address, str):
             raise arg_type_error("address", "string", address)
@@ -325,7 +328,7 @@ cdef class BlockList:
         chars = utf8_of(address, &length)
         if family == 0 or chars == NULL or not parse_known(family, chars, length, bytes):
             return False
-        return is_covered(self, family, bytes)
+        return is_covered(self._matched, family, bytes)
 
     # Rules
 
@@ -358,7 +361,7 @@ cdef class BlockList:
 
         Node: blockList.addAddresses(addresses[, type])
         """
-        cdef RuleBatch batch = RuleBatch()
+        cdef Batch batch = Batch()
         cdef Rule rule
         items = read_items(addresses, "addresses")
         if type is not None:
@@ -367,7 +370,7 @@ cdef class BlockList:
             is_text(item, f"addresses[{number}]")
         for item in items:
             read_single(item, type, "address", &rule)
-            batch.put(&rule)
+            batch.add(&rule)
         self._add_all(&batch.log)
 
     def add_range(self, start=None, end=None, type="ipv4"):
@@ -438,11 +441,11 @@ cdef class BlockList:
 
         Node: blockList.addCIDRs(cidrs)
         """
-        cdef RuleBatch batch = RuleBatch()
+        cdef Batch batch = Batch()
         cdef Rule rule
         for number, item in enumerate(read_items(cidrs, "cidrs")):
             read_cidr(item, f"cidrs[{number}]", &rule)
-            batch.put(&rule)
+            batch.add(&rule)
         self._add_all(&batch.log)
 
     def remove_address(self, address=None, type="ipv4"):
@@ -512,14 +515,13 @@ cdef class BlockList:
 
         Node: blockList.clear()
         """
-        cdef Intervals ipv4 = self._ipv4, ipv6 = self._ipv6
-        self._begin()
-        self._ipv4 = intervals_empty(False)
-        self._ipv6 = intervals_empty(True)
-        self._end()
+        cdef Intervals empty[2]
+        memset(empty, 0, sizeof(empty))
+        empty[IPV6].wide = True
+        self._replace(empty, True, True)
+        intervals_free(empty + IPV4)
+        intervals_free(empty + IPV6)
         rules_free(&self._rules)
-        intervals_free(&ipv4)
-        intervals_free(&ipv6)
 
     @property
     def rules(self):
@@ -527,10 +529,8 @@ cdef class BlockList:
 
         Node: blockList.rules
         """
-        cdef char text[RULE_TEXT_SIZE]
         cdef Py_ssize_t count
         cdef size_t at = 0
-        cdef Rule rule
         cdef list texts
         # Making the list may run the garbage collector, and that Python code which changes the
         # rules. Making the texts may not.
@@ -539,9 +539,9 @@ cdef class BlockList:
             texts = [None] * count
             if count == <Py_ssize_t> self._rules.count:
                 break
-        while rules_next(&self._rules, &at, &rule):
+        while count:
             count -= 1
-            texts[count] = text[:print_rule(&rule, text)].decode("ascii")
+            texts[count] = rule_text(rules_next(&self._rules, &at))
         return texts
 
     @property
@@ -575,7 +575,7 @@ cdef class BlockList:
 
         Node: blockList.fromJSON(value)
         """
-        cdef RuleBatch batch = RuleBatch()
+        cdef Batch batch = Batch()
         cdef Rule rule
         if isinstance(data, str):
             try:
@@ -590,7 +590,7 @@ cdef class BlockList:
                 raise arg_type_error("data", ["string", "string[]"], data)
         for item in data:
             if read_text(item, &rule):
-                batch.put(&rule)
+                batch.add(&rule)
         self._add_all(&batch.log)
 
     @staticmethod
@@ -609,7 +609,7 @@ cdef class BlockList:
 
     def __sizeof__(self):
         return (object.__sizeof__(self) + rules_memory(&self._rules)
-                + intervals_memory(&self._ipv4) + intervals_memory(&self._ipv6))
+                + intervals_memory(self._matched + IPV4) + intervals_memory(self._matched + IPV6))
 
     def _blocks(self, address):
         """The answer of blocks() for a peer with this address, or a Unix socket for None.
@@ -625,7 +625,7 @@ cdef class BlockList:
             blocked = self.blocks(<sockaddr*> &addr)
         return blocked
 
-    # Changes.  The caller holds the GIL and nothing here gives it away, but for _add_all() before
+    # Changes.  The caller holds the GIL and nothing here releases it, but for _add_merged() before
     # it looks at the list.
 
     cdef void _begin(self) noexcept nogil:
@@ -635,43 +635,30 @@ cdef class BlockList:
         uv_rwlock_wrlock(&self._lock)
 
     cdef void _end(self) noexcept nogil:
+        intervals_trim(self._matched + IPV4)
+        intervals_trim(self._matched + IPV6)
         uv_rwlock_wrunlock(&self._lock)
 
-    cdef int _apply(self, const Rule* rule, int delta) noexcept nogil:
-        """Add (1) or take out (-1) what a rule matches; -1 without any effect if out of memory."""
-        cdef Stretch ipv4, ipv6
-        rule_stretches(rule, &ipv4, &ipv6)
-        if (ipv4.used and intervals_prepare(&self._ipv4, ipv4.first, ipv4.last) < 0
-                or ipv6.used and intervals_prepare(&self._ipv6, ipv6.first, ipv6.last) < 0):
-            return -1
-        if ipv4.used:
-            intervals_apply(&self._ipv4, ipv4.first, ipv4.last, delta)
-        if ipv6.used:
-            intervals_apply(&self._ipv6, ipv6.first, ipv6.last, delta)
-        return 0
-
-    cdef void _reverse(self, const Rule* rule) noexcept nogil:
-        """Undo the newest addition that is not yet undone."""
-        cdef Stretch ipv4, ipv6
-        rule_stretches(rule, &ipv4, &ipv6)
-        if ipv4.used:
-            intervals_apply(&self._ipv4, ipv4.first, ipv4.last, -1)
-        if ipv6.used:
-            intervals_apply(&self._ipv6, ipv6.first, ipv6.last, -1)
+    cdef void _replace(self, Intervals* new, bint ipv4, bint ipv6) noexcept nogil:
+        """Exchange one Intervals or both."""
+        self._begin()
+        if ipv4:
+            self._matched[IPV4], new[IPV4] = new[IPV4], self._matched[IPV4]
+        if ipv6:
+            self._matched[IPV6], new[IPV6] = new[IPV6], self._matched[IPV6]
+        uv_rwlock_wrunlock(&self._lock)
 
     cdef int _change(self, const Rule* rule, int delta) except -1:
         cdef int status
         self._begin()
-        status = self._apply(rule, delta)
-        intervals_shrink(&self._ipv4)
-        intervals_shrink(&self._ipv6)
+        status = change_rule(self._matched, rule, delta)
         self._end()
         if status < 0:
             raise MemoryError
         return 0
 
     cdef int _add(self, const Rule* rule) except -1:
-        if rules_reserve(&self._rules, 1, rule_size(rule)) < 0:
+        if rules_reserve(&self._rules, 1, sizeof(rule[0])) < 0:
             raise MemoryError
         self._change(rule, 1)
         rules_append(&self._rules, rule)
@@ -679,51 +666,40 @@ cdef class BlockList:
 
     cdef int _remove(self, const Rule* rule) except -1:
         """Remove the newest rule equal to this one; 0 if there is none."""
-        cdef uint32_t at
-        cdef Rule found
+        cdef uint32_t where
         if self._rules.count == 0:
             return 0
         if rules_index(&self._rules) < 0:
             raise MemoryError
-        at = rules_find(&self._rules, rule)
-        if at == NO_RULE:
+        where = rules_find(&self._rules, rule)
+        if where == NO_RULE:
             return 0
-        rules_read(&self._rules, at, &found)
-        self._change(&found, -1)
-        rules_remove(&self._rules, at)
+        self._change(rules_at(&self._rules, where), -1)
+        rules_remove(&self._rules, where)
         return 1
 
     cdef int _add_all(self, const RuleLog* more) except -1:
         """Add rules that were read before, all or none."""
-        if more.count * MERGED_PER_RULE < <size_t> self._ipv4.points + <size_t> self._ipv6.points:
-            return self._add_each(more)
-        return self._add_merged(more)
+        if more.count * MERGED_PER_RULE >= <size_t> (self._matched[IPV4].points
+                                                     + self._matched[IPV6].points):
+            return self._add_merged(more)
+        return self._add_each(more)
 
     cdef int _add_each(self, const RuleLog* more) except -1:
-        """Add few rules to many."""
-        cdef size_t at = 0, done = 0
-        cdef int status = rules_reserve(&self._rules, more.count, more.size)
-        cdef size_t* places = <size_t*> PyMem_RawMalloc((more.count + 1) * sizeof(size_t))
-        cdef Rule rule
-        if status < 0 or places == NULL:
-            PyMem_RawFree(places)
-            raise MemoryError
+        """Add few rules to many.  Memory is reserved first, so that nothing can fail half way."""
+        cdef const Rule* rule
+        cdef size_t at = 0
+        cdef int status, family
         self._begin()
-        while status == 0:
-            places[done] = at
-            if not rules_next(more, &at, &rule):
-                break
-            status = self._apply(&rule, 1)
-            done += status == 0
-        if status < 0:
-            while done:
-                done -= 1
-                rules_next(more, &places[done], &rule)
-                self._reverse(&rule)
-        intervals_shrink(&self._ipv4)
-        intervals_shrink(&self._ipv6)
+        status = rules_reserve(&self._rules, more.count, more.size)
+        for family in range(2):
+            if status == 0:
+                status = intervals_reserve(self._matched + family, 2 * more.count + 1)
+        rule = rules_next(more, &at) if status == 0 else NULL
+        while rule != NULL:
+            change_rule(self._matched, rule, 1)
+            rule = rules_next(more, &at)
         self._end()
-        PyMem_RawFree(places)
         if status < 0:
             raise MemoryError
         rules_extend(&self._rules, more)
@@ -731,35 +707,29 @@ cdef class BlockList:
 
     cdef int _add_merged(self, const RuleLog* more) except -1:
         """Add many rules, by making what they match anew beside what there is."""
-        cdef Change* changes4 = NULL
-        cdef Change* changes6 = NULL
-        cdef Py_ssize_t count4 = 0, count6 = 0
-        cdef Intervals ipv4, ipv6, old4 = intervals_empty(False), old6 = intervals_empty(True)
-        cdef int status
+        cdef Py_ssize_t room = 2 * more.count
+        cdef Point* points = <Point*> PyMem_RawMalloc(2 * room * sizeof(Point))
+        cdef Py_ssize_t counts[2]
+        cdef Intervals merged[2]
+        cdef int status, family
+        if points == NULL:
+            raise MemoryError
         with nogil:
-            status = make_changes(more, &changes4, &count4, &changes6, &count6)
+            for family in range(2):
+                counts[family] = collect_points(more, family, points + family * room)
+        memset(merged, 0, sizeof(merged))
+        status = rules_reserve(&self._rules, more.count, more.size)
+        for family in range(2):
+            if status == 0 and counts[family]:
+                status = intervals_merge(self._matched + family, points + family * room,
+                                         counts[family], merged + family)
+        PyMem_RawFree(points)
         if status == 0:
-            status = rules_reserve(&self._rules, more.count, more.size)
-        if status == 0 and count4:
-            status = intervals_merge(&self._ipv4, changes4, count4, &ipv4)
-        if status == 0 and count6:
-            status = intervals_merge(&self._ipv6, changes6, count6, &ipv6)
-            if status < 0 and count4:
-                intervals_free(&ipv4)
-        PyMem_RawFree(changes4)
-        PyMem_RawFree(changes6)
+            self._replace(merged, counts[IPV4] != 0, counts[IPV6] != 0)
+        intervals_free(merged + IPV4)
+        intervals_free(merged + IPV6)
         if status < 0:
             raise MemoryError
-        self._begin()
-        if count4:
-            old4 = self._ipv4
-            self._ipv4 = ipv4
-        if count6:
-            old6 = self._ipv6
-            self._ipv6 = ipv6
-        self._end()
-        intervals_free(&old4)
-        intervals_free(&old6)
         rules_extend(&self._rules, more)
         return 0
 

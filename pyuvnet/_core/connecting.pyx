@@ -12,7 +12,7 @@ from functools import partial
 from libc.string cimport memcmp
 
 from . cimport uv
-from .address cimport sockaddr_bytes, sockaddr_from_text
+from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport drop_internal, intern_event
@@ -22,7 +22,7 @@ from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle
-from .tcp cimport TCP, name_blocked, new_tcp, peer_tuple
+from .tcp cimport TCP, name_blocked, new_tcp
 from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_leave_failed
 
 cdef object _CLOSE = intern_event("close")

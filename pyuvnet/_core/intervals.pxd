@@ -1,6 +1,6 @@
-"""A multiset of address intervals that answers at once whether an address is in one of them.
+"""A multiset of address intervals: is an address in one of them?  See intervals.pyx.
 
-All functions work without the GIL and take no lock; see intervals.pyx for the rules.
+No function needs the GIL or takes a lock.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
@@ -11,43 +11,50 @@ cdef struct Key:
     uint64_t lo
 
 # The point `key`, from which on `delta` more intervals cover an address than before it.
-cdef struct Change:
+cdef struct Point:
     Key key
     int32_t delta
 
 cdef struct Leaf
-cdef struct Slot
 
+cdef struct Slot:
+    Key first                # the first address that belongs to the leaf; 0 for the first leaf
+    Leaf* leaf
+    int32_t before           # the sum of all points before the leaf's
+
+# Filled with zeros it is an empty multiset of IPv4.
 cdef struct Intervals:
     bint wide                # IPv6: keys of 128 bits instead of 32
     Py_ssize_t points        # in all leaves
-    Py_ssize_t leaves        # in the directory
-    Py_ssize_t capacity      # of the directory
-    void* firsts             # keys: the first address that belongs to each leaf; 0 for the first
-    Slot* slots              # the leaves, in order
-    uint32_t* hints          # for each stretch of addresses the last leaf that begins by its start
+    Py_ssize_t leaves        # slots in use
+    Py_ssize_t capacity      # slots there is memory for
+    Slot* slots              # in order
+    Leaf* spare              # leaves for the splits of a change, linked
+    Py_ssize_t spares
+    uint32_t* hints          # for each stretch of addresses, a leaf at or before its first one
     Py_ssize_t stretches     # how many; one more hint closes the list
     uint64_t hint_base       # `hi` where the first stretch begins ...
-    int hint_shift           # ... and as a power of 2 how long each is
+    int hint_shift           # ... and how long each is, as a power of 2
     Py_ssize_t hinted        # leaves when the hints were made
 
-cdef Intervals intervals_empty(bint wide) noexcept nogil
+# Free everything; what remains is empty.
 cdef void intervals_free(Intervals* self) noexcept nogil
 cdef bint intervals_cover(const Intervals* self, Key key) noexcept nogil
-# Make room for a change by the interval from first to last.  0, or -1 if there is no memory; then
-# intervals_shrink() is due.
+# Reserve memory for this many new leaves; 0, or -1 if there is none.  A change needs up to three.
+cdef int intervals_reserve(Intervals* self, Py_ssize_t leaves) noexcept nogil
+# Make room for a change of the interval from first to last.  Returns 0, or -1 if there is no
+# memory, which cannot be where leaves were reserved.
 cdef int intervals_prepare(Intervals* self, Key first, Key last) noexcept nogil
-# Add (delta 1) or take out (-1) the interval from first to last, both included, which was prepared
-# or is the reverse of the last change not yet reversed.  What is taken out must have been added.
-cdef void intervals_apply(Intervals* self, Key first, Key last, int32_t delta) noexcept nogil
-# Give back memory that is not needed any more; due after changes, and not before a reversal.
-cdef void intervals_shrink(Intervals* self) noexcept nogil
-# The two points of an interval, written to `changes`; returns how many (the second may not exist).
-cdef Py_ssize_t interval_points(bint wide, Key first, Key last, Change* changes) noexcept nogil
-# Bring points into order, and those at one address into one; returns how many remain.
-cdef Py_ssize_t sort_changes(Change* changes, Py_ssize_t count) noexcept nogil
-# Make `out` what `self` is after sorted changes.  0, or -1 if there is no memory; `self` stays.
-cdef int intervals_merge(const Intervals* self, const Change* changes, Py_ssize_t count,
+# Add (delta 1) or take out (-1) the interval from first to last, both included, for which there is
+# room.  What is taken out must have been added.
+cdef void intervals_change(Intervals* self, Key first, Key last, int32_t delta) noexcept nogil
+# Free what is not needed; due after changes, and after a change for which there was no memory.
+cdef void intervals_trim(Intervals* self) noexcept nogil
+# The two points of an interval, written to `points`; returns how many (the second may not exist).
+cdef Py_ssize_t interval_points(bint wide, Key first, Key last, Point* points) noexcept nogil
+cdef void sort_points(Point* points, Py_ssize_t count) noexcept nogil
+# Make `out` what `self` is with more points, which are sorted.  0, or -1 if there is no memory.
+cdef int intervals_merge(const Intervals* self, const Point* points, Py_ssize_t count,
                          Intervals* out) noexcept nogil
 # Bytes of memory in use.
 cdef size_t intervals_memory(const Intervals* self) noexcept nogil

@@ -1,7 +1,8 @@
-"""Rules as people give them: arguments of methods, texts of rules, lines of feeds.
+"""Rules as people write them: arguments of methods, texts of rules, lines of feeds.
 
-Owns: what BlockList's methods accept, in which order they check it and what they raise, and the
-form of feeds.  Imports: the form of rules, SocketAddress, the package's checks of arguments.
+Owns: what BlockList's methods accept, in which order they check it and what they raise, the texts
+in `rules` and the form of feeds.  Imports: rules, addresses, SocketAddress, the package's checks of
+arguments.
 
 What is right is read without making a Python object; what is wrong, or unusual, goes a slower way
 that knows what to raise.
@@ -11,12 +12,11 @@ import os as _os
 from collections.abc import Iterable as _Iterable
 from collections.abc import Mapping as _Mapping
 
-from libc.stdint cimport uint8_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
-from .address cimport parse_ipv4, parse_ipv6, parse_known, utf8_of
-from .rules cimport (RULE_ADDRESS, RULE_RANGE, RULE_SUBNET, Rule, RuleLog, is_ordered, parse_rule,
-                     rules_append, rules_free, rules_reserve)
+from .address cimport parse_known, parse_plain, print_ip, print_number, utf8_of
+from .rules cimport (NO_PREFIX, Rule, RuleLog, is_ordered, rule_last, rules_append, rules_free,
+                     rules_reserve)
 from .socketaddress cimport SocketAddress, family_number, new_address
 
 from .._base.errors import AddressError, ArgValueError
@@ -24,56 +24,62 @@ from .._base.notation import notation
 from .._base.validation import arg_type_error, arg_value_error, validate_integer, validate_string
 
 cdef enum:
-    LARGEST_RULE = 40  # bytes, packed
+    # Room for the longest text of a rule: a range of two IPv6 addresses.
+    RULE_TEXT_SIZE = 128
 
 
-# Feeds
+# Text in C
 
 
-cdef bint is_space(char char_) noexcept nogil:
+cdef inline void begin_rule(Rule* rule) noexcept nogil:
+    rule.state = rule.last_family = 0
+    rule.prefix = NO_PREFIX
+
+
+cdef inline bint is_space(char char_) noexcept nogil:
     return char_ == c" " or c"\t" <= char_ <= c"\r"
 
 
+cdef void trim(const char** text, const char** end) noexcept nogil:
+    while text[0] != end[0] and is_space(text[0][0]):
+        text[0] += 1
+    while text[0] != end[0] and is_space((end[0] - 1)[0]):
+        end[0] -= 1
+
+
 cdef int parse_trimmed(const char* text, const char* end, unsigned char* out16) noexcept nogil:
-    """Read an address of either family, with space around it but no zone; its family or 0."""
-    while text != end and is_space(text[0]):
-        text += 1
-    while text != end and is_space((end - 1)[0]):
-        end -= 1
-    if parse_ipv4(text, end - text, out16):
-        return 4
-    return 6 if parse_ipv6(text, end - text, out16) else 0
+    trim(&text, &end)
+    return parse_plain(0, text, end - text, out16)
 
 
-cdef int parse_prefix(const char* text, const char* end, int family) noexcept nogil:
-    """Read the number of bits behind a `/`; -1 if there is none of this family."""
+cdef bint parse_prefix(const char* text, const char* end, Rule* rule) noexcept nogil:
+    """Read the number of bits behind a `/`; False if there is none of the rule's family."""
     cdef int prefix = 0
-    if text == end or end - text > 3 or (text[0] == c"0" and end - text > 1):
-        return -1
+    if text == end or end - text > 3 or text[0] == c"0" and end - text > 1:
+        return False
     while text != end:
         if not c"0" <= text[0] <= c"9":
-            return -1
+            return False
         prefix = prefix * 10 + (text[0] - c"0")
         text += 1
-    return prefix if prefix <= (32 if family == 4 else 128) else -1
+    rule.prefix = <unsigned char> prefix
+    return prefix <= (32 if rule.family == 4 else 128)
 
 
-cdef bint parse_cidr(const char* text, const char* end, Rule* rule) noexcept nogil:
+cdef bint parse_rule(const char* text, const char* end, Rule* rule) noexcept nogil:
+    """Read an address, `address/prefix` or `first-last`, with white space only around the `-`."""
     cdef const char* mark = <const char*> memchr(text, c"/", end - text)
-    cdef int prefix
+    begin_rule(rule)
+    if mark != NULL:
+        rule.family = parse_plain(0, text, mark - text, rule.bytes)
+        return rule.family and parse_prefix(mark + 1, end, rule)
+    mark = <const char*> memchr(text, c"-", end - text)
     if mark == NULL:
-        return False
-    rule.kind = RULE_SUBNET
-    if parse_ipv4(text, mark - text, rule.first):
-        rule.family = 4
-    elif parse_known(6, text, mark - text, rule.first):
-        rule.family = 6
-    else:
-        return False
-    prefix = parse_prefix(mark + 1, end, rule.family)
-    rule.last_family = rule.family
-    rule.prefix = <uint8_t> prefix
-    return prefix >= 0
+        rule.family = parse_plain(0, text, end - text, rule.bytes)
+        return rule.family != 0
+    rule.family = parse_trimmed(text, mark, rule.bytes)
+    rule.last_family = parse_trimmed(mark + 1, end, rule_last(rule))
+    return rule.family and rule.last_family
 
 
 cdef int parse_line(const char* text, const char* end, Rule* rule) noexcept nogil:
@@ -81,27 +87,14 @@ cdef int parse_line(const char* text, const char* end, Rule* rule) noexcept nogi
     cdef const char* mark = text
     while mark != end and mark[0] != c"#" and mark[0] != c";":
         mark += 1
-    end = mark
-    while text != end and is_space(text[0]):
-        text += 1
-    while text != end and is_space((end - 1)[0]):
-        end -= 1
-    if text == end:
+    trim(&text, &mark)
+    if text == mark:
         return 0
-    if memchr(text, c"%", end - text) != NULL:
+    if not parse_rule(text, mark, rule):
         return -1
-    if parse_cidr(text, end, rule):
-        return 1
-    mark = <const char*> memchr(text, c"-", end - text)
-    rule.prefix = 0
-    if mark == NULL:
-        rule.kind = RULE_ADDRESS
-        rule.family = rule.last_family = <uint8_t> parse_trimmed(text, end, rule.first)
-        return 1 if rule.family else -1
-    rule.kind = RULE_RANGE
-    rule.family = <uint8_t> parse_trimmed(text, mark, rule.first)
-    rule.last_family = <uint8_t> parse_trimmed(mark + 1, end, rule.last)
-    return 1 if rule.family and rule.family == rule.last_family and is_ordered(rule) else -1
+    if rule.last_family and (rule.last_family != rule.family or not is_ordered(rule)):
+        return -1
+    return 1
 
 
 cdef const char* skip_mark(const char* text, const char* end) noexcept nogil:
@@ -109,13 +102,19 @@ cdef const char* skip_mark(const char* text, const char* end) noexcept nogil:
     return text + 3 if end - text >= 3 and memcmp(text, b"\xef\xbb\xbf", 3) == 0 else text
 
 
+cdef int add_rule(RuleLog* log, const Rule* rule) noexcept nogil:
+    if rules_reserve(log, 1, sizeof(rule[0])) < 0:
+        return -1
+    rules_append(log, rule)
+    return 0
+
+
 cdef int parse_feed(const char* text, const char* end, RuleLog* out, const char** line,
                     Py_ssize_t* number) noexcept nogil:
-    """Read a whole feed: 1 when done, 0 if the line which is told is wrong, -1 without memory."""
+    """Read a whole feed: 1 when done, 0 if `line`, the `number`th, is wrong, -1 without memory."""
     cdef const char* next_line
     cdef Rule rule
     cdef int found
-    number[0] = 0
     text = skip_mark(text, end)
     while text != end:
         number[0] += 1
@@ -126,11 +125,9 @@ cdef int parse_feed(const char* text, const char* end, RuleLog* out, const char*
         found = parse_line(text, next_line, &rule)
         if found < 0:
             return 0
-        if found:
-            if rules_reserve(out, 1, LARGEST_RULE) < 0:
-                return -1
-            rules_append(out, &rule)
-        text = next_line + 1 if next_line != end else end
+        if found and add_rule(out, &rule) < 0:
+            return -1
+        text = next_line + (next_line != end)
     return 1
 
 
@@ -142,15 +139,13 @@ cdef int type_family(object type) except 0:
     cdef int family
     if type is None:
         return 4
-    validate_string(type, "family")
-    family = family_number(type)
+    family = family_number(validate_string(type, "family"))
     if family == 0:
         raise arg_value_error("options.family", type)
     return family
 
 
 cdef bint is_text(object address, str name) except -1:
-    """Whether this is the text of an address, rather than a SocketAddress."""
     if isinstance(address, SocketAddress):
         return False
     validate_string(address, name)
@@ -172,19 +167,17 @@ cdef int read_address(object address, int family, unsigned char* out16) except 0
 
 cdef int read_single(object address, object type, str name, Rule* rule) except -1:
     cdef int family = type_family(type) if is_text(address, name) else 0
-    rule.kind = RULE_ADDRESS
-    rule.prefix = 0
-    rule.family = rule.last_family = <uint8_t> read_address(address, family, rule.first)
+    begin_rule(rule)
+    rule.family = read_address(address, family, rule.bytes)
     return 0
 
 
 cdef int read_range(object start, object end, object type, Rule* rule) except -1:
     cdef bint start_is_text = is_text(start, "start"), end_is_text = is_text(end, "end")
     cdef int family = type_family(type) if start_is_text or end_is_text else 0
-    rule.kind = RULE_RANGE
-    rule.prefix = 0
-    rule.family = <uint8_t> read_address(start, family, rule.first)
-    rule.last_family = <uint8_t> read_address(end, family, rule.last)
+    begin_rule(rule)
+    rule.family = read_address(start, family, rule.bytes)
+    rule.last_family = read_address(end, family, rule_last(rule))
     return 0
 
 
@@ -192,24 +185,16 @@ cdef int check_order(const Rule* rule, object start) except -1:
     if is_ordered(rule):
         return 0
     if not isinstance(start, SocketAddress):
-        start = new_address(rule.family, rule.first)
+        start = new_address(rule.family, rule.bytes)
     received = f"SocketAddress {notation(start.to_json())}"
     raise ArgValueError(f"The argument 'start' must come before end. Received {received}",
                         "ERR_INVALID_ARG_VALUE")
 
 
 cdef int read_subnet(object net, object prefix, object type, Rule* rule) except -1:
-    cdef int family = type_family(type) if is_text(net, "network") else 0
-    rule.kind = RULE_SUBNET
-    rule.family = rule.last_family = <uint8_t> read_address(net, family, rule.first)
+    read_single(net, type, "network", rule)
     rule.prefix = validate_integer(prefix, "prefix", 0, 32 if rule.family == 4 else 128)
     return 0
-
-
-cdef bint _is_integer(str text) noexcept:
-    """Whether a text is an integer as JavaScript would write it."""
-    digits = text.removeprefix("-")
-    return text == "0" or (digits.isascii() and digits.isdigit() and not digits.startswith("0"))
 
 
 cdef int read_cidr(object cidr, str name, Rule* rule) except -1:
@@ -217,13 +202,14 @@ cdef int read_cidr(object cidr, str name, Rule* rule) except -1:
     cdef const char* chars
     validate_string(cidr, name)
     chars = utf8_of(cidr, &length)
-    if chars != NULL and parse_cidr(chars, chars + length, rule):
+    if chars != NULL and parse_rule(chars, chars + length, rule) and rule.prefix != NO_PREFIX:
         return 0
     net, slash, prefix = cidr.rpartition("/")
     if not slash:
-        raise arg_value_error("cidr", cidr,
-                              'must contain a prefix length (e.g. "10.0.0.0/8")')
-    if not _is_integer(prefix):
+        raise arg_value_error("cidr", cidr, 'must contain a prefix length (e.g. "10.0.0.0/8")')
+    # An integer as JavaScript would write it.
+    digits = prefix.removeprefix("-")
+    if prefix != "0" and not (digits.isascii() and digits.isdigit() and digits[0] != "0"):
         raise arg_value_error("cidr", cidr, "prefix length must be a valid integer")
     # More digits than a prefix can have say no more than that it is out of range.
     return read_subnet(net, int(prefix[:20]), "ipv6" if ":" in net else "ipv4", rule)
@@ -237,8 +223,51 @@ cdef list read_items(object items, str name):
     return list(items)
 
 
-# What from_json() recognises beside the exact texts of `rules`: the words may stand among others,
-# and in an IPv6 rule they may be in any case.
+# Texts of rules
+
+
+cdef str rule_text(const Rule* rule):
+    cdef char text[RULE_TEXT_SIZE]
+    cdef const char* head = "Address: IPv"
+    cdef Py_ssize_t length
+    if rule.last_family:
+        head = "Range: IPv"
+    elif rule.prefix != NO_PREFIX:
+        head = "Subnet: IPv"
+    length = strlen(head) + 2
+    memcpy(text, head, length - 2)
+    text[length - 2] = c"4" if rule.family == 4 else c"6"
+    text[length - 1] = c" "
+    length += print_ip(rule.family, rule.bytes, text + length)
+    if rule.last_family:
+        text[length] = c"-"
+        length += 1 + print_ip(rule.last_family, rule_last(rule), text + length + 1)
+    elif rule.prefix != NO_PREFIX:
+        text[length] = c"/"
+        length += 1 + print_number(rule.prefix, 10, text + length + 1)
+    return text[:length].decode("ascii")
+
+
+cdef bint parse_text(const char* text, const char* end, Rule* rule) noexcept nogil:
+    """Read a text as rule_text() writes it, up to how addresses are spelt."""
+    cdef const char* head = "Address: IPv"
+    cdef const char* at
+    cdef Py_ssize_t mark
+    if memchr(text, c"/", end - text) != NULL:
+        head = "Subnet: IPv"
+    elif memchr(text, c"-", end - text) != NULL:
+        head = "Range: IPv"
+    at = text + strlen(head) + 2
+    if end <= at or memcmp(text, head, strlen(head)) != 0 or (at - 1)[0] != c" ":
+        return False
+    for mark in range(at - text, end - text):
+        if is_space(text[mark]):
+            return False
+    return parse_rule(at, end, rule) and rule.family == (at - 2)[0] - c"0"
+
+
+# What from_json() recognises beside these: the words may stand among others, and in an IPv6 rule
+# they may be in any case.
 _QUAD = "([0-9]+(?:[.][0-9]+){3,})"
 _GROUPS = "([0-9a-fA-F:.]+)"
 cdef tuple _rule_patterns = None    # compiled when first needed: importing re takes its time
@@ -249,46 +278,45 @@ cdef tuple _patterns():
     if _rule_patterns is None:
         import re
         _rule_patterns = tuple([
-            (family, re.compile(f"{word}: {family} {rest}", flags), kind)
+            (family, re.compile(f"{word}: {family} {rest}", flags))
             for family, part, flags in (("IPv4", _QUAD, 0), ("IPv6", _GROUPS, re.IGNORECASE))
-            for word, rest, kind in (
-                ("Subnet", f"{part}/([0-9]+)", RULE_SUBNET), ("Address", part, RULE_ADDRESS),
-                ("Range", f"{part}-{part}", RULE_RANGE))])
+            for word, rest in (("Subnet", f"{part}/(?P<prefix>[0-9]+)"), ("Address", part),
+                               ("Range", f"{part}-(?P<last>{part})"))])
     return _rule_patterns
 
 
 cdef bint read_text(str text, Rule* rule) except -1:
-    """Read the text of a rule; False if it is none."""
     cdef Py_ssize_t length = 0
     cdef const char* chars = utf8_of(text, &length)
-    if chars != NULL and parse_rule(chars, length, rule):
-        if rule.kind == RULE_RANGE:
+    if chars != NULL and parse_text(chars, chars + length, rule):
+        if rule.last_family:
             check_order(rule, None)
         return True
-    for word, pattern, kind in _patterns():
-        found = pattern.search(text) if word in text else None
-        if found is not None:
-            if kind == RULE_ADDRESS:
-                read_single(found[1], word, "address", rule)
-            elif kind == RULE_RANGE:
-                read_range(found[1], found[2], word, rule)
-                check_order(rule, None)
-            else:
-                read_subnet(found[1], int(found[2][:20]), word, rule)
-            return True
+    for family, pattern in _patterns():
+        found = pattern.search(text) if family in text else None
+        if found is None:
+            continue
+        parts = found.groupdict()
+        if "prefix" in parts:
+            read_subnet(found[1], int(parts["prefix"][:20]), family, rule)
+        elif "last" in parts:
+            read_range(found[1], parts["last"], family, rule)
+            check_order(rule, None)
+        else:
+            read_single(found[1], family, "address", rule)
+        return True
     return False
 
 
-cdef class RuleBatch:
+cdef class Batch:
     """Rules that are read first, so that a mistake among them leaves the list as it was."""
 
     def __dealloc__(self):
         rules_free(&self.log)
 
-    cdef int put(self, const Rule* rule) except -1:
-        if rules_reserve(&self.log, 1, LARGEST_RULE) < 0:
+    cdef int add(self, const Rule* rule) except -1:
+        if add_rule(&self.log, rule) < 0:
             raise MemoryError
-        rules_append(&self.log, rule)
         return 0
 
     cdef int read_feed(self, object path_or_lines) except -1:
@@ -320,7 +348,6 @@ cdef class RuleBatch:
         return 0
 
     cdef int _read_lines(self, object lines) except -1:
-        """Read the feed in an iterable of lines."""
         cdef Py_ssize_t number = 0
         cdef const char* text
         cdef const char* end
@@ -340,7 +367,7 @@ cdef class RuleBatch:
             if found < 0:
                 raise line_error(number, data, "")
             if found:
-                self.put(&rule)
+                self.add(&rule)
         return 0
 
 

@@ -1,12 +1,12 @@
 """ServerBase: a listening handle and its connection count; see server_base.pyx."""
 
+from .address cimport PeerName
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .loop cimport Loop
 from .owner cimport Acceptor
 from .socket_base cimport SocketBase
 from .stream_handle cimport StreamHandle
-from .tcp cimport PeerName
 
 cdef enum:
     DROP_KINDS = 16

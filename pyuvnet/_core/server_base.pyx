@@ -14,7 +14,7 @@ from .._base.validation import arg_type_error, validate_high_water_mark, validat
 
 from . cimport uv
 from .accepting cimport accepted_peer, listener_closed, listener_opened, refuse_waiting
-from .address cimport ip_family, sockaddr_from_text
+from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
@@ -27,9 +27,7 @@ from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
-from .tcp cimport (
-    KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, PeerName, keep_name, name_blocked, new_tcp,
-    peer_tuple)
+from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .thread_loop cimport loop_of_thread
 
 cdef object _CLOSE = intern_event("close")

@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_CheckExact
 from libc.stdint cimport uint64_t
 
 from . cimport uv
+from .address cimport PeerName
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
@@ -11,7 +12,6 @@ from .layer cimport Layer
 from .owner cimport Acceptor
 from .stream cimport STREAM_TICKS, W_COLLECTING
 from .stream_handle cimport StreamHandle
-from .tcp cimport PeerName
 from .timer cimport IdleTimeout
 from .writable cimport w_accept, w_drop_chunk, w_enqueue
 

@@ -13,6 +13,7 @@ from .._base.notation import notation
 from .._base.validation import arg_type_error, range_error
 
 from . cimport uv
+from .address cimport peer_tuple
 from .capi cimport Py_TYPE
 from .descriptors cimport pyuvnet_method, same_method, set_method
 from .iteration import plain_reads as _plain_reads
@@ -23,7 +24,7 @@ from .names import add_node_names
 from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base cimport *
 from .stream cimport *
-from .tcp cimport TCP, peer_tuple
+from .tcp cimport TCP
 from .timer cimport idle_call, new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write
 

@@ -7,7 +7,7 @@ the package's checks of arguments.
 
 from libc.string cimport memcmp, memcpy
 
-from .address cimport ip_text, parse_ipv4, parse_ipv6, parse_known, utf8_of
+from .address cimport ip_text, parse_known, parse_plain, utf8_of
 
 from .._base.errors import AddressError
 from .._base.info import Info
@@ -181,12 +181,12 @@ cdef SocketAddress parse_text(object text):
         family = 6
         while mark < length and chars[mark] != c"]":
             mark += 1
-        known = mark < length and parse_ipv6(chars + 1, mark - 1, bytes)
+        known = mark < length and parse_plain(6, chars + 1, mark - 1, bytes)
         mark += 1
     else:
         while mark < length and chars[mark] != c":":
             mark += 1
-        known = parse_ipv4(chars, mark, bytes)
+        known = parse_plain(4, chars, mark, bytes)
     if not known or mark < length and chars[mark] != c":":
         return None
     for at in range(mark + 1, length):

@@ -1,6 +1,7 @@
 """TCP: the uv_tcp_t handle; see tcp.pyx."""
 
 from . cimport uv
+from .address cimport PeerName
 from .blocklist cimport BlockList
 from .loop cimport Loop
 from .stream_handle cimport StreamHandle
@@ -10,16 +11,7 @@ cdef enum:
     KEEP_ALIVE_INTERVAL = 1
     KEEP_ALIVE_COUNT = 10
 
-cdef struct PeerName:
-    # A socket address without its padding; there is one in every socket.
-    unsigned char address[16]
-    unsigned short port                # in network order, as the kernel gives it
-    unsigned short family              # of the system; 0: not known
-    unsigned int scope                 # of a link-local IPv6 address, the number of its interface
-
-cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept
 cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept
-cdef tuple peer_tuple(const PeerName* name)
 
 cdef class TCP(StreamHandle):
     cdef uv.uv_tcp_t _tcp
@@ -38,5 +30,7 @@ cdef class TCP(StreamHandle):
     cdef tuple peername(self)
     cdef int read_here(self, PeerName* name) noexcept
     cdef int read_peer(self, PeerName* name) noexcept
+    cdef tuple _named(self, bint peer, str syscall)
+    cdef int _read_name(self, bint peer, PeerName* name) noexcept
 
 cdef TCP new_tcp(Loop loop)

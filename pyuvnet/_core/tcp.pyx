@@ -3,10 +3,8 @@
 Imports: stream_handle and below.
 """
 
-from libc.string cimport memcpy, memset
-
 from . cimport uv
-from .address cimport address_tuple
+from .address cimport PeerName, keep_name, peer_tuple
 from .blocklist cimport BlockList
 from .errors cimport os_error, seal
 from .handle cimport REQUEST_CONNECT, handle_closed
@@ -32,42 +30,9 @@ cdef TCP new_tcp(Loop loop):
     return tcp
 
 
-cdef void keep_name(const uv.sockaddr* address, PeerName* name) noexcept:
-    """Keep the address of a peer; of any but IPv4 and IPv6 nothing."""
-    if address.sa_family == uv.AF_INET:
-        name.port = (<uv.sockaddr_in*>address).sin_port
-        memcpy(name.address, &(<uv.sockaddr_in*>address).sin_addr, 4)
-    elif address.sa_family == uv.AF_INET6:
-        name.port = (<uv.sockaddr_in6*>address).sin6_port
-        memcpy(name.address, &(<uv.sockaddr_in6*>address).sin6_addr, 16)
-        name.scope = (<uv.sockaddr_in6*>address).sin6_scope_id
-    else:
-        return
-    name.family = address.sa_family
-
-
 cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept:
     """Whether a block list keeps a peer out; it does so where nobody knows who that is."""
-    if name.family == uv.AF_INET:
-        return block_list.blocks_bytes(4, name.address)
-    if name.family == uv.AF_INET6:
-        return block_list.blocks_bytes(6, name.address)
-    return True
-
-
-cdef tuple peer_tuple(const PeerName* name):
-    """As address_tuple(), of a kept name."""
-    cdef uv.sockaddr_storage storage
-    memset(&storage, 0, sizeof(storage))
-    (<uv.sockaddr*>&storage).sa_family = name.family
-    if name.family == uv.AF_INET:
-        (<uv.sockaddr_in*>&storage).sin_port = name.port
-        memcpy(&(<uv.sockaddr_in*>&storage).sin_addr, name.address, 4)
-    else:
-        (<uv.sockaddr_in6*>&storage).sin6_port = name.port
-        memcpy(&(<uv.sockaddr_in6*>&storage).sin6_addr, name.address, 16)
-        (<uv.sockaddr_in6*>&storage).sin6_scope_id = name.scope
-    return address_tuple(<uv.sockaddr*>&storage)
+    return not name.family or block_list.blocks_bytes(name.family, name.address)
 
 
 cdef class TCP(StreamHandle):
@@ -119,40 +84,38 @@ cdef class TCP(StreamHandle):
 
     cdef int bind_status(self) noexcept:
         """What the bind came to; libuv keeps a taken port to itself until it is asked."""
-        cdef uv.sockaddr_storage storage
-        cdef int size = sizeof(storage)
-        return uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
+        cdef PeerName name
+        return self.read_here(&name)
 
     cdef tuple sockname(self):
-        cdef uv.sockaddr_storage storage
-        cdef int size = sizeof(storage)
-        cdef int status = uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
-        if status < 0:
-            raise os_error(status, "getsockname")
-        return address_tuple(<uv.sockaddr*>&storage)
+        return self._named(False, "getsockname")
 
     cdef tuple peername(self):
-        cdef uv.sockaddr_storage storage
-        cdef int size = sizeof(storage)
-        cdef int status = uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size)
+        return self._named(True, "getpeername")
+
+    cdef tuple _named(self, bint peer, str syscall):
+        cdef PeerName name
+        cdef int status = self._read_name(peer, &name)
         if status < 0:
-            raise os_error(status, "getpeername")
-        return address_tuple(<uv.sockaddr*>&storage)
+            raise os_error(status, syscall)
+        return peer_tuple(&name)
 
     cdef int read_here(self, PeerName* name) noexcept:
         """Keep the name of the local end; returns a libuv status."""
-        cdef uv.sockaddr_storage storage
-        cdef int size = sizeof(storage)
-        cdef int status = uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
-        if status == 0:
-            keep_name(<uv.sockaddr*>&storage, name)
-        return status
+        return self._read_name(False, name)
 
     cdef int read_peer(self, PeerName* name) noexcept:
         """Keep the peer's name; returns a libuv status."""
+        return self._read_name(True, name)
+
+    cdef int _read_name(self, bint peer, PeerName* name) noexcept:
         cdef uv.sockaddr_storage storage
-        cdef int size = sizeof(storage)
-        cdef int status = uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size)
+        cdef int size = sizeof(storage), status
+        name.family = 0
+        if peer:
+            status = uv.uv_tcp_getpeername(&self._tcp, <uv.sockaddr*>&storage, &size)
+        else:
+            status = uv.uv_tcp_getsockname(&self._tcp, <uv.sockaddr*>&storage, &size)
         if status == 0:
             keep_name(<uv.sockaddr*>&storage, name)
         return status
