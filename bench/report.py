@@ -245,19 +245,26 @@ def _targets(results: Results) -> str:
     return table(["pyuvnet", "target", "stretch", "measured", ""], rows)
 
 
-def document(results: Results, plots: Sequence[str] = ()) -> str:
+# Under the tables of the published run, which is kept without what can be made again.
+REST = """\
+`python -m bench report reference --output FOLDER` unpacks the samples of this run, and draws its
+rates, latencies and memory."""
+
+
+def document(results: Results, plots: Sequence[str] = (), published: bool = False) -> str:
     """The whole of a run, in Markdown."""
     parts = ["# pyuvnet beside others", _head(results)]
     parts += [RATIOS, overview(results)]
     parts += ["## Targets", _targets(results)]
     parts += [RATES, rates(results)]
     parts += ["## Memory, start and checks", absolutes(results)]
-    parts += [f"![{name}]({name}.svg)" for name in plots]
+    parts += [f"![{name}]({name}.png)" for name in plots] + [REST] * published
     parts += [CASES, *(details(results, key) for key in results.cases)]
     return "\n\n".join(parts) + "\n"
 
 
-FRONT_BEGIN, FRONT_END = "<!-- figures: python -m bench report -->", "<!-- figures end -->"
+FRONT_BEGIN = "<!-- figures: python -m bench report RUN --publish -->"
+FRONT_END = "<!-- figures end -->"
 
 
 def front(results: Results, folder: str) -> str:
@@ -277,7 +284,7 @@ def front(results: Results, folder: str) -> str:
                 "CPU time of the server for a request, as a multiple of the same server in C on "
                 "libuv. Less is better:"
             ),
-            f"![CPU time of all cases and peers]({folder}/cpu.svg)",
+            f"![CPU time of all cases and peers]({folder}/cpu.png)",
             (
                 f"{data['date'][:10]}, {data['python']}, {processor}, one CPU for the server; "
                 f"commit {data['commit']}. [All figures]({folder}/README.md), losing cases and raw "
@@ -309,7 +316,18 @@ def write_all(results: Results, folder: Path) -> None:
         from bench import plots as drawn
 
         plots = drawn.draw(results, folder)
-    (folder / "README.md").write_text(document(results, plots))
+    (folder / "README.md").write_text(document(results, plots), "utf-8")
+
+
+def publish(results: Results, folder: Path, page: Path) -> None:
+    """Keep a run in the repository: samples, tables, and the one plot that `page` shows."""
+    from bench import plots
+
+    results.write(folder, runs.PACKED)
+    drawn = plots.draw(results, folder, only="cpu", endings=("png",))
+    (folder / "README.md").write_text(document(results, drawn, published=True), "utf-8")
+    link = Path(os.path.relpath(folder, page.parent)).as_posix()
+    page.write_text(put_front(page.read_text("utf-8"), front(results, link)), "utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -317,20 +335,23 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench report", description="Draw the tables and plots of a run again."
     )
-    parser.add_argument("run", help="a folder, results.json, or a commit")
+    parser.add_argument("run", help="a folder, a file of results, or a commit")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="by default the run's own")
     parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="put the main figures into a page, too"
+        "--publish",
+        action="store_true",
+        help="keep the run in bench/results/reference, and its main figures in README.md",
     )
     options = parser.parse_args(arguments)
     path = runs.find(options.run)
+    results = Results.read(path)
+    if options.publish:
+        publish(results, runs.PUBLISHED, runs.ROOT / "README.md")
+        print(f"written: {runs.PUBLISHED} and README.md")
+        return 0
     folder = options.output or (path if path.is_dir() else path.parent)
-    write_all(Results.read(path), folder)
+    if folder.resolve() == runs.PUBLISHED:
+        parser.error("the published run holds no more than it has to: name a folder with --output")
+    write_all(results, folder)
     print(f"written: {folder}")
-    if options.page is not None:
-        link = Path(os.path.relpath(folder, options.page.parent)).as_posix()
-        page = options.page.read_text("utf-8")
-        figures = front(Results.read(path), link)
-        options.page.write_text(put_front(page, figures), "utf-8")
-        print(f"written: {options.page}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import platform
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from bench.scenarios import Case
 FORMAT = 1
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"
+PUBLISHED = FOLDER / "reference"
+# A folder of results holds one of the two.
+PLAIN, PACKED = "results.json", "results.json.xz"
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,20 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """From a file, or a folder with results.json in it."""
-        return cls(json.loads((path / "results.json" if path.is_dir() else path).read_text()))
+        """From a file, or a folder with results.json or results.json.xz in it."""
+        if path.is_dir():
+            path /= PLAIN if (path / PLAIN).is_file() else PACKED
+        content = path.read_bytes()
+        return cls(json.loads(lzma.decompress(content) if path.suffix == ".xz" else content))
 
-    def write(self, folder: Path) -> None:
-        """Into results.json of a folder."""
+    def write(self, folder: Path, name: str = PLAIN) -> None:
+        """Into results.json of a folder, or compressed into results.json.xz."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(self.data, indent=1) + "\n")
+        if name == PACKED:
+            content = json.dumps(self.data, separators=(",", ":")).encode()
+            (folder / name).write_bytes(lzma.compress(content, preset=9))
+        else:
+            (folder / name).write_text(json.dumps(self.data, indent=1) + "\n")
 
     @property
     def cases(self) -> dict[str, dict[str, Any]]:
@@ -206,12 +217,14 @@ def find(name: str) -> Path:
     Raises: FileNotFoundError.
     """
     for path in (Path(name), FOLDER / name):
-        if (path / "results.json").is_file() or (path.is_file() and path.suffix == ".json"):
+        if (path / PLAIN).is_file() or (path / PACKED).is_file():
+            return path
+        if path.is_file() and path.name.endswith((".json", ".json.xz")):
             return path
     resolved = _git("rev-parse", "--short=10", "--verify", "--quiet", f"{name}^{{commit}}")
     wanted = resolved or name
     several = []
-    for path in FOLDER.glob("*/results.json"):
+    for path in (*FOLDER.glob(f"*/{PLAIN}"), *FOLDER.glob(f"*/{PACKED}")):
         found = Results.read(path)
         if found.data["commit"].startswith(wanted):
             several.append((found.data["date"], path.parent))

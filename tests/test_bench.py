@@ -206,6 +206,8 @@ def test_results_are_the_same_when_read_again(tmp_path: Path) -> None:
     told.write(tmp_path)
     assert Results.read(tmp_path).data == told.data
     assert Results.read(tmp_path / "results.json").data == told.data
+    told.write(tmp_path / "packed", runs.PACKED)
+    assert Results.read(tmp_path / "packed").data == told.data
     with pytest.raises(ValueError, match="format"):
         Results({"format": 0})
 
@@ -342,20 +344,26 @@ def test_document_tells_of_disturbed_samples_and_of_who_is_left_out() -> None:
     assert "1 (1 disturbed)" in text
 
 
-def test_the_first_page_has_a_plot_and_its_origin(tmp_path: Path) -> None:
+def test_a_published_run_is_kept_small_and_its_plot_put_into_the_first_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "run")
     told = filled({"libuv": [5], "pyuvnet": [6], "rloop": [10]}, key="echo-1k-10")
-    told.write(tmp_path / "run")
-    page = tmp_path / "PAGE.md"
+    told.write(tmp_path / "other")
+    page = tmp_path / "README.md"
     page.write_text(f"before\n\n{report.FRONT_BEGIN}\nold\n{report.FRONT_END}\n\nafter\n")
-    assert report.main([str(tmp_path / "run"), "--page", str(page)]) == 0
+    assert report.main([str(tmp_path / "other"), "--publish"]) == 0
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"README.md", "cpu.png", runs.PACKED}
     text = page.read_text()
     assert text.startswith("before\n\n")
     assert text.endswith("\n\nafter\n")
     assert "old" not in text
-    assert "](run/cpu.svg)" in text
+    assert "](run/cpu.png)" in text
     assert told.data["date"][:10] in text
     # A second time changes nothing.
-    assert report.main([str(tmp_path / "run"), "--page", str(page)]) == 0
+    assert report.main([str(tmp_path / "run"), "--publish"]) == 0
     assert page.read_text() == text
     with pytest.raises(SystemExit, match="no place"):
         report.put_front("a page without", "figures")
@@ -365,10 +373,23 @@ REFERENCE = ROOT / "bench" / "results" / "reference"
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="no run is published")
-def test_the_first_page_shows_the_published_run() -> None:
-    figures = report.front(Results.read(REFERENCE), "bench/results/reference")
+def test_the_pages_show_the_published_run() -> None:
+    told = Results.read(REFERENCE)
     page = (ROOT / "README.md").read_text("utf-8")
-    assert report.put_front(page, figures) == page
+    assert report.put_front(page, report.front(told, "bench/results/reference")) == page
+    tables = report.document(told, ["cpu"], published=True)
+    assert (REFERENCE / "README.md").read_text("utf-8") == tables
+    assert {path.name for path in REFERENCE.iterdir()} == {"README.md", "cpu.png", runs.PACKED}
+
+
+def test_the_published_run_is_not_drawn_into_its_own_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PUBLISHED", tmp_path)
+    filled({"libuv": [5], "pyuvnet": [6]}).write(tmp_path, runs.PACKED)
+    with pytest.raises(SystemExit):
+        report.main([str(tmp_path)])
+    assert "--output" in capsys.readouterr().err
 
 
 def test_plots_are_drawn_as_png_and_svg(tmp_path: Path) -> None:
@@ -379,7 +400,7 @@ def test_plots_are_drawn_as_png_and_svg(tmp_path: Path) -> None:
         svg = (tmp_path / f"{name}.svg").read_text()
         # Everybody's own colour, the ceiling's as a line at 1.
         assert "#123456" in svg or name == "cpu"
-        assert f"![{name}]({name}.svg)" in (tmp_path / "README.md").read_text()
+        assert f"![{name}]({name}.png)" in (tmp_path / "README.md").read_text()
 
 
 # Peers and cases

@@ -275,6 +275,32 @@ def test_sdist_with_products_of_a_build_is_refused(
         wheels.check(sdist(tmp_path, [*SDIST, name]))
 
 
+@pytest.mark.parametrize("name", ["bench/results/reference/cpu.png", "docs/images/soak.png"])
+def test_sdist_with_published_figures_is_refused(
+    name: str, wheels: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(wheels.WrongError, match=re.escape(name)):
+        wheels.check(sdist(tmp_path, [*SDIST, name]))
+
+
+@needs_checkout
+@needs_sources
+def test_manifest_takes_the_benchmarks_without_their_results(tmp_path: Path) -> None:
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    listed = (tmp_path / "pyuvnet.egg-info" / "SOURCES.txt").read_text("utf-8").splitlines()
+    assert {"bench/__main__.py", "docs/reliability.md"} <= set(listed)
+    assert [name for name in listed if name.startswith(("bench/results", "docs/images"))] == []
+
+
+@needs_checkout
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="asks git what it holds")
+def test_the_repository_holds_no_figures_as_text() -> None:
+    command = ["git", "ls-files", "*.svg", "*.json", "*.csv", "*.html"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert listed == ""
+
+
 @needs_checkout
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="asks git what it ignores")
 def test_sdist_with_what_git_ignores_is_refused(wheels: ModuleType, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def check_sdist(path: Path) -> None:
     made = {name for name in names if name.endswith((".so", ".pyd", ".pyc", ".o", ".obj"))}
     made |= {name for name in names if name.endswith(".c") and name.startswith("pyuvnet/")}
     require(not made, f"made by a build: {sorted(made)}")
+    figures = {name for name in names if name.startswith(("bench/results/", "docs/images/"))}
+    require(not figures, f"published figures, which only the repository holds: {sorted(figures)}")
 
 
 def check_wheel(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Mixed traffic at full load, with faults, for minutes: does anything grow, is a byte lost?
 
-    python -m tests.reliability.soak --minutes 15 [--calls] [--plot soak.svg] [--json soak.json]
+    python -m tests.reliability.soak --minutes 15 [--calls] [--plot soak.png] [--json soak.json]
 
 One process, one loop, both ends of everything. Lanes that begin anew as soon as they are over:
 echoes of some megabytes, the same through a proxy that pipes, short connections that end in each
@@ -404,8 +404,7 @@ def plot(soak: Soak, path: Path) -> None:
     """Draw memory, descriptors, handles and traffic over time."""
     import matplotlib as mpl
 
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "soak"
+    mpl.use("agg")
     from matplotlib import pyplot
 
     minutes = [row[0] / 60 for row in soak.samples]
@@ -426,7 +425,7 @@ def plot(soak: Soak, path: Path) -> None:
     axes[-1].set_xlabel("minutes")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, dpi=120)
 
 
 def with_shim(command: list[str]) -> int:
@@ -439,7 +438,7 @@ def with_shim(command: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.soak")
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--plot", type=Path, help="an SVG to draw")
+    parser.add_argument("--plot", type=Path, help="an image to draw, such as soak.png")
     parser.add_argument("--json", type=Path, help="where the samples go")
     parser.add_argument("--calls", action="store_true", help="let system calls fail besides")
     arguments = parser.parse_args()
