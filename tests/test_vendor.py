@@ -18,6 +18,7 @@ import tarfile
 import threading
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -36,14 +37,18 @@ TREE = {
 # The digest of TREE by the command in vendor/libuv/README.md, so that fetch.py is held to it.
 TREE_SHA256 = "39b06d37ba0f58136a09b6686c99df3061ddd7aa87625e75b1810a9a642780a0"
 SDIST = "holder-1.0.tar.gz"
+FOLDERS = ["libuv-1", "libuv-two", "holder-1.0/vendor/libuv"]
+INDEXED = ["/one", "/two", "/simple/holder/", f"/files/{SDIST}"]
+
+
+SILENT = b"accepted, and never answered"
 
 
 def archive(folder: str, files: dict[str, bytes]) -> bytes:
-    """Return a .tar.gz with `files` in `folder`, and with things beside them that are not kept."""
+    """A .tar.gz with `files` in `folder`, and with a file beside them that is not kept."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        others = {"CMakeLists.txt": b"build\n", "test/run.c": b"int run;\n"}
-        for name, content in {**files, **others}.items():
+        for name, content in {**files, "test/run.c": b"int run;\n"}.items():
             member = tarfile.TarInfo(f"{folder}/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
@@ -55,36 +60,26 @@ class Site:
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes] = {}
-        self.kinds: dict[str, str] = {}
-        self.lengths: dict[str, int] = {}  # a Content-Length that is not the body's
         self.redirects: dict[str, str] = {}
-        self.silent: set[str] = set()  # accepted, never answered
-        self.asked: list[str] = []
-        self.logins: dict[str, str | None] = {}
+        self.logins: dict[str, str | None] = {}  # of what was asked for, in order
         self.closing = threading.Event()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                path = self.path
-                site.asked.append(path)
-                site.logins[path] = self.headers.get("Authorization")
-                if path in site.silent:
+                site.logins[self.path] = self.headers.get("Authorization")
+                body = site.answers.get(self.path)
+                if body == SILENT:
                     site.closing.wait()
-                elif path in site.redirects:
-                    self.send_response(302)
-                    self.send_header("Location", site.redirects[path])
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                elif path in site.answers:
-                    body = site.answers[path]
-                    self.send_response(200)
-                    self.send_header("Content-Type", site.kinds.get(path, "application/gzip"))
-                    self.send_header("Content-Length", str(site.lengths.get(path, len(body))))
-                    self.end_headers()
-                    self.wfile.write(body)
-                else:
-                    self.send_error(404)
+                    return
+                code = 302 if self.path in site.redirects else 404 if body is None else 200
+                self.send_response(code)
+                self.send_header("Location", site.redirects.get(self.path, ""))
+                kind = "json" if body and body.startswith(b"{") else "html"
+                self.send_header("Content-Type", f"application/vnd.pypi.simple.v1+{kind}")
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -101,19 +96,19 @@ class Site:
         self.thread.join()
         self.server.server_close()
 
+    def index(self, body: bytes, root: str = "/simple") -> None:
+        """Serve a project page with a relative link, and `body` behind it."""
+        self.answers[f"{root}/holder/"] = f'<a href="x"><a href="../../files/{SDIST}#a=0">'.encode()
+        self.answers[f"/files/{SDIST}"] = body
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+
+def served() -> Iterator[Site]:
     site = Site()
     yield site
     site.close()
 
 
-@pytest.fixture
-def other_site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.close()
+site, other_site = (pytest.fixture(served, name=name) for name in ("site", "other_site"))
 
 
 @pytest.fixture
@@ -123,6 +118,7 @@ def fetch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         if name.lower().endswith("_proxy") or name.startswith(("PIP_", "UV_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("NO_PROXY", "*")
     spec = importlib.util.spec_from_file_location("fetch", VENDOR / "fetch.py")
     assert spec is not None
     assert spec.loader is not None
@@ -134,78 +130,47 @@ def fetch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 class Folder:
     """A folder with a pin of three sources: /one, /two, and SDIST of the index's `holder`."""
 
-    def __init__(self, path: Path, site: Site) -> None:
-        self.path = path
-        self.site = site
-        self.tree_sha256 = TREE_SHA256
-        self.bodies = {
-            "one": archive("libuv-1", TREE),
-            "two": archive("libuv-two", TREE),
-            "three": archive("holder-1.0/vendor/libuv", TREE),
-        }
+    def __init__(self, path: Path, site: Site, fetch: ModuleType) -> None:
+        self.path, self.url, self.fetch = path, site.url, fetch
+        self.bodies = [archive(folder, TREE) for folder in FOLDERS]
         self.pin()
 
     def pin(self) -> None:
         """Write pin.toml: the digests are those of `bodies`."""
-        sha256 = {name: hashlib.sha256(body).hexdigest() for name, body in self.bodies.items()}
-        text = f"""
-            version = "1.99.0"
-            tree_sha256 = "{self.tree_sha256}"
-            [[source]]
-            name = "first"
-            url = "{self.site.url}/one"
-            sha256 = "{sha256["one"]}"
-            folder = "libuv-1"
-            [[source]]
-            name = "second"
-            url = "{self.site.url}/two"
-            sha256 = "{sha256["two"]}"
-            folder = "libuv-two"
-            [[source]]
-            name = "third"
-            project = "holder"
-            file = "{SDIST}"
-            sha256 = "{sha256["three"]}"
-            folder = "holder-1.0/vendor/libuv"
-        """
+        text = f'version = "1.99.0"\ntree_sha256 = "{TREE_SHA256}"\n'
+        places = [f'url = "{self.url}/{name}"' for name in ("one", "two")]
+        places.append(f'project = "holder"\nfile = "{SDIST}"')
+        parts = zip(("first", "second", "third"), FOLDERS, places, self.bodies, strict=True)
+        for name, folder, place, body in parts:
+            text += f'[[source]]\nname = "{name}"\nfolder = "{folder}"\n{place}\n'
+            text += f'sha256 = "{hashlib.sha256(body).hexdigest()}"\n'
         (self.path / "pin.toml").write_text(text)
 
+    def ensure(self) -> str:
+        done: str = self.fetch.ensure(self.path)
+        return done
+
+    def refusal(self) -> str:
+        with pytest.raises(self.fetch.FetchError) as caught:
+            self.ensure()
+        return str(caught.value)
+
     def files(self) -> dict[str, bytes]:
-        """Return what is in the folder beside the pin, empty folders by their name alone."""
-        found = {}
-        for path in self.path.rglob("*"):
-            name = path.relative_to(self.path).as_posix()
-            if path.is_file():
-                found[name] = path.read_bytes()
-            elif not any(path.iterdir()):
-                found[name + "/"] = b""
-        del found["pin.toml"]
-        return found
+        """What is in the folder beside the pin."""
+        found = [path for path in self.path.rglob("*") if path.is_file()]
+        files = {path.relative_to(self.path).as_posix(): path.read_bytes() for path in found}
+        del files["pin.toml"]
+        return files
 
 
 @pytest.fixture
-def folder(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def folder(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, fetch: ModuleType
+) -> Folder:
     path = tmp_path / "vendor"
     path.mkdir()
     monkeypatch.setenv("PIP_INDEX_URL", f"{site.url}/simple")  # never a real index
-    return Folder(path, site)
-
-
-def serve_index(site: Site, body: bytes, root: str = "/simple", kind: str = "html") -> None:
-    """Put a project page with a relative link on `site`, and `body` behind it."""
-    page = f'<a href="https://example.invalid/x">other</a><a href="../../files/{SDIST}#sha256=0">'
-    content = page.encode()
-    media = "text/html; charset=utf-8"
-    if kind == "json":
-        files = [{"filename": SDIST, "url": f"{site.url}/files/{SDIST}"}]
-        content = json.dumps({"files": files}).encode()
-        media = "application/vnd.pypi.simple.v1+json"
-    site.answers[f"{root}/holder/"] = content
-    site.kinds[f"{root}/holder/"] = media
-    site.answers[f"/files/{SDIST}"] = body
-
-
-# Filling.
+    return Folder(path, site, fetch)
 
 
 def test_tree_digest_is_that_of_the_documented_command(fetch: ModuleType, tmp_path: Path) -> None:
@@ -216,338 +181,148 @@ def test_tree_digest_is_that_of_the_documented_command(fetch: ModuleType, tmp_pa
     assert fetch.tree_digest(tmp_path) == TREE_SHA256
 
 
-def test_first_source_fills_the_folder_with_the_kept_files_only(
-    fetch: ModuleType, folder: Folder, site: Site
-) -> None:
-    site.answers["/one"] = folder.bodies["one"]
-    assert fetch.ensure(folder.path) == f"libuv 1.99.0 fetched: first, {site.url}/one"
-    assert folder.files() == TREE
-    assert site.asked == ["/one"]
-
-
-def written(folder: Path) -> dict[Path, tuple[int, int, int]]:
-    """What each file is and when it was written; when it was read is nobody's business."""
-    stats = {path: path.stat() for path in folder.rglob("*")}
-    return {path: (each.st_ino, each.st_size, each.st_mtime_ns) for path, each in stats.items()}
-
-
-def test_filling_twice_does_nothing(fetch: ModuleType, folder: Folder, site: Site) -> None:
-    site.answers["/one"] = folder.bodies["one"]
-    fetch.ensure(folder.path)
-    before = written(folder.path)
-    assert fetch.ensure(folder.path) == "libuv 1.99.0 is in place"
-    assert written(folder.path) == before
-    assert site.asked == ["/one"]
-
-
-def test_leavings_of_a_killed_run_are_replaced(
-    fetch: ModuleType, folder: Folder, site: Site
-) -> None:
-    # src/ is moved into place last: without it the rest counts for nothing.
+def test_the_first_source_fills_the_folder_once(folder: Folder, site: Site) -> None:
+    # What a killed run left counts for nothing: src/ is moved into place last.
     (folder.path / "include").mkdir()
     (folder.path / "include" / "stale.h").write_text("stale")
-    (folder.path / "LICENSE").write_text("stale")
-    site.answers["/one"] = folder.bodies["one"]
-    fetch.ensure(folder.path)
+    site.answers["/one"] = folder.bodies[0]
+    assert folder.ensure() == f"libuv 1.99.0 fetched: first, {site.url}/one"
     assert folder.files() == TREE
+    before = (folder.path / "src").stat()
+    assert folder.ensure() == "libuv 1.99.0 is in place"
+    after = (folder.path / "src").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert list(site.logins) == ["/one"]
 
 
-def test_changed_sources_are_refused_and_left_alone(
-    fetch: ModuleType, folder: Folder, site: Site
-) -> None:
-    site.answers["/one"] = folder.bodies["one"]
-    fetch.ensure(folder.path)
+def test_changed_sources_are_refused_and_left_alone(folder: Folder, site: Site) -> None:
+    site.answers["/one"] = folder.bodies[0]
+    folder.ensure()
     (folder.path / "src" / "version.c").write_text("int tampered;\n")
-    with pytest.raises(fetch.FetchError) as caught:
-        fetch.ensure(folder.path)
-    actual = fetch.tree_digest(folder.path)
-    assert actual != TREE_SHA256
-    assert actual in str(caught.value)
-    assert TREE_SHA256 in str(caught.value)
+    message = folder.refusal()
+    assert folder.fetch.tree_digest(folder.path) in message
+    assert TREE_SHA256 in message
     assert folder.files() == {**TREE, "src/version.c": b"int tampered;\n"}
 
 
-# A source that fails.
-
-
-def wrong_digest(folder: Folder, site: Site) -> str:
-    site.answers["/one"] = archive("libuv-1", {**TREE, "src/version.c": b"int evil;\n"})
-    return "wrong digest of the archive"
-
-
-def another_page(folder: Folder, site: Site) -> str:
-    site.answers["/one"] = b"<html>Please log in to this network.</html>"
-    return "wrong digest of the archive"
-
-
-def truncated_by_the_server(folder: Folder, site: Site) -> str:
-    site.answers["/one"] = folder.bodies["one"][:-10]
-    return "wrong digest of the archive"
-
-
-def truncated_on_the_way(folder: Folder, site: Site) -> str:
-    body = folder.bodies["one"]
-    site.answers["/one"] = body[:-10]
-    site.lengths["/one"] = len(body)
-    return f"truncated: {len(body) - 10} bytes of {len(body)}"
-
-
-def not_found(folder: Folder, site: Site) -> str:
-    return "HTTP Error 404"
-
-
-def silent(folder: Folder, site: Site) -> str:
-    site.silent.add("/one")
-    return "no answer within 0.3 s"
-
-
-def too_large(folder: Folder, site: Site) -> str:
-    site.answers["/one"] = bytes((1 << 20) + 1)
-    return "more than 1 MiB"
-
-
-def not_an_archive(folder: Folder, site: Site) -> str:
-    folder.bodies["one"] = site.answers["/one"] = b"pinned, but no archive"
-    return "file could not be opened"
-
-
-def wrong_folder(folder: Folder, site: Site) -> str:
-    folder.bodies["one"] = site.answers["/one"] = archive("libuv-0", TREE)
-    return "wrong digest of the unpacked tree"
-
-
-def wrong_tree(folder: Folder, site: Site) -> str:
-    files = {**TREE, "src/more.c": b"int more;\n"}
-    folder.bodies["one"] = site.answers["/one"] = archive("libuv-1", files)
-    return "wrong digest of the unpacked tree"
-
-
+# What the first source answers, whether that is pinned, and what the error says.
 FAILURES = [
-    wrong_digest,
-    another_page,
-    truncated_by_the_server,
-    truncated_on_the_way,
-    not_found,
-    silent,
-    too_large,
-    not_an_archive,
-    wrong_folder,
-    wrong_tree,
+    (None, False, "HTTP Error 404"),
+    (SILENT, False, "no answer within 0.5 s"),
+    (bytes((1 << 20) + 1), False, "more than 1 MiB"),
+    (archive("libuv-1", {**TREE, "src/version.c": b"int evil;\n"}), False, "wrong digest of the a"),
+    (b"pinned, but no archive", True, "file could not be opened"),
+    (archive("libuv-1", {**TREE, "src/more.c": b"\n"}), True, "wrong digest of the unpacked tree"),
 ]
 
 
-@pytest.fixture
-def failing(
-    request: pytest.FixtureRequest,
-    fetch: ModuleType,
+@pytest.mark.parametrize(("body", "pinned", "reason"), FAILURES, ids=[each[2] for each in FAILURES])
+def test_a_source_that_fails_is_named_leaves_nothing_and_is_followed_by_the_next(
+    body: bytes | None,
+    pinned: bool,
+    reason: str,
     folder: Folder,
     site: Site,
     monkeypatch: pytest.MonkeyPatch,
-) -> str:
-    """Make the first source fail in one of the ways; the value is what the error has to say."""
-    reason: str = request.param(folder, site)
+) -> None:
+    if body is not None:
+        site.answers["/one"] = body
+        folder.bodies[0] = body if pinned else folder.bodies[0]
     folder.pin()
-    monkeypatch.setattr(fetch, "SIZE_LIMIT", 1 << 20)
-    if request.param is silent:
-        monkeypatch.setattr(fetch, "ANSWER_SECONDS", 0.3)
-    return reason
-
-
-@pytest.mark.parametrize("failing", FAILURES, indirect=True)
-def test_failed_source_is_followed_by_the_next(
-    failing: str, fetch: ModuleType, folder: Folder, site: Site
-) -> None:
-    site.answers["/two"] = folder.bodies["two"]
-    assert fetch.ensure(folder.path) == f"libuv 1.99.0 fetched: second, {site.url}/two"
-    assert folder.files() == TREE
-    assert site.asked == ["/one", "/two"]
-
-
-@pytest.mark.parametrize("failing", FAILURES, indirect=True)
-def test_no_source_left_is_one_error_that_names_all_and_leaves_nothing(
-    failing: str, fetch: ModuleType, folder: Folder, site: Site
-) -> None:
-    with pytest.raises(fetch.FetchError) as caught:
-        fetch.ensure(folder.path)
-    message = str(caught.value)
-    assert f"first, {site.url}/one:\n    {failing}" in message
+    monkeypatch.setattr(folder.fetch, "SIZE_LIMIT", 1 << 20)
+    monkeypatch.setattr(folder.fetch, "ANSWER_SECONDS", 0.5 if body == SILENT else 8)
+    message = folder.refusal()
+    assert f"first, {site.url}/one:\n    {reason}" in message
     assert f"second, {site.url}/two:\n    HTTP Error 404" in message
     assert f"third from the package index {site.url}/simple:\n    HTTP Error 404" in message
     assert "PIP_INDEX_URL" in message
     assert "PYUVNET_SYSTEM_LIBUV=1" in message
-    assert folder.files() == {}
-    assert site.asked == ["/one", "/two", "/simple/holder/"]
-
-
-def test_digest_error_names_both_digests(fetch: ModuleType, folder: Folder, site: Site) -> None:
-    body = site.answers["/one"] = archive("libuv-1", {**TREE, "LICENSE": b"other"})
-    with pytest.raises(fetch.FetchError) as caught:
-        fetch.ensure(folder.path)
-    assert hashlib.sha256(body).hexdigest() in str(caught.value)
-    assert hashlib.sha256(folder.bodies["one"]).hexdigest() in str(caught.value)
-
-
-def test_unreachable_host_is_told_as_such(fetch: ModuleType, folder: Folder, site: Site) -> None:
-    site.close()
-    with pytest.raises(fetch.FetchError) as caught:
-        fetch.ensure(folder.path)
-    assert str(caught.value).count("refused") == 3
-    assert folder.files() == {}
+    assert [path.name for path in folder.path.iterdir()] == ["pin.toml"]
+    site.answers["/two"] = folder.bodies[1]
+    assert folder.ensure() == f"libuv 1.99.0 fetched: second, {site.url}/two"
+    assert folder.files() == TREE
 
 
 # The package index.
 
 
-@pytest.mark.parametrize("kind", ["html", "json"])
-def test_file_is_found_on_the_index(
-    kind: str, fetch: ModuleType, folder: Folder, site: Site
+@pytest.mark.parametrize("kind", ["html", "json", "folder"])
+def test_the_file_is_found_on_the_index(
+    kind: str, folder: Folder, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve_index(site, folder.bodies["three"], kind=kind)
-    expected = f"libuv 1.99.0 fetched: third from the package index {site.url}/simple"
-    assert fetch.ensure(folder.path) == expected
+    site.index(folder.bodies[2])
+    if kind == "json":
+        files = [{"filename": SDIST, "url": f"{site.url}/files/{SDIST}"}]
+        site.answers["/simple/holder/"] = json.dumps({"files": files}).encode()
+    elif kind == "folder":
+        page = tmp_path / "simple" / "holder" / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text(f'<a href="../../{SDIST}">')
+        (tmp_path / SDIST).write_bytes(folder.bodies[2])
+        monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "simple").as_uri())
+    assert folder.ensure().startswith("libuv 1.99.0 fetched: third from the package index ")
     assert folder.files() == TREE
-    assert site.asked == ["/one", "/two", "/simple/holder/", f"/files/{SDIST}"]
+    assert list(site.logins) == (INDEXED[:2] if kind == "folder" else INDEXED)
 
 
-def test_index_in_a_folder_is_read(
-    fetch: ModuleType,
-    folder: Folder,
-    site: Site,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    page = tmp_path / "simple" / "holder" / "index.html"
-    page.parent.mkdir(parents=True)
-    page.write_text(f'<a href="../../{SDIST}">')
-    (tmp_path / SDIST).write_bytes(folder.bodies["three"])
-    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "simple").as_uri())
-    fetch.ensure(folder.path)
-    assert folder.files() == TREE
-
-
-def test_indexes_of_pips_configuration_are_asked_in_order(
-    fetch: ModuleType,
-    folder: Folder,
-    site: Site,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("main", ["simple", "unlisted"])
+def test_indexes_of_pips_configuration_are_asked_in_order_after_the_environments(
+    main: str, folder: Folder, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "pip.conf"
-    config.write_text(
-        f"[global]\nindex-url = {site.url}/unlisted\n"
-        f"extra-index-url =\n    {site.url}/missing\n    {site.url}/extra\n"
-    )
+    indexes = f"index-url = {site.url}/unlisted\nextra-index-url =\n    {site.url}/extra\n"
+    config.write_text("[global]\n" + indexes)
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    monkeypatch.delenv("PIP_INDEX_URL")
+    if main == "unlisted":
+        monkeypatch.delenv("PIP_INDEX_URL")
     site.answers["/unlisted/holder/"] = b'<a href="holder-0.9.tar.gz">'
-    serve_index(site, folder.bodies["three"], root="/extra")
-    fetch.ensure(folder.path)
-    pages = ["/unlisted/holder/", "/missing/holder/", "/extra/holder/"]
-    assert site.asked == ["/one", "/two", *pages, f"/files/{SDIST}"]
+    site.index(folder.bodies[2], root="/extra")
+    folder.ensure()
+    asked = [f"/{main}/holder/", "/extra/holder/", f"/files/{SDIST}"]
+    assert list(site.logins) == ["/one", "/two", *asked]
 
 
-def test_environment_beats_pips_configuration(
-    fetch: ModuleType,
-    folder: Folder,
-    site: Site,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    config = tmp_path / "pip.conf"
-    config.write_text(
-        f"[global]\nindex-url = {site.url}/configured\nextra-index-url = {site.url}/configured2\n"
-    )
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"{site.url}/extra")
-    serve_index(site, folder.bodies["three"], root="/extra")
-    fetch.ensure(folder.path)
-    pages = ["/simple/holder/", "/extra/holder/"]
-    assert site.asked == ["/one", "/two", *pages, f"/files/{SDIST}"]
-
-
-def test_default_index_is_the_one_that_pip_tells(
-    fetch: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = (
-        "  -i, --index-url <url>  Base URL of an index (default\n"
-        "                         https://index.invalid/simple). More.\n"
-        "  --extra-index-url <url>  Others (default no)."
-    )
-    monkeypatch.setattr(fetch, "pip_output", lambda *_: told)
-    assert fetch.index_urls({}) == ["https://index.invalid/simple"]
-
-
-def test_this_pip_tells_its_default_index(fetch: ModuleType) -> None:
-    (url,) = fetch.index_urls({})
-    assert url.startswith("https://")
-
-
-def test_without_pip_and_configuration_the_error_says_so(
-    fetch: ModuleType, folder: Folder, monkeypatch: pytest.MonkeyPatch
+def test_without_configuration_pip_says_the_index(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PIP_INDEX_URL")
-    monkeypatch.setattr(fetch, "pip_output", lambda *_: "")
-    with pytest.raises(fetch.FetchError, match="no index is configured and no pip was found"):
-        fetch.ensure(folder.path)
+    (url,) = folder.fetch.index_urls({})
+    assert url.startswith("https://")
+    monkeypatch.setattr(folder.fetch, "pip_output", lambda *_: "")
+    assert "no index is configured and no pip was found" in folder.refusal()
 
 
-def test_password_goes_to_the_index_and_nowhere_else(
-    fetch: ModuleType,
-    folder: Folder,
-    site: Site,
-    other_site: Site,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_password_goes_to_the_index_and_nowhere_else(
+    folder: Folder, site: Site, other_site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve_index(site, folder.bodies["three"])
-    elsewhere = f"/elsewhere/{SDIST}"
-    site.redirects[f"/files/{SDIST}"] = other_site.url + elsewhere
-    other_site.answers[elsewhere] = b"wrong"
+    site.index(b"")
+    site.redirects[f"/files/{SDIST}"] = f"{other_site.url}/elsewhere"
     monkeypatch.setenv("PIP_INDEX_URL", f"http://user:sec%21ret@{site.host}/simple")
-    with pytest.raises(fetch.FetchError) as caught:
-        fetch.ensure(folder.path)
+    message = folder.refusal()
     login = "Basic " + base64.b64encode(b"user:sec!ret").decode()
-    assert site.logins == {
-        "/one": None,
-        "/two": None,
-        "/simple/holder/": login,
-        f"/files/{SDIST}": login,
-    }
-    assert other_site.logins == {elsewhere: None}
-    assert f"{site.url}/simple:" in str(caught.value)
-    assert "sec!ret" not in str(caught.value)
-    assert "sec%21ret" not in str(caught.value)
+    assert site.logins == dict(zip(INDEXED, [None, None, login, login], strict=True))
+    assert other_site.logins == {"/elsewhere": None}
+    assert "sec!ret" not in message
+    assert "sec%21ret" not in message
 
 
-# The script, and our own pin.
-
-
-def run_script(folder: Folder) -> subprocess.CompletedProcess[str]:
-    shutil.copy(VENDOR / "fetch.py", folder.path)
-    environment = {**os.environ, "NO_PROXY": "*"}
-    script = str(folder.path / "fetch.py")
-    return subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=environment, check=False
-    )
-
-
-@pytest.mark.usefixtures("fetch")
-def test_script_prints_what_it_did(folder: Folder, site: Site) -> None:
-    site.answers["/one"] = folder.bodies["one"]
-    run = run_script(folder)
-    assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout == f"libuv 1.99.0 fetched: first, {site.url}/one\n"
+def test_the_script_prints_what_it_did_or_the_error_without_a_traceback(
+    folder: Folder, site: Site
+) -> None:
+    script = shutil.copy(VENDOR / "fetch.py", folder.path)
+    run = partial(subprocess.run, [sys.executable, script], capture_output=True, text=True)
+    done = run()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The sources of libuv 1.99.0 could not be fetched. Tried:\n")
+    assert "Traceback" not in done.stderr
+    site.answers["/one"] = folder.bodies[0]
+    done = run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"libuv 1.99.0 fetched: first, {site.url}/one\n"
     assert (folder.path / "src" / "version.c").exists()
 
 
-@pytest.mark.usefixtures("fetch")
-def test_script_fails_with_the_message_and_no_traceback(folder: Folder) -> None:
-    run = run_script(folder)
-    assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr.startswith("The sources of libuv 1.99.0 could not be fetched. Tried:\n")
-    assert "Traceback" not in run.stderr
-
-
-def test_sources_in_place_are_the_pinned_ones(fetch: ModuleType) -> None:
+def test_the_sources_in_place_are_the_pinned_ones(fetch: ModuleType) -> None:
     pin = tomllib.loads((VENDOR / "pin.toml").read_text())
     # A checkout that was built against an installed libuv only may have none.
     if (VENDOR / "src").exists():
