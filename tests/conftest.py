@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -22,22 +23,84 @@ ROOT = Path(__file__).resolve().parent.parent
 _outcome = pytest.StashKey[bool]()
 
 
+# What runs with --slow only, by folder or file: it compiles, starts many processes, needs other
+# programs or whole networks, or repeats in large what a quicker test shows. Single tests elsewhere
+# are marked as slow; what is marked as full runs with --full only. See CONTRIBUTING.md.
+SLOW = [
+    "differential",
+    "examples",
+    "reliability",
+    "spec/test_complete.py",
+    "test_bench.py",
+    "test_build.py",
+    "test_coverage.py",
+    "test_deploying.py",
+    "test_docs.py",
+    "test_exit.py",
+    "test_half_built.py",
+    "test_packaging.py",
+    "test_stream_machine.py",
+    "test_stubs.py",
+    "test_tiers.py",
+    "test_vendor.py",
+    "tools",
+    "typing",
+]
+
+_left_out = pytest.StashKey[dict[str, int]]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow", action="store_true", help="also what a change should pass, but takes its time"
+    )
     parser.addoption(
         "--full",
         action="store_true",
-        help="the large version of the suites of tests/reliability, see docs/reliability.md",
+        help="everything, and the large version of the suites of tests/reliability, see "
+        "docs/reliability.md",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked as full, unless that is wanted."""
-    if config.getoption("--full"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out the tests of a larger tier than the one wanted.
+
+    A file that the command line names is wanted with its slow tests.
+    """
+    slow = {ROOT / "tests" / name for name in SLOW}
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    full = config.getoption("--full")
+    slow_too = full or config.getoption("--slow")
+    left_out: dict[str, list[pytest.Item]] = {"slow": [], "full": []}
+    for item in items:
+        if slow & {item.path, *item.path.parents}:
+            item.add_marker("slow")
+        if item.get_closest_marker("full"):
+            if not full:
+                left_out["full"].append(item)
+        elif item.get_closest_marker("slow") and not (slow_too or item.path in named):
+            left_out["slow"].append(item)
+    gone = {id(item) for several in left_out.values() for item in several}
+    if gone:
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in gone])
+        items[:] = [item for item in items if id(item) not in gone]
+    config.stash[_left_out] = {tier: len(several) for tier, several in left_out.items()}
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say below the header which tiers are left out."""
+    left_out = config.stash[_left_out]
+    return [f"left out: {n} tests that --{tier} adds" for tier, n in left_out.items() if n]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freeze() -> None:
+    """Let each file's tests collect garbage of their own, not look through all that was imported.
+
+    The tests that wait for a collection are several times as fast.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +257,8 @@ class Names:
 names, said = Names(), io.StringIO()
 with contextlib.redirect_stdout(said):
     status = pytest.main(
-        ["--collect-only", "-q", "--assert=plain", "-p", "no:cacheprovider", sys.argv[1]], [names]
+        ["--collect-only", "-q", "--assert=plain", "-p", "no:cacheprovider", "--slow", sys.argv[1]],
+        [names],
     )
 if status:
     sys.exit(said.getvalue())

@@ -138,6 +138,7 @@ ATTACKER = """
 """
 
 
+@pytest.mark.slow
 def test_an_attacker_who_swaps_the_path_in_a_loop(
     folder: Path, victim: Path, umask: Callable[[int], int], open_child: Any
 ) -> None:

@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 # Tests of the checkout: its build, its sources, its tools. All others are for a wheel too.
 OF_THE_CHECKOUT = ["test_bench.py", "test_build.py", "test_links.py", "test_names.py"]
-OF_THE_CHECKOUT += ["test_packaging.py", "test_stubs.py", "test_vendor.py", "typing"]
+OF_THE_CHECKOUT += ["test_packaging.py", "test_stubs.py", "test_tiers.py", "test_vendor.py"]
+OF_THE_CHECKOUT += ["typing"]
 READING_SOURCES = ["tests/test_error_codes.py::test_every_code_is_in_the_table"]
 CIBUILDWHEEL = CONFIGURATION["tool"]["cibuildwheel"]
 LICENCES = ("LICENSE", "vendor/libuv/LICENSE", "vendor/libuv/LICENSE-extra")
@@ -179,7 +180,16 @@ def try_installed(wheel: Path, quick: bool) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, folder)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--slow",
+            "tests",
+        ]
         run(*command, *(f"--deselect={name}" for name in READING_SOURCES), cwd=folder)
 
 

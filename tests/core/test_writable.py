@@ -197,6 +197,7 @@ def test_a_mutable_buffer_is_kept_until_its_callback():
     finish(sink)
 
 
+@pytest.mark.slow
 def test_many_waiting_callbacks_are_answered_in_linear_time():
     sink = Gather(high_water_mark=1)
     answered = []
@@ -208,6 +209,7 @@ def test_many_waiting_callbacks_are_answered_in_linear_time():
     finish(sink)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callbacks", [True, False])
 def test_a_long_queue_goes_out_one_by_one_in_linear_time(callbacks):
     sink = Sink(high_water_mark=1)

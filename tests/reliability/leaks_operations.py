@@ -831,6 +831,7 @@ def growth(function: Callable[[], Any], times: int) -> list[int]:
     exact = hasattr(sys, "gettotalrefcount")
     left: list[int] = []
     gc.collect()
+    frozen = gc.get_freeze_count()
     gc.freeze()  # so that what is there already is not looked through each time
     try:
         for turn in range(-1, 4 if exact else 40):
@@ -845,7 +846,8 @@ def growth(function: Callable[[], Any], times: int) -> list[int]:
                 if left[-1] * (100 if exact else 1) < times:
                     break
     finally:
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
     return left
 
 

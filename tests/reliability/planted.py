@@ -144,7 +144,8 @@ class Copy:
                 "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             }
         # What C code prints before it ends the process is not to be kept from us.
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--capture=sys", "--timeout", "60"]
+        options = ["-q", "-x", "--slow", "--capture=sys", "-p", "no:cacheprovider"]
+        options += ["--timeout", "60"]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *tests],
             cwd=self.folder,
