@@ -180,16 +180,8 @@ def try_installed(wheel: Path, quick: bool) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, folder)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--slow",
-            "tests",
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += ["--slow", "tests"]
         run(*command, *(f"--deselect={name}" for name in READING_SOURCES), cwd=folder)
 
 
