@@ -16,6 +16,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import BoundSocket, net
+from tests.support.cases import cases
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
 ADOPTED = "The bound socket has already been adopted by a server or socket"
@@ -30,7 +31,7 @@ def failure_of(call: Any) -> Any:
 # ---- Where it is bound -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("options", "address", "family"),
     [
         (None, "0.0.0.0", "IPv4"),

@@ -12,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import EventEmitter, _listen, server, socket
 from pyuvnet._base.names import to_node
+from tests.support.cases import cases
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 DOCUMENTS = ["coverage.md", "deviations.md"]
@@ -88,7 +89,7 @@ def attribute(path: str) -> Any:
     return found
 
 
-@pytest.mark.parametrize("row", COVERAGE)
+@cases("row", COVERAGE)
 def test_our_name_is_there_in_both_spellings(row: str) -> None:
     cell = COVERAGE[row][2]
     names = spans(cell)

@@ -11,6 +11,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import BoundSocket, diagnostics, net
+from tests.support.cases import cases
 
 CLIENT, SERVER = "net.client.socket", "net.server.socket"
 START, END, ERROR = (
@@ -256,8 +257,8 @@ def test_subscribers_are_the_process_s(watch: Any) -> None:
     assert seen == [thread]
 
 
-@pytest.mark.parametrize("function", ["subscribe", "unsubscribe"])
-@pytest.mark.parametrize(
+@cases("function", ["subscribe", "unsubscribe"])
+@cases(
     ("arguments", "code"),
     [
         (("net.client.sockets", print), "ERR_INVALID_ARG_VALUE"),

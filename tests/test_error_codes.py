@@ -30,6 +30,7 @@ from pyuvnet.errors import (
     RangeError,
     StateError,
 )
+from tests.support.cases import cases
 
 PACKAGE = Path(pyuvnet.__file__).parent
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are POSIX's")
@@ -320,10 +321,9 @@ BASES: dict[type[Exception], tuple[str, tuple[type[Exception], ...]]] = {
 }
 
 
-@pytest.mark.parametrize(
+@cases(
     ("code", "kind", "text", "provoke"),
     TABLE,
-    ids=[f"{entry[0]} {number}" for number, entry in enumerate(TABLE)],
 )
 def test_the_code_its_class_and_its_text(
     code: str, kind: type[Exception], text: str, provoke: Callable[[], Any]

@@ -13,6 +13,7 @@ import pytest
 
 from pyuvnet import errors
 from pyuvnet._core.errors import make_os_error
+from tests.support.cases import cases
 
 CLASSES = [
     # class, built-in classes that catch it, Node's name
@@ -43,7 +44,7 @@ def state(error):
     return type(error), str(error), repr(error), repr(error.__cause__), error.args, attributes
 
 
-@pytest.mark.parametrize(("cls", "caught_by", "name"), CLASSES)
+@cases(("cls", "caught_by", "name"), CLASSES)
 def test_classes_are_caught_as_their_builtins_and_carry_code_message_and_name(cls, caught_by, name):
     error = cls("some text", "ERR_SOME")
     assert isinstance(error, errors.Error)
@@ -55,7 +56,7 @@ def test_classes_are_caught_as_their_builtins_and_carry_code_message_and_name(cl
     assert repr(error) == f"{cls.__name__}('some text', code='ERR_SOME')"
 
 
-@pytest.mark.parametrize(("cls", "caught_by", "name"), CLASSES)
+@cases(("cls", "caught_by", "name"), CLASSES)
 def test_classes_need_no_arguments(cls, caught_by, name):
     error = cls()
     assert (error.message, str(error), error.code) == ("", "", None)
@@ -72,14 +73,14 @@ def test_connect_timeout_error_takes_its_message_for_no_errno():
     assert error.args == ("too slow",)
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=repr)
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@cases("error", SAMPLES)
+@cases("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickling_keeps_everything(error, protocol):
     assert state(pickle.loads(pickle.dumps(error, protocol))) == state(error)
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=repr)
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+@cases("error", SAMPLES)
+@cases("copied", [copy.copy, copy.deepcopy])
 def test_copying_keeps_everything(error, copied):
     assert state(copied(error)) == state(error)
 

@@ -18,6 +18,7 @@ from pyuvnet import (
     net,
     run,
 )
+from tests.support.cases import cases
 
 
 class Source(EventEmitter):
@@ -142,7 +143,7 @@ def test_cancelled_once_leaves_no_listener():
 
 
 @pytest.mark.spec("R6-01")
-@pytest.mark.parametrize(
+@cases(
     "call",
     [
         lambda: events.once({}, "x"),

@@ -21,6 +21,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import _core, net
+from tests.support.cases import cases
 
 Outcomes = dict[str, dict[str, list[str]]]
 KINDS = sorted(set(prod.KINDS) - {"Stream"})  # Stream is Socket
@@ -120,7 +121,7 @@ def test_the_list_of_what_only_the_core_makes_is_whole() -> None:
     assert sorted(made_by_the_core()) == SEALED
 
 
-@pytest.mark.parametrize("name", SEALED)
+@cases("name", SEALED)
 def test_what_only_the_core_makes_cannot_be_constructed(name: str) -> None:
     thing = made_by_the_core()[name]
     kind = type(thing)
@@ -140,7 +141,7 @@ def test_what_only_the_core_makes_cannot_be_constructed(name: str) -> None:
             make()
 
 
-@pytest.mark.parametrize("name", sorted(COMPILED))
+@cases("name", sorted(COMPILED))
 def test_no_compiled_type_without_a_check_is_open(name: str) -> None:
     # Whoever adds a type decides: it is sealed, or named here since programs make it.
     open_types = {
@@ -184,8 +185,8 @@ TWICE: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TWICE)
-@pytest.mark.parametrize("here", [True, False], ids=["", "another thread"])
+@cases("name", TWICE)
+@cases("here", [True, False])
 def test_what_is_made_cannot_be_made_again(name: str, here: bool) -> None:
     thing = TWICE[name]()
     before = prod.state(thing)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import cases
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = ROOT / "tools" / "links.py"
 CODE = re.compile(r"^```.*?^```", re.M | re.S)
@@ -70,7 +72,7 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", READ_AS_FILES)
+@cases("page", READ_AS_FILES)
 def test_links_of_what_is_no_page_of_the_site_lead_somewhere(page: str) -> None:
     path = ROOT / page
     if not path.exists() and "results" in page:

@@ -14,6 +14,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import AbortController, AbortSignal, BoundSocket, diagnostics, net
+from tests.support.cases import cases
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
 TYPE, VALUE = "ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE"
@@ -71,7 +72,7 @@ FD_FORMS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("form", FD_FORMS)
+@cases("form", FD_FORMS)
 def test_a_bound_descriptor_is_taken_over(form: Any) -> None:
     fd = bound_fd()
     with posix.socket(fileno=os.dup(fd)) as view:
@@ -310,8 +311,8 @@ def test_listening_on_the_socket_that_adopted_a_bound_one() -> None:
     assert echo_once(server) == ["connect", "connection"]
 
 
-@pytest.mark.parametrize("form", [lambda x: ((x,), {}), lambda x: ((), {"handle": x})])
-@pytest.mark.parametrize(
+@cases("form", [lambda x: ((x,), {}), lambda x: ((), {"handle": x})])
+@cases(
     ("make", "shown"),
     [
         (net.Socket, "Socket {}"),
@@ -334,7 +335,7 @@ def test_what_has_no_handle(form: Any, make: Any, shown: str) -> None:
 # ---- Order and texts of the decisions ----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "keywords", "code", "text"),
     [
         (({"port": -1, "signal": 5},), {}, TYPE, (
@@ -469,7 +470,7 @@ def test_rights_of_a_path_that_cannot_be_bound(tmp_path: Path) -> None:
     assert [error.code for error in errors] == ["EACCES"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "keywords"),
     [
         ((), {}),

@@ -12,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import net
 from pyuvnet.errors import ArgTypeError, Error, StateError
+from tests.support.cases import cases
 
 # What is asked for if the program names neither family nor hints.
 ADDRCONFIG = 0 if sys.platform == "win32" else socket.AI_ADDRCONFIG
@@ -178,7 +179,7 @@ def errors_of(answer: Any, family: Any = 4, options: Any = None) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("answer", "text"), WRONG, ids=[text for _, text in WRONG])
+@cases(("answer", "text"), WRONG)
 def test_one_address_is_a_text(answer: Any, text: str) -> None:
     """Without `all` nothing but one address will do, as in Node."""
     found = errors_of(answer, options={"family": 4})
@@ -186,7 +187,7 @@ def test_one_address_is_a_text(answer: Any, text: str) -> None:
     assert found == [("ERR_INVALID_IP_ADDRESS", f"Invalid IP address: {text}")]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("answer", "code", "text"),
     [
         (5, "ERR_INVALID_IP_ADDRESS", "5"),

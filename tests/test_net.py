@@ -10,6 +10,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
+from tests.support.cases import cases
 
 
 def code_of(call: Any) -> str:
@@ -159,8 +160,8 @@ def test_an_option_given_twice_in_one_source() -> None:
 # ---- create_connection -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listener", ["none", "positional", "keyword"])
-@pytest.mark.parametrize(
+@cases("listener", ["none", "positional", "keyword"])
+@cases(
     "form",
     [
         lambda port: ((port,), {}),
@@ -215,7 +216,7 @@ def test_create_connection_to_a_path(kind: Any, tmp_path: Path) -> None:
     assert c.bytes_written == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "keywords", "code"),
     [
         ((), {}, "ERR_MISSING_ARGS"),

@@ -12,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import EventEmitter, Readable, Writable, net, next_tick, run
 from pyuvnet._paths import warn_of_host
+from tests.support.cases import cases
 
 
 def serve(listener, then):
@@ -44,7 +45,7 @@ class ForgetfulServer(net.Server):
         self.x = 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("make", "call"),
     [
         *[(Forgetful, name) for name in ("pause", "resume", "read", "unpipe", "iterator")],
@@ -72,7 +73,7 @@ def test_a_socket_cannot_be_made_twice() -> None:
     assert caught.value.code == "ERR_CONSTRUCTED_TWICE"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("call", "code"),
     [
         (lambda: net.Socket(high_water_mark=float("inf")), "ERR_INVALID_ARG_VALUE"),
@@ -482,7 +483,7 @@ def test_a_value_that_cannot_be_compared_is_of_a_wrong_type(call) -> None:
 # ---- What Node lets one omit (R2.10), and what it says -------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("call", "code"),
     [
         (lambda: net.Socket().write(), "ERR_STREAM_NULL_VALUES"),

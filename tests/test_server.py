@@ -15,6 +15,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
+from tests.support.cases import cases
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
 
@@ -55,8 +56,8 @@ PORT_FORMS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("args", "keywords"), PORT_FORMS)
-@pytest.mark.parametrize("callback", ["none", "positional", "keyword"])
+@cases(("args", "keywords"), PORT_FORMS)
+@cases("callback", ["none", "positional", "keyword"])
 def test_forms_that_take_a_port_bind_at_once(args: Any, keywords: Any, callback: str) -> None:
     heard: list[str] = []
 
@@ -242,7 +243,7 @@ def test_the_backlog_is_511_unless_given(options: Any) -> None:
     assert backlog_of(net.create_server().listen(port=0, **options)) == min(511, limit)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "code"),
     [
         ((-1,), "ERR_INVALID_ARG_VALUE"),
@@ -280,7 +281,7 @@ def test_unknown_options() -> None:
     assert code_of(lambda: net.create_server(no_such=1)) == "ERR_UNKNOWN_OPTION"
 
 
-@pytest.mark.parametrize(
+@cases(
     "call",
     [
         lambda: net.Server(5),
@@ -495,7 +496,7 @@ def fd_of_port(port: int | None) -> int:
     raise AssertionError("no such connection")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value", "code", "text"),
     [
         ("high_water_mark", "x", "ERR_INVALID_ARG_TYPE", "highWaterMark"),

@@ -15,6 +15,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
+from tests.support.cases import cases
 
 BIG = b"z" * 9_000_000
 
@@ -94,7 +95,7 @@ def test_writes_of_one_callback_arrive_in_order_with_their_callbacks() -> None:
 
 
 @pytest.mark.spec("R3-02")
-@pytest.mark.parametrize(
+@cases(
     "make",
     [
         bytearray,
@@ -102,9 +103,8 @@ def test_writes_of_one_callback_arrive_in_order_with_their_callbacks() -> None:
         lambda data: array.array("I", data),
         lambda data: memoryview(bytearray(data)).cast("I"),
     ],
-    ids=["bytearray", "memoryview", "array", "cast memoryview"],
 )
-@pytest.mark.parametrize("size", [400, 8_000_000])
+@cases("size", [400, 8_000_000])
 def test_buffers_are_written_raw_and_released(make: Any, size: int) -> None:
     data = random.Random(size).randbytes(size)
     chunk = make(data)
@@ -415,7 +415,7 @@ def defaults() -> tuple[int, int, int]:
 
 
 @linux
-@pytest.mark.parametrize(
+@cases(
     ("calls", "expected"),
     [
         ([], (False, False, None)),
@@ -435,7 +435,7 @@ def defaults() -> tuple[int, int, int]:
         ([("set_keep_alive", True, 5000), ("set_keep_alive", False)], (False, False, None)),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("when", ["before", "connecting", "connected"])
+@cases("when", ["before", "connecting", "connected"])
 def test_no_delay_and_keep_alive_reach_the_system(calls: Any, expected: Any, when: str) -> None:
     seen: list[Any] = []
 
@@ -502,8 +502,8 @@ def test_ipc_sockets_ignore_tcp_options(tmp_path: Any) -> None:
 
 
 @pytest.mark.spec("S4.2-02", "S4.2-03", "S4.2-04", "R6-01")
-@pytest.mark.parametrize("method", ["write", "end"])
-@pytest.mark.parametrize(
+@cases("method", ["write", "end"])
+@cases(
     ("args", "code"),
     [
         ((5,), "ERR_INVALID_ARG_TYPE"),
@@ -531,7 +531,7 @@ def test_write_none() -> None:
     assert caught.value.code == "ERR_STREAM_NULL_VALUES"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "kind", "code"),
     [
         (("100",), TypeError, "ERR_INVALID_ARG_TYPE"),

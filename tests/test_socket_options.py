@@ -12,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import net
 from pyuvnet.errors import Error
+from tests.support.cases import cases
 
 
 def serve(accepted: Any = None, **options: Any) -> net.Server:
@@ -456,7 +457,7 @@ def test_a_function_that_gives_no_buffer_is_reported(trace: Any) -> None:
     assert trace == [b"aa", "ERR_INVALID_ARG_TYPE", b"bb", "end"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "code"),
     [
         (1, "ERR_INVALID_ARG_TYPE"),
@@ -540,7 +541,7 @@ def test_only_false_stops_reading(trace: Any, answer: Any) -> None:
 _WRONG = [5, "x", [], ("127.0.0.1",), {}, b"x"]
 
 
-@pytest.mark.parametrize("value", [*_WRONG, _Alike()], ids=lambda value: type(value).__name__)
+@cases("value", [*_WRONG, _Alike()])
 def test_what_is_like_a_block_list_is_refused(value: Any) -> None:
     refused("ERR_INVALID_ARG_TYPE", None, block_list=value)
 
@@ -697,7 +698,7 @@ def test_type_of_service_of_ipc_is_only_remembered(tmp_path: Any, trace: Any) ->
     assert trace == [(7, True), 4]
 
 
-@pytest.mark.parametrize("value", [-1, 256, 1.5, float("nan"), "x", {}, True, None])
+@cases("value", [-1, 256, 1.5, float("nan"), "x", {}, True, None])
 def test_a_bad_type_of_service_is_refused(value: Any) -> None:
     wrong_type = value is None or isinstance(value, (str, dict, bool)) or value != value
     code = "ERR_INVALID_ARG_TYPE" if wrong_type else "ERR_OUT_OF_RANGE"

@@ -18,6 +18,7 @@ from pyuvnet._listen import LISTEN_OPTIONS
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS
+from tests.support.cases import cases
 
 LISTENER = "connection_listener"
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +68,7 @@ def bound(body):
             yield from TOOL["names"]([statement])
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@cases("cls", CLASSES)
 def test_every_public_name_of_a_class_is_there_for_type_checkers_in_both_spellings(cls):
     (node,) = [
         each

@@ -11,6 +11,7 @@ import pytest
 
 from pyuvnet._base import validation as validate
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
+from tests.support.cases import cases
 
 INFINITY = math.inf
 NAN = math.nan
@@ -80,7 +81,7 @@ async def async_generator_function():
 # Numbers and strings
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "text"),
     [
         (0, "0"),
@@ -114,7 +115,7 @@ def test_numbers_are_written_as_in_javascript(value, text):
     assert validate.inspect(value) == f"Received type number ({text})"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "number"),
     [
         ("0", 0),
@@ -150,7 +151,7 @@ def test_js_number_takes_the_texts_of_javascript(text, number):
     assert type(validate.js_number(text)) is float
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         *(
@@ -195,7 +196,7 @@ def test_as_number_returns_numbers(value):
     assert validate.as_number(value) is value
 
 
-@pytest.mark.parametrize("value", [None, True, False, "1", b"1", 1j, [], int, NoIndex()])
+@cases("value", [None, True, False, "1", b"1", 1j, [], int, NoIndex()])
 def test_as_number_refuses_all_others(value):
     assert validate.as_number(value) is None
 
@@ -207,7 +208,7 @@ def test_as_number_takes_what_can_be_an_index():
 # What was received
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "text"),
     [
         (None, "undefined"),
@@ -259,7 +260,7 @@ DEEP_SELF = {"x": {}}
 DEEP_SELF["x"]["y"] = [DEEP_SELF, DEEP_SELF["x"]]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "text"),
     [
         (None, "undefined"),
@@ -345,7 +346,7 @@ def test_notation_writes_values_as_util_inspect(value, text):
 # The makers of errors
 
 
-@pytest.mark.parametrize(
+@cases(
     ("expected", "text"),
     [
         ("string", "of type string"),
@@ -411,7 +412,7 @@ def test_arg_type_error_calls_dotted_names_properties(name, subject):
     assert str(error) == f"The {subject} must be of type string. Received undefined"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "text"),
     [
         (("hints", 999999), "The argument 'hints' is invalid. Received 999999"),
@@ -445,7 +446,7 @@ def test_arg_value_error(args, text):
     assert str(error) == text
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "text"),
     [
         (-1, "-1"),
@@ -551,8 +552,8 @@ def test_checks_of_types(check, good, bad, expected):
         assert text.startswith(f'The "x" argument must be of type {expected}. Received ')
 
 
-@pytest.mark.parametrize("value", [None, "1", True, False, b"", [], 1j])
-@pytest.mark.parametrize(
+@cases("value", [None, "1", True, False, b"", [], 1j])
+@cases(
     "check",
     [
         validate.validate_number,
@@ -600,7 +601,7 @@ def test_validate_integer_returns_ints():
     assert validate.validate_integer(5, "n", 1, 5) == 5
 
 
-@pytest.mark.parametrize(
+@cases(
     ("check", "args", "value", "range_text", "received"),
     [
         (validate.validate_integer, (1, 5), 0, ">= 1 && <= 5", "0"),
@@ -628,7 +629,7 @@ def test_checks_of_integers_keep_to_their_bounds(check, args, value, range_text,
     )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "port"),
     [
         *((0, 0), ("0", 0), ("-0", 0), (65535, 65535), (80.0, 80), (Index(80), 80)),
@@ -642,7 +643,7 @@ def test_validate_port_returns_ints(value, port):
     assert type(result) is int
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         *("", " ", "\t\n", "x", "80a", "0x", "-0x1", "+0x1", "80.5", "1e-1", "65536", "-1"),
@@ -695,7 +696,7 @@ def test_validate_abort_signal_takes_what_behaves_like_one(signal):
     assert validate.validate_abort_signal(signal, "options.signal") is signal
 
 
-@pytest.mark.parametrize("value", [1, True, "x", {}, len, NoEvents(), NoSignal()])
+@cases("value", [1, True, "x", {}, len, NoEvents(), NoSignal()])
 def test_validate_abort_signal_refuses_all_others(value):
     assert failure(validate.validate_abort_signal, value, "options.signal") == (
         "ERR_INVALID_ARG_TYPE",

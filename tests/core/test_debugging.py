@@ -8,6 +8,7 @@ import time
 import pytest
 
 from pyuvnet import next_tick, run, set_immediate, set_timeout
+from tests.support.cases import cases
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_debug_mode_can_be_left_and_says_nothing_then(loop, slow_log):
     assert loop.slow_callback_ms == 20
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "code"),
     [
         (math.nan, "ERR_OUT_OF_RANGE"),
@@ -79,7 +80,6 @@ def test_debug_mode_can_be_left_and_says_nothing_then(loop, slow_log):
         (None, "ERR_INVALID_ARG_TYPE"),
         (True, "ERR_INVALID_ARG_TYPE"),
     ],
-    ids=["nan", "inf", "negative", "too large", "no float", "str", "None", "bool"],
 )
 def test_the_threshold_is_a_number_of_milliseconds_or_refused(loop, value, code):
     loop.slow_callback_ms = 12.5

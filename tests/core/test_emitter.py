@@ -16,6 +16,7 @@ import pytest
 
 from pyuvnet import EventEmitter, Socket, StateError
 from pyuvnet.errors import MaxListenersExceededWarning
+from tests.support.cases import cases
 
 
 class BoomError(Exception):
@@ -145,10 +146,8 @@ def test_with_the_event_alone_it_is_a_decorator(trace, method):
 
 
 @pytest.mark.spec("S6.1-03", "R6-01")
-@pytest.mark.parametrize(
-    "method", ["on", "add_listener", "once", "prepend_listener", "prepend_once_listener", "off"]
-)
-@pytest.mark.parametrize("listener", [3, "text", object()])
+@cases("method", ["on", "add_listener", "once", "prepend_listener", "prepend_once_listener", "off"])
+@cases("listener", [3, "text", object()])
 def test_listener_must_be_callable(method, listener):
     emitter = EventEmitter()
     with pytest.raises(TypeError) as caught:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyuvnet import ArgTypeError, Readable, Writable, run
 from pyuvnet._core.encoding import Decoder, encode_text
+from tests.support.cases import cases
 
 ENCODINGS = ["utf8", "ascii", "latin1", "utf16le", "hex", "base64", "base64url"]
 ALIASES = {
@@ -63,7 +64,7 @@ def decode(encoding: str, chunks: list[bytes]) -> str:
 
 
 @pytest.mark.spec("R3-03")
-@pytest.mark.parametrize(("name", "canonical"), ALIASES.items())
+@cases(("name", "canonical"), ALIASES.items())
 def test_every_name_is_known_in_any_case(name, canonical):
     assert Decoder(name).encoding == canonical
     assert encode_text("6A6a", name) == encode_text("6A6a", canonical)
@@ -75,7 +76,7 @@ def test_no_name_is_utf8():
 
 
 @pytest.mark.spec("R6-01")
-@pytest.mark.parametrize("name", ["utf-16", "utf_8", "latin-1", "base32", 5, b"utf8", " utf8"])
+@cases("name", ["utf-16", "utf_8", "latin-1", "base32", 5, b"utf8", " utf8"])
 def test_unknown_names_are_refused(name):
     for call in (lambda: Decoder(name), lambda: encode_text("a", name)):
         with pytest.raises(ArgTypeError) as caught:
@@ -92,8 +93,8 @@ def test_buffer_is_a_name_for_bytes_only():
 
 
 @pytest.mark.spec("S3.2-14")
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("data", AWKWARD)
+@cases("encoding", ENCODINGS)
+@cases("data", AWKWARD)
 def test_decoding_does_not_depend_on_where_the_chunks_are_cut(encoding, data):
     expected = reference(encoding, data)
     for first, second in itertools.combinations_with_replacement(range(len(data) + 1), 2):
@@ -110,7 +111,7 @@ def test_decoding_agrees_with_python_codecs(encoding, data, size):
 
 
 @pytest.mark.spec("S3.2-14", "R3-06")
-@pytest.mark.parametrize(
+@cases(
     ("encoding", "chunks", "texts", "rest"),
     [
         ("utf8", [b"\xe2", b"\x82", b"\xac"], ["", "", "€"], ""),
@@ -157,7 +158,7 @@ def test_unpaired_surrogates_become_replacement_characters_in_utf8():
 
 
 @pytest.mark.spec("R3-07")
-@pytest.mark.parametrize(
+@cases(
     ("text", "data"),
     [
         ("zz", ""),
@@ -176,8 +177,8 @@ def test_hex_stops_at_the_first_pair_that_is_none(text, data):
 
 
 @pytest.mark.spec("R3-08")
-@pytest.mark.parametrize("encoding", ["base64", "base64url"])
-@pytest.mark.parametrize(
+@cases("encoding", ["base64", "base64url"])
+@cases(
     ("text", "data"),
     [
         ("YQ==YQ==", "61"),

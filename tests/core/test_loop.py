@@ -23,6 +23,7 @@ from pyuvnet import (
     stop,
 )
 from pyuvnet._core.loop import Loop
+from tests.support.cases import cases
 
 
 class BoomError(Exception):
@@ -406,7 +407,7 @@ def in_thread(function, *args):
     return value
 
 
-@pytest.mark.parametrize(
+@cases(
     "use",
     [
         lambda loop, timer, immediate: loop.run(),
@@ -423,7 +424,6 @@ def in_thread(function, *args):
         lambda loop, timer, immediate: immediate.unref(),
         lambda loop, timer, immediate: immediate.ref(),
     ],
-    ids=lambda use: ".".join(use.__code__.co_names),
 )
 def test_use_in_another_thread_is_refused_by_name(loop, use):
     timer, immediate = set_timeout(print, 1000), set_immediate(lambda: None)

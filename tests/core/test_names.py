@@ -10,6 +10,7 @@ import pyuvnet
 from pyuvnet import EventEmitter, net
 from pyuvnet._base.names import to_node
 from pyuvnet._core.names import add_node_names
+from tests.support.cases import cases
 
 EXTENSION_CLASSES = [
     EventEmitter,
@@ -21,7 +22,7 @@ EXTENSION_CLASSES = [
 ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("pep8", "node"),
     [
         ("create_server", "createServer"),
@@ -95,7 +96,7 @@ def test_dictionary_gets_twins():
     assert names == {"set_it": set, "setIt": set, "_hidden_one": 1, "plain": 2}
 
 
-@pytest.mark.parametrize("cls", EXTENSION_CLASSES, ids=lambda cls: cls.__name__)
+@cases("cls", EXTENSION_CLASSES)
 def test_every_public_member_of_an_extension_class_has_its_twin(cls):
     members = cls.__dict__
     twins = [(name, to_node(name)) for name in members if not name.startswith("_")]

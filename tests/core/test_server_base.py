@@ -12,6 +12,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import diagnostics, net
+from tests.support.cases import cases
 
 
 def peers_of(server: net.Server, count: int) -> list[posix.socket]:
@@ -292,7 +293,7 @@ def test_a_subscriber_of_the_channel_may_take_the_socket() -> None:
 # ---- Limits and lists --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("limit", "taken"),
     [
         (float("nan"), 3),

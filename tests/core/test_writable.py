@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from pyuvnet import StateError, Writable, next_tick, run, set_exception_handler
+from tests.support.cases import cases
 
 
 class BoomError(Exception):
@@ -127,7 +128,7 @@ def test_an_empty_chunk_is_written_and_answered(trace):
     finish(sink)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "expected"),
     [
         (("é",), b"\xc3\xa9"),

@@ -9,6 +9,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, net, run, streams
+from tests.support.cases import cases
 
 TYPE, VALUE, RANGE = "ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE", "ERR_OUT_OF_RANGE"
 ENCODING, NULL = "ERR_UNKNOWN_ENCODING", "ERR_STREAM_NULL_VALUES"
@@ -101,7 +102,7 @@ def refused(stream: Any, call: Callable[[Any], Any], code: str) -> None:
 
 
 @pytest.mark.spec("R6-01", "S4.2-01", "S4.2-02", "S4.2-03", "S4.2-04", "S6.1-03")
-@pytest.mark.parametrize(("name", "call", "code"), CALLS, ids=[entry[0] for entry in CALLS])
+@cases(("name", "call", "code"), CALLS)
 def test_on_a_socket_that_is_not_connected(name, call, code) -> None:
     socket = net.Socket()
     socket.on("error", print).on("data", print).pause()

@@ -8,6 +8,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import Duplex, Readable, Writable, net, run, streams
+from tests.support.cases import cases
 
 DEFAULT = 16384 if sys.platform == "win32" else 65536
 
@@ -85,7 +86,7 @@ def test_the_default_mark_counts_for_streams_made_later(connect) -> None:
 
 
 @pytest.mark.spec("S1-03", "R6-01")
-@pytest.mark.parametrize(
+@cases(
     ("value", "code"),
     [
         (-1, "ERR_OUT_OF_RANGE"),
