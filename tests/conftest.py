@@ -211,15 +211,17 @@ def start_child(code: str, *args: str, dev: bool = False, **options: Any) -> sub
 
 @pytest.fixture
 def run_child() -> Callable[..., Child]:
-    """run_child(code, *args, timeout=20) runs Python code in a process of its own.
+    """run_child(code, *args, stdin="", timeout=20) runs Python code in a process of its own.
 
     dev=True for Python's development mode, in which ours warns of what is left open.
     """
 
-    def run(code: str, *args: str, timeout: float = 20, dev: bool = False) -> Child:
+    def run(
+        code: str, *args: str, stdin: str = "", timeout: float = 20, dev: bool = False
+    ) -> Child:
         process = start_child(code, *args, dev=dev)
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(stdin, timeout=timeout)
         finally:
             process.kill()
             process.wait()

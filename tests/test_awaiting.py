@@ -12,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import AbortController, EventEmitter, Writable, events, net, streams
 from pyuvnet.loop import handles
+from tests.support.cases import cases
 
 pytestmark = pytest.mark.usefixtures("factory")
 
@@ -168,7 +169,7 @@ async def chunks_of_another_socket(pair):
         pass
 
 
-@pytest.mark.parametrize("moment", range(6))
+@cases("moment", range(6))
 @pytest.mark.parametrize(
     "awaiting",
     [

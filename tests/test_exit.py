@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 
 import pytest
@@ -10,7 +12,8 @@ HEAD = """
 import asyncio, atexit, os, sys, threading
 import pyuvnet
 from pyuvnet import events, net
-os.chdir(sys.argv[1])
+if sys.argv[1:]:
+    os.chdir(sys.argv[1])
 kept = []
 
 def keep(thing):
@@ -148,13 +151,6 @@ ENDS = {
 }
 # os._exit() asks nobody, so it cannot depend on much.
 HARD = {"pending writes", "a pending lookup", "a coroutine per connection"}
-CASES = [
-    (runner, state, end)
-    for runner in RUNNERS
-    for state in (STATES if runner == "plain" else {**STATES, **WITH_ASYNCIO})
-    for end in ENDS
-    if state in HARD or end.startswith("sys")
-]
 
 
 def program(end, state, rest):
@@ -162,11 +158,55 @@ def program(end, state, rest):
     return f"{HEAD}\ndef end():\n    {end}\n\ndef begin():\n        {state.strip()}\n\n{rest}\n"
 
 
-@pytest.mark.parametrize(("runner", "state", "end"), CASES)
-def test_in_the_middle_of_run(run_child, tmp_path, runner, state, end):
-    statement, code = ENDS[end]
-    child = run_child(program(statement, state, RUNNERS[runner]), str(tmp_path))
-    assert (child.code, child.out, child.err) == (code, "", "")
+# Forks for each program before it has a loop; the fork runs the program and ends as it does.
+FORKS = """
+import asyncio, atexit, json, os, signal, sys, threading
+import pyuvnet
+from pyuvnet import events, net
+
+codes = []
+for name, (program, folder) in json.load(sys.stdin).items():
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        os.chdir(folder)
+        for fd, said in (1, "out"), (2, "err"):
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), fd)
+        break
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+else:
+    print(*codes)
+    sys.exit()
+exec(compile(program, name, "exec"), globals())
+"""
+
+
+def ends(programs, folder, run_child):
+    """The exit code of each program, with what it said on stdout and stderr."""
+    folders = {name: folder / str(number) for number, name in enumerate(programs)}
+    for each in folders.values():
+        each.mkdir()
+    if not hasattr(os, "fork"):
+        children = {name: run_child(programs[name], str(folders[name])) for name in programs}
+        return {name: (child.code, child.out, child.err) for name, child in children.items()}
+    stdin = json.dumps({name: (programs[name], str(folders[name])) for name in programs})
+    codes = map(int, run_child(FORKS, stdin=stdin, timeout=25).clean().out.split())
+    return {
+        name: (code, (folders[name] / "out").read_text(), (folders[name] / "err").read_text())
+        for name, code in zip(programs, codes, strict=True)
+    }
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_in_the_middle_of_run(run_child, tmp_path, runner):
+    states = STATES if runner == "plain" else STATES | WITH_ASYNCIO
+    programs, expected = {}, {}
+    for end, (statement, code) in ENDS.items():
+        for state in states:
+            if state in HARD or end.startswith("sys"):
+                programs[f"{end}: {state}"] = program(statement, state, RUNNERS[runner])
+                expected[f"{end}: {state}"] = (code, "", "")
+    assert ends(programs, tmp_path, run_child) == expected
 
 
 # The runner has come to its end, and what it left open is still there.
@@ -212,17 +252,12 @@ if sys.platform == "win32":
     del LEFT["attached to uvloop"]
 
 
-@pytest.mark.parametrize(
-    ("left", "state"),
-    [
-        (left, state)
-        for left in LEFT
-        for state in ({**STATES, **WITH_ASYNCIO} if "async def" in LEFT[left] else STATES)
+@pytest.mark.parametrize("left", LEFT)
+def test_with_things_left_open(run_child, tmp_path, left):
+    states = set(STATES | WITH_ASYNCIO if "async def" in LEFT[left] else STATES)
+    if "atexit" in left:
         # From 3.12 on no thread can be started any more by then.
-        if "atexit" not in left or state != "calls from a thread"
-    ],
-)
-def test_with_things_left_open(run_child, tmp_path, left, state):
+        states.remove("calls from a thread")
     end = "over.set()" if "over" in LEFT[left] else "pyuvnet.stop()"
-    child = run_child(program(end, state, LEFT[left]), str(tmp_path))
-    assert (child.code, child.out, child.err) == (0, "", "")
+    programs = {state: program(end, state, LEFT[left]) for state in sorted(states)}
+    assert ends(programs, tmp_path, run_child) == dict.fromkeys(programs, (0, "", ""))

@@ -6,13 +6,12 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 import pyuvnet
 from pyuvnet import diagnostics, events, loop, net, promises, streams
 from pyuvnet._base.names import to_node
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
+from tests.support.cases import cases
 from tests.test_stubs import bound, typed_text
 
 MODULES = [pyuvnet, diagnostics, events, loop, net, promises, streams]
@@ -62,34 +61,33 @@ def text_of(member):
     return inspect.getdoc(getattr(member, "__func__", member)) or ""
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@cases("module", MODULES)
 def test_every_name_of_a_module_has_a_twin_that_is_the_same_object(module):
     for name in module.__all__:
         assert getattr(module, to_node(name)) is getattr(module, name)
 
 
-@pytest.mark.parametrize(
+@cases(
     "cls",
     # Errors keep Python's names beside Node's.
     [cls for cls in CLASSES if not issubclass(cls, BaseException)],
-    ids=lambda cls: cls.__name__,
 )
 def test_every_name_of_a_class_has_a_twin_that_is_the_same_object(cls):
     for name, value in members(cls):
         assert vars(cls)[to_node(name)] is value
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@cases("name", FUNCTIONS)
 def test_every_function_says_what_it_is_in_node(name):
     assert "Node: " in text_of(FUNCTIONS[name])
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@cases("cls", CLASSES)
 def test_every_class_has_a_docstring(cls):
     assert text_of(cls)
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@cases("name", MEMBERS)
 def test_every_member_says_what_it_is_in_node(name):
     cls, plain, member = MEMBERS[name]
     text = text_of(member)
@@ -162,7 +160,7 @@ def refers(text):
     return text.startswith(("As ", "Like ", "Make a server; same as"))
 
 
-@pytest.mark.parametrize("name", CALLABLES)
+@cases("name", CALLABLES)
 def test_whoever_takes_arguments_tells_of_each(name):
     """In a section Args, unless the first sentences name them all."""
     text = text_of(CALLABLES[name])
@@ -180,14 +178,14 @@ def test_whoever_takes_arguments_tells_of_each(name):
             assert [each for each in taken if not re.search(rf"\b{each}\b", args)] == []
 
 
-@pytest.mark.parametrize("name", CALLABLES)
+@cases("name", CALLABLES)
 def test_whoever_checks_anything_tells_what_it_raises(name):
     body = BODIES.get(name) or BODIES.get(name.rpartition(".")[2]) or ""
     if FAULTS.search(body) and not refers(text_of(CALLABLES[name])):
         assert "Raises:" in text_of(CALLABLES[name])
 
 
-@pytest.mark.parametrize("name", EMITS)
+@cases("name", EMITS)
 def test_whoever_emits_tells_what(name):
     events = text_of(CALLABLES[name]).partition("Events:")[2] or text_of(CALLABLES[name])
     assert "Events:" in text_of(CALLABLES[name]) or "follow" in events
@@ -195,14 +193,12 @@ def test_whoever_emits_tells_what(name):
         assert f"'{event}'" in events
 
 
-@pytest.mark.parametrize(
-    "cls", [cls for cls in CLASSES if "on" in dir(cls) and cls in PUBLIC], ids=lambda c: c.__name__
-)
+@cases("cls", [cls for cls in CLASSES if "on" in dir(cls) and cls in PUBLIC])
 def test_every_emitter_lists_its_events(cls):
     assert "Events:" in text_of(cls)
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, *MEMBERS])
+@cases("name", [*FUNCTIONS, *MEMBERS])
 def test_whoever_takes_arguments_or_raises_says_so(name):
     """A text that names an argument's code or class of error does it under Raises."""
     member = FUNCTIONS.get(name) or MEMBERS[name][2]
@@ -212,7 +208,7 @@ def test_whoever_takes_arguments_or_raises_says_so(name):
         assert "Raises" in text
 
 
-@pytest.mark.parametrize("cls", [net.Socket, net.Server, net.BoundSocket], ids=lambda c: c.__name__)
+@cases("cls", [net.Socket, net.Server, net.BoundSocket])
 def test_constructors_tell_their_arguments_errors_and_name(cls):
     text = text_of(cls)
     assert "Args:" in text
@@ -220,7 +216,7 @@ def test_constructors_tell_their_arguments_errors_and_name(cls):
     assert f"Node: net.{cls.__name__}" in text
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@cases("module", MODULES)
 def test_every_name_of_a_module_stands_in_its_stub(module):
     typed = set(bound(typed_text(module.__name__).body))
     assert {spelling for name in module.__all__ for spelling in (name, to_node(name))} <= typed
