@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import hosts as support
 import pytest
 
 import pyuvnet
 from pyuvnet import AbortController, net
 from pyuvnet._connecting import Attempts
+from tests.support import hosts as support
 
 # Only there are all of 127.0.0.0/8 addresses of this machine, and full queues drop who asks.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's loopback")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import prod
 import pytest
+
+from tests.support import prod
 
 KINDS = sorted(set(prod.KINDS) - {"Stream"})  # Stream is Socket
 # Python's own errors, where they are the right ones: the system's, of files and of JSON.

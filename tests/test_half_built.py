@@ -16,11 +16,11 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import prod
 import pytest
 
 import pyuvnet
 from pyuvnet import _core, net
+from tests.support import prod
 from tests.support.cases import cases
 
 Outcomes = dict[str, dict[str, list[str]]]

@@ -20,15 +20,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-
-import play
-from peers import KINDS
-from scripts import call, cb, data, error, later, peer, port, probe, pump, thing, tick
+from tests.support import play
+from tests.support.peers import KINDS
+from tests.support.scripts import call, cb, data, error, later, peer, port, probe, pump, thing, tick
 
 Step = tuple[str, list[Any]]  # a moment, and what is done then
 Trace = list[str]

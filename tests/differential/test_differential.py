@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import play
 import pytest
+
+from tests.support import play
 
 pytestmark = [
     pytest.mark.skipif(play.NODE is None, reason="Node is not installed"),

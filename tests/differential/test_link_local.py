@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import play
 import pytest
+
+from tests.support import play
 
 HERE = Path(__file__).resolve().parent
 FIRST, SECOND = "near0", "far0"

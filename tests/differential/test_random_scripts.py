@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import random
 import sys
-from pathlib import Path
 
-import play
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import random_scripts
-
-sys.path.pop(0)
+from tests.differential import random_scripts
+from tests.support import play
 
 SINCE = 26  # the Node that random_scripts.py knows the deviations from
 SCRIPTS = 150

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import hosts
-from races import settle
 
 import pyuvnet
 from pyuvnet import Readable, current_loop, next_tick, run
 from pyuvnet.errors import AggregateError
 from pyuvnet.net import Server, Socket
+from tests.support.hosts import hosts
+from tests.support.races import settle
 
 CHUNK = 65536
 

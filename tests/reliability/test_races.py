@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from races import DEAF, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS, reach
 
 from pyuvnet import current_loop, run, set_exception_handler, set_immediate
 from pyuvnet.errors import ArgTypeError
 from pyuvnet.net import Server, Socket
+from tests.support.races import DEAF, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS, reach
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from races import settle
 
 import pyuvnet
 from pyuvnet import (
@@ -32,6 +31,7 @@ from pyuvnet import (
 )
 from pyuvnet.errors import AbortError
 from pyuvnet.streams import finished, pipeline
+from tests.support.races import settle
 
 pytestmark = pytest.mark.usefixtures("raised")
 

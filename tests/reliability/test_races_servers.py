@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from races import KINDS, reach, settle
 
 from pyuvnet import (
     AbortController,
@@ -29,6 +28,7 @@ from pyuvnet import (
 )
 from pyuvnet.errors import StateError
 from pyuvnet.net import BlockList, Server, Socket
+from tests.support.races import KINDS, reach, settle
 
 pytestmark = pytest.mark.usefixtures("raised")
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import hosts
-from races import DEAF, ENDING, KINDS, RAISING, RECONNECTING, RESETTING, SOCKET_ACTIONS, settle
 
 from pyuvnet import (
     AbortController,
@@ -28,6 +26,17 @@ from pyuvnet import (
 )
 from pyuvnet.errors import ArgTypeError
 from pyuvnet.net import Server, Socket
+from tests.support.hosts import hosts
+from tests.support.races import (
+    DEAF,
+    ENDING,
+    KINDS,
+    RAISING,
+    RECONNECTING,
+    RESETTING,
+    SOCKET_ACTIONS,
+    settle,
+)
 
 # 'data' and 'readable' change how a stream flows: the scenarios listen to them.
 

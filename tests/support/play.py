@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hosts import hosts
-from peers import peers_on_call
+from tests.support.hosts import hosts
+from tests.support.peers import peers_on_call
 
 HERE = Path(__file__).resolve().parent.parent
 NODE = os.environ.get("PYUVNET_NODE") or shutil.which("node")

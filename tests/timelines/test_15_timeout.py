@@ -3,10 +3,10 @@
 import sys
 
 import pytest
-from hosts import hosts
 
 import pyuvnet
 from pyuvnet import net
+from tests.support.hosts import hosts
 
 QUIET = ("data", "resume")
 

@@ -7,10 +7,10 @@ hang (see hosts.py), all at one port.
 import sys
 
 import pytest
-from hosts import hosts
 
 import pyuvnet
 from pyuvnet import AggregateError, net
+from tests.support.hosts import hosts
 
 EVENTS = [
     *("lookup", "connectionAttempt", "connectionAttemptFailed", "connectionAttemptTimeout"),

@@ -3,7 +3,7 @@
 Those of Server(), listen() and BoundSocket() are in test_arguments.py.
 """
 
-from scripts import call, odd, probe
+from tests.support.scripts import call, odd, probe
 
 JUNK = [None, True, -1, 1.5, 70000, "", "x", odd("nan"), odd("inf"), {}, [], odd("function")]
 NUMBERS = [True, "1", -1, 1.5, 256, odd("nan"), odd("inf"), {}, [], odd("function")]

@@ -1,6 +1,6 @@
 """reset_and_destroy() and destroy_soon(): ordering 3.16, 3.25."""
 
-from scripts import BIG, CLOSE, call, cb, later, pair, path, probe, tick, turns
+from tests.support.scripts import BIG, CLOSE, call, cb, later, pair, path, probe, tick, turns
 
 RESET = call("c", "reset_and_destroy")
 SOON = call("c", "destroy_soon")

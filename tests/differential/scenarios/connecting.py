@@ -1,6 +1,17 @@
 """Reaching an address: lookups, attempts, happy eyeballs, refusals: ordering 3.10, 3.21."""
 
-from scripts import addresses, blocking, call, cb, error, later, lookup, port, probe, signal
+from tests.support.scripts import (
+    addresses,
+    blocking,
+    call,
+    cb,
+    error,
+    later,
+    lookup,
+    port,
+    probe,
+    signal,
+)
 
 ONE = "127.0.0.1"
 

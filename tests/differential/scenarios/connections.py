@@ -1,6 +1,6 @@
 """Connections from their beginning to their end: ordering 3.1-3.9, 3.14, 3.15, 3.24."""
 
-from scripts import (
+from tests.support.scripts import (
     BIG,
     CLOSE,
     LISTEN,

@@ -1,6 +1,6 @@
 """Listeners that fail: ordering 3.26."""
 
-from scripts import CLOSE, call, cb, data, error, later, pair, turns, until
+from tests.support.scripts import CLOSE, call, cb, data, error, later, pair, turns, until
 
 SCENARIOS = {
     "a 'connection' listener fails": pair(

@@ -1,6 +1,6 @@
 """What random scripts (random_scripts.py) found to differ, each as the shortest that did."""
 
-from scripts import alone, call, cb, data, error, later, lookup, probe, thing, tick
+from tests.support.scripts import alone, call, cb, data, error, later, lookup, probe, thing, tick
 
 
 def write(name=None, text="ab"):

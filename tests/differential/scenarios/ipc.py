@@ -1,6 +1,6 @@
 """Unix sockets: ordering 3.10, net.md 2."""
 
-from scripts import CLOSE, call, cb, data, later, path, probe, turns
+from tests.support.scripts import CLOSE, call, cb, data, later, path, probe, turns
 
 LONG = "x" * 120
 TOO_LONG = f"<Error EINVAL connect at FOLDER{LONG}:None: connect EINVAL FOLDER{LONG}"

@@ -1,6 +1,18 @@
 """What keeps the loop alive: ordering 2. What is left when it is empty is part of each trace."""
 
-from scripts import BIG, CLOSE, LISTEN, call, cb, later, lookup, pair, port, probe, turns
+from tests.support.scripts import (
+    BIG,
+    CLOSE,
+    LISTEN,
+    call,
+    cb,
+    later,
+    lookup,
+    pair,
+    port,
+    probe,
+    turns,
+)
 
 TO_S = {"port": port("S"), "host": "127.0.0.1"}
 HANGING = {"port": port("P"), "host": "127.0.0.2"}

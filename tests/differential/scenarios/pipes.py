@@ -1,6 +1,6 @@
 """Pipes between sockets: ordering 3.22."""
 
-from scripts import BIG, call, data, error, later, pair, probe, thing, turns
+from tests.support.scripts import BIG, call, data, error, later, pair, probe, thing, turns
 
 HEAR = {"s1": ["pipe", "unpipe"], "d": ["pipe", "unpipe"]}
 ITSELF = call("s1", "pipe", thing("s1"))

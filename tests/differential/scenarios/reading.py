@@ -1,6 +1,6 @@
 """Reading: pausing, read(n), unshift(), encodings, onread, iteration: ordering 3.18, 3.23."""
 
-from scripts import (
+from tests.support.scripts import (
     CLOSE,
     call,
     cb,

@@ -1,6 +1,6 @@
 """Servers: ordering 3.3, 3.4, 3.12, 3.13, 3.20 and the forms of listen(), net.md 3."""
 
-from scripts import (
+from tests.support.scripts import (
     CLOSE,
     LISTEN,
     blocking,

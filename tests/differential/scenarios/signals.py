@@ -1,6 +1,6 @@
 """Sockets with an abort signal: ordering 3.17."""
 
-from scripts import CLOSE, call, cb, error, later, pair, port, probe, signal, tick
+from tests.support.scripts import CLOSE, call, cb, error, later, pair, port, probe, signal, tick
 
 TO_S = {"port": port("S"), "host": "127.0.0.1"}
 ABORT = ["abort", "A"]

@@ -1,6 +1,6 @@
 """Writing: 'drain', cork, encodings, callbacks that fail: ordering 3.19, streams.md 4."""
 
-from scripts import BIG, call, cb, data, error, later, odd, pair, probe, tick, turns
+from tests.support.scripts import BIG, call, cb, data, error, later, odd, pair, probe, tick, turns
 
 ENCODINGS = {
     "utf8": "a\u00e4\u20ac",
