@@ -13,6 +13,7 @@ import pyuvnet
 from pyuvnet import AbortController, EventEmitter, Writable, events, net, streams
 from pyuvnet.loop import handles
 from tests.support.cases import cases
+from tests.support.errors import BoomError
 
 pytestmark = pytest.mark.usefixtures("factory")
 
@@ -169,6 +170,8 @@ async def chunks_of_another_socket(pair):
         pass
 
 
+# One that leaves something waits for it to go, at each moment.
+@pytest.mark.timeout(60)
 @cases("moment", range(6))
 @pytest.mark.parametrize(
     "awaiting",
@@ -329,19 +332,16 @@ def test_drained_ends_when_all_has_left_after_end(factory):
 
 
 def test_drained_raises_what_the_stream_failed_with(factory):
-    class Boom(Exception):
-        pass
-
     async def main(pair):
         await pair.fill()
         task = asyncio.create_task(pair.client.drained())
         await turns()
-        error = Boom()
+        error = BoomError()
         pair.client.destroy(error)
-        with pytest.raises(Boom) as caught:
+        with pytest.raises(BoomError) as caught:
             await task
         assert caught.value is error
-        with pytest.raises(Boom):
+        with pytest.raises(BoomError):
             await pair.client.drained()
 
     play(main, factory)

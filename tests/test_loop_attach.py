@@ -14,7 +14,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, StateError, events, net
-from tests.support.loops import BoomError, done, echo, fail, settle, wakers
+from tests.support.errors import BoomError
+from tests.support.loops import done, echo, fail, settle, wakers
 
 pytestmark = pytest.mark.usefixtures("factory")
 

@@ -11,7 +11,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet import EventEmitter, StateError, net
-from tests.support.loops import BoomError, settle
+from tests.support.errors import BoomError
+from tests.support.loops import settle
 
 pytestmark = pytest.mark.usefixtures("factory")
 

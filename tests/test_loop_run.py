@@ -12,7 +12,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet import StateError, events, net
-from tests.support.loops import LOOPS, BoomError, done, echo, told
+from tests.support.errors import BoomError
+from tests.support.loops import LOOPS, done, echo, told
 
 pytestmark = pytest.mark.usefixtures("factory")
 

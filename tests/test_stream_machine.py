@@ -30,8 +30,9 @@ from hypothesis.stateful import (
 )
 
 from pyuvnet import current_loop, run, set_exception_handler
+from tests.support.errors import BoomError
 from tests.support.machines import machine_settings
-from tests.support.stream_model import FAKES, PATTERN, BoomError, Model
+from tests.support.stream_model import FAKES, PATTERN, Model
 
 CI = os.environ.get("CI", "") not in ("", "0", "false")
 STEPS = 30

@@ -9,10 +9,7 @@ import weakref
 import pytest
 
 from pyuvnet import Duplex, Writable, next_tick, run, set_immediate
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 class Both(Duplex):

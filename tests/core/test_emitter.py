@@ -17,10 +17,7 @@ import pytest
 from pyuvnet import EventEmitter, Socket, StateError
 from pyuvnet.errors import MaxListenersExceededWarning
 from tests.support.cases import cases
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 def nothing(*args):

@@ -9,6 +9,7 @@ import pytest
 import pyuvnet
 from pyuvnet import Readable, next_tick, run
 from pyuvnet._core import iteration
+from tests.support.errors import BoomError
 
 pytestmark = pytest.mark.usefixtures("factory")
 
@@ -144,9 +145,6 @@ def test_leaving_wakes_a_task_that_waits():
 
 
 def test_a_step_may_be_driven_as_a_coroutine_is(trace):
-    class BoomError(Exception):
-        pass
-
     async def main():
         source = Source()
         iterator = source.iterator()

@@ -24,10 +24,7 @@ from pyuvnet import (
 )
 from pyuvnet._core.loop import Loop
 from tests.support.cases import cases
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 def fail(error):

@@ -17,10 +17,7 @@ from pyuvnet import (
     set_exception_handler,
     set_immediate,
 )
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 class Source(Readable):

@@ -12,13 +12,10 @@ import pytest
 import pyuvnet
 from pyuvnet import EventEmitter, Readable, run
 from pyuvnet._core.waiter import Stepper, Waiter
+from tests.support.errors import BoomError
 from tests.support.loops import LOOPS
 
 pytestmark = pytest.mark.usefixtures("factory")
-
-
-class BoomError(Exception):
-    pass
 
 
 class Source(Readable):

@@ -23,10 +23,7 @@ from pyuvnet import (
     set_timeout,
 )
 from pyuvnet.errors import TimeoutOverflowWarning
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 def fail(error):

@@ -11,12 +11,9 @@ import pytest
 import pyuvnet
 from pyuvnet import run
 from pyuvnet._core.waiter import Waiter
+from tests.support.errors import BoomError
 
 pytestmark = pytest.mark.usefixtures("factory")
-
-
-class BoomError(Exception):
-    pass
 
 
 def run_to_the_end(main):

@@ -10,10 +10,7 @@ import pytest
 
 from pyuvnet import StateError, Writable, next_tick, run, set_exception_handler
 from tests.support.cases import cases
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 class Sink(Writable):

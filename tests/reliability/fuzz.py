@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyuvnet import Error, current_loop, run, set_exception_handler
+from tests.support.prod import Awkward, nothing
 
 Fuzzer = Callable[["Input"], None]
 FUZZERS: dict[str, tuple[Fuzzer, frozenset[str], int]] = {}
@@ -42,24 +43,6 @@ def fuzzer(*codes: str, weight: int = 1) -> Callable[[Fuzzer], Fuzzer]:
         return function
 
     return register
-
-
-def nothing(*args: Any) -> None: ...
-
-
-class Awkward:
-    """Fails wherever somebody looks."""
-
-    def __init__(self, *args: Any) -> None: ...
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError("no comparing")
-
-    def __hash__(self) -> int:
-        raise ValueError("no hashing")
-
-    def __repr__(self) -> str:
-        raise ValueError("no showing")
 
 
 class Index:

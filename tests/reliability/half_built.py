@@ -40,6 +40,7 @@ from typing import Any
 
 import pyuvnet
 from pyuvnet import net
+from tests.support.prod import Awkward, nothing
 
 SECONDS = 10  # for one call; a sanitizer is slow, and the machine may be busy
 
@@ -55,25 +56,6 @@ NOT_CALLED = {
     "__new__",
     "__doc__",
 }
-
-
-def nothing(*args: Any, **kwargs: Any) -> None: ...
-
-
-class Awkward:
-    """Fails wherever a function looks."""
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError("no comparing")
-
-    def __hash__(self) -> int:
-        raise ValueError("no hashing")
-
-    def __repr__(self) -> str:
-        raise ValueError("no showing")
-
-    def __bool__(self) -> bool:
-        raise ValueError("no truth")
 
 
 async def coroutine() -> None: ...

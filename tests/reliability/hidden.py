@@ -67,7 +67,7 @@ HEAD = 13
 PATTERN = bytes(range(251)) * 1300
 
 
-class BoomError(Exception):
+class ActingError(Exception):
     """What fails on purpose, and acts when it is dropped."""
 
     act: Callable[[], None] | None = None
@@ -355,7 +355,7 @@ class Program:
             self.findings.append(str(error))
 
     def raised(self, error: BaseException) -> None:
-        expected = isinstance(error, (BoomError, OSError)) or hasattr(error, "code")
+        expected = isinstance(error, (ActingError, OSError)) or hasattr(error, "code")
         if not expected:
             text = "".join(traceback.format_exception(error)[-3:])
             self.findings.append(f"{type(error).__name__}: {error}\n{text}")
@@ -430,7 +430,7 @@ class Program:
                 elif not server.listening:
                     self.listen(server)
         elif what == "raise":
-            error = BoomError("planned")
+            error = ActingError("planned")
             error.act = self.finaliser("error", end)
             raise error
         elif what == "collect":
@@ -469,7 +469,7 @@ class Program:
         if what == "destroy":
             stream.destroy()
         elif what == "fail":
-            error = BoomError("destroy")
+            error = ActingError("destroy")
             error.act = self.finaliser("error", end)
             stream.destroy(error)
         elif what.startswith("write"):

@@ -47,6 +47,7 @@ from hypothesis.stateful import (
 from pyuvnet import current_loop, next_tick, run, set_exception_handler, set_immediate
 from pyuvnet._core.handle import live_counts
 from pyuvnet.net import BlockList, Server, Socket
+from tests.support.errors import BoomError
 from tests.support.machines import machine_settings
 
 STEPS = 50
@@ -58,10 +59,6 @@ LIVE = ("data", "end", "drain", "finish", "readable", "timeout")
 ONCE = ("connect", "ready", "end", "finish", "error", "close")
 RETRY = st.sampled_from(["close", "end", "error"])
 SIZES = st.sampled_from([0, 1, 2, 7, 100, 1000, 5000, 65536, 300_000])
-
-
-class BoomError(Exception):
-    """What fails on purpose."""
 
 
 def stream_of(number: int, start: int, size: int) -> bytes:

@@ -13,12 +13,9 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net, run
+from tests.support.errors import BoomError
 
 BIG = b"z" * 9_000_000
-
-
-class BoomError(Exception):
-    pass
 
 
 @pytest.fixture(params=["hook", "no hook"])

@@ -10,10 +10,7 @@ import pytest
 import pyuvnet
 from pyuvnet import EventEmitter, Server, net, next_tick, run
 from pyuvnet.errors import MaxListenersExceededWarning
-
-
-class BoomError(Exception):
-    pass
+from tests.support.errors import BoomError
 
 
 async def settle() -> None:

@@ -29,10 +29,6 @@ def wakers():
     return [thread for thread in threading.enumerate() if thread.name == "pyuvnet waker"]
 
 
-class BoomError(Exception):
-    pass
-
-
 def fail(error):
     raise error
 

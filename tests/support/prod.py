@@ -50,7 +50,7 @@ class Awkward:
         raise ValueError("no truth")
 
 
-def nothing(*args: Any) -> None: ...
+def nothing(*args: Any, **keywords: Any) -> None: ...
 
 
 VALUES: dict[str, Any] = {

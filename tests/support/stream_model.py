@@ -10,14 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pyuvnet import Duplex, next_tick
+from tests.support.errors import BoomError
 
 PATTERN = random.Random(1).randbytes(1 << 16)
 # Events that a destroyed stream does not emit.
 LIVE = ("data", "readable", "end", "drain", "finish")
-
-
-class BoomError(Exception):
-    """What fails on purpose."""
 
 
 def same(value: Any) -> bytes:

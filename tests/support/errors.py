@@ -1,0 +1,5 @@
+"""What tests raise."""
+
+
+class BoomError(Exception):
+    """Raised on purpose, to be caught."""
