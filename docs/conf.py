@@ -18,7 +18,7 @@ author = "pyuvnet contributors"
 project_copyright = "pyuvnet contributors, MIT licence"
 version = release = pyuvnet.__version__
 
-extensions = ["myst_parser", "pyuvnet_api"]
+extensions = ["myst_parser", "pyuvnet_api", "shown_by"]
 nitpicky = True
 # Names that exist for type checkers only: signatures show them, and no page is about them.
 FOR_CHECKERS = ("Callback", "Path", "Place", "Port")

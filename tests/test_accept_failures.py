@@ -127,6 +127,7 @@ def play(run_child: Any) -> Any:
     return run
 
 
+@pytest.mark.spec("D24")
 @unix
 @pytest.mark.parametrize("kind", ["tcp", "ipc"])
 def test_what_libuv_sheds_is_told_and_counted(kind: str, play: Any, tmp_path: Any) -> None:
@@ -177,6 +178,7 @@ def test_what_libuv_sheds_is_told_and_counted(kind: str, play: Any, tmp_path: An
         assert len({drop["remotePort"] for drop in shed["drops"]}) == 20
 
 
+@pytest.mark.spec("D24")
 @unix
 def test_without_a_spare_descriptor_they_wait_and_nothing_spins(play: Any) -> None:
     waited, over = play("""
@@ -561,6 +563,7 @@ def test_without_memory_a_connection_is_dropped_and_the_next_one_served(
             assert drop.get("remoteAddress", "::ffff:127.0.0.1") == "::ffff:127.0.0.1"
 
 
+@pytest.mark.spec("N022", "D69")
 def test_all_refusals_are_counted_by_reason() -> None:
     server = net.create_server(lambda s: s.destroy()).listen(0)
     assert server.dropped == {}

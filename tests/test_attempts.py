@@ -66,6 +66,7 @@ def shown(event: str, args: tuple[Any, ...]) -> list[Any]:
     return [getattr(each, "code", each) for each in args]
 
 
+@pytest.mark.spec("N051", "N169")
 def test_the_next_address_is_tried_as_soon_as_one_fails(hosts: Any, trace: Any) -> None:
     port = hosts({"::1": "refuse", ONE: "listen"})
     c = connecting(trace, port, ["::1", ONE])
@@ -85,6 +86,7 @@ def test_the_next_address_is_tried_as_soon_as_one_fails(hosts: Any, trace: Any) 
     ]
 
 
+@pytest.mark.spec("N040", "N041", "N042")
 def test_the_arguments_of_the_events(hosts: Any) -> None:
     port = hosts({"::1": "refuse", ONE: "hang", TWO: "listen"})
     seen: list[Any] = []
@@ -107,6 +109,7 @@ def test_the_arguments_of_the_events(hosts: Any) -> None:
     assert str(failed[4]) == f"connect ECONNREFUSED ::1:{port}"
 
 
+@pytest.mark.spec("N042", "N169")
 def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "hang", TWO: "listen"})
     c = connecting(trace, port, [ONE, TWO])
@@ -123,6 +126,7 @@ def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> 
     assert c.auto_select_family_attempted_addresses == [f"{ONE}:{port}", f"{TWO}:{port}"]
 
 
+@pytest.mark.spec("N095")
 def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "hang", TWO: "listen"})
     before = net.get_default_auto_select_family_attempt_timeout()
@@ -135,6 +139,7 @@ def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
     assert ("connectionAttemptTimeout", ONE) in trace
 
 
+@pytest.mark.spec("N169")
 def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "refuse", TWO: "hang"})
     c = connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=10)
@@ -151,6 +156,7 @@ def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> N
     ]
 
 
+@pytest.mark.spec("N170")
 def test_when_all_fail_the_error_holds_all(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "hang", TWO: "refuse"})
     errors: list[Any] = []
@@ -168,6 +174,7 @@ def test_when_all_fail_the_error_holds_all(hosts: Any, trace: Any) -> None:
     assert error.as_group().exceptions == error.exceptions == tuple(error.errors)
 
 
+@pytest.mark.spec("N169")
 def test_families_take_turns_beginning_with_the_first(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "refuse", TWO: "refuse", THREE: "refuse", "::1": "refuse"})
     c = connecting(trace, port, [ONE, TWO, THREE, ONE, "::1"])
@@ -177,6 +184,7 @@ def test_families_take_turns_beginning_with_the_first(hosts: Any, trace: Any) ->
     ]
 
 
+@pytest.mark.spec("N051")
 def test_one_address_that_is_left_is_tried_alone(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "refuse"})
     c = connecting(trace, port, [ONE, ONE])
@@ -187,6 +195,7 @@ def test_one_address_that_is_left_is_tried_alone(hosts: Any, trace: Any) -> None
     assert isinstance(errors[0], ConnectionRefusedError)
 
 
+@pytest.mark.spec("N093")
 @pytest.mark.parametrize(
     "option",
     [
@@ -218,6 +227,7 @@ def test_what_asks_for_one_address_only(hosts: Any, option: Any) -> None:
     assert c.auto_select_family_attempted_addresses is None
 
 
+@pytest.mark.spec("D57")
 @pytest.mark.parametrize("event", ["lookup", "connectionAttempt", "connectionAttemptFailed"])
 def test_destroy_in_a_listener_ends_it_all(hosts: Any, trace: Any, event: str) -> None:
     port = hosts({ONE: "refuse", TWO: "listen"})
@@ -263,6 +273,7 @@ def test_abort_with_an_attempt_in_flight(hosts: Any, trace: Any) -> None:
     ]
 
 
+@pytest.mark.spec("N152")
 def test_a_blocked_address_counts_as_failed_without_an_attempt(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "refuse", TWO: "listen"})
     rules = net.BlockList()

@@ -27,6 +27,7 @@ def blocking(*addresses: str) -> net.BlockList:
     return rules
 
 
+@pytest.mark.spec("N103", "N152")
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])
 def test_a_blocked_peer_is_closed_silently(host) -> None:
     """Also on a dual-stack server, which sees the peer as an IPv4-mapped address."""
@@ -72,6 +73,7 @@ def test_another_peer_gets_through_and_the_list_may_change() -> None:
     assert served == ["hello", "blocked", "hello"]
 
 
+@pytest.mark.spec("N152")
 def test_a_client_does_not_connect_to_a_blocked_address() -> None:
     events: list[object] = []
     client = net.create_connection(port=1, host="127.0.0.1", block_list=blocking("127.0.0.1"))
@@ -116,6 +118,7 @@ def hit_and_run(place: tuple[str, int], source: str) -> None:
     peer.close()
 
 
+@pytest.mark.spec("D28")
 @linux
 @pytest.mark.parametrize(
     ("host", "target", "bad"),
@@ -165,6 +168,7 @@ def test_another_peer_that_has_reset_the_connection_is_known_by_its_address() ->
     assert peers[0][0] == "127.0.0.65"
 
 
+@pytest.mark.spec("D28")
 @linux
 def test_a_peer_of_unknown_address_is_sent_away_if_there_is_a_list() -> None:
     """Where accept() has not told it: on Windows, and with an installed libuv."""
@@ -263,6 +267,7 @@ LITERALS = [
 ]
 
 
+@pytest.mark.spec("D64")
 @pytest.mark.parametrize("host", LITERALS)
 def test_no_literal_leads_to_a_private_address(host: str) -> None:
     target = Target()
@@ -340,6 +345,7 @@ def test_one_bad_address_of_several_is_left_out() -> None:
     assert events == ["connect", "ready"]
 
 
+@pytest.mark.spec("D62")
 @pytest.mark.parametrize(
     ("host", "rule"),
     [
@@ -356,6 +362,7 @@ def test_the_unspecified_address_leads_where_loopback_does(host: str, rule: str)
     assert target.reached == []
 
 
+@pytest.mark.spec("D61")
 @pytest.mark.parametrize("several", [False, True])
 def test_the_peer_is_checked_again_when_connected(several: bool) -> None:
     """A list may get the rule while the connection is made."""
@@ -387,6 +394,7 @@ def test_the_peer_is_checked_again_when_connected(several: bool) -> None:
     ]
 
 
+@pytest.mark.spec("D61")
 @pytest.mark.skipif(
     sys.platform != "linux" or GETPEERNAME is None, reason="the filter is written for Linux"
 )

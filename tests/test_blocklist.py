@@ -28,6 +28,7 @@ def v6(address, **options):
 # Rules and checks
 
 
+@pytest.mark.spec("N005")
 def test_an_address_matches_itself_only():
     block_list = made(("add_address", "1.2.3.4"), ("add_address", "2001:DB8::1", "ipv6"))
     assert block_list.check("1.2.3.4")
@@ -38,6 +39,7 @@ def test_an_address_matches_itself_only():
     assert not block_list.check("2001:db8::2", "ipv6")
 
 
+@pytest.mark.spec("N006")
 def test_a_range_includes_both_ends():
     block_list = made(("add_range", "10.0.0.5", "10.0.1.2"), ("add_range", "::1", "::1", "ipv6"))
     assert [block_list.check(f"10.0.{end}") for end in ("0.4", "0.5", "0.255", "1.2", "1.3")] == [
@@ -50,6 +52,7 @@ def test_a_range_includes_both_ends():
     assert [block_list.check(f"::{end}", "ipv6") for end in (0, 1, 2)] == [False, True, False]
 
 
+@pytest.mark.spec("N007")
 @pytest.mark.parametrize(
     ("net", "prefix", "family", "inside", "outside"),
     [
@@ -85,6 +88,7 @@ def test_an_ipv4_rule_matches_no_ipv6_address_but_mapped_ones():
         assert not block_list.check(address, "ipv6")
 
 
+@pytest.mark.spec("N008")
 @pytest.mark.parametrize(
     "rule",
     [
@@ -143,6 +147,7 @@ def test_a_socket_address_names_its_family_itself():
     assert block_list.check(v6("2001:db8::5"), 5)
 
 
+@pytest.mark.spec("N008")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -172,6 +177,7 @@ def test_a_zone_is_dropped():
         assert block_list.check(address, "ipv6")
 
 
+@pytest.mark.spec("N004")
 def test_an_empty_list_blocks_nothing():
     block_list = BlockList()
     assert (block_list.rules, block_list.size) == ([], 0)
@@ -189,6 +195,7 @@ def test_the_type_is_in_any_case_and_none_is_ipv4():
 # Texts of rules
 
 
+@pytest.mark.spec("N009")
 def test_rules_are_newest_first_with_their_duplicates():
     block_list = made(
         ("add_address", "1.1.1.1"),
@@ -288,6 +295,7 @@ NO_INTEGER = "argument 'cidr' prefix length must be a valid integer"
 NO_TEXTS = "of type string or string[]"
 
 
+@pytest.mark.spec("N005")
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
@@ -408,6 +416,7 @@ def test_what_is_no_cidr(cidr, code):
 # Many rules at once
 
 
+@pytest.mark.spec("N149")
 def test_add_cidr_takes_the_family_from_the_colon():
     block_list = made(("add_cidr", "10.0.0.0/8"), ("add_cidr", "fe80::1%lo/10"))
     assert block_list.rules == ["Subnet: IPv6 fe80::1/10", "Subnet: IPv4 10.0.0.0/8"]
@@ -426,6 +435,7 @@ NODE_RANGES = (
 )
 
 
+@pytest.mark.spec("N149", "D64")
 def test_private_ranges():
     assert BlockList.PRIVATE_RANGES[:8] == NODE_RANGES
     block_list = made(("add_cidrs", BlockList.PRIVATE_RANGES))
@@ -440,6 +450,7 @@ def test_private_ranges():
         assert not block_list.check(address)
 
 
+@pytest.mark.spec("D64")
 @pytest.mark.parametrize(
     ("first", "last", "before", "after"),
     [
@@ -500,6 +511,7 @@ CARRIERS = [
 ]
 
 
+@pytest.mark.spec("D65")
 @pytest.mark.parametrize("address", CARRIERS)
 @pytest.mark.parametrize(
     "rule",
@@ -521,6 +533,7 @@ def test_an_ipv4_rule_matches_the_ipv6_addresses_that_carry_the_address(address,
     assert not block_list.check(address, "ipv6")
 
 
+@pytest.mark.spec("D65")
 @pytest.mark.parametrize(
     "address",
     [
@@ -550,6 +563,7 @@ def test_an_ipv6_rule_for_the_carriers_matches_no_ipv4_address():
     assert block_list.check("2002:808:808::", "ipv6")
 
 
+@pytest.mark.spec("N149")
 def test_add_addresses_takes_any_iterable():
     block_list = made(
         ("add_addresses", ["1.1.1.1", v6("::1")]),
@@ -590,6 +604,7 @@ def test_a_mistake_among_several_adds_none():
 # Removal
 
 
+@pytest.mark.spec("N149")
 def test_removal_takes_out_exactly_one_rule():
     block_list = made(
         ("add_subnet", "10.0.0.0", 8),
@@ -693,6 +708,7 @@ def test_removal_of_a_duplicate_subnet_or_range_takes_the_newest():
     assert block_list.check("3.3.3.3")
 
 
+@pytest.mark.spec("N149")
 def test_clear_removes_everything():
     block_list = made(("add_cidrs", BlockList.PRIVATE_RANGES), ("remove_cidr", "10.0.0.0/8"))
     assert block_list.clear() is None
@@ -706,6 +722,7 @@ def test_clear_removes_everything():
 # JSON
 
 
+@pytest.mark.spec("N148", "D66")
 def test_json_there_and_back():
     block_list = made(
         ("add_address", "1.1.1.1"),
@@ -732,6 +749,7 @@ def test_from_json_adds_to_what_is_there():
     assert block_list.rules == ["Address: IPv4 2.2.2.2", "Address: IPv4 1.1.1.1"]
 
 
+@pytest.mark.spec("N148", "D66")
 @pytest.mark.parametrize(
     ("text", "rules"),
     [
@@ -766,6 +784,7 @@ def test_from_json_skips_what_is_no_rule(text, rules):
     assert made(("from_json", ["x", text])).rules == rules
 
 
+@pytest.mark.spec("N148")
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -804,6 +823,7 @@ def test_from_json_of_no_json_is_a_value_error(data):
         BlockList().from_json(data)
 
 
+@pytest.mark.spec("N147")
 def test_is_block_list():
     assert BlockList.is_block_list(BlockList())
     assert BlockList.is_block_list(type("Own", (BlockList,), {})())
@@ -812,6 +832,7 @@ def test_is_block_list():
     assert not BlockList.is_block_list()
 
 
+@pytest.mark.spec("N004")
 @pytest.mark.parametrize(
     ("name", "node"),
     [

@@ -47,6 +47,7 @@ def test_load_takes_lines(encode):
     assert BlockList.load([]).rules == []
 
 
+@pytest.mark.spec("D74")
 @pytest.mark.parametrize("kind", [str, pathlib.Path, lambda path: str(path).encode()])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])

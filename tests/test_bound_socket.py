@@ -31,6 +31,7 @@ def failure_of(call: Any) -> Any:
 # ---- Where it is bound -------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N173")
 @cases(
     ("options", "address", "family"),
     [
@@ -236,6 +237,7 @@ def test_after_close_every_method_raises(method: str) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N173")
 def test_with_closes_what_nobody_adopted() -> None:
     with BoundSocket() as bound:
         assert repr(bound) == f"<BoundSocket 0.0.0.0:{bound.address().port}>"

@@ -41,6 +41,7 @@ def watch() -> Iterator[Callable[[str, Any], None]]:
     assert not any(map(diagnostics.has_subscribers, NAMES))
 
 
+@pytest.mark.spec("N175")
 def test_the_life_of_a_server_and_a_connection(watch: Any) -> None:
     seen: list[Any] = []
     for name in NAMES:
@@ -89,6 +90,7 @@ def test_what_the_messages_hold(watch: Any) -> None:
     assert ERROR not in seen
 
 
+@pytest.mark.spec("N175")
 @pytest.mark.parametrize("kind", ["taken", "taken host", "path", "fd", "name"])
 def test_a_failing_listen_is_told_before_its_error(kind: str, watch: Any, tmp_path: Path) -> None:
     seen: list[Any] = []
@@ -112,6 +114,7 @@ def test_a_failing_listen_is_told_before_its_error(kind: str, watch: Any, tmp_pa
     assert (start, told) == ("start", (server, error))
 
 
+@pytest.mark.spec("D21")
 def test_a_listen_that_is_refused_is_not_told(watch: Any) -> None:
     seen: list[Any] = []
     for name in NAMES:

@@ -321,6 +321,7 @@ BASES: dict[type[Exception], tuple[str, tuple[type[Exception], ...]]] = {
 }
 
 
+@pytest.mark.spec("N183")
 @cases(
     ("code", "kind", "text", "provoke"),
     TABLE,
@@ -360,6 +361,7 @@ def test_the_code_of_a_forked_child(run_child: Callable[..., Any]) -> None:
     assert child.lines == ["ERR_FORKED"]
 
 
+@pytest.mark.spec("N183")
 def test_every_code_is_in_the_table() -> None:
     found: set[str] = set()
     for folder in (PACKAGE, PACKAGE / "_core"):
@@ -575,6 +577,7 @@ SYSTEM: list[tuple[str, type[OSError], str | None, str | None, Any, str, Callabl
 ]  # fmt: skip
 
 
+@pytest.mark.spec("N183")
 @posix_only
 @pytest.mark.parametrize(
     ("code", "kind", "syscall", "address", "port", "text", "provoke"),

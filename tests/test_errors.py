@@ -131,6 +131,7 @@ def test_aggregate_error_has_no_code_if_the_first_error_has_none():
     assert errors.AggregateError().code is None
 
 
+@pytest.mark.spec("N170")
 def test_aggregate_error_is_no_exception_group_but_makes_one():
     first, second = OSError(1, "a"), errors.StateError("b", "ERR_B")
     error = errors.AggregateError([first, second])

@@ -42,7 +42,7 @@ def failure(caught):
 # ---- once() --------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("S6.7-01", "S6.7-04")
+@pytest.mark.spec("S6.7-01", "S6.7-04", "N179")
 def test_once_listens_from_the_call_on_and_leaves_no_listener():
     async def main():
         emitter = EventEmitter()
@@ -168,7 +168,7 @@ def test_wrong_types_are_refused_at_the_call(call):
 # ---- on() ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("S6.7-05", "S6.7-06")
+@pytest.mark.spec("S6.7-05", "S6.7-06", "N179")
 def test_on_gives_what_was_emitted_since_the_call_until_a_closing_event():
     async def main():
         emitter = EventEmitter()

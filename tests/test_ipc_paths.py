@@ -54,6 +54,7 @@ def connected(path: Any) -> str:
 # ---- Whose file --------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N108")
 @pytest.mark.parametrize("kind", ["server", "bound", "adopted"])
 def test_the_file_goes_with_who_made_it(kind: str, folder: Path) -> None:
     thing: Any = BoundSocket(path="sock") if kind != "server" else net.create_server()
@@ -67,6 +68,7 @@ def test_the_file_goes_with_who_made_it(kind: str, folder: Path) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("D22")
 @pytest.mark.parametrize("kind", ["server", "bound"])
 @pytest.mark.parametrize("by", ["socket", "file", "folder", "link"])
 def test_a_file_that_took_its_place_stays(kind: str, by: str, folder: Path) -> None:
@@ -167,6 +169,7 @@ def test_a_child_of_fork_leaves_the_file_alone(folder: Path, run_child: Any) -> 
 # ---- What may be there before ------------------------------------------------------------------
 
 
+@pytest.mark.spec("N030")
 def test_stale_files_live_servers_and_others_are_in_the_way(folder: Path) -> None:
     with posix.socket(posix.AF_UNIX) as dead:
         dead.bind("stale")
@@ -201,6 +204,7 @@ def outcome_of_second() -> str:
     return result
 
 
+@pytest.mark.spec("N108")
 def test_missing_folders_and_rights(folder: Path, run_child: Any) -> None:
     assert outcome(str(folder / "no" / "sock")) == "EACCES"
     if os.geteuid():
@@ -223,6 +227,7 @@ def test_the_umask_decides_about_rights(folder: Path) -> None:
 # ---- Lengths and odd names ---------------------------------------------------------------------
 
 
+@pytest.mark.spec("N003")
 @pytest.mark.parametrize(
     ("length", "listening", "connecting"),
     [
@@ -241,6 +246,7 @@ def test_lengths(length: int, listening: str, connecting: str, folder: Path) -> 
     assert os.listdir() == []
 
 
+@pytest.mark.spec("D60")
 def test_the_text_of_a_path_that_is_too_long(folder: Path) -> None:
     name = "x" * (LONGEST + 1)
     errors: list[Any] = []
@@ -259,6 +265,7 @@ def test_what_is_counted_is_bytes(folder: Path) -> None:
     assert outcome("ä" * (LONGEST // 2 + 1)) == "EINVAL"
 
 
+@pytest.mark.spec("N003")
 @linux
 @pytest.mark.parametrize(("length", "result"), [(2, "listening"), (108, "listening"),
                                                 (109, "EINVAL")])  # fmt: skip
@@ -275,6 +282,7 @@ def test_a_nul_inside_is_no_end(name: str, folder: Path) -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.spec("N174")
 @linux
 def test_an_abstract_name_may_hold_nuls(folder: Path) -> None:
     name = f"\0pyuvnet\0{os.getpid()}"
@@ -284,6 +292,7 @@ def test_an_abstract_name_may_hold_nuls(folder: Path) -> None:
     assert connected(name[: name.rindex("\0")]) == "ECONNREFUSED"
 
 
+@pytest.mark.spec("N003")
 @pytest.mark.parametrize("name", ["-1", "80a", "x y", "sö", "\udcff"])
 def test_odd_names(name: str, folder: Path) -> None:
     server = net.create_server(lambda s: (s.end(), server.close())).listen(name)

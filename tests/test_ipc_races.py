@@ -69,6 +69,7 @@ def when_it_listens(action: Callable[[], object]) -> Callable[[], None]:
 # ---- The rights of the file ----------------------------------------------------------------------
 
 
+@pytest.mark.spec("N158")
 @pytest.mark.parametrize(
     ("options", "mode"),
     [
@@ -97,6 +98,7 @@ def test_the_file_has_its_rights_when_the_server_begins_to_listen(
     assert os.listdir() == []
 
 
+@pytest.mark.spec("D23")
 @pytest.mark.parametrize("by", ["link", "hard link", "nothing"])
 def test_what_takes_the_place_of_the_file_keeps_its_rights(
     by: str, folder: Path, victim: Path, umask: Callable[[int], int]
@@ -338,6 +340,7 @@ def gap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.spec("D22")
 @pytest.mark.parametrize("way", ["plain", "rights"])
 def test_a_server_that_takes_the_place_in_the_last_moment_keeps_its_file(
     way: str, gap: Path, folder: Path, run_child: Any, monkeypatch: pytest.MonkeyPatch

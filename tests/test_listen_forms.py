@@ -72,6 +72,7 @@ FD_FORMS: list[Any] = [
 ]
 
 
+@pytest.mark.spec("N028", "N117")
 @cases("form", FD_FORMS)
 def test_a_bound_descriptor_is_taken_over(form: Any) -> None:
     fd = bound_fd()
@@ -104,6 +105,7 @@ def test_a_unix_socket_by_its_descriptor(tmp_path: Path) -> None:
     assert path.exists()
 
 
+@pytest.mark.spec("N117")
 @pytest.mark.parametrize("kind", ["udp", "file", "unbound unix", "connected", "stdin"])
 def test_a_descriptor_that_cannot_listen(kind: str, tmp_path: Path) -> None:
     listener = posix.create_server(("127.0.0.1", 0))
@@ -168,6 +170,7 @@ HANDLE_FORMS: list[Any] = [
 ]
 
 
+@pytest.mark.spec("N028", "N173")
 @pytest.mark.parametrize("form", HANDLE_FORMS)
 def test_a_bound_socket_is_adopted(form: Any) -> None:
     bound = BoundSocket(host="127.0.0.1")
@@ -233,6 +236,7 @@ def test_of_two_sockets_bound_to_one_port_the_second_cannot_listen() -> None:
     assert failure_of(two.fd).code == "ERR_SOCKET_HANDLE_ADOPTED"
 
 
+@pytest.mark.spec("N028", "D20")
 @pytest.mark.parametrize("closes_first", ["owner", "guest"])
 def test_two_servers_share_one_socket_of_the_system(closes_first: str) -> None:
     seen: list[str] = []
@@ -273,6 +277,7 @@ def test_a_connection_to_a_shared_socket_comes_once() -> None:
     assert len(set(seen)) == 20
 
 
+@pytest.mark.spec("D20")
 def test_a_shared_path_goes_with_who_made_it(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     owner = net.create_server().listen(str(path))
@@ -335,6 +340,7 @@ def test_what_has_no_handle(form: Any, make: Any, shown: str) -> None:
 # ---- Order and texts of the decisions ----------------------------------------------------------
 
 
+@pytest.mark.spec("N029", "D07")
 @cases(
     ("args", "keywords", "code", "text"),
     [
@@ -417,6 +423,7 @@ def test_an_abstract_path_has_no_rights_to_give(option: str) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N158")
 @pytest.mark.parametrize(
     ("options", "mode"),
     [
@@ -438,6 +445,7 @@ def test_rights_of_the_file(options: dict[str, Any], mode: int, tmp_path: Path) 
     pyuvnet.run()
 
 
+@pytest.mark.spec("D23")
 def test_a_file_that_is_gone_by_then_has_had_its_rights(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     events: list[str] = []
@@ -470,6 +478,7 @@ def test_rights_of_a_path_that_cannot_be_bound(tmp_path: Path) -> None:
     assert [error.code for error in errors] == ["EACCES"]
 
 
+@pytest.mark.spec("N119")
 @cases(
     ("args", "keywords"),
     [
@@ -490,6 +499,7 @@ def test_without_any_place_the_system_chooses_a_port(args: Any, keywords: Any) -
     pyuvnet.run()
 
 
+@pytest.mark.spec("N029", "D06")
 def test_a_path_wins_over_what_is_no_port(tmp_path: Path) -> None:
     path = str(tmp_path / "sock")
     for args, keywords in [
@@ -524,6 +534,7 @@ def log(server: net.Server) -> list[str]:
     return events
 
 
+@pytest.mark.spec("N159")
 def test_abort_when_listening() -> None:
     controller = AbortController()
     server = net.create_server()
@@ -540,6 +551,7 @@ def test_abort_when_listening() -> None:
     assert controller.signal.listener_count("abort") == 0
 
 
+@pytest.mark.spec("N159")
 @pytest.mark.parametrize("host", [None, "127.0.0.1", "localhost"])
 @pytest.mark.parametrize("when", ["before", "same turn"])
 def test_abort_before_listening(host: str | None, when: str) -> None:

@@ -54,6 +54,7 @@ def connected(port: int, *lookups: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.spec("N168")
 def test_one_address(trace: Any) -> None:
     def lookup(host: str, options: Any, callback: Any) -> None:
         trace("asked", host, dict(options))
@@ -66,6 +67,7 @@ def test_one_address(trace: Any) -> None:
     ]
 
 
+@pytest.mark.spec("N168")
 def test_all_addresses(trace: Any) -> None:
     def lookup(host: str, options: Any, callback: Any) -> None:
         trace("asked", dict(options), options.all)
@@ -115,6 +117,7 @@ def test_the_programs_error_is_emitted_as_it_is(trace: Any) -> None:
     assert trace == [("close", True)]
 
 
+@pytest.mark.spec("D56")
 @pytest.mark.parametrize(
     ("answer", "code", "text"),
     [
@@ -271,6 +274,7 @@ def test_a_lookup_that_does_not_answer_does_not_keep_the_loop_alive() -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("D58")
 def test_a_lookup_that_raises_leaves_nothing_behind(trace: Any) -> None:
     c = watch(net.Socket(), trace)
 
@@ -299,6 +303,7 @@ def test_a_bad_lookup_is_refused_when_one_is_needed(value: Any) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N168")
 @pytest.mark.parametrize(
     ("option", "code", "text"),
     [
@@ -340,6 +345,7 @@ def test_family_and_hints_are_checked_by_the_systems_lookup(
 # ---- Coroutines ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N168", "D73")
 @pytest.mark.parametrize("form", ["pair", "list"])
 def test_a_coroutine_may_look_up(trace: Any, form: str) -> None:
     async def lookup(host: str, options: Any, callback: Any) -> Any:

@@ -86,6 +86,7 @@ def test_a_port_that_is_none_is_refused_with_usage(port, capsys) -> None:
     assert "is no port: 0 to 65535" in capsys.readouterr().err
 
 
+@pytest.mark.spec("N104")
 def test_the_demo_verifies_every_byte_and_exits_0() -> None:
     done = subprocess.run(
         [*COMMAND, "demo", "--seconds", "0.3", "--clients", "50"],

@@ -58,6 +58,7 @@ def mistaken(run_child: Any, tmp_path: Path) -> Run:
     return start
 
 
+@pytest.mark.spec("D76")
 def test_a_port_in_use(mistaken: Run) -> None:
     code, out, told = mistaken("""
         with python_socket.create_server(("127.0.0.1", 0)) as other:
@@ -79,6 +80,7 @@ def test_a_port_in_use(mistaken: Run) -> None:
     )
 
 
+@pytest.mark.spec("D76")
 @pytest.mark.parametrize(
     "begin",
     [
@@ -345,6 +347,7 @@ def test_what_is_no_port(mistaken: Run, call: str, error: str) -> None:
     """) == (1, "", [f"pyuvnet.errors.{error}"])
 
 
+@pytest.mark.spec("D76")
 @UNIX
 @pytest.mark.parametrize(
     ("arguments", "meant"),
@@ -545,6 +548,7 @@ def test_nobody_listens_there(mistaken: Run) -> None:
     )
 
 
+@pytest.mark.spec("D76")
 def test_all_addresses_of_a_name_fail(mistaken: Run) -> None:
     """Who prints the error sees what failed, though Node's message is empty."""
     assert mistaken("""

@@ -24,6 +24,7 @@ def to_node(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+@pytest.mark.spec("N001")
 @pytest.mark.parametrize("kind", [net.Socket, net.Server], ids=["Socket", "Server"])
 def test_every_public_member_has_its_node_spelling_and_it_is_the_same_object(kind: type) -> None:
     checked = 0
@@ -101,6 +102,7 @@ SERVER_MEMBERS = [
 ]
 
 
+@pytest.mark.spec("N001")
 def test_the_members_of_node_are_there() -> None:
     for name in SOCKET_MEMBERS:
         assert hasattr(net.Socket, name), name
@@ -108,6 +110,7 @@ def test_the_members_of_node_are_there() -> None:
         assert hasattr(net.Server, name), name
 
 
+@pytest.mark.spec("N001", "N083")
 def test_functions_in_both_spellings() -> None:
     for name in (
         "create_server",
@@ -125,6 +128,7 @@ def test_functions_in_both_spellings() -> None:
 # ---- create_server -----------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N017", "N091", "N109", "N131")
 def test_create_server_forms() -> None:
     def listener(s: net.Socket) -> None:
         raise AssertionError
@@ -144,6 +148,7 @@ def test_create_server_forms() -> None:
     assert not net.create_server({"allowHalfOpen": True}, allow_half_open=False).allow_half_open
 
 
+@pytest.mark.spec("N091", "D03")
 @pytest.mark.parametrize("value", [5, "x", True, [1]])
 def test_create_server_with_something_else(value: Any) -> None:
     assert code_of(lambda: net.create_server(value)) == "ERR_INVALID_ARG_TYPE"
@@ -160,6 +165,7 @@ def test_an_option_given_twice_in_one_source() -> None:
 # ---- create_connection -------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N055", "N056", "N083", "N084", "N086", "N087", "N088", "N090")
 @cases("listener", ["none", "positional", "keyword"])
 @cases(
     "form",
@@ -206,6 +212,7 @@ def test_create_connection_forms(form: Any, listener: str) -> None:
     assert c.listener_count("connect") == 0
 
 
+@pytest.mark.spec("N057", "N085", "N089", "D68")
 @pytest.mark.parametrize("kind", [str, Path, bytes])
 def test_create_connection_to_a_path(kind: Any, tmp_path: Path) -> None:
     path = tmp_path / "s"
@@ -216,6 +223,7 @@ def test_create_connection_to_a_path(kind: Any, tmp_path: Path) -> None:
     assert c.bytes_written == 1
 
 
+@pytest.mark.spec("N055", "N087", "D04", "D11")
 @cases(
     ("args", "keywords", "code"),
     [
@@ -260,6 +268,7 @@ def test_wrong_arguments_raise_before_anything_changes(args: Any, keywords: Any,
     pyuvnet.run()
 
 
+@pytest.mark.spec("N056", "D02")
 def test_the_callers_mapping_is_not_changed() -> None:
     server = net.create_server(lambda s: server.close())
     options = {"port": "0"}
@@ -272,6 +281,7 @@ def test_the_callers_mapping_is_not_changed() -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N084")
 def test_the_address_of_a_server_can_be_given_back() -> None:
     def listening() -> None:
         c = net.create_connection(server.address(), lambda: peers.append(c.end()))
@@ -298,6 +308,7 @@ def events_of(**options: Any) -> list[tuple[Any, ...]]:
     return seen
 
 
+@pytest.mark.spec("N040", "N058")
 def test_a_literal_address_needs_no_lookup() -> None:
     server = net.create_server(lambda s: server.close())
     server.listen(0)
@@ -309,6 +320,7 @@ def test_a_literal_address_needs_no_lookup() -> None:
     ]
 
 
+@pytest.mark.spec("N047", "N121")
 def test_a_name_of_one_family() -> None:
     server = net.create_server(lambda s: server.close())
     server.listen(0)
@@ -321,6 +333,7 @@ def test_a_name_of_one_family() -> None:
     ]
 
 
+@pytest.mark.spec("N056", "N168")
 def test_the_local_end_can_be_chosen() -> None:
     import socket as posix
 
@@ -367,6 +380,7 @@ def test_a_local_port_in_use() -> None:
 # ---- Defaults ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N092", "N093")
 def test_defaults_of_auto_select_family() -> None:
     assert net.get_default_auto_select_family() is True
     try:
@@ -381,6 +395,7 @@ def test_defaults_of_auto_select_family() -> None:
     assert net.get_default_auto_select_family() is True
 
 
+@pytest.mark.spec("N094", "N095")
 def test_defaults_of_the_attempt_timeout() -> None:
     get = net.get_default_auto_select_family_attempt_timeout
     put = net.set_default_auto_select_family_attempt_timeout

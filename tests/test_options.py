@@ -48,6 +48,7 @@ def test_none_is_kept_but_does_not_win():
     assert OPTIONS.read({"port": None}, {"port": 80}) == {"port": 80}
 
 
+@pytest.mark.spec("D01")
 def test_an_unknown_keyword_is_named_with_the_likely_one_in_its_spelling():
     assert message(None, {"no_dealy": True}) == (
         "create_server() got an unknown option 'no_dealy'. Did you mean 'no_delay'?"
@@ -73,6 +74,7 @@ def test_two_spellings_in_one_place_are_an_error():
     assert message(None, {"noDelay": 1, "no_delay": None}) == text
 
 
+@pytest.mark.spec("D02")
 @pytest.mark.parametrize(
     "kind",
     [

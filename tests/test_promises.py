@@ -35,6 +35,7 @@ def test_it_is_a_module_of_net() -> None:
     assert net.promises is pyuvnet.promises
 
 
+@pytest.mark.spec("N176")
 def test_connect_and_listen(trace: Any) -> None:
     async def main() -> None:
         server = await net.promises.listen(
@@ -81,6 +82,7 @@ def test_listen_takes_the_options_of_both(form: str, tmp_path: Any) -> None:
     pyuvnet.run(main())
 
 
+@pytest.mark.spec("N176")
 def test_a_connection_that_fails_is_raised() -> None:
     async def main() -> None:
         with pytest.raises(ConnectionRefusedError) as caught:
@@ -100,6 +102,7 @@ def test_an_address_in_use_is_raised() -> None:
     pyuvnet.run(main())
 
 
+@pytest.mark.spec("N176")
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_abort(when: str) -> None:
     async def main() -> None:

@@ -73,6 +73,7 @@ def test_a_socket_cannot_be_made_twice() -> None:
     assert caught.value.code == "ERR_CONSTRUCTED_TWICE"
 
 
+@pytest.mark.spec("D12", "D13")
 @cases(
     ("call", "code"),
     [
@@ -371,6 +372,7 @@ def test_connect_before_close_answers_the_writes_of_the_old_connection() -> None
     assert [entry for entry in told if entry[0] == "old"] == [("old", "ERR_STREAM_DESTROYED")]
 
 
+@pytest.mark.spec("D46")
 def test_a_retry_in_close_is_not_struck_by_what_the_first_attempt_had_to_write() -> None:
     # The write that never left failed the new connection, as it does in Node.
     events = []
@@ -402,6 +404,7 @@ def test_a_retry_in_close_is_not_struck_by_what_the_first_attempt_had_to_write()
     assert got == [b"b"]
 
 
+@pytest.mark.spec("D53")
 @pytest.mark.parametrize("event", ["lookup", "connectionAttempt", "connectionAttemptFailed"])
 def test_a_listener_that_fails_while_connecting_does_not_leave_it_half_way(event) -> None:
     # The socket stayed 'opening', without 'error' or 'close', and kept its handle.
@@ -523,6 +526,7 @@ def test_what_may_be_missing_altogether() -> None:
 # ---- A class that does not say where its data go, or come from -----------------------------------
 
 
+@pytest.mark.spec("D54")
 @pytest.mark.parametrize("kind", [Writable, pyuvnet.Duplex])
 @pytest.mark.parametrize("method", ["write", "end"])
 def test_a_writable_without_write_refuses_before_anything_changes(kind, method) -> None:

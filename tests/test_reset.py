@@ -50,6 +50,7 @@ def pair(trace: Any, client: Any, accepted: Any = None) -> None:
 # ---- reset_and_destroy ---------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N073")
 def test_the_peer_reads_a_reset(trace: Any) -> None:
     def client(port: int) -> None:
         c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
@@ -76,6 +77,7 @@ def test_the_peer_reads_a_reset(trace: Any) -> None:
     assert only(trace, "s")[-2:] == [("error", "ECONNRESET"), ("close", True)]
 
 
+@pytest.mark.spec("N073")
 def test_it_is_a_real_reset_on_the_wire() -> None:
     with posix.create_server(("127.0.0.1", 0)) as listener:
         c = net.create_connection(listener.getsockname()[1], "127.0.0.1")
@@ -86,6 +88,7 @@ def test_it_is_a_real_reset_on_the_wire() -> None:
             peer.recv(1)
 
 
+@pytest.mark.spec("N073")
 def test_while_connecting_it_waits_for_the_connection(trace: Any) -> None:
     def client(port: int) -> None:
         c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
@@ -117,6 +120,7 @@ def test_a_reset_that_was_wanted_is_forgotten_with_the_connection(trace: Any) ->
     assert trace == [False]
 
 
+@pytest.mark.spec("N073")
 @pytest.mark.parametrize("when", ["connecting", "connected"])
 def test_ipc_has_no_reset(tmp_path: Any, when: str) -> None:
     path = str(tmp_path / "s")
@@ -151,6 +155,7 @@ def test_after_finish_it_works_too(trace: Any) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.spec("D31", "D32")
 def test_with_a_shutdown_in_flight_it_closes_plainly(trace: Any) -> None:
     def client(port: int) -> None:
         c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
@@ -171,6 +176,7 @@ def test_with_a_shutdown_in_flight_it_closes_plainly(trace: Any) -> None:
 # ---- destroy_soon --------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N062")
 def test_destroy_soon_sends_what_was_written(trace: Any) -> None:
     def client(port: int) -> None:
         c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
@@ -197,6 +203,7 @@ def test_destroy_soon_sends_what_was_written(trace: Any) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.spec("N062")
 def test_destroy_soon_after_finish_is_at_once(trace: Any) -> None:
     def client(port: int) -> None:
         c = watch(net.create_connection(port, "127.0.0.1", c_listener), trace, "c")
@@ -210,6 +217,7 @@ def test_destroy_soon_after_finish_is_at_once(trace: Any) -> None:
     assert only(trace, "c")[-2:] == [("destroyed", True), ("close", False)]
 
 
+@pytest.mark.spec("N062")
 def test_destroy_soon_while_connecting(trace: Any) -> None:
     def client(port: int) -> None:
         c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")

@@ -56,6 +56,7 @@ PORT_FORMS: list[Any] = [
 ]
 
 
+@pytest.mark.spec("N021", "N023", "N027", "N031", "N113", "N118", "N119")
 @cases(("args", "keywords"), PORT_FORMS)
 @cases("callback", ["none", "positional", "keyword"])
 def test_forms_that_take_a_port_bind_at_once(args: Any, keywords: Any, callback: str) -> None:
@@ -79,6 +80,7 @@ def test_forms_that_take_a_port_bind_at_once(args: Any, keywords: Any, callback:
     assert heard == ([] if callback == "none" else ["listening"])
 
 
+@pytest.mark.spec("N023", "N031", "N032")
 @pytest.mark.parametrize(
     ("args", "keywords"),
     [
@@ -115,6 +117,7 @@ def test_a_literal_host_is_bound_in_a_tick_and_a_name_after_its_lookup() -> None
     assert "name" in order
 
 
+@pytest.mark.spec("N003", "N030", "N108", "N113", "D68")
 @pytest.mark.parametrize("form", ["positional", "mapping", "keyword", "pathlike", "bytes"])
 def test_paths(form: str, tmp_path: Path) -> None:
     path = str(tmp_path / "sock")
@@ -136,6 +139,7 @@ def test_paths(form: str, tmp_path: Path) -> None:
     assert not os.path.exists(path)
 
 
+@pytest.mark.spec("N030", "D18")
 def test_the_file_is_gone_when_close_returns(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     server = net.create_server().listen(str(path))
@@ -145,6 +149,7 @@ def test_the_file_is_gone_when_close_returns(tmp_path: Path) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N174")
 @linux
 def test_abstract_sockets() -> None:
     path = f"\0pyuvnet-test-{os.getpid()}"
@@ -171,6 +176,7 @@ def test_the_longest_path_works_and_a_longer_one_is_an_error(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.spec("D17")
 def test_a_stale_file_and_a_missing_folder(tmp_path: Path) -> None:
     stale = tmp_path / "stale"
     with posix.socket(posix.AF_UNIX) as dead:
@@ -187,6 +193,7 @@ def test_a_stale_file_and_a_missing_folder(tmp_path: Path) -> None:
     assert stale.exists()
 
 
+@pytest.mark.spec("N156")
 def test_ipv6_only_leaves_ipv4_to_others() -> None:
     # IPv4's first: a port that IPv6 gives away may be taken there by another program.
     with posix.socket() as other:
@@ -204,6 +211,7 @@ def test_ipv6_only_leaves_ipv4_to_others() -> None:
     assert heard == [port, "EADDRINUSE"]
 
 
+@pytest.mark.spec("N157")
 @linux
 def test_reuse_port_shares_a_port() -> None:
     first = net.create_server().listen(port=0, reuse_port=True)
@@ -231,11 +239,13 @@ def backlog_of(server: net.Server) -> int:
     return backlog
 
 
+@pytest.mark.spec("N031")
 @linux
 def test_the_backlog_reaches_the_system() -> None:
     assert backlog_of(net.create_server().listen(0, None, 7)) == 7
 
 
+@pytest.mark.spec("N113")
 @linux
 @pytest.mark.parametrize("options", [{}, {"backlog": 0}, {"backlog": None}])
 def test_the_backlog_is_511_unless_given(options: Any) -> None:
@@ -243,6 +253,7 @@ def test_the_backlog_is_511_unless_given(options: Any) -> None:
     assert backlog_of(net.create_server().listen(port=0, **options)) == min(511, limit)
 
 
+@pytest.mark.spec("N027", "D05")
 @cases(
     ("args", "code"),
     [
@@ -276,6 +287,7 @@ def test_wrong_targets_raise_and_change_nothing(args: Any, code: str) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N029", "D01")
 def test_unknown_options() -> None:
     assert code_of(lambda: net.create_server().listen(port=0, prot=1)) == "ERR_UNKNOWN_OPTION"
     assert code_of(lambda: net.create_server(no_such=1)) == "ERR_UNKNOWN_OPTION"
@@ -301,6 +313,7 @@ def test_wrong_types(call: Any) -> None:
 # ---- Counting and limits -----------------------------------------------------------------------
 
 
+@pytest.mark.spec("N026")
 def test_get_connections_answers_in_a_tick() -> None:
     seen: list[Any] = []
     server = net.create_server()
@@ -310,6 +323,7 @@ def test_get_connections_answers_in_a_tick() -> None:
     assert seen == [(None, 0)]
 
 
+@pytest.mark.spec("N026", "N111")
 def test_connections_are_counted_until_they_are_destroyed() -> None:
     counts: list[int] = []
     accepted: list[net.Socket] = []
@@ -334,7 +348,7 @@ def test_connections_are_counted_until_they_are_destroyed() -> None:
     assert counts[3:] == [0, 0, 0]
 
 
-@pytest.mark.spec("O1.2-01")
+@pytest.mark.spec("O1.2-01", "N019")
 def test_one_accept_for_each_turn_of_the_loop() -> None:
     order: list[str] = []
 
@@ -353,6 +367,7 @@ def test_one_accept_for_each_turn_of_the_loop() -> None:
     assert order == ["connection", "immediate"] * 4
 
 
+@pytest.mark.spec("N022", "N033", "N111", "N161")
 @pytest.mark.parametrize("limit", [0, 1])
 def test_max_connections(limit: int) -> None:
     drops: list[Any] = []
@@ -388,6 +403,7 @@ def test_max_connections(limit: int) -> None:
     assert (drop.local_port, drop["remoteFamily"]) == (port, "IPv6")
 
 
+@pytest.mark.spec("D19")
 def test_a_drop_over_ipc_tells_no_addresses(tmp_path: Path) -> None:
     drops: list[Any] = []
     server = net.create_server().listen(tmp_path / "sock")
@@ -399,6 +415,7 @@ def test_a_drop_over_ipc_tells_no_addresses(tmp_path: Path) -> None:
     assert sorted(drops, key=str) == [(None,), False]
 
 
+@pytest.mark.spec("N016", "N153")
 def test_accepted_sockets_take_the_servers_options() -> None:
     seen: list[Any] = []
     server = net.create_server(allow_half_open=True, high_water_mark=5, pause_on_connect=True)
@@ -415,6 +432,7 @@ def test_accepted_sockets_take_the_servers_options() -> None:
     assert seen == [(True, 5, 5, True)]
 
 
+@pytest.mark.spec("N021")
 def test_a_listener_that_closes_the_server_in_listening() -> None:
     seen: list[str] = []
     server = net.create_server().listen(0)
@@ -445,6 +463,7 @@ def test_a_half_built_subclass_is_refused() -> None:
 # ---- Attributes --------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N017")
 def test_the_options_are_attributes_that_act_on_later_connections() -> None:
     block_list = net.BlockList()
     server = net.create_server(
@@ -496,6 +515,7 @@ def fd_of_port(port: int | None) -> int:
     raise AssertionError("no such connection")
 
 
+@pytest.mark.spec("N033", "D09")
 @cases(
     ("name", "value", "code", "text"),
     [
@@ -523,6 +543,7 @@ def test_attributes_refuse_what_they_cannot_be(name: str, value: Any, code: str,
     assert getattr(server, name) == before
 
 
+@pytest.mark.spec("N017")
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
@@ -545,6 +566,7 @@ def test_wrong_options(options: Any, code: str, text: str | None) -> None:
     assert text is None or caught.value.message == text
 
 
+@pytest.mark.spec("N160")
 def test_drop_max_connection_is_stored() -> None:
     server = net.create_server()
     assert server.drop_max_connection is server.dropMaxConnection is None
@@ -564,6 +586,7 @@ def test_close_ignores_what_is_no_callback(callback: Any) -> None:
 # ---- asyncio -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N026", "D70")
 def test_get_connections_can_be_awaited() -> None:
     counts: list[int] = []
 
@@ -583,6 +606,7 @@ def test_get_connections_can_be_awaited() -> None:
     assert code_of(net.create_server().get_connections) == "ERR_INVALID_ARG_TYPE"
 
 
+@pytest.mark.spec("N025")
 def test_async_with_closes_and_waits_for_the_connections() -> None:
     events: list[str] = []
 
@@ -601,6 +625,7 @@ def test_async_with_closes_and_waits_for_the_connections() -> None:
     assert events == ["end", "close", "left"]
 
 
+@pytest.mark.spec("N025")
 def test_async_with_a_server_that_does_not_listen() -> None:
     events: list[str] = []
 
@@ -624,6 +649,7 @@ def test_async_with_lets_the_bodys_exception_through() -> None:
         pyuvnet.run(main())
 
 
+@pytest.mark.spec("N163")
 def test_async_for_gives_the_connections_until_close() -> None:
     seen: list[Any] = []
 
@@ -647,6 +673,7 @@ def test_async_for_gives_the_connections_until_close() -> None:
     assert seen[3:] == ["close", "left"]
 
 
+@pytest.mark.spec("N163")
 def test_async_for_does_not_hold_up_accepting() -> None:
     seen: list[str] = []
 
@@ -676,6 +703,7 @@ def test_async_for_does_not_hold_up_accepting() -> None:
     assert seen == ["body"] * 3
 
 
+@pytest.mark.spec("N163")
 def test_async_for_raises_the_error_of_the_server() -> None:
     async def main() -> None:
         other = net.create_server().listen(0)
@@ -692,6 +720,7 @@ def test_async_for_raises_the_error_of_the_server() -> None:
     assert caught.value.code == "EADDRINUSE"  # type: ignore[attr-defined]
 
 
+@pytest.mark.spec("N178", "D08")
 @pytest.mark.parametrize("event", ["connection", "drop"])
 def test_a_coroutine_listener_that_fails(event: str) -> None:
     seen: list[Any] = []
@@ -768,6 +797,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.spec("D26")
 @pytest.mark.parametrize("registers", [False, True])
 @pytest.mark.parametrize("delay", [False, True])
 def test_a_coroutine_listener_that_raises_does_not_leave_its_peer_waiting(
@@ -800,6 +830,7 @@ def test_a_coroutine_listener_that_raises_does_not_leave_its_peer_waiting(
     assert failures == [("X",)]
 
 
+@pytest.mark.spec("D26")
 def test_a_coroutine_listener_that_returns_leaves_its_socket_as_it_is() -> None:
     given: list[net.Socket] = []
 
@@ -823,6 +854,7 @@ def test_a_coroutine_listener_that_returns_leaves_its_socket_as_it_is() -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("D26")
 def test_a_cancelled_coroutine_listener_destroys_its_socket_quietly() -> None:
     failures: list[Any] = []
     tasks: list[Any] = []
@@ -949,6 +981,7 @@ async def accepted(server: net.Server, count: int) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.spec("D27")
 @pytest.mark.parametrize("way", ["waiting", "body", "break", "raise", "same turn", "closed"])
 def test_async_for_that_is_left_closes_what_it_has_not_handed_out(way: str) -> None:
     given: list[net.Socket] = []

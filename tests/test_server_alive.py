@@ -135,6 +135,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@pytest.mark.spec("N034", "N035", "N069", "N080", "N111", "N138", "N182")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_what_keeps_the_loop_alive(name: str, run_child: Any) -> None:
     program, expected = PROGRAMS[name]

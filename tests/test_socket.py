@@ -44,6 +44,7 @@ def echo(s: net.Socket) -> None:
 # ---- Data --------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N002", "N123")
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_a_big_transfer_arrives_whole_both_ways(transport: str, tmp_path: Any) -> None:
@@ -76,6 +77,7 @@ def test_a_big_transfer_arrives_whole_both_ways(transport: str, tmp_path: Any) -
     assert (c.bytes_written, c.bytes_read) == (len(data), len(data))
 
 
+@pytest.mark.spec("N081")
 def test_writes_of_one_callback_arrive_in_order_with_their_callbacks() -> None:
     answers: list[int] = []
     got = bytearray()
@@ -173,7 +175,7 @@ def test_empty_writes_are_answered() -> None:
     assert answers == [None, None, None]
 
 
-@pytest.mark.spec("S4.2-13", "S4.1-02")
+@pytest.mark.spec("S4.2-13", "S4.1-02", "N081", "N129")
 def test_a_slow_reader_stops_the_writer_at_the_mark() -> None:
     sockets: list[net.Socket] = []
     states: list[tuple[bool, int, bool]] = []
@@ -199,7 +201,7 @@ def test_a_slow_reader_stops_the_writer_at_the_mark() -> None:
     assert sockets[0].bytes_read == c.bytes_written
 
 
-@pytest.mark.spec("S3.1-02", "S3.1-03")
+@pytest.mark.spec("S3.1-02", "S3.1-03", "N153")
 def test_a_reader_stops_at_its_mark() -> None:
     def look(s: net.Socket) -> None:
         # One read of the kernel may pass the mark; the next is not made.
@@ -227,6 +229,7 @@ def state(s: net.Socket) -> tuple[Any, ...]:
     return (s.ready_state, s.pending, s.connecting, s.readable, s.writable, s.destroyed)
 
 
+@pytest.mark.spec("N059", "N061", "N068", "N082", "N180")
 def test_the_state_table() -> None:
     seen: dict[str, tuple[Any, ...]] = {}
     server = serve(lambda s: s.on("end", lambda: seen.update(half=state(s), _=s.end())),
@@ -250,6 +253,7 @@ def test_the_state_table() -> None:
     } | {"_": seen["_"]}
 
 
+@pytest.mark.spec("N050", "N064", "N065", "N070", "N071", "N072", "N122", "N125", "N171")
 def test_addresses_before_during_and_after() -> None:
     accepted: list[net.Socket] = []
     server = serve(accepted.append)
@@ -275,6 +279,7 @@ def test_addresses_before_during_and_after() -> None:
     assert c.server is None
 
 
+@pytest.mark.spec("N054")
 def test_bytes_written_is_kept_after_a_destroy_while_connecting() -> None:
     server = serve()
     c = connect(server)
@@ -286,6 +291,7 @@ def test_bytes_written_is_kept_after_a_destroy_while_connecting() -> None:
     assert (c.bytes_written, c.bytes_read, c.writable_length) == (5, 0, 0)
 
 
+@pytest.mark.spec("N052", "N122")
 def test_buffer_size_is_the_old_name_of_writable_length() -> None:
     c = net.Socket()
     seen: list[Any] = [c.buffer_size]
@@ -298,6 +304,7 @@ def test_buffer_size_is_the_old_name_of_writable_length() -> None:
     assert seen == [None, (5, 5, 5), 0, None]
 
 
+@pytest.mark.spec("N104")
 def test_no_descriptor_and_no_handle_is_left_by_500_connections(loop: pyuvnet.Loop) -> None:
     def connection(s: net.Socket) -> None:
         s.on("data", lambda chunk: s.end(chunk))
@@ -414,6 +421,7 @@ def defaults() -> tuple[int, int, int]:
         )
 
 
+@pytest.mark.spec("N076", "N077", "N127", "N167")
 @linux
 @cases(
     ("calls", "expected"),
@@ -466,6 +474,7 @@ def test_no_delay_and_keep_alive_reach_the_system(calls: Any, expected: Any, whe
         assert seen[0][2:] == defaults()
 
 
+@pytest.mark.spec("N037", "N154")
 @linux
 def test_constructor_options_reach_the_system() -> None:
     seen: list[Any] = []
@@ -483,6 +492,7 @@ def test_constructor_options_reach_the_system() -> None:
     assert accepted == [(True, True, 3, 1, 10)]
 
 
+@pytest.mark.spec("N076", "N077")
 def test_ipc_sockets_ignore_tcp_options(tmp_path: Any) -> None:
     path = str(tmp_path / "s")
     server = net.create_server(lambda s: server.close(), no_delay=True, keep_alive=True)
@@ -531,6 +541,7 @@ def test_write_none() -> None:
     assert caught.value.code == "ERR_STREAM_NULL_VALUES"  # type: ignore[attr-defined]
 
 
+@pytest.mark.spec("N078", "D16")
 @cases(
     ("args", "kind", "code"),
     [
@@ -560,6 +571,7 @@ def test_a_timeout_that_is_too_long_is_cut_with_a_warning() -> None:
     c.set_timeout(0)
 
 
+@pytest.mark.spec("N037")
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -583,6 +595,7 @@ def test_unknown_keys_of_a_mapping_are_ignored() -> None:
     assert c.allow_half_open
 
 
+@pytest.mark.spec("D77")
 def test_a_half_built_subclass_is_refused_everywhere() -> None:
     class Half(net.Socket):
         def __init__(self) -> None:
@@ -611,6 +624,7 @@ def test_a_half_built_subclass_is_refused_everywhere() -> None:
     assert refused <= {"ERR_NOT_CONSTRUCTED"}
 
 
+@pytest.mark.spec("D77")
 def test_another_thread_is_refused() -> None:
     errors: list[Any] = []
     c = net.Socket()
@@ -645,6 +659,7 @@ class Mine(net.Socket):
         self.mine = 1
 
 
+@pytest.mark.spec("N036")
 def test_a_subclass_works() -> None:
     got = bytearray()
     server = serve(lambda s: s.on("data", got.extend))

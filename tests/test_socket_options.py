@@ -50,6 +50,7 @@ def refused(code: str, text: str | None, **options: Any) -> None:
 # ---- fd ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N037", "N120")
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors of sockets are POSIX's")
 @pytest.mark.parametrize("form", ["keyword", "int", "mapping"])
 @pytest.mark.parametrize("family", ["tcp", "unix"])
@@ -100,6 +101,7 @@ def test_a_descriptor_is_read_at_once() -> None:
         pyuvnet.run()
 
 
+@pytest.mark.spec("N120")
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors of sockets are POSIX's")
 @pytest.mark.parametrize("listening", [False, True])
 def test_a_descriptor_that_is_not_to_be_read_is_left_alone(listening: bool) -> None:
@@ -197,6 +199,7 @@ def test_a_descriptor_that_another_socket_reads_is_refused() -> None:
 # ---- handle ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N068", "N173")
 def test_a_bound_socket_connects_from_where_it_is_bound(trace: Any) -> None:
     bound = net.BoundSocket(host="127.0.0.1")
     port = bound.address()["port"]
@@ -259,6 +262,7 @@ def test_a_bound_socket_that_never_connects(trace: Any) -> None:
     assert trace == [("close", False)]
 
 
+@pytest.mark.spec("D59")
 @pytest.mark.parametrize("kind", ["path", "tcp"])
 def test_a_bound_path_is_no_start_for_tcp_nor_the_reverse(tmp_path: Any, kind: str) -> None:
     path = str(tmp_path / "bound")
@@ -279,6 +283,7 @@ def test_a_bad_handle_is_refused(value: object) -> None:
 # ---- onread ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N164")
 def test_reads_land_in_the_buffer(trace: Any) -> None:
     buffer = bytearray(10)
     server = serve(lambda s: s.end(b"hello world, this is long"))
@@ -312,6 +317,7 @@ def test_reads_land_in_the_buffer(trace: Any) -> None:
     buffer.clear()  # nothing holds it any more
 
 
+@pytest.mark.spec("N164")
 def test_a_function_gives_the_next_buffer(trace: Any) -> None:
     buffers: list[bytearray] = []
 
@@ -337,6 +343,7 @@ def test_a_function_gives_the_next_buffer(trace: Any) -> None:
     assert buffers == [b"abcd", b"efgh", bytes(4)]
 
 
+@pytest.mark.spec("N164")
 def test_false_stops_reading_until_resume(trace: Any) -> None:
     server = serve(lambda s: s.end(b"aabb"))
 
@@ -457,6 +464,7 @@ def test_a_function_that_gives_no_buffer_is_reported(trace: Any) -> None:
     assert trace == [b"aa", "ERR_INVALID_ARG_TYPE", b"bb", "end"]
 
 
+@pytest.mark.spec("D10")
 @cases(
     ("value", "code"),
     [
@@ -554,6 +562,7 @@ def test_what_is_no_signal_is_refused(value: Any) -> None:
 # ---- signal ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N165")
 def test_abort_while_connecting(trace: Any) -> None:
     controller = pyuvnet.AbortController()
     server = net.create_server().listen(0, "127.0.0.1")
@@ -572,6 +581,7 @@ def test_abort_while_connecting(trace: Any) -> None:
     assert controller.signal.listener_count("abort") == 0
 
 
+@pytest.mark.spec("N165")
 def test_abort_later(trace: Any) -> None:
     controller = pyuvnet.AbortController()
     server = serve(lambda s: s.on("end", trace.note("peer end")).resume())
@@ -592,6 +602,7 @@ def test_abort_later(trace: Any) -> None:
     assert "peer end" in trace
 
 
+@pytest.mark.spec("N165", "D55")
 @pytest.mark.parametrize("form", ["create_connection", "Socket"])
 def test_aborted_before_connecting_nothing_is_connected(trace: Any, form: str) -> None:
     server = net.create_server(trace.note("connection")).listen(0, "127.0.0.1")
@@ -645,6 +656,7 @@ def test_a_bad_signal_is_refused(value: object, received: str) -> None:
 # ---- type_of_service -----------------------------------------------------------------------------
 
 
+@pytest.mark.spec("N166")
 def test_type_of_service(trace: Any) -> None:
     def accepted(s: net.Socket) -> None:
         assert s.set_type_of_service(16) is s
@@ -674,6 +686,7 @@ def test_type_of_service(trace: Any) -> None:
     assert sorted(trace) == [("accepted", 16), ("connected", 24), ("destroyed", 9), ("set", 40)]
 
 
+@pytest.mark.spec("N166")
 def test_type_of_service_of_ipv6_is_the_traffic_class(trace: Any) -> None:
     server = net.create_server(lambda s: (server.close(), s.destroy())).listen(0, "::1")
 
@@ -698,6 +711,7 @@ def test_type_of_service_of_ipc_is_only_remembered(tmp_path: Any, trace: Any) ->
     assert trace == [(7, True), 4]
 
 
+@pytest.mark.spec("N166")
 @cases("value", [-1, 256, 1.5, float("nan"), "x", {}, True, None])
 def test_a_bad_type_of_service_is_refused(value: Any) -> None:
     wrong_type = value is None or isinstance(value, (str, dict, bool)) or value != value

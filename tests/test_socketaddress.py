@@ -17,6 +17,7 @@ def told(address):
     return address.address, address.port, address.family, address.flowlabel
 
 
+@pytest.mark.spec("N011", "N012", "N013", "N014", "N015")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -46,6 +47,7 @@ def test_options_may_be_a_mapping(options, expected):
     assert told(SocketAddress(options)) == expected
 
 
+@pytest.mark.spec("N011")
 def test_options_may_be_keywords_and_these_win():
     address = SocketAddress({"address": "1.2.3.4", "port": 80}, port=81)
     assert told(address) == ("1.2.3.4", 81, "ipv4", 0)
@@ -76,6 +78,7 @@ AN_ARRAY = "an instance of Array"
 NO_ADDRESS = (AddressError, "ERR_INVALID_ADDRESS", "Invalid socket address")
 
 
+@pytest.mark.spec("N011")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -141,6 +144,7 @@ def test_an_unknown_keyword_raises():
     assert caught.value.code == "ERR_UNKNOWN_OPTION"
 
 
+@pytest.mark.spec("N010")
 @pytest.mark.parametrize("name", ["address", "port", "family", "flowlabel", "other"])
 def test_it_is_immutable(name):
     address = SocketAddress()
@@ -150,6 +154,7 @@ def test_it_is_immutable(name):
     assert told(address) == ("127.0.0.1", 0, "ipv4", 0)
 
 
+@pytest.mark.spec("N012", "N013", "N014", "N015")
 def test_to_json_has_nodes_keys_in_nodes_order():
     address = SocketAddress(address="::1", family="ipv6", port=80, flowlabel=7)
     expected = {"address": "::1", "port": 80, "family": "ipv6", "flowlabel": 7}
@@ -160,11 +165,13 @@ def test_to_json_has_nodes_keys_in_nodes_order():
     assert SocketAddress(address.to_json()) == address
 
 
+@pytest.mark.spec("N010")
 def test_node_names_are_the_same_objects():
     assert SocketAddress.toJSON is SocketAddress.to_json
     assert SocketAddress.isSocketAddress is SocketAddress.is_socket_address
 
 
+@pytest.mark.spec("D75")
 def test_equality_and_hash_are_by_value():
     same = [SocketAddress.parse(text) for text in ("[::1]:80", "[0::0:1]:80", "[::1]:080")]
     assert len(set(same)) == 1
@@ -192,6 +199,7 @@ def test_copies_are_equal():
         assert eval(repr(address)) == address
 
 
+@pytest.mark.spec("N151")
 def test_is_socket_address():
     assert SocketAddress.is_socket_address(SocketAddress())
     for other in (None, {}, "1.2.3.4:80", SocketAddress):
@@ -199,6 +207,7 @@ def test_is_socket_address():
     assert not SocketAddress.is_socket_address()
 
 
+@pytest.mark.spec("N150", "D67")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -219,6 +228,7 @@ def test_parse(text, expected):
     assert told(SocketAddress.parse(text)) == expected
 
 
+@pytest.mark.spec("N150", "D67")
 @pytest.mark.parametrize(
     "text",
     [

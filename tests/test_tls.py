@@ -145,6 +145,7 @@ def watch(stream: Any, trace: Any, who: str) -> None:
         stream.on(event, lambda *args, event=event: trace((who, event)))
 
 
+@pytest.mark.spec("N146")
 @pytest.mark.parametrize("onread", [False, True], ids=["data", "onread"])
 def test_an_echo_over_tls(
     trace: Any, onread: bool, server_context: ssl.SSLContext, client_context: ssl.SSLContext
@@ -181,6 +182,7 @@ def test_an_echo_over_tls(
     assert of("wire") == ["connect", "finish", "end", "close"]
 
 
+@pytest.mark.spec("N146")
 def test_destroy_over_tls(
     trace: Any, server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:

@@ -98,16 +98,19 @@ NEITHER = [
 ]
 
 
+@pytest.mark.spec("N097")
 @pytest.mark.parametrize("text", IPV4)
 def test_ipv4_text_is_4(text):
     assert (is_ip(text), is_ipv4(text), is_ipv6(text)) == (4, True, False)
 
 
+@pytest.mark.spec("N098")
 @pytest.mark.parametrize("text", IPV6)
 def test_ipv6_text_is_6(text):
     assert (is_ip(text), is_ipv4(text), is_ipv6(text)) == (6, False, True)
 
 
+@pytest.mark.spec("N096")
 @pytest.mark.parametrize("text", NEITHER)
 def test_everything_else_is_0(text):
     assert (is_ip(text), is_ipv4(text), is_ipv6(text)) == (0, False, False)
@@ -175,6 +178,7 @@ near_addresses = st.lists(
 ).map("".join)
 
 
+@pytest.mark.spec("N096")
 @given(st.one_of(near_addresses, st.text(max_size=50)))
 @example("1:2:3:4:5:6:7::")
 @example("::1.2.3.4%0")
@@ -251,6 +255,7 @@ def test_no_socket_address_is_made_of_other_text(text):
     assert _through_sockaddr(text, 80) is None
 
 
+@pytest.mark.spec("D72")
 def test_a_zone_is_told_of_link_local_addresses_only():
     index, name = socket.if_nameindex()[0]
     told = str(index) if sys.platform == "win32" else name

@@ -51,6 +51,7 @@ def run_to(event: str, socket: net.Socket) -> None:
     run()
 
 
+@pytest.mark.spec("D50")
 def test_end_before_connect_finishes_at_once(log: Log, address: Any) -> None:
     socket = log.watch(net.Socket())
     socket.end(log.cb("end"))
@@ -170,6 +171,7 @@ def test_writes_after_the_peers_end_are_told_so_whoever_listens(log: Log) -> Non
 # ---- Deviations ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("D52")
 def test_the_type_of_service_is_remembered_while_connecting(address: Any) -> None:
     socket = net.Socket()
     socket.connect(*address)
@@ -181,6 +183,7 @@ def test_the_type_of_service_is_remembered_while_connecting(address: Any) -> Non
     run()
 
 
+@pytest.mark.spec("D49")
 def test_connect_between_destroy_and_close(log: Log, address: Any) -> None:
     socket = log.watch(net.Socket())
     socket.connect(*address)
@@ -196,6 +199,7 @@ def test_connect_between_destroy_and_close(log: Log, address: Any) -> None:
     run()
 
 
+@pytest.mark.spec("D47")
 def test_a_second_connection_begins_with_nothing(log: Log, address: Any) -> None:
     socket = log.watch(net.Socket())
     socket.unshift(b"left")
@@ -217,6 +221,7 @@ def test_a_second_connection_begins_with_nothing(log: Log, address: Any) -> None
     run()
 
 
+@pytest.mark.spec("D48")
 def test_a_second_connection_is_read_by_readable(log: Log) -> None:
     server = net.create_server(lambda s: s.end("hello")).listen(0, "127.0.0.1")
     lives = 2
@@ -238,6 +243,7 @@ def test_a_second_connection_is_read_by_readable(log: Log) -> None:
     assert log == [*life, *life]
 
 
+@pytest.mark.spec("D51")
 def test_writes_are_answered_in_order(log: Log, address: Any) -> None:
     socket = log.watch(net.Socket())
     socket.write("a", log.cb("a"))
@@ -248,6 +254,7 @@ def test_writes_are_answered_in_order(log: Log, address: Any) -> None:
     assert [name for name, _ in log if name in ("a", "b", "c")] == ["a", "b", "c"]
 
 
+@pytest.mark.spec("D41")
 def test_bytes_written_is_a_number(address: Any) -> None:
     socket = net.Socket()
     socket.connect(*address)
@@ -259,6 +266,7 @@ def test_bytes_written_is_a_number(address: Any) -> None:
     run()
 
 
+@pytest.mark.spec("D44")
 def test_nothing_flows_when_the_readers_were_removed(address: Any) -> None:
     socket = net.Socket()
     socket.on("data", print).remove_all_listeners("data")
@@ -268,6 +276,7 @@ def test_nothing_flows_when_the_readers_were_removed(address: Any) -> None:
     assert socket.readable_flowing is None
 
 
+@pytest.mark.spec("D42")
 def test_unshift_of_bytes_is_decoded(log: Log) -> None:
     socket = net.Socket()
     socket.set_encoding("hex")
@@ -277,6 +286,7 @@ def test_unshift_of_bytes_is_decoded(log: Log) -> None:
     run()
 
 
+@pytest.mark.spec("D43")
 def test_a_pipe_outlives_remove_all_listeners(log: Log) -> None:
     """Its listener is the library's, and does not show."""
     server = net.create_server(lambda s: s.pipe(s)).listen(0, "127.0.0.1")

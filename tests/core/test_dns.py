@@ -20,6 +20,7 @@ def test_the_flags_are_the_systems() -> None:
     )
 
 
+@pytest.mark.spec("N047")
 def test_addresses_come_each_once_in_the_order_of_the_system() -> None:
     expected = []
     for entry in posix.getaddrinfo(
@@ -77,6 +78,7 @@ def test_destroying_the_socket_forgets_its_lookup() -> None:
     assert seen == [False] * 20
 
 
+@pytest.mark.spec("D57")
 @pytest.mark.parametrize("event", ["lookup", "connectionAttempt"])
 def test_destroying_in_the_events_of_the_way(event: str) -> None:
     seen: list[Any] = []

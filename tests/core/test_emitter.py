@@ -612,7 +612,7 @@ def test_a_listener_added_inside_new_listener_comes_first(trace):
     assert trace == ["inner", "outer"]
 
 
-@pytest.mark.spec("S6.2-03")
+@pytest.mark.spec("S6.2-03", "D63")
 def test_remove_listener_is_told_after_the_removal_with_the_original(trace):
     emitter = EventEmitter()
     emitter.on("removeListener", lambda event, fn: trace(event, fn, emitter.listener_count(event)))
@@ -658,7 +658,7 @@ def test_error_with_listener_does_not_raise(trace):
     assert trace == [("error", 1, 2)]
 
 
-@pytest.mark.spec("S6.4-03")
+@pytest.mark.spec("S6.4-03", "N179")
 def test_error_monitor_sees_errors_first_and_does_not_handle_them(trace):
     emitter = EventEmitter()
     emitter.on(EventEmitter.error_monitor, trace.note("monitor"))

@@ -220,7 +220,7 @@ class Sink(Writable):
         callback()
 
 
-@pytest.mark.spec("S3.2-16", "S3.2-17", "S3.2-18", "S3.2-19")
+@pytest.mark.spec("S3.2-16", "S3.2-17", "S3.2-18", "S3.2-19", "N075")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_stream_decodes_across_chunks_and_gives_the_rest_before_end(encoding, trace):
     data = b"\xe2\x82\xac\x3d\xd8\xff"

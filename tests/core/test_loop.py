@@ -118,7 +118,7 @@ def test_an_immediate_comes_before_a_timer_set_with_it_inside_a_callback(trace):
     assert trace == ["tick", "immediate", "timeout"]
 
 
-@pytest.mark.spec("O1.1-01")
+@pytest.mark.spec("O1.1-01", "N019", "N182")
 def test_phases_after_a_connection(trace):
     # ordering.md 1.1: connection -> tick -> immediates -> timeouts -> next poll: data.
     from pyuvnet import net

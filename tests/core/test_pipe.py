@@ -23,6 +23,7 @@ def path(request: Any, tmp_path: Path) -> str:
     return f"\0pyuvnet-pipe-{os.getpid()}"
 
 
+@pytest.mark.spec("N002", "N100")
 def test_half_open_echo(path: str) -> None:
     def accepted(s: net.Socket) -> None:
         server.close()
@@ -39,6 +40,7 @@ def test_half_open_echo(path: str) -> None:
     assert got == (b"abc" * 200_000)[::-1]
 
 
+@pytest.mark.spec("N050", "N064", "N065", "N066")
 def test_there_are_no_addresses(path: str) -> None:
     seen: list[Any] = []
 
@@ -56,6 +58,7 @@ def test_there_are_no_addresses(path: str) -> None:
     assert server.address() is None
 
 
+@pytest.mark.spec("N023")
 def test_the_path_as_it_was_given(path: str) -> None:
     server = net.create_server().listen({"path": path})
     assert server.address() == path
@@ -64,6 +67,7 @@ def test_the_path_as_it_was_given(path: str) -> None:
     pyuvnet.run()
 
 
+@pytest.mark.spec("N002")
 def test_a_peer_of_another_program(path: str) -> None:
     got = bytearray()
     server = net.create_server(lambda s: (server.close(), s.on("data", got.extend)))

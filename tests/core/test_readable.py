@@ -46,7 +46,7 @@ def watched(stream, trace):
 # ---- Flowing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("S1-04", "S3.2-05")
+@pytest.mark.spec("S1-04", "S3.2-05", "N043")
 def test_data_end_close_in_order(trace):
     source = watched(Source(b"a", b"bc"), trace)
     source.on("data", trace.note("data"))
@@ -281,7 +281,7 @@ def test_read_zero_takes_nothing():
     finish(source)
 
 
-@pytest.mark.spec("R6-01")
+@pytest.mark.spec("R6-01", "D14")
 @pytest.mark.parametrize("size", [True, "3", b"3"])
 def test_read_size_must_be_a_number(size):
     source = filled(b"abc")

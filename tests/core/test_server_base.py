@@ -141,6 +141,7 @@ def turn_until(done: Any, turns: int = 200) -> None:
     raise AssertionError("it did not happen")
 
 
+@pytest.mark.spec("D25")
 @pytest.mark.parametrize("kind", ["tcp", "ipc"])
 def test_a_socket_whose_listener_raises_is_destroyed(kind: str, tmp_path: Any) -> None:
     failures: list[Any] = []
@@ -190,6 +191,7 @@ def test_what_its_listener_has_written_before_it_raised_is_sent() -> None:
     assert answers_of(peers) == ["end"]
 
 
+@pytest.mark.spec("D25")
 @pytest.mark.parametrize("event", ["data", "error", "mine"])
 def test_a_socket_on_which_something_was_registered_stays_open(event: str) -> None:
     failures: list[Any] = []
@@ -235,6 +237,7 @@ def test_the_first_of_two_listeners_has_it_although_the_second_raises() -> None:
     assert answers_of(peers) == ["end"]
 
 
+@pytest.mark.spec("D25")
 def test_without_a_listener_of_connection_the_peer_is_sent_away() -> None:
     server = net.create_server().listen(0)
     peers = peers_of(server, 2)

@@ -11,6 +11,7 @@ import pyuvnet
 from pyuvnet import net
 
 
+@pytest.mark.spec("N064", "N065", "N066", "N071", "N125")
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "IPv4"), ("::1", "IPv6")])
 def test_both_families_have_names_at_both_ends(host: str, family: str) -> None:
     seen: list[Any] = []
@@ -33,6 +34,7 @@ def test_both_families_have_names_at_both_ends(host: str, family: str) -> None:
     assert any(entry[0] == host and isinstance(entry[1], net.Socket) for entry in rest)
 
 
+@pytest.mark.spec("N020")
 def test_an_address_that_is_not_ours_cannot_be_listened_on() -> None:
     errors: list[Any] = []
     # 192.0.2.0/24 is for documentation only.
@@ -70,6 +72,7 @@ def test_port_zero_is_refused_by_the_system() -> None:
     assert c.destroyed
 
 
+@pytest.mark.spec("N114")
 def test_listeners_take_a_port_that_still_has_old_connections() -> None:
     # libuv sets SO_REUSEADDR: connections in TIME_WAIT do not stop a restart.
     server = net.create_server(lambda s: (server.close(), s.end()))

@@ -21,6 +21,7 @@ def test_without_rules_everybody_comes_in(example, peer):
     assert peer(port).rest() == b"welcome\n"
 
 
+@pytest.mark.spec("N103")
 @pytest.mark.parametrize("rule", ["127.0.0.1", "127.0.0.0/8", "::ffff:127.0.0.1"])
 def test_denied_peers_hear_nothing(example, peer, rule):
     server, port = start(example, "--deny", "10.0.0.0/8", rule)

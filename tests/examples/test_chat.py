@@ -27,6 +27,7 @@ def join(room, peer):
     return join
 
 
+@pytest.mark.spec("N141")
 def test_what_one_says_all_others_hear(join):
     ann = join("ann")
     assert ann.line() == b"* here: ann"
@@ -59,6 +60,7 @@ def test_a_name_that_will_not_do_is_asked_for_again(join, name):
     assert other.line() == b"* here: ann, bob"
 
 
+@pytest.mark.spec("N141")
 def test_who_quits_and_who_vanishes_has_left(join):
     ann = join("ann")
     bob, cid = join("bob"), join("cid")
@@ -82,6 +84,7 @@ def test_who_never_said_a_name_leaves_unnoticed(join, room, peer):
     assert ann.line() == b"* here: ann"
 
 
+@pytest.mark.spec("N142")
 def test_a_character_cut_in_two(join):
     ann, bob = join("ann"), join("bob")
     assert [ann.line(), ann.line()] == [b"* here: ann", b"* bob joined"]

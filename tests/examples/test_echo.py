@@ -11,6 +11,7 @@ import threading
 import pytest
 
 
+@pytest.mark.spec("N099")
 def test_every_peer_gets_its_own_bytes_back(example, peer):
     port = example("echo", "--port", 0).port()
     peers = [peer(port) for _ in range(5)]
@@ -41,6 +42,7 @@ def test_a_peer_that_does_not_read_is_not_read_from_either(example, peer):
     assert one.read(1000) == b"x" * 1000
 
 
+@pytest.mark.spec("N139")
 def test_a_reset_concerns_one_connection_only(example, peer):
     server = example("echo", "--port", 0)
     port = server.port()

@@ -39,6 +39,7 @@ def test_a_call_has_its_answer(port, peer):
     assert answer(one)["error"].startswith("TypeError")
 
 
+@pytest.mark.spec("N143")
 def test_many_frames_in_one_chunk(port, peer):
     one = peer(port)
     one.send(b"".join(frame({"method": "echo", "params": [n]}) for n in range(1000)))
@@ -53,6 +54,7 @@ def test_one_frame_byte_for_byte(port, peer):
     assert answer(one) == {"result": 42}
 
 
+@pytest.mark.spec("N143")
 def test_a_frame_larger_than_the_buffer(port, peer):
     text = "x" * 900_000
     one = peer(port)

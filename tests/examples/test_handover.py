@@ -25,6 +25,7 @@ def descriptors(server) -> int | None:
     return len(os.listdir(folder)) if os.path.isdir(folder) else None
 
 
+@pytest.mark.spec("N155")
 def test_what_came_before_the_hand_over_is_not_lost(example, peer):
     server = example("handover", "--port", 0, "--workers", 1)
     port = server.port()

@@ -60,6 +60,7 @@ class TestCurl:
         assert text == "GET and HEAD only\n501"
 
 
+@pytest.mark.spec("N130")
 def test_urllib_reads_it(port):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{port}/you", timeout=20) as answer:
@@ -78,6 +79,7 @@ def test_an_answer_to_head_has_no_body(port, peer):
     assert body == b""
 
 
+@pytest.mark.spec("N130")
 def test_a_request_byte_for_byte(port, peer):
     one = peer(port)
     for byte in b"GET /bytes HTTP/1.0\r\n\r":
@@ -106,6 +108,7 @@ def test_bad_requests(port, peer, request_, expected):
     assert status(one.rest()) == expected
 
 
+@pytest.mark.spec("N135")
 def test_who_says_nothing_is_told_and_closed(example, peer):
     server = example("http_hello", "--port", 0, "--timeout", 50)
     assert status(peer(server.port()).rest()) == b"HTTP/1.0 408 Request Timeout"

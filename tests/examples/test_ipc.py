@@ -14,6 +14,7 @@ import pytest
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Python's socket knows no named pipes")
 
 
+@pytest.mark.spec("N100")
 def test_two_processes_talk(example):
     parent = example("ipc")
     first = parent.until(r"process (\d+) listening on (.+)")

@@ -37,6 +37,7 @@ def test_the_store_is_one_for_all(port, peer):
     assert other.line() == b"VALUE 1"
 
 
+@pytest.mark.spec("N142")
 def test_many_lines_in_one_chunk_and_one_line_in_many(port, peer):
     one, other = peer(port), peer(port)
     one.send(b"SET a 1\nSET b 2\nGET a\nGET b\nGE")

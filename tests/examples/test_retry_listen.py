@@ -17,6 +17,7 @@ def taken():
         yield listener
 
 
+@pytest.mark.spec("N116")
 def test_it_listens_as_soon_as_the_port_is_free(example, peer, taken):
     port = taken.getsockname()[1]
     server = example("retry_listen", "--port", port, "--delay", 20)

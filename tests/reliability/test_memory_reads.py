@@ -164,6 +164,7 @@ pyuvnet.run(main()) if driver == "attach" else alone()
 HOWS = ["data", "text", "once", "readable", "onread", "pipe", "native", "coroutine"]
 
 
+@pytest.mark.spec("D38")
 @pytest.mark.parametrize("driver", ["run", "attach"])
 @pytest.mark.parametrize("how", HOWS)
 def test_a_read_without_memory_loses_nothing_silently(

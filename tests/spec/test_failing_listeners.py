@@ -81,7 +81,7 @@ class Talk:
         self.client.end(b"last")
 
 
-@pytest.mark.spec("R6-03", "R6-04")
+@pytest.mark.spec("R6-03", "R6-04", "D34")
 @pytest.mark.parametrize(
     ("event", "victim"),
     [
@@ -180,7 +180,7 @@ def test_pipe(connect, fake, finish, trace, event) -> None:
     fake.over(sink)
 
 
-@pytest.mark.spec("R6-03", "R6-04")
+@pytest.mark.spec("R6-03", "R6-04", "D34")
 @pytest.mark.parametrize("event", ["connect", "ready"])
 def test_connect_and_ready(connect, finish, trace, event) -> None:
     got = bytearray()

@@ -48,7 +48,7 @@ def noting(trace):
     return lambda *args: (trace("EVENT"), next_tick(trace, "tick"))
 
 
-@pytest.mark.spec("O1.1-01", "O1.2-02")
+@pytest.mark.spec("O1.1-01", "O1.2-02", "N182")
 @pytest.mark.parametrize("event", ["connect", "connectionAttemptFailed", "connection", "data"])
 def test_what_comes_in_the_poll_phase(turn, when, trace, event) -> None:
     server = net.create_server().listen(0, "127.0.0.1")
@@ -234,7 +234,7 @@ IN_TICKS = [
 ]
 
 
-@pytest.mark.spec("O1.2-03")
+@pytest.mark.spec("O1.2-03", "N182")
 @pytest.mark.parametrize("make", IN_TICKS, ids=[make.__name__ for make in IN_TICKS])
 def test_what_comes_in_a_tick(trace, make) -> None:
     act = make(lambda *args: trace("EVENT"))
@@ -273,7 +273,7 @@ def test_the_end_of_an_asynchronous_write(connect, trace) -> None:
     assert trace.index("immediate of end") == trace.index("immediate of finish") - 1
 
 
-@pytest.mark.spec("O1.2-05", "O1.2-08")
+@pytest.mark.spec("O1.2-05", "O1.2-08", "N038")
 def test_close_of_a_socket_waits_for_due_immediates(connect, trace) -> None:
     def accepted(peer) -> None:
         # In the poll phase: immediates come before closing.
@@ -287,7 +287,7 @@ def test_close_of_a_socket_waits_for_due_immediates(connect, trace) -> None:
     assert trace == ["tick", "immediate", "close"]
 
 
-@pytest.mark.spec("O1.2-06")
+@pytest.mark.spec("O1.2-06", "N049")
 def test_timeout_comes_in_the_timers_phase(connect, turn, trace) -> None:
     def both(client, peer) -> None:
         client.on("timeout", lambda: (trace("timeout"), next_tick(trace, "tick"), over()))

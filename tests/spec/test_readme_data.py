@@ -11,7 +11,7 @@ import pyuvnet
 from pyuvnet import AbortController, AbortSignal, EventEmitter, net, run
 
 
-@pytest.mark.spec("R3-01")
+@pytest.mark.spec("R3-01", "N043")
 @pytest.mark.parametrize("encoding", [None, "latin1"])
 def test_chunks_are_fresh_whoever_keeps_them(connect, when, encoding) -> None:
     kept: list[bytes | str] = []
@@ -56,7 +56,7 @@ def test_any_buffer_goes_out_as_its_bytes(connect) -> None:
     assert got == numbers.tobytes() + b"cd!"
 
 
-@pytest.mark.spec("R3-03", "R3-04", "R3-05", "R3-06", "R3-07", "R3-08", "R3-09")
+@pytest.mark.spec("R3-03", "R3-04", "R3-05", "R3-06", "R3-07", "R3-08", "R3-09", "D35")
 @pytest.mark.parametrize(
     ("data", "encoding", "sent"),
     [
@@ -90,7 +90,7 @@ def test_ascii_is_read_with_seven_bits(connect, trace) -> None:
     assert trace == ["ab"]
 
 
-@pytest.mark.spec("R3-10")
+@pytest.mark.spec("R3-10", "N079")
 @pytest.mark.parametrize("value", [1500, 1500.0, 1500.7])
 def test_durations_are_milliseconds_of_either_kind(value) -> None:
     socket = net.Socket().set_timeout(value)
@@ -115,7 +115,7 @@ def test_callbacks_have_the_error_first(connect, trace) -> None:
     }
 
 
-@pytest.mark.spec("R4-02")
+@pytest.mark.spec("R4-02", "D71")
 def test_decorators_on_a_socket_and_a_server(trace) -> None:
     server = net.create_server()
 

@@ -13,7 +13,7 @@ from tests.support.cases import cases
 DEFAULT = 16384 if sys.platform == "win32" else 65536
 
 
-@pytest.mark.spec("S0-01", "S2-11", "S4.1-08")
+@pytest.mark.spec("S0-01", "S2-11", "S4.1-08", "D15")
 def test_object_mode_is_refused_and_always_false() -> None:
     for name in ("object_mode", "readable_object_mode", "writableObjectMode"):
         for make in (net.Socket, Duplex, Readable, Writable):
@@ -49,7 +49,7 @@ def test_options_come_in_either_spelling_as_keywords_or_mapping(make) -> None:
     run()
 
 
-@pytest.mark.spec("S1-01")
+@pytest.mark.spec("S1-01", "N153")
 def test_marks_of_a_new_socket_and_of_an_accepted_one(connect) -> None:
     client = connect(lambda peer: peer.end())
     run()

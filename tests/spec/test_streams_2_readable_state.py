@@ -267,7 +267,7 @@ def seen(seen_once: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return seen_once
 
 
-@pytest.mark.spec("S2-12", "S4.1-12")
+@pytest.mark.spec("S2-12", "S4.1-12", "N180")
 @pytest.mark.parametrize("place", TABLE)
 def test_state_table(seen: dict[str, dict[str, Any]], place: str) -> None:
     assert seen[place] == FRESH | TABLE[place]
@@ -276,7 +276,7 @@ def test_state_table(seen: dict[str, dict[str, Any]], place: str) -> None:
 NODE = os.environ.get("PYUVNET_NODE") or shutil.which("node")
 
 
-@pytest.mark.spec("S2-12", "S4.1-12")
+@pytest.mark.spec("S2-12", "S4.1-12", "N180")
 @pytest.mark.skipif(NODE is None, reason="Node is not installed")
 def test_state_table_is_nodes(seen: dict[str, dict[str, Any]]) -> None:
     assert NODE is not None
@@ -379,7 +379,7 @@ process.on('exit', () => console.log(JSON.stringify(seen)));
 """
 
 
-@pytest.mark.spec("S2-01", "S4.1-01")
+@pytest.mark.spec("S2-01", "S4.1-01", "N120")
 def test_a_disabled_side_of_a_socket() -> None:
     socket = net.Socket(readable=False)
     assert (socket.readable, socket.writable) == (False, True)

@@ -174,7 +174,7 @@ def test_removing_the_readable_listener_of_a_socket_gives_the_flow_back(connect,
     assert trace == [("readable", False), ("data", b"x"), "end"]
 
 
-@pytest.mark.spec("S3.1-13", "O1.2-02")
+@pytest.mark.spec("S3.1-13", "O1.2-02", "N043")
 def test_data_of_a_flowing_socket_come_from_the_read_itself(connect, trace) -> None:
     def both(client, peer) -> None:
         client.on("data", lambda chunk: (trace("data"), pyuvnet.next_tick(trace, "tick")))

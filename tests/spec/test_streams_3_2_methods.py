@@ -10,7 +10,7 @@ import pyuvnet
 from pyuvnet import net, run
 
 
-@pytest.mark.spec("S3.2-01", "S3.2-02", "S3.2-04", "S3.2-06")
+@pytest.mark.spec("S3.2-01", "S3.2-02", "S3.2-04", "S3.2-06", "N067")
 def test_pause_and_resume_at_once(watch, trace) -> None:
     socket = watch(net.Socket(), "", "pause", "resume")
     assert not socket.is_paused()
@@ -57,7 +57,7 @@ def test_pause_keeps_what_a_socket_has_read(connect, when, trace) -> None:
     assert trace == [4, b"kept"]
 
 
-@pytest.mark.spec("S3.2-05")
+@pytest.mark.spec("S3.2-05", "N074")
 def test_resume_asks_the_source_then_tells_then_lets_flow(trace) -> None:
     class Two(pyuvnet.Readable):
         def _read(self, size) -> None:
@@ -89,7 +89,7 @@ def test_read_takes_all_but_one_chunk_only_while_flowing(fake, flowing) -> None:
     fake.over(source)
 
 
-@pytest.mark.spec("S3.2-09", "S3.2-10", "S3.2-12")
+@pytest.mark.spec("S3.2-09", "S3.2-10", "S3.2-12", "N181")
 def test_read_of_a_size_on_a_socket(connect, when, trace) -> None:
     def both(client, peer) -> None:
         client.pause()
@@ -130,7 +130,7 @@ def test_read_zero_makes_a_paused_client_read(connect, when, trace) -> None:
     assert trace == [0, (1, 1)]
 
 
-@pytest.mark.spec("S3.2-14", "S3.2-16", "S3.2-17", "S3.2-18", "S3.2-19")
+@pytest.mark.spec("S3.2-14", "S3.2-16", "S3.2-17", "S3.2-18", "S3.2-19", "N075", "N124")
 @pytest.mark.parametrize(
     ("encoding", "sent", "expected"),
     [
@@ -167,7 +167,7 @@ def test_set_encoding_without_a_name_is_utf8() -> None:
         assert socket.set_encoding(*arguments).readable_encoding == "utf8"
 
 
-@pytest.mark.spec("S3.2-21", "S3.2-22")
+@pytest.mark.spec("S3.2-21", "S3.2-22", "N143", "N181")
 def test_unshift_on_a_socket(connect, trace) -> None:
     def accepted(peer) -> None:
         peer.once("data", lambda chunk: head(peer, chunk))

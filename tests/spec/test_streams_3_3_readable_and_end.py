@@ -8,7 +8,7 @@ import pyuvnet
 from pyuvnet import next_tick, run
 
 
-@pytest.mark.spec("S3.3-01", "S3.3-02", "S3.3-03", "S3.3-04")
+@pytest.mark.spec("S3.3-01", "S3.3-02", "S3.3-03", "S3.3-04", "N181")
 def test_readable_tells_of_every_arrival_and_of_the_end(connect, when, trace) -> None:
     def accepted(peer) -> None:
         peer.on("readable", lambda: trace("readable", peer.readable_length, peer.readable_ended))

@@ -105,7 +105,7 @@ def test_what_the_kernel_takes_at_once_never_counts(connect, note, trace) -> Non
     assert trace == ["sync", ("small", None), ("big", None)]
 
 
-@pytest.mark.spec("S4.2-17", "S4.2-18", "S4.2-19", "S4.2-20")
+@pytest.mark.spec("S4.2-17", "S4.2-18", "S4.2-19", "S4.2-20", "N129")
 def test_callbacks_of_a_socket(connect, note, trace) -> None:
     def both(client, peer) -> None:
         peer.resume()

@@ -8,7 +8,7 @@ import pyuvnet
 from pyuvnet import run
 
 
-@pytest.mark.spec("S4.3-01", "S4.3-02", "S4.3-04", "S4.1-07")
+@pytest.mark.spec("S4.3-01", "S4.3-02", "S4.3-04", "S4.1-07", "N181")
 def test_cork_of_a_socket(connect, trace) -> None:
     def both(client, peer) -> None:
         peer.on("data", trace)

@@ -24,7 +24,7 @@ def test_drain_of_a_socket_comes_before_the_callbacks(connect, note, trace) -> N
     assert trace == [("drain", 0), ("w1", None), ("w2", None), ("end", None), "finish"]
 
 
-@pytest.mark.spec("S4.4-02")
+@pytest.mark.spec("S4.4-02", "N044")
 @pytest.mark.parametrize("how", ["end", "destroy"])
 def test_no_drain_once_ending_or_destroyed(connect, trace, how) -> None:
     def both(client, peer) -> None:

@@ -15,7 +15,7 @@ BIG = b"z" * 9_000_000
 linux = pytest.mark.skipif(sys.platform != "linux", reason="finds descriptors in /proc")
 
 
-@pytest.mark.spec("S4.5-01", "S4.5-02", "S4.5-03")
+@pytest.mark.spec("S4.5-01", "S4.5-02", "S4.5-03", "N063")
 def test_the_fin_follows_all_data(accept_raw, descriptor_of, note, trace) -> None:
     def accepted(socket, peer) -> None:
         socket.write(BIG, note("write"))
@@ -42,7 +42,7 @@ def test_the_fin_follows_all_data(accept_raw, descriptor_of, note, trace) -> Non
     assert trace == [("write", None), ("end 1", None), ("end 2", None), "finish"]
 
 
-@pytest.mark.spec("S4.5-04")
+@pytest.mark.spec("S4.5-04", "N122")
 def test_finish_after_end_destroys(connect, trace) -> None:
     def accepted(peer) -> None:
         peer.resume()

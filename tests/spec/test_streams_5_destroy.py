@@ -10,7 +10,7 @@ from pyuvnet import net, run, streams
 BIG = b"z" * 9_000_000
 
 
-@pytest.mark.spec("S5-01", "S5-02", "S5-03", "S5-04", "S5-05")
+@pytest.mark.spec("S5-01", "S5-02", "S5-03", "S5-04", "S5-05", "N060", "N061", "N122")
 @pytest.mark.parametrize("state", ["new", "connecting", "connected", "ended", "half open"])
 @pytest.mark.parametrize("error", [None, OSError("E")])
 def test_destroy_in_each_state(connect, watch, trace, state, error) -> None:
@@ -58,7 +58,7 @@ def test_an_error_event_comes_once(connect, trace) -> None:
     assert trace == ["first", ("close", True)]
 
 
-@pytest.mark.spec("S5-06", "S5-07")
+@pytest.mark.spec("S5-06", "S5-07", "D33")
 def test_after_destroy_a_socket_is_silent(connect, watch, when, trace) -> None:
     def both(client, peer) -> None:
         events = ("data", "end", "readable", "drain", "finish", "timeout", "error", "close")
@@ -83,7 +83,7 @@ def test_after_destroy_a_socket_is_silent(connect, watch, when, trace) -> None:
     assert trace == [("close", False), 0]
 
 
-@pytest.mark.spec("S5-07")
+@pytest.mark.spec("S5-07", "D33")
 def test_a_listener_that_destroys_gets_nothing_more_of_what_is_buffered(
     connect, when, trace
 ) -> None:
@@ -120,7 +120,7 @@ def test_queued_writes_are_told_why(connect, trace, error) -> None:
     assert trace == [error or "ERR_STREAM_DESTROYED"] * 2
 
 
-@pytest.mark.spec("S5-09", "S5-10", "S5-12", "S5-14", "R4-04")
+@pytest.mark.spec("S5-09", "S5-10", "S5-12", "S5-14", "R4-04", "N172")
 @pytest.mark.parametrize("listen", [True, False])
 @pytest.mark.parametrize("ended", [True, False])
 def test_leaving_a_with_block(connect, watch, trace, ended, listen) -> None:

@@ -91,7 +91,7 @@ def test_an_exception_leaves_emit_in_the_middle(trace) -> None:
     assert trace == ["before"]
 
 
-@pytest.mark.spec("S6.4-01", "S6.4-02", "S6.4-03")
+@pytest.mark.spec("S6.4-01", "S6.4-02", "S6.4-03", "N046", "N144")
 def test_an_unhandled_error_of_a_socket(trace) -> None:
     socket = net.Socket().on(EventEmitter.error_monitor, trace.note("monitor"))
     error = BoomError()
@@ -114,7 +114,7 @@ def by_default():
     EventEmitter.capture_rejections = False
 
 
-@pytest.mark.spec("S6.6-01", "S6.6-04")
+@pytest.mark.spec("S6.6-01", "S6.6-04", "N178")
 @pytest.mark.parametrize("event", ["connect", "data"])
 def test_a_failed_listener_destroys_its_socket(connect, watch, trace, event, hook) -> None:
     async def main() -> None:
@@ -223,7 +223,7 @@ def test_the_default_counts_for_accepted_sockets(connect, trace, hook) -> None:
     assert hook == []
 
 
-@pytest.mark.spec("S6.6-05")
+@pytest.mark.spec("S6.6-05", "N178")
 @pytest.mark.parametrize("capture", [True, False])
 def test_a_failed_connection_listener(connect, trace, hook, capture) -> None:
     async def main() -> None:

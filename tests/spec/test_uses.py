@@ -16,6 +16,7 @@ from pyuvnet import net
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel balances on Linux")
 
 
+@pytest.mark.spec("N102")
 def test_a_block_list_asked_in_the_connection_listener() -> None:
     blocked = net.BlockList()
     blocked.add_subnet("127.0.0.0", 8)
@@ -44,6 +45,7 @@ def test_a_block_list_asked_in_the_connection_listener() -> None:
     assert heard == {"127.0.0.1": b"", "::1": b"welcome"}
 
 
+@pytest.mark.spec("N053", "N054", "N105", "N123")
 def test_statistics_of_a_transfer() -> None:
     """What one end counts as written, the other counts as read; both keep it after 'close'."""
     statistics: list[tuple[int, int]] = []
@@ -65,6 +67,7 @@ def test_statistics_of_a_transfer() -> None:
     assert statistics == [(300_000, 700_000)] * 2
 
 
+@pytest.mark.spec("N106", "N126")
 def test_an_upload_that_waits_for_drain() -> None:
     """However slow the reader is, the writer never queues more than one chunk above the mark."""
     data = random.Random(5).randbytes(1 << 20) * 16
@@ -107,6 +110,7 @@ def test_an_upload_that_waits_for_drain() -> None:
     assert max(queued) <= piece
 
 
+@pytest.mark.spec("N035", "N107", "N138")
 def test_a_server_that_lets_the_program_exit(run_child: Callable[..., Any]) -> None:
     child = run_child(
         """
@@ -129,6 +133,7 @@ def test_a_server_that_lets_the_program_exit(run_child: Callable[..., Any]) -> N
     assert child.lines == ["served", "bye", "closed True", "over True"]
 
 
+@pytest.mark.spec("N110", "N144")
 def test_an_error_that_nobody_listens_to_ends_the_program(run_child: Callable[..., Any]) -> None:
     child = run_child(
         """
@@ -146,6 +151,7 @@ def test_an_error_that_nobody_listens_to_ends_the_program(run_child: Callable[..
     assert "listen EADDRINUSE: address already in use" in said
 
 
+@pytest.mark.spec("N070", "N072", "N132", "D29")
 def test_who_it_was_is_known_in_close() -> None:
     pairs: list[Any] = []
 
@@ -163,6 +169,7 @@ def test_who_it_was_is_known_in_close() -> None:
     assert pairs[0] == pairs[1]
 
 
+@pytest.mark.spec("N135")
 def test_a_server_that_does_not_wait_for_silent_clients() -> None:
     seen: list[str] = []
 
@@ -182,6 +189,7 @@ def test_a_server_that_does_not_wait_for_silent_clients() -> None:
     assert sorted(seen[2:]) == ["c close False", "s close False"]
 
 
+@pytest.mark.spec("N058", "N137")
 def test_a_socket_made_first_and_connected_later() -> None:
     """new net.Socket(), connect(port, host, cb), write when connected, destroy after the answer."""
     seen: list[Any] = []
@@ -216,6 +224,7 @@ def ask(port: int) -> str:
         return peer.recv(10).decode()
 
 
+@pytest.mark.spec("N145", "N157")
 @linux
 def test_several_processes_share_a_port(open_child: Callable[..., Any]) -> None:
     first = open_child(WORKER.format(listen="server.listen(port=0, reuse_port=True)"), "a")
@@ -228,6 +237,7 @@ def test_several_processes_share_a_port(open_child: Callable[..., Any]) -> None:
     assert answers == {"a", "b"}
 
 
+@pytest.mark.spec("N117", "N145")
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors are POSIX's")
 def test_a_listening_descriptor_handed_to_children(open_child: Callable[..., Any]) -> None:
     with posix.create_server(("127.0.0.1", 0)) as listener:

@@ -1,6 +1,11 @@
 """ordering 3.1: connect, echo, the client ends."""
 
+import pytest
 
+
+@pytest.mark.spec(
+    "N016", "N036", "N038", "N039", "N048", "N059", "N099", "N121", "N133", "N139", "N140"
+)
 def test_echo_and_end_of_the_client(timeline, run):
     def accepted(s):
         s.on("data", lambda chunk: s.write(chunk, timeline.cb("s", "w")))
@@ -44,6 +49,7 @@ def test_echo_and_end_of_the_client(timeline, run):
     )
 
 
+@pytest.mark.spec("N039")
 def test_the_connect_listener_runs_first(timeline, run):
     from pyuvnet import net
 

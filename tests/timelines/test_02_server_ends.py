@@ -40,7 +40,7 @@ def test_without_data_the_end_comes_even_if_nobody_reads(timeline, run, pull):
     ]
 
 
-@pytest.mark.spec("S3.3-05")
+@pytest.mark.spec("S3.3-05", "N045")
 def test_with_data_and_nobody_reading_there_is_no_end_until_somebody_does(timeline, run):
     def look():
         assert timeline["c"] == [("connectionAttempt", 4), "connect", "ready"]

@@ -1,8 +1,11 @@
 """ordering 3.3: server.close() with open connections."""
 
+import pytest
+
 import pyuvnet
 
 
+@pytest.mark.spec("N018", "N032", "N109", "N134")
 def test_close_waits_for_the_last_connection_and_comes_before_its_close(timeline, run):
     def accepted(s):
         server.close(timeline.cb("S", "close"))

@@ -13,6 +13,7 @@ def server(timeline):
     return timeline.watch("S", net.create_server())
 
 
+@pytest.mark.spec("N024", "N112")
 def test_never_listened(timeline, run, server):
     assert server.close(timeline.cb("S", "a")) is server
     assert timeline["S"] == []
@@ -36,6 +37,7 @@ def test_with_a_host_then_close_in_the_same_turn(timeline, run, server, host):
     assert timeline["S"] == ["close", ("cb a", NOT_RUNNING)]
 
 
+@pytest.mark.spec("N018")
 def test_twice_in_one_turn_without_connections(timeline, run, server):
     server.listen(0)
     run_turn = pyuvnet.set_immediate
@@ -44,6 +46,7 @@ def test_twice_in_one_turn_without_connections(timeline, run, server):
     assert timeline["S"] == ["listening", "close", ("cb a", None), ("cb b", NOT_RUNNING), "close"]
 
 
+@pytest.mark.spec("N024")
 def test_twice_in_one_turn_with_a_connection(timeline, run):
     def accepted(s):
         server.close(timeline.cb("S", "a"))
@@ -62,6 +65,7 @@ def test_twice_in_one_turn_with_a_connection(timeline, run):
     ]
 
 
+@pytest.mark.spec("N024")
 def test_again_later(timeline, run, server):
     server.listen(0, callback=server.close)
     run()
@@ -70,6 +74,7 @@ def test_again_later(timeline, run, server):
     assert timeline["S"] == ["listening", "close", "close", ("cb again", NOT_RUNNING)]
 
 
+@pytest.mark.spec("N024", "N115")
 def test_close_and_listen_in_the_same_turn(timeline, run, server):
     def again():
         server.close(timeline.cb("S", "close"))
@@ -88,6 +93,7 @@ def test_close_and_listen_in_the_same_turn(timeline, run, server):
     ]
 
 
+@pytest.mark.spec("N027")
 def test_close_with_a_connection_then_listen_postpones_the_close(timeline, run):
     def accepted(s):
         server.close(timeline.cb("S", "first"))

@@ -5,6 +5,7 @@ import pytest
 import pyuvnet
 
 
+@pytest.mark.spec("N045", "N120")
 def test_half_open_answer(timeline, run):
     def accepted(s):
         def answer():

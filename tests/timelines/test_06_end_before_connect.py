@@ -5,7 +5,7 @@ import pytest
 from pyuvnet import net
 
 
-@pytest.mark.spec("S4.5-05")
+@pytest.mark.spec("S4.5-05", "N063")
 def test_the_data_arrive_and_the_socket_ends(timeline, run):
     server = timeline.server()
     c = timeline.client(server)

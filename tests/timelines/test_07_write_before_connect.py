@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.spec("S4.2-11", "S4.2-21")
+@pytest.mark.spec("S4.2-11", "S4.2-21", "N054")
 def test_the_first_is_written_inside_connect_the_rest_together(timeline, run):
     server = timeline.server()
     c = timeline.client(server)

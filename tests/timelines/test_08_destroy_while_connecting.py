@@ -18,6 +18,7 @@ def pending(timeline, c):
     c.end(timeline.cb("c", "end"))
 
 
+@pytest.mark.spec("N060")
 def test_everything_pending_is_answered_after_close(timeline, run):
     c = start(timeline)
     pending(timeline, c)

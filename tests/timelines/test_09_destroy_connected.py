@@ -9,6 +9,7 @@ BIG = b"z" * 9_000_000
 QUIET = ("data", "resume")
 
 
+@pytest.mark.spec("N048")
 def test_in_connect_ready_still_comes(timeline, run):
     def connected():
         c.destroy(RuntimeError("first"))
@@ -27,6 +28,7 @@ def test_in_connect_ready_still_comes(timeline, run):
     ]
 
 
+@pytest.mark.spec("N060")
 def test_what_the_kernel_took_is_delivered(timeline, run):
     def ready():
         c.write(b"taken", timeline.cb("c", "w"))
@@ -66,6 +68,7 @@ def test_with_a_write_in_flight_and_another_behind_it(timeline, run, error):
     assert c.writable_length == 0
 
 
+@pytest.mark.spec("D30")
 @pytest.mark.parametrize("error", [None, RuntimeError("E")])
 def test_never_connected(timeline, run, error):
     c = timeline.watch("c", net.Socket(), without=QUIET)
@@ -97,6 +100,7 @@ def test_in_a_drain_listener_the_taken_writes_are_answered_without_error(timelin
 EVENTS = ["connectionAttempt", "connect", "ready", "data", "end", "finish", "drain", "resume"]
 
 
+@pytest.mark.spec("N038")
 @pytest.mark.parametrize("method", ["destroy", "destroy with error", "end"])
 @pytest.mark.parametrize("event", EVENTS)
 def test_inside_every_event_there_is_one_close_and_it_is_last(timeline, run, event, method):

@@ -7,7 +7,7 @@ from pyuvnet import net
 BEFORE = "ERR_SOCKET_CLOSED_BEFORE_CONNECTION"
 
 
-@pytest.mark.spec("R6-02")
+@pytest.mark.spec("R6-02", "N041", "N046")
 def test_refused_with_a_write_and_an_end_pending(timeline, run, free_port):
     def failed(ip, port, family, error):
         timeline.note("c", ip, port == free_port, family, error.code)
@@ -37,6 +37,7 @@ def test_refused_with_a_write_and_an_end_pending(timeline, run, free_port):
     assert c.errored is error
 
 
+@pytest.mark.spec("N040", "N057")
 @pytest.mark.parametrize("stale", [False, True])
 def test_ipc(timeline, run, tmp_path, stale):
     import socket
@@ -67,6 +68,7 @@ def test_ipc(timeline, run, tmp_path, stale):
     assert (c.errored.address, c.errored.port) == (path, None)
 
 
+@pytest.mark.spec("N047")
 def test_lookup_failure(timeline, run):
     c = timeline.watch("c", net.Socket(), without=("data", "resume"))
     c.on("lookup", lambda *args: timeline.note("c", "lookup", args[0].code, *args[1:]))

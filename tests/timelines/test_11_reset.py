@@ -29,6 +29,7 @@ def raw_client(timeline, raw, run, accepted, **options):
     return peer
 
 
+@pytest.mark.spec("N046", "N121")
 def test_while_reading(timeline, run, raw, reset):
     raw_client(timeline, raw, run, lambda s, peer: reset(peer))
     assert timeline["s"] == [("error", "ECONNRESET"), ("close", True)]
@@ -80,7 +81,7 @@ def test_with_a_write_in_flight_while_not_reading(timeline, run, raw, reset):
     ]
 
 
-@pytest.mark.spec("S4.6-03")
+@pytest.mark.spec("S4.6-03", "D36")
 def test_after_the_peer_closed_the_second_write_fails(timeline, run, raw):
     def accepted(s, peer):
         peer.close()

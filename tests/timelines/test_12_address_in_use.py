@@ -5,6 +5,7 @@ import pytest
 from pyuvnet import net
 
 
+@pytest.mark.spec("N020", "N109", "N116", "N134")
 def test_the_error_comes_in_a_tick_and_a_retry_calls_all_callbacks(timeline, run):
     def failed(error):
         assert isinstance(error, OSError)
@@ -41,6 +42,7 @@ def test_the_error_comes_in_a_tick_and_a_retry_calls_all_callbacks(timeline, run
     ]
 
 
+@pytest.mark.spec("N110")
 def test_without_a_listener_it_comes_out_of_run(run):
     holder = net.create_server().listen(0)
     server = net.create_server().listen(holder.address()["port"])

@@ -6,6 +6,7 @@ import pyuvnet
 from pyuvnet import net
 
 
+@pytest.mark.spec("N115", "N162")
 def test_while_listening_it_raises_and_changes_nothing(timeline, run):
     server = timeline.watch("S", net.create_server())
     server.listen(0)

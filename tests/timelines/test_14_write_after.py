@@ -22,7 +22,7 @@ def connected(timeline, run):
     return go
 
 
-@pytest.mark.spec("S4.2-05", "S4.2-08")
+@pytest.mark.spec("S4.2-05", "S4.2-08", "N081")
 def test_write_after_end(connected, timeline):
     def act(c):
         c.end()
@@ -46,6 +46,7 @@ def test_end_with_data_after_end(connected, timeline):
     ]
 
 
+@pytest.mark.spec("N063")
 def test_end_repeated(connected, timeline):
     def act(c):
         for name in "123":

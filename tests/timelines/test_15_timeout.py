@@ -11,6 +11,7 @@ from tests.support.hosts import hosts
 QUIET = ("data", "resume")
 
 
+@pytest.mark.spec("N049", "N078", "N121")
 def test_once_for_each_idle_period_and_nothing_is_closed(timeline, run):
     def idle():
         times.append(pyuvnet.current_loop())
@@ -37,6 +38,7 @@ def test_once_for_each_idle_period_and_nothing_is_closed(timeline, run):
     ]
 
 
+@pytest.mark.spec("N128")
 def test_listeners_run_in_the_order_of_registration(timeline, run):
     server = timeline.server()
     c = net.create_connection(server.address()["port"], "127.0.0.1")
@@ -71,6 +73,7 @@ def test_without_a_connection_it_fires_but_keeps_nothing_alive(timeline, run):
     assert timeline["c"] == [("timeout", False)]
 
 
+@pytest.mark.spec("N078", "N079")
 def test_zero_ends_it_and_takes_the_callback_away(timeline, run):
     c = net.Socket()
 

@@ -5,7 +5,7 @@ import pytest
 import pyuvnet
 
 
-@pytest.mark.spec("O3.18-01", "S3.1-02")
+@pytest.mark.spec("O3.18-01", "S3.1-02", "N067", "N126")
 def test_paused_late_data_and_the_end_are_read_ahead(timeline, run):
     def accepted(s):
         s.pause()
@@ -46,7 +46,7 @@ def test_without_any_consumer_there_is_no_end_and_read_takes_it(timeline, run):
     assert timeline["s"] == [("read", b"payload"), "end", "finish", ("close", False)]
 
 
-@pytest.mark.spec("O3.18-03")
+@pytest.mark.spec("O3.18-03", "N074", "N155")
 def test_pause_on_connect_reads_nothing_until_resume(timeline, run):
     def accepted(s):
         assert s.is_paused()

@@ -7,7 +7,7 @@ import pyuvnet
 BIG = b"z" * 9_000_000
 
 
-@pytest.mark.spec("O3.19-01", "S4.2-16")
+@pytest.mark.spec("O3.19-01", "S4.2-16", "N129")
 def test_what_the_kernel_takes_at_once_is_true_whatever_the_mark(timeline, run):
     server = timeline.server()
     c = timeline.client(server, high_water_mark=10)
@@ -22,7 +22,7 @@ def test_what_the_kernel_takes_at_once_is_true_whatever_the_mark(timeline, run):
     assert "drain" not in timeline["c"]
 
 
-@pytest.mark.spec("O3.19-02", "O3.19-03", "S4.4-01", "S4.4-03")
+@pytest.mark.spec("O3.19-02", "O3.19-03", "S4.4-01", "S4.4-03", "N044", "N121")
 def test_drain_then_the_callbacks_then_the_end(timeline, run):
     def connected():
         assert c.write(BIG, timeline.cb("c", "w1")) is False
@@ -57,6 +57,7 @@ def test_drain_then_the_callbacks_then_the_end(timeline, run):
     assert sum(got) == len(BIG) + 3
 
 
+@pytest.mark.spec("N106")
 @pytest.mark.parametrize("where", ["connect", "data", "immediate", "tick"])
 def test_a_writer_that_waits_for_drain_loses_and_doubles_nothing(timeline, run, where):
     rounds = 40

@@ -17,7 +17,7 @@ def piped(timeline, **options):
     return accepted
 
 
-@pytest.mark.spec("O3.22-01", "S3.4-20")
+@pytest.mark.spec("O3.22-01", "S3.4-20", "N136")
 def test_echo(timeline, run):
     server = timeline.server(piped(timeline))
     c = timeline.client(server)
@@ -41,7 +41,7 @@ def test_echo_without_listeners_on_the_socket(timeline, run):
     assert timeline["c"][-2:] == ["end", ("close", False)]
 
 
-@pytest.mark.spec("O3.22-02")
+@pytest.mark.spec("O3.22-02", "N136")
 def test_end_false_leaves_the_end_to_the_user(timeline, run):
     def accepted(s):
         piped(timeline, end=False)(s)

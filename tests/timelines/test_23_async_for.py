@@ -82,7 +82,7 @@ def close_all(client, peers):
         peer.destroy()
 
 
-@pytest.mark.spec("O3.23-01", "S3.5-02")
+@pytest.mark.spec("O3.23-01", "S3.5-02", "N181")
 def test_to_the_end(timeline, run):
     play(talk(timeline, ended, reader(timeline)))
     run()
@@ -127,7 +127,7 @@ def test_break(timeline, run):
     assert timeline["c"] == [("left", True), ("error", "ABORT_ERR"), ("close", True)]
 
 
-@pytest.mark.spec("S3.5-06")
+@pytest.mark.spec("S3.5-06", "D39")
 def test_break_without_error_listener_emits_none(timeline, run):
     play(talk(timeline, open_, reader(timeline, lambda c: "break"), ["end", "close"]), close_all)
     run()
@@ -207,7 +207,7 @@ def entered_after(event):
     return use
 
 
-@pytest.mark.spec("S5-09", "S5-11", "S5-12")
+@pytest.mark.spec("S5-09", "S5-11", "S5-12", "N172")
 @pytest.mark.parametrize("use", [enter, entered_after("connect")])
 def test_leaving_resumes_after_error_and_before_close(timeline, run, use):
     play(talk(timeline, lambda socket: None, use), close_all)
@@ -215,7 +215,7 @@ def test_leaving_resumes_after_error_and_before_close(timeline, run, use):
     assert timeline["c"] == [("error", "ABORT_ERR"), ("left", True), ("close", True)]
 
 
-@pytest.mark.spec("S5-14")
+@pytest.mark.spec("S5-14", "D40")
 def test_leaving_without_error_listener_emits_none(timeline, run):
     play(talk(timeline, open_, entered_after("connect"), ["end", "close"]), close_all)
     pyuvnet.run()

@@ -7,6 +7,7 @@ import pytest
 from pyuvnet import net
 
 
+@pytest.mark.spec("N053", "N055")
 def test_in_close_the_whole_sequence_comes_again(timeline, run):
     def closed(had_error):
         if len([entry for entry in timeline["c"] if entry == ("close", False)]) == 1:
@@ -74,6 +75,7 @@ def test_while_connecting_both_attempts_die(timeline, run):
     )
 
 
+@pytest.mark.spec("D45")
 @pytest.mark.parametrize("half_open", [False, True])
 def test_a_connected_socket_refuses(timeline, run, half_open):
     server = timeline.server(allow_half_open=half_open)
