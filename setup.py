@@ -12,18 +12,19 @@ import os
 import runpy
 import sys
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from glob import glob
-from os.path import exists, getmtime, getsize
+from os.path import exists
 from pathlib import Path
 
 import Cython
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 os.chdir(Path(__file__).resolve().parent)
+sys.path.insert(0, str(Path("tools").resolve()))  # also for the processes that translate
+import build_changed  # noqa: E402
+
 DEBUG, SYSTEM_LIBUV = (
     os.environ.get(name, "0") not in ("", "0") for name in ("PYUVNET_DEBUG", "PYUVNET_SYSTEM_LIBUV")
 )
@@ -67,23 +68,8 @@ OBJECTS, TRANSLATED = (
 )
 
 
-def speed_up(compiler, headers):
-    """Make `compiler` use all processors, and leave alone what is newer than source and headers."""
-    compile_one, newest = compiler.compile, max(map(getmtime, headers))
-    if getattr(compiler, "initialized", True) is False:
-        compiler.initialize()  # MSVC's, which would otherwise happen in several threads at once
-
-    def compile_all(sources, output_dir=None, **options):
-        def work(source):
-            (made,) = compiler.object_filenames([source], output_dir=output_dir)
-            if not exists(made) or getmtime(made) <= max(newest, getmtime(source)):
-                compile_one([source], output_dir=output_dir, **options)
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(work, sorted(sources, key=getsize, reverse=True)))
-        return compiler.object_filenames(sources, output_dir=output_dir)
-
-    compiler.compile = compile_all
+def headers():
+    return glob("pyuvnet/_core/*.h") + glob("vendor/libuv/**/*.h", recursive=True)
 
 
 class BuildLibuv(build_clib):
@@ -92,8 +78,12 @@ class BuildLibuv(build_clib):
         self.build_clib = self.build_temp = OBJECTS
 
     def build_libraries(self, libraries):
-        speed_up(self.compiler, glob("vendor/libuv/**/*.h", recursive=True))
-        super().build_libraries(libraries)
+        ((name, info),) = libraries
+        build_changed.speed_up(self.compiler, headers())
+        options = {"macros": info["macros"], "include_dirs": info["include_dirs"]}
+        options |= {"extra_postargs": info["cflags"], "debug": self.debug}
+        objects = self.compiler.compile(info["sources"], output_dir=OBJECTS, **options)
+        self.compiler.create_static_lib(objects, name, output_dir=OBJECTS)
 
 
 class BuildCore(build_ext):
@@ -108,11 +98,8 @@ class BuildCore(build_ext):
 
     def build_extensions(self):
         (core,) = self.extensions
-        modules = [Extension(f"pyuvnet._core.{Path(path).stem}", [path]) for path in core.sources]
-        options = {"compiler_directives": DIRECTIVES, "build_dir": TRANSLATED}
-        done = cythonize(modules, nthreads=os.cpu_count() or 1, **options)
-        core.sources = [source for module in done for source in module.sources]
-        speed_up(self.compiler, core.depends)
+        core.sources = build_changed.translate(core.sources, TRANSLATED, DIRECTIVES)
+        build_changed.speed_up(self.compiler, headers())
         super().build_extensions()
 
 
@@ -134,7 +121,6 @@ def main():
         define_macros=[("UVNET_DEBUG", str(int(DEBUG))), ("UVNET_BUILD_FLAGS", flags), HIDDEN],
         extra_compile_args=compiling,
         extra_link_args=linking,
-        depends=[*glob("pyuvnet/_core/*.h"), "pyuvnet/_core/exports.map", "setup.py"],
     )
     macros = [HIDDEN, *DEFINES]
     libuv = {"sources": SOURCES, "include_dirs": include, "macros": macros, "cflags": CFLAGS}

@@ -10,6 +10,7 @@ import ast
 import importlib.metadata
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -281,13 +282,25 @@ def test_a_core_of_other_sources_is_told_with_what_to_do(tmp_path: Path) -> None
 
 # Builds.
 
+BUILD_CHANGED = ROOT / "tools" / "build_changed.py"
 COMPILER = """\
-#!{python}
-import sys
+#!{python} -IS
+import os, sys
 with open({log!r}, "a") as log:
     log.write(repr(sys.argv[1:]) + "\\n")
-if "-o" in sys.argv:
-    open(sys.argv[sys.argv.index("-o") + 1], "w").close()
+after = dict(zip(sys.argv, sys.argv[1:]))
+source = after.get("-c", "")
+if os.environ.get("FAILING_SOURCE") == os.path.basename(source) != "":
+    sys.exit("the stand-in fails for " + source)
+if "-o" in after:
+    open(after["-o"], "w").close()
+if "-MF" in after and not os.environ.get("NO_RULES"):
+    lines = open(source, encoding="utf-8").read().splitlines()
+    included = [line.split('"')[1] for line in lines if line.startswith('#include "')]
+    folders = [argument[2:] for argument in sys.argv if argument.startswith("-I")]
+    paths = [os.path.join(folder, name) for folder in folders for name in included]
+    with open(after["-MF"], "w") as rule:
+        rule.write(" ".join([after["-o"] + ":", source, *filter(os.path.exists, paths)]))
 """
 
 
@@ -300,8 +313,10 @@ class Project:
         shutil.copytree(LIBUV, self.path / "vendor" / "libuv")
         core = self.path / "pyuvnet" / "_core"
         core.mkdir(parents=True)
+        (self.path / "tools").mkdir()
         for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md", "pyuvnet/_version.py"):
             shutil.copy(ROOT / name, self.path / name)
+        shutil.copy(BUILD_CHANGED, self.path / "tools")
         for name in ("__init__.py", "_native.pyx", "debug.h", "debug.pxd", "exports.map"):
             shutil.copy(CORE / name, core)
         (core.parent / "__init__.py").touch()
@@ -312,13 +327,15 @@ class Project:
         self.compiler.write_text(text)
         self.compiler.chmod(0o755)
         self.pkg_config = path / "pkg-config"
+        self.system = "0"
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run setup.py with the stand-in for compiler, linker and archiver."""
         self.log.write_text("")
         names = ("PYUVNET_DEBUG", "PYUVNET_SYSTEM_LIBUV", "CFLAGS", "CPPFLAGS", "LDFLAGS")
         env = {name: value for name, value in os.environ.items() if name not in names}
-        tools = {"CC": str(self.compiler), "AR": str(self.compiler), "LDSHARED": str(self.compiler)}
+        tools = dict.fromkeys(("CC", "AR", "LDSHARED"), str(self.compiler))
+        tools["PYUVNET_SYSTEM_LIBUV"] = self.system
         command = [sys.executable, "setup.py", "-q", *arguments]
         return subprocess.run(
             command,
@@ -333,6 +350,10 @@ class Project:
         """Build in place, and return the command lines."""
         run = self.run("build_ext", "--inplace", **environment)
         assert run.returncode == 0, run.stderr
+        return self.commands()
+
+    def commands(self) -> list[list[str]]:
+        """Return the command lines of the last build."""
         return [ast.literal_eval(line) for line in self.log.read_text().splitlines()]
 
 
@@ -369,6 +390,7 @@ def test_ndebug_is_explicit_in_every_compilation(debug: str, cflags: str, projec
 
 @posix_only
 @needs_sources
+@pytest.mark.timeout(120)
 def test_everything_is_compiled_once_and_only_what_changed_again(project: Project) -> None:
     first = compiled(project.build())
     assert len(first) == len(
@@ -377,14 +399,43 @@ def test_everything_is_compiled_once_and_only_what_changed_again(project: Projec
     assert compiled(project.build()) == {}
     (project.core / "one.pyx").write_text("answer = 2\n")
     assert set(compiled(project.build())) == {"one.c"}
-    (project.core / "debug.h").touch()
-    assert {"_native.c", "one.c"} == set(compiled(project.build()))
+    for path in project.core.iterdir():
+        path.touch()  # as a checkout does, to and fro
+    assert compiled(project.build()) == {}
 
 
-def listed_here() -> list[str]:
-    build = tomllib.loads((LIBUV / "build.toml").read_text())
-    groups: list[str] = build["platforms"][sys.platform]
-    return groups
+def change(path: Path) -> None:
+    """Change a file so that no meaning changes."""
+    path.write_text(path.read_text("utf-8") + "\n", "utf-8")
+
+
+@posix_only
+@needs_sources
+@pytest.mark.timeout(120)
+def test_a_changed_header_is_compiled_with_its_users_only(project: Project) -> None:
+    (project.core / "two.pyx").write_text("from .debug cimport UVNET_DEBUG\na = UVNET_DEBUG\n")
+    (project.core / "three.pyx").write_text("from . cimport debug\na = debug.UVNET_DEBUG\n")
+    project.build()
+    change(project.core / "debug.h")
+    assert set(compiled(project.build())) == {"two.c", "three.c"}
+    change(project.path / "vendor/libuv/src/idna.h")
+    users = {"idna.c", "getaddrinfo.c", "pipe.c", "tty.c", "util.c"}
+    assert {"idna.c"} <= set(compiled(project.build())) <= users
+    assert compiled(project.build()) == {}
+
+
+@posix_only
+@needs_sources
+@pytest.mark.timeout(120)
+def test_a_compiler_that_does_not_say_what_it_read_compiles_all_for_a_header(
+    project: Project,
+) -> None:
+    first = project.build(NO_RULES="1")
+    assert compiled(project.build(NO_RULES="1")) == {}
+    change(project.core / "debug.h")
+    assert {"_native.c", "one.c"} <= set(compiled(project.build(NO_RULES="1")))
+    change(project.path / "vendor/libuv/include/uv.h")
+    assert set(compiled(project.build(NO_RULES="1"))) == set(compiled(first))
 
 
 @posix_only
@@ -466,6 +517,84 @@ def answer(project: Project, text: str) -> str:
     return str(project.pkg_config)
 
 
+@pytest.fixture
+def installed(bare: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project that builds the core only, since its libuv is an installed one."""
+    monkeypatch.setenv("PKG_CONFIG", answer(bare, "1.52.0 -luv"))
+    bare.system = "1"
+    return bare
+
+
+def translated(project: Project) -> set[str]:
+    """Build, and return which modules Cython wrote again."""
+    before = {path: path.stat().st_mtime_ns for path in project.path.glob("build/cython-*/**/*.c")}
+    project.build()
+    after = project.path.glob("build/cython-*/**/*.c")
+    return {path.stem for path in after if path.stat().st_mtime_ns != before.get(path)}
+
+
+def test_what_is_saved_while_it_is_built_is_built_again(tmp_path: Path) -> None:
+    source, made = tmp_path / "one.h", tmp_path / "one.o"
+    source.write_text("before")
+    build = runpy.run_path(str(BUILD_CHANGED))
+    build["look_at"]([str(source)])
+    source.write_text("meanwhile")
+    made.touch()
+    build["note"](str(made), "so", [str(source)])
+    assert not runpy.run_path(str(BUILD_CHANGED))["is_current"](str(made), "so")
+    source.write_text("before")
+    assert runpy.run_path(str(BUILD_CHANGED))["is_current"](str(made), "so")
+    assert not runpy.run_path(str(BUILD_CHANGED))["is_current"](str(made), "otherwise")
+
+
+def test_names_in_a_rule_of_make_are_read_as_make_does(tmp_path: Path) -> None:
+    rule = tmp_path / "one.d"
+    rule.write_text("build/one.o: one.c /a\\ b/c\\#.h \\\n  $$x/d.h\n")
+    read = runpy.run_path(str(BUILD_CHANGED))["headers_of"]
+    assert read(rule) == ["one.c", "/a b/c#.h", "$x/d.h"]
+    assert read(tmp_path / "none.d") is None
+
+
+def listed_here() -> list[str]:
+    build = tomllib.loads((LIBUV / "build.toml").read_text())
+    groups: list[str] = build["platforms"][sys.platform]
+    return groups
+
+
+@posix_only
+@pytest.mark.timeout(120)
+def test_a_changed_pxd_is_translated_with_all_that_cimport_it(installed: Project) -> None:
+    (installed.core / "base.pxd").write_text("cdef enum:\n    SIZE = 1\n" + "\n" * 9)
+    (installed.core / "middle.pxd").write_text("from . cimport base\n")
+    (installed.core / "one.pyx").write_text("from .middle cimport base\na = base.SIZE\n")
+    (installed.core / "two.pyx").write_text("from . cimport base\na = base.SIZE\n")
+    (installed.core / "three.pyx").write_text("a = 1\n")
+    assert translated(installed) == {"_native", "one", "two", "three"}
+    change(installed.core / "base.pxd")
+    assert translated(installed) == {"one", "two"}
+    assert compiled(installed.commands()) == {}  # since their C is what it was
+    (installed.core / "base.pxd").write_text("cdef enum:\n    SIZE = 12345\n")
+    (installed.core / "three.pxd").write_text("cdef int a\n")  # a module's own, which is new
+    assert translated(installed) == {"one", "two", "three"}
+    assert set(compiled(installed.commands())) == {"one.c", "two.c", "three.c"}
+
+
+@posix_only
+@pytest.mark.timeout(120)
+def test_what_failed_is_made_again(installed: Project) -> None:
+    installed.build()
+    (installed.core / "one.pyx").write_text("answer = (\n")
+    run = installed.run("build_ext", "--inplace")
+    assert run.returncode == 1
+    assert "pyuvnet/_core/one.pyx:" in run.stderr
+    assert run.stderr.splitlines()[-1] == "error: Cython does not translate pyuvnet/_core/one.pyx"
+    (installed.core / "one.pyx").write_text("answer = 1\n")
+    assert translated(installed) == {"one"}
+    (installed.core / "one.pyx").write_text("answer = 3\n")
+    assert installed.run("build_ext", "--inplace", FAILING_SOURCE="one.c").returncode == 1
+    assert set(compiled(installed.build())) == {"one.c"}
+
+
 @posix_only
 def test_installed_libuv_is_linked_and_nothing_is_fetched(bare: Project) -> None:
     pkg_config = answer(bare, "1.52.0 -I/opt/uv/include -L/opt/uv/lib -luv")
@@ -528,6 +657,7 @@ def test_sdist_carries_the_sources_and_nothing_generated(tmp_path: Path) -> None
         names = {name.partition("/")[2] for name in tar.getnames()}
     patterns = ["setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"]
     patterns += [f"pyuvnet/**/*.{kind}" for kind in ("py", "pyx", "pxd", "pyi", "h", "map")]
+    patterns += ["tools/*.py"]  # setup.py has its own part there
     patterns += [f"vendor/libuv/*.{kind}" for kind in ("py", "toml", "md")]
     patterns += ["vendor/libuv/LICENSE*", "vendor/libuv/src/**/*.[ch]"]
     patterns += ["vendor/libuv/include/**/*.h", "tests/**/*.py"]

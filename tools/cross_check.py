@@ -98,16 +98,12 @@ def settings(platform: str) -> dict[str, Any]:
         return runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
 
 
-def translate(setup: dict[str, Any]) -> list[Path]:
+def generate(setup: dict[str, Any]) -> list[Path]:
     """Have Cython write the C, which is the same for all platforms; where setup.py has it too."""
-    from Cython.Build import cythonize
-    from setuptools import Extension
+    from build_changed import translate
 
-    paths = sorted(Path("pyuvnet/_core").glob("*.pyx"))
-    modules = [Extension(f"pyuvnet._core.{path.stem}", [str(path)]) for path in paths]
-    options = {"compiler_directives": setup["DIRECTIVES"], "build_dir": setup["TRANSLATED"]}
-    done = cythonize(modules, nthreads=os.cpu_count() or 1, quiet=True, **options)
-    return [Path(source) for module in done for source in module.sources]
+    paths = [path.as_posix() for path in sorted(Path("pyuvnet/_core").glob("*.pyx"))]
+    return [Path(made) for made in translate(paths, setup["TRANSLATED"], setup["DIRECTIVES"])]
 
 
 def headers(platform: str, folder: Path) -> str:
@@ -131,7 +127,7 @@ def check(target: str) -> list[str]:
     setup = settings(platform)
     folder = ROOT / "build" / f"cross-{target}"
     folder.mkdir(parents=True, exist_ok=True)
-    generated = translate(setup)
+    generated = generate(setup)
     include = ["-Ivendor/libuv/include", "-Ipyuvnet/_core", "-isystem", headers(platform, folder)]
     cflags = ["-std=c11", "-DNDEBUG"] if platform == "win32" else ["-fPIC", *setup["CFLAGS"]]
     ours = [*include, *WARNINGS]
