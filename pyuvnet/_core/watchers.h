@@ -5,7 +5,7 @@
  * a larger one, and keeps the pointer; and of its callers hardly one looks whether it succeeded. So
  * the next handle writes to freed memory, and the end of the loop frees it again. Here the array is
  * made larger in libuv's own way, but a failure leaves it as it is; then maybe_resize() never has
- * anything to do. tests/test_build.py pins the digest of that function.
+ * anything to do. tests/core/test_watchers.py pins the digest of that function.
  *
  * A libuv later than the ones known here is left to itself: whether it still has the fault, and
  * whether the array still looks like that, has to be seen first.
