@@ -1,14 +1,14 @@
 """The keyword options of the public functions, for type checkers; nothing imports this at run time.
 
-Each name stands in both spellings, as the functions take them. tests/test_stubs.py compares them
-with what the functions accept.
+Each name stands in both spellings, as the functions take them. tools/stubs.py writes them, from the
+table of options.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 from .abort import AbortSignal
 from .blocklist import BlockList
@@ -16,9 +16,9 @@ from .boundsocket import BoundSocket
 from .server import Server
 from .socket import Socket
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-Port = int | str
-Callback = Callable[[], object]
+Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Port: TypeAlias = int | str
+Callback: TypeAlias = Callable[[], object]
 
 
 class HasDescriptor(Protocol):
@@ -29,7 +29,10 @@ class HasDescriptor(Protocol):
 
 
 # What listen() may be given first.
-Place = Port | Path | BoundSocket | Server | Socket | HasDescriptor
+Place: TypeAlias = Port | Path | BoundSocket | Server | Socket | HasDescriptor
+
+
+# Options, by tools/stubs.py
 
 
 class SocketOptions(TypedDict, total=False):
@@ -119,8 +122,9 @@ class ListenOptions(TypedDict, total=False):
     port: Port | None
     host: str | None
     path: Path | None
+    handle: Place | None
+    fd: int | None
     backlog: int | None
-    exclusive: bool | None
     ipv6_only: bool | None
     ipv6Only: bool | None
     reuse_port: bool | None
@@ -130,29 +134,12 @@ class ListenOptions(TypedDict, total=False):
     writable_all: bool | None
     writableAll: bool | None
     signal: AbortSignal | None
-    fd: int | None
-    handle: Place | None
-
-
-class ServeOptions(ServerOptions, total=False):
-    """Of net.promises.listen()."""
-
-    port: Port | None
-    host: str | None
-    path: Path | None
-    backlog: int | None
     exclusive: bool | None
-    ipv6_only: bool | None
-    ipv6Only: bool | None
-    reuse_port: bool | None
-    reusePort: bool | None
-    readable_all: bool | None
-    readableAll: bool | None
-    writable_all: bool | None
-    writableAll: bool | None
-    signal: AbortSignal | None
-    fd: int | None
-    handle: Place | None
+
+
+class ServeOptions(ServerOptions, ListenOptions, total=False):
+    """Of promises.listen()."""
+
     connection_listener: Callable[[Socket], object] | None
     connectionListener: Callable[[Socket], object] | None
 
@@ -160,10 +147,52 @@ class ServeOptions(ServerOptions, total=False):
 class BoundOptions(TypedDict, total=False):
     """Of BoundSocket()."""
 
-    host: str | None
     port: Port | None
+    host: str | None
+    path: Path | None
     ipv6_only: bool | None
     ipv6Only: bool | None
     reuse_port: bool | None
     reusePort: bool | None
-    path: Path | None
+
+
+class StreamOptions(TypedDict, total=False):
+    """Of Readable(), Writable() and Duplex()."""
+
+    allow_half_open: bool | None
+    allowHalfOpen: bool | None
+    readable: bool | None
+    writable: bool | None
+    high_water_mark: int | None
+    highWaterMark: int | None
+    readable_high_water_mark: int | None
+    readableHighWaterMark: int | None
+    writable_high_water_mark: int | None
+    writableHighWaterMark: int | None
+    encoding: str | None
+    default_encoding: str | None
+    defaultEncoding: str | None
+    auto_destroy: bool | None
+    autoDestroy: bool | None
+    emit_close: bool | None
+    emitClose: bool | None
+    capture_rejections: bool | None
+    captureRejections: bool | None
+    object_mode: Literal[False] | None
+    objectMode: Literal[False] | None
+    readable_object_mode: Literal[False] | None
+    readableObjectMode: Literal[False] | None
+    writable_object_mode: Literal[False] | None
+    writableObjectMode: Literal[False] | None
+
+
+class AddressOptions(TypedDict, total=False):
+    """Of SocketAddress()."""
+
+    address: str | None
+    family: str | None
+    port: Port | None
+    flowlabel: int | None
+
+
+# Options end

@@ -10,7 +10,7 @@ import os
 from ._base import TYPE_CHECKING
 from ._base import validation as check
 from ._base.hints import hint_tuple
-from ._base.options import OptionSet
+from ._base.option_table import option_set
 from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
 from ._core.socket_face import SocketFace
@@ -22,23 +22,7 @@ if TYPE_CHECKING:
 
     from .abort import AbortSignal
 
-LISTEN_OPTIONS = OptionSet(
-    "listen",
-    [
-        "port",
-        "host",
-        "path",
-        "backlog",
-        "exclusive",
-        "ipv6_only",
-        "reuse_port",
-        "readable_all",
-        "writable_all",
-        "signal",
-        "fd",
-        "handle",
-    ],
-)
+LISTEN_OPTIONS = option_set("listen")
 DEFAULT_BACKLOG = 511
 _NEITHER = 'must have the property "port" or "path"'
 _ABSTRACT = (

@@ -8,7 +8,7 @@ import warnings
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
 from ._base.info import Info
-from ._base.options import OptionSet
+from ._base.option_table import option_set
 from ._core.address import is_ip
 from ._core.bound import BoundBase
 from ._core.names import add_node_names
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ._keywords import BoundOptions
 
-BOUND_OPTIONS = OptionSet("BoundSocket", ["host", "port", "ipv6_only", "reuse_port", "path"])
+BOUND_OPTIONS = option_set("BoundSocket")
 
 
 class BoundSocket(BoundBase):
@@ -32,11 +32,11 @@ class BoundSocket(BoundBase):
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        host: literal IP address, default '0.0.0.0', with ipv6_only '::'. No name is looked up.
-        port: int 0..65535 or numeric text; 0 (default) lets the system choose.
+        port: int 0..65535, or numeric text, default 0: with 0 the system chooses one.
+        host: literal address, default '0.0.0.0', with ipv6_only '::': no name is looked up.
+        path: str, bytes or os.PathLike: a unix socket or named pipe; excludes the others.
         ipv6_only: bool, default False: '::' takes no IPv4.
         reuse_port: bool, default False: several processes share the port (SO_REUSEPORT).
-        path: of a unix socket or named pipe; excludes the others.
 
     Raises: OSError (syscall 'bind'), ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION),
         ArgValueError (ERR_INVALID_ARG_VALUE), RangeError (ERR_SOCKET_BAD_PORT).

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ._base import TYPE_CHECKING, overload
 from ._base import validation as check
-from ._base.options import OptionSet
+from ._base.option_table import option_set
 from ._core.waiter import Waiter
 from .abort import abort_error
 from .errors import StateError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._core.emitter import EventEmitter
     from ._keywords import ConnectOptions, Path, Place, Port, ServeOptions
 
-_OWN = OptionSet("listen", ["connection_listener"])
+_OWN = option_set("promises.listen")
 
 
 @overload
@@ -82,7 +82,7 @@ async def listen(*args: Any, **keywords: Any) -> Server:
     """Make a server and return it once it listens.
 
     Args: as for Server() and Server.listen(), as keywords or one mapping, without a callback.
-        connection_listener: callable(socket), added to 'connection'.
+        connection_listener: callable(socket): added to 'connection'.
         signal: AbortSignal that closes the server, now or later.
 
     Raises: what Server() and listen() raise; the error of a server that cannot listen;

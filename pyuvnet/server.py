@@ -10,7 +10,7 @@ from __future__ import annotations
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.info import Info
-from ._base.options import OptionSet
+from ._base.option_table import option_set
 from ._connecting import no_address
 from ._core.bound import BoundBase
 from ._core.errors import make_os_error
@@ -31,19 +31,7 @@ if TYPE_CHECKING:
     from ._keywords import Callback, ListenOptions, Place, Port, ServerOptions
     from .abort import AbortSignal
 
-SERVER_OPTIONS = OptionSet(
-    "Server",
-    [
-        "allow_half_open",
-        "pause_on_connect",
-        "no_delay",
-        "keep_alive",
-        "keep_alive_initial_delay",
-        "high_water_mark",
-        "block_list",
-        "capture_rejections",
-    ],
-)
+SERVER_OPTIONS = option_set("Server")
 
 
 def _in_coroutine() -> bool:
@@ -65,11 +53,12 @@ class Server(ServerBase):
         allow_half_open: bool, default False: for accepted sockets.
         pause_on_connect: bool, default False: accepted sockets read nothing until resume().
         no_delay, keep_alive: bool, default False: set on accepted TCP sockets.
-        keep_alive_initial_delay: ms, default 0.
-        high_water_mark: bytes, default 65536 (16384 on Windows): of accepted sockets.
-        block_list: BlockList; peers that it matches are closed silently.
-        capture_rejections: bool, default the class-wide one: a 'connection' listener that is a
-            coroutine and fails destroys its socket, one of another event emits 'error'.
+        keep_alive_initial_delay: ms, default 0 (the system's): before the first probe.
+        high_water_mark: int, bytes, default 65536 (16384 on Windows): both marks of accepted
+            sockets.
+        block_list: BlockList: peers that it matches are closed silently.
+        capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
+            that is a coroutine and fails destroys its socket, one of another event emits 'error'.
 
     All but the last are attributes too, which act on later connections. `drop_max_connection` is
     one that nothing here reads (Node's clusters do).
@@ -204,19 +193,19 @@ class Server(ServerBase):
         callback=None), or keywords.
 
         Args:
-            port: int 0..65535 or numeric text; 0 (default) lets the system choose.
-            host: name or address, default '::' for both families, '0.0.0.0' without IPv6. A
+            port: int 0..65535, or numeric text, default 0: with 0 the system chooses one.
+            host: name or literal address, default '::' for both families, '0.0.0.0' without IPv6: a
                 name is looked up first.
-            path: of a unix socket or named pipe, used if there is no port.
-            handle: a BoundSocket, which is adopted; a Server or Socket, whose socket of the
-                system is shared; or anything with an int `fd`.
-            fd: int, a bound TCP or unix socket, which is the server's from then on.
+            path: str, bytes or os.PathLike: a unix socket or named pipe, used if there is no port.
+            handle: BoundSocket, Server, Socket, or anything with an int `fd`: a BoundSocket is
+                adopted; the system's socket of a Server or Socket is shared.
+            fd: int: a bound TCP or unix socket, which is the server's from then on.
             backlog: int, default 511: how many connections may wait to be accepted.
             ipv6_only: exactly True: '::' takes no IPv4.
             reuse_port: exactly True: several processes share the port (SO_REUSEPORT).
             readable_all, writable_all: exactly True: everybody may use the file of the path.
-            signal: AbortSignal that closes the server; without effect on a handle.
-            exclusive: accepted; without effect here.
+            signal: AbortSignal: aborting it closes the server; without effect on a handle.
+            exclusive: bool, default False: accepted, without effect here.
             callback: callable, added as a once listener of 'listening'.
 
         Returns the server. Events: 'listening'; 'error' (syscall 'listen') in the next tick.

@@ -13,7 +13,8 @@ from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.hints import hint_tuple
 from ._base.info import Info
-from ._base.options import OBJECT_MODES, OptionSet, read_high_water_mark, refuse_object_mode
+from ._base.option_table import option_set
+from ._base.options import OptionSet, read_high_water_mark, refuse_object_mode
 from ._connecting import Attempts, PathConnect, connect_again, defaults
 from ._core import hooks
 from ._core.address import is_ip
@@ -35,47 +36,10 @@ if TYPE_CHECKING:
 
     from ._keywords import Callback, ConnectOptions, Path, Port, SocketOptions
 
-SOCKET_OPTIONS = OptionSet(
-    "Socket",
-    [
-        "allow_half_open",
-        "readable",
-        "writable",
-        "high_water_mark",
-        "readable_high_water_mark",
-        "writable_high_water_mark",
-        "no_delay",
-        "keep_alive",
-        "keep_alive_initial_delay",
-        "type_of_service",
-        "block_list",
-        "fd",
-        "handle",
-        "onread",
-        "signal",
-        "encoding",
-        "default_encoding",
-        "capture_rejections",
-        *OBJECT_MODES,
-    ],
-)
-CONNECT_OPTIONS = OptionSet(
-    "connect",
-    [
-        "port",
-        "host",
-        "path",
-        "family",
-        "hints",
-        "lookup",
-        "local_address",
-        "local_port",
-        "auto_select_family",
-        "auto_select_family_attempt_timeout",
-    ],
-)
+SOCKET_OPTIONS = option_set("Socket")
+CONNECT_OPTIONS = option_set("connect")
+CONNECT_ALL = option_set("connect", "create_connection", "Socket")
 MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
-CONNECT_ALL = OptionSet("connect", ["timeout"]) | SOCKET_OPTIONS | CONNECT_OPTIONS
 
 
 def keep_alive_seconds(options: Mapping[str, Any]) -> int:
@@ -140,23 +104,24 @@ class Socket(SocketFace):
         allow_half_open: bool, default False: the peer's end leaves our side open.
         readable, writable: bool, default True: False disables that side.
         high_water_mark, readable_high_water_mark, writable_high_water_mark: int >= 0, bytes,
-            default 65536 (16384 on Windows); the common one wins.
-        no_delay: bool, default False: no Nagle delay, set when connected.
-        keep_alive: bool, default False: keep-alive probes, set when connected.
-        keep_alive_initial_delay: ms before the first probe, default 0 (the system's).
-        type_of_service: int 0..255, the IP header's; set when connected.
-        block_list: BlockList; an address that it matches is not connected to.
-        fd: int, a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
+            default 65536 (16384 on Windows): the common one wins.
+        no_delay: bool, default False: no Nagle delay; set when connected.
+        keep_alive: bool, default False: keep-alive probes; set when connected.
+        keep_alive_initial_delay: ms, default 0 (the system's): before the first probe.
+        type_of_service: int 0..255, default the system's: the byte of the IP header; set when
+            connected.
+        block_list: BlockList: an address that it matches is not connected to.
+        fd: int: a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
             on; reading starts at once. An int instead of the options means this.
-        handle: BoundSocket to connect from, adopted; wins over fd.
-        onread: mapping of `buffer`, writable bytes-like or a callable that returns the next one,
-            and `callback(size, buffer)`: each read lands there instead of in a 'data' event; one
-            that returns False stops reading until resume(). A buffer stays locked (a bytearray
-            cannot be resized) while it is in use.
-        signal: AbortSignal; aborting it destroys the socket with an AbortError.
-        encoding, default_encoding: as set_encoding() and set_default_encoding().
-        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener
-            that fails destroys the socket.
+        handle: BoundSocket: where to connect from; adopted, and wins over fd.
+        onread: mapping of `buffer` and `callback`: each read lands in the buffer, which is writable
+            bytes-like or a callable that returns the next one, and calls callback(size, buffer)
+            instead of emitting 'data'; if that returns False, reading stops until resume(). A
+            buffer stays locked (a bytearray cannot be resized) while it is in use.
+        signal: AbortSignal: aborting it destroys the socket with an AbortError.
+        encoding, default_encoding: str: as set_encoding() or set_default_encoding().
+        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
+            fails destroys the socket.
 
     Events: 'lookup' (error, address, family, host), 'connectionAttempt' (ip, port, family),
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
@@ -269,19 +234,22 @@ class Socket(SocketFace):
         Args:
             port: int 0..65535, or numeric text.
             host: name or literal address, default 'localhost'.
-            path: of a unix socket or named pipe; the TCP options are ignored then.
-            family: 4, 6, 'IPv4', 'IPv6' or 0 (default, both).
-            hints: getaddrinfo flags (AI_ADDRCONFIG, AI_V4MAPPED, AI_ALL of the socket module),
-                default 0.
-            lookup: callable(host, options, callback) instead of the system's; it calls
+            path: str, bytes or os.PathLike: a unix socket or named pipe; the TCP options are
+                ignored then.
+            family: 4, 6, 'IPv4', 'IPv6' or 0, default 0: of the addresses of a name; 0 is both.
+            hints: getaddrinfo flags, default 0: AI_ADDRCONFIG, AI_V4MAPPED, AI_ALL of the socket
+                module.
+            lookup: callable(host, options, callback), default the system's: it calls
                 callback(error), callback(None, address, family) or, if options.all is true,
-                callback(None, [{'address': ..., 'family': ...}, ...]). A coroutine function
-                returns (address, family), or that list. An unanswered lookup does not keep the
-                loop alive.
-            local_address, local_port: the local end, default the system's choice.
-            auto_select_family: bool, default get_default_auto_select_family(): try all
-                addresses of a name, one after another.
-            auto_select_family_attempt_timeout: ms for each attempt but the last, at least 10.
+                callback(None, [{'address': ..., 'family': ...}, ...]). A coroutine function returns
+                (address, family), or that list. An unanswered lookup does not keep the loop alive.
+            local_address: literal address, default the system's choice: where to connect from.
+            local_port: int 0..65535, or numeric text, default the system's choice: where to connect
+                from.
+            auto_select_family: bool, default get_default_auto_select_family(): try all addresses of
+                a name, one after another.
+            auto_select_family_attempt_timeout: ms, at least 10, default
+                get_default_auto_select_family_attempt_timeout(): for each attempt but the last.
             listener: callable, added as a once listener of 'connect'.
 
         Returns the socket.
@@ -432,7 +400,8 @@ def create_connection(
     listener=None), create_connection(options, listener=None), or keywords.
 
     Args:
-        options: those of Socket and of Socket.connect(), and `timeout` (ms), set before
+        options: those of Socket and of Socket.connect(), and the one below.
+        timeout: ms, default 0: the idle timeout, as of set_timeout(), which is called before
             connecting.
         listener: callable, added as a once listener of 'connect'.
 

@@ -5,7 +5,11 @@ import types
 
 import pytest
 
-from pyuvnet._base.options import OptionSet
+from pyuvnet import Duplex, Readable, Server, Socket, Writable
+from pyuvnet._base.names import to_node
+from pyuvnet._base.option_table import OPTIONS as TABLE
+from pyuvnet._base.option_table import option_set
+from pyuvnet._base.options import OBJECT_MODES, OptionSet
 from pyuvnet.errors import ArgTypeError
 
 OPTIONS = OptionSet("create_server", ["no_delay", "ipv6_only", "port", "allow_half_open"])
@@ -135,3 +139,29 @@ def test_membership_is_by_either_spelling():
     assert "noDelay" in OPTIONS
     assert "nodelay" not in OPTIONS
     assert 1 not in OPTIONS
+
+
+def test_the_table_names_no_option_of_a_function_twice():
+    for function in {each for row in TABLE for each in row[1].split()}:
+        names = [row[0] for row in TABLE if function in row[1].split()]
+        assert names, function
+        assert len(set(names)) == len(names), function
+
+
+def test_a_set_of_the_table_has_the_options_of_its_functions():
+    assert list(option_set("SocketAddress")) == ["address", "family", "port", "flowlabel"]
+    both = option_set("promises.listen", "BoundSocket")
+    assert both.function == "listen"
+    assert set(both) == {"connection_listener", *option_set("BoundSocket")}
+
+
+def test_streams_of_objects_are_refused_by_each_name_that_the_table_has():
+    names = {row[0] for row in TABLE if row[0].endswith("object_mode")}
+    assert names == set(OBJECT_MODES)
+
+
+@pytest.mark.parametrize("kind", [Readable, Writable, Duplex, Socket, Server])
+def test_each_option_of_the_table_is_taken_and_none_means_not_given(kind):
+    for name in option_set(kind.__name__):
+        for spelling in (name, to_node(name)):
+            kind(**{spelling: None})

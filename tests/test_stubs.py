@@ -1,6 +1,7 @@
 """The type stubs: true to the compiled core, in both spellings, and of use to a program."""
 
 import ast
+import re
 import runpy
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import pyuvnet
 from pyuvnet import _keywords, diagnostics, events, loop, net, streams
 from pyuvnet._base.names import to_node
+from pyuvnet._base.option_table import OPTIONS, option_set
 from pyuvnet._base.options import OptionSet
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
@@ -143,6 +145,8 @@ def test_a_type_checker_takes_a_program_in_either_spelling_and_refuses_its_mista
         (_keywords.ListenOptions, LISTEN_OPTIONS),
         (_keywords.BoundOptions, BOUND_OPTIONS),
         (_keywords.ServeOptions, SERVER_OPTIONS | LISTEN_OPTIONS | OptionSet("", [LISTENER])),
+        (_keywords.StreamOptions, option_set("Readable", "Writable", "Duplex")),
+        (_keywords.AddressOptions, option_set("SocketAddress")),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )
@@ -150,6 +154,31 @@ def test_type_checkers_know_each_option_in_both_spellings(kind, options):
     known = set(kind.__annotations__)
     assert known == {spelling for name in options for spelling in (name, to_node(name))}
     assert all(name in options for name in known)
+
+
+def test_each_function_of_the_table_of_options_documents_them_once():
+    functions = {function for row in OPTIONS for function in row[1].split()}
+    assert set(TOOL["DOCUMENTED"]) == functions
+    files = [path.read_text("utf-8") for path in TOOL["files"]()]
+    for function, last in TOOL["DOCUMENTED"].items():
+        (text,) = (text for text in files if re.search(rf"^ *{re.escape(last)}$", text, re.M))
+        doc = text[: text.index(f"{last}\n")].rpartition('"""')[2]
+        entries = re.findall(r"^ +(\w+(?:, \w+)*): ", doc, re.M)
+        named = [name for entry in entries for name in entry.split(", ")]
+        for row in TOOL["rows"](function):
+            assert named.count(row[0]) == bool(row[3]), (function, row[0])
+
+
+def test_the_tool_writes_the_options_of_a_docstring_anew(tmp_path):
+    source = tmp_path / "address.pyx"
+    head = '"""A thing.\n\n    Args:\n        options: a mapping.\n'
+    tail = "        other: stays.\n            And this.\n\n    Node: net.SocketAddress\n"
+    good = head + "\n".join(TOOL["entries"]("SocketAddress", " " * 8)) + f"\n{tail}"
+    assert "        flowlabel: int 0..4294967295, default 0: ignored for 'ipv4'.\n" in good
+    stale = "        port, family: of old,\n            which is wrong.\n"
+    for lines in ("", stale, good[len(head) : -len(tail)]):
+        source.write_text(head + lines + tail)
+        assert TOOL["written"](source) == good
 
 
 def test_the_package_says_that_it_is_typed():

@@ -1,8 +1,11 @@
-"""Writes Node's spellings into the type stubs and, for type checkers alone, into the facade.
+"""Writes what is known elsewhere into stubs, facade and docstrings: spellings, events and options.
 
 At run time `add_node_names()` makes them; a type checker reads no code that runs, so here each gets
 a line `setNoDelay = set_no_delay`, between two marks at the end of its class or file. Overloads of
 on() and its like, by the names of events in EVENTS, stand between two other marks.
+
+Options come from `pyuvnet/_base/option_table.py`: their entries under `Args:` in the docstrings of
+DOCUMENTED, in place of all that are there, and the TypedDicts of TYPED in `_keywords.py`.
 
     python tools/stubs.py           write the lines anew
     python tools/stubs.py --check   only say which files would change; exit code 1 if any would
@@ -13,9 +16,12 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import textwrap
+from itertools import groupby
 from pathlib import Path
 
 from pyuvnet._base.names import to_node
+from pyuvnet._base.option_table import OPTIONS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
 BEGIN, END = "# Node's spellings, by tools/stubs.py", "# Node's spellings end"
@@ -62,6 +68,37 @@ EVENTS = {
         "error": "BaseException",
     },
 }
+# Functions of the table of options, and the last line of the docstring that documents them.
+DOCUMENTED = {
+    "BoundSocket": "Node: net.BoundSocket",
+    "Duplex": "Node: stream.Duplex",
+    "Readable": "Node: stream.Readable",
+    "Server": "Node: net.Server",
+    "Socket": "Node: net.Socket",
+    "SocketAddress": "Node: net.SocketAddress",
+    "Writable": "Node: stream.Writable",
+    "connect": "Node: socket.connect()",
+    "create_connection": "Node: net.createConnection(), net.connect()",
+    "listen": "Node: server.listen()",
+    "promises.listen": "Node: net.promises.listen()",
+}
+# The TypedDicts: bases, docstring, and the functions whose options they add to those of the bases.
+TYPED = {
+    "SocketOptions": ("", "Of Socket().", "Socket"),
+    "ConnectOptions": (
+        "SocketOptions",
+        "Of Socket.connect(), which takes those of Socket() too and ignores them.",
+        "connect create_connection",
+    ),
+    "ServerOptions": ("", "Of Server() and create_server().", "Server"),
+    "ListenOptions": ("", "Of Server.listen().", "listen"),
+    "ServeOptions": ("ServerOptions, ListenOptions", "Of promises.listen().", "promises.listen"),
+    "BoundOptions": ("", "Of BoundSocket().", "BoundSocket"),
+    "StreamOptions": ("", "Of Readable(), Writable() and Duplex().", "Readable Writable Duplex"),
+    "AddressOptions": ("", "Of SocketAddress().", "SocketAddress"),
+}
+OPTIONS_BEGIN, OPTIONS_END = "# Options, by tools/stubs.py", "# Options end"
+OPTIONS_BLOCK = re.compile(rf"^{OPTIONS_BEGIN}$.*?^{OPTIONS_END}$", re.DOTALL | re.MULTILINE)
 METHODS = ["on", "once", "prepend_listener", "prepend_once_listener"]
 
 
@@ -144,10 +181,87 @@ def block(found: list[str], margin: str, stub: bool) -> list[str]:
     return ["", *(margin + line for line in (BEGIN, *lines, END))]
 
 
+def rows(functions: str) -> list[tuple[str, ...]]:
+    """The rows of the options which any of these functions takes."""
+    return [row for row in OPTIONS if not set(functions.split()).isdisjoint(row[1].split())]
+
+
+def entries(function: str, margin: str) -> list[str]:
+    """The lines about its options in a function's docstring."""
+    lines = []
+    for (_, kind, default, text), group in groupby(rows(function), key=lambda row: row[2:]):
+        if kind:
+            about = kind + (f", default {default}" if default else "") + (text and f": {text}")
+            names = ", ".join(row[0] for row in group)
+            lines += textwrap.wrap(
+                f"{names}: {about}.",
+                100,
+                initial_indent=margin,
+                subsequent_indent=margin + "    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return lines
+
+
+def documented(text: str) -> str:
+    """The text of a file, with the options of the table in its docstrings."""
+    for function, mark in DOCUMENTED.items():
+        found = re.search(rf"^ *{re.escape(mark)}$", text, re.MULTILINE)
+        if found is None:
+            continue
+        begin = text.rindex('"""', 0, found.start())
+        head, *lines = text[begin : found.start()].split("\n")
+        args = next(number for number, line in enumerate(lines) if line.lstrip()[:5] == "Args:")
+        indent = lines[args][: -len(lines[args].lstrip())]
+        margin = indent + "    "
+        end = args + 1
+        while lines[end].startswith(margin):
+            end += 1
+        names = {row[0] for row in rows(function)}
+        kept: list[str] = []
+        where = None
+        options = False
+        for line in lines[args + 1 : end]:
+            if line[len(margin)] != " ":
+                about = line.strip().partition(":")[0].split(", ")
+                options = names.issuperset(about)
+                if options and where is None:
+                    where = len(kept)
+            if not options:
+                kept.append(line)
+        if where is None:
+            where = next((n for n, line in enumerate(kept, 1) if "options:" in line), 0)
+        kept[where:where] = entries(function, margin)
+        lines[args + 1 : end] = kept
+        text = text[:begin] + "\n".join([head, *lines]) + text[found.start() :]
+    return text
+
+
+def typed_options() -> str:
+    """The TypedDicts of the options, the marks included."""
+    lines = [OPTIONS_BEGIN]
+    for name, (bases, about, functions) in TYPED.items():
+        known = {row[0] for base in filter(None, bases.split(", ")) for row in rows(TYPED[base][2])}
+        lines += ["", "", f"class {name}({bases or 'TypedDict'}, total=False):"]
+        lines += [f'    """{about}"""', ""]
+        kinds: dict[str, list[str]] = {}
+        for row in rows(functions):
+            if row[0] not in known and row[2] not in kinds.setdefault(row[0], []):
+                kinds[row[0]].append(row[2])
+        for option, types in kinds.items():
+            for spelling in dict.fromkeys((option, to_node(option))):
+                lines.append(f"    {spelling}: {' | '.join(types)} | None")
+    return "\n".join([*lines, "", "", OPTIONS_END])
+
+
 def written(path: Path) -> str:
-    """The text that a stub, or a file of the facade, should have."""
+    """The text that a file of ours should have."""
     stub = path.suffix == ".pyi"
-    text = BLOCK.sub("", path.read_text("utf-8"))
+    text = path.read_text("utf-8")
+    if path.suffix == ".pyx":
+        return documented(text)
+    text = OPTIONS_BLOCK.sub(lambda _: typed_options(), documented(BLOCK.sub("", text)))
     if stub:
         text = EVENTS_BLOCK.sub(lambda _: overloads(), text)
     source = path.with_suffix(".pyx").read_text("utf-8") if stub else text
@@ -167,9 +281,10 @@ def written(path: Path) -> str:
 
 
 def files() -> list[Path]:
-    """The stubs, and the facade files that call add_node_names()."""
-    facade = [path for path in PACKAGE.glob("*.py") if targets(path.read_text("utf-8"))]
-    return sorted([*PACKAGE.glob("_core/*.pyi"), *facade])
+    """The stubs, and the files of the facade and the core, which may have something of these."""
+    return sorted(
+        [*PACKAGE.glob("_core/*.pyi"), *PACKAGE.glob("_core/*.pyx"), *PACKAGE.glob("*.py")]
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -203,6 +203,12 @@ def definitions(module: str, *path: str) -> list[ast.stmt]:
     """The definitions of a name: several if it is overloaded."""
     tree = source(module)
     body = tree.body if tree else []
+    for statement in body:
+        # What the module has from elsewhere in the package, as errors.py has all.
+        if isinstance(statement, ast.ImportFrom) and statement.level:
+            package = module.rsplit(".", statement.level)[0]
+            if path[0] in [alias.name for alias in statement.names]:
+                return definitions(f"{package}.{statement.module}", *path)
     found: list[ast.stmt] = []
     for name in path:
         found = found_in(body, name)

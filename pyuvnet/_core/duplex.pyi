@@ -1,28 +1,15 @@
 from collections.abc import Coroutine, Mapping
-from typing import Any, Self, overload
+from typing import Any, Self, Unpack, overload
 
 from typing_extensions import Buffer
 
+from .._keywords import StreamOptions
 from .readable import Readable
 from .writable import _Callback
 
 class Duplex(Readable):
     def __init__(
-        self,
-        options: Mapping[str, Any] | None = None,
-        *,
-        allow_half_open: bool = True,
-        readable: bool = True,
-        writable: bool = True,
-        encoding: str | None = None,
-        default_encoding: str | None = None,
-        auto_destroy: bool = True,
-        emit_close: bool = True,
-        capture_rejections: bool | None = None,
-        high_water_mark: int | None = None,
-        readable_high_water_mark: int | None = None,
-        writable_high_water_mark: int | None = None,
-        **keywords: Any,
+        self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
     ) -> None: ...
     @overload
     def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...

@@ -18,11 +18,15 @@ cdef class Duplex(Readable):
     Args:
         options: a mapping of the options below; keywords win over it.
         allow_half_open: bool, default True: 'end' does not end the writable side.
-        high_water_mark, readable_high_water_mark, writable_high_water_mark: int, bytes; the
-            common one wins; default get_default_high_water_mark().
         readable, writable: bool, default True: False disables that side.
-        encoding, default_encoding: as of Readable and Writable.
-        auto_destroy, emit_close: bool, default True.
+        high_water_mark, readable_high_water_mark, writable_high_water_mark: int >= 0, bytes,
+            default get_default_high_water_mark(): the common one wins.
+        encoding: str, default None: what the chunks are decoded from; None hands out bytes.
+        default_encoding: str, default 'utf8': of str chunks that are written without one.
+        auto_destroy: bool, default True: destroy after both 'end' and 'finish'.
+        emit_close: bool, default True: emit 'close' after destruction.
+        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
+            fails destroys the stream.
 
     Events: those of Readable, and 'drain', 'finish', 'pipe' (source), 'unpipe' (source).
     Raises: as Readable and Writable do.

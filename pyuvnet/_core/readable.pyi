@@ -1,8 +1,9 @@
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, Unpack
 
 from typing_extensions import Buffer
 
+from .._keywords import StreamOptions
 from .stream import Stream
 
 _Dest = TypeVar("_Dest")
@@ -11,16 +12,7 @@ MAX_MARK: Final = 1073741824
 
 class Readable(Stream):
     def __init__(
-        self,
-        options: Mapping[str, Any] | None = None,
-        *,
-        encoding: str | None = None,
-        auto_destroy: bool = True,
-        emit_close: bool = True,
-        capture_rejections: bool | None = None,
-        high_water_mark: int | None = None,
-        readable_high_water_mark: int | None = None,
-        **keywords: Any,
+        self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
     ) -> None: ...
     def pause(self) -> Self: ...
     def resume(self) -> Self: ...

@@ -556,11 +556,13 @@ cdef class Readable(Stream):
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        high_water_mark, readable_high_water_mark: int, bytes read ahead; default
-            get_default_high_water_mark().
-        encoding: name of an encoding; None (default) hands out bytes.
+        high_water_mark, readable_high_water_mark: int >= 0, bytes, default
+            get_default_high_water_mark(): how far it reads ahead.
+        encoding: str, default None: what the chunks are decoded from; None hands out bytes.
         auto_destroy: bool, default True: destroy after 'end'.
         emit_close: bool, default True: emit 'close' after destruction.
+        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
+            fails destroys the stream.
 
     Events: 'data' (chunk), 'readable', 'end', 'pause', 'resume', 'error' (error), 'close'.
     Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError

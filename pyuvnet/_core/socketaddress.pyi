@@ -1,20 +1,15 @@
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from typing_extensions import disjoint_base
 
 from .._base.info import Info
+from .._keywords import AddressOptions
 
 @disjoint_base
 class SocketAddress:
     def __new__(
-        cls,
-        options: Mapping[str, Any] | None = None,
-        *,
-        address: str | None = None,
-        family: str | None = None,
-        port: int | str | None = None,
-        flowlabel: int | None = None,
+        cls, options: Mapping[str, Any] | None = None, **keywords: Unpack[AddressOptions]
     ) -> Self: ...
     @property
     def address(self) -> str: ...

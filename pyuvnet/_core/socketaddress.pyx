@@ -11,11 +11,11 @@ from .address cimport ip_text, parse_known, parse_plain, utf8_of
 
 from .._base.errors import AddressError
 from .._base.info import Info
-from .._base.options import OptionSet
+from .._base.option_table import option_set
 from .._base.validation import arg_value_error, validate_integer, validate_port, validate_string
 from .names import add_node_names
 
-cdef object _options = OptionSet("SocketAddress", ("address", "family", "port", "flowlabel"))
+cdef object _options = option_set("SocketAddress")
 
 
 cdef int family_number(str text):
@@ -32,10 +32,10 @@ cdef class SocketAddress:
 
     Args:
         options: a mapping of the options, which may also be given as keywords.
-        address: str, default '127.0.0.1', or '::' for 'ipv6'; a zone is dropped.
-        family: 'ipv4' (default) or 'ipv6', in any case.
-        port: 0..65535, default 0.
-        flowlabel: 0..4294967295, default 0; ignored for 'ipv4'.
+        address: literal address, default '127.0.0.1', or '::' for 'ipv6': a zone is dropped.
+        family: 'ipv4' or 'ipv6', in any case, default 'ipv4'.
+        port: int 0..65535, or numeric text, default 0.
+        flowlabel: int 0..4294967295, default 0: ignored for 'ipv4'.
 
     Raises:
         ArgTypeError: ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION.

@@ -8,8 +8,8 @@ Imports: owner, loop (for ticks), errors.
 
 import sys
 
-from .._base.options import (
-    OBJECT_MODES as _OBJECT_MODES, OptionSet, read_high_water_mark, refuse_object_mode)
+from .._base.option_table import option_set
+from .._base.options import read_high_water_mark, refuse_object_mode
 from .._base.validation import arg_type_error, validate_integer
 
 from .errors cimport seal, state_error
@@ -26,10 +26,7 @@ cdef Py_ssize_t default_mark() noexcept:
 
 
 # What Readable, Writable and Duplex take; as in Node, one mapping may serve all of them.
-cdef object _options = OptionSet("stream", (
-    "high_water_mark", "readable_high_water_mark", "writable_high_water_mark", "encoding",
-    "default_encoding", "auto_destroy", "emit_close", "allow_half_open", "readable", "writable",
-    "capture_rejections", *_OBJECT_MODES))
+cdef object _options = option_set("stream", "Readable", "Writable", "Duplex")
 
 
 cdef dict stream_options(object options, dict keywords):

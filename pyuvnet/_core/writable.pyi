@@ -1,8 +1,9 @@
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Self, TypeAlias, final, overload
+from typing import Any, Self, TypeAlias, Unpack, final, overload
 
 from typing_extensions import Buffer
 
+from .._keywords import StreamOptions
 from .stream import Stream
 
 _Callback: TypeAlias = Callable[[BaseException | None], object]
@@ -17,16 +18,7 @@ class FailedWrite:
 
 class Writable(Stream):
     def __init__(
-        self,
-        options: Mapping[str, Any] | None = None,
-        *,
-        default_encoding: str | None = None,
-        auto_destroy: bool = True,
-        emit_close: bool = True,
-        capture_rejections: bool | None = None,
-        high_water_mark: int | None = None,
-        writable_high_water_mark: int | None = None,
-        **keywords: Any,
+        self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
     ) -> None: ...
     @overload
     def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...

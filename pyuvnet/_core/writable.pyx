@@ -665,11 +665,13 @@ cdef class Writable(Stream):
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        high_water_mark, writable_high_water_mark: int, bytes from which write() returns False;
-            default get_default_high_water_mark().
-        default_encoding: of str chunks written without one, default 'utf8'.
+        high_water_mark, writable_high_water_mark: int >= 0, bytes, default
+            get_default_high_water_mark(): from there on write() returns False.
+        default_encoding: str, default 'utf8': of str chunks that are written without one.
         auto_destroy: bool, default True: destroy after 'finish'.
         emit_close: bool, default True: emit 'close' after destruction.
+        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
+            fails destroys the stream.
 
     Events: 'drain', 'finish', 'pipe' (source), 'unpipe' (source), 'error' (error), 'close'.
     Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError

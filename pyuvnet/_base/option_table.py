@@ -1,0 +1,168 @@
+"""The options of the public functions, each with its type, its default and what it does.
+
+This is the one place that lists them. From it come what the functions take (`option_set()`) and, by
+`tools/stubs.py`, the entries in their docstrings and the TypedDicts of `_keywords.py`.
+
+A row is: the name; the functions that take it; the type for type checkers, without None, which is
+allowed for each; the type in the docstring; the default; what the option does. An option of several
+functions has several rows where they differ. Rows that follow each other, for one function, and
+differ in nothing but the name become one entry. An option without a type in words has no entry.
+"""
+
+from __future__ import annotations
+
+from .options import OptionSet
+
+_MARK = "65536 (16384 on Windows)"
+_STREAM_MARK = "get_default_high_water_mark()"
+
+# fmt: off
+OPTIONS = (
+    # Of connections: connect() and what listens.
+    ("port", "connect", "Port", "int 0..65535, or numeric text", "", ""),
+    ("port", "listen BoundSocket", "Port", "int 0..65535, or numeric text", "0",
+     "with 0 the system chooses one"),
+    ("host", "connect", "str", "name or literal address", "'localhost'", ""),
+    ("host", "listen", "str", "name or literal address",
+     "'::' for both families, '0.0.0.0' without IPv6", "a name is looked up first"),
+    ("host", "BoundSocket", "str", "literal address", "'0.0.0.0', with ipv6_only '::'",
+     "no name is looked up"),
+    ("path", "connect", "Path", "str, bytes or os.PathLike", "",
+     "a unix socket or named pipe; the TCP options are ignored then"),
+    ("path", "listen", "Path", "str, bytes or os.PathLike", "",
+     "a unix socket or named pipe, used if there is no port"),
+    ("path", "BoundSocket", "Path", "str, bytes or os.PathLike", "",
+     "a unix socket or named pipe; excludes the others"),
+    # connect()
+    ("family", "connect", 'Literal[0, 4, 6, "IPv4", "IPv6"]', "4, 6, 'IPv4', 'IPv6' or 0", "0",
+     "of the addresses of a name; 0 is both"),
+    ("hints", "connect", "int", "getaddrinfo flags", "0",
+     "AI_ADDRCONFIG, AI_V4MAPPED, AI_ALL of the socket module"),
+    ("lookup", "connect", "Callable[..., Any]", "callable(host, options, callback)",
+     "the system's",
+     ("it calls callback(error), callback(None, address, family) or, if options.all is true, "
+      "callback(None, [{'address': ..., 'family': ...}, ...]). A coroutine function returns "
+      "(address, family), or that list. An unanswered lookup does not keep the loop alive")),
+    ("local_address", "connect", "str", "literal address", "the system's choice",
+     "where to connect from"),
+    ("local_port", "connect", "Port", "int 0..65535, or numeric text", "the system's choice",
+     "where to connect from"),
+    ("auto_select_family", "connect", "bool", "bool", "get_default_auto_select_family()",
+     "try all addresses of a name, one after another"),
+    ("auto_select_family_attempt_timeout", "connect", "int", "ms, at least 10",
+     "get_default_auto_select_family_attempt_timeout()", "for each attempt but the last"),
+    ("timeout", "create_connection", "float", "ms", "0",
+     "the idle timeout, as of set_timeout(), which is called before connecting"),
+    # listen()
+    ("handle", "listen", "Place", "BoundSocket, Server, Socket, or anything with an int `fd`", "",
+     "a BoundSocket is adopted; the system's socket of a Server or Socket is shared"),
+    ("fd", "listen", "int", "int", "",
+     "a bound TCP or unix socket, which is the server's from then on"),
+    ("backlog", "listen", "int", "int", "511", "how many connections may wait to be accepted"),
+    ("ipv6_only", "listen", "bool", "exactly True", "", "'::' takes no IPv4"),
+    ("ipv6_only", "BoundSocket", "bool", "bool", "False", "'::' takes no IPv4"),
+    ("reuse_port", "listen", "bool", "exactly True", "",
+     "several processes share the port (SO_REUSEPORT)"),
+    ("reuse_port", "BoundSocket", "bool", "bool", "False",
+     "several processes share the port (SO_REUSEPORT)"),
+    ("readable_all", "listen", "bool", "exactly True", "",
+     "everybody may use the file of the path"),
+    ("writable_all", "listen", "bool", "exactly True", "",
+     "everybody may use the file of the path"),
+    ("signal", "listen", "AbortSignal", "AbortSignal", "",
+     "aborting it closes the server; without effect on a handle"),
+    ("exclusive", "listen", "bool", "bool", "False", "accepted, without effect here"),
+    ("connection_listener", "promises.listen", "Callable[[Socket], object]", "callable(socket)", "",
+     "added to 'connection'"),
+    # Socket(), Server() and the streams
+    ("allow_half_open", "Socket", "bool", "bool", "False",
+     "the peer's end leaves our side open"),
+    ("allow_half_open", "Server", "bool", "bool", "False", "for accepted sockets"),
+    ("allow_half_open", "Duplex", "bool", "bool", "True",
+     "'end' does not end the writable side"),
+    ("pause_on_connect", "Server", "bool", "bool", "False",
+     "accepted sockets read nothing until resume()"),
+    ("readable", "Socket Duplex", "bool", "bool", "True", "False disables that side"),
+    ("writable", "Socket Duplex", "bool", "bool", "True", "False disables that side"),
+    ("high_water_mark", "Socket", "int", "int >= 0, bytes", _MARK, "the common one wins"),
+    ("readable_high_water_mark", "Socket", "int", "int >= 0, bytes", _MARK, "the common one wins"),
+    ("writable_high_water_mark", "Socket", "int", "int >= 0, bytes", _MARK, "the common one wins"),
+    ("high_water_mark", "Duplex", "int", "int >= 0, bytes", _STREAM_MARK, "the common one wins"),
+    ("readable_high_water_mark", "Duplex", "int", "int >= 0, bytes", _STREAM_MARK,
+     "the common one wins"),
+    ("writable_high_water_mark", "Duplex", "int", "int >= 0, bytes", _STREAM_MARK,
+     "the common one wins"),
+    ("high_water_mark", "Readable", "int", "int >= 0, bytes", _STREAM_MARK,
+     "how far it reads ahead"),
+    ("readable_high_water_mark", "Readable", "int", "int >= 0, bytes", _STREAM_MARK,
+     "how far it reads ahead"),
+    ("high_water_mark", "Writable", "int", "int >= 0, bytes", _STREAM_MARK,
+     "from there on write() returns False"),
+    ("writable_high_water_mark", "Writable", "int", "int >= 0, bytes", _STREAM_MARK,
+     "from there on write() returns False"),
+    ("no_delay", "Socket", "bool", "bool", "False", "no Nagle delay; set when connected"),
+    ("keep_alive", "Socket", "bool", "bool", "False", "keep-alive probes; set when connected"),
+    ("no_delay", "Server", "bool", "bool", "False", "set on accepted TCP sockets"),
+    ("keep_alive", "Server", "bool", "bool", "False", "set on accepted TCP sockets"),
+    ("keep_alive_initial_delay", "Socket Server", "float", "ms", "0 (the system's)",
+     "before the first probe"),
+    ("high_water_mark", "Server", "int", "int, bytes", _MARK, "both marks of accepted sockets"),
+    ("type_of_service", "Socket", "int", "int 0..255", "the system's",
+     "the byte of the IP header; set when connected"),
+    ("block_list", "Socket", "BlockList", "BlockList", "",
+     "an address that it matches is not connected to"),
+    ("block_list", "Server", "BlockList", "BlockList", "",
+     "peers that it matches are closed silently"),
+    ("fd", "Socket", "int", "int", "",
+     ("a connected descriptor (TCP, unix socket, pipe), which is the socket's from then on; "
+      "reading starts at once. An int instead of the options means this")),
+    ("handle", "Socket", "BoundSocket", "BoundSocket", "",
+     "where to connect from; adopted, and wins over fd"),
+    ("onread", "Socket", "Mapping[str, Any]", "mapping of `buffer` and `callback`", "",
+     ("each read lands in the buffer, which is writable bytes-like or a callable that returns the "
+      "next one, and calls callback(size, buffer) instead of emitting 'data'; if that returns "
+      "False, reading stops until resume(). A buffer stays locked (a bytearray cannot be resized) "
+      "while it is in use")),
+    ("signal", "Socket", "AbortSignal", "AbortSignal", "",
+     "aborting it destroys the socket with an AbortError"),
+    ("encoding", "Socket", "str", "str", "", "as set_encoding() or set_default_encoding()"),
+    ("default_encoding", "Socket", "str", "str", "", "as set_encoding() or set_default_encoding()"),
+    ("encoding", "Readable Duplex", "str", "str", "None",
+     "what the chunks are decoded from; None hands out bytes"),
+    ("default_encoding", "Writable Duplex", "str", "str", "'utf8'",
+     "of str chunks that are written without one"),
+    ("auto_destroy", "Readable", "bool", "bool", "True", "destroy after 'end'"),
+    ("auto_destroy", "Writable", "bool", "bool", "True", "destroy after 'finish'"),
+    ("auto_destroy", "Duplex", "bool", "bool", "True", "destroy after both 'end' and 'finish'"),
+    ("emit_close", "Readable Writable Duplex", "bool", "bool", "True",
+     "emit 'close' after destruction"),
+    ("capture_rejections", "Socket", "bool", "bool", "EventEmitter.capture_rejections",
+     "a coroutine listener that fails destroys the socket"),
+    ("capture_rejections", "Readable Writable Duplex", "bool", "bool",
+     "EventEmitter.capture_rejections", "a coroutine listener that fails destroys the stream"),
+    ("capture_rejections", "Server", "bool", "bool", "EventEmitter.capture_rejections",
+     ("a 'connection' listener that is a coroutine and fails destroys its socket, one of another "
+      "event emits 'error'")),
+    ("object_mode", "Socket Readable Writable Duplex", "Literal[False]", "", "", ""),
+    ("readable_object_mode", "Socket Readable Writable Duplex", "Literal[False]", "", "", ""),
+    ("writable_object_mode", "Socket Readable Writable Duplex", "Literal[False]", "", "", ""),
+    # SocketAddress()
+    ("address", "SocketAddress", "str", "literal address", "'127.0.0.1', or '::' for 'ipv6'",
+     "a zone is dropped"),
+    ("family", "SocketAddress", "str", "'ipv4' or 'ipv6', in any case", "'ipv4'", ""),
+    ("port", "SocketAddress", "Port", "int 0..65535, or numeric text", "0", ""),
+    ("flowlabel", "SocketAddress", "int", "int 0..4294967295", "0", "ignored for 'ipv4'"),
+)
+# fmt: on
+
+
+def option_set(function: str, *more: str) -> OptionSet:
+    """Return the options which one function takes.
+
+    Args:
+        function: its name in the table; error texts have what follows the last dot.
+        more: names in the table whose options it takes too.
+    """
+    wanted = {function, *more}
+    names = [row[0] for row in OPTIONS if not wanted.isdisjoint(row[1].split())]
+    return OptionSet(function.rpartition(".")[2], names)
