@@ -23,7 +23,7 @@ nitpicky = True
 # Names that exist for type checkers only: signatures show them, and no page is about them.
 FOR_CHECKERS = ("Callback", "Path", "Place", "Port")
 FOR_CHECKERS += tuple(f"{whose}Options" for whose in ("Bound", "Connect", "Listen", "Serve"))
-FOR_CHECKERS += ("ServerOptions", "SocketOptions")
+FOR_CHECKERS += ("ServerOptions", "SocketOptions", "StreamOptions")
 nitpick_ignore = [("py:class", name) for name in FOR_CHECKERS]
 smartquotes = False  # event names are 'data', in straight quotes
 

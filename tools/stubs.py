@@ -267,6 +267,13 @@ def written(path: Path) -> str:
     source = path.with_suffix(".pyx").read_text("utf-8") if stub else text
     lines, tree = text.splitlines(), ast.parse(text)
     wanted = targets(source)
+    # What classes have in common for type checkers alone is of those that get names.
+    wanted += [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and "type_check_only" in map(ast.unparse, node.decorator_list)
+    ]
     inserts: list[tuple[int, list[str]]] = []
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in wanted:

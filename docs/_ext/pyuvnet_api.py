@@ -210,8 +210,15 @@ def definitions(module: str, *path: str) -> list[ast.stmt]:
             if path[0] in [alias.name for alias in statement.names]:
                 return definitions(f"{package}.{statement.module}", *path)
     found: list[ast.stmt] = []
-    for name in path:
+    for number, name in enumerate(path):
+        owner = found
         found = found_in(body, name)
+        if not found and owner and isinstance(owner[0], ast.ClassDef):
+            # What classes have in common for type checkers alone.
+            for base in map(ast.unparse, owner[0].bases):
+                for each in definitions(module, base):
+                    if "type_check_only" in decorators(each):
+                        found = definitions(module, base, *path[number:])
         body = found[0].body if found and isinstance(found[0], ast.ClassDef) else []
     return found
 

@@ -14,7 +14,7 @@ cdef class BlockList:
     cdef Intervals _matched[2]  # what rules match of IPv4, mapped addresses included; of IPv6
     cdef uv_rwlock_t _lock     # of _matched; see blocklist.pyx
     cdef bint _locks           # it has been made
-    cdef unsigned int _forks   # the process's count of forks when it was made
+    cdef unsigned long _generation     # of the process (fork) in which the lock was made
 
     # Whether a rule matches the address; False for what is neither IPv4 nor IPv6.  The caller need
     # not hold the GIL, and other threads may change the list at the same time.

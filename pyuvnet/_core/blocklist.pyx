@@ -27,7 +27,6 @@ After fork(), the child's copy of the lock may be held for reading by a thread w
 not have; the first change in the child makes the lock anew.
 """
 
-import os as _os
 from types import MethodType as _MethodType
 
 cimport cython
@@ -36,6 +35,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from .address cimport parse_known, sockaddr_bytes, sockaddr_from_text, utf8_of
+from .fork cimport fork_generation
 from .intervals cimport (Intervals, Key, Point, interval_points, intervals_change, intervals_cover,
                          intervals_free, intervals_memory, intervals_merge, intervals_prepare,
                          intervals_reserve, intervals_trim, sort_points)
@@ -64,18 +64,6 @@ cdef enum:
     IPV6 = 1
     # So much longer a change of one rule takes than a point takes in intervals_merge().
     MERGED_PER_RULE = 64
-
-# How often this process is the child of a fork.
-cdef unsigned int forks = 0
-
-
-def _after_fork():
-    global forks
-    forks += 1
-
-
-if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(after_in_child=_after_fork)
 
 
 # What a rule matches
@@ -273,7 +261,7 @@ cdef class BlockList:
         if uv_rwlock_init(&self._lock) != 0:
             raise MemoryError
         self._locks = True
-        self._forks = forks
+        self._generation = fork_generation()
 
     def __init__(self):
         pass
@@ -629,8 +617,8 @@ cdef class BlockList:
     # it looks at the list.
 
     cdef void _begin(self) noexcept nogil:
-        if self._forks != forks:
-            self._forks = forks
+        if self._generation != fork_generation():
+            self._generation = fork_generation()
             uv_rwlock_init(&self._lock)
         uv_rwlock_wrlock(&self._lock)
 

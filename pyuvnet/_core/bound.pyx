@@ -7,7 +7,8 @@ from . cimport uv
 from .address cimport sockaddr_from_text
 from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, state_error
-from .loop cimport Loop, fork_generation
+from .fork cimport fork_generation
+from .loop cimport Loop
 from .pipe cimport Pipe, new_pipe
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, new_tcp

@@ -1,72 +1,19 @@
-from collections.abc import Coroutine, Mapping
-from typing import Any, Self, Unpack, overload
-
-from typing_extensions import Buffer
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from .._keywords import StreamOptions
 from .readable import Readable
-from .writable import _Callback
+from .writable import WritableSide
 
-class Duplex(Readable):
+class Duplex(Readable, WritableSide):
     def __init__(
         self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
     ) -> None: ...
-    @overload
-    def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...
-    @overload
-    def write(
-        self,
-        chunk: str | Buffer,
-        encoding: str | None = None,
-        callback: _Callback | None = None,
-    ) -> bool: ...
-    @overload
-    def end(self, chunk: _Callback) -> Self: ...
-    @overload
-    def end(self, chunk: str | Buffer, encoding: _Callback) -> Self: ...
-    @overload
-    def end(
-        self,
-        chunk: str | Buffer | None = None,
-        encoding: str | None = None,
-        callback: _Callback | None = None,
-    ) -> Self: ...
-    def cork(self) -> None: ...
-    def uncork(self) -> None: ...
-    def set_default_encoding(self, encoding: str | None = None) -> Self: ...
-    @property
-    def writable(self) -> bool: ...
-    @property
-    def writable_length(self) -> int: ...
-    @property
-    def writable_high_water_mark(self) -> int: ...
-    @property
-    def writable_need_drain(self) -> bool: ...
-    def drained(self) -> Coroutine[Any, Any, None]: ...
-    @property
-    def writable_ended(self) -> bool: ...
-    @property
-    def writable_finished(self) -> bool: ...
-    @property
-    def writable_corked(self) -> int: ...
-    @property
-    def writable_object_mode(self) -> bool: ...
-    @property
-    def writable_aborted(self) -> bool: ...
     @property
     def allow_half_open(self) -> bool: ...
     @allow_half_open.setter
     def allow_half_open(self, value: bool) -> None: ...
 
     # Node's spellings, by tools/stubs.py
-    setDefaultEncoding = set_default_encoding
-    writableLength = writable_length
-    writableHighWaterMark = writable_high_water_mark
-    writableNeedDrain = writable_need_drain
-    writableEnded = writable_ended
-    writableFinished = writable_finished
-    writableCorked = writable_corked
-    writableObjectMode = writable_object_mode
-    writableAborted = writable_aborted
     allowHalfOpen = allow_half_open
     # Node's spellings end

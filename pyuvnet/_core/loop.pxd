@@ -7,6 +7,7 @@ from . cimport uv
 from .capi cimport pyuvnet_gate, pyuvnet_plain_release
 from .debugging cimport DebugMode
 from .emitter cimport EventEmitter
+from .fork cimport fork_generation
 from .owner cimport Collector
 from .signals cimport SignalWatch
 
@@ -149,17 +150,6 @@ cdef class Loop:
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident_ "PyThread_get_thread_ident" () noexcept nogil
-
-cdef extern from *:
-    """
-    /* Raised in every forked child, so that objects made before the fork are known as stale. One
-       shared object holds all modules, hence one counter; each module sees it by its address. */
-    extern unsigned long pyuvnet_fork_generation;
-    """
-    unsigned long pyuvnet_fork_generation
-
-cdef inline unsigned long fork_generation() noexcept:
-    return pyuvnet_fork_generation
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef list open_loops()

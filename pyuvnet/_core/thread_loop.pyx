@@ -21,7 +21,8 @@ from .._base.errors import StateError
 from . cimport uv
 from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, seal
-from .loop cimport Loop, fork_generation, open_loops, pyuvnet_fork_generation
+from .fork cimport fork_generation, pyuvnet_fork_generation
+from .loop cimport Loop, open_loops
 from .names import add_node_names
 
 cdef extern from "backend.h":

@@ -60,15 +60,10 @@ cdef extern from "uv.h" nogil:
     const int UV_EALREADY
     const int UV_ENOTCONN
     const int UV_ENOTSOCK
-    const int UV_ENOBUFS
     const int UV_ENOMEM
     const int UV_ENOTSUP
-    const int UV_EMFILE
-    const int UV_ENFILE
     const int UV_EBADF
     const int UV_EEXIST
-    const int UV_EPIPE
-    const int UV_ECONNRESET
     const int UV_ETIMEDOUT
 
     ctypedef int uv_file
@@ -83,11 +78,9 @@ cdef extern from "uv.h" nogil:
 
     ctypedef enum uv_run_mode:
         UV_RUN_DEFAULT
-        UV_RUN_ONCE
         UV_RUN_NOWAIT
 
     ctypedef enum uv_handle_type:
-        UV_UNKNOWN_HANDLE
         UV_NAMED_PIPE
         UV_TCP
         UV_TTY
@@ -177,7 +170,6 @@ cdef extern from "uv.h" nogil:
     void uv_close(uv_handle_t*, uv_close_cb)
     const char* uv_handle_type_name(uv_handle_type)
     uv_handle_type uv_guess_handle(uv_file)
-    uv_buf_t uv_buf_init(char*, unsigned int)
 
     int uv_listen(uv_stream_t*, int, uv_connection_cb)
     int uv_accept(uv_stream_t*, uv_stream_t*)

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Self, TypeAlias, Unpack, final, overload
+from typing import Any, Self, TypeAlias, Unpack, final, overload, type_check_only
 
 from typing_extensions import Buffer
 
@@ -16,10 +16,9 @@ class Answer:
 class FailedWrite:
     def __call__(self, error: object) -> None: ...
 
-class Writable(Stream):
-    def __init__(
-        self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
-    ) -> None: ...
+# What Writable and Duplex, which is a Readable, have in common.
+@type_check_only
+class WritableSide(Stream):
     @overload
     def write(self, chunk: str | Buffer, encoding: _Callback) -> bool: ...
     @overload
@@ -74,3 +73,8 @@ class Writable(Stream):
     writableObjectMode = writable_object_mode
     writableAborted = writable_aborted
     # Node's spellings end
+
+class Writable(WritableSide):
+    def __init__(
+        self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
+    ) -> None: ...
