@@ -18,11 +18,11 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-import layers
 import pytest
 
 import pyuvnet
 import pyuvnet._core
+from tests.support import layers
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"

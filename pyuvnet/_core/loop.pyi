@@ -10,7 +10,6 @@ class _Driver(Protocol):
     def gone(self) -> bool: ...
     def stop(self) -> None: ...
 
-
 @disjoint_base
 class Loop:
     @property

@@ -6,6 +6,11 @@ from typing_extensions import Buffer
 from .._keywords import StreamOptions
 from .stream import Stream
 
+STATES: dict[str, str]
+TRANSITIONS: dict[tuple[str, str], str]
+
+def state_of(stream: Stream) -> str | None: ...
+
 _Dest = TypeVar("_Dest")
 
 MAX_MARK: Final = 1073741824

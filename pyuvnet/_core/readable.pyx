@@ -43,6 +43,59 @@ cdef enum:
     JOIN_SIZE = 4096             # those behind them are joined up to this size
 
 
+# ---- States ------------------------------------------------------------------------------------
+
+# What the readable side is in, by the flags of the stream, and what takes it elsewhere. Whatever is
+# not in the table leaves it as it is.
+STATES = {
+    "idle": "nobody has said whether data should flow; what comes is buffered up to the mark",
+    "flowing": "what comes goes to 'data'",
+    "paused": "by pause(), or a 'readable' listener: what comes is buffered up to the mark",
+    "ended": "the end is known, and somebody has to read for 'end' to come",
+    "over": "'end' was emitted",
+    "destroyed": "nothing is delivered any more",
+}
+TRANSITIONS = {
+    ("idle", "a 'data' listener"): "flowing",
+    ("idle", "resume()"): "flowing",
+    ("idle", "pipe()"): "flowing",
+    ("idle", "a 'readable' listener"): "paused",
+    ("idle", "pause()"): "paused",
+    ("idle", "the peer ends"): "over",
+    ("idle", "the peer sends and ends"): "ended",
+    ("idle", "destroy()"): "destroyed",
+    ("flowing", "pause()"): "paused",
+    ("flowing", "a 'readable' listener"): "paused",
+    ("flowing", "the peer ends"): "over",
+    ("flowing", "destroy()"): "destroyed",
+    ("paused", "resume()"): "flowing",
+    ("paused", "the peer ends"): "over",
+    ("paused", "the peer sends and ends"): "ended",
+    ("paused", "destroy()"): "destroyed",
+    ("ended", "read() to the end"): "over",
+    ("ended", "resume()"): "over",
+    ("ended", "destroy()"): "destroyed",
+    ("over", "'finish'"): "destroyed",
+    ("over", "destroy()"): "destroyed",
+    ("destroyed", "connect()"): "idle",
+}
+
+
+def state_of(Stream stream not None):
+    """Return what the readable side is in: a key of STATES, None where there is no such side."""
+    if not stream._state & HAS_READABLE:
+        return None
+    if stream._state & DESTROYED:
+        return "destroyed"
+    if stream._state & R_END_EMITTED:
+        return "over"
+    if stream._state & R_ENDED:
+        return "ended"
+    if stream._flowing == FLOWING_YES:
+        return "flowing"
+    return "paused" if stream._flowing == FLOWING_NO else "idle"
+
+
 # ---- Data in -----------------------------------------------------------------------------------
 
 cdef int r_push(Stream s, bytes chunk) except -1:
@@ -96,7 +149,7 @@ cdef int r_push_eof(Stream s) except -1:
                 or s._find(_READABLE) is not None:
             return _emit_readable(s)
         # Nobody waits for it: the first 'readable' listener is told, unless somebody reads before.
-        s._state |= R_END_UNTOLD
+        s._state |= R_END_UNSEEN
         return 0
     s._state = (s._state & ~R_NEED_READABLE) | R_EMITTED_READABLE
     return _emit_readable_now(s)
@@ -308,7 +361,7 @@ cdef object r_read(Stream s, object size):
     if wanted > s.r_mark:
         s.r_mark = 1 << (wanted - 1).bit_length()
     if wanted != 0:
-        s._state &= ~(R_EMITTED_READABLE | R_END_UNTOLD)
+        s._state &= ~(R_EMITTED_READABLE | R_END_UNSEEN)
     if s._state & DESTROYED:
         return None
     if wanted == 0 and s._state & R_NEED_READABLE and (
@@ -422,7 +475,7 @@ cdef int r_listener_added(Stream s, object event) except -1:
             s._state |= R_LISTENING | R_NEED_READABLE
             s._state &= ~R_EMITTED_READABLE
             s._flowing = FLOWING_NO
-            if s.r_length or s._state & R_END_UNTOLD:
+            if s.r_length or s._state & R_END_UNSEEN:
                 _emit_readable(s)
             if not s.r_length and not s._state & R_READING:
                 s._loop.tick(s, TICK_READ_KICK, None)
@@ -453,7 +506,7 @@ cdef int _update_listening(Stream s) except -1:
 # ---- Events in ticks ---------------------------------------------------------------------------
 
 cdef int _emit_readable(Stream s) except -1:
-    s._state &= ~(R_NEED_READABLE | R_END_UNTOLD)
+    s._state &= ~(R_NEED_READABLE | R_END_UNSEEN)
     if not s._state & R_EMITTED_READABLE:
         s._state |= R_EMITTED_READABLE
         s._loop.tick(s, TICK_READABLE, None)

@@ -28,21 +28,26 @@ cdef enum:
     TICK_DESTROY_AT_FINISH
     TICK_CALL                    # of a Connector
 
+# The state of a socket beside that of its stream, in the order of a life; see the table of
+# socket_base.pyx.
 cdef enum:
-    SOCKET_CONNECTING = 1 << 0
-    SOCKET_HAD_ERROR = 1 << 1    # destroyed with an error: the argument of 'close'
-    SOCKET_RESET = 1 << 2        # close with RST
-    SOCKET_BOUND = 1 << 3        # the handle is a BoundSocket's, and not connected
-    SOCKET_UNREF = 1 << 4        # asked for before there was a handle
-    SOCKET_READ_AT_CONNECT = 1 << 5
-    SOCKET_TOS = 1 << 6          # a type of service was asked for
-    SOCKET_NO_DELAY = 1 << 7
-    SOCKET_KEEP_ALIVE = 1 << 8
-    SOCKET_FINISH_IS_OLD = 1 << 9        # 'finish' is due for an end() before connect()
-    SOCKET_END_LISTENER_GONE = 1 << 10   # the built-in 'end' listener was removed
-    SOCKET_COUNTED = 1 << 11     # in its server's connection count
-    SOCKET_READY = 1 << 12       # constructed
-    SOCKET_REFUSES_WRITES = 1 << 13      # once ended, since the peer has ended before
+    SOCKET_READY = 1 << 0        # Constructed.
+    # What the program asked for, before there is a handle or since.
+    SOCKET_NO_DELAY = 1 << 1     # set_no_delay().
+    SOCKET_KEEP_ALIVE = 1 << 2   # set_keep_alive(), with the three timings.
+    SOCKET_TOS = 1 << 3          # A type of service.
+    SOCKET_UNREF = 1 << 4        # unref().
+    # From a handle to a connection.
+    SOCKET_BOUND = 1 << 5        # The handle is a BoundSocket's, and not connected.
+    SOCKET_CONNECTING = 1 << 6   # From connect() to 'connect' or failure.
+    SOCKET_READ_AT_CONNECT = 1 << 7      # Reading is due then.
+    SOCKET_FINISH_IS_OLD = 1 << 8        # 'finish' is due for an end() before connect().
+    SOCKET_COUNTED = 1 << 9      # In its server's count of connections.
+    # How it ends.
+    SOCKET_END_LISTENER_GONE = 1 << 10   # The built-in 'end' listener was removed.
+    SOCKET_REFUSES_WRITES = 1 << 11      # The peer has ended first: write() fails with EPIPE.
+    SOCKET_RESET = 1 << 12       # To be closed with RST.
+    SOCKET_HAD_ERROR = 1 << 13   # Destroyed with an error: the argument of 'close'.
 
 cdef class SocketExtra:
     cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'

@@ -7,6 +7,10 @@ from .blocklist import BlockList
 from .duplex import Duplex
 from .stream_handle import StreamHandle
 
+STATES: dict[str, str]
+TRANSITIONS: dict[tuple[str, str], str]
+
+def state_of(socket: SocketBase) -> str: ...
 def on_end_of_socket() -> None: ...
 
 @final

@@ -46,6 +46,44 @@ cdef object _END = intern_event("end")
 cdef object _FINISH = intern_event("finish")
 cdef object _TIMEOUT = intern_event("timeout")
 
+# What a socket is in, beside the two sides of its stream, and what takes it elsewhere. Whatever is
+# not in the table leaves it as it is.
+STATES = {
+    "new": "there is no handle",
+    "bound": "the handle is a BoundSocket's, and not connected",
+    "connecting": "a Connector is at work, from connect() to 'connect' or failure",
+    "connected": "the handle has a connection",
+    "closing": "destroyed; the handle, if there was one, is being closed",
+    "closed": "'close' was emitted",
+}
+TRANSITIONS = {
+    ("new", "connect()"): "connecting",
+    ("new", "destroy()"): "closing",
+    ("bound", "connect()"): "connecting",
+    ("bound", "destroy()"): "closing",
+    ("connecting", "the connection stands"): "connected",
+    ("connecting", "the last attempt fails"): "closing",
+    ("connecting", "destroy()"): "closing",
+    ("connected", "both sides are over"): "closing",
+    ("connected", "the peer resets"): "closing",
+    ("connected", "destroy()"): "closing",
+    ("closing", "the handle is closed"): "closed",
+    ("closing", "connect()"): "connecting",
+    ("closed", "connect()"): "connecting",
+}
+
+
+def state_of(SocketBase socket not None):
+    """Return what a socket is in: a key of STATES."""
+    if socket._state & DESTROYED:
+        return "closed" if socket._state & CLOSE_EMITTED else "closing"
+    if socket._socket_flags & SOCKET_CONNECTING:
+        return "connecting"
+    if socket._handle is None:
+        return "new"
+    return "bound" if socket._socket_flags & SOCKET_BOUND else "connected"
+
+
 # The class whose write() was last found to be our own, so that asking again is a comparison: its
 # version changes with every attribute of it or its bases, and is 0 if it has none.
 cdef object _plain_class = None

@@ -11,42 +11,45 @@ from .encoding cimport Decoder
 from .loop cimport Loop
 from .owner cimport Collector
 
+# The state of a stream, in the order of a life. What each side can be in, and how it gets there, say
+# the tables of readable.pyx and writable.pyx.
 cdef enum:
-    # The stream as a whole.
-    HAS_READABLE = 1 << 0
-    HAS_WRITABLE = 1 << 1
-    ALLOW_HALF_OPEN = 1 << 2
-    AUTO_DESTROY = 1 << 3
-    EMIT_CLOSE = 1 << 4          # the generic code emits 'close'; a handle's callback does it else
-    DESTROYED = 1 << 5
-    CLOSED = 1 << 6
-    ERROR_EMITTED = 1 << 7
-    CLOSE_EMITTED = 1 << 8
-    # The readable side.
-    R_ENDED = 1 << 9             # EOF is known
-    R_END_EMITTED = 1 << 10
-    R_READING = 1 << 11          # the source was asked and has not answered
-    R_SYNC = 1 << 12             # inside the call that asks the source
-    R_NEED_READABLE = 1 << 13
-    R_EMITTED_READABLE = 1 << 14
-    R_LISTENING = 1 << 15        # a 'readable' listener exists: it rules the mode
-    R_RESUME_SCHEDULED = 1 << 16
-    R_DID_READ = 1 << 17
-    R_READING_MORE = 1 << 18
-    R_PUSHED_SOURCE = 1 << 19    # the source pushes by itself while it is started (a handle)
-    # The writable side.
-    W_ENDING = 1 << 20           # end() was called
-    W_FINISHED = 1 << 21
-    W_WRITING = 1 << 22          # a write is in flight
-    W_COLLECTING = 1 << 23       # writes of this callback wait for its end
-    W_NEED_DRAIN = 1 << 24
-    W_FINAL_CALLED = 1 << 25
-    R_END_UNTOLD = 1 << 26       # of a 'readable' for EOF, which nobody waited for
-    ERRORED = 1 << 27            # of either side; _errored says with what
-    W_SYNC = 1 << 28             # inside the call that hands a chunk over
-    W_FAILED = 1 << 29           # a write failed, and its callbacks have not been told
-    W_PROCESSING = 1 << 30       # the queue is being handed over one by one
-    LAYERED = 1 << 31            # layers stand between the stream and its handle
+    # How the stream was made.
+    HAS_READABLE = 1 << 0        # There is a readable side.
+    HAS_WRITABLE = 1 << 1        # There is a writable side.
+    ALLOW_HALF_OPEN = 1 << 2     # 'end' leaves the writable side open.
+    AUTO_DESTROY = 1 << 3        # It destroys itself when both sides are over, or one has failed.
+    EMIT_CLOSE = 1 << 4          # The stream emits 'close'; otherwise its handle's callback does.
+    R_PUSHED_SOURCE = 1 << 5     # The source, a handle, pushes by itself while it is started.
+    LAYERED = 1 << 6             # Layers stand between the stream and its handle.
+    # The readable side: who wants data, what the source was asked, what was said, the end.
+    R_LISTENING = 1 << 7         # A 'readable' listener exists: it rules the mode.
+    R_RESUME_SCHEDULED = 1 << 8  # A tick will let the data flow.
+    R_NEED_READABLE = 1 << 9     # The next data are to be announced by 'readable'.
+    R_READING = 1 << 10          # The source was asked and has not pushed since.
+    R_SYNC = 1 << 11             # Inside the call that asks the source.
+    R_READING_MORE = 1 << 12     # A tick will fill the buffer up to the mark.
+    R_EMITTED_READABLE = 1 << 13         # 'readable' was announced, and nobody has read since.
+    R_DID_READ = 1 << 14         # Data were handed out, once at least.
+    R_ENDED = 1 << 15            # The end is known; the buffer may still hold data.
+    R_END_UNSEEN = 1 << 16       # The end came when nobody waited: the first 'readable' listener hears.
+    R_END_EMITTED = 1 << 17      # 'end' was emitted.
+    # The writable side: from a chunk that is accepted to the end.
+    W_COLLECTING = 1 << 18       # Writes of this callback wait for its end.
+    W_PROCESSING = 1 << 19       # The queue is being handed over one by one.
+    W_SYNC = 1 << 20             # Inside the call that hands a chunk over.
+    W_WRITING = 1 << 21          # A write is in flight.
+    W_NEED_DRAIN = 1 << 22       # A write() returned False: 'drain' is due.
+    W_FAILED = 1 << 23           # A write failed, and its callbacks have not been called.
+    W_ENDING = 1 << 24           # end() was called.
+    W_FINAL_CALLED = 1 << 25     # The last step, `_final` or the FIN, has begun.
+    W_FINISHED = 1 << 26         # 'finish' was emitted, or is about to be.
+    # The end of both.
+    ERRORED = 1 << 27            # Either side has failed; _errored says with what.
+    ERROR_EMITTED = 1 << 28      # 'error' was emitted.
+    DESTROYED = 1 << 29          # destroy() was called, or the stream did it itself.
+    CLOSED = 1 << 30             # Destruction is done; 'close' follows.
+    CLOSE_EMITTED = 1 << 31      # 'close' was emitted, or would have been.
 
 cdef enum Flowing:
     FLOWING_UNASKED = -1

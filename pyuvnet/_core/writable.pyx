@@ -40,6 +40,67 @@ cdef object _FINISH = intern_event("finish")
 cdef object _CHUNK_TYPES = ["string", "Buffer", "TypedArray", "DataView"]
 
 
+# ---- States ------------------------------------------------------------------------------------
+
+# What the writable side is in, by the flags of the stream, and what takes it elsewhere. Whatever is
+# not in the table leaves it as it is.
+STATES = {
+    "open": "nothing waits",
+    "collecting": "a socket's writes of this callback wait for its end",
+    "writing": "a write is in flight; others queue behind it",
+    "corked": "writes queue until uncork()",
+    "ending": "end() was called, and something has still to leave",
+    "finished": "everything has left; 'finish' was emitted",
+    "failed": "a write failed, and its callback has not been called",
+    "destroyed": "nothing is sent any more",
+}
+TRANSITIONS = {
+    ("open", "write() in a callback"): "collecting",
+    ("open", "write() that the kernel does not take"): "writing",
+    ("open", "cork()"): "corked",
+    ("open", "end()"): "ending",
+    ("open", "destroy()"): "destroyed",
+    ("collecting", "the kernel takes it"): "open",
+    ("collecting", "the kernel does not take it"): "writing",
+    ("collecting", "the kernel refuses it"): "failed",
+    ("collecting", "cork()"): "corked",
+    ("collecting", "end()"): "ending",
+    ("collecting", "destroy()"): "destroyed",
+    ("writing", "the write completes"): "open",
+    ("writing", "the write fails"): "destroyed",
+    ("writing", "end()"): "ending",
+    ("writing", "destroy()"): "destroyed",
+    ("corked", "uncork()"): "open",
+    ("corked", "end()"): "ending",
+    ("corked", "destroy()"): "destroyed",
+    ("ending", "everything has left"): "finished",
+    ("ending", "destroy()"): "destroyed",
+    ("finished", "'end'"): "destroyed",
+    ("finished", "destroy()"): "destroyed",
+    ("failed", "the tick after"): "destroyed",
+    ("destroyed", "connect()"): "open",
+}
+
+
+def state_of(Stream stream not None):
+    """Return what the writable side is in: a key of STATES, None where there is no such side."""
+    if not stream._state & HAS_WRITABLE:
+        return None
+    if stream._state & DESTROYED:
+        return "destroyed"
+    if stream._state & ERRORED:
+        return "failed"
+    if stream._state & W_FINISHED:
+        return "finished"
+    if stream._state & W_ENDING:
+        return "ending"
+    if stream.w_corked:
+        return "corked"
+    if stream._state & W_WRITING:
+        return "writing"
+    return "collecting" if stream._state & W_COLLECTING else "open"
+
+
 # ---- write() -----------------------------------------------------------------------------------
 
 cdef object _as_chunk(Stream s, object chunk, object encoding):
