@@ -10,12 +10,9 @@ import time
 import pytest
 
 from pyuvnet import run, set_immediate
+from tests.support.errors import BoomError
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-
-
-class BoomError(Exception):
-    pass
 
 
 def fail(error):
