@@ -195,33 +195,6 @@ def test_a_mutable_buffer_is_kept_until_its_callback():
     finish(sink)
 
 
-@pytest.mark.slow
-def test_many_waiting_callbacks_are_answered_in_linear_time():
-    sink = Gather(high_water_mark=1)
-    answered = []
-    for n in range(200_000):
-        sink.write(b"x", lambda error, n=n: answered.append(n))
-    sink.answer()
-    sink.answer()
-    assert answered == list(range(200_000))
-    finish(sink)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("callbacks", [True, False])
-def test_a_long_queue_goes_out_one_by_one_in_linear_time(callbacks):
-    sink = Sink(high_water_mark=1)
-    answered = []
-    for n in range(300_000):
-        callback = (lambda error, n=n: answered.append(n)) if callbacks else None
-        sink.write(b"%d" % n, None, callback)
-    for _ in range(300_000):
-        sink.answer()
-    assert sink.got == [b"%d" % n for n in range(300_000)]
-    assert answered == (list(range(300_000)) if callbacks else [])
-    finish(sink)
-
-
 # ---- cork ----------------------------------------------------------------------------------------
 
 
