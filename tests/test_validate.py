@@ -530,7 +530,7 @@ def test_missing_args_error(names, text):
 
 
 def failure(check, *args):
-    with pytest.raises((ArgTypeError, RangeError)) as caught:
+    with pytest.raises((ArgTypeError, ArgValueError, RangeError)) as caught:
         check(*args)
     return caught.value.code, str(caught.value)
 
@@ -703,3 +703,25 @@ def test_validate_abort_signal_refuses_all_others(value):
         'The "options.signal" property must be an instance of AbortSignal. '
         + validate.inspect(value),
     )
+
+
+def test_validate_high_water_mark_of_a_stream_is_exact():
+    assert validate.validate_high_water_mark(None, "n") == -1
+    assert validate.validate_high_water_mark(8.0, "n") == 8
+    for value in (-1, 1.5, NAN, INFINITY, 2**53, True, "8"):
+        assert failure(validate.validate_high_water_mark, value, "n") == (
+            "ERR_INVALID_ARG_VALUE",
+            str(validate.arg_value_error("n", value)),
+        )
+
+
+def test_validate_high_water_mark_of_a_server_is_as_in_node():
+    for value in (None, -1, -INFINITY):
+        assert validate.validate_high_water_mark(value, "n", True) == -1
+    assert validate.validate_high_water_mark(8.9, "n", True) == 8
+    for value in (NAN, INFINITY, 2**53):
+        code, _ = failure(validate.validate_high_water_mark, value, "n", True)
+        assert code == "ERR_INVALID_ARG_VALUE"
+    for value in (True, "8"):
+        code, _ = failure(validate.validate_high_water_mark, value, "n", True)
+        assert code == "ERR_INVALID_ARG_TYPE"
