@@ -14,21 +14,14 @@ from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate
 from ._core.loop import Loop
+from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable
 from ._core.stream import get_default_high_water_mark, set_default_high_water_mark
-from ._core.thread_loop import current_loop
 from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
 from ._core.writable import Writable
-from ._loop import (
-    attach,
-    detach,
-    next_tick,
-    run,
-    set_exception_handler,
-    set_immediate,
-    stop,
-)
+from ._driver import attach, detach
+from ._run import next_tick, run, set_exception_handler, set_immediate, stop
 from ._upcalls import provide_upcalls
 from ._version import __version__
 from .abort import AbortController, AbortSignal

@@ -27,7 +27,7 @@ from ._core.errors import (
     make_os_error,
 )
 from ._core.timer import set_timeout
-from ._loop import start_task
+from ._tasks import start_task
 from .errors import (
     AggregateError,
     ArgTypeError,

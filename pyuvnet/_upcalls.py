@@ -3,15 +3,15 @@
 pyuvnet._core.upcalls lists them and says when the core calls each.
 """
 
-from . import _loop, streams
+from . import _tasks, _undriven, streams
 from ._core import upcalls
 
 
 def provide_upcalls() -> None:
     """Fill the core's table."""
     upcalls.provide(
-        loop_undriven=_loop.loop_undriven,
-        run_listener=_loop.run_listener,
+        loop_undriven=_undriven.loop_undriven,
+        run_listener=_tasks.run_listener,
         enter_stream=streams._enter,
         exit_stream=streams._exit,
         iterate_stream=streams._Chunks,

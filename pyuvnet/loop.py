@@ -12,8 +12,8 @@ from ._base import TYPE_CHECKING
 from ._core.alive import describe
 from ._core.immediate import Immediate
 from ._core.loop import Loop
+from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
-from ._core.thread_loop import current_loop
 
 if TYPE_CHECKING:
     from typing import Any

@@ -14,9 +14,9 @@ from ._base.option_table import option_set
 from ._connecting import no_address
 from ._core.bound import BoundBase
 from ._core.errors import make_os_error
+from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.server_base import ServerBase
-from ._core.thread_loop import current_loop
 from ._core.waiter import Waiter
 from ._listen import LISTEN_OPTIONS, ListenPlan
 from .abort import on_abort

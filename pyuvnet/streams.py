@@ -14,6 +14,7 @@ from ._base import validation as check
 from ._core.descriptors import inherit_anext
 from ._core.duplex import Duplex
 from ._core.iteration import ChunkIterator, ChunkReader
+from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable
 from ._core.stream import (
@@ -21,7 +22,6 @@ from ._core.stream import (
     get_default_high_water_mark,
     set_default_high_water_mark,
 )
-from ._core.thread_loop import current_loop
 from ._core.waiter import Waiter
 from ._core.writable import Writable
 from .abort import AbortSignal, abort_error, on_abort

@@ -244,9 +244,9 @@ over.wait()""",
     "an atexit function": """
 atexit.register(lambda: (begin(), pyuvnet.run()))""",
     "a late atexit function": """
-atexit.unregister(pyuvnet._core.thread_loop._at_exit)
+atexit.unregister(pyuvnet._core.loop_registry._at_exit)
 atexit.register(lambda: (begin(), pyuvnet.run()))
-atexit.register(pyuvnet._core.thread_loop._at_exit)""",
+atexit.register(pyuvnet._core.loop_registry._at_exit)""",
 }
 if sys.platform == "win32":
     del LEFT["attached to uvloop"]

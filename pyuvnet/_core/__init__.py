@@ -28,7 +28,7 @@ LAYERS: tuple[str, ...] = (
     "signals",
     "loop",
     "immediate",
-    "thread_loop",
+    "loop_registry",
     "waiter",
     "hooks",
     "handle",

@@ -12,7 +12,7 @@ from .loop cimport Loop
 from .pipe cimport Pipe, new_pipe
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, new_tcp
-from .thread_loop cimport loop_of_thread
+from .loop_registry cimport loop_of_thread
 
 
 def _close(StreamHandle handle):

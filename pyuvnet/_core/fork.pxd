@@ -1,6 +1,6 @@
 """How often this process is the child of a fork, by which what was made before is known as stale.
 
-thread_loop.pyx owns the number and raises it in each forked child. One shared object holds all
+loop_registry.pyx owns the number and raises it in each forked child. One shared object holds all
 modules, hence one number; each module sees it by its address.
 """
 

@@ -7,7 +7,7 @@ bit.
 
 from .._base.info import Info
 from .._base.validation import arg_value_error, validate_function, validate_string
-from .thread_loop cimport loop_of_thread
+from .loop_registry cimport loop_of_thread
 
 
 cdef extern from *:

@@ -28,7 +28,7 @@ from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
-from .thread_loop cimport loop_of_thread
+from .loop_registry cimport loop_of_thread
 
 cdef object _CLOSE = intern_event("close")
 cdef object _CONNECTION = intern_event("connection")

@@ -14,7 +14,7 @@ from .._base.validation import arg_type_error, validate_integer
 
 from .errors cimport seal, state_error
 from .owner cimport Collector
-from .thread_loop cimport loop_of_thread
+from .loop_registry cimport loop_of_thread
 from .upcalls cimport ENTER_STREAM, EXIT_STREAM, upcall
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536

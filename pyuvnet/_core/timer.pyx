@@ -1,7 +1,7 @@
 """Timers in milliseconds: one uv_timer_t for each loop, and a heap of what waits on it.
 
 Owns: the order in which timers fire: by due time, then by when they were set.  Imports: loop,
-thread_loop, handle, owner.  A timer costs no libuv handle of its own, so setting and clearing one
+loop_registry, handle, owner.  A timer costs no libuv handle of its own, so setting and clearing one
 is cheap, and a fired one is ordinary garbage.  Idle timeouts of sockets only note the loop time of
 each activity; the heap is touched when they expire, not for each chunk.
 """
@@ -23,7 +23,7 @@ from .handle cimport Handle
 from .loop cimport Loop
 from .names import add_node_names
 from .emitter cimport EventEmitter
-from .thread_loop cimport loop_of_thread
+from .loop_registry cimport loop_of_thread
 
 MAX_TIMEOUT = 2147483647
 

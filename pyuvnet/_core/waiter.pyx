@@ -26,7 +26,7 @@ from .capi cimport PYGEN_NEXT, PYGEN_RETURN, PyErr_SetObject, PyIter_Send, PyObj
 from .descriptors cimport set_iternext
 from .errors cimport seal, state_error
 from .loop cimport Continuation, Loop
-from .thread_loop cimport loop_of_thread
+from .loop_registry cimport loop_of_thread
 
 cdef object _running_loop = None       # asyncio.get_running_loop
 cdef object _enter_task = None         # asyncio's, for those who step tasks themselves

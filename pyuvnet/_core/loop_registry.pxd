@@ -1,0 +1,5 @@
+"""Which loop a thread has; see loop_registry.pyx."""
+
+from .loop cimport Loop
+
+cdef Loop loop_of_thread()
