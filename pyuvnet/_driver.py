@@ -47,7 +47,7 @@ class _Driver:
         kept = _Kept(self.turn)
         try:
             self._watch(kept)
-            # asyncio tells nobody that it closes. But then it forgets what it watched.
+            # asyncio does not report that it closes. But then it forgets what it watched.
             self._gone = weakref.ref(kept, lambda _: self.stop())
             ours.set_driver(self)
             self.wake()
@@ -63,7 +63,7 @@ class _Driver:
         self.theirs.remove_reader(self.ours.backend_fd())
 
     def gone(self) -> bool:
-        """Whether asyncio's loop is closed, which it tells nobody."""
+        """Whether asyncio's loop is closed, which asyncio does not report."""
         return self.theirs.is_closed()
 
     def wake(self) -> None:
@@ -139,7 +139,7 @@ class _Driver:
 
 
 class _ThreadDriver(_Driver):
-    """Where asyncio cannot watch a descriptor: a thread waits for input and output, and tells it.
+    """Where asyncio cannot watch a descriptor: a thread waits for input and output, and wakes it.
 
     The thread never turns the loop. It waits for the backend, asks for a turn, and waits again when
     that is over; so each batch of events is late by the change of threads, some 0.1 ms.
@@ -152,7 +152,7 @@ class _ThreadDriver(_Driver):
     def _watch(self, kept: _Kept) -> None:
         # A timer that never fires is what asyncio forgets when it closes; the handle refers to it.
         self._keeper = weakref.ref(self.theirs.call_later(10**9, kept))
-        # It waits after the first turn: before, libuv has not told the system what to wait for.
+        # It waits after the first turn: before that libuv has not registered what to wait for.
         self._granted = threading.Semaphore(0)
         self._begun = False
         thread = threading.Thread(target=self._wait, name="pyuvnet waker", daemon=True)

@@ -50,7 +50,7 @@ def run(
     Python's signal handlers run at once, also in the middle of a listener: let them call
     next_tick(server.close), say, rather than close things under its feet.
 
-    A RuntimeWarning tells of a program that ends without it, leaving undone what it began (also by
+    A RuntimeWarning reports a program that ends without it, leaving undone what it began (also by
     sys.exit(), but not by an exception), and of a call in a coroutine, which would stop asyncio
     meanwhile.
 
@@ -79,7 +79,7 @@ def run(
     finally:
         if driver is not None:
             driver.stop()
-        # Where it never began, nothing else tells Python that this was seen.
+        # A coroutine that never began would be reported as never awaited.
         if isinstance(main, CoroutineType):
             main.close()
 

@@ -1,7 +1,7 @@
-"""What is alive in a loop: for people who ask why it does not end, and for warnings.
+"""What is alive in a loop: for finding out why it does not end, and for warnings.
 
-Imports: handle, timer, stream_handle, tcp, dns.  It only reads; pyuvnet/loop.py gives what it finds
-a form.
+Imports: handle, timer, immediate, stream_handle, tcp, dns.  It only reads; pyuvnet/loop.py makes
+HandleInfo objects of what it finds.
 """
 
 import warnings
@@ -112,7 +112,7 @@ cdef list _tick_targets(Loop loop):
 
 
 cdef int _warn_unclosed(object closing) except -1:
-    """Warn of each socket and server that nobody has closed; the loop is about to."""
+    """Warn of each socket and server that the program left open; the loop closes it next."""
     cdef Loop loop = closing
     cdef Handle handle
     import tracemalloc

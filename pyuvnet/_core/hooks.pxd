@@ -1,4 +1,4 @@
-"""The diagnostics hooks, and the flag that tells whether anybody listens; see hooks.pyx."""
+"""The diagnostics hooks, and the flag that says whether one has a subscriber; see hooks.pyx."""
 
 cdef enum Hook:
     HOOK_CLIENT_SOCKET
@@ -17,7 +17,7 @@ cdef extern from *:
     unsigned int pyuvnet_hooked
 
 cdef inline bint hooked(Hook hook) noexcept:
-    """Whether anybody listens; all that a hook costs when nobody does."""
+    """Whether the hook has a subscriber; all that it costs when it has none."""
     return pyuvnet_hooked >> <int>hook & 1
 
 cdef int publish(Hook hook, dict message) except -1

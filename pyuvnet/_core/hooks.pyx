@@ -1,7 +1,7 @@
-"""Hooks: what a program is doing with net, told to whoever wants to know.
+"""Hooks: what a program does with net, published to subscribers.
 
 Owns: the subscribers, which are the process's.  Imports: loop, for reporting what a subscriber
-raises.  Whoever publishes asks hooked() first, so that a hook nobody listens to is one test of a
+raises.  A publisher tests hooked() first, so that a hook without subscribers costs one test of a
 bit.
 """
 
@@ -46,7 +46,7 @@ cdef int _set(int index, tuple subscribers) except -1:
 
 
 def subscribe(name, subscription):
-    """Call subscription(message, name) whenever the named thing happens; see diagnostics."""
+    """Call subscription(message, name) whenever the hook is published; see diagnostics."""
     cdef int index = _index(name)
     validate_function(subscription, "subscription")
     _set(index, (<tuple>_subscribers[index]) + (subscription,))
@@ -65,12 +65,12 @@ def unsubscribe(name, subscription):
 
 
 def has_subscribers(name):
-    """Return whether anybody listens; see diagnostics."""
+    """Return whether the hook has a subscriber; see diagnostics."""
     return bool(_subscribers[_index(name)])
 
 
 cdef int publish(Hook hook, dict message) except -1:
-    """Tell the subscribers; what one raises goes to the loop's exceptions, and never further."""
+    """Call the subscribers; what one raises goes to the loop's exceptions, and no further."""
     name = NAMES[<int>hook]
     info = Info(message)
     for subscription in <tuple>_subscribers[<int>hook]:
@@ -86,6 +86,6 @@ def _raise(error):
 
 
 def connecting(socket):
-    """Tell that a client socket begins to connect."""
+    """Publish that a client socket begins to connect."""
     if hooked(HOOK_CLIENT_SOCKET):
         publish(HOOK_CLIENT_SOCKET, {"socket": socket})

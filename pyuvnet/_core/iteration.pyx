@@ -2,7 +2,7 @@
 
 A chunk that is buffered is handed out without a future and without leaving the task.  Where there
 is none, the task waits for a Waiter, which the 'readable' listener settles, and goes on inside the
-callback that brought the chunk.  Nothing is listened to or let go for a chunk.
+callback in which the chunk arrived.  No listener is added or removed for a chunk.
 
 Imports: stream, readable, waiter.
 """

@@ -1,7 +1,8 @@
 """Loop: a libuv loop, and the order in which user code runs in it.
 
-Owns: uv_loop_t, its own helper handles, the tick queue, immediates, the read buffer, the gate to
-the GIL, and what happens to exceptions of user code.  Imports: declarations, emitter, owner.
+Owns: uv_loop_t, its own helper handles, the tick queue, the read buffer, the gate to the GIL, and
+what happens to exceptions of user code.  Imports: declarations, emitter, owner, and the parts
+hidden_calls, debugging and signals.
 
 Invariants:
 
@@ -13,7 +14,7 @@ Invariants:
   and, on 3.11, when a tracked object is made. So every operation of the core first brings all
   fields to their final state; a reference that it drops meanwhile goes to release(), which keeps it
   until the callback is over, or, outside of callbacks, until the next operation begins.
-* Whatever drives this loop is woken with uv_async_send(), or when the turn is over, never by a call
+* The driver of this loop is woken with uv_async_send(), or when the turn is over, never by a call
   of Python's in the middle of an operation.
 * The GIL is held while callbacks run.  It is given away only between prepare and the first
   callback after the poll (or check), so a callback costs no GIL traffic of its own.
@@ -385,7 +386,7 @@ cdef class Loop:
             self.touched()
 
     cdef void release_all(self) noexcept:
-        """Drop the references that operations let go of. Code of the program may run."""
+        """Drop the references that operations released. Code of the program may run."""
         cdef PyObject* last
         while self.released_count:
             last = self.released[self.released_head]
@@ -429,7 +430,7 @@ cdef class Loop:
             Py_XDECREF(due.argument)
 
     cdef bint flush_only_one(self) noexcept:
-        """after_callback() where one socket answered and the kernel took it; False: not so."""
+        """after_callback() where one socket wrote and the kernel took all; False: not so."""
         cdef PyObject* owner = self.collected[0]
         cdef Py_ssize_t index
         if not (<Collector>owner)._flush_one():
@@ -525,7 +526,7 @@ cdef class Loop:
         if self.running:
             raise state_error("ERR_LOOP_RUNNING", "The loop is running already")
         if self.driven and self.driver.gone():
-            # asyncio tells nobody that it closes.
+            # asyncio does not report that it closes.
             self.driver.stop()
         if self.driven:
             raise state_error(
@@ -560,7 +561,7 @@ cdef class Loop:
         """Turn the loop once without waiting; for a loop that drives this one.
 
         Args:
-            planned: bool, default False; True: the caller asks backend_timeout() afterwards.
+            planned: bool, default False; True: the caller reads backend_timeout() afterwards.
 
         Raises: what user code raised.
 
@@ -636,8 +637,8 @@ cdef class Loop:
     def wait_for_io(self):
         """Wait until the loop has something to do, timers aside; from any thread, without the GIL.
 
-        For a helper thread of whoever drives the loop, which may turn it meanwhile. It ends by
-        interrupt_wait(); nobody may wait while the loop is closed.
+        For a helper thread of the driver, which may turn the loop meanwhile. interrupt_wait() ends
+        it; no thread may wait while the loop is closed.
 
         Node: none
         """

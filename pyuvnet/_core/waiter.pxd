@@ -11,9 +11,9 @@ cdef class Waiter(Continuation):
     cdef list _others
     cdef Stepper _stepper              # of the first who waits, if it can go on without asyncio
     cdef bint _done, _cancelled
-    cdef bint _stepping                # what waited goes on just now, and asyncio knows nothing
+    cdef bint _stepping                # its task goes on just now, past asyncio
     cdef object _task                  # whose step that is
-    cdef bint _cancel_asked            # cancel() came too late
+    cdef bint _cancel_late             # cancel() came after it was settled, or within a step
     cdef object _result, _cancel_message
     cdef BaseException _exception
 
@@ -24,9 +24,9 @@ cdef class Stepper:
     cdef readonly object coroutine
     cdef object _loop                  # asyncio's
     cdef object _task                  # None: unknown, done, or not asyncio's own
-    cdef int _held                     # what a step brought that the task has not seen
+    cdef int _held                     # kind of a step's outcome that the task has not seen
     cdef object _value
-    cdef object _owed                  # a cancellation, due when what is waited for is over
+    cdef object _cancel_error          # a cancellation, raised when the present wait is over
 
     cdef object note(self, object yielded)
     cdef int take(self) except -1
@@ -35,7 +35,7 @@ cdef class Stepper:
 
 cdef class Waiting:
     cdef Waiter _waiter                # None once it is over
-    cdef bint _asked                   # asyncio has the waiter
+    cdef bint _handed_out              # asyncio has the waiter
 
 cdef Waiter new_waiter(Loop ours)
 cdef Waiter renewed(Waiter waiter, Loop ours)

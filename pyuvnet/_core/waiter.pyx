@@ -6,8 +6,8 @@ of the same callback).  asyncio lets any object with `_asyncio_future_blocking` 
 one calls the task's wakeup from our loop instead, when its ticks are done.
 
 Stepper: the coroutine of a task that we start, for a coroutine listener.  Most of what one does is
-to wait for the same Waiter again, for the next chunk.  As long as that is all, asyncio need not
-hear of it: the task goes on waiting for its Waiter, and the Stepper sends the coroutine on in the
+to wait for the same Waiter again, for the next chunk.  As long as that is all, asyncio is not
+involved: the task goes on waiting for its Waiter, and the Stepper sends the coroutine on in the
 task's context, as the current task.  Whatever else the coroutine does (waits for anything else,
 ends, raises, was cancelled) is held for the task, which is woken in the ordinary way and takes it.
 
@@ -107,7 +107,7 @@ cdef class Waiter(Continuation):
         """Give it up, as a task that waits does when it is cancelled."""
         self._ready()
         if self._done or self._stepping:
-            self._cancel_asked = True
+            self._cancel_late = True
             self._cancel_message = msg
             return False
         self._cancelled = True
@@ -136,7 +136,7 @@ cdef class Waiter(Continuation):
             return 0
         self._stepper = None
         if stepper is not None and callback is not None and others is None \
-                and not self._cancelled and not self._cancel_asked:
+                and not self._cancelled and not self._cancel_late:
             return stepper.resume(self)
         self._callback = self._context = self._others = None
         if callback is not None:
@@ -229,8 +229,8 @@ cdef class Waiting:
         cdef Waiter waiter = self._waiter
         if waiter is None:
             raise StopIteration
-        if not (self._asked or waiter._done):
-            self._asked = True
+        if not (self._handed_out or waiter._done):
+            self._handed_out = True
             waiter._asyncio_future_blocking = True
             return waiter
         self._waiter = None
@@ -268,7 +268,7 @@ cdef Waiter new_waiter(Loop ours):
 
 
 cdef Waiter renewed(Waiter waiter, Loop ours):
-    """A waiter to wait for once more: the same one, if whoever waited for it goes on just now."""
+    """A waiter to wait for once more: the same one, if its task goes on just now."""
     if waiter is None or not waiter._stepping or waiter._others is not None:
         return new_waiter(ours)
     if _EAGER and _current_task(waiter._loop) is not waiter._task:
@@ -339,33 +339,33 @@ cdef class Stepper:
 
     def send(self, value):
         """The next step, by the task."""
-        if self._owed is not None or self._held or value is None:
+        if self._cancel_error is not None or self._held or value is None:
             return _stepped(self)
         return self.note(self.coroutine.send(value))
 
     def throw(self, kind, value=None, traceback=None):
         """End what is waited for with an exception, by the task: it was cancelled, or that failed.
 
-        What a step brought in which the cancellation was asked for is done to as a task would.
+        If a step's outcome is held, it is cancelled as a task would cancel it.
         """
         cdef int held = self._held
-        brought, self._value = self._value, None
+        outcome, self._value = self._value, None
         self._held = NOTHING
-        if self._owed is not None:
-            kind, value, traceback = self._owed, None, None
-            self._owed = None
+        if self._cancel_error is not None:
+            kind, value, traceback = self._cancel_error, None, None
+            self._cancel_error = None
         if held == YIELDED:
             # None is asyncio's own, of sleep(0): there is nothing to cancel.
-            if brought is not None:
-                if getattr(brought, "_asyncio_future_blocking", None) is None \
-                        or not brought.cancel(*getattr(kind, "args", ())):
+            if outcome is not None:
+                if getattr(outcome, "_asyncio_future_blocking", None) is None \
+                        or not outcome.cancel(*getattr(kind, "args", ())):
                     # It goes on to wait for that, and is cancelled afterwards.
-                    self._owed = kind if value is None else value
-                return self.note(brought)
+                    self._cancel_error = kind if value is None else value
+                return self.note(outcome)
         elif held:
             self._task = None
             if held == RAISED:
-                raise brought
+                raise outcome
             raise kind if value is None else value
         if value is None and traceback is None:
             return self.note(self.coroutine.throw(kind))
@@ -387,7 +387,7 @@ cdef class Stepper:
 
     @property
     def cr_code(self):
-        """The coroutine's, as tools that show tasks ask for it."""
+        """The coroutine's, for tools that show tasks."""
         return self.coroutine.cr_code
 
     @property
@@ -408,15 +408,15 @@ cdef class Stepper:
     # ---- Past asyncio ------------------------------------------------------------------------
 
     cdef object note(self, object yielded):
-        """What the task is to wait for; a Waiter knows then whom to wake."""
+        """What the task is to wait for; a Waiter then knows which task to wake."""
         if self._task is not None and type(yielded) is Waiter:
             (<Waiter>yielded)._stepper = self
         return yielded
 
     cdef int resume(self, Waiter waiter) except -1:
-        """The waiter is settled: the next step, of which asyncio hears only if it has to."""
+        """The waiter is settled: take the next step, past asyncio if possible."""
         cdef object task = self._task, context = waiter._context, coroutine = self.coroutine
-        cdef PyObject* brought = NULL
+        cdef PyObject* outcome = NULL
         cdef int kind
         if task is None or context is None:
             return self.hand_over(waiter)
@@ -435,17 +435,17 @@ cdef class Stepper:
             return self.hand_over(waiter)
         waiter._stepping = True
         waiter._task = task
-        kind = PyIter_Send(coroutine, None, &brought)
+        kind = PyIter_Send(coroutine, None, &outcome)
         if kind == PYGEN_NEXT:
-            self._held, self._value = YIELDED, <object>brought
+            self._held, self._value = YIELDED, <object>outcome
         elif kind == PYGEN_RETURN:
-            self._held, self._value = RETURNED, <object>brought
+            self._held, self._value = RETURNED, <object>outcome
         else:
             try:
                 pyuvnet_raised()
             except BaseException as exc:
                 self._held, self._value = RAISED, exc
-        Py_XDECREF(brought)
+        Py_XDECREF(outcome)
         PyContext_Exit(context)
         _leave_task(self._loop, task)
         waiter._stepping = False
@@ -455,10 +455,10 @@ cdef class Stepper:
         self._held, self._value = NOTHING, None
         waiter._asyncio_future_blocking = False
         waiter._stepper = self
-        if waiter._cancel_asked:
+        if waiter._cancel_late:
             # As a task does that was cancelled while it ran, and waits again, unless it was taken
             # back by uncancel().
-            waiter._cancel_asked = False
+            waiter._cancel_late = False
             if task._must_cancel:
                 waiter.cancel(waiter._cancel_message)
         return 0
@@ -467,7 +467,7 @@ cdef class Stepper:
         """Let the task take what is held, and go on from there."""
         callback, context = waiter._callback, waiter._context
         waiter._callback = waiter._context = None
-        waiter._cancel_asked = False
+        waiter._cancel_late = False
         return _wake(_over, callback, context, self._loop)
 
     cdef int take(self) except -1:
@@ -475,13 +475,13 @@ cdef class Stepper:
         cdef int held = self._held
         if held == YIELDED:
             return 0
-        brought, self._value = self._value, None
+        outcome, self._value = self._value, None
         self._held = NOTHING
         self._task = None
         # No traceback is made for where this raises.
         if held == RETURNED:
-            brought = StopIteration(brought)
-        PyErr_SetObject(type(brought), brought)
+            outcome = StopIteration(outcome)
+        PyErr_SetObject(type(outcome), outcome)
         return -1
 
 
@@ -493,12 +493,12 @@ cdef object _stepped(Stepper self):
 
 
 cdef PyObject* _next_step(PyObject* stepper) except NULL:
-    """Stepper.__next__, without a StopIteration where asyncio asks."""
+    """Stepper.__next__, without a StopIteration for asyncio."""
     cdef Stepper self = <Stepper>stepper
     cdef object coroutine = self.coroutine
-    cdef PyObject* brought = NULL
+    cdef PyObject* outcome = NULL
     cdef int kind
-    if self._owed is not None:
+    if self._cancel_error is not None:
         yielded = self.throw(None)
         Py_INCREF(yielded)
         return <PyObject*>yielded
@@ -507,17 +507,17 @@ cdef PyObject* _next_step(PyObject* stepper) except NULL:
         self._held = NOTHING
         yielded, self._value = self._value, None
     else:
-        kind = PyIter_Send(coroutine, None, &brought)
+        kind = PyIter_Send(coroutine, None, &outcome)
         if kind == PYGEN_RETURN:
             self._task = None
-            over = StopIteration(<object>brought)
-            Py_XDECREF(brought)
+            over = StopIteration(<object>outcome)
+            Py_XDECREF(outcome)
             PyErr_SetObject(StopIteration, over)
             return NULL
         if kind != PYGEN_NEXT:
             return NULL
-        yielded = <object>brought
-        Py_XDECREF(brought)
+        yielded = <object>outcome
+        Py_XDECREF(outcome)
     self.note(yielded)
     Py_INCREF(yielded)
     return <PyObject*>yielded
