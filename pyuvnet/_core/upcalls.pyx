@@ -38,6 +38,11 @@ METHODS = {
     "ChunkReader.begin": "(): the first chunk is wanted; adds the listeners.",
     "ChunkReader.finish":
         "(): the stream is done; removes the listeners and raises what ends the iteration.",
+    "Connector.resolved":
+        "(error, addresses): the lookup is over; addresses are (address, family), 4 or 6.",
+    "Connector.connected":
+        "(status): the attempt under way is over; a libuv status, UV_ECANCELED from destroy().",
+    "Connector.stop": "(): the socket is being destroyed; ends timers and tasks.",
 }
 
 cdef list _functions = [None] * UPCALLS

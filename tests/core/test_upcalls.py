@@ -91,6 +91,32 @@ def test_a_call_that_nobody_has_provided_names_what_is_missing(run_child: Any) -
     assert lines[1].endswith("have to provide " + ", ".join(upcalls.FUNCTIONS))
 
 
+# Methods that a program's streams provide (docs/streams-rules.md); names of the standard library.
+STREAM_METHODS = {"_read", "_write", "_writev", "_final", "_destroy"}
+STANDARD_LIBRARY = {"_getframe", "_must_cancel", "_fut_waiter", "_asyncio_future_blocking"}
+
+
+def undefined(sources: list[str]) -> set[str]:
+    """The private attributes that the code reads and does not define."""
+    code = re.sub(r'""".*?"""|#[^\n]*', "", "\n".join(sources), flags=re.S)
+    read = set(re.findall(r"\.(_[a-z]\w*)", re.sub(r"^\s*from .*$", "", code, flags=re.M)))
+    read.update(re.findall(r'(?:get|has)attr\([^"\n]*"(_[a-z]\w*)"', code))
+    defined = set(re.findall(r"(?:def|cdef|cpdef) [^(\n]*?(_\w+)\(", code))
+    for fields in re.findall(r"^\s+cdef (?:readonly |public )?[\w.]+\*{0,2} (.*)$", code, re.M):
+        defined.update(re.findall(r"\w+", fields))
+    return read - defined
+
+
+def test_the_core_reads_no_name_that_only_python_defines() -> None:
+    files = [*(ROOT / "pyuvnet/_core").glob("*.pyx"), *(ROOT / "pyuvnet/_core").glob("*.pxd")]
+    sources = [path.read_text("utf-8") for path in files]
+    assert undefined(sources) <= STREAM_METHODS | STANDARD_LIBRARY
+    planted = [
+        'cdef int f(self):\n    self._planted()\n    return getattr(self, "_planted_too", 0)\n'
+    ]
+    assert {"_planted", "_planted_too"} <= undefined(sources + planted)
+
+
 def test_methods_are_left_to_python() -> None:
     for name in upcalls.METHODS:
         owner, _, method = name.partition(".")
