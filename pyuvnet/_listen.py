@@ -13,7 +13,7 @@ from ._base.hints import hint_tuple
 from ._base.option_table import option_set
 from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
-from ._core.socket_face import SocketFace
+from ._core.socket_methods import SocketMethods
 from ._paths import is_path, path_bytes, warn_of_host
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ListenPlan:
     Raises: what listen() raises for its arguments.
     """
 
-    handle: BoundBase | ServerBase | SocketFace | None = None
+    handle: BoundBase | ServerBase | SocketMethods | None = None
     fd: int | None = None
     path: Any = None
     name: bytes = b""
@@ -79,7 +79,7 @@ class ListenPlan:
         if isinstance(value, BoundBase):
             value._check_open()
             self.handle = value
-        elif isinstance(value, (ServerBase, SocketFace)) and _has_handle(value):
+        elif isinstance(value, (ServerBase, SocketMethods)) and _has_handle(value):
             self.handle = value
         else:
             named = value.get("fd") if check.is_mapping(value) else getattr(value, "fd", None)
@@ -131,7 +131,7 @@ class ListenPlan:
         return given if check.is_mapping(given) else LISTEN_OPTIONS.as_node(self.options)
 
 
-def _has_handle(value: ServerBase | SocketFace) -> bool:
+def _has_handle(value: ServerBase | SocketMethods) -> bool:
     value._check()
     if isinstance(value, ServerBase):
         return value.listening

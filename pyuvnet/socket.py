@@ -1,7 +1,7 @@
 """Socket: the forms of its constructor and of connect(), checked before anything changes.
 
 How a connection is made is in _connecting.py; the per-chunk path is compiled, in SocketBase and
-SocketFace.
+SocketMethods.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ._core.descriptors import own_method
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
 from ._core.errors import UV_EALREADY, UV_EISCONN, make_os_error
 from ._core.names import add_node_names
-from ._core.socket_face import SocketFace
+from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
 from ._paths import is_path, path_bytes, warn_of_host
 from .abort import abort_error, on_abort
@@ -96,7 +96,7 @@ def _check_onread(options: Mapping[str, Any]) -> tuple[Callable[..., Any], Any] 
     return callback, buffer
 
 
-class Socket(SocketFace):
+class Socket(SocketMethods):
     """A TCP connection, or one over a unix socket or named pipe: a stream both ways.
 
     Args:
@@ -136,7 +136,7 @@ class Socket(SocketFace):
     """
 
     if TYPE_CHECKING:
-        write = SocketFace.write  # The class's own, by own_method() below.
+        write = SocketMethods.write  # The class's own, by own_method() below.
 
     _attempted_addresses: list[str] | None = None
     _signal: Any = None

@@ -36,7 +36,7 @@ CORE = ROOT / "pyuvnet" / "_core"
 FILES = [
     "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "handle", "immediate",
     "layer", "loop", "meter", "pipe", "piping", "readable", "server_base", "socket_base",
-    "socket_face", "stream", "stream_handle", "tcp", "timer", "writable",
+    "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.

@@ -51,7 +51,7 @@ LAYERS: tuple[str, ...] = (
     "socket_base",
     "meter",
     "connecting",
-    "socket_face",
+    "socket_methods",
     "server_base",
 )
 

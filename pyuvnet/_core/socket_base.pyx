@@ -2,7 +2,7 @@
 
 Owns: the handle (maybe none yet, maybe a new one later), the counters, the idle timeout, the
 socket options, the Connector of a connect() under way.  Imports everything below.  What a program
-calls is in socket_face; how a connection is made is in connecting and in pyuvnet/_connecting.py.
+calls is in socket_methods; how a connection is made is in connecting and in pyuvnet/_connecting.py.
 
 Writes: inside a libuv callback they are collected and leave in one writev when the callback and
 its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at

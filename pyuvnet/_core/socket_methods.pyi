@@ -8,7 +8,7 @@ from .writable import _Callback
 
 MAX_TIMEOUT: Final = 2147483647
 
-class SocketFace(SocketBase):
+class SocketMethods(SocketBase):
     def set_timeout(self, timeout: float, callback: Callable[[], object] | None = None) -> Self: ...
     @property
     def timeout(self) -> float | None: ...

@@ -1,6 +1,6 @@
-"""SocketFace: the methods and properties of a socket that a program sees and that are compiled.
+"""SocketMethods: what a program calls of a socket, compiled.
 
-Adds no state: each checks its arguments, then moves the machine of SocketBase.  Imports
+Adds no state: each method checks its arguments, then moves the machine of SocketBase.  Imports
 socket_base and below.
 """
 
@@ -37,11 +37,11 @@ cdef object _TIMEOUT = intern_event("timeout")
 MAX_TIMEOUT = 2147483647
 
 
-cdef class SocketFace(SocketBase):
-    """The compiled part of Socket."""
+cdef class SocketMethods(SocketBase):
+    """What a program calls of a socket: the methods and properties that are compiled."""
 
     cdef bint _inherits_write(self) noexcept:
-        return same_method(type(self).write, SocketFace.write)
+        return same_method(type(self).write, SocketMethods.write)
 
     def set_timeout(self, timeout=None, callback=None):
         """Emit 'timeout' after so long without activity; nothing is closed.
@@ -467,12 +467,12 @@ cdef PyObject* _write_quickly(PyObject* socket, PyObject** args, Py_ssize_t coun
                               PyObject* names) except NULL:
     """write(chunk) without sorting arguments, which costs more than collecting the chunk does."""
     if count == 1 and names is NULL and <PyObject*>Py_TYPE(args[0]) is _BYTES \
-            and (<SocketFace>socket)._collect_plain(<bytes>args[0]):
+            and (<SocketMethods>socket)._collect_plain(<bytes>args[0]):
         Py_INCREF(_TRUE)
         return <PyObject*>_TRUE
     return _write_by_steps(socket, args, count, names)
 
 
-_write_by_steps = set_method(<PyObject*>SocketFace.write, <void*>_write_quickly)
-_plain_reads.add(SocketFace.read)
-add_node_names(SocketFace)
+_write_by_steps = set_method(<PyObject*>SocketMethods.write, <void*>_write_quickly)
+_plain_reads.add(SocketMethods.read)
+add_node_names(SocketMethods)
