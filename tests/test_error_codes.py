@@ -364,7 +364,7 @@ def test_the_code_of_a_forked_child(run_child: Callable[..., Any]) -> None:
 @pytest.mark.spec("N183")
 def test_every_code_is_in_the_table() -> None:
     found: set[str] = set()
-    for folder in (PACKAGE, PACKAGE / "_core"):
+    for folder in (PACKAGE, PACKAGE / "_base", PACKAGE / "_core"):
         for file in folder.iterdir():
             if file.suffix in (".py", ".pyx", ".pxd"):
                 text = file.read_text(encoding="utf-8")
