@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.timeout(200)  # collecting takes its time on a busy mac
 def listed(*arguments: str) -> tuple[set[str], str]:
     """The files that pytest takes tests from, and all that it prints."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+    environment = dict(os.environ, PYTEST_ADDOPTS="")
+    done = subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode in (0, 5), done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if "::" in line]
     return {Path(line.partition("::")[0]).name for line in lines}, done.stdout
