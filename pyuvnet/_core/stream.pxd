@@ -11,8 +11,8 @@ from .encoding cimport Decoder
 from .loop cimport Loop
 from .owner cimport Collector
 
-# The state of a stream, in the order of a life. What each side can be in, and how it gets there, say
-# the tables of readable.pyx and writable.pyx.
+# The state of a stream, in the order of a life. The tables of readable.pyx and writable.pyx say
+# what each side can be in, and how it gets there.
 cdef enum:
     # How the stream was made.
     HAS_READABLE = 1 << 0        # There is a readable side.
@@ -32,7 +32,7 @@ cdef enum:
     R_EMITTED_READABLE = 1 << 13         # 'readable' was announced, and nobody has read since.
     R_DID_READ = 1 << 14         # Data were handed out, once at least.
     R_ENDED = 1 << 15            # The end is known; the buffer may still hold data.
-    R_END_UNSEEN = 1 << 16       # The end came when nobody waited: the first 'readable' listener hears.
+    R_END_UNSEEN = 1 << 16       # The end came unawaited: for a 'readable' listener to come.
     R_END_EMITTED = 1 << 17      # 'end' was emitted.
     # The writable side: from a chunk that is accepted to the end.
     W_COLLECTING = 1 << 18       # Writes of this callback wait for its end.
