@@ -364,11 +364,10 @@ def test_the_code_of_a_forked_child(run_child: Callable[..., Any]) -> None:
 @pytest.mark.spec("N183")
 def test_every_code_is_in_the_table() -> None:
     found: set[str] = set()
-    for folder in (PACKAGE, PACKAGE / "_base", PACKAGE / "_core"):
-        for file in folder.iterdir():
-            if file.suffix in (".py", ".pyx", ".pxd"):
-                text = file.read_text(encoding="utf-8")
-                found.update(re.findall(r"""["'](ERR_[A-Z_]+|ABORT_ERR|TIMEOUT_ERR)["']""", text))
+    for file in PACKAGE.rglob("*"):
+        if file.suffix in (".py", ".pyx", ".pxd"):
+            text = file.read_text(encoding="utf-8")
+            found.update(re.findall(r"""["'](ERR_[A-Z_]+|ABORT_ERR|TIMEOUT_ERR)["']""", text))
     assert found == {entry[0] for entry in TABLE} | {"ERR_FORKED"}
 
 
