@@ -120,7 +120,10 @@ def test_development_mode_warns_of_each_unclosed_one_with_where_it_was_opened(ru
 
 
 def test_tracemalloc_shows_the_place_instead_if_it_is_on(run_child):
-    code = "import tracemalloc\ntracemalloc.start(10)\n" + textwrap.dedent(UNCLOSED.format(end=""))
+    # What is imported after it began would be traced too, which takes long.
+    code = "import pyuvnet, tracemalloc\ntracemalloc.start(10)\n" + textwrap.dedent(
+        UNCLOSED.format(end="")
+    )
     child = run_child(code, dev=True)
     assert "Object allocated at (most recent call last):" in child.err
     assert "Opened at" not in child.err
