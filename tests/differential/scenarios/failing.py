@@ -78,8 +78,8 @@ SCENARIOS = {
             ["tick", "t", [["throw", "T"]]],
             later("i", ["throw", "I"]),
             later("i2"),
-            ["timer", 20, "timer", [["throw", "M"]]],
-            ["timer", 40, "timer 2", []],
+            ["timer", 200, "timer", [["throw", "M"]]],
+            ["timer", 600, "timer 2", []],
         ]
     },
     "nobody listens to 'error'": pair(
