@@ -10,6 +10,7 @@ holds an address is ASCII, and its own buffer is used as it is.
 """
 
 from libc.stdio cimport snprintf
+from libc.stdlib cimport strtoull
 from libc.string cimport memchr, memcpy, memset, strlen
 
 from .uv cimport AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage
@@ -287,21 +288,16 @@ cdef tuple peer_tuple(const PeerName* name):
 cdef unsigned int zone_index(const char* zone, Py_ssize_t length) noexcept nogil:
     """The number of a zone given as a number or as an interface's name; 0 if there is none."""
     cdef char name[IF_NAMESIZE]
-    cdef unsigned long long number = 0
-    cdef Py_ssize_t at
-    for at in range(length):
-        if not c"0" <= zone[at] <= c"9":
-            break
-        number = number * 10 + (zone[at] - c"0")
-        if number > 0xffffffffULL:
-            return 0
-    else:
-        return <unsigned int> number
+    cdef char* end
+    cdef unsigned long long number
     if length >= IF_NAMESIZE:
         return 0
     memcpy(name, zone, length)
     name[length] = 0
-    return if_nametoindex(name)
+    number = strtoull(name, &end, 10)
+    if end[0]:
+        return if_nametoindex(name)
+    return <unsigned int> number if number <= 0xffffffffULL else 0
 
 
 cdef int sockaddr_from_text(object text, int port, sockaddr_storage* out) noexcept:
@@ -356,12 +352,11 @@ cdef int family_of(object value) noexcept:
     if isinstance(value, str):
         return ip_family(value)
     # bytes are left out because str() of them warns under `python -b`.
-    if value is None or isinstance(value, bytes):
-        return 0
-    try:
-        return ip_family(str(value))
-    except Exception:
-        pass
+    if value is not None and not isinstance(value, bytes):
+        try:
+            return ip_family(str(value))
+        except Exception:
+            pass
     return 0
 
 
@@ -378,10 +373,7 @@ def is_ip(value=None):
 
 
 def is_ipv4(value=None):
-    """Return whether value is the text of an IPv4 address: four decimal parts, no leading zeros.
-
-    Args:
-        value: a str; anything else but bytes is judged by `str(value)`.
+    """Return whether value is the text of an IPv4 address, as is_ip() judges it.
 
     Node: net.isIPv4(input)
     """
@@ -389,10 +381,7 @@ def is_ipv4(value=None):
 
 
 def is_ipv6(value=None):
-    """Return whether value is the text of an IPv6 address, with or without a zone.
-
-    Args:
-        value: a str; anything else but bytes is judged by `str(value)`.
+    """Return whether value is the text of an IPv6 address, as is_ip() judges it.
 
     Node: net.isIPv6(input)
     """

@@ -39,7 +39,7 @@ from .fork cimport fork_generation
 from .intervals cimport (Intervals, Key, Point, interval_points, intervals_change, intervals_cover,
                          intervals_free, intervals_memory, intervals_merge, intervals_prepare,
                          intervals_reserve, intervals_trim, sort_points)
-from .rule_input cimport (Batch, check_order, is_text, read_cidr, read_items, read_range,
+from .rule_input cimport (RuleBatch, check_order, is_text, read_cidr, read_items, read_range,
                           read_single, read_subnet, read_text, rule_text)
 from .rules cimport (NO_RULE, Rule, RuleLog, rule_ends, rules_append, rules_at, rules_extend,
                      rules_find, rules_free, rules_index, rules_memory, rules_next, rules_remove,
@@ -195,15 +195,12 @@ def _load(block_list, path_or_lines=None):
         path_or_lines: the path of a file, or an iterable of lines (str or bytes), such as an open
             file.
 
-    Raises:
-        ArgTypeError: ERR_INVALID_ARG_TYPE.
-        ArgValueError: ERR_INVALID_ARG_VALUE, a line is wrong; `line` is its number, from 1 on, and
-            nothing was added.
-        OSError: the file cannot be read.
+    Raises: ArgTypeError, ArgValueError (a line is wrong; `line` is its number, from 1 on), OSError
+        (the file cannot be read).
 
     Node: none
     """
-    cdef Batch batch = Batch()
+    cdef RuleBatch batch = RuleBatch()
     if isinstance(block_list, type):
         block_list = block_list()
     batch.read_feed(path_or_lines)
@@ -294,8 +291,7 @@ cdef class BlockList:
             address: str or SocketAddress; a text which is no address of its family gives False.
             type: 'ipv4' or 'ipv6'; any other text gives False.
 
-        Raises:
-            ArgTypeError: ERR_INVALID_ARG_TYPE.
+        Raises: ArgTypeError.
 
         Node: blockList.check(address[, type])
         """
@@ -327,10 +323,8 @@ cdef class BlockList:
             address: str or SocketAddress.
             type: 'ipv4' or 'ipv6'.
 
-        Raises:
-            ArgTypeError: ERR_INVALID_ARG_TYPE.
-            ArgValueError: ERR_INVALID_ARG_VALUE, type.
-            AddressError: ERR_INVALID_ADDRESS, no address of this family.
+        Raises: ArgTypeError, ArgValueError (type), AddressError (no address of this
+            family).
 
         Node: blockList.addAddress(address[, type])
         """
@@ -349,7 +343,7 @@ cdef class BlockList:
 
         Node: blockList.addAddresses(addresses[, type])
         """
-        cdef Batch batch = Batch()
+        cdef RuleBatch batch = RuleBatch()
         cdef Rule rule
         items = read_items(addresses, "addresses")
         if type is not None:
@@ -369,10 +363,8 @@ cdef class BlockList:
             end: str or SocketAddress, not before start.
             type: 'ipv4' or 'ipv6'.
 
-        Raises:
-            ArgTypeError: ERR_INVALID_ARG_TYPE.
-            ArgValueError: ERR_INVALID_ARG_VALUE, type, or start comes after end.
-            AddressError: ERR_INVALID_ADDRESS, no address of this family.
+        Raises: ArgTypeError, ArgValueError (type, or start comes after end), AddressError
+            (no address of this family).
 
         Node: blockList.addRange(start, end[, type])
         """
@@ -389,11 +381,8 @@ cdef class BlockList:
             prefix: how many bits, 0..32 or 0..128.
             type: 'ipv4' or 'ipv6'.
 
-        Raises:
-            ArgTypeError: ERR_INVALID_ARG_TYPE.
-            ArgValueError: ERR_INVALID_ARG_VALUE, type.
-            AddressError: ERR_INVALID_ADDRESS, no address of this family.
-            RangeError: ERR_OUT_OF_RANGE, prefix.
+        Raises: ArgTypeError, ArgValueError (type), AddressError (no address of this
+            family), RangeError (prefix).
 
         Node: blockList.addSubnet(net, prefix[, type])
         """
@@ -407,11 +396,8 @@ cdef class BlockList:
         Args:
             cidr: str, such as '10.0.0.0/8' or 'fe80::/10'.
 
-        Raises:
-            ArgTypeError: ERR_INVALID_ARG_TYPE.
-            ArgValueError: ERR_INVALID_ARG_VALUE, no prefix, or it is no integer.
-            AddressError: ERR_INVALID_ADDRESS.
-            RangeError: ERR_OUT_OF_RANGE, prefix.
+        Raises: ArgTypeError, ArgValueError (no prefix, or it is no integer), AddressError,
+            RangeError (prefix).
 
         Node: blockList.addCIDR(cidr)
         """
@@ -429,7 +415,7 @@ cdef class BlockList:
 
         Node: blockList.addCIDRs(cidrs)
         """
-        cdef Batch batch = Batch()
+        cdef RuleBatch batch = RuleBatch()
         cdef Rule rule
         for number, item in enumerate(read_items(cidrs, "cidrs")):
             read_cidr(item, f"cidrs[{number}]", &rule)
@@ -439,9 +425,7 @@ cdef class BlockList:
     def remove_address(self, address=None, type="ipv4"):
         """Remove the rule for an address, however often it was added; nothing if there is none.
 
-        Args:
-            address: str or SocketAddress.
-            type: 'ipv4' or 'ipv6'.
+        Args: as for add_address().
 
         Raises: as add_address().
 
@@ -455,10 +439,7 @@ cdef class BlockList:
     def remove_range(self, start=None, end=None, type="ipv4"):
         """Remove the newest rule for exactly this range; nothing if there is none.
 
-        Args:
-            start: str or SocketAddress.
-            end: str or SocketAddress.
-            type: 'ipv4' or 'ipv6'.
+        Args: as for add_range().
 
         Raises: as add_range(), but a start after end is just no rule.
 
@@ -471,10 +452,7 @@ cdef class BlockList:
     def remove_subnet(self, net=None, prefix=None, type="ipv4"):
         """Remove the newest rule for exactly this subnet; nothing if there is none.
 
-        Args:
-            net: str or SocketAddress, with the bits behind the prefix as they were added.
-            prefix: how many bits, 0..32 or 0..128.
-            type: 'ipv4' or 'ipv6'.
+        Args: as for add_subnet(), with the bits behind the prefix as they were added.
 
         Raises: as add_subnet().
 
@@ -487,8 +465,7 @@ cdef class BlockList:
     def remove_cidr(self, cidr=None):
         """Remove the newest rule for exactly this subnet; nothing if there is none.
 
-        Args:
-            cidr: str, such as '10.0.0.0/8', with the bits behind the prefix as they were added.
+        Args: as for add_cidr(), with the bits behind the prefix as they were added.
 
         Raises: as add_cidr().
 
@@ -554,16 +531,12 @@ cdef class BlockList:
             data: list or tuple of str, or the JSON text of such an array; a text which is no rule
                 is skipped.
 
-        Raises:
-            ArgTypeError: ERR_INVALID_ARG_TYPE.
-            ArgValueError: ERR_INVALID_ARG_VALUE, the start of a range comes after its end.
-            AddressError: ERR_INVALID_ADDRESS.
-            RangeError: ERR_OUT_OF_RANGE, a prefix.
-            ValueError: no JSON.
+        Raises: ArgTypeError, ArgValueError (the start of a range comes after its end),
+            AddressError, RangeError (a prefix), ValueError (no JSON).
 
         Node: blockList.fromJSON(value)
         """
-        cdef Batch batch = Batch()
+        cdef RuleBatch batch = RuleBatch()
         cdef Rule rule
         if isinstance(data, str):
             try:
@@ -584,9 +557,6 @@ cdef class BlockList:
     @staticmethod
     def is_block_list(value=None):
         """Return whether value is a BlockList.
-
-        Args:
-            value: anything.
 
         Node: BlockList.isBlockList(value)
         """

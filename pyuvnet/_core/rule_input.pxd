@@ -18,11 +18,11 @@ cdef bint is_text(object address, str name) except -1
 cdef list read_items(object items, str name)
 
 # Rules that are read first, so that a mistake among them leaves the list as it was.
-cdef class Batch:
+cdef class RuleBatch:
     cdef RuleLog log
 
     cdef int add(self, const Rule* rule) except -1
     # Add the rules of the feed in the file of a path, or in lines.
     cdef int read_feed(self, object path_or_lines) except -1
     cdef int _read_file(self, object path) except -1
-    cdef int _read_lines(self, object lines) except -1
+    cdef int _read_lines(self, object lines, str where) except -1

@@ -23,6 +23,9 @@ from .._base.errors import AddressError, ArgValueError
 from .._base.notation import notation
 from .._base.validation import arg_type_error, arg_value_error, validate_integer, validate_string
 
+# The byte order mark that some editors put at the beginning of UTF-8.
+cdef bytes _MARK = b"\xef\xbb\xbf"
+
 cdef enum:
     # Room for the longest text of a rule: a range of two IPv6 addresses.
     RULE_TEXT_SIZE = 128
@@ -97,11 +100,6 @@ cdef int parse_line(const char* text, const char* end, Rule* rule) noexcept nogi
     return 1
 
 
-cdef const char* skip_mark(const char* text, const char* end) noexcept nogil:
-    """Skip the byte order mark that some editors put at the beginning of UTF-8."""
-    return text + 3 if end - text >= 3 and memcmp(text, b"\xef\xbb\xbf", 3) == 0 else text
-
-
 cdef int add_rule(RuleLog* log, const Rule* rule) noexcept nogil:
     if rules_reserve(log, 1, sizeof(rule[0])) < 0:
         return -1
@@ -109,25 +107,21 @@ cdef int add_rule(RuleLog* log, const Rule* rule) noexcept nogil:
     return 0
 
 
-cdef int parse_feed(const char* text, const char* end, RuleLog* out, const char** line,
-                    Py_ssize_t* number) noexcept nogil:
-    """Read a whole feed: 1 when done, 0 if `line`, the `number`th, is wrong, -1 without memory."""
-    cdef const char* next_line
+cdef int parse_feed(const char* text, const char* end, RuleLog* out) noexcept nogil:
+    """Read a whole feed: 1 when done, 0 if a line is wrong, -1 if there is no memory."""
+    cdef const char* line_end
     cdef Rule rule
     cdef int found
-    text = skip_mark(text, end)
     while text != end:
-        number[0] += 1
-        line[0] = text
-        next_line = <const char*> memchr(text, c"\n", end - text)
-        if next_line == NULL:
-            next_line = end
-        found = parse_line(text, next_line, &rule)
+        line_end = <const char*> memchr(text, c"\n", end - text)
+        if line_end == NULL:
+            line_end = end
+        found = parse_line(text, line_end, &rule)
         if found < 0:
             return 0
         if found and add_rule(out, &rule) < 0:
             return -1
-        text = next_line + (next_line != end)
+        text = line_end + (line_end != end)
     return 1
 
 
@@ -308,7 +302,7 @@ cdef bint read_text(str text, Rule* rule) except -1:
     return False
 
 
-cdef class Batch:
+cdef class RuleBatch:
     """Rules that are read first, so that a mistake among them leaves the list as it was."""
 
     def __dealloc__(self):
@@ -323,34 +317,28 @@ cdef class Batch:
         if isinstance(path_or_lines, (str, bytes, _os.PathLike)):
             return self._read_file(path_or_lines)
         if isinstance(path_or_lines, _Iterable):
-            return self._read_lines(path_or_lines)
+            return self._read_lines(path_or_lines, "")
         raise arg_type_error("path_or_lines", ["string", "PathLike", "Iterable"], path_or_lines)
 
     cdef int _read_file(self, object path) except -1:
         """Read the feed in a file, without the GIL once its bytes are there."""
-        cdef const char* line = NULL
-        cdef Py_ssize_t number = 0, length
+        cdef Py_ssize_t length
         cdef const char* text
-        cdef const char* end
         cdef int outcome
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read().removeprefix(_MARK)
         text = data
         length = len(data)
         with nogil:
-            outcome = parse_feed(text, text + length, &self.log, &line, &number)
+            outcome = parse_feed(text, text + length, &self.log)
         if outcome < 0:
             raise MemoryError
-        if outcome == 0:
-            end = <const char*> memchr(line, c"\n", text + length - line)
-            wrong = line[:(text + length if end == NULL else end) - line]
-            raise line_error(number, wrong, f" of {_os.fsdecode(path)!r}")
-        return 0
+        # Line by line it raises for the one that is wrong.
+        return 0 if outcome else self._read_lines(data.split(b"\n"), f" of {_os.fsdecode(path)!r}")
 
-    cdef int _read_lines(self, object lines) except -1:
+    cdef int _read_lines(self, object lines, str where) except -1:
         cdef Py_ssize_t number = 0
         cdef const char* text
-        cdef const char* end
         cdef Rule rule
         cdef int found
         for line in lines:
@@ -361,11 +349,12 @@ cdef class Batch:
                 data = line
             else:
                 raise arg_type_error(f"path_or_lines[{number - 1}]", ["string", "Buffer"], line)
+            if number == 1:
+                data = data.removeprefix(_MARK)
             text = data
-            end = text + len(data)
-            found = parse_line(skip_mark(text, end) if number == 1 else text, end, &rule)
+            found = parse_line(text, text + len(data), &rule)
             if found < 0:
-                raise line_error(number, data, "")
+                raise line_error(number, data, where)
             if found:
                 self.add(&rule)
         return 0

@@ -95,13 +95,6 @@ cdef inline size_t packed_size(const Rule* packed) noexcept nogil:
     return rule_size(packed) + (LINK if packed.state & LINKED else 0)
 
 
-cdef inline uint32_t older_equal(const Rule* packed) noexcept nogil:
-    cdef uint32_t link = NO_RULE
-    if packed.state & LINKED:
-        memcpy(&link, <const char*> packed + rule_size(packed), LINK)
-    return link
-
-
 cdef const Rule* rules_at(const RuleLog* self, uint32_t where) noexcept nogil:
     return <const Rule*> (self.data + <size_t> where * UNIT)
 
@@ -268,7 +261,7 @@ cdef void rules_remove(RuleLog* self, uint32_t where) noexcept nogil:
     cdef Rule* packed = <Rule*> rules_at(self, where)
     packed.state |= REMOVED
     if packed.state & LINKED:
-        self.table[find_slot(self, packed)] = older_equal(packed)
+        memcpy(self.table + find_slot(self, packed), <const char*> packed + rule_size(packed), LINK)
     self.dead += packed_size(packed)
     self.count -= 1
     if self.count == 0:

@@ -114,9 +114,6 @@ cdef class SocketAddress:
     def is_socket_address(value=None):
         """Return whether value is a SocketAddress.
 
-        Args:
-            value: anything.
-
         Node: SocketAddress.isSocketAddress(value)
         """
         return isinstance(value, SocketAddress)
@@ -169,34 +166,25 @@ cdef SocketAddress parse_text(object text):
     incomplete IPv4 addresses, white space, and what may stand around a host in a URL.  Here none of
     this is so; but as there, leading zeros of a port, and a colon without a port, are no mistakes.
     """
-    cdef Py_ssize_t length = 0, mark = 0, at
+    cdef Py_ssize_t length = 0, end = text.find("]" if text[:1] == "[" else ":")
     cdef const char* chars = utf8_of(text, &length)
     cdef unsigned char bytes[16]
-    cdef int port = 0, family = 4
-    cdef bint known
+    cdef int family = 6 if text[:1] == "[" else 4
     cdef SocketAddress made
-    if chars == NULL:
+    if chars == NULL or not text.isascii() or family == 6 and end < 0:
         return None
-    if length and chars[0] == c"[":
-        family = 6
-        while mark < length and chars[mark] != c"]":
-            mark += 1
-        known = mark < length and parse_plain(6, chars + 1, mark - 1, bytes)
-        mark += 1
-    else:
-        while mark < length and chars[mark] != c":":
-            mark += 1
-        known = parse_plain(4, chars, mark, bytes)
-    if not known or mark < length and chars[mark] != c":":
+    if end < 0:
+        end = length
+    if not parse_plain(family, chars + (family == 6), end - (family == 6), bytes):
         return None
-    for at in range(mark + 1, length):
-        if not c"0" <= chars[at] <= c"9":
-            return None
-        port = port * 10 + (chars[at] - c"0")
-        if port > 65535:
-            return None
+    rest = text[end + (family == 6):]
+    port = rest[1:].lstrip("0")
+    if rest[:1] not in ("", ":") or len(port) > 5 or port and not port.isdigit():
+        return None
+    if int(port or 0) > 65535:
+        return None
     made = new_address(family, bytes)
-    made._port = port
+    made._port = int(port or 0)
     return made
 
 
