@@ -10,6 +10,7 @@ from pyuvnet.blocklist import BlockList
 from pyuvnet.errors import AddressError, ArgTypeError, ArgValueError, RangeError
 from pyuvnet.socketaddress import SocketAddress
 from tests.support.blocklists import code_of, made
+from tests.support.cases import cases
 
 ARG_TYPE = "ERR_INVALID_ARG_TYPE"
 ARG_VALUE = "ERR_INVALID_ARG_VALUE"
@@ -53,7 +54,7 @@ def test_a_range_includes_both_ends():
 
 
 @pytest.mark.spec("N007")
-@pytest.mark.parametrize(
+@cases(
     ("net", "prefix", "family", "inside", "outside"),
     [
         ("192.168.77.1", 16, "ipv4", ["192.168.0.0", "192.168.255.255"], ["192.169.0.0"]),
@@ -89,7 +90,7 @@ def test_an_ipv4_rule_matches_no_ipv6_address_but_mapped_ones():
 
 
 @pytest.mark.spec("N008")
-@pytest.mark.parametrize(
+@cases(
     "rule",
     [
         ("add_address", "::ffff:1.2.3.4", "ipv6"),
@@ -116,7 +117,7 @@ def test_a_mapped_address_is_the_ipv4_address(rule):
     assert block_list.check(v6("::ffff:1.2.3.4"))
 
 
-@pytest.mark.parametrize(
+@cases(
     "rule",
     [
         ("add_range", "::", "::fffe:ffff:ffff", "ipv6"),
@@ -148,7 +149,7 @@ def test_a_socket_address_names_its_family_itself():
 
 
 @pytest.mark.spec("N008")
-@pytest.mark.parametrize(
+@cases(
     "arguments",
     [
         ("x",),
@@ -215,7 +216,7 @@ def test_rules_are_newest_first_with_their_duplicates():
     assert block_list.rules is not block_list.rules
 
 
-@pytest.mark.parametrize(
+@cases(
     ("address", "told"),
     [
         ("::", "::"),
@@ -296,7 +297,7 @@ NO_TEXTS = "of type string or string[]"
 
 
 @pytest.mark.spec("N005")
-@pytest.mark.parametrize(
+@cases(
     ("call", "expected"),
     [
         (("add_address",), wrong_type("address", "undefined")),
@@ -360,7 +361,7 @@ def test_a_wrong_argument_raises_what_node_raises(call, expected):
     assert block_list.size == 0
 
 
-@pytest.mark.parametrize(
+@cases(
     ("method", "arguments"),
     [
         ("address", [("x", 1), ("x", "foo"), ("x",), (1,), ()]),
@@ -377,7 +378,7 @@ def test_removal_refuses_what_addition_refuses(method, arguments):
     assert block_list.size == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("cidr", "code"),
     [
         ("", ARG_VALUE),
@@ -451,7 +452,7 @@ def test_private_ranges():
 
 
 @pytest.mark.spec("D64")
-@pytest.mark.parametrize(
+@cases(
     ("first", "last", "before", "after"),
     [
         ("0.0.0.0", "0.255.255.255", None, "1.0.0.0"),
@@ -461,7 +462,7 @@ def test_private_ranges():
         ("240.0.0.0", "255.255.255.255", "239.255.255.255", None),
     ],
 )
-@pytest.mark.parametrize(
+@cases(
     "form", ["{}", "::ffff:{}", "::{}", "::ffff:0:{}", "64:ff9b::{}", "64:ff9b:1::{}", "2002:{}"]
 )
 def test_private_ranges_beyond_nodes(first, last, before, after, form):
@@ -512,8 +513,8 @@ CARRIERS = [
 
 
 @pytest.mark.spec("D65")
-@pytest.mark.parametrize("address", CARRIERS)
-@pytest.mark.parametrize(
+@cases("address", CARRIERS)
+@cases(
     "rule",
     [
         ("add_cidr", "10.0.0.0/8"),
@@ -534,7 +535,7 @@ def test_an_ipv4_rule_matches_the_ipv6_addresses_that_carry_the_address(address,
 
 
 @pytest.mark.spec("D65")
-@pytest.mark.parametrize(
+@cases(
     "address",
     [
         "64:ff9b::1:10.1.2.3",
@@ -582,7 +583,7 @@ def test_add_addresses_takes_any_iterable():
     ]
 
 
-@pytest.mark.parametrize("items", [1, "1.1.1.1", b"1.1.1.1", {"1.1.1.1": 1}, bytearray(4), object])
+@cases("items", [1, "1.1.1.1", b"1.1.1.1", {"1.1.1.1": 1}, bytearray(4), object])
 def test_what_is_not_several_items(items):
     assert code_of(BlockList().add_addresses, items) == ARG_TYPE
     assert code_of(BlockList().add_cidrs, items) == ARG_TYPE
@@ -623,7 +624,7 @@ def test_removal_takes_out_exactly_one_rule():
     assert block_list.rules == ["Address: IPv4 10.1.2.3"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("added", "removed"),
     [
         (("add_subnet", "1.1.1.1", 8), ("remove_subnet", "1.0.0.0", 8)),
@@ -750,7 +751,7 @@ def test_from_json_adds_to_what_is_there():
 
 
 @pytest.mark.spec("N148", "D66")
-@pytest.mark.parametrize(
+@cases(
     ("text", "rules"),
     [
         ("", []),
@@ -785,7 +786,7 @@ def test_from_json_skips_what_is_no_rule(text, rules):
 
 
 @pytest.mark.spec("N148")
-@pytest.mark.parametrize(
+@cases(
     ("text", "code"),
     [
         ("Address: IPv4 999.1.1.1", ADDRESS),
@@ -812,12 +813,12 @@ def test_from_json_refuses_a_rule_that_is_wrong(text, code):
     assert block_list.size == 0
 
 
-@pytest.mark.parametrize("data", [None, 1, {}, b"[]", "{}", "1", '"a"', "null", '["a", 1]', [None]])
+@cases("data", [None, 1, {}, b"[]", "{}", "1", '"a"', "null", '["a", 1]', [None]])
 def test_from_json_wants_texts(data):
     assert code_of(BlockList().from_json, data) == ARG_TYPE
 
 
-@pytest.mark.parametrize("data", ["", "x", "[", '["a"', "[" * 100000])
+@cases("data", ["", "x", "[", '["a"', "[" * 100000])
 def test_from_json_of_no_json_is_a_value_error(data):
     with pytest.raises(ValueError, match=r"char|nested"):
         BlockList().from_json(data)
@@ -833,7 +834,7 @@ def test_is_block_list():
 
 
 @pytest.mark.spec("N004")
-@pytest.mark.parametrize(
+@cases(
     ("name", "node"),
     [
         ("add_address", "addAddress"),

@@ -8,6 +8,7 @@ import pytest
 from pyuvnet.blocklist import BlockList
 from pyuvnet.errors import ArgValueError
 from tests.support.blocklists import code_of, made, text_of
+from tests.support.cases import cases
 
 ARG_TYPE = "ERR_INVALID_ARG_TYPE"
 ARG_VALUE = "ERR_INVALID_ARG_VALUE"
@@ -36,7 +37,7 @@ FEED_RULES = [
 ]
 
 
-@pytest.mark.parametrize("encode", [False, True])
+@cases("encode", [False, True])
 def test_load_takes_lines(encode):
     lines = FEED.encode().splitlines(True) if encode else FEED.splitlines()
     block_list = BlockList.load(lines)
@@ -86,7 +87,7 @@ def test_load_of_the_class_makes_a_new_list_each_time():
     assert "Args:" in BlockList.load.__doc__
 
 
-@pytest.mark.parametrize(
+@cases(
     "wrong",
     [
         *("x", "1.1.1.1/33", "1.1.1.1/", "1.1.1.1/08", "1.1.1.1/-1", "1.1.1.1/8/8", "1.1.1.1 /8"),

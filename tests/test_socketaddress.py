@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pyuvnet.errors import AddressError, ArgTypeError, ArgValueError, Error, RangeError
 from pyuvnet.socketaddress import SocketAddress
+from tests.support.cases import cases
 
 
 def told(address):
@@ -18,7 +19,7 @@ def told(address):
 
 
 @pytest.mark.spec("N011", "N012", "N013", "N014", "N015")
-@pytest.mark.parametrize(
+@cases(
     ("options", "expected"),
     [
         ({}, ("127.0.0.1", 0, "ipv4", 0)),
@@ -79,7 +80,7 @@ NO_ADDRESS = (AddressError, "ERR_INVALID_ADDRESS", "Invalid socket address")
 
 
 @pytest.mark.spec("N011")
-@pytest.mark.parametrize(
+@cases(
     ("options", "expected"),
     [
         (1, wrong_type('"options" argument', "object", "type number (1)")),
@@ -113,7 +114,7 @@ def test_a_wrong_option_raises_what_node_raises(options, expected):
     assert (caught.value.code, caught.value.message) == (code, text)
 
 
-@pytest.mark.parametrize("port", ["", " ", "x", "-1", 65536, 1.5, float("nan"), [], b"80"])
+@cases("port", ["", " ", "x", "-1", 65536, 1.5, float("nan"), [], b"80"])
 def test_what_is_not_a_port(port):
     with pytest.raises(RangeError) as caught:
         SocketAddress(port=port)
@@ -145,7 +146,7 @@ def test_an_unknown_keyword_raises():
 
 
 @pytest.mark.spec("N010")
-@pytest.mark.parametrize("name", ["address", "port", "family", "flowlabel", "other"])
+@cases("name", ["address", "port", "family", "flowlabel", "other"])
 def test_it_is_immutable(name):
     address = SocketAddress()
     with pytest.raises(AttributeError):
@@ -208,7 +209,7 @@ def test_is_socket_address():
 
 
 @pytest.mark.spec("N150", "D67")
-@pytest.mark.parametrize(
+@cases(
     ("text", "expected"),
     [
         ("1.2.3.4", ("1.2.3.4", 0, "ipv4", 0)),
@@ -229,7 +230,7 @@ def test_parse(text, expected):
 
 
 @pytest.mark.spec("N150", "D67")
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         *("", ":", ":80", "x", "x:80", "localhost:80", "::1", "::1:80", "[]", "[]:80", "[", "]"),
@@ -245,7 +246,7 @@ def test_parse_gives_none_for_everything_else(text):
     assert SocketAddress.parse(text) is None
 
 
-@pytest.mark.parametrize("value", [None, 1, b"1.2.3.4", ["1.2.3.4"]])
+@cases("value", [None, 1, b"1.2.3.4", ["1.2.3.4"]])
 def test_parse_wants_a_text(value):
     with pytest.raises(ArgTypeError) as caught:
         SocketAddress.parse(value)

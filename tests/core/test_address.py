@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyuvnet._core.address import _through_sockaddr, is_ip, is_ipv4, is_ipv6
+from tests.support.cases import cases
 
 # What Node 26 answers.
 IPV4 = ["0.0.0.0", "1.2.3.4", "255.255.255.255", "10.0.100.200"]
@@ -99,19 +100,19 @@ NEITHER = [
 
 
 @pytest.mark.spec("N097")
-@pytest.mark.parametrize("text", IPV4)
+@cases("text", IPV4)
 def test_ipv4_text_is_4(text):
     assert (is_ip(text), is_ipv4(text), is_ipv6(text)) == (4, True, False)
 
 
 @pytest.mark.spec("N098")
-@pytest.mark.parametrize("text", IPV6)
+@cases("text", IPV6)
 def test_ipv6_text_is_6(text):
     assert (is_ip(text), is_ipv4(text), is_ipv6(text)) == (6, False, True)
 
 
 @pytest.mark.spec("N096")
-@pytest.mark.parametrize("text", NEITHER)
+@cases("text", NEITHER)
 def test_everything_else_is_0(text):
     assert (is_ip(text), is_ipv4(text), is_ipv6(text)) == (0, False, False)
 
@@ -131,7 +132,7 @@ class NoText:
         return 5
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "family"),
     [
         (ipaddress.ip_address("1.2.3.4"), 4),
@@ -250,7 +251,7 @@ def test_an_address_comes_out_of_a_socket_address_canonically(address, port):
     assert _through_sockaddr(address.exploded, port) == expected
 
 
-@pytest.mark.parametrize("text", NEITHER)
+@cases("text", NEITHER)
 def test_no_socket_address_is_made_of_other_text(text):
     assert _through_sockaddr(text, 80) is None
 
@@ -271,6 +272,6 @@ def test_a_zone_may_be_the_number_of_no_interface():
     assert _through_sockaddr("fe80::1%4294967295", 80) == ("fe80::1%4294967295", 80, "IPv6")
 
 
-@pytest.mark.parametrize("zone", ["4294967296", "nosuchif0", "0", "x" * 300, "9" * 300, "1x"])
+@cases("zone", ["4294967296", "nosuchif0", "0", "x" * 300, "9" * 300, "1x"])
 def test_an_unknown_zone_is_no_zone(zone):
     assert _through_sockaddr(f"fe80::1%{zone}", 80) == ("fe80::1", 80, "IPv6")
