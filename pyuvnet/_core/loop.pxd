@@ -11,6 +11,19 @@ from .fork cimport fork_generation
 from .owner cimport Collector
 from .signals cimport SignalWatch
 
+cdef extern from *:
+    """
+    /* A number that only the calling thread has, in one instruction where the compiler has a way to
+       the thread pointer: every operation asks for it. */
+    #if defined(__linux__) && defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__)) \\
+        && (defined(__clang__) ? __clang_major__ >= 14 : __GNUC__ >= 11)
+    #define pyuvnet_this_thread() ((size_t) __builtin_thread_pointer())
+    #else
+    #define pyuvnet_this_thread() ((size_t) PyThread_get_thread_ident())
+    #endif
+    """
+    size_t this_thread "pyuvnet_this_thread" () noexcept nogil
+
 cdef enum:
     READ_BUFFER_SIZE = 65536
 
@@ -41,6 +54,7 @@ cdef class Loop:
     cdef bint silent                   # closing down: no user code runs any more
     cdef bint stopping
     cdef unsigned long thread_id
+    cdef size_t thread                 # the same, as this_thread() has it
     cdef unsigned long generation      # of the process (fork) in which it was made
     cdef Tick* ticks                   # a ring; its size is a power of two
     cdef Py_ssize_t tick_head, tick_count, tick_size
@@ -73,7 +87,7 @@ cdef class Loop:
 
         The only other place where dropped references are released is the end of a callback.
         """
-        if PyThread_get_thread_ident_() != self.thread_id or self.generation != fork_generation() \
+        if this_thread() != self.thread or self.generation != fork_generation() \
                 or self.closed or self.at_entry:
             return self.admit()
         return 0
@@ -147,9 +161,6 @@ cdef class Loop:
         self.in_callback = False
         if self.measuring:
             self.measure(None)
-
-cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident_ "PyThread_get_thread_ident" () noexcept nogil
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef list open_loops()

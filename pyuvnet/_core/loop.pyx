@@ -179,6 +179,7 @@ cdef class Loop:
 
     def __cinit__(self):
         self.thread_id = PyThread_get_thread_ident()
+        self.thread = this_thread()
         self.generation = fork_generation()
         self.closed = True
         self.at_entry = True
@@ -245,7 +246,7 @@ cdef class Loop:
 
     cdef int admit(self) except -1:
         """check(), where it takes longer: refuse the caller, or do what has to come first."""
-        if PyThread_get_thread_ident() != self.thread_id or self.generation != fork_generation() \
+        if this_thread() != self.thread or self.generation != fork_generation() \
                 or self.closed:
             return self.refuse()
         if self.in_callback:

@@ -104,7 +104,7 @@ cdef class SocketBase(Duplex):
             self._rare = SocketExtra.__new__(SocketExtra)
         return self._rare
 
-    cdef inline bint _collect(self, object chunk, Py_ssize_t size) except -1:
+    cdef inline bint _collect(self, object chunk, Py_ssize_t size, bint in_callback) except -1:
         """Take one more chunk to those that leave together; raises before anything has changed.
 
         Returns whether the loop has them sent when the callback is over. Nothing of the program's
@@ -114,7 +114,7 @@ cdef class SocketBase(Duplex):
         if self._state & W_COLLECTING:
             w_enqueue(self, chunk)
         else:
-            kept = self._loop.in_callback and self._loop.collect(self)
+            kept = in_callback and self._loop.collect(self)
             self._state |= W_COLLECTING
             self.w_chunk = chunk
         self.w_size += size

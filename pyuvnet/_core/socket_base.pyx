@@ -416,7 +416,7 @@ cdef class SocketBase(Duplex):
             if self._socket_flags & SOCKET_CONNECTING:
                 return self._wait_for_connect(chunk)
             return w_failed(self, FAILED_CLOSED, True)
-        kept = self._collect(chunk, size)
+        kept = self._collect(chunk, size, self._loop.in_callback)
         if wants_answer:
             # The callback's tick has its place now; it sends what is collected by then.
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)

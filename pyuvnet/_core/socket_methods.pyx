@@ -151,7 +151,7 @@ cdef class SocketMethods(SocketBase):
                 return False
         elif self.w_length:
             return False
-        if not self._collect(data, length):
+        if not self._collect(data, length, True):
             # Out of memory: nobody would send it when the callback is over.
             self._flush()
         return True
