@@ -18,6 +18,7 @@ cdef class EventEmitter:
     cdef dict _events
     cdef EmitterExtra _extra           # rare settings, None until one is made
     cdef unsigned int _emitter_flags
+    cdef unsigned int _changes         # of the listeners, so far: who has looked need not again
     cdef object __weakref__
     cdef dict __dict__
 

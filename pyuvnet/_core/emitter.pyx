@@ -269,6 +269,8 @@ cdef class EventEmitter:
     cdef int _store(self, object event, object entry) except -1:
         """Set the entry of an event, new or known."""
         cdef object before = None       # released at the end
+        # At the end too: a comparison, or what is dropped, runs code that looks meanwhile.
+        self._changes += 1
         event = intern_event(event)
         if self._events is None and pyuvnet_name_kind(event) == NAME_OF_OWN:
             self._move_to_dict()
@@ -289,6 +291,7 @@ cdef class EventEmitter:
         else:
             self._move_to_dict()
             self._events[event] = entry
+        self._changes += 1
         return 0
 
     cdef int _move_to_dict(self) except -1:
@@ -304,11 +307,13 @@ cdef class EventEmitter:
     cdef int _drop(self, object event) except -1:
         """Forget an event which has no listener left."""
         cdef object name, entry         # released at the end
+        self._changes += 1
         event = intern_event(event)
         if self._events is None and pyuvnet_name_kind(event) == NAME_OF_OWN:
             self._move_to_dict()
         if self._events is not None:
             self._events.pop(event, None)
+            self._changes += 1
             return 0
         # The later ones move up, so that the order of first registration stays.
         if self._name0 is event:

@@ -7,6 +7,7 @@ cdef class Piping:
     cdef Stream source
     cdef readonly object dest
     cdef object data_listener          # the hidden one on the source's 'data'
+    cdef unsigned int seen_alone       # it was the only one after so many changes of listeners
     cdef list listeners                # (emitter, event, listener) to take away at the end
     cdef bint over, listens_drain
 

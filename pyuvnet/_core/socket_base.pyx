@@ -361,9 +361,12 @@ cdef class SocketBase(Duplex):
         if self._flowing != FLOWING_YES or self.r_length or self.r_decoder is not None \
                 or self._idle is not None or dest._idle is not None \
                 or self._state & (R_ENDED | DESTROYED) \
-                or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN \
-                or self._find(_DATA) is not piping.data_listener:
+                or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
             return 0
+        if piping.seen_alone != self._changes:
+            if self._find(_DATA) is not piping.data_listener:
+                return 0
+            piping.seen_alone = self._changes
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_CONNECTING \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
