@@ -75,7 +75,7 @@ class _Finished:
         if stream.closed:
             current_loop().next_tick(self._closed)
         elif not (self._read_due or self._write_due or self._close_due):
-            current_loop().next_tick(self._tell, None)
+            current_loop().next_tick(self._call_back, None)
 
     def _ended(self) -> None:
         self._read_due = False
@@ -87,23 +87,23 @@ class _Finished:
 
     def _perhaps(self) -> None:
         if not (self._read_due or self._write_due or self._close_due):
-            self._tell(None)
+            self._call_back(None)
 
     def _failed(self, error: BaseException) -> None:
-        self._tell(error)
+        self._call_back(error)
 
     def _closed(self, *_: Any) -> None:
         stream = self._stream
         if stream.errored is not None:
-            self._tell(stream.errored)
+            self._call_back(stream.errored)
         elif (self._read_due and not stream._read_out) or (
             self._write_due and not (stream.writable_ended and not stream.writable_length)
         ):
-            self._tell(premature_close())
+            self._call_back(premature_close())
         else:
-            self._tell(None)
+            self._call_back(None)
 
-    def _tell(self, error: BaseException | None) -> None:
+    def _call_back(self, error: BaseException | None) -> None:
         callback, self._callback = self._callback, None
         if callback is not None:
             callback(error)
@@ -239,9 +239,9 @@ class _Pipeline:
         if self._left == 0:
             self._undo()
             # In a tick: after the 'close' that the last error brings.
-            current_loop().next_tick(self._tell)
+            current_loop().next_tick(self._call_back)
 
-    def _tell(self) -> None:
+    def _call_back(self) -> None:
         for stop in self._stops:
             stop()
         self._callback(self._error)

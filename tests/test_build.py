@@ -217,7 +217,7 @@ def test_no_function_goes_on_after_it_dropped_an_object_of_the_program() -> None
 # A function's body, and what it drops too early.
 PLANTED = [
     ("writable", "    s.w_queue = None\n    s.w_length = 0\n", "w_queue"),
-    ("writable", "    s.w_waiting.pop()\n    return s.w_told\n", "w_waiting"),
+    ("writable", "    s.w_waiting.pop()\n    return s.w_called\n", "w_waiting"),
     ("writable", "    del s.w_queue[:1]\n    s.w_head = 0\n", "w_queue"),
     ("writable", "    while s.w_length:\n        s.w_chunk = None\n", "w_chunk"),
     ("stream", "    Py_DECREF(s._errored)\n    s._state = 0\n", "Py_DECREF"),

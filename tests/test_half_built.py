@@ -113,7 +113,7 @@ def made_by_the_core() -> dict[str, Any]:
     return {type(thing).__name__: thing for thing in made}
 
 
-SEALED = ["Answer", "DestroyAnswer", "Immediate", "NextChunk", "OnceListener", "Timeout",
+SEALED = ["DestroyCallback", "Immediate", "NextChunk", "OnceListener", "Timeout", "WriteCallback",
           "_Registration"]  # fmt: skip
 
 

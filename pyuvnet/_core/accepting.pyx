@@ -187,8 +187,8 @@ cdef void accepted_peer(TCP client, PeerName* name) noexcept:
         client.read_peer(name)
 
 
-cdef bint refuse_waiting(StreamHandle listener, PeerName* name) noexcept:
-    """Close a connection that there is no handle for; False: it waits for the next accept.
+cdef bint drop_waiting(StreamHandle listener, PeerName* name) noexcept:
+    """Drop a connection that there is no handle for; False: it waits for the next accept.
 
     Keeps the name of its peer, if that is known.
     """

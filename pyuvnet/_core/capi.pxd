@@ -167,15 +167,15 @@ cdef extern from *:
        on collections wait for the interpreter's own loop, and there is nothing to hold. */
     #if PY_VERSION_HEX < 0x030C0000
     #define pyuvnet_hold_collector() PyGC_Disable()
-    #define pyuvnet_let_collector(held) do { if (held) PyGC_Enable(); } while (0)
+    #define pyuvnet_release_collector(held) do { if (held) PyGC_Enable(); } while (0)
     #else
     #define pyuvnet_hold_collector() 0
-    #define pyuvnet_let_collector(held) ((void) (held))
+    #define pyuvnet_release_collector(held) ((void) (held))
     #endif
     """
     bint pyuvnet_plain_release(PyObject* reference) noexcept
     int hold_collector "pyuvnet_hold_collector" () noexcept
-    void let_collector "pyuvnet_let_collector" (int held) noexcept
+    void release_collector "pyuvnet_release_collector" (int held) noexcept
 
 cdef extern from *:
     """
@@ -183,7 +183,7 @@ cdef extern from *:
     static inline PyObject* pyuvnet_list_of(PyObject* item) {
       int held = pyuvnet_hold_collector();
       PyObject* list = PyList_New(1);
-      pyuvnet_let_collector(held);
+      pyuvnet_release_collector(held);
       if (list == NULL) return NULL;
       Py_INCREF(item);
       PyList_SET_ITEM(list, 0, item);
@@ -193,7 +193,7 @@ cdef extern from *:
     static inline PyObject* pyuvnet_rest_of(PyObject* items, Py_ssize_t start) {
       int held = pyuvnet_hold_collector();
       PyObject* rest = PyList_GetSlice(items, start, PyList_GET_SIZE(items));
-      pyuvnet_let_collector(held);
+      pyuvnet_release_collector(held);
       return rest;
     }
     /* (number, item), made without a collection. */
@@ -204,7 +204,7 @@ cdef extern from *:
       if (first == NULL) return NULL;
       held = pyuvnet_hold_collector();
       pair = PyTuple_New(2);
-      pyuvnet_let_collector(held);
+      pyuvnet_release_collector(held);
       if (pair == NULL) {
         Py_DECREF(first);
         return NULL;

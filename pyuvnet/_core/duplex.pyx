@@ -53,7 +53,7 @@ cdef class Duplex(Readable):
 
     # ---- From user code ------------------------------------------------------------------------
 
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         w_accept(self, size)
         return w_user_write(self, chunk, size)
 

@@ -27,8 +27,8 @@ from .._base.names import to_node
 from .._base.validation import arg_type_error, range_error
 
 from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
-    PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, let_collector, \
-    pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind
+    PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, \
+    pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind, release_collector
 from .errors cimport seal
 from .names import add_node_names
 from .upcalls cimport RUN_LISTENER, upcall
@@ -299,7 +299,7 @@ cdef class EventEmitter:
         try:
             self._events = self._as_dict()
         finally:
-            let_collector(held)
+            release_collector(held)
         self._name0 = self._name1 = self._name2 = self._name3 = None
         self._entry0 = self._entry1 = self._entry2 = self._entry3 = None
         return 0
@@ -364,7 +364,7 @@ cdef class EventEmitter:
                 entries = _entries(entry)
                 self._store(event, (listener, *entries) if prepend else (*entries, listener))
         finally:
-            let_collector(held)
+            release_collector(held)
         if watches:
             self._emitter_flags |= EMITTER_WATCHED
         try:
@@ -411,7 +411,7 @@ cdef class EventEmitter:
             if not self._cut_out(event, index, listener):
                 return 0
         finally:
-            let_collector(held)
+            release_collector(held)
         if not self._emitter_flags & EMITTER_REMOVING_ALL:
             self._listener_removed(event)
         if self._emitter_flags & EMITTER_WATCHED and not _hidden(listener) \

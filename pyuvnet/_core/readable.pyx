@@ -7,7 +7,7 @@ socket's own shortcuts (socket_base).  In Node's terms:
   listener rules: then only read() hands out data, and resume() and pause() leave the mode alone.
 * Flowing with an empty buffer, a chunk goes straight to 'data' from r_push().  Otherwise it is
   buffered, and flows out in a tick.
-* r_push() answers whether the source may go on: the buffer is below the mark.  Reading starts
+* r_push() returns whether the source may go on: the buffer is below the mark.  Reading starts
   again when read() takes the buffer below it.
 * 'end' comes in a tick, once EOF is known and the buffer is empty and somebody read or it flows.
 * After destroy nothing is delivered (a deviation: Node's running flow loop would go on).
@@ -20,7 +20,7 @@ from cpython.unicode cimport PyUnicode_FromObject
 from .._base.notation import is_mapping
 from .._base.validation import arg_type_error, range_error
 
-from .capi cimport hold_collector, let_collector, list_of
+from .capi cimport hold_collector, list_of, release_collector
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport never_reached, os_error, state_error
@@ -295,7 +295,7 @@ cdef object _take(Stream s, Py_ssize_t size):
     try:
         return _take_held(s, size)
     finally:
-        let_collector(held)
+        release_collector(held)
 
 
 cdef object _take_held(Stream s, Py_ssize_t size):
@@ -389,7 +389,7 @@ cdef object r_read(Stream s, object size):
             s._state &= ~(R_READING | R_SYNC)
             raise
         s._state &= ~R_SYNC
-        # The source may have answered at once: look again.
+        # The source may have pushed at once: look again.
         if not s._state & R_READING:
             count = _how_much(s, asked)
     item = None
@@ -585,7 +585,7 @@ cdef int r_set_encoding(Stream s, object name) except -1:
     try:
         return _decode_buffer(s, decoder)
     finally:
-        let_collector(held)
+        release_collector(held)
 
 
 cdef int _decode_buffer(Stream s, Decoder decoder) except -1:

@@ -34,14 +34,14 @@ cdef class ServerBase(Acceptor):
     cdef bint _ready_flag
 
     cdef DropCount _drops[DROP_KINDS]
-    cdef Py_ssize_t _owed              # connections that wait for the next accept, see accepting
+    cdef Py_ssize_t _waiting_accepts   # connections left for the next accept, see accepting
 
     cdef int _ready(self) except -1
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
     cdef int _accept(self, StreamHandle listener) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1
-    cdef void _drop_socket(self, SocketBase socket) noexcept
+    cdef void _destroy_unused(self, SocketBase socket) noexcept
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1
     cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there) except -1
     cdef void _count_drop(self, int why) noexcept

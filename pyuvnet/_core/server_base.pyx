@@ -13,7 +13,7 @@ from .._base.info import Info
 from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
 from . cimport uv
-from .accepting cimport accepted_peer, listener_closed, listener_opened, refuse_waiting
+from .accepting cimport accepted_peer, drop_waiting, listener_closed, listener_opened
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport resolved_call, start_lookup
@@ -151,8 +151,8 @@ cdef class ServerBase(Acceptor):
         except MemoryError:
             without_memory = True
         finally:
-            if client is None and not refuse_waiting(listener, &peer):
-                self._owed += 1
+            if client is None and not drop_waiting(listener, &peer):
+                self._waiting_accepts += 1
         if without_memory:
             return self._drop_client(uv.UV_ENOMEM, None, &peer)
         if self._handle is not listener:
@@ -230,13 +230,13 @@ cdef class ServerBase(Acceptor):
             if hooked(HOOK_SERVER_SOCKET):
                 publish(HOOK_SERVER_SOCKET, {"socket": socket})
         except BaseException:
-            self._drop_socket(socket)
+            self._destroy_unused(socket)
             raise
         if not taken:
-            self._drop_socket(socket)
+            self._destroy_unused(socket)
         return 0
 
-    cdef void _drop_socket(self, SocketBase socket) noexcept:
+    cdef void _destroy_unused(self, SocketBase socket) noexcept:
         """Destroy a socket on which nobody has registered anything, since nobody else would."""
         if socket._has_listeners():
             return
@@ -490,7 +490,7 @@ cdef class ServerBase(Acceptor):
         handle = self._handle
         if handle is None:
             return uv.UV_EBADF
-        self._owed = 0
+        self._waiting_accepts = 0
         try:
             listener_opened(handle)
             status = handle.listen(backlog)
@@ -618,8 +618,8 @@ cdef int _connection(ServerBase self, object handle, int status) except -1:
     if status < 0:
         self._emit1(_ERROR, os_error(status, "accept"))
         return 0
-    # Those that could not be taken before; what is owed from now on waits for the next time.
-    again, self._owed = self._owed, 0
+    # Those that could not be taken before; what is left from now on waits for the next time.
+    again, self._waiting_accepts = self._waiting_accepts, 0
     self._accept(listener)
     while again and self._handle is listener:
         again -= 1

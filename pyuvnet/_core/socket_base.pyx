@@ -409,7 +409,7 @@ cdef class SocketBase(Duplex):
     # Loop.release(), lists are made with the collector held off, and an error, which Python makes,
     # is made last, by w_failed().
 
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         cdef bint kept
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
             w_accept(self, size)
@@ -420,7 +420,7 @@ cdef class SocketBase(Duplex):
                 return self._wait_for_connect(chunk)
             return w_failed(self, FAILED_CLOSED, True)
         kept = self._collect(chunk, size, self._loop.in_callback)
-        if wants_answer:
+        if has_callback:
             # The callback's tick has its place now; it sends what is collected by then.
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
         if not kept or self.w_size >= COLLECT_BYTES or self.w_size >= self.w_mark \

@@ -94,7 +94,7 @@ cdef class Stream(Collector):
     cdef list w_queue                        # chunks behind it; None while there are none
     cdef Py_ssize_t w_head                   # the first that is left, where they go one by one
     cdef list w_waiting                      # (number, callback) of writes that want an answer
-    cdef Py_ssize_t w_told                   # how many at its front have had it
+    cdef Py_ssize_t w_called                 # how many at its front were called
     cdef list w_end_callbacks
     cdef unsigned long w_accepted, w_done    # writes so far, numbered from 1, and those completed
     cdef unsigned int w_in_flight            # how many writes the one in flight stands for
@@ -117,7 +117,7 @@ cdef class Stream(Collector):
     # What a half asks of the stream; Duplex and SocketBase override.
     cdef object _read_chunk(self)
     cdef int _ask_source(self) except -1
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1
     cdef int _begin_queue(self) except -1
     cdef int _begin_final(self) except -1
 

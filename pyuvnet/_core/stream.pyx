@@ -78,7 +78,7 @@ def set_default_high_water_mark(object_mode, value):
         _mark = value
 
 
-cdef class DestroyAnswer:
+cdef class DestroyCallback:
     """The callback that a user's `_destroy(error, callback)` calls when it is done."""
 
     cdef Stream _stream
@@ -170,16 +170,16 @@ cdef class Stream(Collector):
 
     cdef int _do_destroy(self, BaseException error) except -1:
         """Release what is below, then _destroy_done(): a user's `_destroy`, or a handle."""
-        cdef DestroyAnswer answer
+        cdef DestroyCallback callback
         if not hasattr(self, "_destroy"):
             return self._destroy_done(error)
-        answer = DestroyAnswer.__new__(DestroyAnswer)
-        answer._stream = self
-        answer._error = error
+        callback = DestroyCallback.__new__(DestroyCallback)
+        callback._stream = self
+        callback._error = error
         try:
-            self._destroy(error, answer)
+            self._destroy(error, callback)
         except Exception as exc:
-            answer(exc)
+            callback(exc)
         return 0
 
     cdef int _destroy_done(self, BaseException error) except -1:
@@ -229,7 +229,7 @@ cdef class Stream(Collector):
     cdef int _ask_source(self) except -1:
         return 0
 
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         return 0
 
     cdef int _begin_queue(self) except -1:
@@ -306,4 +306,4 @@ cdef class Stream(Collector):
         return self._errored
 
 
-seal(DestroyAnswer)
+seal(DestroyCallback)

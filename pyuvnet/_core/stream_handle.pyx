@@ -14,8 +14,8 @@ from libc.string cimport memset
 from .._base.validation import arg_type_error, arg_value_error
 
 from . cimport uv
-from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, let_collector, pyuvnet_gate, \
-    pyuvnet_refill
+from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, pyuvnet_gate, \
+    pyuvnet_refill, release_collector
 from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
 from .errors cimport seal
@@ -250,7 +250,7 @@ cdef class StreamHandle(Handle):
         except MemoryError:
             pass
         finally:
-            let_collector(held)
+            release_collector(held)
         return request
 
     cdef int submitted(self, StreamRequest request, int status) noexcept:

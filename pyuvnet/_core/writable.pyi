@@ -14,7 +14,7 @@ def state_of(stream: Stream) -> str | None: ...
 _Callback: TypeAlias = Callable[[BaseException | None], object]
 
 @final
-class Answer:
+class WriteCallback:
     def __call__(self, error: BaseException | None = None) -> None: ...
 
 @final

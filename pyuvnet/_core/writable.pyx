@@ -7,7 +7,7 @@ that a socket collects, in socket_base.  In Node's terms:
   leaves together when it completes.
 * Writes are numbered.  w_accepted counts those taken, w_done those completed, and a callback
   waits with its number; so the order of callbacks is the order of writes, whatever the route.
-* A write that completed inside the call that made it (W_SYNC) answers in a tick, never inside.
+* A write that completed inside the call that made it (W_SYNC) calls back in a tick, never inside.
 * 'drain' comes before the callbacks of the writes whose completion emptied the queue.
 * The end callbacks come right before 'finish'.
 * A failed write: its callback, those of all queued writes, the end callbacks, then destroy.
@@ -26,7 +26,7 @@ from cpython.ref cimport Py_INCREF
 from .._base.errors import ArgTypeError
 from .._base.validation import arg_type_error, unknown_encoding_error
 
-from .capi cimport hold_collector, let_collector, list_of, numbered, rest_of, take_item
+from .capi cimport hold_collector, list_of, numbered, release_collector, rest_of, take_item
 from .emitter cimport intern_event
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
@@ -168,7 +168,7 @@ cdef int _remember(Stream s, object callback) except -1:
         raise MemoryError
     if s.w_waiting is None:
         s.w_waiting = list_of(entry)
-        s.w_told = 0
+        s.w_called = 0
     else:
         s.w_waiting.append(entry)
     return 0
@@ -272,7 +272,7 @@ cdef void _end_flight(Stream s, bint failed, bint in_call) noexcept:
     s.w_length -= s.w_size
     s.w_size = 0
     if failed:
-        # Its number stays open: w_fail_writes() answers it first, with the error.
+        # Its number stays open: w_fail_writes() calls its callback first, with the error.
         s._state |= ERRORED
         if in_call:
             s._state |= W_FAILED
@@ -289,7 +289,7 @@ cdef int _failed_with(Stream s, BaseException error, bint in_call) except -1:
     return _write_error(s, error)
 
 
-cdef int _tell(Stream s, object callback, object error) except -1:
+cdef int _call_back(Stream s, object callback, object error) except -1:
     """Call one of several callbacks: if it fails, the others and the stream go on."""
     try:
         callback(error)
@@ -298,21 +298,21 @@ cdef int _tell(Stream s, object callback, object error) except -1:
     return 0
 
 
-cdef list _answered(Stream s, unsigned long number):
+cdef list _take_callbacks(Stream s, unsigned long number):
     """Take out the callbacks of the writes up to a number."""
     # The list first, since on 3.11 making it may run code that changes the other.
     cdef list done = []
     cdef list waiting = s.w_waiting
     if waiting is None:
         return done
-    while s.w_told < len(waiting) and <unsigned long>waiting[s.w_told][0] <= number:
-        done.append(waiting[s.w_told])
-        waiting[s.w_told] = None
-        s.w_told += 1
-    if s.w_told == len(waiting):
+    while s.w_called < len(waiting) and <unsigned long>waiting[s.w_called][0] <= number:
+        done.append(waiting[s.w_called])
+        waiting[s.w_called] = None
+        s.w_called += 1
+    if s.w_called == len(waiting):
         s.w_waiting = None
     else:
-        s.w_told = _cut(waiting, s.w_told)
+        s.w_called = _cut(waiting, s.w_called)
     return done
 
 
@@ -330,11 +330,11 @@ cdef Py_ssize_t _cut(list queue, Py_ssize_t head) except -1:
 
 
 cdef int w_after_write(Stream s, unsigned long number) except -1:
-    """Answer the completed writes up to a number: 'drain', callbacks, then perhaps the finish."""
+    """Finish the completed writes up to a number: 'drain', callbacks, then perhaps 'finish'."""
     cdef list done
-    # Who is answered may use a buffer again: nothing holds it any more.
+    # A callback may use its buffer again: nothing holds it any more.
     s._loop.release_all()
-    done = _answered(s, number) if s.w_waiting is not None else None
+    done = _take_callbacks(s, number) if s.w_waiting is not None else None
     if s._state & W_NEED_DRAIN and s.w_length == 0 and not s._state & DESTROYED:
         s._state &= ~W_NEED_DRAIN
         if not s._state & W_ENDING:
@@ -344,7 +344,7 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
                 s._loop.report(exc)
     if done is not None:
         for _, callback in done:
-            _tell(s, callback, None)
+            _call_back(s, callback, None)
     if s._state & DESTROYED:
         return w_fail_writes(s)
     return w_finish_maybe(s, False)
@@ -360,16 +360,16 @@ cdef int _write_error(Stream s, BaseException error) except -1:
         number += s.w_in_flight
         s.w_in_flight = 0
     # The kernel has taken what came before it.
-    for _, callback in _answered(s, s.w_done):
-        _tell(s, callback, None)
-    for _, callback in _answered(s, number):
-        _tell(s, callback, error)
+    for _, callback in _take_callbacks(s, s.w_done):
+        _call_back(s, callback, None)
+    for _, callback in _take_callbacks(s, number):
+        _call_back(s, callback, error)
     w_fail_writes(s)
     return s._fail(error)
 
 
 cdef int w_fail_writes(Stream s) except -1:
-    """Answer everything that waits with the stream's error; nothing more will be written.
+    """Call everything that waits with the stream's error; nothing more will be written.
 
     Completed writes are left to their own ticks.
     """
@@ -377,20 +377,20 @@ cdef int w_fail_writes(Stream s) except -1:
     cdef Py_ssize_t index
     if s._state & W_WRITING:
         return 0
-    done = _answered(s, s.w_done)
+    done = _take_callbacks(s, s.w_done)
     waiting, s.w_waiting = s.w_waiting, done or None
-    index, s.w_told = s.w_told, 0
+    index, s.w_called = s.w_called, 0
     ends, s.w_end_callbacks = s.w_end_callbacks, None
     s.w_length = 0
     w_drop_queue(s)
     if waiting is not None:
         for index in range(index, len(waiting)):
-            _tell(s, waiting[index][1],
-                  s._errored if s._errored is not None else stream_destroyed("write"))
+            _call_back(s, waiting[index][1],
+                       s._errored if s._errored is not None else stream_destroyed("write"))
     if ends is not None:
         for callback in ends:
-            _tell(s, callback,
-                  s._errored if s._errored is not None else stream_destroyed("end"))
+            _call_back(s, callback,
+                       s._errored if s._errored is not None else stream_destroyed("end"))
     return 0
 
 
@@ -407,7 +407,7 @@ cdef int w_leave_failed(Stream s) except -1:
     """A write failed, and a tick will say so: connect() lets the next one begin at once."""
     cdef unsigned long number = s.w_done + s.w_in_flight
     cdef list waiting = s.w_waiting
-    cdef Py_ssize_t index = s.w_told
+    cdef Py_ssize_t index = s.w_called
     cdef FailedWrite failed
     cdef tuple entry
     cdef int held
@@ -422,7 +422,7 @@ cdef int w_leave_failed(Stream s) except -1:
                 failed._callback, failed._error = entry[1], s._errored
                 waiting[index] = (entry[0], failed)
             finally:
-                let_collector(held)
+                release_collector(held)
         index += 1
     s.w_done = number
     s.w_in_flight = 0
@@ -430,7 +430,7 @@ cdef int w_leave_failed(Stream s) except -1:
 
 
 cdef int w_begin_anew(Stream s, object error) except -1:
-    """A destroyed stream begins a new life: answer the writes of the old, which nobody else will.
+    """A destroyed stream begins a new life: call the callbacks of the old, which nobody else will.
 
     error is what they get; None: what the stream was destroyed with.
     """
@@ -441,7 +441,7 @@ cdef int w_begin_anew(Stream s, object error) except -1:
         error = s._errored if s._errored is not None else stream_destroyed("write")
         ended = s._errored if s._errored is not None else stream_destroyed("end")
     if waiting is not None:
-        for index in range(s.w_told, len(waiting)):
+        for index in range(s.w_called, len(waiting)):
             number, callback = waiting[index]
             s._loop.tick_call(
                 callback, (error if <unsigned long>number > s.w_done else None,))
@@ -449,7 +449,7 @@ cdef int w_begin_anew(Stream s, object error) except -1:
         for callback in ends:
             s._loop.tick_call(callback, (ended,))
     s.w_waiting = s.w_end_callbacks = None
-    s.w_told = 0
+    s.w_called = 0
     s.w_done = s.w_accepted
     return 0
 
@@ -480,7 +480,7 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
     elif not s._state & (ERRORED | W_ENDING):
         s._state |= W_ENDING
         if s._state & DESTROYED:
-            # What answers the write in flight answers this as well.
+            # The completion of the write in flight completes this as well.
             if not s._state & W_WRITING:
                 error = stream_destroyed("end")
         else:
@@ -536,7 +536,7 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
         ends, s.w_end_callbacks = s.w_end_callbacks, None
         if ends is not None:
             for callback in ends:
-                _tell(s, callback, error)
+                _call_back(s, callback, error)
         return s._fail(error)
     if _need_finish(s):
         s._loop.tick(s, TICK_FINISH, False)
@@ -546,7 +546,7 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
 cdef int _finish(Stream s, bint unless_destroyed) except -1:
     """Emit 'finish'; a destroy() after the last step, `_final` or a FIN, is too late to stop it."""
     if unless_destroyed and not _need_finish(s):
-        # Destroyed or failed meanwhile: that answers the end callbacks.
+        # Destroyed or failed meanwhile: that calls the end callbacks.
         return 0
     if s.w_waiting is not None and _need_finish(s):
         # Write callbacks of the same tick round come first.
@@ -560,12 +560,12 @@ cdef int _finish(Stream s, bint unless_destroyed) except -1:
 
 
 cdef int w_emit_finish(Stream s) except -1:
-    """Answer the end callbacks, and emit 'finish'."""
+    """Call the end callbacks, and emit 'finish'."""
     cdef list ends
     ends, s.w_end_callbacks = s.w_end_callbacks, None
     if ends is not None:
         for callback in ends:
-            _tell(s, callback, None)
+            _call_back(s, callback, None)
     try:
         s._emit0(_FINISH)
     except BaseException as exc:
@@ -609,7 +609,7 @@ cdef int w_set_default_encoding(Stream s, object name) except -1:
 
 # ---- User code below a Writable or Duplex ------------------------------------------------------
 
-cdef class Answer:
+cdef class WriteCallback:
     """The callback that a user's `_write`, `_writev` or `_final` calls, once."""
 
     cdef Stream _stream
@@ -628,11 +628,11 @@ cdef class Answer:
             w_completed(self._stream, error, self._stream._state & W_SYNC)
 
 
-cdef Answer _answer(Stream s, bint final):
-    cdef Answer answer = Answer.__new__(Answer)
-    answer._stream = s
-    answer._final = final
-    return answer
+cdef WriteCallback _new_callback(Stream s, bint final):
+    cdef WriteCallback callback = WriteCallback.__new__(WriteCallback)
+    callback._stream = s
+    callback._final = final
+    return callback
 
 
 cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
@@ -642,9 +642,9 @@ cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
     s._state |= W_WRITING | W_SYNC
     try:
         if hasattr(s, "_write"):
-            s._write(chunk, "buffer", _answer(s, False))
+            s._write(chunk, "buffer", _new_callback(s, False))
         else:
-            s._writev([chunk], _answer(s, False))
+            s._writev([chunk], _new_callback(s, False))
     finally:
         s._state &= ~W_SYNC
     return 0
@@ -684,7 +684,7 @@ cdef int w_user_queue(Stream s) except -1:
             s.w_size += chunk_size(item)
         s._state |= W_WRITING | W_SYNC
         try:
-            s._writev(chunks, _answer(s, False))
+            s._writev(chunks, _new_callback(s, False))
         finally:
             s._state &= ~W_SYNC
         return 0
@@ -709,11 +709,11 @@ cdef int w_user_final(Stream s) except -1:
             if _need_finish(s):
                 s._loop.tick(s, TICK_FINISH, True)
             return 0
-        # The tick that answers the last write, or would emit 'drain', comes here again.
+        # The tick that completes the last write, or would emit 'drain', comes here again.
         s._state &= ~W_FINAL_CALLED
         return 0
     try:
-        s._final(_answer(s, True))
+        s._final(_new_callback(s, True))
     except Exception as exc:
         s._fail(exc)
     return 0
@@ -752,7 +752,7 @@ cdef class Writable(Stream):
         if given.get("default_encoding") is not None:
             w_set_default_encoding(self, given["default_encoding"])
 
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint wants_answer) except -1:
+    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         w_accept(self, size)
         return w_user_write(self, chunk, size)
 
@@ -887,6 +887,6 @@ cdef class Writable(Stream):
                     and not self._state & W_FINISHED)
 
 
-seal(Answer)
+seal(WriteCallback)
 seal(FailedWrite)
 add_node_names(Writable)
