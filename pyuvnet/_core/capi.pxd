@@ -50,6 +50,17 @@ cdef extern from *:
 
 cdef extern from *:
     """
+    /* Drops what a listener returned, if it is what most return; 0, and nothing, for all else. */
+    static inline int pyuvnet_drop_usual(PyObject* result) {
+      if (result != Py_None && result != Py_True && result != Py_False) return 0;
+      Py_DECREF(result);
+      return 1;
+    }
+    """
+    bint pyuvnet_drop_usual(PyObject* result) noexcept
+
+cdef extern from *:
+    """
     /* How an event name compares: as the text that it is; by identity; or as its class has it. */
     static inline int pyuvnet_name_kind(PyObject* name) {
       PyTypeObject* type = Py_TYPE(name);

@@ -20,8 +20,8 @@ from libc.string cimport memmove
 
 from . cimport uv
 from .blocklist cimport BlockList
-from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_has_own, \
-    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, rest_of
+from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
+    pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal, \
@@ -858,7 +858,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     self._loop.release(listener)
     if result is NULL:
         self._listener_raised()
-    else:
+    elif not pyuvnet_drop_usual(result):
         if pyuvnet_is_awaitable(<object>result):
             self._settle_chunk(<object>result)
         self._loop.release(result)
