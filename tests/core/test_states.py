@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -367,6 +369,21 @@ def test_the_socket(line: tuple[str, str]) -> None:
 def test_each_state_has_a_sentence_and_a_way_to_it(table: Any) -> None:
     named = {state for state, _ in table.TRANSITIONS} | set(table.TRANSITIONS.values())
     assert named == set(table.STATES)
+
+
+@pytest.mark.parametrize(
+    ("table", "title"),
+    [
+        (readable, "The readable side"),
+        (writable, "The writable side"),
+        (socket_base, "The socket"),
+    ],
+)
+def test_the_diagrams_of_the_design_have_each_state(table: Any, title: str) -> None:
+    design = Path(__file__).parents[2].joinpath("docs", "design.md").read_text(encoding="utf-8")
+    found = re.search(rf"^{title}:\n\n```text\n(.*?)^```$", design, re.DOTALL | re.MULTILINE)
+    assert found
+    assert set(re.findall(r"\[(\w+)\]", found[1])) == set(table.STATES)
 
 
 def test_a_side_that_a_stream_does_not_have_has_no_state() -> None:
