@@ -130,7 +130,7 @@ class BoundSocket(BoundBase):
             self._close()
 
     def __del__(self) -> None:
-        # As of Python's sockets: whoever forgot it is told, and nothing leaks.
+        # As of Python's sockets: a forgotten one is warned of, and nothing leaks.
         try:
             shown = repr(self)
         except Exception:

@@ -73,7 +73,7 @@ class Server(ServerBase):
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info).
 
-    'drop' tells of a connection that could not be taken. Above max_connections its info has
+    'drop' announces a connection that was not taken. Above max_connections its info has
     localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
     None, as in Node. When accepting failed (pyuvnet's own: Node says nothing), info.reason is the
     code, such as 'EMFILE' or 'ENOMEM'; the addresses are None if they are not known. Without memory
@@ -439,7 +439,7 @@ class Server(ServerBase):
         """How many connections this server refused, by reason.
 
         'maxConnections'; without 'drop' 'blockList', and 'unknownPeer', of a peer that could not be
-        checked against the block list, since the system did not tell its address; and codes of
+        checked against the block list, since the system did not give its address; and codes of
         failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did not occur are missing. A
         failure that leaves the connection waiting counts each time it is tried.
 

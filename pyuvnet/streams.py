@@ -167,11 +167,11 @@ def _watch(
 ) -> Callable[[], None]:
     undo: Callable[[], None] = lambda: None  # noqa: E731
 
-    def tell(failure: BaseException | None) -> None:
+    def call_back(failure: BaseException | None) -> None:
         undo()
         callback(failure)
 
-    watch = _Finished(stream, tell, readable, writable, error)
+    watch = _Finished(stream, call_back, readable, writable, error)
 
     def aborted() -> None:
         assert signal is not None

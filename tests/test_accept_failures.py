@@ -72,7 +72,7 @@ PROGRAM = """
             peer.connect(target)
 
     def ended():
-        # A peer that was shed reads its end, or a reset.
+        # A peer that was dropped reads its end, or a reset.
         count = 0
         for peer in peers:
             try:
@@ -130,9 +130,9 @@ def play(run_child: Any) -> Any:
 @pytest.mark.spec("D24")
 @unix
 @pytest.mark.parametrize("kind", ["tcp", "ipc"])
-def test_what_libuv_sheds_is_told_and_counted(kind: str, play: Any, tmp_path: Any) -> None:
+def test_what_libuv_drops_is_announced_and_counted(kind: str, play: Any, tmp_path: Any) -> None:
     place = "0, '127.0.0.1'" if kind == "tcp" else repr(str(tmp_path / "sock"))
-    shed, later = play(f"""
+    found, later = play(f"""
     server.listen({place})
 
     @server.on("listening")
@@ -164,9 +164,9 @@ def test_what_libuv_sheds_is_told_and_counted(kind: str, play: Any, tmp_path: An
     server.on("connection", connection)
     pyuvnet.run()
     """)
-    assert (shed["dropped"], shed["accepted"], shed["ended"]) == ({"EMFILE": 20}, 0, 20)
+    assert (found["dropped"], found["accepted"], found["ended"]) == ({"EMFILE": 20}, 0, 20)
     assert later == {"dropped": {"EMFILE": 20}, "drops": 20}
-    for drop in shed["drops"]:
+    for drop in found["drops"]:
         assert drop["reason"] == "EMFILE"
         if kind == "tcp":
             assert list(drop) == [*ADDRESSES, "reason"]
@@ -175,7 +175,7 @@ def test_what_libuv_sheds_is_told_and_counted(kind: str, play: Any, tmp_path: An
         else:
             assert list(drop) == ["reason"]
     if kind == "tcp":
-        assert len({drop["remotePort"] for drop in shed["drops"]}) == 20
+        assert len({drop["remotePort"] for drop in found["drops"]}) == 20
 
 
 @pytest.mark.spec("D24")
@@ -223,7 +223,7 @@ def test_without_a_spare_descriptor_they_wait_and_nothing_spins(play: Any) -> No
 
 @unix
 def test_a_spare_descriptor_that_was_lost_is_taken_anew(play: Any) -> None:
-    (shed,) = play("""
+    (found,) = play("""
     server.listen(0, "127.0.0.1")
 
     @server.on("listening")
@@ -236,7 +236,7 @@ def test_a_spare_descriptor_that_was_lost_is_taken_anew(play: Any) -> None:
         pyuvnet.set_timeout(release, 50)
 
     def connection(s):
-        # After a rest, so libuv has what it sheds with again.
+        # After a pause, so libuv has its spare descriptor again.
         peers.pop().close()
         make_peers(10)
         drops.clear()
@@ -254,7 +254,7 @@ def test_a_spare_descriptor_that_was_lost_is_taken_anew(play: Any) -> None:
     server.on("drop", dropped)
     pyuvnet.run()
     """)
-    assert all(drop["remotePort"] for drop in shed["drops"])
+    assert all(drop["remotePort"] for drop in found["drops"])
 
 
 @filtered
@@ -388,7 +388,7 @@ def test_what_a_listener_of_drop_may_do(way: str, play: Any) -> None:
 
 @unix
 @pytest.mark.parametrize("way", ["close", "unref", "again"])
-def test_a_listener_that_rests_can_be_closed_left_and_replaced(way: str, play: Any) -> None:
+def test_a_paused_listener_can_be_closed_left_and_replaced(way: str, play: Any) -> None:
     said = play(f"""
     way = {way!r}
     server.listen(0, "127.0.0.1")

@@ -272,7 +272,7 @@ def test_a_socket_of_another_thread_cannot_be_piped_into() -> None:
         thread.join()
 
 
-def test_a_write_answered_in_another_thread_is_refused() -> None:
+def test_a_write_completed_in_another_thread_is_refused() -> None:
     class Sink(Writable):
         def _write(self, chunk, encoding, callback):
             self.answer = callback

@@ -166,7 +166,7 @@ def test_text(text: str, encoding: str | None, expected: bytes) -> None:
 
 
 @pytest.mark.spec("S4.2-17")
-def test_empty_writes_are_answered() -> None:
+def test_empty_writes_complete() -> None:
     answers: list[object] = []
     c = connect(serve(lambda s: s.resume()))
     c.write(b"", answers.append)

@@ -37,7 +37,7 @@ cdef extern from *:
       ['f'] = 16, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16
     };
 
-    /* The BSDs have a length in their socket addresses, which their headers tell by this macro. */
+    /* The BSDs have a length in their socket addresses, which this macro of their headers shows. */
     #ifdef SIN6_LEN
     #  define PYUVNET_SET_LENGTH(addr, size) (((struct sockaddr*) (addr))->sa_len = (size))
     #else

@@ -180,7 +180,7 @@ cdef bint is_covered(const Intervals* matched, int family,
         return covers_ipv4(matched, key.lo)
     if intervals_cover(matched + IPV6, key):
         return True
-    # One look at the first 16 bits tells most addresses that carry none.
+    # The first 16 bits rule out most addresses that carry none.
     return (key.hi >> 48 == 0x2002 or key.hi >> 48 == 0x64) and covers_carried(matched, key)
 
 
@@ -570,7 +570,7 @@ cdef class BlockList:
                 + intervals_memory(self._matched + IPV4) + intervals_memory(self._matched + IPV6))
 
     def _blocks(self, address):
-        """The answer of blocks() for a peer with this address, or a Unix socket for None.
+        """The result of blocks() for a peer with this address, or a Unix socket for None.
 
         Only for the tests, which cannot call what C code calls.
         """

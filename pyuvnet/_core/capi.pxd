@@ -105,7 +105,7 @@ cdef extern from *:
     """
     #include <string.h>
     /* callable(argument), straight through the callable's vectorcall slot: PyObject_CallOneArg()
-       looks the slot up and checks the answer in two more calls, for every chunk. */
+       looks the slot up and checks the result in two more calls, for every chunk. */
     static inline PyObject* pyuvnet_call_one(PyObject* callable, PyObject* argument) {
       PyTypeObject* type = Py_TYPE(callable);
       if (PyType_HasFeature(type, Py_TPFLAGS_HAVE_VECTORCALL)) {

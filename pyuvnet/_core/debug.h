@@ -1,4 +1,4 @@
-/* What setup.py tells the C code about the build. */
+/* What setup.py defines about the build. */
 #ifndef PYUVNET_DEBUG_H
 #define PYUVNET_DEBUG_H
 

@@ -1,4 +1,4 @@
-"""What setup.py tells about the build. C constants, so that `if UVNET_DEBUG:` costs nothing."""
+"""What setup.py defines about the build. C constants, so that `if UVNET_DEBUG:` costs nothing."""
 
 cdef extern from "debug.h":
     const bint UVNET_DEBUG  # 1 in a debug build

@@ -1,4 +1,4 @@
-"""Lookup: getaddrinfo as a request; its answer goes to a C function with its owner.
+"""Lookup: getaddrinfo as a request; its result goes to a C function with its owner.
 
 Imports: handle (for Request), address, errors.  The addresses come in the
 system's order, each once, as (address, family) with family 4 or 6.

@@ -5,7 +5,7 @@ from cpython.tuple cimport PyTuple_CheckExact
 
 cdef enum:
     EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class's own emit() gets every emission
-    EMITTER_REMOVING_ALL = 1 << 1      # inside remove_all_listeners(), and nobody is told
+    EMITTER_REMOVING_ALL = 1 << 1      # inside remove_all_listeners(), without 'removeListener'
     EMITTER_CAPTURE = 1 << 2           # capture_rejections
     EMITTER_WATCHED = 1 << 3           # has had 'newListener' or 'removeListener' listeners
 

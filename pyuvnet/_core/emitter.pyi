@@ -1,5 +1,5 @@
 # mypy: disable-error-code="misc"
-# That is: overloads of on() tell by `self` whose events they are; mypy complains, but obeys.
+# That is: overloads of on() know by `self` whose events they are; mypy reports them, but uses them.
 
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, final, overload

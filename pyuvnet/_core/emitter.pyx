@@ -400,7 +400,7 @@ cdef class EventEmitter:
         return 0
 
     cdef int _take_out(self, object event, Py_ssize_t index, object listener) except -1:
-        """Remove a listener, then tell 'removeListener' listeners.
+        """Remove a listener, then emit 'removeListener'.
 
         Args:
             index: where it is, unless something has changed meanwhile; -1: anywhere.
@@ -597,7 +597,7 @@ cdef class EventEmitter:
     cdef int _builtin_gone(self) except -1:
         return 0
 
-    # ---- The public face -----------------------------------------------------------------------
+    # ---- What programs call --------------------------------------------------------------------
 
     def emit(self, event=None, *arguments):
         """Call the listeners of an event with the arguments; return True if there were any.
@@ -684,7 +684,7 @@ cdef class EventEmitter:
     def remove_all_listeners(self, event=None):
         """Remove the listeners of an event, or all of them.
 
-        Each removal is told to 'removeListener' listeners, last added first.
+        Each removal emits 'removeListener', last added first.
 
         Node: emitter.removeAllListeners()
         """

@@ -7,7 +7,7 @@ Imports: declarations, debug, loop, owner.  The rule, for every handle:
   it.  Nothing else does.  An open handle so keeps its owner alive, as in Node.
 * Init failed: no pin, the object is dead.  __dealloc__ never calls libuv.
 * close() is idempotent and the only way out.  After it no call on the handle but is_closing.
-* In the close callback: forget the owner, tell it, and drop the pin, last.
+* In the close callback: forget the owner, call it, and drop the pin, last.
 
 And for every request: pinned from a successful submit to its callback; meanwhile it holds its
 handle and its buffers.  UV_ECANCELED is delivered like any status, never lost.

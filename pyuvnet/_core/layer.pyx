@@ -10,9 +10,9 @@ Rules:
 
 * A layer passes on, in order, everything that it does not use up: by the inherited method.
 * read() gets memory that is valid during the call only. What a layer keeps, it copies.
-* try_write() takes as many bytes as it can answer for, or returns UV_EAGAIN; write() takes all, and
-  written() goes up once they have left. The bufs belong to the caller, the chunks to the layer that
-  called write() last.
+* try_write() takes as many bytes as it can account for, or returns UV_EAGAIN; write() takes all,
+  and written() goes up once they have left. The bufs belong to the caller, the chunks to the layer
+  that called write() last.
 * Each call up may run code of the program, which may destroy the socket: `handle.closing` says so.
 
 Imports: stream_handle and below.

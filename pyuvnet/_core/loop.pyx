@@ -406,7 +406,7 @@ cdef class Loop:
             self.measure(None)
         while self.tick_count and self.failure is None:
             if self.released_count:
-                # A tick may tell the program that it can use a buffer again.
+                # After a tick the program may use a buffer again.
                 self.release_all()
                 continue
             due = self.ticks[self.tick_head]

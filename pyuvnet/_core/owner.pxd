@@ -3,7 +3,7 @@
 from .emitter cimport EventEmitter
 
 cdef class Collector(EventEmitter):
-    # The loop calls these when a callback is over; the second answers for the first in the usual
+    # The loop calls these when a callback is over; the second stands in for the first in the usual
     # case, without an exception's price. False: it is not that case.
     cdef int _flush(self) except -1
     cdef bint _flush_one(self) noexcept

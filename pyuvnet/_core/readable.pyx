@@ -148,7 +148,7 @@ cdef int r_push_eof(Stream s) except -1:
         if s._state & R_NEED_READABLE or s._flowing == FLOWING_YES \
                 or s._find(_READABLE) is not None:
             return _emit_readable(s)
-        # Nobody waits for it: the first 'readable' listener is told, unless somebody reads before.
+        # Nobody waits for it: the first 'readable' listener is called, unless a read comes before.
         s._state |= R_END_UNSEEN
         return 0
     s._state = (s._state & ~R_NEED_READABLE) | R_EMITTED_READABLE

@@ -164,7 +164,7 @@ cdef class ServerBase(Acceptor):
         listener.failures = 0
         if status < 0:
             client.close()
-            # libuv 1.52.1 polls a listener no more after this, unless it is told to listen again.
+            # libuv 1.52.1 polls a listener no more after this, unless it listens again.
             listener.listen(self._backlog)
             self._emit1(_ERROR, os_error(status, "accept"))
             return 0
@@ -219,11 +219,11 @@ cdef class ServerBase(Acceptor):
         return 0
 
     cdef int _give(self, SocketBase socket) except -1:
-        """Emit 'connection'; nobody who takes the socket: it is destroyed."""
+        """Emit 'connection'. A socket that nobody takes is destroyed."""
         cdef bint taken
         try:
             if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
-                # One that returns nothing says nothing.
+                # An override that returns None has not refused it.
                 taken = self.emit(_CONNECTION, socket) is not False
             else:
                 taken = self._emit1(_CONNECTION, socket)
@@ -565,7 +565,7 @@ cdef class ServerBase(Acceptor):
         self._loop.tick_call(callback, ())
 
     def _announce_listen(self, options):
-        """Tell that listen() was accepted: options() makes the message's mapping of them."""
+        """Publish that listen() was accepted: options() makes the message's mapping of them."""
         if hooked(HOOK_LISTEN_START):
             publish(HOOK_LISTEN_START, {"server": self, "options": options()})
 

@@ -6,7 +6,7 @@ calls is in socket_methods; how a connection is made is in connecting and in pyu
 
 Writes: inside a libuv callback they are collected and leave in one writev when the callback and
 its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at
-once.  Whatever could tell the difference (a length, a write callback's tick, cork, end, destroy)
+once.  Whatever could show the difference (a length, a write callback's tick, cork, end, destroy)
 sends them first, so a program sees what Node's immediate write would show.  What the kernel does
 not take becomes one request, which holds a reference and never a copy.
 """
@@ -343,7 +343,7 @@ cdef class SocketBase(Duplex):
 
         Returns how many it took: all, some (the kernel is full), or 0 where the ordinary path
         has to do it, since somebody listens, decodes, overrides, or something is queued. All of
-        that is asked anew for each read, so that nothing has to be told when it changes.
+        that is checked anew for each read, so that nothing has to follow its changes.
         """
         cdef Piping piping
         cdef SocketBase dest
@@ -382,7 +382,7 @@ cdef class SocketBase(Duplex):
             self._bytes_read += taken
             dest._bytes_dispatched += taken
             return taken
-        # The kernel reports an error once: it is that of a write() that brought these bytes.
+        # The kernel reports an error once: it is that of a write() of these bytes.
         self._bytes_read += size
         w_accept(dest, size)
         dest.w_size = size
@@ -953,7 +953,7 @@ cdef int _written(SocketBase self, object handle, int status) except -1:
 cdef int _shut_down(SocketBase self, object handle, int status) except -1:
     if self._state & DESTROYED or _is_late(self, handle):
         return 0
-    # What mkfifo() or pipe() made has no half to close: its end is told by closing.
+    # What mkfifo() or pipe() made has no half to close: closing is its end.
     if status >= 0 or status == uv.UV_ENOTCONN \
             or status == uv.UV_ENOTSOCK and isinstance(self._handle, Pipe):
         return w_final_done(self, None)

@@ -73,7 +73,7 @@ static int pyuvnet_bind_and_exit(void* data) {
  * The umask belongs to the process, so changing it here would also change the files that other
  * threads make; hence a process that lives for these two calls, with our descriptors and a umask of
  * its own. Other ways are worse: fchmod() before bind() only takes rights away on Linux, and does
- * nothing elsewhere; a file that is made under another name and linked into place tells peers that
+ * nothing elsewhere; a file that is made under another name and linked into place shows peers that
  * other name, and stays behind in a crash. */
 static int pyuvnet_bind_mode(pyuvnet_binding* of) {
   sigset_t all, before;

@@ -93,7 +93,7 @@ cdef class Stream(Collector):
     cdef Py_ssize_t w_size                   # its size, or of all chunks in flight together
     cdef list w_queue                        # chunks behind it; None while there are none
     cdef Py_ssize_t w_head                   # the first that is left, where they go one by one
-    cdef list w_waiting                      # (number, callback) of writes that want an answer
+    cdef list w_waiting                      # (number, callback) of writes that have one
     cdef Py_ssize_t w_called                 # how many at its front were called
     cdef list w_end_callbacks
     cdef unsigned long w_accepted, w_done    # writes so far, numbered from 1, and those completed

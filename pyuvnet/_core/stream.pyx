@@ -270,7 +270,7 @@ cdef class Stream(Collector):
         """
         return upcall(EXIT_STREAM)(self, error)
 
-    # What streams.finished() has to know and no public property tells.
+    # What streams.finished() has to know and no public property has.
 
     @property
     def _has_readable(self):

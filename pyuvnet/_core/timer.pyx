@@ -374,7 +374,7 @@ cdef IdleTimeout new_idle_timeout(EventEmitter owner, idle_call on_idle, Loop lo
 
 
 cdef class IdleTimeout(Timer):
-    """Tells its owner when nothing happened for a while; never keeps the loop alive.
+    """Calls its owner when nothing happened for a while; never keeps the loop alive.
 
     Its owner holds it.  The other way round the reference is borrowed, or nothing but the cycle
     collector would free a socket; but while it waits, it keeps its owner alive, as in Node.

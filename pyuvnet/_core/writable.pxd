@@ -4,7 +4,7 @@ from .capi cimport list_of
 from .stream cimport Stream
 
 cdef enum:
-    # What w_failed() is told where libuv has no status for it.
+    # What w_failed() takes where libuv has no status for it.
     FAILED_CLOSED = 1                  # there is no connection
     FAILED_BEFORE_CONNECTION = 2       # nor will there be one
 

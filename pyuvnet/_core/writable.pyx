@@ -175,7 +175,7 @@ cdef int _remember(Stream s, object callback) except -1:
 
 
 cdef void w_drop_chunk(Stream s) noexcept:
-    """Let go of the chunk, or the chunks, in flight."""
+    """Release the chunk, or the chunks, in flight."""
     cdef PyObject* chunk = <PyObject*>s.w_chunk
     if PyBytes_CheckExact(s.w_chunk):
         # Nothing of the program runs then.
@@ -187,7 +187,7 @@ cdef void w_drop_chunk(Stream s) noexcept:
 
 
 cdef void w_drop_queue(Stream s) noexcept:
-    """Let go of the chunks that wait."""
+    """Release the chunks that wait."""
     cdef PyObject* queue = <PyObject*>s.w_queue
     if s.w_queue is not None:
         Py_INCREF(<object>queue)

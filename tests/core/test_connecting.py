@@ -244,7 +244,7 @@ def test_a_second_connection_is_read_by_readable(log: Log) -> None:
 
 
 @pytest.mark.spec("D51")
-def test_writes_are_answered_in_order(log: Log, address: Any) -> None:
+def test_writes_complete_in_order(log: Log, address: Any) -> None:
     socket = log.watch(net.Socket())
     socket.write("a", log.cb("a"))
     socket.write("b", log.cb("b"))

@@ -222,7 +222,7 @@ def test_waiting_ticks_keep_the_stream_alive(trace):
 
 
 @pytest.mark.spec("N036")
-def test_the_writable_face_is_writables_own():
+def test_the_writable_methods_are_writables_own():
     # Every public member, with its one docstring; each is another descriptor of the C function.
     face = {name: member for name, member in vars(Writable).items() if not name.startswith("_")}
     assert {"write", "end", "cork", "writable_length", "writableLength"} <= set(face)

@@ -1,4 +1,4 @@
-"""async for, chunk by chunk: what it costs the loop, and how a waiting task is let go."""
+"""async for, chunk by chunk: what it costs the loop, and how a waiting task ends."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_chunk_that_comes_later_goes_on_before_the_loop_does(trace):
     assert trace == [b"a", "asyncio's next round"]
 
 
-def test_nothing_is_listened_to_or_let_go_for_a_chunk(trace):
+def test_no_listener_is_added_or_removed_for_a_chunk(trace):
     async def main():
         source = Source()
         source.on("newListener", lambda event, listener: trace(event))

@@ -404,7 +404,7 @@ def test_an_idle_timeout_alone_does_not_keep_the_loop_alive(loop):
     run()
 
 
-def test_an_idle_timeout_of_a_socket_that_nobody_holds_is_told_and_lets_it_go(trace):
+def test_an_idle_timeout_of_a_socket_that_nobody_holds_is_emitted_and_frees_it(trace):
     socket = Socket()
     socket.set_timeout(5)
     socket.on("timeout", trace.note("timeout"))
@@ -418,7 +418,7 @@ def test_an_idle_timeout_of_a_socket_that_nobody_holds_is_told_and_lets_it_go(tr
     assert reference() is None
 
 
-def test_a_cancelled_idle_timeout_lets_its_socket_go():
+def test_a_cancelled_idle_timeout_frees_its_socket():
     socket = Socket()
     socket.set_timeout(10_000)
     socket.set_timeout(0)

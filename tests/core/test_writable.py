@@ -116,7 +116,7 @@ def test_callbacks_run_in_order_and_never_inside_write(trace, answers):
 
 
 @pytest.mark.spec("S4.2-17")
-def test_an_empty_chunk_is_written_and_answered(trace):
+def test_an_empty_chunk_is_written_and_completes(trace):
     sink = Sink("sync")
     assert sink.write(b"", trace.note("cb")) is True
     run()

@@ -35,7 +35,7 @@ def finish(sink: Writable) -> None:
     run()
 
 
-def test_many_waiting_callbacks_are_answered_in_linear_time() -> None:
+def test_many_waiting_callbacks_are_called_in_linear_time() -> None:
     sink = Gather(high_water_mark=1)
     answered: list[int] = []
     for n in range(200_000):

@@ -121,7 +121,7 @@ def test_callbacks_of_a_socket(connect, note, trace) -> None:
 
 @pytest.mark.spec("S4.2-21", "S4.3-02")
 @pytest.mark.parametrize("way", ["uncork", "completion"])
-def test_what_was_queued_is_answered_together(connect, trace, way) -> None:
+def test_what_was_queued_completes_together(connect, trace, way) -> None:
     def both(client, peer) -> None:
         if way == "uncork":
             client.cork()

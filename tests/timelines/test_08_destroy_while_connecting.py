@@ -19,7 +19,7 @@ def pending(timeline, c):
 
 
 @pytest.mark.spec("N060")
-def test_everything_pending_is_answered_after_close(timeline, run):
+def test_everything_pending_is_called_back_after_close(timeline, run):
     c = start(timeline)
     pending(timeline, c)
     c.destroy()
@@ -48,7 +48,7 @@ def test_with_an_error(timeline, run):
     ]
 
 
-def test_an_end_alone_is_answered_before_close(timeline, run):
+def test_an_end_alone_is_called_back_before_close(timeline, run):
     c = start(timeline)
     c.end(timeline.cb("c", "end"))
     c.destroy()

@@ -80,7 +80,7 @@ def test_never_connected(timeline, run, error):
     assert timeline["c"] == [*expected, "tick after"]
 
 
-def test_in_a_drain_listener_the_taken_writes_are_answered_without_error(timeline, run):
+def test_in_a_drain_listener_the_taken_writes_complete_without_error(timeline, run):
     server = timeline.server()
     c = timeline.client(server, high_water_mark=1000, without=QUIET)
     c.on("drain", lambda: c.destroy(RuntimeError("E")))

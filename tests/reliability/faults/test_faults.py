@@ -150,7 +150,7 @@ def test_reads_that_fail(error: str, side: str, play: Play) -> None:
 
 @pytest.mark.parametrize("error", ["ECONNRESET", "EPIPE", "EHOSTUNREACH"])
 def test_a_write_of_a_pipe_in_c_that_fails_once(error: str, play: Play) -> None:
-    # The kernel tells an error once; from then on it says EPIPE.
+    # The kernel reports an error once; from then on it is EPIPE.
     told = play("relaying", rules=f"write error={error} after=5 times=1")
     assert told["hits"] == [1]
     assert told["back"] == ["connect", f"error {error} write", "close True"]
@@ -171,10 +171,10 @@ def test_accepts_that_fail(error: str, kind: str, play: Play) -> None:
     told = play("accepting", rules=f"accept4 error={error}", kind=kind, strikes=3)
     assert told["hits"][0] >= 3
     assert told["during"] == 0
-    # The listener rests for 100 ms at a time, between a few attempts; nothing spins meanwhile, and
-    # the timer of the loop has its turns. On a slower machine all of it takes longer alike.
-    rests = 1 + told["wall"] / 0.1
-    assert told["hits"][0] <= 30 * rests
+    # The listener is paused for 100 ms at a time, between a few attempts; nothing spins meanwhile,
+    # and the timer of the loop has its turns. On a slower machine all of it takes longer alike.
+    pauses = 1 + told["wall"] / 0.1
+    assert told["hits"][0] <= 30 * pauses
     assert told["polls"] <= 20 + 2 * (told["turns"] + told["hits"][0])
     assert set(told["dropped"]) == {error}
     assert told["drops"] == sum(told["dropped"].values())
@@ -186,13 +186,13 @@ def test_accepts_that_fail(error: str, kind: str, play: Play) -> None:
 
 
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE"])
-def test_a_lack_of_descriptors_that_ends_sheds_once(error: str, play: Play) -> None:
+def test_a_lack_of_descriptors_that_ends_drops_once(error: str, play: Play) -> None:
     told = play("accepting", rules=f"accept4 error={error} times=1")
     assert told["hits"] == [1]
     # The spare descriptor took those that waited, in order to close them.
-    shed = told["dropped"][error]
-    assert 1 <= shed <= 6
-    assert told["answers"].count(True) == 6 - shed == told["during"]
+    dropped = told["dropped"][error]
+    assert 1 <= dropped <= 6
+    assert told["answers"].count(True) == 6 - dropped == told["during"]
     assert told["last"] == "last"
 
 
