@@ -21,7 +21,8 @@ from libc.string cimport memmove
 from . cimport uv
 from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
-    pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, rest_of
+    pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, \
+    rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal, \
