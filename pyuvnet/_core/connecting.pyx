@@ -15,7 +15,7 @@ from . cimport uv
 from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport Lookup, resolved_call, start_lookup
-from .emitter cimport drop_internal, intern_event
+from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error
 from .pipe cimport Pipe, new_pipe
 from .readable cimport r_kick
@@ -25,10 +25,6 @@ from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, name_blocked, new_tcp
 from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_leave_failed
 
-cdef object _CLOSE = intern_event("close")
-cdef object _CONNECT = intern_event("connect")
-cdef object _READY = intern_event("ready")
-cdef object _FINISH = intern_event("finish")
 
 # The unspecified addresses: `0.0.0.0` (4 bytes) and `::`, and `::ffff:0.0.0.0`.
 cdef const char* _ANY = b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
@@ -267,8 +263,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     _errored, _chunks = s._errored, s.r_chunks
     if s._state & DESTROYED:
         error = None
-        if drop_internal(s, _CLOSE, TICK_FAIL_AT_CLOSE):
-            drop_internal(s, _CONNECT, TICK_WRITE_AT_CONNECT)
+        if drop_internal(s, ON_CLOSE, TICK_FAIL_AT_CLOSE):
+            drop_internal(s, ON_CONNECT, TICK_WRITE_AT_CONNECT)
             error = closed_before_connection()
         w_begin_anew(s, error)
     if s._state & DESTROYED:
@@ -283,9 +279,9 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         s.w_in_flight = 0
         s._peer.family = 0
         # Of what the earlier connection did not live to see.
-        drop_internal(s, _CONNECT, TICK_FINAL_AT_CONNECT)
-        drop_internal(s, _CONNECT, TICK_RESET_AT_CONNECT)
-        drop_internal(s, _FINISH, TICK_DESTROY_AT_FINISH)
+        drop_internal(s, ON_CONNECT, TICK_FINAL_AT_CONNECT)
+        drop_internal(s, ON_CONNECT, TICK_RESET_AT_CONNECT)
+        drop_internal(s, ON_FINISH, TICK_DESTROY_AT_FINISH)
     elif s._handle is None:
         # Never connected: what a write() or end() in vain has begun goes on, but a write is
         # possible again.
@@ -327,8 +323,8 @@ cdef int serve(SocketBase s) except -1:
     if s._state & DESTROYED:
         return 0
     try:
-        s._emit0(_CONNECT)
-        s._emit0(_READY)
+        s._emit0(ON_CONNECT)
+        s._emit0(ON_READY)
     finally:
         # A listener's exception must not leave a connection that nobody serves.
         _go_on_at_connect(s)
@@ -337,11 +333,11 @@ cdef int serve(SocketBase s) except -1:
 
 cdef int _go_on_at_connect(SocketBase s) except -1:
     """What was asked for before: writes, end(), a reset, and reading."""
-    if drop_internal(s, _CONNECT, TICK_WRITE_AT_CONNECT):
+    if drop_internal(s, ON_CONNECT, TICK_WRITE_AT_CONNECT):
         s._on_tick(TICK_WRITE_AT_CONNECT, None)
-    if drop_internal(s, _CONNECT, TICK_FINAL_AT_CONNECT):
+    if drop_internal(s, ON_CONNECT, TICK_FINAL_AT_CONNECT):
         s._on_tick(TICK_FINAL_AT_CONNECT, None)
-    if drop_internal(s, _CONNECT, TICK_RESET_AT_CONNECT):
+    if drop_internal(s, ON_CONNECT, TICK_RESET_AT_CONNECT):
         s._on_tick(TICK_RESET_AT_CONNECT, None)
     if s._state & DESTROYED or s._handle is None:
         return 0

@@ -51,18 +51,6 @@ cdef class Duplex(Readable):
         if given.get("default_encoding") is not None:
             w_set_default_encoding(self, given["default_encoding"])
 
-    # ---- From user code ------------------------------------------------------------------------
-
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
-        w_accept(self, size)
-        return w_user_write(self, chunk, size)
-
-    cdef int _begin_queue(self) except -1:
-        return w_user_queue(self)
-
-    cdef int _begin_final(self) except -1:
-        return w_user_final(self)
-
     @property
     def allow_half_open(self):
         """True when 'end' leaves the writable side open. Node: duplex.allowHalfOpen"""

@@ -33,7 +33,19 @@ from .errors cimport seal
 from .names import add_node_names
 from .upcalls cimport RUN_LISTENER, upcall
 
-cdef object _ERROR = intern_event("error")
+cdef object ON_CLOSE = intern_event("close")
+cdef object ON_CONNECT = intern_event("connect")
+cdef object ON_READY = intern_event("ready")
+cdef object ON_FINISH = intern_event("finish")
+cdef object ON_END = intern_event("end")
+cdef object ON_DRAIN = intern_event("drain")
+cdef object ON_ERROR = intern_event("error")
+cdef object ON_UNPIPE = intern_event("unpipe")
+cdef object ON_PAUSE = intern_event("pause")
+cdef object ON_RESUME = intern_event("resume")
+cdef object ON_LISTENING = intern_event("listening")
+cdef object ON_DROP = intern_event("drop")
+cdef object ON_TIMEOUT = intern_event("timeout")
 cdef object _NEW_LISTENER = intern_event("newListener")
 cdef object _REMOVE_LISTENER = intern_event("removeListener")
 cdef object _base_emit = None
@@ -486,10 +498,10 @@ cdef class EventEmitter:
             return bool(self.emit(event, argument))
         entry = self._find(event)
         if entry is None:
-            if event is _ERROR:
+            if event is ON_ERROR:
                 return self._emit_here(event, (argument,))
             return 0
-        if event is _ERROR:
+        if event is ON_ERROR:
             return self._emit_here(event, (argument,))
         return self._emit1_to(event, entry, argument)
 
@@ -508,11 +520,11 @@ cdef class EventEmitter:
 
     cdef int _emit_here(self, object event, tuple arguments) except -1:
         cdef object entry
-        if event is _ERROR or event == "error":
+        if event is ON_ERROR or event == "error":
             entry = self._find(_error_monitor)
             if entry is not None:
                 self._dispatch(_error_monitor, entry, arguments)
-            entry = self._find(_ERROR)
+            entry = self._find(ON_ERROR)
             if entry is None:
                 return self._unhandled_error(arguments)
         else:
@@ -570,7 +582,7 @@ cdef class EventEmitter:
 
         Node: emitter[Symbol.for('nodejs.rejection')]()
         """
-        self._emit(_ERROR, (error,))
+        self._emit(ON_ERROR, (error,))
 
     cdef int _unhandled_error(self, tuple arguments) except -1:
         error = arguments[0] if arguments else None

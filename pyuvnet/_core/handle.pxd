@@ -18,7 +18,7 @@ cdef class Handle:
         self.calls = calls
         self.owner = owner
 
-    cdef void opened(self) noexcept
+    cdef void opened(self, uv.uv_handle_t* handle, Loop loop) noexcept
     cdef void note_origin(self) noexcept
     cdef void close(self) noexcept
     cdef void closed(self) noexcept

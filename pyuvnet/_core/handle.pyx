@@ -34,9 +34,11 @@ def live_counts():
 
 
 cdef class Handle:
-    cdef void opened(self) noexcept:
+    cdef void opened(self, uv.uv_handle_t* handle, Loop loop) noexcept:
         """uv_x_init succeeded: take the pin."""
         global _handles
+        self._uv = handle
+        self.loop = loop
         self._uv.data = <void*>self
         Py_INCREF(self)
         if UVNET_DEBUG:

@@ -18,7 +18,6 @@ cdef class Pipe(StreamHandle):
     cdef bytes _path                   # of the file that bind() made; None without one
     cdef pyuvnet_file _file            # which file that is
 
-    cdef int open(self, int fd) noexcept
     cdef int bind(self, bytes path, int rights=*) noexcept
     cdef int give_rights(self, int rights) noexcept
     cdef int connect(self, bytes path) except? 1

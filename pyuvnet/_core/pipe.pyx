@@ -9,7 +9,6 @@ from .errors cimport os_error, seal
 from .handle cimport REQUEST_CONNECT
 from .loop cimport Loop
 from .stream_handle cimport StreamHandle, StreamRequest, on_connected
-from .watchers cimport watch_room
 
 
 cdef Pipe new_pipe(Loop loop):
@@ -18,9 +17,7 @@ cdef Pipe new_pipe(Loop loop):
     cdef int status = uv.uv_pipe_init(&loop._uv, &pipe._pipe, 0)
     if status < 0:
         raise os_error(status, "uv_pipe_init")
-    pipe._uv = <uv.uv_handle_t*>&pipe._pipe
-    pipe.loop = loop
-    pipe.opened()
+    pipe.opened(<uv.uv_handle_t*>&pipe._pipe, loop)
     return pipe
 
 
@@ -30,14 +27,7 @@ cdef bint _too_long(bytes path) noexcept:
 
 
 cdef class Pipe(StreamHandle):
-    cdef int open(self, int fd) noexcept:
-        """Take a descriptor over, which is this handle's from then on; returns a libuv status.
-
-        One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
-        """
-        cdef int status = watch_room(&self.loop._uv, fd)
-        if status < 0:
-            return status
+    cdef int _open(self, int fd) noexcept:
         return uv.uv_pipe_open(&self._pipe, fd)
 
     cdef int bind(self, bytes path, int rights=0) noexcept:

@@ -13,20 +13,14 @@ Imports: stream, emitter.
 from .._base.validation import arg_type_error
 
 from .capi cimport list_of
-from .emitter cimport EventEmitter, intern_event, new_hidden
+from .emitter cimport ON_CLOSE, ON_DRAIN, ON_END, ON_ERROR, ON_FINISH, ON_UNPIPE, EventEmitter, \
+    intern_event, new_hidden
 from .errors cimport seal
 from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, R_END_EMITTED, Stream
 
 # What a destination that is not ours has to offer.
 cdef tuple _DEST_METHODS = ("write", "end", "on", "once", "emit", "remove_listener")
 cdef object _DATA = intern_event("data")
-cdef object _END = intern_event("end")
-cdef object _DRAIN = intern_event("drain")
-cdef object _ERROR = intern_event("error")
-cdef object _CLOSE = intern_event("close")
-cdef object _FINISH = intern_event("finish")
-cdef object _PIPE = intern_event("pipe")
-cdef object _UNPIPE = intern_event("unpipe")
 
 
 cdef class Piping:
@@ -75,7 +69,7 @@ cdef class Piping:
         self.source.pause()
         if not self.listens_drain:
             self.listens_drain = True
-            self.listen(self.dest, _DRAIN, self.on_drain)
+            self.listen(self.dest, ON_DRAIN, self.on_drain)
         return 0
 
     def on_drain(self):
@@ -109,11 +103,11 @@ cdef class Piping:
             dest.emit("error", error)
 
     def on_close(self, *_):
-        self.forget(_FINISH)
+        self.forget(ON_FINISH)
         self.source.unpipe(self.dest)
 
     def on_finish(self):
-        self.forget(_CLOSE)
+        self.forget(ON_CLOSE)
         self.source.unpipe(self.dest)
 
     def on_unpipe(self, source, info=None):
@@ -160,12 +154,12 @@ cdef int pipe_to(Stream source, object dest, bint end) except -1:
     if source._state & R_END_EMITTED:
         source._loop.tick_call(step, ())
     else:
-        piping.listen(source, _END, step, False, True)
-    piping.listen(dest, _UNPIPE, piping.on_unpipe)
+        piping.listen(source, ON_END, step, False, True)
+    piping.listen(dest, ON_UNPIPE, piping.on_unpipe)
     piping.data_listener = piping.listen(source, _DATA, piping.on_data)
-    piping.listen(dest, _ERROR, piping.on_error, True)
-    piping.listen(dest, _CLOSE, piping.on_close, False, True)
-    piping.listen(dest, _FINISH, piping.on_finish, False, True)
+    piping.listen(dest, ON_ERROR, piping.on_error, True)
+    piping.listen(dest, ON_CLOSE, piping.on_close, False, True)
+    piping.listen(dest, ON_FINISH, piping.on_finish, False, True)
     dest.emit("pipe", source)
     if getattr(dest, "writable_need_drain", False) is True:
         piping.wait()

@@ -21,7 +21,7 @@ from .._base.notation import is_mapping
 from .._base.validation import arg_type_error, range_error
 
 from .capi cimport hold_collector, list_of, release_collector
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport never_reached, os_error, state_error
 from .names import add_node_names
@@ -32,9 +32,6 @@ from .uv cimport UV_ENOMEM
 
 cdef object _DATA = intern_event("data")
 cdef object _READABLE = intern_event("readable")
-cdef object _END = intern_event("end")
-cdef object _PAUSE = intern_event("pause")
-cdef object _RESUME = intern_event("resume")
 
 MAX_MARK = 1 << 30
 
@@ -443,7 +440,7 @@ cdef int r_pause(Stream s) except -1:
     if s._flowing != FLOWING_NO:
         s._flowing = FLOWING_NO
         s._paused = 1
-        s._emit0(_PAUSE)
+        s._emit0(ON_PAUSE)
     s._paused = 1
     return 0
 
@@ -534,7 +531,7 @@ cdef int _end_now(Stream s) except -1:
         return 0
     s._state |= R_END_EMITTED
     try:
-        s._emit0(_END)
+        s._emit0(ON_END)
     except BaseException as exc:
         # The stream ends all the same.
         s._loop.report(exc)
@@ -551,7 +548,7 @@ cdef int r_tick(Stream s, int what, object argument) except -1:
         if not s._state & (R_READING | DESTROYED):
             r_kick(s)
         s._state &= ~R_RESUME_SCHEDULED
-        s._emit0(_RESUME)
+        s._emit0(ON_RESUME)
         _flow(s)
         if s._flowing == FLOWING_YES and not s._state & (R_READING | DESTROYED):
             r_kick(s)

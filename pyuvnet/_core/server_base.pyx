@@ -17,7 +17,8 @@ from .accepting cimport accepted_peer, drop_waiting, listener_closed, listener_o
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport resolved_call, start_lookup
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, intern_event
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DROP, ON_ERROR, ON_LISTENING, \
+    intern_event
 from .errors cimport lookup_error, os_error, state_error, status_name
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
@@ -30,11 +31,7 @@ from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .loop_registry cimport loop_of_thread
 
-cdef object _CLOSE = intern_event("close")
 cdef object _CONNECTION = intern_event("connection")
-cdef object _ERROR = intern_event("error")
-cdef object _LISTENING = intern_event("listening")
-cdef object _DROP = intern_event("drop")
 
 cdef enum:
     # Why a connection was refused; other reasons are libuv statuses, which are below 0.
@@ -166,7 +163,7 @@ cdef class ServerBase(Acceptor):
             client.close()
             # libuv 1.52.1 polls a listener no more after this, unless it listens again.
             listener.listen(self._backlog)
-            self._emit1(_ERROR, os_error(status, "accept"))
+            self._emit1(ON_ERROR, os_error(status, "accept"))
             return 0
         if isinstance(client, TCP):
             # Now, since the kernel forgets the name when both sides have ended.
@@ -356,7 +353,7 @@ cdef class ServerBase(Acceptor):
                 _add_end(info, "remote", there)
             if reason is not None:
                 info["reason"] = reason
-        self._emit1(_DROP, info)
+        self._emit1(ON_DROP, info)
         return 0
 
     cdef void connection_gone(self) noexcept:
@@ -377,11 +374,11 @@ cdef class ServerBase(Acceptor):
         if what == TICK_LISTENING:
             # A close() in the same turn came first: then there is nothing to announce.
             if self._handle is not None:
-                self._emit0(_LISTENING)
+                self._emit0(ON_LISTENING)
         elif what == TICK_SERVER_CLOSE:
-            self._emit0(_CLOSE)
+            self._emit0(ON_CLOSE)
         elif what == TICK_SERVER_ERROR:
-            self._emit1(_ERROR, argument)
+            self._emit1(ON_ERROR, argument)
         elif what == TICK_LITERAL_RESOLVED:
             looked_up, address, family = argument
             if looked_up is self._looked_up:
@@ -394,7 +391,7 @@ cdef class ServerBase(Acceptor):
         if event == _CONNECTION and arguments:
             arguments[0].destroy(error)
         else:
-            self._emit1(_ERROR, error)
+            self._emit1(ON_ERROR, error)
 
     # ---- Listening -----------------------------------------------------------------------------
 
@@ -580,7 +577,7 @@ cdef class ServerBase(Acceptor):
         """The lookup of listen()'s host failed: 'error' now, as in Node."""
         if hooked(HOOK_LISTEN_ERROR):
             publish(HOOK_LISTEN_ERROR, {"server": self, "error": error})
-        self._emit1(_ERROR, error)
+        self._emit1(ON_ERROR, error)
 
     def _local_name(self):
         """(address, port, family) of a TCP server, None for IPC or without handle."""
@@ -616,7 +613,7 @@ cdef int _connection(ServerBase self, object handle, int status) except -1:
     cdef StreamHandle listener = self._handle
     cdef Py_ssize_t again
     if status < 0:
-        self._emit1(_ERROR, os_error(status, "accept"))
+        self._emit1(ON_ERROR, os_error(status, "accept"))
         return 0
     # Those that could not be taken before; what is left from now on waits for the next time.
     again, self._waiting_accepts = self._waiting_accepts, 0

@@ -25,8 +25,8 @@ from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_dro
     rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, drop_internal, intern_event, new_internal, \
-    only_listener
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
+    drop_internal, intern_event, new_internal, only_listener
 from .errors cimport never_reached, os_error, seal, socket_closed, state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
 from .loop cimport Loop
@@ -40,12 +40,7 @@ from .stream_handle cimport StreamHandle, new_read_target, point_at
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .writable cimport *
 
-cdef object _CLOSE = intern_event("close")
 cdef object _DATA = intern_event("data")
-cdef object _CONNECT = intern_event("connect")
-cdef object _END = intern_event("end")
-cdef object _FINISH = intern_event("finish")
-cdef object _TIMEOUT = intern_event("timeout")
 
 # What a socket is in, beside the two sides of its stream, and what takes it elsewhere. Whatever is
 # not in the table leaves it as it is.
@@ -104,7 +99,7 @@ def on_end_of_socket():
     """
 
 
-cdef tuple _end_listener = (_END, on_end_of_socket)
+cdef tuple _end_listener = (ON_END, on_end_of_socket)
 
 
 @cython.no_gc_clear    # each call needs the socket
@@ -572,8 +567,8 @@ cdef class SocketBase(Duplex):
             if type(chunks) is not list:
                 self.w_chunk = list_of(chunks)
             self._extra_state().bytes_pending = self.w_size
-            self._add(_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
-            self._add(_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
+            self._add(ON_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
+            self._add(ON_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
             return 0
         except MemoryError:
             pass
@@ -613,7 +608,7 @@ cdef class SocketBase(Duplex):
     cdef int _begin_final(self) except -1:
         cdef int status
         if self._socket_flags & SOCKET_CONNECTING:
-            self._add(_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
+            self._add(ON_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
             return 0
         if self._handle is None:
             return w_final_done(self, None)
@@ -753,12 +748,12 @@ cdef class SocketBase(Duplex):
         # With a handle, 'close' comes from its callback, in the closing phase.
         if self._emit_close_by_tick:
             self._state |= CLOSE_EMITTED
-            self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+            self._emit1(ON_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
         return 0
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_WRITE_AT_CONNECT:
-            drop_internal(self, _CLOSE, TICK_FAIL_AT_CLOSE)
+            drop_internal(self, ON_CLOSE, TICK_FAIL_AT_CLOSE)
             self._rare.bytes_pending = 0
             if self._handle is None:
                 # An earlier 'connect' listener destroyed the socket.
@@ -773,7 +768,7 @@ cdef class SocketBase(Duplex):
                 self._connect_failed(exc)
             return 0
         if what == TICK_FAIL_AT_CLOSE:
-            drop_internal(self, _CONNECT, TICK_WRITE_AT_CONNECT)
+            drop_internal(self, ON_CONNECT, TICK_WRITE_AT_CONNECT)
             return w_failed(self, FAILED_BEFORE_CONNECTION, False)
         if what == TICK_FINAL_AT_CONNECT:
             if not self._state & DESTROYED:
@@ -784,7 +779,7 @@ cdef class SocketBase(Duplex):
         if what == TICK_DESTROY_AT_FINISH:
             return self._destroy_with(None)
         if what == TICK_END and not self._state & (R_END_EMITTED | ALLOW_HALF_OPEN) \
-                and self.listener_count(_END, on_end_of_socket):
+                and self.listener_count(ON_END, on_end_of_socket):
             # What the built-in 'end' listener does, whatever becomes of it then.
             self._socket_flags |= SOCKET_REFUSES_WRITES
         elif what == TICK_FINISH and self._socket_flags & SOCKET_FINISH_IS_OLD:
@@ -979,7 +974,7 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
     if self._state & DESTROYED:
         self._state |= CLOSE_EMITTED
         _over, self._connector = self._connector, None
-    self._emit1(_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+    self._emit1(ON_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
     return 0
 
 
@@ -992,7 +987,7 @@ cdef int on_idle_timeout(SocketBase self) except -1:
             self._idle.queue_size = left
             self._idle.touch()
             return 0
-    self._emit0(_TIMEOUT)
+    self._emit0(ON_TIMEOUT)
     return 0
 
 

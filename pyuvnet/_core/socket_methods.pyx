@@ -18,7 +18,7 @@ from .capi cimport Py_TYPE
 from .descriptors cimport pyuvnet_method, same_method, set_method
 from .iteration import plain_reads as _plain_reads
 
-from .emitter cimport has_internal, intern_event, new_internal
+from .emitter cimport ON_CONNECT, ON_FINISH, ON_TIMEOUT, has_internal, new_internal
 from .errors cimport ended_by_other_party, socket_closed
 from .names import add_node_names
 from .readable cimport r_pause, r_read, r_readable, r_resume
@@ -30,9 +30,6 @@ from .writable cimport w_end, w_flush, w_writable, w_write
 
 cdef object _TRUE = True
 cdef PyObject* _BYTES = <PyObject*>bytes
-cdef object _CONNECT = intern_event("connect")
-cdef object _FINISH = intern_event("finish")
-cdef object _TIMEOUT = intern_event("timeout")
 
 MAX_TIMEOUT = 2147483647
 
@@ -85,11 +82,11 @@ cdef class SocketMethods(SocketBase):
                 self._idle.cancel()
                 return self
             if callback is not None:
-                self._add(_TIMEOUT, callback, False, True)
+                self._add(ON_TIMEOUT, callback, False, True)
         else:
             self._idle.cancel()
             if callback is not None:
-                self._remove(_TIMEOUT, callback)
+                self._remove(ON_TIMEOUT, callback)
             self._idle.fired = False
         return self
 
@@ -216,8 +213,8 @@ cdef class SocketMethods(SocketBase):
             self._destroy_with(None)
         elif not self._state & DESTROYED:
             # Once, at the place of the first.
-            if not has_internal(self, _FINISH, TICK_DESTROY_AT_FINISH):
-                self._add(_FINISH, new_internal(self, TICK_DESTROY_AT_FINISH), False, True)
+            if not has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
+                self._add(ON_FINISH, new_internal(self, TICK_DESTROY_AT_FINISH), False, True)
 
     def reset_and_destroy(self):
         """Close with RST instead of FIN: the peer reads ECONNRESET. While connecting: once
@@ -233,8 +230,8 @@ cdef class SocketMethods(SocketBase):
             raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
         if self._socket_flags & SOCKET_CONNECTING:
             # Once, at the place of the first.
-            if not has_internal(self, _CONNECT, TICK_RESET_AT_CONNECT):
-                self._add(_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
+            if not has_internal(self, ON_CONNECT, TICK_RESET_AT_CONNECT):
+                self._add(ON_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
         elif self._handle is None:
             self._destroy_with(socket_closed())
         else:
@@ -269,14 +266,13 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def read(self, size=None):
-        """Take data out of the buffer; with onread, which leaves nothing there, read on.
+        """Take data out of the buffer, as Readable.read() does; with onread, read on.
 
         Args:
-            size: int, bytes (characters after set_encoding()); None (default): all there is. 0
-                only asks for more.
+            size: int, bytes (characters after set_encoding()), default None: all there is.
 
-        Returns: bytes or str, or None if there is not so much yet. Emits it as 'data' too.
-        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) above 1 GiB.
+        Returns: bytes, str or None. Events: 'data'.
+        Raises: what Readable.read() raises.
 
         Node: socket.read()
         """

@@ -15,7 +15,7 @@ from .._base.validation import arg_type_error, validate_integer
 from .errors cimport seal, state_error
 from .owner cimport Collector
 from .loop_registry cimport loop_of_thread
-from .upcalls cimport ENTER_STREAM, EXIT_STREAM, upcall
+from .upcalls cimport ENTER_STREAM, EXIT_STREAM, later, upcall
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
 cdef Py_ssize_t _object_mark = 16
@@ -229,14 +229,16 @@ cdef class Stream(Collector):
     cdef int _ask_source(self) except -1:
         return 0
 
+    # What user code provides: _write, _writev and _final.
+
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
-        return 0
+        return later.user_write(self, chunk, size)
 
     cdef int _begin_queue(self) except -1:
-        return 0
+        return later.user_queue(self)
 
     cdef int _begin_final(self) except -1:
-        return 0
+        return later.user_final(self)
 
     def destroy(self, error=None):
         """Destroy the stream: 'error' if one is given, then 'close'. Idempotent.

@@ -36,6 +36,8 @@ cdef class StreamHandle(Handle):
         """Write what the kernel takes at once; returns how many bytes, or a libuv status."""
         return uv.uv_try_write(self.stream(), bufs, count)
 
+    cdef int open(self, int fd) noexcept
+    cdef int _open(self, int fd) noexcept
     cdef int read_start(self) noexcept
     cdef void read_stop(self) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept

@@ -199,6 +199,17 @@ cdef void _on_connection(uv.uv_stream_t* server, int status) noexcept nogil:
 
 
 cdef class StreamHandle(Handle):
+    cdef int open(self, int fd) noexcept:
+        """Take a descriptor over, which is this handle's from then on; returns a libuv status.
+
+        One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
+        """
+        cdef int status = watch_room(&self.loop._uv, fd)
+        return self._open(fd) if status >= 0 else status
+
+    cdef int _open(self, int fd) noexcept:
+        return uv.UV_EINVAL
+
     cdef int read_start(self) noexcept:
         """Start reading; returns a libuv status. Reading already: no effect."""
         cdef int status

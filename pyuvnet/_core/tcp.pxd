@@ -16,7 +16,6 @@ cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept
 cdef class TCP(StreamHandle):
     cdef uv.uv_tcp_t _tcp
 
-    cdef int open(self, int fd) noexcept
     cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept
     cdef int connect(self, const uv.sockaddr* address) except? 1
     cdef int nodelay(self, bint enable) noexcept

@@ -10,7 +10,6 @@ from .errors cimport os_error, seal
 from .handle cimport REQUEST_CONNECT, handle_closed
 from .loop cimport Loop
 from .stream_handle cimport StreamHandle, StreamRequest, on_connected
-from .watchers cimport watch_room
 
 
 cdef extern from "sockopt.h":
@@ -24,9 +23,7 @@ cdef TCP new_tcp(Loop loop):
     cdef int status = uv.uv_tcp_init(&loop._uv, &tcp._tcp)
     if status < 0:
         raise os_error(status, "uv_tcp_init")
-    tcp._uv = <uv.uv_handle_t*>&tcp._tcp
-    tcp.loop = loop
-    tcp.opened()
+    tcp.opened(<uv.uv_handle_t*>&tcp._tcp, loop)
     return tcp
 
 
@@ -36,14 +33,7 @@ cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept:
 
 
 cdef class TCP(StreamHandle):
-    cdef int open(self, int fd) noexcept:
-        """Take a descriptor over, which is this handle's from then on; returns a libuv status.
-
-        One that another handle of the loop reads or accepts from is refused with UV_EEXIST.
-        """
-        cdef int status = watch_room(&self.loop._uv, fd)
-        if status < 0:
-            return status
+    cdef int _open(self, int fd) noexcept:
         return uv.uv_tcp_open(&self._tcp, fd)
 
     cdef int bind(self, const uv.sockaddr* address, unsigned int flags) noexcept:

@@ -34,14 +34,12 @@ cdef TimerQueue _queue_of(Loop loop):
         queue = TimerQueue.__new__(TimerQueue)
         # Making it may have run a finaliser, which set a timer.
         if loop.timers is None:
-            queue.loop = loop
             status = uv.uv_timer_init(&loop._uv, &queue._timer)
             if status < 0:
                 raise os_error(status, "uv_timer_init")
-            queue._uv = <uv.uv_handle_t*>&queue._timer
             loop.timers = queue
-            uv.uv_unref(queue._uv)
-            queue.opened()
+            uv.uv_unref(<uv.uv_handle_t*>&queue._timer)
+            queue.opened(<uv.uv_handle_t*>&queue._timer, loop)
     return <TimerQueue>loop.timers
 
 

@@ -28,11 +28,6 @@ cdef int w_tick(Stream s, int what, object argument) except -1
 cdef bint w_writable(Stream s) noexcept
 cdef int w_set_default_encoding(Stream s, object name) except -1
 
-# What user code provides: _write, _writev and _final.
-cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1
-cdef int w_user_queue(Stream s) except -1
-cdef int w_user_final(Stream s) except -1
-
 cdef inline int w_enqueue(Stream s, object chunk) except -1:
     """Put a chunk behind those that wait, or leave together."""
     if s.w_queue is None:

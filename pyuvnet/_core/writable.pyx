@@ -27,16 +27,14 @@ from .._base.errors import ArgTypeError
 from .._base.validation import arg_type_error, unknown_encoding_error
 
 from .capi cimport hold_collector, list_of, numbered, release_collector, rest_of, take_item
-from .emitter cimport intern_event
+from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
     state_error, stream_destroyed, write_after_end
 from .names import add_node_names
 from .stream cimport *
-from .upcalls cimport WAIT_FOR_DRAIN, upcall
+from .upcalls cimport WAIT_FOR_DRAIN, later, upcall, user_call, user_write_call
 
-cdef object _DRAIN = intern_event("drain")
-cdef object _FINISH = intern_event("finish")
 cdef object _CHUNK_TYPES = ["string", "Buffer", "TypedArray", "DataView"]
 
 
@@ -339,7 +337,7 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
         s._state &= ~W_NEED_DRAIN
         if not s._state & W_ENDING:
             try:
-                s._emit0(_DRAIN)
+                s._emit0(ON_DRAIN)
             except BaseException as exc:
                 s._loop.report(exc)
     if done is not None:
@@ -567,7 +565,7 @@ cdef int w_emit_finish(Stream s) except -1:
         for callback in ends:
             _call_back(s, callback, None)
     try:
-        s._emit0(_FINISH)
+        s._emit0(ON_FINISH)
     except BaseException as exc:
         s._loop.report(exc)
     return 0
@@ -635,7 +633,12 @@ cdef WriteCallback _new_callback(Stream s, bint final):
     return callback
 
 
-cdef int w_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
+cdef int _accept_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
+    w_accept(s, size)
+    return _user_write(s, chunk, size)
+
+
+cdef int _user_write(Stream s, object chunk, Py_ssize_t size) except -1:
     s.w_chunk = chunk
     s.w_size = size
     s.w_in_flight = 1
@@ -670,7 +673,7 @@ cdef PyObject* _first_queued(Stream s) except NULL:
     return chunk
 
 
-cdef int w_user_queue(Stream s) except -1:
+cdef int _user_queue(Stream s) except -1:
     cdef PyObject* chunk
     cdef list chunks
     if len(s.w_queue) - s.w_head > 1 and hasattr(s, "_writev"):
@@ -694,7 +697,7 @@ cdef int w_user_queue(Stream s) except -1:
                 and not s._state & (W_WRITING | DESTROYED | ERRORED):
             chunk = _first_queued(s)
             try:
-                w_user_write(s, <object>chunk, chunk_size(<object>chunk))
+                _user_write(s, <object>chunk, chunk_size(<object>chunk))
             finally:
                 # What it writes when it is dropped comes behind the queue.
                 s._loop.release(chunk)
@@ -703,7 +706,7 @@ cdef int w_user_queue(Stream s) except -1:
     return 0
 
 
-cdef int w_user_final(Stream s) except -1:
+cdef int _user_final(Stream s) except -1:
     if not hasattr(s, "_final"):
         if s.w_waiting is None and not s._state & W_NEED_DRAIN:
             if _need_finish(s):
@@ -751,16 +754,6 @@ cdef class Writable(Stream):
             0, mark_option(given, "writable_high_water_mark", True))
         if given.get("default_encoding") is not None:
             w_set_default_encoding(self, given["default_encoding"])
-
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
-        w_accept(self, size)
-        return w_user_write(self, chunk, size)
-
-    cdef int _begin_queue(self) except -1:
-        return w_user_queue(self)
-
-    cdef int _begin_final(self) except -1:
-        return w_user_final(self)
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if not w_tick(self, what, argument):
@@ -886,6 +879,10 @@ cdef class Writable(Stream):
         return bool(self._state & HAS_WRITABLE and self._state & (DESTROYED | ERRORED)
                     and not self._state & W_FINISHED)
 
+
+later.user_write = <user_write_call><void*>_accept_user_write
+later.user_queue = <user_call><void*>_user_queue
+later.user_final = <user_call><void*>_user_final
 
 seal(WriteCallback)
 seal(FailedWrite)
