@@ -19,6 +19,7 @@ from .socket import Socket
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Port: TypeAlias = int | str
 Callback: TypeAlias = Callable[[], object]
+Then: TypeAlias = Callback | None
 
 
 class HasDescriptor(Protocol):
@@ -196,3 +197,15 @@ class AddressOptions(TypedDict, total=False):
 
 
 # Options end
+
+
+class Connecting(ConnectOptions, total=False):
+    """Those of Socket.connect() and create_connection(), the callback included."""
+
+    listener: Then
+
+
+class Listening(ListenOptions, total=False):
+    """Those of Server.listen(), the callback included."""
+
+    callback: Then

@@ -1,37 +1,4 @@
 """The errors and warnings of pyuvnet."""
 
-from __future__ import annotations
-
-from ._base.errors import (
-    AbortError,
-    AbortTimeoutError,
-    AddressError,
-    AggregateError,
-    ArgTypeError,
-    ArgValueError,
-    ConnectTimeoutError,
-    Error,
-    KeepAliveWarning,
-    MaxListenersExceededWarning,
-    RangeError,
-    ResolveError,
-    StateError,
-    TimeoutOverflowWarning,
-)
-
-__all__ = [
-    "AbortError",
-    "AbortTimeoutError",
-    "AddressError",
-    "AggregateError",
-    "ArgTypeError",
-    "ArgValueError",
-    "ConnectTimeoutError",
-    "Error",
-    "KeepAliveWarning",
-    "MaxListenersExceededWarning",
-    "RangeError",
-    "ResolveError",
-    "StateError",
-    "TimeoutOverflowWarning",
-]
+from ._base.errors import *  # noqa: F403
+from ._base.errors import __all__ as __all__

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from typing import Any, Self, Unpack
 
-    from ._keywords import Callback, ListenOptions, Place, Port, ServerOptions
+    from ._keywords import Callback, Listening, ListenOptions, Place, Port, ServerOptions, Then
     from .abort import AbortSignal
 
 SERVER_OPTIONS = option_set("Server")
@@ -122,35 +122,25 @@ class Server(ServerBase):
 
     @overload
     def listen(
-        self,
-        place: Place | None = None,
-        then: Callback | None = None,
-        /,
-        *,
-        callback: Callback | None = None,
-        **keywords: Unpack[ListenOptions],
+        self, place: Place | None = None, then: Then = None, /, **keywords: Unpack[Listening]
     ) -> Self: ...
     @overload
     def listen(
         self,
         place: Place | None,
         backlog: int | None,
-        then: Callback | None = None,
+        then: Then = None,
         /,
-        *,
-        callback: Callback | None = None,
-        **keywords: Unpack[ListenOptions],
+        **keywords: Unpack[Listening],
     ) -> Self: ...
     @overload
     def listen(
         self,
         port: Port | None,
         host: str | None,
-        then: Callback | None = None,
+        then: Then = None,
         /,
-        *,
-        callback: Callback | None = None,
-        **keywords: Unpack[ListenOptions],
+        **keywords: Unpack[Listening],
     ) -> Self: ...
     @overload
     def listen(
@@ -158,30 +148,17 @@ class Server(ServerBase):
         port: Port | None,
         host: str | None,
         backlog: int | None,
-        then: Callback | None = None,
+        then: Then = None,
         /,
-        *,
-        callback: Callback | None = None,
-        **keywords: Unpack[ListenOptions],
+        **keywords: Unpack[Listening],
     ) -> Self: ...
     @overload
     def listen(
-        self,
-        options: Mapping[str, Any],
-        then: Callback | None = None,
-        /,
-        *,
-        callback: Callback | None = None,
-        **keywords: Unpack[ListenOptions],
+        self, options: Mapping[str, Any], then: Then = None, /, **keywords: Unpack[Listening]
     ) -> Self: ...
     @overload
     def listen(
-        self,
-        then: Callback,
-        /,
-        *,
-        callback: None = None,
-        **keywords: Unpack[ListenOptions],
+        self, then: Callback, /, *, callback: None = None, **keywords: Unpack[ListenOptions]
     ) -> Self: ...
     def listen(
         self, *args: Any, callback: Callable[[], object] | None = None, **keywords: Any

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Self, Unpack
 
-    from ._keywords import Callback, ConnectOptions, Path, Port, SocketOptions
+    from ._keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
 
 SOCKET_OPTIONS = option_set("Socket")
 CONNECT_OPTIONS = option_set("connect")
@@ -194,33 +194,20 @@ class Socket(SocketMethods):
 
     @overload
     def connect(
-        self,
-        port: Port | Path | None = None,
-        then: Callback | None = None,
-        /,
-        *,
-        listener: Callback | None = None,
-        **keywords: Unpack[ConnectOptions],
+        self, port: Port | Path | None = None, then: Then = None, /, **keywords: Unpack[Connecting]
     ) -> Self: ...
     @overload
     def connect(
-        self,
-        port: Port,
-        host: str | None,
-        then: Callback | None = None,
-        /,
-        *,
-        listener: Callback | None = None,
-        **keywords: Unpack[ConnectOptions],
+        self, port: Port, host: str | None, then: Then = None, /, **keywords: Unpack[Connecting]
     ) -> Self: ...
     @overload
     def connect(
         self,
         options: Mapping[str, Any],
-        then: Callback | None = None,
+        then: Then = None,
         /,
         *,
-        listener: Callback | None = None,
+        listener: Then = None,
         **keywords: Unpack[ConnectOptions],
     ) -> Self: ...
     def connect(
@@ -365,30 +352,19 @@ class Socket(SocketMethods):
 
 @overload
 def create_connection(
-    port: Port | Path | None = None,
-    then: Callback | None = None,
-    /,
-    *,
-    listener: Callback | None = None,
-    **keywords: Unpack[ConnectOptions],
+    port: Port | Path | None = None, then: Then = None, /, **keywords: Unpack[Connecting]
 ) -> Socket: ...
 @overload
 def create_connection(
-    port: Port,
-    host: str | None,
-    then: Callback | None = None,
-    /,
-    *,
-    listener: Callback | None = None,
-    **keywords: Unpack[ConnectOptions],
+    port: Port, host: str | None, then: Then = None, /, **keywords: Unpack[Connecting]
 ) -> Socket: ...
 @overload
 def create_connection(
     options: Mapping[str, Any],
-    then: Callback | None = None,
+    then: Then = None,
     /,
     *,
-    listener: Callback | None = None,
+    listener: Then = None,
     **keywords: Unpack[ConnectOptions],
 ) -> Socket: ...
 def create_connection(
