@@ -33,7 +33,7 @@ from .errors cimport already_finished, closed_before_connection, os_error, seal,
     state_error, stream_destroyed, write_after_end
 from .names import add_node_names
 from .stream cimport *
-from .upcalls cimport WAIT_FOR_DRAIN, later, upcall, user_call, user_write_call
+from .upcalls cimport WAIT_FOR_DRAIN, later, upcall
 
 cdef object _CHUNK_TYPES = ["string", "Buffer", "TypedArray", "DataView"]
 
@@ -880,9 +880,12 @@ cdef class Writable(Stream):
                     and not self._state & W_FINISHED)
 
 
-later.user_write = <user_write_call><void*>_accept_user_write
-later.user_queue = <user_call><void*>_user_queue
-later.user_final = <user_call><void*>_user_final
+ctypedef int (*_write_call)(object, object, Py_ssize_t) except -1
+ctypedef int (*_stream_call)(object) except -1
+
+later.user_write = <_write_call><void*>_accept_user_write
+later.user_queue = <_stream_call><void*>_user_queue
+later.user_final = <_stream_call><void*>_user_final
 
 seal(WriteCallback)
 seal(FailedWrite)
