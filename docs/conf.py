@@ -21,7 +21,7 @@ version = release = pyuvnet.__version__
 extensions = ["myst_parser", "pyuvnet_api", "shown_by"]
 nitpicky = True
 # Names that exist for type checkers only: signatures show them, and no page is about them.
-FOR_CHECKERS = ("Callback", "Path", "Place", "Port")
+FOR_CHECKERS = ("Callback", "Connecting", "Listening", "Path", "Place", "Port", "Then")
 FOR_CHECKERS += tuple(f"{whose}Options" for whose in ("Bound", "Connect", "Listen", "Serve"))
 FOR_CHECKERS += ("ServerOptions", "SocketOptions", "StreamOptions")
 nitpick_ignore = [("py:class", name) for name in FOR_CHECKERS]
