@@ -1,7 +1,7 @@
 """Every exception that the core makes, from a libuv status or from a state.
 
 Owns: the only calls of uv_strerror and uv_err_name.  Imports: libuv's declarations and the
-public classes of pyuvnet.errors; later the notes of pyuvnet._hints.
+classes and notes of the base layer.
 
 System errors are made by OSError(errno, text), which lets Python pick the subclass; the code is
 looked up by name, since on Windows libuv's statuses are not negated errno values.

@@ -30,13 +30,21 @@ cdef ImmediateQueue _queue_of(Loop loop):
 cdef class ImmediateQueue(LoopPart):
     cdef void run(self, Loop loop) noexcept:
         """Run the immediates that are due now; those set meanwhile wait for the next turn."""
-        cdef list due = self._waiting
+        cdef list due = self._waiting, fresh
         cdef Immediate immediate
         cdef Py_ssize_t done = 0
         if not due:
             return
+        try:
+            fresh = []
+        except MemoryError as exc:
+            loop.report(exc)
+            fresh = None
+        if fresh is None:
+            # They are due in the next turn too.
+            return
         loop.enter()
-        self._waiting = []
+        self._waiting = fresh
         for immediate in due:
             done += 1
             if not immediate._due:

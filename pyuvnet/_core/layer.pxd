@@ -25,7 +25,7 @@ cdef class Layer:
     cdef int read_start(self) noexcept                    # more bytes may come
     cdef void read_stop(self) noexcept                    # no more, for now
 
-cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except -1
+cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1
 cdef int remove_layer(Layer layer) except -1
 
 cdef inline Layer top_layer(StreamHandle handle):

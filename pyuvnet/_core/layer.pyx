@@ -9,7 +9,10 @@ handle calls its owner directly, and the owner asks the one flag of its state.
 Rules:
 
 * A layer passes on, in order, everything that it does not use up: by the inherited method.
-* read() gets memory that is valid during the call only. What a layer keeps, it copies.
+* read() gets memory that is valid during the call only, and a size of 0 for a read of nothing. What
+  a layer keeps, it copies.
+* A layer that has done its work may remove itself, as the last thing that it does in a call: it
+  passes on what is left before.
 * try_write() takes as many bytes as it can account for, or returns UV_EAGAIN; write() takes all,
   and written() goes up once they have left. The bufs belong to the caller, the chunks to the layer
   that called write() last.
@@ -26,33 +29,42 @@ from .stream_handle cimport StreamHandle
 
 
 cdef class Layer:
+    # A layer that is removed meanwhile may lose its last reference: the locals hold what is called.
+
     cdef int read(self, const char* base, Py_ssize_t size) except -1:
-        if self.above is not None:
-            return self.above.read(base, size)
-        if self.handle is None or self.handle.owner is None:
+        cdef Layer above = self.above
+        cdef StreamHandle handle = self.handle
+        if above is not None:
+            return above.read(base, size)
+        # What a listener has destroyed hears no more, even if it has another connection by now.
+        if handle is None or handle.closing or handle.owner is None:
             return 0
-        return (<Layer>self.handle.layer).calls.read(self.handle.owner, self.handle, base, size)
+        return _calls(handle).read(handle.owner, handle, base, size)
 
     cdef int read_ended(self, int status) except -1:
-        if self.above is not None:
-            return self.above.read_ended(status)
-        if self.handle is None or self.handle.owner is None:
+        cdef Layer above = self.above
+        cdef StreamHandle handle = self.handle
+        if above is not None:
+            return above.read_ended(status)
+        if handle is None or handle.closing or handle.owner is None:
             return 0
-        return (<Layer>self.handle.layer).calls.read_ended(self.handle.owner, self.handle, status)
+        return _calls(handle).read_ended(handle.owner, handle, status)
 
     cdef int written(self, int status) except -1:
-        if self.above is not None:
-            return self.above.written(status)
-        if self.handle is None or self.handle.owner is None:
-            return 0
-        return (<Layer>self.handle.layer).calls.written(self.handle.owner, self.handle, status)
+        cdef Layer above = self.above
+        cdef StreamHandle handle = self.handle
+        if above is not None:
+            return above.written(status)
+        return 0 if handle is None or handle.owner is None \
+            else _calls(handle).written(handle.owner, handle, status)
 
     cdef int shut_down(self, int status) except -1:
-        if self.above is not None:
-            return self.above.shut_down(status)
-        if self.handle is None or self.handle.owner is None:
-            return 0
-        return (<Layer>self.handle.layer).calls.shut_down(self.handle.owner, self.handle, status)
+        cdef Layer above = self.above
+        cdef StreamHandle handle = self.handle
+        if above is not None:
+            return above.shut_down(status)
+        return 0 if handle is None or handle.owner is None \
+            else _calls(handle).shut_down(handle.owner, handle, status)
 
     cdef void closed(self) noexcept:
         pass
@@ -86,33 +98,43 @@ cdef class Layer:
 
 # ---- What the handle calls -----------------------------------------------------------------------
 
+cdef const HandleCalls* _calls(StreamHandle handle) noexcept:
+    """The owner's own table."""
+    return handle.calls if handle.layer is None else (<Layer>handle.layer).calls
+
+
 cdef bint _take_read(EventEmitter owner, const char* base, Py_ssize_t size) noexcept:
     return False
 
 
 cdef int _read(EventEmitter owner, StreamHandle handle, const char* base,
                Py_ssize_t size) except -1:
-    return (<Layer>handle.layer).read(base, size)
+    cdef Layer lowest = handle.layer
+    return lowest.read(base, size)
 
 
 cdef int _read_ended(EventEmitter owner, StreamHandle handle, int status) except -1:
-    return (<Layer>handle.layer).read_ended(status)
+    cdef Layer lowest = handle.layer
+    return lowest.read_ended(status)
 
 
 cdef void _read_raised(EventEmitter owner, StreamHandle handle, object exc) noexcept:
-    (<Layer>handle.layer).calls.read_raised(owner, handle, exc)
+    # A listener that raised may have removed the last layer before.
+    _calls(handle).read_raised(owner, handle, exc)
 
 
 cdef int _connected(EventEmitter owner, StreamHandle handle, int status) except -1:
-    return (<Layer>handle.layer).calls.connected(owner, handle, status)
+    return _calls(handle).connected(owner, handle, status)
 
 
 cdef int _written(EventEmitter owner, StreamHandle handle, int status) except -1:
-    return (<Layer>handle.layer).written(status)
+    cdef Layer lowest = handle.layer
+    return lowest.written(status)
 
 
 cdef int _shut_down(EventEmitter owner, StreamHandle handle, int status) except -1:
-    return (<Layer>handle.layer).shut_down(status)
+    cdef Layer lowest = handle.layer
+    return lowest.shut_down(status)
 
 
 cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
@@ -137,8 +159,11 @@ cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
 cdef HandleCalls _CALLS
 
 
-cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except -1:
-    """Put a layer on a handle that has an owner: below all others, or above them."""
+cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1:
+    """Put a layer on a handle that has an owner: below all others, or above them.
+
+    Returns a libuv status, of starting to read anew.
+    """
     cdef Layer bottom = handle.layer
     if bottom is None:
         layer.calls = handle.calls
@@ -154,11 +179,16 @@ cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except -1:
         layer.below, bottom.top.above = bottom.top, layer
         bottom.top = layer
     layer.handle = handle
+    if handle.reading and handle.target is not None:
+        # From now on into the loop's buffer, which layers may look at.
+        handle.read_stop()
+        return handle.read_start()
     return 0
 
 
 cdef int remove_layer(Layer layer) except -1:
     """Take a layer off its handle; what is above and below it meets."""
+    cdef Layer kept = layer            # the chain may hold the only other reference
     cdef StreamHandle handle = layer.handle
     cdef Layer above = layer.above, below = layer.below
     cdef Layer bottom
@@ -178,7 +208,7 @@ cdef int remove_layer(Layer layer) except -1:
     else:
         handle.layer = None
         handle.calls = layer.calls
-    layer.handle = layer.above = layer.below = layer.top = None
+    kept.handle = kept.above = kept.below = kept.top = None
     return 0
 
 

@@ -63,16 +63,17 @@ cdef class Meter(Layer):
     def hold(self):
         """Let nothing more come up until resume()."""
         self._check()
-        self.held = True
-        self.wanted = self.handle.reading
-        Layer.read_stop(self)
+        if not self.held:
+            self.held = True
+            Layer.read_stop(self)
 
     def resume(self):
         """Undo hold()."""
         self._check()
-        self.held = False
-        if self.wanted:
-            Layer.read_start(self)
+        if self.held:
+            self.held = False
+            if self.wanted:
+                Layer.read_start(self)
 
     def rate_up(self):
         """Return the bytes per second that came up since the first of them, in loop time."""
@@ -81,8 +82,8 @@ cdef class Meter(Layer):
         return self.bytes_up * 1000.0 / passed if passed else 0.0
 
     def remove(self, SocketBase socket not None):
-        """Take it off its socket, which goes on without it."""
-        self._check()
+        """Take it off its socket, which goes on without it, and is held by it no more."""
+        self.resume()
         socket._remove_layer(self)
 
     cdef int _check(self) except -1:
@@ -100,6 +101,10 @@ def add_meter(SocketBase socket not None, bint lowest=False):
     socket._ready()
     meter = Meter.__new__(Meter)
     socket._add_layer(meter, lowest)
+    # What is wanted from above so far: another meter knows, which may hold the handle.
+    neighbour = meter.below if meter.below is not None else meter.above
+    meter.wanted = (<Meter>neighbour).wanted if isinstance(neighbour, Meter) \
+        else meter.handle.reading
     return meter
 
 

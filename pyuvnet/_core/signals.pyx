@@ -9,6 +9,7 @@ import _signal
 import os
 import sys
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 
 from . cimport uv
@@ -39,6 +40,7 @@ cdef SignalWatch new_signal_watch(uv.uv_loop_t* loop):
     return made
 
 
+@cython.no_gc_clear    # a loop that is collected still has to close the ends
 cdef class SignalWatch:
     cdef object start(self, uv.uv_poll_cb arrived):
         """Wake the poll on signals; returns what stop() has to restore, None: nothing."""

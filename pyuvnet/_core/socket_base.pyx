@@ -272,17 +272,23 @@ cdef class SocketBase(Duplex):
 
         What was written before goes past it, and completes through it.
         """
+        cdef int status
         self._flush()
-        if self._handle is None:
+        if self._handle is None or self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
             raise socket_closed()
-        add_layer(self._handle, layer, lowest)
+        status = add_layer(self._handle, layer, lowest)
         self._state |= LAYERED
+        if status < 0:
+            self._fail(os_error(status, "read"))
         return 0
 
     cdef int _remove_layer(self, Layer layer) except -1:
-        """Take a layer away, which may do it itself while bytes pass through it."""
+        """Take a layer away; it may do that itself, as the last thing in a call."""
+        cdef Layer kept = layer
+        if kept.handle is None or kept.handle.owner is not self:
+            raise ValueError("this layer is not on this socket")
         self._flush()
-        remove_layer(layer)
+        remove_layer(kept)
         if self._handle is not None and self._handle.layer is None:
             self._state &= ~LAYERED
         return 0

@@ -215,7 +215,8 @@ cdef class StreamHandle(Handle):
         cdef int status
         if self.reading or self.closing or self._uv is NULL:
             return 0
-        if self.target is None:
+        if self.target is None or self.layer is not None:
+            # Layers get the loop's buffer, and the owner copies what they pass on.
             status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
         else:
             status = uv.uv_read_start(self.stream(), _on_alloc_target, _on_read)

@@ -290,3 +290,100 @@ def test_a_socket_without_connection_takes_no_layer() -> None:
     with pytest.raises(pyuvnet.errors.StateError) as caught:
         add_meter(net.Socket())
     assert caught.value.code == "ERR_SOCKET_CLOSED"
+
+
+def test_a_listener_that_removes_the_last_layer_and_raises_is_reported() -> None:
+    raised: list[BaseException] = []
+
+    def act(pair: Pair) -> None:
+        meter = add_meter(pair.near)
+
+        def remove(chunk: bytes) -> None:
+            meter.remove(pair.near)
+            pair.near.end()
+            pair.far.end()
+            raise ValueError("of the program")
+
+        pair.near.once("data", remove)
+        pair.far.write("x")
+
+    pyuvnet.current_loop().set_exception_handler(raised.append)
+    Pair().run(act)
+    assert [str(error) for error in raised] == ["of the program"]
+
+
+def test_a_connecting_socket_takes_no_layer() -> None:
+    server = net.create_server(lambda far: far.destroy()).listen(0)
+    socket = net.connect(server.address().port, "127.0.0.1")
+    socket.on("error", lambda error: None)
+    with pytest.raises(pyuvnet.errors.StateError) as caught:
+        add_meter(socket)
+    assert caught.value.code == "ERR_SOCKET_CLOSED"
+    bound = net.Socket(handle=net.BoundSocket(port=0, host="127.0.0.1"))
+    with pytest.raises(pyuvnet.errors.StateError):
+        add_meter(bound)
+    bound.destroy()
+    server.close()
+    pyuvnet.run()
+
+
+def test_a_layer_is_removed_by_its_own_socket_only() -> None:
+    def act(pair: Pair) -> None:
+        meter = add_meter(pair.near)
+        with pytest.raises(ValueError, match="not on this socket"):
+            meter.remove(pair.far)
+        pair.near.write("still there")
+        pair.near.end()
+        pair.far.end()
+        pair.near.resume()
+
+    assert Pair().run(act).received == b"still there"
+
+
+@pytest.mark.parametrize("resumed", ["upper first", "lower first", "twice held", "removed"])
+def test_holds_of_several_layers_are_undone_in_any_order(resumed: str) -> None:
+    got = bytearray()
+
+    def act(pair: Pair) -> None:
+        upper, lower = add_meter(pair.near), add_meter(pair.near, lowest=True)
+        pair.near.on("data", got.extend)
+        lower.hold()
+        upper.hold()
+        if resumed == "twice held":
+            lower.hold()
+            upper.hold()
+        pair.far.end("data")
+        if resumed == "upper first":
+            upper.resume()
+            lower.resume()
+        elif resumed == "removed":
+            lower.remove(pair.near)
+            upper.remove(pair.near)
+        else:
+            lower.resume()
+            upper.resume()
+        pair.near.end()
+
+    Pair().run(act)
+    assert got == b"data"
+
+
+def test_a_layer_that_only_the_chain_holds_can_be_removed_in_a_read() -> None:
+    got = bytearray()
+    meters: list[Meter] = []
+
+    def act(pair: Pair) -> None:
+        meters.append(add_meter(pair.near))
+
+        def take(chunk: bytes) -> None:
+            got.extend(chunk)
+            if meters:
+                meters.pop().remove(pair.near)
+                pair.far.end("second")
+                pair.near.end()
+
+        pair.near.on("data", take)
+        pair.far.write("first ")
+
+    Pair().run(act)
+    assert got == b"first second"

@@ -45,6 +45,13 @@ def fuzzer(*codes: str, weight: int = 1) -> Callable[[Fuzzer], Fuzzer]:
     return register
 
 
+class Opaque(Awkward):
+    """Awkward, but true: what an option raises when its truth value is taken is the program's."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class Index:
     """A number in all but name."""
 
@@ -149,7 +156,7 @@ class Input:
         if kind == 10:
             return self.pick([], [5], ["x"], (), {}, {"port": 1}, {5: 5}, {"fd": -1}, {"x"})
         if kind == 11:
-            return self.pick(object(), Awkward(), Index(80), Index(-1), Awkward, 1j)
+            return self.pick(object(), Opaque(), Index(80), Index(-1), Opaque, 1j)
         if kind == 12:
             return self.pick(nothing, nothing.__call__, RuntimeError("E"), BaseException())
         return self.pick(float("nan"), -1, "-1", b"\0", b"/x", range(3))
