@@ -88,22 +88,22 @@ cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1
 cdef bint has_internal(EventEmitter emitter, object event, int what) except -1
 
-cdef inline PyObject* only_listener(EventEmitter emitter, object event) noexcept:
+cdef inline PyObject* only_listener(EventEmitter emitter, PyObject* event) noexcept:
     """The only listener of an event, borrowed, if calling it is all that emitting would do.
 
     NULL where there is none, or several, or a once listener, or emit() is overridden, or more than
-    four events have listeners.
+    four events have listeners. The event is borrowed, and interned.
     """
     cdef PyObject* entry
     if emitter._emitter_flags & EMITTER_EMIT_OVERRIDDEN or emitter._events is not None:
         return NULL
-    if emitter._name0 is event:
+    if <PyObject*>emitter._name0 == event:
         entry = <PyObject*>emitter._entry0
-    elif emitter._name1 is event:
+    elif <PyObject*>emitter._name1 == event:
         entry = <PyObject*>emitter._entry1
-    elif emitter._name2 is event:
+    elif <PyObject*>emitter._name2 == event:
         entry = <PyObject*>emitter._entry2
-    elif emitter._name3 is event:
+    elif <PyObject*>emitter._name3 == event:
         entry = <PyObject*>emitter._entry3
     else:
         return NULL

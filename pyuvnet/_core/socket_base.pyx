@@ -836,7 +836,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
             or self._state & (R_ENDED | DESTROYED | R_SYNC) \
             or self.r_decoder is not None or self.r_pipes is not None:
         return False
-    listener = only_listener(self, _DATA)
+    listener = only_listener(self, <PyObject*>_DATA)
     if listener is NULL:
         return False
     # A program that echoes or parses drops each chunk before the next one comes: then the
