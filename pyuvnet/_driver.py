@@ -43,6 +43,7 @@ class _Driver:
         self.over = False
         self._pid = os.getpid()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._turn_due = False
         kept = _Kept(self.turn)
         try:
@@ -102,8 +103,10 @@ class _Driver:
         elif timeout > 0:
             due = self.theirs.time() + timeout / 1000
             # One that fires earlier plans the rest: an idle timeout moves with each chunk.
-            if self._timer is None or self._timer.when() > due + 0.0005:
+            # What uvloop returns for a time that has passed has no when().
+            if self._timer is None or self._timer_due > due + 0.0005:
                 self._forget_timer()
+                self._timer_due = due
                 self._timer = self.theirs.call_at(due, self._timer_fired)
         elif self._timer is not None:
             self._forget_timer()

@@ -978,6 +978,13 @@ cdef int _connected(SocketBase self, object handle, int status) except -1:
 
 cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
     if self._state & DESTROYED:
+        if self._socket_flags & SOCKET_HAD_ERROR and not self._state & ERROR_EMITTED \
+                and self._errored is not None:
+            # An exception has stopped the loop before its tick, or there was no memory for one.
+            try:
+                self._emit_error(self._errored)
+            except BaseException as exc:
+                self._loop.report(exc)
         self._state |= CLOSE_EMITTED
         _over, self._connector = self._connector, None
     self._emit1(ON_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))

@@ -337,3 +337,26 @@ def test_chunks_that_the_program_keeps_stay_as_they_were() -> None:
     client.on("data", data)
     pyuvnet.run()
     assert kept == sent
+
+
+def test_error_comes_before_close_also_when_an_exception_has_stopped_the_loop() -> None:
+    events: list[str] = []
+
+    def accepted(far: net.Socket) -> None:
+        server.close()
+        far.on("error", lambda error: None)
+        far.end("x")
+
+    def fail(chunk: bytes) -> None:
+        near.destroy(RuntimeError("destroyed"))
+        raise ValueError("of the program")
+
+    server = net.create_server(accepted).listen(0)
+    near = net.connect(server.address().port, "127.0.0.1")
+    near.on("data", fail)
+    near.on("error", lambda error: events.append(f"error {error}"))
+    near.on("close", lambda had_error: events.append(f"close {had_error}"))
+    with pytest.raises(ValueError, match="of the program"):
+        pyuvnet.run()
+    pyuvnet.run()
+    assert events == ["error destroyed", "close True"]
