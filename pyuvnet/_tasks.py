@@ -28,7 +28,7 @@ def start_task(
     awaitable: Awaitable[Any],
     what: str,
     done: Callable[[BaseException | None, Any], object],
-    gone: Callable[[BaseException | None], object] | None = None,
+    ended: Callable[[BaseException | None, bool], object] | None = None,
 ) -> asyncio.Task[Any]:
     """Run an awaitable as a task of asyncio's, kept alive until it is done.
 
@@ -36,7 +36,7 @@ def start_task(
         awaitable: what a coroutine function returned.
         what: names that function, for the error.
         done: gets (error, None) or (None, result) in a tick of our loop; nothing if cancelled.
-        gone: gets the error at once, None if the task was cancelled; nothing if it returned.
+        ended: gets (error, cancelled) at once, as soon as asyncio reports the end of the task.
 
     Raises: StateError (ERR_NO_ASYNC_LOOP).
     """
@@ -57,13 +57,12 @@ def start_task(
 
     def finish(finished: asyncio.Task[Any]) -> None:
         _tasks.discard(finished)
-        if finished.cancelled():
-            if gone is not None:
-                gone(None)
+        cancelled = finished.cancelled()
+        error = None if cancelled else finished.exception()
+        if ended is not None:
+            ended(error, cancelled)
+        if cancelled:
             return
-        error = finished.exception()
-        if error is not None and gone is not None:
-            gone(error)
         result = None if error is not None else finished.result()
         ours = current_loop()
         if ours in _driver.drivers:
@@ -118,37 +117,17 @@ def run_listener(
         return
     socket = arguments[0]
 
-    def gone(error: BaseException | None) -> None:
-        # Nobody else has the connection now, and its peer would wait for ever. Where failures are
-        # captured the socket is destroyed with this one, in its place.
-        if error is None or not captured:
-            with contextlib.suppress(StateError):  # Its loop is closed, and so it is too.
+    def ended(error: BaseException | None, cancelled: bool) -> None:
+        with contextlib.suppress(StateError):  # Its loop is closed, and so it is too.
+            # Nobody else has the connection now, and its peer would wait for ever. Where failures
+            # are captured the socket is destroyed with this one, in its place.
+            if isinstance(emitter, ServerBase) and (cancelled or (error and not captured)):
                 socket.destroy()
+            socket._stop_owning()
 
-    undo = _bridge(socket)
+    socket._become_owner()
     try:
-        start_task(awaitable, what, done, gone if isinstance(emitter, ServerBase) else None)
+        start_task(awaitable, what, done, ended)
     except BaseException:
-        undo()
+        socket._stop_owning()
         raise
-
-
-def _bridge(socket: SocketBase) -> Callable[[], object]:
-    """Hear a new socket's error until its coroutine begins, as in Node it does at once.
-
-    The coroutine meets the error when it reads or writes; what waits for 'error' or 'close' comes
-    too late for them, as it does in Node a turn after an event. Returns what undoes it.
-    """
-
-    def heard(_: BaseException) -> None:
-        pass
-
-    def undo() -> None:
-        socket.off("error", heard)
-
-    theirs = _driver.running_asyncio()
-    if theirs is not None:
-        socket.on("error", heard)
-        # Just before the first step of the task, which is the next to be queued.
-        theirs.call_soon(undo)
-    return undo

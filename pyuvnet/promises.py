@@ -13,7 +13,7 @@ from ._base import validation as check
 from ._base.option_table import option_set
 from ._core.waiter import Waiter
 from .abort import abort_error
-from .errors import StateError
+from .errors import ClosedError, StateError
 from .server import SERVER_OPTIONS, Server
 from .socket import Socket, create_connection
 
@@ -43,7 +43,7 @@ async def connect(*args: Any, **keywords: Any) -> Socket:
     Args: as for create_connection(), without a listener; `signal` (AbortSignal) gives up.
 
     Raises: what create_connection() raises; the error of a connection that fails; AbortError
-        (ABORT_ERR); StateError (ERR_SOCKET_CLOSED_BEFORE_CONNECTION) if a listener destroyed the
+        (ABORT_ERR); ClosedError (ERR_SOCKET_CLOSED_BEFORE_CONNECTION) if a listener destroyed the
         socket. The socket is destroyed then, also if the waiting task is cancelled.
 
     Node: net.promises.connect()
@@ -115,8 +115,8 @@ async def listen(*args: Any, **keywords: Any) -> Server:
     return server
 
 
-def _unconnected() -> StateError:
-    return StateError(
+def _unconnected() -> ClosedError:
+    return ClosedError(
         "Socket closed before the connection was established",
         "ERR_SOCKET_CLOSED_BEFORE_CONNECTION",
     )

@@ -26,6 +26,7 @@ from .socket import Socket, keep_alive_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from types import TracebackType
     from typing import Any, Self, Unpack
 
     from ._keywords import Callback, Listening, ListenOptions, Place, Port, ServerOptions, Then
@@ -110,7 +111,8 @@ class Server(ServerBase):
         delay = keep_alive_seconds(given)
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket)
-        self.allow_half_open = bool(given.get("allow_half_open", False))
+        if given.get("allow_half_open") is not None:
+            self.allow_half_open = given["allow_half_open"]
         self.pause_on_connect = bool(given.get("pause_on_connect", False))
         self.no_delay = bool(given.get("no_delay", False))
         self.keep_alive = bool(given.get("keep_alive", False))
@@ -388,17 +390,82 @@ class Server(ServerBase):
         """Return the server. Node: none"""
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Close the server and wait for 'close'; not listening: nothing happens.
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the server and wait until its connections are gone; not listening: no wait.
 
-        Node: server[Symbol.asyncDispose]()
+        If the body raised or was cancelled, or the waiting is, the connections are destroyed.
+
+        Node: server[Symbol.asyncDispose](), which waits in any case
         """
         # listen() may not have come so far yet.
         self._cancel_lookup()
-        if not self.listening:
-            return
-        closed: Waiter[None] = Waiter()
-        self.close(lambda error: closed.set_result(None))
+        if self.listening:
+            self.close()
+        try:
+            if error is not None:
+                self._destroy_sockets()
+            await self.wait_closed()
+        except BaseException:
+            self._destroy_sockets()
+            raise
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed; cancelling the wait closes it.
+
+        The server accepts from listen() on, whether or not somebody waits here. After a
+        cancellation its connections live on; leaving `async with server` destroys them.
+
+        Raises: StateError (ERR_SERVER_NOT_RUNNING) if listen() was not called; the error of a
+            server that cannot listen; CancelledError.
+
+        Node: none
+        """
+        self._check()
+        try:
+            await self._until_closed(True)
+        except Exception:
+            raise
+        except BaseException:
+            try:  # noqa: SIM105 - contextlib takes its time to import
+                self.close()
+            except StateError:
+                pass  # Its loop is closed.
+            raise
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and its connections are gone: for 'close'.
+
+        Returns at once if the server does not listen and has no connections.
+
+        Node: none
+        """
+        self._check()
+        if self._running:
+            await self._until_closed(False)
+
+    async def _until_closed(self, serving: bool) -> None:
+        """Wait for 'close'; while serving, also for an error, or for a server that never began."""
+
+        def on_close() -> None:
+            closed.set_result(None)
+
+        def leave() -> None:
+            self.off("close", on_close)
+            if serving:
+                self.off("error", closed.set_exception)
+
+        closed: Waiter[None] = Waiter(leave)
+        self.on("close", on_close)
+        if serving:
+            self.on("error", closed.set_exception)
+            if not self._running:
+                # In a tick, behind the 'error' of a listen() that has failed.
+                self._next_tick(lambda: closed.set_exception(_not_running()))
         await closed
 
     def __aiter__(self) -> AsyncIterator[Socket]:
@@ -436,6 +503,8 @@ class Server(ServerBase):
     if TYPE_CHECKING:
         getConnections = get_connections
         connectionKey = connection_key
+        serveForever = serve_forever
+        waitClosed = wait_closed
     # Node's spellings end
 
 

@@ -162,7 +162,7 @@ class Socket(SocketMethods):
         write_mark = read_high_water_mark(given, "writable_high_water_mark")
         self._init_emitter(given.get("capture_rejections"))
         self._init_socket(
-            bool(given.get("allow_half_open", False)),
+            given.get("allow_half_open"),
             given.get("readable") is not False,
             given.get("writable") is not False,
             read_mark,

@@ -25,7 +25,7 @@ from ._core.stream import (
 from ._core.waiter import Waiter
 from ._core.writable import Writable
 from .abort import AbortSignal, abort_error, on_abort
-from .errors import AbortError, ArgTypeError, StateError
+from .errors import AbortError, ArgTypeError, ClosedError, StateError
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def premature_close() -> StateError:
+def premature_close() -> ClosedError:
     """The error of a stream that closed before it was done."""
-    return StateError("Premature close", "ERR_STREAM_PREMATURE_CLOSE")
+    return ClosedError("Premature close", "ERR_STREAM_PREMATURE_CLOSE")
 
 
 # ---- finished() ----------------------------------------------------------------------------------
@@ -433,59 +433,14 @@ def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) 
     raise check.arg_type_error("iterable", "Iterable", iterable)
 
 
-class _Reader(ChunkReader):
-    """The part of an async iterator that the stream knows: how it begins and ends."""
-
-    def __init__(self, stream: Any, destroy_on_return: bool) -> None:
-        super().__init__(stream)
-        self._destroy_on_return = destroy_on_return
-        self._error: BaseException | None = None
-
-    def begin(self) -> None:
-        self.stream.on("readable", self.arrived)
-        self._stop = _watch(self.stream, self._ended, True, False, True, None)
-
-    def _ended(self, error: BaseException | None) -> None:
-        self.done = True
-        self._error = error
-        self.arrived()
-
-    def _leave(self) -> None:
-        self.over = True
-        if self.begun:
-            self._stop()
-            self.stream.off("readable", self.arrived)
-
-    def finish(self) -> None:
-        """The stream is done, and all its chunks are taken."""
-        self._leave()
-        if self._error is not None:
-            raise self._error
-        if not (getattr(self.stream, "allow_half_open", False) and self.stream.writable):
-            self.stream.destroy()
-        raise StopAsyncIteration
-
-    def abandon(self) -> None:
-        """Leave the loop early: the stream is destroyed, unless asked otherwise."""
-        if self.over:
-            return
-        self._leave()
-        self.arrived()
-        if not self.begun or not self._destroy_on_return or self.stream.destroyed:
-            return
-        # Node destroys with an AbortError; without anybody to listen it would be unhandled.
-        if not self.stream.readable_ended and self.stream.listener_count("error"):
-            self.stream.destroy(AbortError())
-        else:
-            self.stream.destroy()
-
-
 @inherit_anext
 class _Chunks(ChunkIterator):
     """The async iterator over a stream's chunks; dropped by break, it leaves the stream too."""
 
+    __slots__ = ("__weakref__",)
+
     def __init__(self, stream: Any, destroy_on_return: bool) -> None:
-        super().__init__(_Reader(stream, destroy_on_return))
+        super().__init__(ChunkReader(stream, destroy_on_return))
 
     async def aclose(self) -> None:
         """Leave the loop early: the stream is destroyed, unless asked otherwise."""
@@ -505,7 +460,8 @@ class _Chunks(ChunkIterator):
 async def _drained(stream: Any) -> None:
     """Wait for 'drain', or for what comes in its place."""
     if stream.destroyed:
-        raise stream.errored or StateError(
+        stream._heard()
+        raise stream.errored or ClosedError(
             "Cannot call drained after a stream was destroyed", "ERR_STREAM_DESTROYED"
         )
     if not stream.writable_need_drain:
@@ -514,20 +470,24 @@ async def _drained(stream: Any) -> None:
     def go_on(*_: Any) -> None:
         done.set_result(None)
 
+    def failed(error: BaseException) -> None:
+        stream._heard()
+        done.set_exception(error)
+
     def closed(*_: Any) -> None:
-        done.set_exception(stream.errored or premature_close())
+        failed(stream.errored or premature_close())
 
     def leave() -> None:
         stream.off("drain", go_on)
         # end() takes what is due away: 'finish' says that all has left.
         stream.off("finish", go_on)
-        stream.off("error", done.set_exception)
+        stream.off("error", failed)
         stream.off("close", closed)
 
     done: Waiter[None] = Waiter(leave)
     stream.on("drain", go_on)
     stream.on("finish", go_on)
-    stream.on("error", done.set_exception)
+    stream.on("error", failed)
     stream.on("close", closed)
     await done
 
@@ -536,24 +496,68 @@ async def _drained(stream: Any) -> None:
 
 
 async def _enter(stream: Any) -> Any:
+    stream._become_owner()
     return stream
 
 
 async def _exit(stream: Any, failure: BaseException | None) -> None:
-    """Destroy the stream, and wait until it is done; its body's own exception is left alone."""
-    expected: BaseException | None = None
-    silent = False
-    if not stream.destroyed:
-        if not getattr(stream, "readable_ended", False):
-            expected = AbortError()
-            # Without anybody to listen the error would be unhandled.
-            silent = not stream.listener_count("error")
-        stream.destroy(None if silent else expected)
+    """Close the stream that a block has owned, and wait for 'close'."""
     try:
-        await finished(stream)
-    except Exception as error:
-        if failure is None and error is not expected and not silent:
+        if failure is None:
+            await _close_when_sent(stream)
+        else:
+            await _destroyed(stream)
+        # The body's own exception goes on alone.
+        unsent = None if failure is not None else stream._unsent_error()
+        stream._heard()
+    finally:
+        stream._stop_owning()
+    if unsent is not None:
+        raise unsent
+
+
+async def _close_when_sent(stream: Any) -> None:
+    """End the stream, and destroy it as soon as everything written has left."""
+    if not stream.destroyed and stream._has_writable and not _never_begun(stream):
+        try:
+            if not stream.writable_ended:
+                stream.end()
+            if not stream.writable_finished and not stream.destroyed:
+                await _event(stream, "finish", "close")
+        except BaseException:
+            await _destroyed(stream)
             raise
+    await _destroyed(stream)
+
+
+def _never_begun(stream: Any) -> bool:
+    """Whether this is a socket without a connection, for which nothing waits to be sent."""
+    if not getattr(stream, "pending", False):
+        return False
+    return not (stream.connecting and (stream.writable_length or stream.writable_ended))
+
+
+async def _destroyed(stream: Any) -> None:
+    """Destroy the stream, and wait for 'close'."""
+    stream.destroy()
+    if stream._close_due:
+        await _event(stream, "close")
+
+
+async def _event(stream: Any, *events: str) -> None:
+    """Wait for the first of some events."""
+
+    def come(*_: Any) -> None:
+        done.set_result(None)
+
+    def leave() -> None:
+        for event in events:
+            stream.off(event, come)
+
+    done: Waiter[None] = Waiter(leave)
+    for event in events:
+        stream.on(event, come)
+    await done
 
 
 # ---- Standard streams ----------------------------------------------------------------------------

@@ -249,7 +249,8 @@ def test_a_cancelled_task_that_owns_the_socket_destroys_it(how, factory):
         await turns()
         gc.collect()
         assert pair.client.closed
-        assert {error.code for error in errors} == {"ABORT_ERR"}
+        # Leaving `async with` by a cancellation is no failure of the stream.
+        assert {error.code for error in errors} == (set() if how == "async with" else {"ABORT_ERR"})
         assert [socket.event_names() for socket in (pair.client, pair.there)] == before
         assert not [info for info in handles() if info.owner is pair.client]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -26,6 +27,7 @@ from pyuvnet.errors import (
     AddressError,
     ArgTypeError,
     ArgValueError,
+    ClosedError,
     ConnectTimeoutError,
     RangeError,
     StateError,
@@ -196,6 +198,21 @@ class Half(net.Socket):
         pass
 
 
+def read_by_two() -> Any:
+    async def main() -> None:
+        stream = net.Socket()
+        iterator = aiter(stream)
+        task = asyncio.ensure_future(anext(iterator))
+        await asyncio.sleep(0)
+        try:
+            await anext(aiter(stream))
+        finally:
+            task.cancel()
+            stream.destroy()
+
+    return raised(lambda: pyuvnet.run(main()))
+
+
 def run_inside_run(callback: Callable[..., None]) -> None:
     pyuvnet.next_tick(lambda: callback(raised(pyuvnet.run)))
 
@@ -261,11 +278,11 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ), listen_twice),
     ("ERR_SERVER_NOT_RUNNING", StateError, "Server is not running.",
      lambda: called(lambda callback: net.create_server().close(callback))),
-    ("ERR_SOCKET_CLOSED", StateError, "Socket is closed",
+    ("ERR_SOCKET_CLOSED", ClosedError, "Socket is closed",
      lambda: called(lambda callback: quiet().write(b"x", callback))),
-    ("ERR_SOCKET_CLOSED", StateError, "Socket is closed",
+    ("ERR_SOCKET_CLOSED", ClosedError, "Socket is closed",
      lambda: emitted(net.Socket().reset_and_destroy())),
-    ("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", StateError, (
+    ("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", ClosedError, (
         "Socket closed before the connection was established"
     ), lambda: called(destroyed_while_connecting)),
     ("ERR_SOCKET_CONNECTION_TIMEOUT", ConnectTimeoutError, "Socket connection timeout",
@@ -276,13 +293,13 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_IP_BLOCKED", StateError, "IP(127.0.0.1) is blocked by net.BlockList", blocked),
     ("ERR_STREAM_WRITE_AFTER_END", StateError, "write after end",
      lambda: called(written_after_end)),
-    ("ERR_STREAM_DESTROYED", StateError, "Cannot call write after a stream was destroyed",
+    ("ERR_STREAM_DESTROYED", ClosedError, "Cannot call write after a stream was destroyed",
      lambda: called(written_after_destroy)),
     ("ERR_STREAM_ALREADY_FINISHED", StateError, "Cannot call end after a stream was finished",
      lambda: called(ended_after_finish)),
     ("ERR_STREAM_NULL_VALUES", ArgTypeError, "May not write null values to stream",
      lambda: raised(lambda: net.Socket().write(None))),
-    ("ERR_STREAM_PREMATURE_CLOSE", StateError, "Premature close",
+    ("ERR_STREAM_PREMATURE_CLOSE", ClosedError, "Premature close",
      lambda: called(finished_without_end)),
     ("ERR_STREAM_PUSH_AFTER_EOF", StateError, "stream.push() after EOF", pushed_after_the_end),
     ("ERR_STREAM_UNSHIFT_AFTER_END_EVENT", StateError, "stream.unshift() after end event",
@@ -303,6 +320,8 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_NOT_CONSTRUCTED", StateError, "", lambda: raised(Half().pause)),
     ("ERR_CONSTRUCTED_TWICE", StateError, "",
      lambda: raised(net.Socket().__init__)),  # type: ignore[misc]
+    ("ERR_ALREADY_READING", StateError, "the stream is being read by another task already",
+     read_by_two),
     ("ERR_LOOP_RUNNING", StateError, "", lambda: called(run_inside_run)),
     ("ERR_LOOP_CLOSED", StateError, "", use_of_a_closed_loop),
     ("ERR_NO_ASYNC_LOOP", StateError, "", coroutine_without_asyncio),
@@ -315,6 +334,7 @@ BASES: dict[type[Exception], tuple[str, tuple[type[Exception], ...]]] = {
     RangeError: ("RangeError", (ValueError,)),
     AddressError: ("Error", (ValueError,)),
     StateError: ("Error", (RuntimeError,)),
+    ClosedError: ("Error", (RuntimeError, ConnectionError)),
     ConnectTimeoutError: ("Error", (TimeoutError,)),
     AbortError: ("AbortError", ()),
     AbortTimeoutError: ("TimeoutError", (TimeoutError,)),

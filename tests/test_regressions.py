@@ -297,11 +297,15 @@ def test_a_loop_left_by_break_frees_the_socket() -> None:
     async def main():
         closed = []
 
-        async def connected(socket):
-            socket.on("close", lambda _: closed.append(True))
+        async def read(socket):
             async for _ in socket:
                 break
 
+        def connected(socket):
+            socket.on("close", lambda _: closed.append(True))
+            tasks.append(asyncio.ensure_future(read(socket)))
+
+        tasks = []
         server = net.create_server(connected)
         server.listen(0, "127.0.0.1")
         await pyuvnet.events.once(server, "listening")

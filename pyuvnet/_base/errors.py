@@ -26,6 +26,7 @@ __all__ = [
     "AggregateError",
     "ArgTypeError",
     "ArgValueError",
+    "ClosedError",
     "ConnectTimeoutError",
     "Error",
     "KeepAliveWarning",
@@ -116,8 +117,25 @@ class AddressError(Error, ValueError):
 class StateError(Error, RuntimeError):
     """The object cannot do this in the state it is in.
 
-    Node: Error [ERR_SERVER_NOT_RUNNING], [ERR_SOCKET_CLOSED], [ERR_STREAM_DESTROYED]
+    Node: Error [ERR_SERVER_NOT_RUNNING], [ERR_STREAM_WRITE_AFTER_END], [ERR_INVALID_STATE]
     """
+
+
+class ClosedError(StateError, ConnectionError):
+    """The stream, or the connection, is closed: the peer has gone, or it was destroyed here.
+
+    It is a `ConnectionError` too, so that `except ConnectionError` is enough around input and
+    output in a coroutine. What only the program can have done, such as a write after its own end(),
+    is a plain `StateError`.
+
+    Node: Error [ERR_STREAM_DESTROYED], [ERR_STREAM_PREMATURE_CLOSE], [ERR_SOCKET_CLOSED],
+    [ERR_SOCKET_CLOSED_BEFORE_CONNECTION]
+    """
+
+    # OSError picks its arguments apart in __new__ when there are two of them, which would take the
+    # message for an errno.
+    def __new__(cls, message: str = "", code: str | None = None) -> ClosedError:
+        return ConnectionError.__new__(cls, message)
 
 
 class ConnectTimeoutError(Error, TimeoutError):
@@ -126,8 +144,7 @@ class ConnectTimeoutError(Error, TimeoutError):
     Node: Error [ERR_SOCKET_CONNECTION_TIMEOUT]
     """
 
-    # OSError picks its arguments apart in __new__ when there are two of them, which would take the
-    # message for an errno.
+    # For the reason that ClosedError has one.
     def __new__(cls, message: str = "", code: str | None = None) -> ConnectTimeoutError:
         return super().__new__(cls, message)
 
@@ -169,7 +186,7 @@ class AbortTimeoutError(Error, TimeoutError):
     Node: DOMException [TimeoutError]
     """
 
-    # For the reason that ConnectTimeoutError has one.
+    # For the reason that ClosedError has one.
     def __new__(cls, message: str = "", code: str | None = None) -> AbortTimeoutError:
         return super().__new__(cls, message)
 

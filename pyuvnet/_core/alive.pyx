@@ -33,6 +33,13 @@ cdef list _handles(Loop loop):
     return found
 
 
+def owners_of_handles(Loop loop not None):
+    """Return the owners of the open handles of a loop, a list in no order."""
+    cdef Handle handle
+    loop.check()
+    return [handle.owner for handle in _handles(loop) if not handle.closing]
+
+
 cdef str _kind(Handle handle):
     return (<bytes>uv.uv_handle_type_name(handle._uv.type)).decode("ascii")
 

@@ -46,6 +46,8 @@ cdef class Duplex(Readable):
             | flag_option(given, "emit_close", EMIT_CLOSE),
             mark_option(given, "readable_high_water_mark", False),
             mark_option(given, "writable_high_water_mark", False))
+        if given.get("allow_half_open") is not None:
+            self._coroutines |= HALF_OPEN_SET
         if given.get("encoding") is not None:
             r_set_encoding(self, given["encoding"])
         if given.get("default_encoding") is not None:
@@ -53,11 +55,15 @@ cdef class Duplex(Readable):
 
     @property
     def allow_half_open(self):
-        """True when 'end' leaves the writable side open. Node: duplex.allowHalfOpen"""
-        return bool(self._state & ALLOW_HALF_OPEN)
+        """True when 'end' leaves the writable side open. Node: duplex.allowHalfOpen
+
+        While a coroutine owns the stream, 'end' does so too, unless this was set to False.
+        """
+        return bool(self._state & ALLOW_HALF_OPEN) and not self._coroutines & HALF_OPEN_LENT
 
     @allow_half_open.setter
     def allow_half_open(self, value):
+        self._coroutines = (self._coroutines | HALF_OPEN_SET) & ~HALF_OPEN_LENT
         if value:
             self._state |= ALLOW_HALF_OPEN
         else:

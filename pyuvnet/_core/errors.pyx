@@ -10,7 +10,7 @@ looked up by name, since on Windows libuv's statuses are not negated errno value
 import errno as _errno
 import os.path
 
-from .._base.errors import ArgTypeError, ResolveError, StateError
+from .._base.errors import ArgTypeError, ClosedError, ResolveError, StateError
 from .._base.hints import explain
 
 cimport cython
@@ -177,7 +177,11 @@ cdef object write_after_end():
 
 
 cdef object stream_destroyed(str method):
-    return StateError(f"Cannot call {method} after a stream was destroyed", "ERR_STREAM_DESTROYED")
+    return ClosedError(f"Cannot call {method} after a stream was destroyed", "ERR_STREAM_DESTROYED")
+
+
+cdef object premature_close():
+    return ClosedError("Premature close", "ERR_STREAM_PREMATURE_CLOSE")
 
 
 cdef object already_finished():
@@ -185,12 +189,12 @@ cdef object already_finished():
 
 
 cdef object socket_closed():
-    return StateError("Socket is closed", "ERR_SOCKET_CLOSED")
+    return ClosedError("Socket is closed", "ERR_SOCKET_CLOSED")
 
 
 cdef object closed_before_connection():
-    return StateError("Socket closed before the connection was established",
-                      "ERR_SOCKET_CLOSED_BEFORE_CONNECTION")
+    return ClosedError("Socket closed before the connection was established",
+                       "ERR_SOCKET_CLOSED_BEFORE_CONNECTION")
 
 
 cdef object ip_blocked(str address):

@@ -1,19 +1,21 @@
 """async for over a stream; see iteration.pyx."""
 
-from .stream cimport Stream
+from .stream cimport Reader, Stream
 from .waiter cimport Waiter
 
-cdef class ChunkReader:
+cdef class ChunkReader(Reader):
     """The part of an async iterator that the stream knows."""
     cdef readonly Stream stream
     cdef Waiter _waiter                # of the task that waits for a chunk
     cdef Waiter _last                  # the one before, which may serve again
     cdef bint _plain                   # the stream's class has no read() of its own
-    cdef readonly bint begun           # the listeners are there
-    cdef public bint done              # the stream is: what is buffered is all there will be
-    cdef public bint over              # the iteration is
+    cdef bint _destroy_on_return       # leaving early destroys a stream that nobody owns
+    cdef bint _begun                   # the stream knows it
+    cdef readonly bint over            # the iteration is
 
     cdef object take(self)
+    cdef int _leave(self) except -1
+    cdef int _finish(self) except -1
 
 cdef class ChunkIterator:
     cdef readonly ChunkReader reader
@@ -25,3 +27,5 @@ cdef class NextChunk:
 
     cdef object step(self)
     cdef int forget(self) except -1
+
+cdef int refuse_second_reader(Stream stream) except -1

@@ -3,18 +3,18 @@ from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
-from .stream import Stream
+from .stream import Reader, Stream
 
 plain_reads: set[Any]
 
 @disjoint_base
-class ChunkReader:
-    stream: Any
-    begun: bool
-    done: bool
-    over: bool
-    def __init__(self, stream: Stream) -> None: ...
-    def arrived(self) -> None: ...
+class ChunkReader(Reader):
+    @property
+    def stream(self) -> Any: ...
+    @property
+    def over(self) -> bool: ...
+    def __init__(self, stream: Stream, destroy_on_return: bool = True) -> None: ...
+    def abandon(self) -> None: ...
 
 @disjoint_base
 class ChunkIterator:

@@ -1,8 +1,8 @@
-"""async for over a stream: what happens for each chunk; the rest is Python's, in streams.py.
+"""async for over a stream.
 
 A chunk that is buffered is handed out without a future and without leaving the task.  Where there
-is none, the task waits for a Waiter, which the 'readable' listener settles, and goes on inside the
-callback in which the chunk arrived.  No listener is added or removed for a chunk.
+is none, the task waits for a Waiter, which the stream settles, and goes on inside the callback in
+which the chunk arrived.  A reader is no listener, and costs a stream one reference.
 
 Imports: stream, readable, waiter.
 """
@@ -11,50 +11,112 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
+from .._base.errors import AbortError
+
 from .readable import Readable
 
 from .capi cimport PyErr_SetObject, pyuvnet_has_own
 from .descriptors cimport set_iternext
-from .errors cimport seal, state_error
-from .stream cimport DESTROYED, Stream
+from .errors cimport premature_close, seal, state_error
+from .readable cimport r_begin_reader, r_end_reader, r_reads_over
+from .stream cimport *
 from .waiter cimport Waiter, raise_thrown, renewed
 
 # read() of each class of ours; _read_chunk() does the same.
 plain_reads = {Readable.read}
 
 
-cdef class ChunkReader:
+cdef int refuse_second_reader(Stream stream) except -1:
+    """Refuse to wait for a stream that a task waits for already."""
+    cdef Reader reader = stream.r_reader
+    while reader is not None:
+        if reader.waiting:
+            raise state_error("ERR_ALREADY_READING",
+                              "the stream is being read by another task already")
+        reader = reader._earlier
+    return 0
+
+
+cdef class ChunkReader(Reader):
     """Takes chunks out of a stream, for one task at a time.
 
-    A subclass has begin(), which adds the listeners, and finish(), which leaves them and raises
-    what ends the iteration.
+    Args:
+        stream: what to read.
+        destroy_on_return: bool: leaving early destroys the stream, unless a coroutine listener or
+            an `async with` block owns it.
     """
 
-    def __init__(self, Stream stream not None):
+    def __init__(self, Stream stream not None, bint destroy_on_return=True):
         stream._ready()
         self.stream = stream
+        self._destroy_on_return = destroy_on_return
         self._plain = type(stream).read in plain_reads and not pyuvnet_has_own(stream, "read")
 
-    def arrived(self):
-        """The 'readable' listener: there may be a chunk, or the stream is done."""
+    cdef int arrived(self) except -1:
         if self._waiter is not None and not self._waiter._done:
             self._waiter.settle()
+        return 0
 
     cdef object take(self):
         """The next chunk; None: there is none yet. Raises what ends the iteration."""
         cdef Stream stream = self.stream
         if self.over:
             raise StopAsyncIteration
-        if not self.begun:
-            self.begun = True
-            self.begin()
+        if not self._begun:
+            r_begin_reader(stream, self)
+            self._begun = True
         if not stream._state & DESTROYED:
             chunk = stream._read_chunk() if self._plain else (<object>stream).read()
             if chunk is not None:
                 return chunk
-        if self.done:
-            self.finish()
+        if r_reads_over(stream):
+            self._finish()
         return None
+
+    cdef int _leave(self) except -1:
+        self.over = True
+        if self._begun:
+            r_end_reader(self.stream, self)
+        return 0
+
+    cdef int _finish(self) except -1:
+        """The stream is done, and all its chunks are taken: raise what ends the iteration."""
+        cdef Stream stream = self.stream
+        cdef unsigned int state = stream._state
+        cdef bint half_open = state & ALLOW_HALF_OPEN and not stream._coroutines & HALF_OPEN_LENT
+        cdef object error = None
+        if not state & R_END_EMITTED or not state & HAS_WRITABLE:
+            error = stream._errored
+            if error is None and not (state & R_ENDED and stream.r_length == 0):
+                error = premature_close()
+        if error is not None:
+            stream._coroutines |= ERROR_HEARD
+        self._leave()
+        if error is not None:
+            raise error
+        if not state & DESTROYED and not stream._owners and stream.r_reader is None:
+            # What is queued leaves first, by the end() that is made because the peer has ended.
+            stream._flush()
+            if not stream.w_length and not (half_open and not state & W_ENDING):
+                stream._destroy_with(None)
+        raise StopAsyncIteration
+
+    def abandon(self):
+        """Leave early: the stream is destroyed, unless it is owned or the iterator spares it."""
+        cdef Stream stream = self.stream
+        if self.over or stream is None:
+            return
+        stream._ready()
+        self._leave()
+        self.arrived()
+        if not self._begun or not self._destroy_on_return or stream._owners \
+                or stream._state & DESTROYED:
+            return
+        # Node destroys with an AbortError; without anybody to listen it would be unhandled.
+        if not stream._state & R_END_EMITTED and stream.listener_count("error"):
+            stream._destroy_with(AbortError())
+        else:
+            stream._destroy_with(None)
 
 
 cdef class ChunkIterator:
@@ -111,19 +173,19 @@ cdef class NextChunk:
             raise state_error("ERR_NOT_CONSTRUCTED", "The iterator's __init__() was not called")
         if self._waiting:
             self.forget()
-        elif reader._waiter is not None:
-            raise RuntimeError("the stream is being read by another task already")
+        else:
+            refuse_second_reader(reader.stream)
         chunk = reader.take()
         if chunk is not None:
             return chunk
         waiter = reader._waiter = reader._last = renewed(reader._last, reader.stream._loop)
         waiter._asyncio_future_blocking = True
-        self._waiting = True
+        self._waiting = reader.waiting = True
         return waiter
 
     cdef int forget(self) except -1:
         if self._waiting:
-            self._waiting = False
+            self._waiting = self._reader.waiting = False
             self._reader._waiter = None
         return 0
 

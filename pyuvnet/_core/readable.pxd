@@ -1,6 +1,6 @@
 """The readable half: functions on Stream's r_ fields; see readable.pyx."""
 
-from .stream cimport Stream
+from .stream cimport Reader, Stream
 
 cdef int r_push(Stream s, bytes chunk) except -1
 cdef int r_push_eof(Stream s) except -1
@@ -11,6 +11,9 @@ cdef int r_resume(Stream s) except -1
 cdef int r_tick(Stream s, int what, object argument) except -1
 cdef int r_listener_added(Stream s, object event) except -1
 cdef int r_listener_removed(Stream s, object event) except -1
+cdef int r_begin_reader(Stream s, Reader reader) except -1
+cdef int r_end_reader(Stream s, Reader reader) except -1
+cdef bint r_reads_over(Stream s) noexcept
 cdef int r_lost(Stream s, object exc) except -1
 cdef bint r_readable(Stream s) noexcept
 cdef int r_set_encoding(Stream s, object name) except -1

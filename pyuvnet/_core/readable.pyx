@@ -142,8 +142,7 @@ cdef int r_push_eof(Stream s) except -1:
             s.r_length += len(rest)
     s._state |= R_ENDED
     if s._state & R_SYNC:
-        if s._state & R_NEED_READABLE or s._flowing == FLOWING_YES \
-                or s._find(_READABLE) is not None:
+        if s._state & R_NEED_READABLE or s._flowing == FLOWING_YES or _listened(s):
             return _emit_readable(s)
         # Nobody waits for it: the first 'readable' listener is called, unless a read comes before.
         s._state |= R_END_UNSEEN
@@ -461,22 +460,71 @@ cdef int r_resume(Stream s) except -1:
 cdef int r_listener_added(Stream s, object event) except -1:
     if event == _DATA:
         # A 'readable' listener that was added after 'end' rules from now on.
-        if s._find(_READABLE) is not None:
+        if _listened(s):
             s._state |= R_LISTENING
         if s._flowing != FLOWING_NO:
             # r_resume is what Node's on('data') calls, through resume().
             s.resume()
     elif event == _READABLE:
         s._ready()
-        if not s._state & (R_END_EMITTED | R_LISTENING):
-            s._state |= R_LISTENING | R_NEED_READABLE
-            s._state &= ~R_EMITTED_READABLE
-            s._flowing = FLOWING_NO
-            if s.r_length or s._state & R_END_UNSEEN:
-                _emit_readable(s)
-            if not s.r_length and not s._state & R_READING:
-                s._loop.tick(s, TICK_READ_KICK, None)
+        _begin_listening(s)
     return 0
+
+
+cdef int _begin_listening(Stream s) except -1:
+    """A 'readable' listener, or a reader, rules the mode from now on."""
+    if not s._state & (R_END_EMITTED | R_LISTENING):
+        s._state |= R_LISTENING | R_NEED_READABLE
+        s._state &= ~R_EMITTED_READABLE
+        s._flowing = FLOWING_NO
+        if s.r_length or s._state & R_END_UNSEEN:
+            _emit_readable(s)
+        if not s.r_length and not s._state & R_READING:
+            s._loop.tick(s, TICK_READ_KICK, None)
+    return 0
+
+
+cdef inline bint _listened(Stream s) noexcept:
+    """Whether somebody reads when there is something to read."""
+    return s.r_reader is not None or s._find(_READABLE) is not None
+
+
+cdef int r_begin_reader(Stream s, Reader reader) except -1:
+    """Let a reader take what arrives; it owns the stream until r_end_reader()."""
+    s._ready()
+    reader._earlier = s.r_reader
+    s.r_reader = reader
+    s._lend()
+    return _begin_listening(s)
+
+
+cdef int r_end_reader(Stream s, Reader reader) except -1:
+    """A reader leaves; what it has not taken stays where it is."""
+    cdef Reader later = s.r_reader
+    s._ready()
+    if later is reader:
+        s.r_reader = reader._earlier
+    else:
+        while later is not None and later._earlier is not reader:
+            later = later._earlier
+        if later is None:
+            return 0
+        later._earlier = reader._earlier
+    reader._earlier = None
+    if s.r_reader is None:
+        s._loop.tick(s, TICK_UPDATE_READABLE, None)
+    return s._owner_left()
+
+
+cdef bint r_reads_over(Stream s) noexcept:
+    """Whether no chunk will come any more: 'error', 'close' or, as the last, 'end' was emitted.
+
+    What emits 'close' by itself is over with that.
+    """
+    if s._state & (ERROR_EMITTED | CLOSE_EMITTED):
+        return True
+    return s._state & R_END_EMITTED and (s._state & HAS_WRITABLE or not (
+        s._state & AUTO_DESTROY and s._state & EMIT_CLOSE and not s._state & CLOSED))
 
 
 cdef int r_listener_removed(Stream s, object event) except -1:
@@ -487,7 +535,7 @@ cdef int r_listener_removed(Stream s, object event) except -1:
 
 
 cdef int _update_listening(Stream s) except -1:
-    if s._find(_READABLE) is not None:
+    if _listened(s):
         s._state |= R_LISTENING
     else:
         s._state &= ~R_LISTENING
@@ -512,7 +560,10 @@ cdef int _emit_readable(Stream s) except -1:
 
 cdef int _emit_readable_now(Stream s) except -1:
     if not s._state & (DESTROYED | ERRORED) and (s.r_length or s._state & R_ENDED):
-        s._emit0(_READABLE)
+        try:
+            s._emit0(_READABLE)
+        finally:
+            s._wake_readers()
         s._state &= ~R_EMITTED_READABLE
     if s._flowing != FLOWING_YES and not s._state & R_ENDED and s.r_length <= s.r_mark:
         s._state |= R_NEED_READABLE
@@ -535,6 +586,7 @@ cdef int _end_now(Stream s) except -1:
     except BaseException as exc:
         # The stream ends all the same.
         s._loop.report(exc)
+    s._wake_readers()
     if s._state & HAS_WRITABLE and not s._state & (ALLOW_HALF_OPEN | W_ENDING | DESTROYED):
         s._loop.tick(s, TICK_AUTO_END, None)
     elif s._state & AUTO_DESTROY and (not s._state & HAS_WRITABLE or s._state & W_FINISHED):
@@ -564,7 +616,8 @@ cdef int r_tick(Stream s, int what, object argument) except -1:
     elif what == TICK_END:
         _end_now(s)
     elif what == TICK_AUTO_END:
-        if not s._state & (W_ENDING | DESTROYED):
+        # A coroutine that owns the stream meanwhile makes it when it leaves.
+        if not s._state & (W_ENDING | DESTROYED) and not s._coroutines & HALF_OPEN_LENT:
             s.end()
     else:
         return 0

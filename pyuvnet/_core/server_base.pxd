@@ -20,7 +20,8 @@ cdef class ServerBase(Acceptor):
     cdef StreamHandle _handle          # None while not listening
     cdef readonly Py_ssize_t _connections
     cdef object _socket_class
-    cdef public bint allow_half_open, pause_on_connect, no_delay, keep_alive
+    cdef public bint pause_on_connect, no_delay, keep_alive
+    cdef signed char _allow_half_open  # of accepted sockets; -1: not said
     cdef unsigned int _keep_alive_initial_delay         # seconds
     cdef Py_ssize_t _high_water_mark                    # bytes
     cdef BlockList _block_list         # peers it matches are closed silently
@@ -32,11 +33,13 @@ cdef class ServerBase(Acceptor):
     cdef object _looked_up             # what its result goes to
     cdef bint _unref
     cdef bint _ready_flag
+    cdef bint _close_queued            # 'close' comes in a tick
 
     cdef DropCount _drops[DROP_KINDS]
     cdef Py_ssize_t _waiting_accepts   # connections left for the next accept, see accepting
 
     cdef int _ready(self) except -1
+    cdef int _queue_close(self) except -1
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
     cdef int _accept(self, StreamHandle listener) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1

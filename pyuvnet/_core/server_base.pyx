@@ -12,6 +12,8 @@ from libc.string cimport memset
 from .._base.info import Info
 from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
+from .alive import owners_of_handles
+
 from . cimport uv
 from .accepting cimport accepted_peer, drop_waiting, listener_closed, listener_opened
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
@@ -26,7 +28,7 @@ from .names import add_node_names
 from .owner cimport Acceptor, HandleCalls, failed_call, status_call
 from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
-from .stream cimport ALLOW_HALF_OPEN, DESTROYED, default_mark
+from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .loop_registry cimport loop_of_thread
@@ -107,6 +109,7 @@ cdef class ServerBase(Acceptor):
         self._refuse_second_init()
         self._loop = loop_of_thread()
         self._socket_class = socket_class
+        self._allow_half_open = -1
         self._ready_flag = True
 
     def _refuse_second_init(self):
@@ -204,9 +207,12 @@ cdef class ServerBase(Acceptor):
                 (<TCP>client).keepalive(True, self._keep_alive_initial_delay, KEEP_ALIVE_INTERVAL,
                                         KEEP_ALIVE_COUNT)
         self._connections += 1
+        if self._allow_half_open >= 0:
+            socket._coroutines |= HALF_OPEN_SET
         try:
-            socket._adopt_accepted(self, client, ALLOW_HALF_OPEN if self.allow_half_open else 0,
-                                   self._high_water_mark, self.pause_on_connect)
+            socket._adopt_accepted(
+                self, client, ALLOW_HALF_OPEN if self._allow_half_open > 0 else 0,
+                self._high_water_mark, self.pause_on_connect)
         except BaseException:
             client.owner = None
             if not socket._state & DESTROYED:
@@ -258,6 +264,21 @@ cdef class ServerBase(Acceptor):
             raise arg_type_error("maxConnections", "number", value)
         self._limit = _limit_of(value)
         self._max_connections = value
+
+    @property
+    def allow_half_open(self):
+        """True when the end of a peer leaves our side of later connections open.
+
+        Settable at any time. While a coroutine owns a connection, its peer's end leaves our side
+        open too, unless this option or property was set to False.
+
+        Node: server.allowHalfOpen
+        """
+        return self._allow_half_open > 0
+
+    @allow_half_open.setter
+    def allow_half_open(self, value):
+        self._allow_half_open = bool(value)
 
     @property
     def keep_alive_initial_delay(self):
@@ -360,7 +381,7 @@ cdef class ServerBase(Acceptor):
         self._connections -= 1
         if self._handle is None and not self._connections:
             try:
-                self._loop.tick(self, TICK_SERVER_CLOSE, None)
+                self._queue_close()
             except BaseException as exc:
                 self._loop.report(exc)
 
@@ -368,7 +389,12 @@ cdef class ServerBase(Acceptor):
         """'close' in a tick, once there is neither handle nor connection."""
         self._ready()
         if self._handle is None and not self._connections:
-            self._loop.tick(self, TICK_SERVER_CLOSE, None)
+            self._queue_close()
+
+    cdef int _queue_close(self) except -1:
+        self._loop.tick(self, TICK_SERVER_CLOSE, None)
+        self._close_queued = True
+        return 0
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_LISTENING:
@@ -376,6 +402,7 @@ cdef class ServerBase(Acceptor):
             if self._handle is not None:
                 self._emit0(ON_LISTENING)
         elif what == TICK_SERVER_CLOSE:
+            self._close_queued = False
             self._emit0(ON_CLOSE)
         elif what == TICK_SERVER_ERROR:
             self._emit1(ON_ERROR, argument)
@@ -548,6 +575,19 @@ cdef class ServerBase(Acceptor):
         except OSError as error:
             self._looked_up = None
             self._listen_failed(error)
+
+    def _destroy_sockets(self):
+        """Destroy the open connections."""
+        self._ready()
+        for owner in owners_of_handles(self._loop):
+            if isinstance(owner, SocketBase) and (<SocketBase>owner)._server is self:
+                (<SocketBase>owner)._destroy_with(None)
+
+    @property
+    def _running(self):
+        """Whether 'close' is to come: it listens, or will, or has connections."""
+        return self._handle is not None or self._looked_up is not None \
+            or self._connections > 0 or self._close_queued
 
     def _cancel_lookup(self):
         """Forget a lookup that is not over."""

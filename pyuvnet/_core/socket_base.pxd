@@ -78,13 +78,14 @@ cdef class SocketBase(Duplex):
     cdef PeerName _peer                # read once
     cdef unsigned int _keep_idle, _keep_interval, _keep_count    # of keep-alive probes
     cdef unsigned char _type_of_service
-    cdef bint _emit_close_by_tick      # destroyed without a handle
+    cdef unsigned char _emit_close_by_tick       # destroyed without a handle
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
     cdef void _give_back(self) noexcept
+    cdef int _emit_close_now(self) except -1
     cdef int _apply_options(self) except -1
     cdef int _wait_for_connect(self, object chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1

@@ -32,7 +32,7 @@ class SocketBase(Duplex):
     def _refuse_second_init(self) -> None: ...
     def _init_socket(
         self,
-        allow_half_open: bool,
+        allow_half_open: object,
         readable: bool,
         writable: bool,
         read_mark: int,

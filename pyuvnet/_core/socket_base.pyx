@@ -137,7 +137,7 @@ cdef class SocketBase(Duplex):
         self._init_stream(state | AUTO_DESTROY | R_PUSHED_SOURCE, read_mark, write_mark)
         self._handle = handle
         self._socket_flags |= SOCKET_READY
-        self.w_has_sink = True
+        self._coroutines |= W_HAS_SINK
         return 0
 
     cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
@@ -171,13 +171,15 @@ cdef class SocketBase(Duplex):
             raise state_error("ERR_CONSTRUCTED_TWICE",
                               "Socket.__init__() was called on a socket that is made already")
 
-    def _init_socket(self, bint allow_half_open, bint readable, bint writable,
+    def _init_socket(self, allow_half_open, bint readable, bint writable,
                      Py_ssize_t read_mark, Py_ssize_t write_mark, bint no_delay, keep_alive):
         """Make the state of an unconnected socket; called once, by Socket.__init__."""
         cdef unsigned int state = 0
         self._refuse_second_init()
-        if allow_half_open:
-            state |= ALLOW_HALF_OPEN
+        if allow_half_open is not None:
+            self._coroutines |= HALF_OPEN_SET
+            if allow_half_open:
+                state |= ALLOW_HALF_OPEN
         if readable:
             state |= HAS_READABLE
         if writable:
@@ -754,8 +756,26 @@ cdef class SocketBase(Duplex):
         # With a handle, 'close' comes from its callback, in the closing phase.
         if self._emit_close_by_tick:
             self._state |= CLOSE_EMITTED
-            self._emit1(ON_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+            self._emit_close_now()
         return 0
+
+    cdef int _emit_close_now(self) except -1:
+        try:
+            self._emit1(ON_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
+        finally:
+            self._wake_readers()
+        return 0
+
+    cdef int _refuse_writes_of_peer(self) except -1:
+        # What the built-in 'end' listener would have done at 'end', had nobody owned the socket.
+        if self.listener_count(ON_END, on_end_of_socket):
+            self._socket_flags |= SOCKET_REFUSES_WRITES
+        return 0
+
+    @property
+    def _close_due(self):
+        """Whether 'close' is still to come once the socket is destroyed."""
+        return not self._state & CLOSE_EMITTED
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_WRITE_AT_CONNECT:
@@ -987,8 +1007,7 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
                 self._loop.report(exc)
         self._state |= CLOSE_EMITTED
         _over, self._connector = self._connector, None
-    self._emit1(ON_CLOSE, bool(self._socket_flags & SOCKET_HAD_ERROR))
-    return 0
+    return self._emit_close_now()
 
 
 cdef int on_idle_timeout(SocketBase self) except -1:

@@ -160,6 +160,7 @@ cdef class SocketMethods(SocketBase):
             if callback is None and callable(encoding):
                 callback = encoding
             error = ended_by_other_party()
+            self._coroutines |= WRITE_REFUSED
             if callback is not None and callable(callback):
                 self._loop.tick_call(callback, (error,))
             self._destroy_with(error)

@@ -72,14 +72,39 @@ cdef enum StreamTick:
     TICK_ERROR_CLOSE
     TICK_CLOSE
     TICK_WRITE_AFTER_END
+    TICK_UNHEARD
     STREAM_TICKS               # the first number that is free for subclasses
+
+# What coroutines have to do with a stream; see "Owners" in stream.pyx.
+cdef enum:
+    W_HAS_SINK = 1 << 0          # It is known that the class says where data go.
+    HALF_OPEN_SET = 1 << 1       # The program has said what the peer's end does to our side.
+    HALF_OPEN_LENT = 1 << 2      # ALLOW_HALF_OPEN is set as long as there is an owner.
+    WAS_OWNED = 1 << 3           # There is, or was, an owner.
+    ERROR_UNHEARD = 1 << 4       # 'error' had no listener, and was left for an owner to find.
+    ERROR_HEARD = 1 << 5         # It was raised in a coroutine.
+    WRITE_REFUSED = 1 << 6       # A write came after destroy() or end().
+
+cdef enum:
+    MANY_OWNERS = 255            # from so many on they are not counted any more, and stay
+
+
+cdef class Reader:
+    """What takes chunks out of a stream for a coroutine; the stream calls it."""
+    cdef Reader _earlier         # the reader that began before, and has not left
+    cdef bint waiting            # a task waits in it
+
+    cdef int arrived(self) except -1
+
 
 cdef class Stream(Collector):
     cdef Loop _loop
     cdef unsigned int _state
     cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes
-    cdef signed char w_has_sink              # it is known that the class says where data go
+    cdef unsigned char _coroutines           # W_HAS_SINK and its neighbours
+    cdef unsigned char _owners               # coroutine listeners and `async with` blocks
     cdef BaseException _errored
+    cdef Reader r_reader                     # the last that began; None while there are none
 
     cdef list r_chunks                       # buffered, oldest first; None while there are none
     cdef Py_ssize_t r_head, r_skip           # the first that is left, and what is gone of it
@@ -104,6 +129,13 @@ cdef class Stream(Collector):
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
                           Py_ssize_t write_mark) except -1
     cdef int _refuse_second(self) except -1
+    cdef int _add_owner(self) except -1
+    cdef int _remove_owner(self) except -1
+    cdef void _lend(self) noexcept
+    cdef int _owner_left(self) except -1
+    cdef bint _lost_writes(self) noexcept
+    cdef int _wake_readers(self) except -1
+    cdef int _refuse_writes_of_peer(self) except -1
     cdef int _ready(self) except -1
     cdef int _destroy_with(self, BaseException error) except -1
     cdef int _fail(self, BaseException error) except -1

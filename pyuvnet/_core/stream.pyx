@@ -12,7 +12,7 @@ from .._base.option_table import option_set
 from .._base.options import read_high_water_mark, refuse_object_mode
 from .._base.validation import arg_type_error, validate_integer
 
-from .errors cimport seal, state_error
+from .errors cimport seal, state_error, stream_destroyed
 from .owner cimport Collector
 from .loop_registry cimport loop_of_thread
 from .upcalls cimport ENTER_STREAM, EXIT_STREAM, later, upcall
@@ -89,6 +89,17 @@ cdef class DestroyCallback:
         self._stream._destroy_done(error if error is not None else self._error)
 
 
+cdef class Reader:
+    """What takes chunks out of a stream for a coroutine; iteration.pyx has the one of `async for`.
+
+    From its begin to its end it owns the stream, and data wait for it as for a 'readable' listener.
+    """
+
+    cdef int arrived(self) except -1:
+        """There may be something new: a chunk, the end, an error, or the stream is closed."""
+        return 0
+
+
 cdef class Stream(Collector):
     """The base of Readable, Writable and Duplex; not made by itself."""
 
@@ -119,6 +130,82 @@ cdef class Stream(Collector):
                 "ERR_NOT_CONSTRUCTED",
                 f"{type(self).__name__}.__init__() was not called; call super().__init__()")
         return self._loop.check()
+
+    # ---- Owners --------------------------------------------------------------------------------
+
+    # A coroutine owns a stream while it is the listener of 'connection' that got it, in an
+    # `async with` block, or reading by a Reader.  Meanwhile the peer's end leaves our side open: it
+    # borrows ALLOW_HALF_OPEN, so that nothing has to look for owners while data flow.  When the last
+    # owner leaves, the end() that is due is made.  An 'error' without listeners is not unhandled
+    # meanwhile, since the coroutine meets it when it next reads, writes or leaves.
+
+    cdef int _add_owner(self) except -1:
+        """One more owner."""
+        self._ready()
+        if self._owners < MANY_OWNERS:
+            self._owners += 1
+        self._lend()
+        return 0
+
+    cdef void _lend(self) noexcept:
+        self._coroutines |= WAS_OWNED
+        if not self._state & ALLOW_HALF_OPEN and not self._coroutines & HALF_OPEN_SET:
+            self._state |= ALLOW_HALF_OPEN
+            self._coroutines |= HALF_OPEN_LENT
+
+    cdef int _remove_owner(self) except -1:
+        """An owner leaves."""
+        self._ready()
+        if self._owners < MANY_OWNERS:
+            self._owners -= 1
+        return self._owner_left()
+
+    cdef int _owner_left(self) except -1:
+        """Do what waited for the last owner to leave, if this was the last."""
+        if self._owners or self.r_reader is not None:
+            return 0
+        if self._coroutines & HALF_OPEN_LENT:
+            self._coroutines &= ~HALF_OPEN_LENT
+            self._state &= ~ALLOW_HALF_OPEN
+            if self._state & R_END_EMITTED and self._state & HAS_WRITABLE \
+                    and not self._state & (W_ENDING | DESTROYED):
+                self._refuse_writes_of_peer()
+                self._loop.tick(self, TICK_AUTO_END, None)
+        if self._coroutines & (ERROR_UNHEARD | ERROR_HEARD) == ERROR_UNHEARD \
+                and self._lost_writes():
+            # What the coroutine wrote is lost, and it has not noticed.
+            self._coroutines |= ERROR_HEARD
+            self._loop.tick(self, TICK_UNHEARD, self._errored)
+        return 0
+
+    cdef bint _lost_writes(self) noexcept:
+        """Whether something that was written has not been sent, or not been accepted."""
+        return self.w_done != self.w_accepted or self._coroutines & WRITE_REFUSED != 0
+
+    cdef int _refuse_writes_of_peer(self) except -1:
+        """The end() is made because the peer has ended."""
+        return 0
+
+    cdef int _wake_readers(self) except -1:
+        cdef Reader reader = self.r_reader, earlier
+        while reader is not None:
+            earlier = reader._earlier
+            reader.arrived()
+            reader = earlier
+        return 0
+
+    cdef int _unhandled_error(self, tuple arguments) except -1:
+        # Only the stream's own error: what the program emits itself is its affair.
+        if self._state & ERROR_EMITTED and arguments and arguments[0] is self._errored \
+                and self._coroutines & WAS_OWNED:
+            if self._owners or self.r_reader is not None:
+                self._coroutines |= ERROR_UNHEARD
+                return 0
+            if self._state & W_ENDING and not self._lost_writes() \
+                    and isinstance(arguments[0], ConnectionError):
+                # Its coroutine has left an ended stream, and all that was written is sent.
+                return 0
+        return Collector._unhandled_error(self, arguments)
 
     # ---- Destruction ---------------------------------------------------------------------------
 
@@ -200,13 +287,19 @@ cdef class Stream(Collector):
         if self._state & ERROR_EMITTED:
             return 0
         self._state |= ERROR_EMITTED
-        self._emit1("error", error)
+        try:
+            self._emit1("error", error)
+        finally:
+            self._wake_readers()
         return 0
 
     cdef int _emit_close(self) except -1:
         self._state |= CLOSE_EMITTED
-        if self._state & EMIT_CLOSE:
-            self._emit0("close")
+        try:
+            if self._state & EMIT_CLOSE:
+                self._emit0("close")
+        finally:
+            self._wake_readers()
         return 0
 
     cdef int _on_tick(self, int what, object argument) except -1:
@@ -220,6 +313,8 @@ cdef class Stream(Collector):
             self._emit_close()
         elif what == TICK_ERROR:
             self._emit_error(argument)
+        elif what == TICK_UNHEARD:
+            Collector._unhandled_error(self, (argument,))
         return 0
 
     cdef object _read_chunk(self):
@@ -258,19 +353,56 @@ cdef class Stream(Collector):
         return self
 
     def __aenter__(self):
-        """Return the stream. Node: none"""
+        """Own the stream, and return it. Node: none"""
         return upcall(ENTER_STREAM)(self)
 
     def __aexit__(self, kind, error, traceback):
-        """Destroy the stream unless it is, and wait until it is done.
+        """Close the stream, and wait until it is closed.
 
-        Events: 'error' (AbortError) if 'end' was not emitted and somebody listens.
-        Raises: the stream's error if it had one; StateError (ERR_STREAM_PREMATURE_CLOSE) if it
-            had been destroyed, or its writable side was not finished.
+        If the body ended normally, it ends the stream and closes it when everything written has
+        left, without waiting for the peer's end. If the body raised or was cancelled, it destroys
+        the stream, and the body's exception goes on alone.
 
-        Node: stream[Symbol.asyncDispose]()
+        Events: 'finish' if the body ended normally, 'end' if the peer's came in time, 'close'.
+        Raises: the stream's error, or ClosedError (ERR_STREAM_DESTROYED), if the body ended
+            normally, something written could not be sent, and the body has not met that error.
+
+        Node: stream[Symbol.asyncDispose](), which destroys in any case
         """
         return upcall(EXIT_STREAM)(self, error)
+
+    # What the coroutines in streams.py and _tasks.py need.
+
+    def _become_owner(self):
+        """A coroutine owns the stream from now on, until _stop_owning()."""
+        self._add_owner()
+
+    def _stop_owning(self):
+        """Undo one _become_owner()."""
+        self._remove_owner()
+
+    def _heard(self):
+        """The stream's error is about to be raised in a coroutine."""
+        self._coroutines |= ERROR_HEARD
+
+    def _unsent_error(self):
+        """The error of what was written and could not be sent, if no coroutine has met it."""
+        if self._coroutines & ERROR_HEARD or not self._lost_writes():
+            return None
+        if self._state & ERROR_EMITTED:
+            return self._errored
+        # What destroy() discards is the program's decision; a later write is a mistake.
+        return stream_destroyed("write") if self._coroutines & WRITE_REFUSED else None
+
+    @property
+    def _owned(self):
+        """Whether a coroutine owns the stream."""
+        return bool(self._owners) or self.r_reader is not None
+
+    @property
+    def _close_due(self):
+        """Whether 'close' is still to come once the stream is destroyed."""
+        return not self._state & CLOSE_EMITTED and bool(self._state & EMIT_CLOSE)
 
     # What streams.finished() has to know and no public property has.
 

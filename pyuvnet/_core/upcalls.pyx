@@ -35,9 +35,6 @@ assert len(FUNCTIONS) == UPCALLS
 METHODS = {
     "Driver.gone": "(): run() on a driven loop; returns True if the other loop is closed.",
     "Driver.stop": "(): the loop closes, or the other loop is closed; calls set_driver(None).",
-    "ChunkReader.begin": "(): the first chunk is wanted; adds the listeners.",
-    "ChunkReader.finish":
-        "(): the stream is done; removes the listeners and raises what ends the iteration.",
     "Connector.resolved":
         "(error, addresses): the lookup is over; addresses are (address, family), 4 or 6.",
     "Connector.connected":

@@ -131,10 +131,11 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     size = chunk_size(chunk)
     if callback is not None and not callable(callback):
         callback = None
-    if not s.w_has_sink and not s._state & (W_ENDING | DESTROYED):
+    if not s._coroutines & W_HAS_SINK and not s._state & (W_ENDING | DESTROYED):
         _require_write(s)
     if s._state & (W_ENDING | DESTROYED):
         error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
+        s._coroutines |= WRITE_REFUSED
         if callback is not None:
             s._loop.tick_call(callback, (error,))
         s._fail_later(error)
@@ -464,6 +465,7 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
         if s._state & (W_ENDING | DESTROYED):
             chunk = _as_chunk(s, chunk, encoding)
             error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
+            s._coroutines |= WRITE_REFUSED
             s._fail_later(error)
         else:
             w_write(s, chunk, encoding, None)
@@ -657,7 +659,7 @@ cdef int _require_write(Stream s) except -1:
     """Raise, before anything has changed, if the program forgot to say where the data go."""
     if not hasattr(s, "_write") and not hasattr(s, "_writev"):
         raise state_error("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented")
-    s.w_has_sink = True
+    s._coroutines |= W_HAS_SINK
     return 0
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pyuvnet._core import upcalls
-from pyuvnet._core.iteration import ChunkReader
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = "## Calls that go up\n"
@@ -116,10 +115,3 @@ def test_the_core_reads_no_name_that_only_python_defines() -> None:
         'cdef int f(self):\n    self._planted()\n    return getattr(self, "_planted_too", 0)\n'
     ]
     assert {"_planted", "_planted_too"} <= undefined(sources + planted)
-
-
-def test_methods_are_left_to_python() -> None:
-    for name in upcalls.METHODS:
-        owner, _, method = name.partition(".")
-        if owner == "ChunkReader":
-            assert not hasattr(ChunkReader, method)

@@ -1,0 +1,1252 @@
+"""What coroutines rely on: owned sockets, leaving loops and blocks, and ConnectionError."""
+
+# ruff: noqa: PT012 - how `async with` is left is what is tested
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket as posix
+import struct
+import sys
+import types
+import warnings
+
+import pytest
+
+import pyuvnet
+from pyuvnet import Duplex, events, net
+from pyuvnet.errors import ClosedError, StateError
+from pyuvnet.loop import handles
+from tests.support.cases import cases
+from tests.support.errors import BoomError
+
+pytestmark = pytest.mark.usefixtures("factory")
+
+RESET = struct.pack("ii", 1, 0)
+BIG = b"x" * 3_000_000
+
+
+class Peer:
+    """The other end, without pyuvnet: a plain socket that asyncio reads and writes."""
+
+    def __init__(self, raw):
+        raw.setblocking(False)
+        self.raw = raw
+        self.loop = asyncio.get_running_loop()
+
+    async def send(self, data):
+        await self.loop.sock_sendall(self.raw, data)
+
+    async def read(self):
+        return await self.loop.sock_recv(self.raw, 1 << 20)
+
+    async def read_to_end(self):
+        parts = []
+        while part := await self.read():
+            parts.append(part)
+        return b"".join(parts)
+
+    def end(self):
+        self.raw.shutdown(posix.SHUT_WR)
+
+    def reset(self):
+        self.raw.setsockopt(posix.SOL_SOCKET, posix.SO_LINGER, RESET)
+        self.raw.close()
+
+    def close(self):
+        self.raw.close()
+
+
+class Place:
+    """A server with a listener, its peers, and what was reported to nobody in particular."""
+
+    def __init__(self):
+        self.reported = []
+        self.peers = []
+
+    async def serve(self, listener=None, **options):
+        self.server = net.create_server(options, listener)
+        self.server.listen(0, "127.0.0.1")
+        await events.once(self.server, "listening")
+        return self
+
+    async def connect(self):
+        raw = posix.socket()
+        peer = Peer(raw)
+        self.peers.append(peer)
+        await peer.loop.sock_connect(raw, ("127.0.0.1", self.server.address().port))
+        return peer
+
+    async def pair(self, **options):
+        """A client of ours, connected, and the peer that has accepted it."""
+        with posix.create_server(("127.0.0.1", 0)) as listener:
+            client = await net.promises.connect(listener.getsockname()[1], "127.0.0.1", **options)
+            peer = Peer(listener.accept()[0])
+        self.peers.append(peer)
+        return client, peer
+
+    async def close(self):
+        for peer in self.peers:
+            peer.close()
+        server = getattr(self, "server", None)
+        if server is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await server.__aexit__(BoomError, BoomError(), None)
+
+
+def play(main, factory, reports=0):
+    """Run main(place); nothing but what it expects is reported, warned about or left open."""
+
+    async def with_place():
+        place = Place()
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: place.reported.append(context.get("exception", context))
+        )
+        try:
+            await asyncio.wait_for(main(place), 20)
+        finally:
+            await place.close()
+        await turns()
+        gc.collect()
+        await turns()
+        assert len(place.reported) == reports, place.reported
+        assert [info for info in handles() if info.kind in ("tcp", "pipe")] == []
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pyuvnet.run(with_place(), loop_factory=factory)
+
+
+async def turns(count=5):
+    """Turn both loops a few times."""
+    for _ in range(count):
+        turned = asyncio.get_running_loop().create_future()
+        pyuvnet.set_immediate(turned.set_result, None)
+        await turned
+        await asyncio.sleep(0)
+
+
+async def until(condition):
+    """Turn the loops until something holds; the watchdog ends it."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+# ---- A1: owning ----------------------------------------------------------------------------------
+
+
+def by_option(place, serve):
+    return place.serve(serve)
+
+
+async def by_event(place, serve):
+    await place.serve()
+    place.server.on("connection", serve)
+
+
+async def by_promise(place, serve):
+    place.server = await net.promises.listen(port=0, host="127.0.0.1", connection_listener=serve)
+
+
+@pytest.mark.spec("D78")
+@pytest.mark.parametrize("how", [by_option, by_event, by_promise])
+def test_a_coroutine_answers_a_peer_that_has_ended(factory, how):
+    async def main(place):
+        async def serve(socket):
+            lines = b""
+            async for chunk in socket:
+                lines += chunk
+            assert socket.readable_ended
+            assert socket.writable
+            await asyncio.sleep(0)
+            socket.write(b"answer to " + lines)
+
+        await how(place, serve)
+        peer = await place.connect()
+        await peer.send(b"one\n")
+        peer.end()
+        assert await peer.read_to_end() == b"answer to one\n"
+
+    play(main, factory)
+
+
+def test_answers_of_many_chunks_to_a_peer_that_ends_at_once(factory):
+    async def main(place):
+        async def serve(socket):
+            async for chunk in socket:
+                socket.write(chunk)
+                await socket.drained()
+
+        await place.serve(serve)
+        peer = await place.connect()
+        sending = asyncio.ensure_future(peer.send(BIG))
+        sending.add_done_callback(lambda _: peer.end())
+        assert await peer.read_to_end() == BIG
+
+    play(main, factory)
+
+
+def test_listeners_keep_nodes_rule(factory):
+    async def main(place):
+        def serve(socket):
+            socket.on("end", lambda: pyuvnet.set_immediate(socket.write, b"late"))
+            socket.on("error", seen.append)
+            socket.resume()
+
+        seen = []
+        await place.serve(serve)
+        peer = await place.connect()
+        peer.end()
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("way", ["option of the server", "property of the server", "of the socket"])
+def test_an_explicit_no_to_half_open_wins(factory, way):
+    async def main(place):
+        async def serve(socket):
+            if way == "of the socket":
+                socket.allow_half_open = False
+            finished = events.once(socket, "finish")
+            async for _ in socket:
+                pass
+            await finished
+            assert socket.writable_ended
+            over.set()
+
+        over = asyncio.Event()
+        options = {"allow_half_open": False} if way.startswith("option") else {}
+        await place.serve(serve, **options)
+        if way.startswith("property"):
+            place.server.allow_half_open = False
+        peer = await place.connect()
+        peer.end()
+        assert await peer.read_to_end() == b""
+        await over.wait()
+
+    play(main, factory)
+
+
+def test_an_explicit_yes_to_half_open_wins(factory):
+    async def main(place):
+        async def serve(socket):
+            sockets.append(socket)
+            async for _ in socket:
+                pass
+
+        sockets = []
+        await place.serve(serve, allow_half_open=True)
+        peer = await place.connect()
+        peer.end()
+        await until(lambda: sockets and sockets[0].readable_ended)
+        await turns()
+        assert sockets[0].writable
+        assert sockets[0].allow_half_open is True
+        sockets[0].end(b"late")
+        assert await peer.read_to_end() == b"late"
+
+    play(main, factory)
+
+
+def test_the_flag_that_is_lent_does_not_show(factory):
+    async def main(place):
+        client, _ = await place.pair()
+        assert client.allow_half_open is False
+        async with client:
+            assert client.allow_half_open is False
+            client.allow_half_open = True
+            assert client.allow_half_open is True
+
+    play(main, factory)
+
+
+def test_the_postponed_end_is_made_when_the_last_owner_leaves(factory):
+    async def main(place):
+        async def serve(socket):
+            async for _ in socket:
+                break
+            tasks.append(asyncio.ensure_future(read(socket)))
+            sockets.append(socket)
+
+        async def read(socket):
+            async for _ in socket:
+                await may_go_on.wait()
+
+        sockets, tasks = [], []
+        may_go_on = asyncio.Event()
+        await place.serve(serve)
+        peer = await place.connect()
+        await peer.send(b"a")
+        await until(lambda: sockets)
+        await turns()
+        await peer.send(b"b")
+        peer.end()
+        await turns()
+        socket = sockets[0]
+        assert not socket.writable_ended
+        may_go_on.set()
+        await tasks[0]
+        assert socket.readable_ended
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+def test_a_write_after_the_postponed_end_finds_the_peer_gone(factory):
+    async def main(place):
+        async def serve(socket):
+            sockets.append(socket)
+            socket.on("error", seen.append)
+            async for _ in socket:
+                pass
+
+        sockets, seen = [], []
+        await place.serve(serve)
+        peer = await place.connect()
+        peer.end()
+        await until(lambda: sockets and sockets[0].writable_ended)
+        sockets[0].write(b"late")
+        await until(lambda: sockets[0].closed)
+        assert [type(error) for error in seen] in ([], [BrokenPipeError])
+
+    play(main, factory)
+
+
+def test_a_coroutine_that_returns_leaves_the_socket_as_it_is(factory):
+    async def main(place):
+        async def serve(socket):
+            sockets.append(socket)
+
+        sockets = []
+        await place.serve(serve)
+        peer = await place.connect()
+        await until(lambda: sockets)
+        await turns()
+        socket = sockets[0]
+        assert socket.ready_state == "open"
+        socket.on("data", socket.write)
+        await peer.send(b"given away")
+        assert await peer.read() == b"given away"
+        # And then Node's rule holds again.
+        peer.end()
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+def test_a_coroutine_that_raises_destroys_the_socket(factory):
+    async def main(place):
+        async def serve(socket):
+            raise BoomError
+
+        await place.serve(serve)
+        peer = await place.connect()
+        assert await peer.read_to_end() == b""
+        await until(lambda: place.reported)
+        assert isinstance(place.reported[0], BoomError)
+
+    play(main, factory, reports=1)
+
+
+def test_a_cancelled_coroutine_destroys_the_socket_quietly(factory):
+    async def main(place):
+        async def serve(socket):
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+
+        await place.serve(serve)
+        peer = await place.connect()
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+class Both(Duplex):
+    """A duplex stream whose other end is this test."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.written = []
+
+    def _read(self, size):
+        pass
+
+    def _write(self, chunk, encoding, callback):
+        self.written.append(chunk)
+        callback(None)
+
+
+@pytest.mark.parametrize("half_open", [True, False])
+def test_a_duplex_keeps_what_it_was_given(factory, half_open):
+    async def main(place):
+        stream = Both(allow_half_open=half_open)
+        async with stream:
+            stream.push(b"a")
+            stream.push(None)
+            assert [chunk async for chunk in stream] == [b"a"]
+            await turns()
+            assert stream.writable_ended is not half_open
+        assert stream.closed
+
+    play(main, factory)
+
+
+# ---- An error that nobody listens to -------------------------------------------------------------
+
+
+async def sleeping(socket, gone):
+    await gone.wait()
+
+
+async def writing(socket, gone):
+    with contextlib.suppress(ConnectionError):
+        while True:
+            socket.write(b"x" * 1000)
+            await socket.drained()
+            await asyncio.sleep(0)
+
+
+async def draining(socket, gone):
+    socket.write(BIG * 4)
+    with pytest.raises(ConnectionError):
+        await socket.drained()
+
+
+async def reading(socket, gone):
+    with contextlib.suppress(ConnectionError):
+        async for _ in socket:
+            pass
+
+
+@pytest.mark.spec("D80")
+@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("what", [sleeping, writing, draining, reading])
+def test_a_peer_that_goes_is_no_unhandled_error(factory, what, how):
+    async def main(place):
+        async def serve(socket):
+            socket.once("close", lambda *_: gone.set())
+            sockets.append(socket)
+            if what is sleeping:
+                socket.resume()
+            await what(socket, gone)
+            over.set()
+
+        sockets = []
+        gone, over = asyncio.Event(), asyncio.Event()
+        await place.serve(serve)
+        peer = await place.connect()
+        await until(lambda: sockets)
+        if what is not draining:
+            await peer.send(b"x")
+            await turns()
+        getattr(peer, how)()
+        if what is sleeping and how == "close":
+            # Nothing tells our side that the peer is gone until it writes.
+            await until(lambda: sockets[0].readable_ended)
+            gone.set()
+        await over.wait()
+
+    play(main, factory)
+
+
+@cases(
+    ("noticed", "reports"),
+    [
+        (False, 1),
+        (True, 0),
+    ],
+)
+def test_what_was_written_and_is_lost_is_reported(factory, noticed, reports):
+    """A coroutine listener that returns without having met the error, and whose data are lost."""
+
+    async def main(place):
+        async def serve(socket):
+            closed = asyncio.Event()
+            socket.on("close", lambda had_error: closed.set())
+            socket.write(BIG * 4)
+            written.set()
+            await closed.wait()
+            if noticed:
+                with pytest.raises(ConnectionError):
+                    await socket.drained()
+
+        written = asyncio.Event()
+        await place.serve(serve)
+        peer = await place.connect()
+        await written.wait()
+        peer.reset()
+        await until(lambda: place.server._connections == 0)
+        await turns()
+        if reports:
+            assert isinstance(place.reported[0], ConnectionError)
+
+    play(main, factory, reports)
+
+
+def test_a_reset_after_everything_was_said_is_not_reported(factory):
+    async def main(place):
+        async def serve(socket):
+            sockets.append(socket)
+            await anext(aiter(socket.iterator(destroy_on_return=False)))
+            socket.end(b"all")
+
+        sockets = []
+        await place.serve(serve)
+        peer = await place.connect()
+        await peer.send(b"x")
+        assert await peer.read_to_end() == b"all"
+        await turns()
+        peer.reset()
+        await until(lambda: sockets[0].closed)
+        assert sockets[0].errored.code == "ECONNRESET"
+
+    play(main, factory)
+
+
+def test_without_an_owner_it_is_unhandled_as_in_node(factory):
+    async def main(place):
+        await place.serve(lambda socket: socket.resume())
+        peer = await place.connect()
+        await until(lambda: place.server._connections)
+        peer.reset()
+        await until(lambda: place.reported)
+        assert isinstance(place.reported[0], ConnectionResetError)
+
+    play(main, factory, reports=1)
+
+
+# ---- A2: leaving a loop early --------------------------------------------------------------------
+
+
+async def leave_by_break(socket):
+    async for chunk in socket:
+        return_ = chunk
+        break
+    return return_
+
+
+async def leave_by_return(socket):
+    async for chunk in socket:
+        return chunk
+    raise AssertionError
+
+
+async def leave_by_exception(socket):
+    with contextlib.suppress(BoomError):
+        async for chunk in socket:
+            got = chunk
+            raise BoomError
+    return got
+
+
+@pytest.mark.spec("D79")
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_return, leave_by_exception])
+@pytest.mark.parametrize("owner", ["listener", "async with"])
+def test_leaving_a_loop_early_loses_nothing(factory, leave, owner):
+    async def main(place):
+        async def talk(socket):
+            got = await leave(socket)
+            assert not socket.destroyed
+            # What comes while nobody reads stays first in line.
+            await peer.send(b"two")
+            await until(lambda: socket.readable_length == 3)
+            got += await leave(socket)
+            await peer.send(b"three")
+            await until(lambda: socket.readable_length == 5)
+            got += socket.read()
+            peer.end()
+            async for chunk in socket:
+                got += chunk
+            socket.write(got)
+
+        if owner == "listener":
+            reached = asyncio.Event()
+
+            async def serve(socket):
+                await reached.wait()
+                await talk(socket)
+
+            await place.serve(serve)
+            peer = await place.connect()
+            reached.set()
+            await peer.send(b"one")
+        else:
+            client, peer = await place.pair()
+            await peer.send(b"one")
+            async with client:
+                await talk(client)
+        assert await peer.read_to_end() == b"onetwothree"
+
+    play(main, factory)
+
+
+def test_leaving_a_loop_early_without_an_owner_destroys(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        await peer.send(b"one")
+        assert await leave_by_break(client) == b"one"
+        assert client.destroyed
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+def test_a_chunk_that_a_cancelled_task_did_not_get_comes_next(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        async with client:
+            for number in range(20):
+                task = asyncio.ensure_future(anext(aiter(client)))
+                await asyncio.sleep(0)
+                await peer.send(b"%d" % (number % 10))
+                if number % 2:
+                    await turns(number % 3)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    got.append(await task)
+            peer.end()
+            async for chunk in client:
+                got.append(chunk)
+        assert b"".join(got) == b"01234567890123456789"
+
+    got = []
+    play(main, factory)
+
+
+@pytest.mark.spec("D82")
+def test_two_tasks_cannot_wait_for_one_socket(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        async with client:
+            first = asyncio.ensure_future(leave_by_break(client))
+            await asyncio.sleep(0)
+            with pytest.raises(StateError) as caught:
+                await leave_by_break(client)
+            assert caught.value.code == "ERR_ALREADY_READING"
+            await peer.send(b"x")
+            assert await first == b"x"
+
+    play(main, factory)
+
+
+# ---- A3: async with ------------------------------------------------------------------------------
+
+
+def test_leaving_sends_everything_and_does_not_wait_for_the_peers_end(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        got = b""
+        async with client:
+            client.write(BIG)
+            reading = asyncio.ensure_future(peer.read_to_end())
+        assert client.closed
+        assert client.errored is None
+        got = await reading
+        assert got == BIG
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("how", ["normally", "break", "return"])
+def test_every_normal_way_out_ends(factory, how):
+    async def use(client, peer):
+        async with client:
+            if how == "return":
+                return await leave_by_return(client)
+            if how == "break":
+                async for _ in client:
+                    break
+        return None
+
+    async def main(place):
+        client, peer = await place.pair()
+        await peer.send(b"more than is read")
+        client.on("finish", lambda: seen.append("finish"))
+        client.on("close", lambda had_error: seen.append(had_error))
+        await use(client, peer)
+        assert seen == ["finish", False]
+
+    seen = []
+    play(main, factory)
+
+
+def test_leaving_raises_what_kept_something_from_being_sent(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        with pytest.raises(ConnectionError):
+            async with client:
+                client.write(BIG * 4)
+                peer.reset()
+        assert client.closed
+
+    play(main, factory)
+
+
+def test_leaving_raises_if_something_was_written_after_the_peer_had_gone(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        client.resume()
+        with pytest.raises(ConnectionResetError):
+            async with client:
+                peer.reset()
+                await until(lambda: client.destroyed)
+                assert client.write(b"x") is False
+
+    play(main, factory)
+
+
+def test_leaving_does_not_raise_again_what_the_body_has_met(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        async with client:
+            client.write(BIG * 4)
+            peer.reset()
+            with pytest.raises(ConnectionError):
+                await client.drained()
+
+    play(main, factory)
+
+
+def test_a_write_after_ones_own_end_comes_out(factory):
+    async def main(place):
+        client, _peer = await place.pair()
+        with pytest.raises(StateError) as caught:
+            async with client:
+                client.end()
+                client.write(b"x")
+        assert caught.value.code == "ERR_STREAM_WRITE_AFTER_END"
+        assert not isinstance(caught.value, ConnectionError)
+
+    play(main, factory)
+
+
+async def reset_it(client, peer):
+    peer.reset()
+    client.resume()
+    await until(lambda: client.destroyed)
+
+
+async def close_it(client, peer):
+    client.destroy()
+    await events.once(client, "close")
+
+
+async def destroy_it(client, peer):
+    client.destroy()
+
+
+async def destroy_it_with_an_error(client, peer):
+    client.destroy(BoomError())
+
+
+async def destroy_it_with_data_queued(client, peer):
+    client.write(BIG * 4)
+    client.destroy()
+
+
+async def end_it(client, peer):
+    client.end(b"x")
+
+
+async def end_it_from_there(client, peer):
+    peer.end()
+    client.resume()
+    await events.once(client, "end")
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        reset_it,
+        close_it,
+        destroy_it,
+        destroy_it_with_an_error,
+        destroy_it_with_data_queued,
+        end_it,
+        end_it_from_there,
+    ],
+)
+def test_leaving_has_no_error_of_its_own(factory, what, when):
+    async def main(place):
+        client, peer = await place.pair()
+        if when == "before":
+            # Nobody owns it yet.
+            client.on("error", lambda error: None)
+            await what(client, peer)
+        async with client:
+            if when == "inside":
+                await what(client, peer)
+        assert client.closed
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("state", ["new", "refused", "connecting"])
+def test_leaving_a_socket_without_a_connection(factory, state):
+    async def main(place):
+        with posix.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            if state == "refused":
+                listener.close()
+            socket = net.Socket()
+            async with socket:
+                if state != "new":
+                    socket.connect(port, "127.0.0.1")
+                if state == "refused":
+                    await until(lambda: socket.destroyed)
+            assert socket.closed
+
+    play(main, factory)
+
+
+def test_what_is_written_while_it_connects_is_sent(factory):
+    async def main(place):
+        with posix.create_server(("127.0.0.1", 0)) as listener:
+            async with net.connect(listener.getsockname()[1], "127.0.0.1") as socket:
+                socket.write(b"early")
+            peer = Peer(listener.accept()[0])
+        place.peers.append(peer)
+        assert await peer.read_to_end() == b"early"
+
+    play(main, factory)
+
+
+def test_what_is_written_to_a_connection_that_is_refused(factory):
+    async def main(place):
+        with posix.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            async with net.connect(port, "127.0.0.1") as socket:
+                socket.write(b"early")
+
+    play(main, factory)
+
+
+def test_the_exception_of_the_body_goes_on_alone(factory):
+    async def main(place):
+        client, _peer = await place.pair()
+        client.on("error", seen.append)
+        client.on("close", seen.append)
+        with pytest.raises(BoomError) as caught:
+            async with client:
+                client.write(BIG * 4)
+                raise BoomError
+        assert caught.value.__context__ is None
+        assert caught.value.__cause__ is None
+        assert client.closed
+        assert seen == [False]
+
+    seen = []
+    play(main, factory)
+
+
+def test_a_cancelled_body_destroys(factory):
+    async def main(place):
+        async def use():
+            async with client:
+                inside.set()
+                await asyncio.sleep(600)
+
+        client, peer = await place.pair()
+        inside = asyncio.Event()
+        task = asyncio.ensure_future(use())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert client.closed
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+def test_cancelled_while_it_sends_the_rest(factory):
+    async def main(place):
+        async def use():
+            async with client:
+                client.write(BIG * 4)
+                leaving.set()
+
+        client, _peer = await place.pair()
+        leaving = asyncio.Event()
+        task = asyncio.ensure_future(use())
+        await leaving.wait()
+        await turns()
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert client.closed
+
+    play(main, factory)
+
+
+def test_a_timeout_around_a_block(factory):
+    async def main(place):
+        client, _peer = await place.pair()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), client:
+                async for _ in client:
+                    pass
+        assert client.closed
+
+    play(main, factory)
+
+
+def test_a_task_group_whose_one_task_fails(factory):
+    async def main(place):
+        async def fail():
+            await inside.wait()
+            raise BoomError
+
+        async def use():
+            async with client:
+                inside.set()
+                async for _ in client:
+                    pass
+
+        client, _peer = await place.pair()
+        inside = asyncio.Event()
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(use())
+                group.create_task(fail())
+        assert [type(error) for error in caught.value.exceptions] == [BoomError]
+        assert client.closed
+
+    play(main, factory)
+
+
+def test_blocks_of_one_socket_may_nest(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        async with client:
+            async with client:
+                client.write(b"x")
+            assert client.closed
+        assert await peer.read_to_end() == b"x"
+
+    play(main, factory)
+
+
+def test_more_owners_than_are_counted(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        for _ in range(300):
+            await client.__aenter__()
+        peer.end()
+        async for _ in client:
+            pass
+        assert client.writable
+        for _ in range(300):
+            await client.__aexit__(None, None, None)
+        assert client.closed
+
+    play(main, factory)
+
+
+# ---- A3: async with server -----------------------------------------------------------------------
+
+
+def test_leaving_a_server_waits_for_its_connections(factory):
+    async def main(place):
+        async def serve(socket):
+            await may_go_on.wait()
+            socket.end(b"done")
+            async for _ in socket:
+                pass
+
+        async def leave():
+            async with place.server:
+                pass
+            assert place.server._connections == 0
+
+        may_go_on = asyncio.Event()
+        await place.serve(serve)
+        peer = await place.connect()
+        await until(lambda: place.server._connections)
+        task = asyncio.ensure_future(leave())
+        await turns()
+        assert not place.server.listening
+        assert not task.done()
+        may_go_on.set()
+        assert await peer.read_to_end() == b"done"
+        peer.end()
+        await task
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("how", ["exception", "cancelled", "cancelled while it waits"])
+def test_leaving_a_server_by_an_exception_destroys_its_connections(factory, how):
+    async def main(place):
+        async def use():
+            async with place.server:
+                inside.set()
+                if how == "exception":
+                    raise BoomError
+                if how == "cancelled":
+                    await asyncio.sleep(600)
+
+        inside = asyncio.Event()
+        await place.serve(lambda socket: socket.resume())
+        # Another server's connections are none of its business.
+        client, _ = await place.pair()
+        peer = await place.connect()
+        await until(lambda: place.server._connections)
+        task = asyncio.ensure_future(use())
+        await inside.wait()
+        if how != "exception":
+            await turns()
+            assert not task.done()
+            task.cancel()
+        with pytest.raises(BoomError if how == "exception" else asyncio.CancelledError):
+            await task
+        assert await peer.read_to_end() == b""
+        assert place.server._connections == 0
+        assert not client.destroyed
+        client.destroy()
+
+    play(main, factory)
+
+
+@pytest.mark.spec("D84")
+def test_serve_forever_until_it_is_closed(factory):
+    async def main(place):
+        await place.serve()
+        task = asyncio.ensure_future(place.server.serve_forever())
+        await turns()
+        assert not task.done()
+        place.server.close()
+        assert await task is None
+        assert place.server.event_names() == []
+
+    play(main, factory)
+
+
+def test_serve_forever_cancelled_closes_the_server(factory):
+    async def main(place):
+        await place.serve()
+        task = asyncio.ensure_future(place.server.serve_forever())
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not place.server.listening
+        assert place.server.event_names() == []
+
+    play(main, factory)
+
+
+def test_serve_forever_of_a_server_that_does_not_listen(factory):
+    async def main(place):
+        server = net.create_server()
+        with pytest.raises(StateError) as caught:
+            await server.serve_forever()
+        assert caught.value.code == "ERR_SERVER_NOT_RUNNING"
+        with posix.create_server(("127.0.0.1", 0)) as taken:
+            server.listen(taken.getsockname()[1], "127.0.0.1")
+            with pytest.raises(OSError, match="EADDRINUSE"):
+                await server.serve_forever()
+
+    play(main, factory)
+
+
+def test_serve_forever_and_wait_closed_begin_before_the_host_is_looked_up(factory):
+    async def main(place):
+        server = net.create_server().listen(0, "localhost")
+        tasks = [asyncio.ensure_future(server.serve_forever())]
+        tasks.append(asyncio.ensure_future(server.wait_closed()))
+        await asyncio.sleep(0)
+        await until(lambda: server.listening)
+        assert not any(task.done() for task in tasks)
+        server.close()
+        await asyncio.gather(*tasks)
+
+    play(main, factory)
+
+
+def test_wait_closed(factory):
+    async def main(place):
+        await place.serve(lambda socket: socket.resume())
+        peer = await place.connect()
+        await until(lambda: place.server._connections)
+        place.server.close()
+        task = asyncio.ensure_future(place.server.wait_closed())
+        await turns()
+        assert not task.done()
+        peer.end()
+        await task
+        # Once it is closed there is nothing to wait for.
+        await place.server.wait_closed()
+        await net.create_server().wait_closed()
+
+    play(main, factory)
+
+
+# ---- A4: gone is a ConnectionError ---------------------------------------------------------------
+
+
+@pytest.mark.spec("D83")
+def test_closed_error_is_a_connection_error():
+    error = ClosedError("gone", "ERR_STREAM_DESTROYED")
+    assert isinstance(error, StateError)
+    assert isinstance(error, ConnectionError)
+    assert (str(error), error.message, error.code) == ("gone", "gone", "ERR_STREAM_DESTROYED")
+    assert error.args == ("gone",)
+    assert error.errno is None
+
+
+async def drained(client):
+    await client.drained()
+
+
+async def a_write_that_is_awaited(client):
+    done = asyncio.get_running_loop().create_future()
+    client.write(b"x", lambda error: done.set_exception(error) if error else done.set_result(None))
+    await done
+
+
+async def read(client):
+    async for _ in client:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("what", [drained, a_write_that_is_awaited, read])
+@pytest.mark.parametrize("how", ["reset", "destroyed"])
+def test_gone_is_a_connection_error(factory, what, how):
+    async def main(place):
+        client, peer = await place.pair()
+        async with client:
+            if how == "reset":
+                await reset_it(client, peer)
+            else:
+                await destroy_it(client, peer)
+            with pytest.raises(ConnectionError):
+                await what(client)
+            client._heard()
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("what", [drained, a_write_that_is_awaited])
+def test_a_peer_that_closed_normally_is_gone_too(factory, what):
+    async def main(place):
+        client, peer = await place.pair()
+        peer.close()
+        client.resume()
+        await events.once(client, "close")
+        with pytest.raises(ConnectionError):
+            await what(client)
+
+    play(main, factory)
+
+
+# ---- A conversation, cancelled wherever it waits -------------------------------------------------
+
+
+@types.coroutine
+def stepped(awaitable, moment, reached):
+    """Await something, and call reached() when it suspends for the moment-th time."""
+    inner = awaitable.__await__()
+    send, value = inner.send, None
+    while True:
+        try:
+            waits_for = send(value)
+        except StopIteration as over:
+            return over.value
+        if moment == 0:
+            reached()
+        moment -= 1
+        try:
+            send, value = inner.send, (yield waits_for)
+        except BaseException as error:
+            send, value = inner.throw, error
+
+
+async def converse(port, said, heard):
+    socket = await net.promises.connect(port, "127.0.0.1")
+    async with socket:
+        for number in range(3):
+            message = b"%d" % number * 100_000
+            socket.write(message)
+            said.append(message)
+            await socket.drained()
+            left = len(message)
+            async for chunk in socket:
+                heard.append(chunk)
+                left -= len(chunk)
+                if not left:
+                    break
+        socket.end()
+        async for _ in socket:
+            raise AssertionError
+
+
+def test_a_conversation_may_be_cancelled_wherever_it_waits(factory):
+    async def main(place):
+        received = {}
+
+        async def serve(socket):
+            parts = received.setdefault(len(received), [])
+            with contextlib.suppress(ConnectionError):
+                async for chunk in socket:
+                    parts.append(chunk)
+                    socket.write(chunk)
+                    await socket.drained()
+
+        await place.serve(serve)
+        port = place.server.address().port
+        moment = 0
+        while True:
+            said, heard = [], []
+            count = len(received)
+            reached = []
+
+            async def run(said=said, heard=heard, moment=moment, reached=reached):
+                task = asyncio.current_task()
+                await stepped(
+                    converse(port, said, heard),
+                    moment,
+                    lambda: reached.append(asyncio.get_running_loop().call_soon(task.cancel)),
+                )
+
+            task = asyncio.ensure_future(run())
+            cancelled = False
+            try:
+                await task
+            except asyncio.CancelledError:
+                cancelled = True
+            await until(lambda: place.server._connections == 0)
+            got = b"".join(received.get(count, []))
+            # What came back was said before, in order; without a cancellation, all of it.
+            assert b"".join(said).startswith(got)
+            assert got.startswith(b"".join(heard))
+            assert [info for info in handles() if info.kind == "tcp" and info.requests] == []
+            if not cancelled:
+                assert got == b"".join(heard) == b"".join(said)
+            if not reached:
+                break
+            moment += 1
+        assert moment > 5
+
+    play(main, factory)
+
+
+@pytest.mark.spec("D81")
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are POSIX's")
+def test_a_waiting_reader_needs_no_listener(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        task = asyncio.ensure_future(leave_by_break(client))
+        await turns()
+        assert client.event_names() == ["end"]
+        assert client.listener_count("error") == 0
+        peer.reset()
+        with pytest.raises(ConnectionResetError):
+            await task
+
+    play(main, factory)
