@@ -1,17 +1,22 @@
-"""How asyncio drives our loop: attach(), detach(), and run() with a coroutine.
+"""How asyncio drives our loop: by itself, by attach() and detach(), and for run() with a coroutine.
 
 asyncio waits, on libuv's backend descriptor and timeout, and ours is turned without waiting. Where
 asyncio cannot watch a descriptor (Windows), a thread of ours waits and wakes it.
+
+The core calls attach_by_itself(), through _undriven.py, when something is used beside an asyncio
+loop that does not drive it. A driver ends with its asyncio loop, by detach(), or when the last
+`with attach():` is left and nothing else wanted it.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 
+from . import loop as settings
 from ._base import TYPE_CHECKING
+from ._base.validation import validate_boolean
 from ._core.loop_registry import current_loop
 from .errors import StateError
 
@@ -41,6 +46,9 @@ class _Driver:
         self.ours = ours
         self.theirs = theirs
         self.over = False
+        self.automatic = False  # nobody called attach()
+        self.calls = 0  # of attach(), apart from `with`
+        self.blocks = 0  # entered by `with attach():`
         self._pid = os.getpid()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -50,7 +58,7 @@ class _Driver:
             self._watch(kept)
             # asyncio does not report that it closes. But then it forgets what it watched.
             self._gone = weakref.ref(kept, lambda _: self.stop())
-            ours.set_driver(self)
+            ours.set_driver(self, theirs)
             self.wake()
             drivers[ours] = self
         except BaseException:
@@ -64,12 +72,22 @@ class _Driver:
         self.theirs.remove_reader(self.ours.backend_fd())
 
     def gone(self) -> bool:
-        """Whether asyncio's loop is closed, which asyncio does not report."""
-        return self.theirs.is_closed()
+        """Whether asyncio's loop does not need it: closed, or neither attached to nor running."""
+        if self.theirs.is_closed():
+            return True
+        return self.automatic and not self.wanted() and not self.theirs.is_running()
+
+    def wanted(self) -> bool:
+        """Whether somebody called attach()."""
+        return self.calls > 0 or self.blocks > 0
+
+    def idle(self) -> bool:
+        """Whether it has nothing to do, so that another asyncio loop may take its place."""
+        return self.gone() and not self.ours.alive() and not self.ours.handle_count()
 
     def wake(self) -> None:
         """Plan a turn, once, soon."""
-        if self.gone():
+        if self.theirs.is_closed():
             self.stop()
         elif not self._turn_due:
             self._turn_due = True
@@ -207,15 +225,18 @@ class _ThreadDriver(_Driver):
 
 
 drivers: dict[Loop, _Driver] = {}
-driven_before = False  # an asyncio loop has driven one of ours
+_attaching: set[Loop] = set()
+# Those of asyncio that detach() has freed: what is used there stays undriven.
+_detached: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
     """Let theirs drive ours; returns the driver, or None if it did already."""
-    global driven_before
     driver = drivers.get(ours)
-    if driver is not None and driver.gone():
-        # It learns of that when asyncio forgets it, for which a traceback can make it wait.
+    # That it is closed it learns when asyncio forgets it, for which a traceback can make it wait.
+    if driver is not None and (
+        driver.theirs.is_closed() or (driver.theirs is not theirs and driver.idle())
+    ):
         driver.stop()
         driver = None
     if driver is not None:
@@ -224,43 +245,86 @@ def drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
         return None
     if ours.running:
         raise StateError("The loop is running by itself already", "ERR_LOOP_RUNNING")
-    driven_before = True
-    if ours.backend_fd() < 0:
-        driver = _ThreadDriver(ours, theirs)
-    else:
+    # What follows are operations on our loop, which would attach by themselves.
+    _attaching.add(ours)
+    try:
+        if ours.backend_fd() < 0:
+            return _ThreadDriver(ours, theirs)
         try:
-            driver = _Driver(ours, theirs)
+            return _Driver(ours, theirs)
         except NotImplementedError:
-            driver = _ThreadDriver(ours, theirs)
-    return driver
+            return _ThreadDriver(ours, theirs)
+    finally:
+        _attaching.discard(ours)
+
+
+def attach_by_itself(ours: Loop, theirs: asyncio.AbstractEventLoop) -> bool:
+    """Let theirs, which runs, drive ours, if that is allowed; returns whether it does."""
+    if ours in _attaching:
+        return True
+    if theirs in _detached or not _automatic():
+        return False
+    try:
+        driver = drive(ours, theirs)
+    except StateError:
+        # Another one drives it, which may run again.
+        return False
+    if driver is not None:
+        driver.automatic = True
+    return True
+
+
+def _automatic() -> bool:
+    return validate_boolean(settings.auto_attach, "pyuvnet.loop.auto_attach")
 
 
 class Attachment:
-    """What attach() returns: leaving `with` detaches, unless the loops were attached before.
+    """What attach() returns: leaving `with` detaches, unless something else wants to be attached.
+
+    That is another attach(), or an attachment that came by itself. If something is open when the
+    block is left, it goes on, as if the loops had attached by themselves.
 
     Node: none
     """
 
-    def __init__(self, driver: _Driver | None) -> None:
+    _entered = False
+
+    def __init__(self, driver: _Driver) -> None:
         self._driver = driver
 
     def __enter__(self) -> Loop:
         """Return this thread's loop. Node: none"""
+        # The call of attach() counts until the block ends, and no longer.
+        if not self._entered:
+            self._entered = True
+            self._driver.calls -= 1
+        self._driver.blocks += 1
         return current_loop()
 
     def __exit__(self, *_: object) -> None:
-        """Detach, if it was this attach() that attached. Node: none"""
-        if self._driver is not None:
-            self._driver.stop()
+        """Detach, unless something else wants to be attached. Node: none"""
+        driver = self._driver
+        driver.blocks -= 1
+        if driver.over or driver.wanted() or driver.automatic:
+            return
+        ours = driver.ours
+        if _automatic() and (ours.alive() or ours.handle_count()):
+            driver.automatic = True
+        else:
+            driver.stop()
 
 
 def attach() -> Attachment:
     """Let the asyncio (or uvloop) loop that runs in this thread drive ours. Idempotent.
 
+    Seldom needed: the first socket, server or timer does that by itself, see
+    pyuvnet.loop.auto_attach.
+
     Exceptions of listeners go to that loop's exception handler, unless set_exception_handler()
     takes them. It ends by detach(), or when either loop is closed.
 
-    Returns: a context manager: `with pyuvnet.attach():` detaches at its end.
+    Returns: a context manager: `with pyuvnet.attach():` detaches at its end, unless the loops were
+        attached before, or something is still open.
     Raises: RuntimeError if no asyncio loop runs here; StateError (ERR_LOOP_RUNNING) if ours runs
         by itself, or another asyncio loop drives it.
 
@@ -268,17 +332,29 @@ def attach() -> Attachment:
     """
     import asyncio
 
-    return Attachment(drive(current_loop(), asyncio.get_running_loop()))
+    ours, theirs = current_loop(), asyncio.get_running_loop()
+    fresh = drive(ours, theirs)
+    driver = drivers[ours]
+    try:
+        attachment = Attachment(driver)
+    except BaseException:
+        if fresh is not None:
+            fresh.stop()
+        raise
+    _detached.discard(theirs)
+    driver.calls += 1
+    return attachment
 
 
 def detach() -> None:
-    """Undo attach(); without it: no effect. What is open stays so, and waits. Node: none"""
+    """Let asyncio drive this thread's loop no longer; if it does not: no effect.
+
+    What is open stays so, and waits. Nothing attaches by itself again as long as the same asyncio
+    loop runs; attach() does.
+
+    Node: none
+    """
     driver = drivers.get(current_loop())
     if driver is not None:
+        _detached.add(driver.theirs)
         driver.stop()
-
-
-def running_asyncio() -> asyncio.AbstractEventLoop | None:
-    """asyncio's loop that runs in this thread, without an import of asyncio."""
-    events = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()

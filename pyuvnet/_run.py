@@ -1,7 +1,7 @@
 """The functions of this thread's loop, run() first.
 
 A plain program calls run(). A program with coroutines calls run(main()), which lets a fresh
-asyncio loop drive ours; one that runs asyncio (or uvloop) already calls attach(), see _driver.py.
+asyncio loop drive ours; where asyncio (or uvloop) runs already ours attaches, see _driver.py.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def run(
     next_tick(server.close), say, rather than close things under its feet.
 
     A RuntimeWarning reports a program that ends without it, leaving undone what it began (also by
-    sys.exit(), but not by an exception), and of a call in a coroutine, which would stop asyncio
-    meanwhile.
+    sys.exit(), but not by an exception).
 
     Raises: what a listener, a callback or the coroutine raised; KeyboardInterrupt on Ctrl-C;
-        StateError (ERR_LOOP_RUNNING) if the loop runs already. It can be called again.
+        StateError (ERR_LOOP_RUNNING) if the loop runs already, or in a coroutine, where asyncio
+        drives it. It can be called again.
 
     Node: none (the process runs its loop)
     """

@@ -7,6 +7,7 @@ from types import CoroutineType
 
 from . import _driver
 from ._base import TYPE_CHECKING
+from ._core.loop import running_asyncio
 from ._core.loop_registry import current_loop
 from ._core.server_base import ServerBase
 from ._core.socket_base import SocketBase
@@ -98,12 +99,12 @@ def run_listener(
     captured: bool,
 ) -> None:
     """Run what a coroutine listener returned."""
-    if not _driver.driven_before:
+    if running_asyncio() is None:
         if hasattr(awaitable, "close"):
             awaitable.close()
         raise StateError(
-            f"The listener of {event!r} is a coroutine function, and no asyncio loop drives this "
-            "thread: use pyuvnet.run(main()) or pyuvnet.attach()",
+            f"The listener of {event!r} is a coroutine function, and no asyncio loop runs in this "
+            "thread: start the program by pyuvnet.run(main()) or asyncio.run(main())",
             "ERR_NO_ASYNC_LOOP",
         )
 

@@ -1,4 +1,4 @@
-"""Warnings about a loop that nobody turns: the program forgot run() or attach()."""
+"""A loop that nobody turns: asyncio's attaches by itself, or there is a warning."""
 
 from __future__ import annotations
 
@@ -7,63 +7,78 @@ import os
 import sys
 import threading
 import warnings
+import weakref
 
 from ._base import TYPE_CHECKING
 from ._base.hints import place_of_call
-from ._driver import drivers, running_asyncio
+from ._core.loop import running_asyncio
+from ._driver import attach_by_itself, drivers
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ._core.loop import Loop
 
 
 # What the main thread began before it turned its loop: (process, loop, file, line).
 _begun: tuple[int, Loop, str, int] | None = None
+# Loops of asyncio beside which ours was used undriven: the warning is planned, or was given.
+_warned: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 _ran_inside: Loop | None = None  # by run() in a coroutine, which has already warned
 
 
-def loop_undriven(ours: Loop) -> bool:
-    """A loop is used that does not run: if asyncio runs instead, see whether it gets attached."""
+def loop_undriven(ours: Loop, theirs: asyncio.AbstractEventLoop | None) -> None:
+    """A loop is used that does not run: attach it to asyncio's that does, if one does."""
     global _begun
-    theirs = running_asyncio()
     if theirs is None:
         if _begun is None and threading.current_thread() is threading.main_thread():
             _begun = os.getpid(), ours, *place_of_call()
-        return False
-    # Later, since attach() may be the next statement.
-    theirs.call_soon(_warn_undriven, ours, *place_of_call())
-    return True
+    elif not attach_by_itself(ours, theirs) and theirs not in _warned:
+        place = place_of_call()
+        _warned.add(theirs)
+        # Later, since attach() may be the next statement.
+        theirs.call_soon(_warn_undriven, ours, theirs, *place)
 
 
-def _warn_undriven(ours: Loop, filename: str, line: int) -> None:
+def _warn_undriven(ours: Loop, theirs: asyncio.AbstractEventLoop, filename: str, line: int) -> None:
     global _ran_inside
     if ours is _ran_inside:
         _ran_inside = None
-        ours.undriven_checked = False
+        _warned.discard(theirs)
         return
-    if ours in drivers or ours.closed:
+    driver = drivers.get(ours)
+    if ours.closed or (driver is not None and driver.theirs is theirs):
+        _warned.discard(theirs)
         return
-    warnings.warn_explicit(
-        "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing will "
-        "happen: call pyuvnet.attach() in a coroutine first, or start the program by "
-        "pyuvnet.run(main()) instead of asyncio.run(main())",
-        RuntimeWarning,
-        filename,
-        line,
-    )
+    if driver is not None:
+        text = (
+            "pyuvnet is used inside a running asyncio loop, but another asyncio loop, which is not "
+            "closed, drives what is open in this thread, so nothing will happen: close the other "
+            "loop first"
+        )
+    else:
+        text = (
+            "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing "
+            "will happen: call pyuvnet.attach() in a coroutine first, or start the program by "
+            "pyuvnet.run(main()) instead of asyncio.run(main())"
+        )
+    warnings.warn_explicit(text, RuntimeWarning, filename, line)
 
 
 def warn_inside_asyncio(ours: Loop) -> None:
+    """Warn of run() in a coroutine; where asyncio drives the loop, run() refuses."""
     global _ran_inside
-    # Driven by asyncio, or by itself, it refuses.
-    if running_asyncio() is not None and ours not in drivers and not ours.running:
-        # A check of what was begun before is already planned.
-        _ran_inside = ours if ours.undriven_checked else None
-        warnings.warn_explicit(
-            "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
-            "pyuvnet.attach() instead, and await what you wait for",
-            RuntimeWarning,
-            *place_of_call(),
-        )
+    theirs = running_asyncio()
+    if theirs is None or ours.running or attach_by_itself(ours, theirs) or ours in drivers:
+        return
+    # A check of what was begun before is already planned.
+    _ran_inside = ours if theirs in _warned else None
+    warnings.warn_explicit(
+        "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
+        "pyuvnet.attach() instead, and await what you wait for",
+        RuntimeWarning,
+        *place_of_call(),
+    )
 
 
 @atexit.register

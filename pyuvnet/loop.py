@@ -1,7 +1,13 @@
-"""What one may ask about the loop of this thread: what keeps it alive, and where it is slow.
+"""The loops of all threads: what keeps one alive, and whether it attaches to asyncio by itself.
 
     >>> pyuvnet.loop.handles()
     [<tcp 127.0.0.1:8124 of <Server 127.0.0.1:8124 connections=0>, keeps the loop alive>]
+
+Attributes:
+    auto_attach: bool, default True. The first socket, server or timer that is made or used in a
+        thread where an asyncio (or uvloop) loop runs, and no loop of ours, attaches by itself: that
+        loop drives ours until it is closed. Assign False to call attach() instead; then what is
+        used without it does nothing, and a RuntimeWarning says so.
 
 Node: process.getActiveResourcesInfo()
 """
@@ -17,6 +23,8 @@ from ._core.names import add_node_names
 
 if TYPE_CHECKING:
     from typing import Any
+
+auto_attach: bool = True
 
 
 class HandleInfo:

@@ -221,6 +221,7 @@ def test_the_wrong_thread(mistaken: Run) -> None:
 def test_asyncio_without_attach(mistaken: Run, use: str) -> None:
     assert mistaken(f"""
         import asyncio
+        pyuvnet.loop.auto_attach = False
 
         async def main():
             {use}
@@ -233,6 +234,25 @@ def test_asyncio_without_attach(mistaken: Run, use: str) -> None:
 def test_run_inside_a_coroutine(mistaken: Run) -> None:
     assert mistaken("""
         import asyncio
+
+        async def main():
+            net.create_server().listen(0, "127.0.0.1")
+            run()
+
+        asyncio.run(main())
+    """) == (
+        1,
+        "",
+        [
+            "pyuvnet.errors.StateError: asyncio drives this loop: await instead of calling run()",
+        ],
+    )
+
+
+def test_run_inside_a_coroutine_without_auto_attach(mistaken: Run) -> None:
+    assert mistaken("""
+        import asyncio
+        pyuvnet.loop.auto_attach = False
 
         async def main():
             server = net.create_server()
@@ -255,6 +275,7 @@ def test_run_inside_a_coroutine(mistaken: Run) -> None:
 def test_after_a_run_inside_a_coroutine_the_next_mistake_is_told_of(mistaken: Run) -> None:
     _, out, told = mistaken("""
         import asyncio
+        pyuvnet.loop.auto_attach = False
 
         async def main():
             server = net.create_server()
@@ -283,8 +304,8 @@ def test_a_coroutine_as_listener_without_asyncio(mistaken: Run) -> None:
         [
             (
                 "pyuvnet.errors.StateError: The listener of 'connection' is a coroutine function, "
-                "and no asyncio loop drives this thread: use pyuvnet.run(main()) or "
-                "pyuvnet.attach()"
+                "and no asyncio loop runs in this thread: start the program by "
+                "pyuvnet.run(main()) or asyncio.run(main())"
             ),
         ],
     )

@@ -66,6 +66,7 @@ ALLOWED = {
     "loop _end exception_handler": _CLOSING,
     "loop _end failure": _CLOSING,
     "loop _end driver": _CLOSING,
+    "loop _end theirs": _CLOSING,
     "readable r_unshift r_chunks": "items before r_head are None",
     "writable w_write w_waiting": "the argument `callback` is what the entry holds",
     "writable _user_write w_chunk": _EMPTY,

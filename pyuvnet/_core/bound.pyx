@@ -12,7 +12,7 @@ from .loop cimport Loop
 from .pipe cimport Pipe, new_pipe
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP, new_tcp
-from .loop_registry cimport loop_of_thread
+from .loop_registry cimport loop_for_new
 
 
 def _close(StreamHandle handle):
@@ -27,7 +27,7 @@ cdef class BoundBase:
         cdef uv.sockaddr_storage storage
         cdef unsigned int flags = 0
         cdef int status
-        self._loop = loop_of_thread()
+        self._loop = loop_for_new()
         family = sockaddr_from_text(address, port, &storage)
         if ipv6_only and family == 6:
             flags |= uv.UV_TCP_IPV6ONLY
@@ -45,7 +45,7 @@ cdef class BoundBase:
 
     def _bind_pipe(self, bytes path not None):
         """Open and bind a pipe handle. Raises: OSError (syscall 'bind')."""
-        self._loop = loop_of_thread()
+        self._loop = loop_for_new()
         cdef Pipe pipe = new_pipe(self._loop)
         cdef int status = pipe.bind(path)
         if status < 0:

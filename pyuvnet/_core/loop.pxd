@@ -68,9 +68,10 @@ cdef class Loop:
     cdef BaseException failure         # comes out of run()
     cdef object exception_handler
     cdef object driver                 # what lets asyncio turn this loop; None without
+    cdef object theirs                 # the asyncio loop behind the driver; None for other drivers
     cdef bint driven                   # there is a driver
     cdef bint wake_due                 # it has been woken, or will be when the turn ends
-    cdef bint _undriven_checked        # no need to look whether anybody turns this loop
+    cdef bint _undriven_noted          # used without asyncio, while nobody turned it
     cdef readonly bint _turned         # run, or driven, at least once
     cdef bint measuring                # debug mode: measures callbacks, remembers who opened what
     # What other modules keep here, each made when first needed.
@@ -115,6 +116,7 @@ cdef class Loop:
     cdef int _set_debug(self, bint debug) except -1
     cdef void measure(self, object whose) noexcept
     cdef int _check_undriven(self) except -1
+    cdef int used(self) except -1
     cdef int _forget_ticks(self) noexcept
 
     cdef inline void touched(self) noexcept:

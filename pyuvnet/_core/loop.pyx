@@ -36,8 +36,8 @@ from .._base.errors import StateError
 from .._base.validation import arg_type_error
 
 from . cimport uv
-from .capi cimport PyErr_WriteUnraisable, PyThread_get_thread_ident, gate_close, gate_open, \
-    PyTypeObject, traverseproc, visitproc
+from .capi cimport PyErr_WriteUnraisable, PyObject_CallNoArgs, PyThread_get_thread_ident, \
+    PyTypeObject, gate_close, gate_open, traverseproc, visitproc
 from .debug cimport UVNET_DEBUG
 from .debugging cimport DebugMode, new_debug_mode
 from .emitter cimport EventEmitter
@@ -54,6 +54,9 @@ cdef extern from "backend.h":
 # What a closed loop has.
 cdef object _no_calls = deque()
 
+# asyncio's function, once asyncio is imported.
+cdef object _get_running_loop = None
+
 # Where the open loops are, for a fork, which concerns those of all threads. No references.
 cdef set _open_loops = set()
 
@@ -65,6 +68,17 @@ cdef list open_loops():
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop):
     return <Loop>(<pyuvnet_gate*>loop.data).loop
+
+
+def running_asyncio():
+    """Return the asyncio loop that runs in this thread, or None, without importing asyncio."""
+    global _get_running_loop
+    if _get_running_loop is None:
+        # Of the package, since asyncio.events gets its final one late in its import.
+        _get_running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+        if _get_running_loop is None:
+            return None
+    return PyObject_CallNoArgs(_get_running_loop)
 
 
 cdef class Continuation:
@@ -256,9 +270,9 @@ cdef class Loop:
         if UVNET_DEBUG:
             hidden_call(ENTRY)
         self.release_all()
-        if not self.running and not self.driven and not self._undriven_checked:
+        if not self.running and not self.driven:
             self._check_undriven()
-        self.at_entry = not (self.running or self.driven or self._undriven_checked)
+        self.at_entry = not (self.running or self.driven)
         # A finaliser, or the hook, may have closed the loop.
         if self.closed:
             return self.refuse()
@@ -488,20 +502,24 @@ cdef class Loop:
     # ---- Running -------------------------------------------------------------------------------
 
     cdef int _check_undriven(self) except -1:
-        """An operation begins in a loop that nobody turns: perhaps nobody ever will."""
-        if upcall(LOOP_UNDRIVEN)(self):
-            self._undriven_checked = True
+        """An operation begins in a loop that nobody turns: asyncio may have to drive it."""
+        cdef object theirs = running_asyncio()
+        if theirs is not None:
+            upcall(LOOP_UNDRIVEN)(self, theirs)
+        elif not self._undriven_noted:
+            upcall(LOOP_UNDRIVEN)(self, None)
+            self._undriven_noted = True
         return 0
 
-    @property
-    def undriven_checked(self):
-        """True once the hook for loops that nobody drives need not be called any more."""
-        return bool(self._undriven_checked)
-
-    @undriven_checked.setter
-    def undriven_checked(self, value):
-        self._undriven_checked = value
-        self.at_entry = True
+    cdef int used(self) except -1:
+        """Something is made in this loop: if asyncio runs, it has to be the loop that drives."""
+        cdef object theirs
+        if self.running or self.driven and self.theirs is None:
+            return 0
+        theirs = running_asyncio()
+        if theirs is not None and theirs is not self.theirs:
+            upcall(LOOP_UNDRIVEN)(self, theirs)
+        return 0
 
     cdef int _turn(self, uv.uv_run_mode mode) except -1:
         """One uv_run(), between ticks that were queued outside and those left over."""
@@ -527,12 +545,12 @@ cdef class Loop:
         if self.running:
             raise state_error("ERR_LOOP_RUNNING", "The loop is running already")
         if self.driven and self.driver.gone():
-            # asyncio does not report that it closes.
+            # asyncio does not report that it stops or closes.
             self.driver.stop()
         if self.driven:
             raise state_error(
                 "ERR_LOOP_RUNNING",
-                "asyncio drives this loop (attach() was called): await instead of run()")
+                "asyncio drives this loop: await instead of calling run()")
         self.running = True
         self.stopping = False
         restore = None
@@ -603,15 +621,16 @@ cdef class Loop:
             self.stopping = True
             uv.uv_stop(&self._uv)
 
-    def set_driver(self, driver):
+    def set_driver(self, driver, theirs=None):
         """Let another loop drive this one, which then needs its turns. None ends that.
 
         The driver watches backend_fd(), which becomes readable when a turn is due, and asks
         backend_timeout() after each turn.
 
         Args:
-            driver: its gone() says whether the other loop is closed; its stop(), called when this
-                one closes, gives None here.
+            driver: its gone() says whether the other loop needs it no more; its stop(), called
+                when this one closes, gives None here.
+            theirs: the other loop, if it is asyncio's; default None.
 
         Node: none
         """
@@ -621,11 +640,10 @@ cdef class Loop:
             uv.uv_ref(<uv.uv_handle_t*>&self._wake)
         else:
             uv.uv_unref(<uv.uv_handle_t*>&self._wake)
-            self._undriven_checked = False
         self.driven = driver is not None
         self.wake_due = False
         self.at_entry = True
-        self.driver = driver
+        self.driver, self.theirs = driver, theirs
 
     def backend_fd(self):
         """Return the descriptor to watch for readability, -1 where there is none (Windows).
@@ -717,6 +735,7 @@ cdef class Loop:
         Node: process.nextTick()
         """
         self.check()
+        self.used()
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
         self.tick_call(callback, args)
@@ -730,6 +749,7 @@ cdef class Loop:
         Node: setImmediate()
         """
         self.check()
+        self.used()
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
         return later.set_immediate(self, callback, args)
@@ -831,7 +851,7 @@ cdef class Loop:
             self.accepting.forget()
         # There may be no memory for a new one.
         self.threadsafe_calls = _no_calls
-        self.exception_handler = self.failure = self.driver = None
+        self.exception_handler = self.failure = self.driver = self.theirs = None
         self.after_callback()
         while True:
             # What a finaliser opened meanwhile is closed as well.

@@ -3,3 +3,4 @@
 from .loop cimport Loop
 
 cdef Loop loop_of_thread()
+cdef Loop loop_for_new()

@@ -53,6 +53,13 @@ cdef Loop loop_of_thread():
     return loop
 
 
+cdef Loop loop_for_new():
+    """This thread's loop, for something that is made: the asyncio loop that runs drives it."""
+    cdef Loop loop = loop_of_thread()
+    loop.used()
+    return loop
+
+
 def current_loop():
     """Return the loop of this thread, making it on first use.
 

@@ -31,7 +31,7 @@ from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
-from .loop_registry cimport loop_of_thread
+from .loop_registry cimport loop_for_new
 
 cdef object _CONNECTION = intern_event("connection")
 
@@ -107,7 +107,7 @@ cdef class ServerBase(Acceptor):
     def _init_server(self, socket_class):
         """Make the state of a server that does not listen; called once, by Server.__init__."""
         self._refuse_second_init()
-        self._loop = loop_of_thread()
+        self._loop = loop_for_new()
         self._socket_class = socket_class
         self._allow_half_open = -1
         self._ready_flag = True

@@ -14,7 +14,7 @@ from .._base.validation import arg_type_error, validate_integer
 
 from .errors cimport seal, state_error, stream_destroyed
 from .owner cimport Collector
-from .loop_registry cimport loop_of_thread
+from .loop_registry cimport loop_for_new
 from .upcalls cimport ENTER_STREAM, EXIT_STREAM, later, upcall
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
@@ -106,7 +106,7 @@ cdef class Stream(Collector):
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
                           Py_ssize_t write_mark) except -1:
         if self._loop is None:
-            self._loop = loop_of_thread()
+            self._loop = loop_for_new()
         # As if asked already: what is pushed before the first `_read` is buffered.
         self._state = state | R_SYNC
         self._flowing = FLOWING_UNASKED

@@ -23,7 +23,7 @@ from .handle cimport Handle
 from .loop cimport Loop
 from .names import add_node_names
 from .emitter cimport EventEmitter
-from .loop_registry cimport loop_of_thread
+from .loop_registry cimport loop_for_new
 
 MAX_TIMEOUT = 2147483647
 
@@ -288,7 +288,7 @@ cdef class Timeout(Timer):
 
 cdef Timeout _new_timeout(object callback, object ms, tuple arguments, bint repeat):
     cdef Timeout timeout
-    cdef Loop loop = loop_of_thread()
+    cdef Loop loop = loop_for_new()
     loop.check()
     if not callable(callback):
         raise arg_type_error("callback", "function", callback)

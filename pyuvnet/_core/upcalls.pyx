@@ -9,8 +9,8 @@ earlier layer calls in a later one are the fields of `later`, in upcalls.pxd.
 # Name: when the core calls the function, with which arguments, and what it makes of the result.
 FUNCTIONS = {
     "loop_undriven":
-        "(loop): an operation begins in a loop that is neither running nor driven; "
-        "returns True if it need not be called for this loop again.",
+        "(loop, theirs): an operation begins in a loop that does not run; theirs is the asyncio "
+        "loop that runs and does not drive it; None, once: none runs, and nobody drives it.",
     "run_listener":
         "(awaitable, emitter, event, arguments, captured): a listener returned an awaitable; "
         "runs it as a task.",
@@ -33,7 +33,8 @@ assert len(FUNCTIONS) == UPCALLS
 # The methods written in Python that the core calls on objects of its own classes, beside those that
 # a program overrides (docs/streams-rules.md): class and name, and when.
 METHODS = {
-    "Driver.gone": "(): run() on a driven loop; returns True if the other loop is closed.",
+    "Driver.gone":
+        "(): run() on a driven loop; returns True if the other loop needs the driver no more.",
     "Driver.stop": "(): the loop closes, or the other loop is closed; calls set_driver(None).",
     "Connector.resolved":
         "(error, addresses): the lookup is over; addresses are (address, family), 4 or 6.",

@@ -256,6 +256,8 @@ cdef int _prepare(Waiter waiter, Loop ours) except -1:
         from asyncio import get_running_loop
         _running_loop = get_running_loop
     waiter._loop = PyObject_CallNoArgs(_running_loop)
+    if waiter._loop is not ours.theirs:
+        ours.used()
     waiter._ours = ours
     return 0
 

@@ -34,6 +34,7 @@ from pyuvnet import net
 from pyuvnet._core import info
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
+from pyuvnet._driver import drivers
 from pyuvnet.errors import StateError
 
 try:
@@ -632,6 +633,37 @@ def attach(case: Case) -> Generator[Step, None, object]:
     return done or case.raised
 
 
+def attach_by_itself(case: Case) -> Generator[Step, None, object]:
+    """The first timer in a running asyncio loop, which attaches."""
+    import asyncio
+
+    done: list[object] = []
+    theirs = asyncio.new_event_loop()
+    theirs.set_exception_handler(lambda _, context: case.said.append(context.get("exception")))
+
+    def act() -> None:
+        asyncio._set_running_loop(theirs)
+        try:
+            pyuvnet.set_timeout(case.tell, 1000).close()
+            done.append(pyuvnet.current_loop() in drivers)
+        finally:
+            asyncio._set_running_loop(None)
+
+    yield act
+    if case.raised:
+        # What failed can be done again.
+        act()
+    asyncio._set_running_loop(theirs)
+    try:
+        pyuvnet.detach()
+    finally:
+        asyncio._set_running_loop(None)
+        theirs.close()
+    # One of CPython's C functions forgets to set its MemoryError.
+    case.said[:] = [said for said in case.said if not isinstance(said, SystemError)]
+    return all(done)
+
+
 def iterate(case: Case) -> Generator[Step, None, object]:
     """`async for` over a socket, by the steps of its coroutine."""
     socket, peer = case.pair()
@@ -664,7 +696,7 @@ OPERATIONS: dict[str, Operation] = {
         *(connect, connect_by_name, connect_to_path, accept, listen, close, read, read_text),
         *(read_paused, read_by_readable, read_into_target, write, write_in_callback, write_much),
         *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
-        *(idle_timeout, listeners, loop, threadsafe, attach, iterate),
+        *(idle_timeout, listeners, loop, threadsafe, attach, attach_by_itself, iterate),
     )
 }
 
