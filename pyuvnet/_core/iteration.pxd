@@ -8,6 +8,7 @@ cdef class ChunkReader(Reader):
     cdef readonly Stream stream
     cdef Waiter _waiter                # of the task that waits for a chunk
     cdef Waiter _last                  # the one before, which may serve again
+    cdef bytes _offered                # a chunk that deliver() hands to the task just now
     cdef bint _plain                   # the stream's class has no read() of its own
     cdef bint _destroy_on_return       # leaving early destroys a stream that nobody owns
     cdef bint _begun                   # the stream knows it

@@ -57,9 +57,27 @@ cdef class ChunkReader(Reader):
             self._waiter.settle()
         return 0
 
+    cdef bint deliver(self, bytes chunk) noexcept:
+        # As arrived(), the task's step, and take() in it, with nothing in between.
+        cdef Waiter waiter = self._waiter
+        if waiter is None or not self._plain or not waiter.may_step():
+            return False
+        self._offered = chunk
+        try:
+            waiter.step_now()
+        except BaseException as exc:
+            self.stream._loop.report(exc)
+        taken = self._offered is None
+        self._offered = None
+        return taken
+
     cdef object take(self):
         """The next chunk; None: there is none yet. Raises what ends the iteration."""
         cdef Stream stream = self.stream
+        cdef object offered = self._offered
+        if offered is not None:
+            self._offered = None
+            return offered
         if self.over:
             raise StopAsyncIteration
         if not self._begun:

@@ -41,6 +41,7 @@ from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .writable cimport *
 
 cdef object _DATA = intern_event("data")
+cdef object _READABLE = intern_event("readable")
 
 # What a socket is in, beside the two sides of its stream, and what takes it elsewhere. Whatever is
 # not in the table leaves it as it is.
@@ -855,7 +856,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     if self._flowing != FLOWING_YES or self.r_length \
             or self._state & (R_ENDED | DESTROYED | R_SYNC) \
             or self.r_decoder is not None or self.r_pipes is not None:
-        return False
+        return self.r_reader is not None and _deliver(self, base, size)
     listener = only_listener(self, <PyObject*>_DATA)
     if listener is NULL:
         return False
@@ -889,6 +890,37 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
         if self._handle is not None:
             self._read_stop()
     return True
+
+
+cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
+    """_take_read() for a socket with an empty buffer that a task waits for, and nobody else."""
+    cdef Loop loop = self._loop
+    cdef Reader reader = self.r_reader
+    cdef PyObject* chunk
+    cdef bint taken = False
+    if not reader.waiting or self.r_length or self.r_decoder is not None \
+            or self.r_pipes is not None or loop.tick_count \
+            or self._state & (R_ENDED | DESTROYED | ERRORED | R_SYNC) \
+            or self._find(_DATA) is not None or self._find(_READABLE) is not None:
+        return False
+    if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
+        chunk = pyuvnet_new_chunk(base, size)
+        if chunk is NULL:
+            return False
+        loop.last_chunk = <bytes>chunk
+        Py_DECREF(<object>chunk)
+    self._bytes_read += size
+    if self._idle is not None:
+        self._idle.touch()
+    self._state = (self._state & ~(R_READING | R_EMITTED_READABLE | R_END_UNSEEN)) | R_DID_READ
+    taken = reader.deliver(loop.last_chunk)
+    if not taken:
+        # It is read again, the usual way.
+        self._bytes_read -= size
+    elif self._handle is not None and (self._state & (R_ENDED | DESTROYED)
+                                       or self.r_length and self.r_length >= self.r_mark):
+        self._read_stop()
+    return taken
 
 
 cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:

@@ -95,6 +95,7 @@ cdef class Reader:
     cdef bint waiting            # a task waits in it
 
     cdef int arrived(self) except -1
+    cdef bint deliver(self, bytes chunk) noexcept
 
 
 cdef class Stream(Collector):

@@ -99,6 +99,13 @@ cdef class Reader:
         """There may be something new: a chunk, the end, an error, or the stream is closed."""
         return 0
 
+    cdef bint deliver(self, bytes chunk) noexcept:
+        """Let the task that waits go on with a chunk, in a callback of the handle.
+
+        Returns False if it has not taken it: then the chunk is to be buffered.
+        """
+        return False
+
 
 cdef class Stream(Collector):
     """The base of Readable, Writable and Duplex; not made by itself."""

@@ -19,6 +19,8 @@ cdef class Waiter(Continuation):
 
     cdef int _ready(self) except -1
     cdef int settle(self) except -1
+    cdef bint may_step(self) noexcept
+    cdef int step_now(self) except -1
 
 cdef class Stepper:
     cdef readonly object coroutine

@@ -103,6 +103,18 @@ cdef class Waiter(Continuation):
             self._ours.continue_with(self)
         return 0
 
+    cdef bint may_step(self) noexcept:
+        """Whether step_now() may settle it: one task waits, which goes on without asyncio."""
+        return self._stepper is not None and self._callback is not None and self._others is None \
+            and not self._done and not self._cancel_late
+
+    cdef int step_now(self) except -1:
+        """Settle it and let its task go on at once: at the end of a callback without ticks."""
+        cdef Stepper stepper = self._stepper
+        self._done = True
+        self._stepper = None
+        return stepper.resume(self)
+
     def cancel(self, msg=None):
         """Give it up, as a task that waits does when it is cancelled."""
         self._ready()
