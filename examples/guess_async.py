@@ -17,11 +17,12 @@ import sys
 from collections.abc import AsyncIterator
 
 from pyuvnet import Socket, events, net, run
+from pyuvnet.typing import TextSocket
 
 LONGEST_LINE = 1000  # characters
 
 
-async def lines(socket: Socket) -> AsyncIterator[str]:
+async def lines(socket: TextSocket) -> AsyncIterator[str]:
     """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
     unfinished = ""
     # A game that is won leaves the lines early; the socket has to outlive that.
@@ -39,7 +40,7 @@ async def say(socket: Socket, text: str) -> None:
         await events.once(socket, "drain")
 
 
-async def game(socket: Socket, highest: int) -> None:
+async def game(socket: TextSocket, highest: int) -> None:
     secret = random.randint(1, highest)
     guesses = 0
     await say(socket, f"I think of a number from 1 to {highest}\n")
@@ -67,8 +68,8 @@ async def main(options: argparse.Namespace) -> None:
     async def play(socket: Socket) -> None:
         try:
             # However the game ends, the socket is closed after it.
-            async with socket.set_encoding("utf8"):
-                await asyncio.wait_for(game(socket, options.highest), options.seconds)
+            async with socket.set_encoding("utf8") as text:
+                await asyncio.wait_for(game(text, options.highest), options.seconds)
         except TimeoutError:
             print(f"{socket.remote_port} took too long", flush=True)
         except (OSError, ValueError) as error:

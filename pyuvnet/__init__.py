@@ -9,7 +9,6 @@ An echo server:
 """
 
 from . import diagnostics, events, loop, net, streams
-from ._base import TYPE_CHECKING
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate
@@ -37,6 +36,7 @@ from .errors import (
     Error,
     RangeError,
     StateError,
+    SystemCallError,
 )
 from .server import Server
 from .socket import Socket
@@ -61,6 +61,7 @@ __all__ = [
     "Server",
     "Socket",
     "StateError",
+    "SystemCallError",
     "Writable",
     "__version__",
     "attach",
@@ -86,18 +87,3 @@ __all__ = [
 ]
 provide_upcalls()
 add_node_names(globals())
-
-# Node's spellings, by tools/stubs.py
-if TYPE_CHECKING:
-    clearImmediate = clear_immediate
-    clearInterval = clear_interval
-    clearTimeout = clear_timeout
-    currentLoop = current_loop
-    getDefaultHighWaterMark = get_default_high_water_mark
-    nextTick = next_tick
-    setDefaultHighWaterMark = set_default_high_water_mark
-    setExceptionHandler = set_exception_handler
-    setImmediate = set_immediate
-    setInterval = set_interval
-    setTimeout = set_timeout
-# Node's spellings end

@@ -47,6 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     info.set_defaults(action=_info)
 
+    stubs = commands.add_parser(
+        "stubs",
+        help="write stubs with Node's spellings for type checkers and editors",
+        description="Write stubs that know each name in Node's spelling too. pyright takes them "
+        "from the folder typings by itself, mypy with mypy_path = 'typings'.",
+    )
+    stubs.add_argument(
+        "folder", nargs="?", default="typings", help="where the folder pyuvnet goes (typings)"
+    )
+    stubs.set_defaults(action=_stubs)
+
     options = parser.parse_args(arguments)
     try:
         code: int = options.action(options)
@@ -121,6 +132,21 @@ def _demo(options: argparse.Namespace) -> int:
     from ._demo import Demo
 
     return Demo(options.clients, options.seconds, options.size).run()
+
+
+def _stubs(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ._stubs import write_stubs
+
+    folder = Path(options.folder)
+    try:
+        count = write_stubs(folder)
+    except OSError as error:
+        print(f"pyuvnet: {error}", file=sys.stderr)
+        return 1
+    print(count, "stubs written to", (folder / "pyuvnet").as_posix())
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -227,16 +227,6 @@ class AbortSignal(EventEmitter):
     def __repr__(self) -> str:
         return f"<AbortSignal aborted={self._aborted}>"
 
-    # Node's spellings, by tools/stubs.py
-    if TYPE_CHECKING:
-        throwIfAborted = throw_if_aborted
-        addListener = add_listener
-        prependListener = prepend_listener
-        prependOnceListener = prepend_once_listener
-        removeListener = remove_listener
-        removeAllListeners = remove_all_listeners
-    # Node's spellings end
-
 
 class AbortController:
     """Makes a signal and aborts it.

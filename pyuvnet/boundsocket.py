@@ -145,10 +145,5 @@ class BoundSocket(BoundBase):
             where = f"{where['address']}:{where['port']}"
         return f"<{type(self).__name__} {where}>"
 
-    # Node's spellings, by tools/stubs.py
-    if TYPE_CHECKING:
-        isPipe = is_pipe
-    # Node's spellings end
-
 
 add_node_names(BoundSocket)

@@ -74,8 +74,3 @@ def has_subscribers(name: str) -> bool:
 
 
 add_node_names(globals())
-
-# Node's spellings, by tools/stubs.py
-if TYPE_CHECKING:
-    hasSubscribers = has_subscribers
-# Node's spellings end

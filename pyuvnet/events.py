@@ -368,13 +368,3 @@ __all__ = [
     "set_max_listeners",
 ]
 add_node_names(globals())
-
-# Node's spellings, by tools/stubs.py
-if TYPE_CHECKING:
-    addAbortListener = add_abort_listener
-    errorMonitor = error_monitor
-    getEventListeners = get_event_listeners
-    getMaxListeners = get_max_listeners
-    listenerCount = listener_count
-    setMaxListeners = set_max_listeners
-# Node's spellings end

@@ -96,11 +96,6 @@ class HandleInfo:
     def __str__(self) -> str:
         return repr(self)
 
-    # Node's spellings, by tools/stubs.py
-    if TYPE_CHECKING:
-        keepsAlive = keeps_alive
-    # Node's spellings end
-
 
 def handles() -> list[HandleInfo]:
     """Return what is alive in this thread's loop: why run() does not end.
@@ -129,8 +124,3 @@ def _where(kind: str, owner: Any, local: Any, peer: Any) -> str | None:
 __all__ = ["HandleInfo", "Immediate", "Loop", "current_loop", "handles"]
 add_node_names(HandleInfo)
 add_node_names(globals())
-
-# Node's spellings, by tools/stubs.py
-if TYPE_CHECKING:
-    currentLoop = current_loop
-# Node's spellings end

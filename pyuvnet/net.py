@@ -112,16 +112,3 @@ __all__ = [
     "set_default_auto_select_family_attempt_timeout",
 ]
 add_node_names(globals())
-
-# Node's spellings, by tools/stubs.py
-if TYPE_CHECKING:
-    createConnection = create_connection
-    createServer = create_server
-    getDefaultAutoSelectFamily = get_default_auto_select_family
-    getDefaultAutoSelectFamilyAttemptTimeout = get_default_auto_select_family_attempt_timeout
-    isIP = is_ip
-    isIPv4 = is_ipv4
-    isIPv6 = is_ipv6
-    setDefaultAutoSelectFamily = set_default_auto_select_family
-    setDefaultAutoSelectFamilyAttemptTimeout = set_default_auto_select_family_attempt_timeout
-# Node's spellings end

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ._keywords import Callback, Listening, ListenOptions, Place, Port, ServerOptions, Then
     from .abort import AbortSignal
+    from .typing import AddressInfo
 
 SERVER_OPTIONS = option_set("Server")
 
@@ -359,7 +360,7 @@ class Server(ServerBase):
         return self
 
     # None is left to Any, as in typeshed: else every caller would have to test for it.
-    def address(self) -> Info | Any:
+    def address(self) -> AddressInfo | Any:
         """Return where the server listens: a mapping (address, family, port), or an IPC path.
 
         Returns None while it does not listen.
@@ -498,14 +499,6 @@ class Server(ServerBase):
         else:
             where = f" {address}" if address is not None else " idle"
         return f"<{type(self).__name__}{where} connections={self._connections}>"
-
-    # Node's spellings, by tools/stubs.py
-    if TYPE_CHECKING:
-        getConnections = get_connections
-        connectionKey = connection_key
-        serveForever = serve_forever
-        waitClosed = wait_closed
-    # Node's spellings end
 
 
 class _Accepted:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
+    from .typing import AddressInfo
 
 SOCKET_OPTIONS = option_set("Socket")
 CONNECT_OPTIONS = option_set("connect")
@@ -320,15 +321,15 @@ class Socket(SocketMethods):
 
     # ---- Addresses -----------------------------------------------------------------------------
 
-    def address(self) -> Info:
+    def address(self) -> AddressInfo:
         """Return the local end: address, family ('IPv4' or 'IPv6') and port; empty without one.
 
         Node: socket.address()
         """
         name = self._local_name()
         if name is None:
-            return Info()
-        return Info(address=name[0], family=name[2], port=name[1])
+            return Info()  # type: ignore[return-value]
+        return Info(address=name[0], family=name[2], port=name[1])  # type: ignore[return-value]
 
     @property
     def auto_select_family_attempted_addresses(self) -> list[str] | None:
@@ -341,13 +342,6 @@ class Socket(SocketMethods):
     def __repr__(self) -> str:
         peer = f" {self.remote_address}:{self.remote_port}" if self.remote_address else ""
         return f"<{type(self).__name__} {self.ready_state}{peer}>"
-
-    # Node's spellings, by tools/stubs.py
-    if TYPE_CHECKING:
-        setTypeOfService = set_type_of_service
-        getTypeOfService = get_type_of_service
-        autoSelectFamilyAttemptedAddresses = auto_select_family_attempted_addresses
-    # Node's spellings end
 
 
 @overload

@@ -611,10 +611,3 @@ __all__ = [
     "set_default_high_water_mark",
 ]
 add_node_names(globals())
-
-# Node's spellings, by tools/stubs.py
-if TYPE_CHECKING:
-    fromIterable = from_iterable
-    getDefaultHighWaterMark = get_default_high_water_mark
-    setDefaultHighWaterMark = set_default_high_water_mark
-# Node's spellings end

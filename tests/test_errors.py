@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 
+import pyuvnet
 from pyuvnet import errors
 from pyuvnet._core.errors import make_os_error
 from tests.support.cases import cases
@@ -54,6 +55,31 @@ def test_classes_are_caught_as_their_builtins_and_carry_code_message_and_name(cl
     assert error.message == str(error) == "some text"
     assert error.name == name
     assert repr(error) == f"{cls.__name__}('some text', code='ERR_SOME')"
+
+
+@pytest.mark.parametrize("number", [errno.ECONNREFUSED, errno.EADDRINUSE, errno.EPIPE])
+def test_an_error_of_the_system_is_one_and_of_pythons_class(number):
+    error = make_os_error(-number, "connect", "127.0.0.1", 80)
+    assert isinstance(error, errors.SystemCallError)
+    assert isinstance(error, type(OSError(number, "")))
+    assert type(error).__name__ == type(OSError(number, "")).__name__
+    assert (error.syscall, error.address, error.port) == ("connect", "127.0.0.1", 80)
+    assert (error.dest, error.hostname, error.local_address, error.localPort) == (None,) * 4
+    assert isinstance(pickle.loads(pickle.dumps(error)), errors.SystemCallError)
+    with pytest.raises(pyuvnet.SystemCallError):
+        raise error
+
+
+def test_a_lookup_error_is_one_too():
+    assert issubclass(errors.ResolveError, errors.SystemCallError)
+    assert issubclass(errors.ResolveError, _socket.gaierror)
+
+
+@cases("error", SAMPLES)
+def test_a_listener_may_look_at_what_most_errors_have(error):
+    """An 'error' listener need not ask first whether the system reported it."""
+    for name in ("code", "syscall", "address", "port", "errno", "message"):
+        getattr(error, name)
 
 
 @cases(("cls", "caught_by", "name"), CLASSES)
@@ -122,8 +148,7 @@ def test_aggregate_error_takes_the_code_of_the_first_error():
     assert error.exceptions == (first, second)
     assert (error.code, error.message, error.name) == ("ERR_A", "", "AggregateError")
     assert repr(error) == f"AggregateError([{first!r}, {second!r}])"
-    for absent in ("errno", "syscall", "address", "port"):
-        assert not hasattr(error, absent)
+    assert (error.errno, error.syscall, error.address, error.port) == (None,) * 4
 
 
 def test_aggregate_error_has_no_code_if_the_first_error_has_none():

@@ -138,10 +138,21 @@ def test_info_prints_versions_and_build_flags(capsys) -> None:
     assert re.search(r"^build    (release|debug)", out, re.M)
 
 
+def test_stubs_are_written_where_type_checkers_look(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["stubs"]) == 0
+    written = list((tmp_path / "typings" / "pyuvnet").rglob("*.pyi"))
+    assert capsys.readouterr().out == f"{len(written)} stubs written to typings/pyuvnet\n"
+    assert "createServer = create_server\n" in (tmp_path / "typings/pyuvnet/net.pyi").read_text()
+    (tmp_path / "file").touch()
+    assert main(["stubs", "file"]) == 1
+    assert capsys.readouterr().err.startswith("pyuvnet: ")
+
+
 def test_help_names_every_command(capsys) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--help"])
     assert exit_.value.code == 0
     out = capsys.readouterr().out
-    for command in ("echo", "demo", "info"):
+    for command in ("echo", "demo", "info", "stubs"):
         assert command in out

@@ -12,7 +12,6 @@ from pyuvnet._base.names import to_node
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
 from tests.support.cases import cases
-from tests.test_stubs import bound, typed_text
 
 MODULES = [pyuvnet, diagnostics, events, loop, net, promises, streams]
 
@@ -214,12 +213,6 @@ def test_constructors_tell_their_arguments_errors_and_name(cls):
     assert "Args:" in text
     assert "Raises:" in text
     assert f"Node: net.{cls.__name__}" in text
-
-
-@cases("module", MODULES)
-def test_every_name_of_a_module_stands_in_its_stub(module):
-    typed = set(bound(typed_text(module.__name__).body))
-    assert {spelling for name in module.__all__ for spelling in (name, to_node(name))} <= typed
 
 
 def test_the_names_under_test_are_those_that_users_meet():

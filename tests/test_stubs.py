@@ -1,8 +1,12 @@
 """The type stubs: true to the compiled core, in both spellings, and of use to a program."""
 
 import ast
+import collections
+import json
+import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +21,7 @@ from pyuvnet._base.options import OptionSet
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
 from pyuvnet._listen import LISTEN_OPTIONS
+from pyuvnet._stubs import names_in, write_stubs
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS
@@ -36,11 +41,12 @@ CLASSES = {
 }
 
 
-def run(*command):
+def run(*command, cwd=ROOT, **environment):
     """Run a module of Python on the sources; returns its exit code and all that it says."""
     done = subprocess.run(
         [sys.executable, "-m", *command],
-        cwd=ROOT,
+        cwd=cwd,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=240,
@@ -48,12 +54,31 @@ def run(*command):
     return done.returncode, done.stdout + done.stderr
 
 
-def typed_text(module_name):
+def pyright(*arguments, cwd=ROOT):
+    """Run pyright; returns the mistakes that it finds, as file, line, rule and text."""
+    pytest.importorskip("pyright", reason="pyright comes with the linters")
+    code, said = run("pyright", "--outputjson", *arguments, cwd=cwd)
+    assert code in (0, 1), said
+    return [
+        (Path(each["file"]).name, each["range"]["start"]["line"] + 1, each["rule"], each["message"])
+        for each in json.loads(said[said.index("{") :])["generalDiagnostics"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def node_stubs(tmp_path_factory):
+    """The folder of the stubs that have Node's spellings."""
+    folder = tmp_path_factory.mktemp("typings")
+    write_stubs(folder)
+    return folder
+
+
+def typed_text(module_name, root=ROOT):
     """What a type checker reads of a module: its stub, or its source."""
-    path = ROOT / module_name.replace(".", "/")
-    stub = path.with_suffix(".pyi")
-    package = path / "__init__.py"
-    found = next(each for each in (stub, path.with_suffix(".py"), package) if each.exists())
+    path = root / module_name.replace(".", "/")
+    stubs = [path.with_suffix(".pyi"), path / "__init__.pyi"]
+    sources = [path.with_suffix(".py"), path / "__init__.py"]
+    found = next(each for each in stubs + sources if each.exists())
     return ast.parse(found.read_text("utf-8"))
 
 
@@ -67,39 +92,60 @@ def bound(body):
         elif isinstance(statement, ast.ClassDef):
             yield statement.name
         else:
-            yield from TOOL["names"]([statement])
+            yield from names_in([statement])
 
 
-def common(name):
-    """What a class that only type checkers know gives to those that derive from it."""
-    if name != "WritableSide":
-        return []
-    (node,) = [each for each in typed_text("pyuvnet._core.writable").body if is_class(each, name)]
-    return bound(node.body)
-
-
-def is_class(statement, name):
-    return isinstance(statement, ast.ClassDef) and statement.name == name
+def typed_names(cls, root=ROOT):
+    """The names that a stub knows of a class, with those of a base that it alone knows."""
+    (node,) = [
+        each
+        for each in typed_text(cls.__module__, root).body
+        if isinstance(each, ast.ClassDef) and each.name == cls.__name__
+    ]
+    names = set(bound(node.body))
+    if "WritableSide" in map(ast.unparse, node.bases):
+        (side,) = [
+            each
+            for each in typed_text("pyuvnet._core.writable", root).body
+            if isinstance(each, ast.ClassDef) and each.name == "WritableSide"
+        ]
+        names |= set(bound(side.body))
+    return names
 
 
 @cases("cls", CLASSES)
-def test_every_public_name_of_a_class_is_there_for_type_checkers_in_both_spellings(cls):
-    (node,) = [
-        each
-        for each in typed_text(cls.__module__).body
-        if isinstance(each, ast.ClassDef) and each.name == cls.__name__
-    ]
-    typed = set(bound(node.body)).union(*map(common, map(ast.unparse, node.bases)))
+def test_type_checkers_know_each_public_name_of_a_class_once(cls):
     public = {name for name in vars(cls) if not name.startswith("_")}
+    twins = {to_node(name) for name in public if to_node(name) != name}
+    typed = typed_names(cls)
+    assert public - twins <= typed
+    assert not twins & typed
+
+
+@cases("cls", CLASSES)
+def test_with_nodes_stubs_type_checkers_know_each_public_name_of_a_class_twice(cls, node_stubs):
+    public = {name for name in vars(cls) if not name.startswith("_")}
+    typed = typed_names(cls, node_stubs)
     assert public <= typed
     assert {to_node(name) for name in public} <= typed
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_every_public_name_of_a_module_is_there_for_type_checkers_in_both_spellings(module):
-    typed = set(bound(typed_text(module.__name__).body))
-    assert set(module.__all__) <= typed
-    assert {to_node(name) for name in module.__all__} <= typed
+def test_type_checkers_know_each_public_name_of_a_module(module, node_stubs):
+    own = set(bound(typed_text(module.__name__).body))
+    assert set(module.__all__) <= own
+    assert not {to_node(name) for name in module.__all__ if to_node(name) != name} & own
+    with_twins = set(bound(typed_text(module.__name__, node_stubs).body))
+    assert {*module.__all__, *map(to_node, module.__all__)} <= with_twins
+
+
+@pytest.mark.parametrize("module", [pyuvnet, net], ids=lambda module: module.__name__)
+def test_an_editor_lists_only_public_names_of_a_module(module):
+    """What a stub imports is not its own, unless __all__ or `as` says so."""
+    tree = typed_text(module.__name__)
+    assert set(names_in(tree.body)) - {"__all__"} <= set(module.__all__)
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert [each.name for node in imports for each in node.names if each.asname is not None] == []
 
 
 def test_the_classes_under_test_are_those_that_users_meet():
@@ -114,38 +160,77 @@ def test_the_generated_lines_are_up_to_date():
     assert changed == []
 
 
-def test_the_tool_restores_lines_that_are_missing(tmp_path):
-    source = tmp_path / "thing.pyx"
-    source.write_text("add_node_names(Thing)\nadd_node_names(globals())\n")
-    stub = tmp_path / "thing.pyi"
-    stub.write_text(
-        "def make_it() -> None: ...\n\nclass Thing:\n    def do_it(self) -> None: ...\n"
-    )
-    stub.write_text(TOOL["written"](stub))
-    typed = ast.parse(stub.read_text())
-    assert "makeIt" in set(bound(typed.body))
-    assert "doIt" in set(bound(typed.body[1].body))
-    assert TOOL["written"](stub) == stub.read_text()
-
-
 @pytest.mark.timeout(250)
-def test_stubs_agree_with_the_compiled_modules():
-    code, said = run(
-        "mypy.stubtest",
-        "pyuvnet",
-        "--concise",
-        "--allowlist",
-        "tools/stubtest.txt",
-    )
+def test_stubs_agree_with_the_compiled_modules(node_stubs, tmp_path):
+    allowed = str(ROOT / "tools" / "stubtest.txt")
+    command = ("mypy.stubtest", "pyuvnet", "--concise", "--allowlist", allowed)
+    code, said = run(*command, cwd=tmp_path, MYPYPATH=str(node_stubs))
     assert (code, said) == (0, "")
 
 
+PROGRAMS = ["events.py", "forms.py", "lambdas.py", "listeners.py"]
+REFUSED = ROOT / "tests" / "typing" / "refused.py"
+EXPECTED = {
+    number: mark.groups()
+    for number, line in enumerate(REFUSED.read_text("utf-8").splitlines(), 1)
+    if (mark := re.search(r"# error: ([\w-]+), (\w+)$", line))
+}
+
+
 @pytest.mark.timeout(250)
-def test_a_type_checker_takes_a_program_in_either_spelling_and_refuses_its_mistakes():
-    # lambdas.py is pyright's, which reads all of them, in .ci/run.
-    programs = [f"tests/typing/{name}.py" for name in ("program", "listeners", "forms")]
+def test_mypy_takes_programs():
+    # To mypy the arguments of a lambda are Any until it has chosen an overload.
+    programs = [f"tests/typing/{name}" for name in PROGRAMS if name != "lambdas.py"]
     code, said = run("mypy", "--strict", *programs)
     assert code == 0, said
+
+
+@pytest.mark.timeout(250)
+def test_mypy_refuses_mistakes_and_nothing_else():
+    _, said = run("mypy", "--strict", str(REFUSED))
+    found = re.findall(r"refused\.py:(\d+): error: .*\[([\w-]+)\]$", said, re.MULTILINE)
+    codes = collections.defaultdict(set)
+    for line, code in found:
+        codes[int(line)].add(code)
+    assert list(codes) == list(EXPECTED), said
+    for line, (code, _) in EXPECTED.items():
+        assert code in codes[line]
+
+
+@pytest.mark.timeout(250)
+def test_mypy_takes_a_program_in_nodes_spelling_with_the_stubs_for_it(node_stubs, tmp_path):
+    shutil.copy(ROOT / "tests" / "typing" / "node.py", tmp_path)
+    program = ("mypy", "--strict", "node.py")
+    code, said = run(*program, cwd=tmp_path, MYPYPATH=str(node_stubs))
+    assert code == 0, said
+    code, said = run(*program, cwd=tmp_path, MYPYPATH=str(ROOT))
+    assert 'has no attribute "setNoDelay"' in said
+
+
+@pytest.mark.timeout(250)
+def test_pyright_takes_programs():
+    assert pyright(*(f"tests/typing/{name}" for name in PROGRAMS)) == []
+
+
+@pytest.mark.timeout(250)
+def test_pyright_refuses_mistakes_and_nothing_else():
+    found = collections.defaultdict(set)
+    for _, line, rule, _ in pyright(str(REFUSED)):
+        found[line].add(rule)
+    assert list(found) == list(EXPECTED)
+    for line, (_, rule) in EXPECTED.items():
+        assert rule in found[line]
+
+
+@pytest.mark.timeout(250)
+def test_pyright_takes_a_program_in_nodes_spelling_with_the_stubs_for_it(tmp_path):
+    shutil.copy(ROOT / "tests" / "typing" / "node.py", tmp_path)
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)]}))
+    assert any("setNoDelay" in text for *_, text in pyright(cwd=tmp_path))
+    code, said = run("pyuvnet", "stubs", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert code == 0, said
+    # The stubs themselves are among what it checks.
+    assert pyright(cwd=tmp_path) == []
 
 
 @pytest.mark.parametrize(

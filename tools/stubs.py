@@ -1,8 +1,7 @@
-"""Writes what is known elsewhere into stubs, facade and docstrings: spellings, events and options.
+"""Writes what is known elsewhere into stubs, facade and docstrings: events and options.
 
-At run time `add_node_names()` makes them; a type checker reads no code that runs, so here each gets
-a line `setNoDelay = set_no_delay`, between two marks at the end of its class or file. Overloads of
-on() and its like, by the names of events in EVENTS, stand between two other marks.
+The methods that take names of events, by EVENTS, stand between two marks in the stub of each class;
+what `events.once()` gives, between two others in its own.
 
 Options come from `pyuvnet/_base/option_table.py`: their entries under `Args:` in the docstrings of
 DOCUMENTED, in place of all that are there, and the TypedDicts of TYPED in `_keywords.py`.
@@ -24,50 +23,102 @@ from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
-BEGIN, END = "# Node's spellings, by tools/stubs.py", "# Node's spellings end"
-BLOCK = re.compile(rf"\n*^ *{BEGIN}$.*?^ *{END}$", re.DOTALL | re.MULTILINE)
 EVENTS_BEGIN, EVENTS_END = "# Events, by tools/stubs.py", "# Events end"
-EVENTS_BLOCK = re.compile(rf"^    {EVENTS_BEGIN}$.*?^    {EVENTS_END}$", re.DOTALL | re.MULTILINE)
+EVENTS_BLOCK = re.compile(
+    rf"^class (\w+)\b(?:(?!^\S).)*?^    {EVENTS_BEGIN}\n(.*?)^    {EVENTS_END}$",
+    re.DOTALL | re.MULTILINE,
+)
 
-# What the listeners of each class's events get; the class is that of `self`, since overloads of a
-# subclass would have to repeat all of its bases'. Chunks are bytes unless set_encoding() was
-# called: a listener for str is taken by the last overload, which takes any event and listener.
-EVENTS = {
-    "_SocketT": {
-        "close": "bool",
-        "connect": "",
-        "connectionAttempt": "Any, Any, Any",
-        "connectionAttemptFailed": "Any, Any, Any, BaseException",
-        "connectionAttemptTimeout": "str, int, int",
-        "lookup": "BaseException | None, str | None, int | None, str",
-        "ready": "",
-        "timeout": "",
-    },
-    "_ServerT": {
-        "close": "",
-        "connection": "Socket",
-        "drop": "Any",
-        "error": "BaseException",
-        "listening": "",
-    },
-    "_ReadableT": {
-        "data": "bytes",
-        "end": "",
-        "pause": "",
-        "readable": "",
-        "resume": "",
-    },
-    "_WritableT": {
-        "drain": "",
-        "finish": "",
-        "pipe": "Readable",
-        "unpipe": "Readable",
-    },
-    "_StreamT": {
-        "close": "",
-        "error": "BaseException",
-    },
+WAITING_BEGIN, WAITING_END = "# Waiting, by tools/stubs.py", "# Waiting end"
+WAITING_BLOCK = re.compile(rf"^{WAITING_BEGIN}$.*?^{WAITING_END}$", re.DOTALL | re.MULTILINE)
+
+# The events of each class, with what their listeners get, in the notation of parameters; `|`
+# between two lists says that a listener may have either. The first item names the classes
+# whose events this one has as well; its own win. The stub of the class has the two marks.
+EVENTS: dict[str, tuple[str, dict[str, str]]] = {
+    "Stream": (
+        "",
+        {
+            "close": "",
+            "error": "error: SystemCallError",
+            "newListener": "name: Any, listener: Callable[..., Any]",
+            "removeListener": "name: Any, listener: Callable[..., Any]",
+        },
+    ),
+    "Readable": (
+        "Stream",
+        {
+            "data": "chunk: bytes | chunk: str",
+            "end": "",
+            "pause": "",
+            "readable": "",
+            "resume": "",
+        },
+    ),
+    "Writable": (
+        "Stream",
+        {
+            "drain": "",
+            "finish": "",
+            "pipe": "source: Readable",
+            "unpipe": "source: Readable",
+        },
+    ),
+    "Duplex": ("Readable Writable", {}),
+    "SocketBase": (
+        "Duplex",
+        {
+            "close": "had_error: bool",
+            "connect": "",
+            # Of a path there is neither a port nor a family.
+            "connectionAttempt": "address: str, port: int | Any, family: int | Any",
+            "connectionAttemptFailed": (
+                "address: str, port: int | Any, family: int | Any, error: SystemCallError"
+            ),
+            "connectionAttemptTimeout": "ip: str, port: int, family: int",
+            "lookup": (
+                "error: SystemCallError | None, address: str | None, family: int | None, host: str"
+            ),
+            "ready": "",
+            "timeout": "",
+        },
+    ),
+    "ServerBase": (
+        "",
+        {
+            "close": "",
+            "connection": "socket: Socket",
+            # None over IPC, which is left to Any.
+            "drop": "info: DropInfo | Any",
+            "error": "error: SystemCallError",
+            "listening": "",
+            "newListener": "name: Any, listener: Callable[..., Any]",
+            "removeListener": "name: Any, listener: Callable[..., Any]",
+        },
+    ),
+    "TextReadable": ("Readable", {"data": "text: str"}),
+    "TextDuplex": ("Duplex", {"data": "text: str"}),
+    "TextSocket": ("SocketBase", {"data": "text: str"}),
 }
+ANY_ERROR = ("SystemCallError", "BaseException")
+LISTENERS = PACKAGE / "_listeners.py"
+LISTENERS_HEAD = '''"""What the stubs of emitters have in common; nothing imports this at run time.
+
+tools/stubs.py writes it, from its table of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from ._core.emitter import _ErrorMonitor
+from ._core.readable import Readable
+from .errors import SystemCallError
+from .socket import Socket
+from .typing import DropInfo
+
+ErrorMonitor: TypeAlias = _ErrorMonitor'''
 # Functions of the table of options, and the last line of the docstring that documents them.
 DOCUMENTED = {
     "BoundSocket": "Node: net.BoundSocket",
@@ -97,88 +148,154 @@ TYPED = {
     "StreamOptions": ("", "Of Readable(), Writable() and Duplex().", "Readable Writable Duplex"),
     "AddressOptions": ("", "Of SocketAddress().", "SocketAddress"),
 }
+METHODS = ["add_listener", "once", "prepend_listener", "prepend_once_listener"]
 OPTIONS_BEGIN, OPTIONS_END = "# Options, by tools/stubs.py", "# Options end"
 OPTIONS_BLOCK = re.compile(rf"^{OPTIONS_BEGIN}$.*?^{OPTIONS_END}$", re.DOTALL | re.MULTILINE)
-METHODS = ["on", "once", "prepend_listener", "prepend_once_listener"]
 
 
-def overloads() -> str:
-    """The overloads of what adds listeners, the marks included."""
-    variants = []
-    for self, events in EVENTS.items():
-        groups: dict[str, list[str]] = {}
-        for event, arguments in sorted(events.items()):
-            groups.setdefault(arguments, []).append(f'"{event}"')
-        for arguments, names in groups.items():
-            event = f"event: Literal[{', '.join(names)}]"
-            listener = f"listener: Callable[[{arguments}], object]"
-            variants.append(f"(self: {self}, {event}, {listener}) -> {self}: ...")
-    variants.append("(self, event: Hashable, listener: None = None) -> Callable[[_F], _F]: ...")
-    variants.append("(self, event: Hashable, listener: _Listener) -> Self: ...")
-    lines = [EVENTS_BEGIN]
-    for method in METHODS:
-        for variant in variants:
-            lines += ["@overload", *folded(f"def {method}{variant}")]
-        if method == "on":
-            lines.append("add_listener = on")
-    return "\n".join(f"    {line}" for line in [*lines, EVENTS_END])
+def events_of(name: str) -> dict[str, str]:
+    """The events of a class, those of its bases included."""
+    bases, own = EVENTS[name]
+    merged: dict[str, str] = {}
+    for base in bases.split():
+        merged |= events_of(base)
+    return merged | own
 
 
-def folded(signature: str) -> list[str]:
-    """A signature as ruff would fold it, in a class."""
-    if len(signature) <= 96:
-        return [signature]
-    head, rest = signature.split("(", 1)
-    arguments, tail = rest.rsplit(") -> ", 1)
-    if len(arguments) <= 92:
-        return [f"{head}(", f"    {arguments}", f") -> {tail}"]
-    first, event, listener = re.split(r", (?=event:|listener:)", arguments)
-    lines = [f"{head}(", f"    {first},"]
-    if len(event) <= 91:
-        lines.append(f"    {event},")
-    else:
-        names = re.findall('"[^"]*"', event)
-        lines += ["    event: Literal[", *(f"        {name}," for name in names), "    ],"]
-    return [*lines, f"    {listener},", f") -> {tail}"]
+def with_events(found: re.Match[str]) -> str:
+    """A class with the methods that name its events between the marks."""
+    head = found[0][: found.start(2) - found.start()]
+    return f"{head}{overloads(found[1])}    {EVENTS_END}"
 
 
-def targets(source: str) -> list[str]:
-    """What a source gives to add_node_names(): names of classes, or 'globals()'."""
-    return re.findall(r"^add_node_names\((\w+(?:\(\))?)\)$", source, re.MULTILINE)
+def groups_of(name: str) -> dict[str, list[str]]:
+    """The events of a class by what their listeners get."""
+    groups: dict[str, list[str]] = {}
+    for event, arguments in sorted(events_of(name).items()):
+        groups.setdefault(arguments, []).append(event)
+    return groups
 
 
-def names(body: list[ast.stmt]) -> list[str]:
-    """The names that statements bind, each once, in their order; imports do not count."""
-    bound: list[str] = []
-    for statement in body:
-        match statement:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                bound.append(name)
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                bound.append(name)
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                bound.append(name)
-    return list(dict.fromkeys(bound))
+def overloads(name: str) -> str:
+    """The methods of a class that take names of events, without the marks."""
+    decorators, adders, emitters = [], [], []
+    for arguments, names in groups_of(name).items():
+        event = f"event: Literal[{', '.join(map(quoted, names))}]"
+        if "error" in names:
+            event += " | _listeners.ErrorMonitor"
+        variants = alternatives(arguments)
+        same = f"_listeners.{listener_name(variants)}"
+        decorators.append([event, "listener: None = None", f"Callable[[{same}], {same}]"])
+        adders += [[event, f"listener: {callback(each)}", "Self"] for each in variants]
+        given = {key: " | ".join(each[key] for each in variants) for key in variants[0]}
+        # Any exception can be emitted, though a listener gets one with Node's attributes.
+        given = {key: kind.replace(*ANY_ERROR) for key, kind in given.items()}
+        emitters.append([event, *(f"{key}: {kind}" for key, kind in given.items()), "/", "bool"])
+    own, listener = "event: Event[Unpack[_Ts]]", "Callable[[Unpack[_Ts]], object]"
+    decorators.append([own, "listener: None = None", f"Callable[[{listener}], {listener}]"])
+    adders.append([own, f"listener: {listener}", "Self"])
+    emitters.append([own, "*arguments: Unpack[_Ts]", "bool"])
+    lines = []
+    for parts in [*decorators, *adders]:
+        lines += ["@overload", *folded("on", parts)]
+    lines += [f"{method} = on" for method in METHODS]
+    every = f"event: _listeners.{name}Event | Event[Unpack[tuple[Any, ...]]]"
+    lines += folded("off", [every, "listener: Callable[..., object]", "Self"])
+    lines.append("remove_listener = off")
+    for parts in emitters:
+        lines += ["@overload", *folded("emit", parts)]
+    return "".join(f"    {line}\n" for line in lines)
 
 
-def exported(tree: ast.Module) -> list[str]:
-    """The names of `__all__`."""
-    for statement in tree.body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
-                return list(ast.literal_eval(value))
-    return []
+def waiting() -> str:
+    """The overloads of events.once() for events that are known, the marks included."""
+    lines = [WAITING_BEGIN]
+    # The last first, since a class comes after its bases.
+    for name, (_, own) in reversed(EVENTS.items()):
+        emitter = {"Writable": "Writable | Duplex", "Stream": "Readable | Writable"}.get(name, name)
+        kinds: dict[str, list[str]] = {}
+        for each, arguments in own.items():
+            types = list(alternatives(arguments)[0].values())
+            kinds.setdefault(types[0] if len(types) == 1 else "Any", []).append(each)
+        for kind, names in kinds.items():
+            event = f"event: Literal[{', '.join(map(quoted, sorted(names)))}]"
+            lines += ["@overload", "def once("]
+            lines.append(f"    emitter: {emitter.removesuffix('Base')},")
+            if len(event) <= 95:
+                lines.append(f"    {event},")
+            else:
+                lines.append("    event: Literal[")
+                lines += [f"        {quoted(each)}," for each in sorted(names)]
+                lines.append("    ],")
+            lines.append("    *,")
+            lines.append("    signal: AbortSignal | None = None,")
+            lines.append(f") -> Waiter[list[{kind}]]: ...")
+    return "\n".join([*lines, "", WAITING_END])
 
 
-def block(found: list[str], margin: str, stub: bool) -> list[str]:
-    """The lines between the marks, and these."""
-    twins = {to_node(name): name for name in found if not name.startswith("_")}
-    lines = [f"{twin} = {name}" for twin, name in twins.items() if twin not in found]
-    if not lines:
-        return []
-    if not stub:
-        lines = ["if TYPE_CHECKING:", *(f"    {line}" for line in lines)]
-    return ["", *(margin + line for line in (BEGIN, *lines, END))]
+def quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def alternatives(arguments: str) -> list[dict[str, str]]:
+    """The lists of parameters that listeners may have, as names and types."""
+    found = []
+    for text in re.split(r" \| (?=\w+: )", arguments):
+        (function,) = ast.parse(f"def f({text}): ...").body
+        assert isinstance(function, ast.FunctionDef)
+        found.append(
+            {each.arg: ast.unparse(each.annotation or each) for each in function.args.args}
+        )
+    return found
+
+
+def callback(parameters: dict[str, str]) -> str:
+    return f"Callable[[{', '.join(parameters.values())}], object]"
+
+
+def listener_name(variants: list[dict[str, str]]) -> str:
+    """The type variable for a listener that a decorator leaves as it is."""
+    return f"Of{'_'.join(variants[0]).title().replace('_', '') or 'Nothing'}"
+
+
+def folded(method: str, parts: list[str]) -> list[str]:
+    """A method as ruff would fold it, in a class: its parameters, and what it returns."""
+    *parts, returned = parts
+    tail = f") -> {returned}: ..."
+    line = f"def {method}({', '.join(['self', *parts])}{tail}"
+    if len(line) <= 96:
+        return [line]
+    if len(", ".join(["self", *parts])) <= 92:
+        return [f"def {method}(", f"    {', '.join(['self', *parts])}", tail]
+    lines = [f"def {method}(", "    self,"]
+    for part in parts:
+        if len(part) <= 91 or "Literal[" not in part:
+            lines.append(f"    {part},")
+        else:
+            names = re.findall('"[^"]*"', part)
+            lines += ["    event: Literal[", *(f"        {name}," for name in names), "    ],"]
+    return [*lines, tail]
+
+
+def listeners_module() -> str:
+    """The text of what the stubs have in common: names of events, and type variables."""
+    lines = [LISTENERS_HEAD]
+    variables = {}
+    for name in EVENTS:
+        lines.append(f"{name}Event: TypeAlias = (")
+        lines.append("    Literal[")
+        lines += [f"        {quoted(event)}," for event in sorted(events_of(name))]
+        lines += ["    ]", "    | ErrorMonitor", ")"]
+        for arguments in groups_of(name):
+            variants = alternatives(arguments)
+            bound = " | ".join(map(callback, variants))
+            assert variables.setdefault(listener_name(variants), bound) == bound
+    for variable, bound in variables.items():
+        line = f'{variable} = TypeVar("{variable}", bound="{bound}")'
+        if len(line) > 100:
+            line = f'{variable} = TypeVar(\n    "{variable}",\n    bound="{bound}",\n)'
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def rows(functions: str) -> list[tuple[str, ...]]:
@@ -257,46 +374,36 @@ def typed_options() -> str:
 
 def written(path: Path) -> str:
     """The text that a file of ours should have."""
-    stub = path.suffix == ".pyi"
+    if path == LISTENERS:
+        return listeners_module()
     text = path.read_text("utf-8")
-    if path.suffix == ".pyx":
-        return documented(text)
-    text = OPTIONS_BLOCK.sub(lambda _: typed_options(), documented(BLOCK.sub("", text)))
-    if stub:
-        text = EVENTS_BLOCK.sub(lambda _: overloads(), text)
-    source = path.with_suffix(".pyx").read_text("utf-8") if stub else text
-    lines, tree = text.splitlines(), ast.parse(text)
-    wanted = targets(source)
-    # What classes have in common for type checkers alone is of those that get names.
-    wanted += [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        and "type_check_only" in map(ast.unparse, node.decorator_list)
-    ]
-    inserts: list[tuple[int, list[str]]] = []
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name in wanted:
-            assert node.end_lineno is not None
-            inserts.append((node.end_lineno, block(names(node.body), "    ", stub)))
-    if "globals()" in wanted:
-        found = names(tree.body) if stub else exported(tree)
-        inserts.append((len(lines), block(found, "", stub)))
-    for line, added in sorted(inserts, reverse=True):
-        lines[line:line] = added
-    return "\n".join(lines) + "\n"
+    text = OPTIONS_BLOCK.sub(lambda _: typed_options(), documented(text))
+    if path.suffix == ".pyi":
+        text = EVENTS_BLOCK.sub(with_events, text)
+        text = WAITING_BLOCK.sub(lambda _: waiting(), text)
+    return text
 
 
 def files() -> list[Path]:
     """The stubs, and the files of the facade and the core, which may have something of these."""
     return sorted(
-        [*PACKAGE.glob("_core/*.pyi"), *PACKAGE.glob("_core/*.pyx"), *PACKAGE.glob("*.py")]
+        {
+            *PACKAGE.glob("_core/*.pyi"),
+            *PACKAGE.glob("_core/*.pyx"),
+            *PACKAGE.glob("*.py"),
+            *PACKAGE.glob("*.pyi"),
+            LISTENERS,
+        }
     )
+
+
+def stale(path: Path) -> bool:
+    return written(path) != path.read_text("utf-8")
 
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with --check only name those that would change."""
-    changed = [path for path in files() if written(path) != path.read_text("utf-8")]
+    changed = [path for path in files() if not path.exists() or stale(path)]
     for path in changed:
         print(path.relative_to(PACKAGE.parent))
         if "--check" not in arguments:

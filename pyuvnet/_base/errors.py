@@ -34,6 +34,7 @@ __all__ = [
     "RangeError",
     "ResolveError",
     "StateError",
+    "SystemCallError",
     "TimeoutOverflowWarning",
 ]
 
@@ -50,6 +51,11 @@ class Error(Exception):
 
     code: str | None
     message: str
+    # What a listener of 'error' may look at, since most errors there are the system's.
+    errno: int | None = None
+    syscall: str | None = None
+    address: str | None = None
+    port: int | None = None
 
     def __init__(self, message: str = "", code: str | None = None) -> None:
         super().__init__(message)
@@ -252,7 +258,30 @@ class AggregateError(Error):
         return f"{type(self).__name__}({self.errors!r})"
 
 
-class ResolveError(_socket.gaierror):
+class SystemCallError(OSError):
+    """What the operating system reports; the base of all such errors of pyuvnet.
+
+    Each of them is also of the class that Python has for its errno: one with the code
+    `'ECONNREFUSED'` is a `ConnectionRefusedError`. Attributes that an error does not have are None.
+
+    Node: SystemError, error.code, error.syscall, error.address, error.port, error.dest
+    """
+
+    code: str
+    message: str
+    name: str = "Error"
+    syscall: str | None = None
+    address: str | None = None
+    port: int | None = None
+    dest: str | None = None
+    hostname: str | None = None
+    local_address: str | None = None
+    localAddress: str | None = None
+    local_port: int | None = None
+    localPort: int | None = None
+
+
+class ResolveError(SystemCallError, _socket.gaierror):
     """A name could not be resolved.
 
     Args:
@@ -264,15 +293,6 @@ class ResolveError(_socket.gaierror):
 
     Node: error.code, error.hostname, error.syscall
     """
-
-    code: str | None
-    hostname: str | None
-    message: str
-    syscall: str | None
-    # What other system errors have and a lookup error has not.
-    address: str | None = None
-    port: int | None = None
-    dest: str | None = None
 
     # OSError picks its arguments apart in __new__; it may see the first two only, for a third one
     # would be a file name.
@@ -296,14 +316,9 @@ class ResolveError(_socket.gaierror):
     ) -> None:
         super().__init__(errno, message)
         self.message = message
-        self.code = code
+        self.code = code  # type: ignore[assignment]
         self.hostname = hostname
         self.syscall = syscall
-
-    @property
-    def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
-        return "Error"
 
     def __str__(self) -> str:
         return self.message

@@ -44,19 +44,3 @@ class BlockList:
     def from_json(self, data: str | Sequence[str]) -> None: ...
     @staticmethod
     def is_block_list(value: object = None) -> bool: ...
-
-    # Node's spellings, by tools/stubs.py
-    addAddress = add_address
-    addAddresses = add_addresses
-    addRange = add_range
-    addSubnet = add_subnet
-    addCIDR = add_cidr
-    addCIDRs = add_cidrs
-    removeAddress = remove_address
-    removeRange = remove_range
-    removeSubnet = remove_subnet
-    removeCIDR = remove_cidr
-    toJSON = to_json
-    fromJSON = from_json
-    isBlockList = is_block_list
-    # Node's spellings end

@@ -10,7 +10,7 @@ looked up by name, since on Windows libuv's statuses are not negated errno value
 import errno as _errno
 import os.path
 
-from .._base.errors import ArgTypeError, ClosedError, ResolveError, StateError
+from .._base.errors import ArgTypeError, ClosedError, ResolveError, StateError, SystemCallError
 from .._base.hints import explain
 
 cimport cython
@@ -75,13 +75,10 @@ cdef object _make(object number, str text):
     cdef type base = type(OSError(number, text))
     cdef object cls = _classes.get(base)
     if cls is None:
-        # Shown under Python's own name, since that is what people catch. Attributes that an
-        # error does not have read as None.
-        absent = dict.fromkeys(
-            ("syscall", "address", "port", "dest", "hostname", "local_address", "localAddress",
-             "local_port", "localPort"))
-        cls = type(base)(base.__name__, (base,), {
-            **absent, "name": "Error", "__str__": _text_alone, "__reduce__": _reduce,
+        # Shown under Python's own name, since that is what people catch.
+        bases = (SystemCallError,) if base is OSError else (base, SystemCallError)
+        cls = type(base)(base.__name__, bases, {
+            "__str__": _text_alone, "__reduce__": _reduce,
             "__module__": base.__module__, "__qualname__": base.__qualname__})
         _classes[base] = cls
     error = cls(number, text)

@@ -13,11 +13,3 @@ class Immediate:
     def unref(self) -> Self: ...
     def has_ref(self) -> bool: ...
     def close(self) -> None: ...
-
-    # Node's spellings, by tools/stubs.py
-    hasRef = has_ref
-    # Node's spellings end
-
-# Node's spellings, by tools/stubs.py
-clearImmediate = clear_immediate
-# Node's spellings end

@@ -46,21 +46,6 @@ class Loop:
     def set_exception_handler(self, handler: Callable[[Exception], object] | None) -> None: ...
     def close(self) -> None: ...
 
-    # Node's spellings, by tools/stubs.py
-    slowCallbackMs = slow_callback_ms
-    setDriver = set_driver
-    waitForIo = wait_for_io
-    interruptWait = interrupt_wait
-    backendFd = backend_fd
-    backendTimeout = backend_timeout
-    handleCount = handle_count
-    callSoonThreadsafe = call_soon_threadsafe
-    continueAfterTicks = continue_after_ticks
-    nextTick = next_tick
-    setImmediate = set_immediate
-    setExceptionHandler = set_exception_handler
-    # Node's spellings end
-
 def running_asyncio() -> AbstractEventLoop | None: ...
 
 @disjoint_base

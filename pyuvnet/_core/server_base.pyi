@@ -1,14 +1,97 @@
+# mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
 from typing_extensions import disjoint_base
 
+from .. import _listeners
+from ..errors import SystemCallError
+from ..socket import Socket
+from ..typing import DropInfo, Event
 from .blocklist import BlockList
 from .owner import Acceptor
 from .stream_handle import StreamHandle
 
+_Ts = TypeVarTuple("_Ts")
+
 @disjoint_base
 class ServerBase(Acceptor):
+    # Events, by tools/stubs.py
+    @overload
+    def on(
+        self, event: Literal["close", "listening"], listener: None = None
+    ) -> Callable[[_listeners.OfNothing], _listeners.OfNothing]: ...
+    @overload
+    def on(
+        self, event: Literal["connection"], listener: None = None
+    ) -> Callable[[_listeners.OfSocket], _listeners.OfSocket]: ...
+    @overload
+    def on(
+        self, event: Literal["drop"], listener: None = None
+    ) -> Callable[[_listeners.OfInfo], _listeners.OfInfo]: ...
+    @overload
+    def on(
+        self, event: Literal["error"] | _listeners.ErrorMonitor, listener: None = None
+    ) -> Callable[[_listeners.OfError], _listeners.OfError]: ...
+    @overload
+    def on(
+        self, event: Literal["newListener", "removeListener"], listener: None = None
+    ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
+    @overload
+    def on(
+        self, event: Event[Unpack[_Ts]], listener: None = None
+    ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(self, event: Literal["close", "listening"], listener: Callable[[], object]) -> Self: ...
+    @overload
+    def on(self, event: Literal["connection"], listener: Callable[[Socket], object]) -> Self: ...
+    @overload
+    def on(self, event: Literal["drop"], listener: Callable[[DropInfo | Any], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["error"] | _listeners.ErrorMonitor,
+        listener: Callable[[SystemCallError], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["newListener", "removeListener"],
+        listener: Callable[[Any, Callable[..., Any]], object],
+    ) -> Self: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    add_listener = on
+    once = on
+    prepend_listener = on
+    prepend_once_listener = on
+    def off(
+        self,
+        event: _listeners.ServerBaseEvent | Event[Unpack[tuple[Any, ...]]],
+        listener: Callable[..., object],
+    ) -> Self: ...
+    remove_listener = off
+    @overload
+    def emit(self, event: Literal["close", "listening"], /) -> bool: ...
+    @overload
+    def emit(self, event: Literal["connection"], socket: Socket, /) -> bool: ...
+    @overload
+    def emit(self, event: Literal["drop"], info: DropInfo | Any, /) -> bool: ...
+    @overload
+    def emit(
+        self, event: Literal["error"] | _listeners.ErrorMonitor, error: BaseException, /
+    ) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal["newListener", "removeListener"],
+        name: Any,
+        listener: Callable[..., Any],
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(self, event: Event[Unpack[_Ts]], *arguments: Unpack[_Ts]) -> bool: ...
+    # Events end
     allow_half_open: bool
     pause_on_connect: bool
     no_delay: bool
@@ -54,15 +137,3 @@ class ServerBase(Acceptor):
     def listening(self) -> bool: ...
     def ref(self) -> Self: ...
     def unref(self) -> Self: ...
-
-    # Node's spellings, by tools/stubs.py
-    allowHalfOpen = allow_half_open
-    pauseOnConnect = pause_on_connect
-    noDelay = no_delay
-    keepAlive = keep_alive
-    keepAliveInitialDelay = keep_alive_initial_delay
-    highWaterMark = high_water_mark
-    blockList = block_list
-    maxConnections = max_connections
-    dropMaxConnection = drop_max_connection
-    # Node's spellings end

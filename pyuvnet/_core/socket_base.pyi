@@ -1,14 +1,21 @@
+# mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
 from collections.abc import Callable
-from typing import Any, Literal, final
+from typing import Any, Literal, Self, TypeVarTuple, Unpack, final, overload
 
 from typing_extensions import disjoint_base
 
+from .. import _listeners
+from ..errors import SystemCallError
+from ..typing import Event, TextSocket
 from .blocklist import BlockList
 from .duplex import Duplex
+from .readable import Readable
 from .stream_handle import StreamHandle
 
 STATES: dict[str, str]
 TRANSITIONS: dict[tuple[str, str], str]
+
+_Ts = TypeVarTuple("_Ts")
 
 def state_of(socket: SocketBase) -> str: ...
 def on_end_of_socket() -> None: ...
@@ -27,6 +34,208 @@ class Connector:
 
 @disjoint_base
 class SocketBase(Duplex):
+    # Events, by tools/stubs.py
+    @overload
+    def on(
+        self, event: Literal["close"], listener: None = None
+    ) -> Callable[[_listeners.OfHadError], _listeners.OfHadError]: ...
+    @overload
+    def on(
+        self,
+        event: Literal[
+            "connect",
+            "drain",
+            "end",
+            "finish",
+            "pause",
+            "readable",
+            "ready",
+            "resume",
+            "timeout",
+        ],
+        listener: None = None,
+    ) -> Callable[[_listeners.OfNothing], _listeners.OfNothing]: ...
+    @overload
+    def on(
+        self, event: Literal["connectionAttempt"], listener: None = None
+    ) -> Callable[[_listeners.OfAddressPortFamily], _listeners.OfAddressPortFamily]: ...
+    @overload
+    def on(
+        self, event: Literal["connectionAttemptFailed"], listener: None = None
+    ) -> Callable[[_listeners.OfAddressPortFamilyError], _listeners.OfAddressPortFamilyError]: ...
+    @overload
+    def on(
+        self, event: Literal["connectionAttemptTimeout"], listener: None = None
+    ) -> Callable[[_listeners.OfIpPortFamily], _listeners.OfIpPortFamily]: ...
+    @overload
+    def on(
+        self, event: Literal["data"], listener: None = None
+    ) -> Callable[[_listeners.OfChunk], _listeners.OfChunk]: ...
+    @overload
+    def on(
+        self, event: Literal["error"] | _listeners.ErrorMonitor, listener: None = None
+    ) -> Callable[[_listeners.OfError], _listeners.OfError]: ...
+    @overload
+    def on(
+        self, event: Literal["lookup"], listener: None = None
+    ) -> Callable[[_listeners.OfErrorAddressFamilyHost], _listeners.OfErrorAddressFamilyHost]: ...
+    @overload
+    def on(
+        self, event: Literal["newListener", "removeListener"], listener: None = None
+    ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
+    @overload
+    def on(
+        self, event: Literal["pipe", "unpipe"], listener: None = None
+    ) -> Callable[[_listeners.OfSource], _listeners.OfSource]: ...
+    @overload
+    def on(
+        self, event: Event[Unpack[_Ts]], listener: None = None
+    ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(self, event: Literal["close"], listener: Callable[[bool], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal[
+            "connect",
+            "drain",
+            "end",
+            "finish",
+            "pause",
+            "readable",
+            "ready",
+            "resume",
+            "timeout",
+        ],
+        listener: Callable[[], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["connectionAttempt"],
+        listener: Callable[[str, int | Any, int | Any], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["connectionAttemptFailed"],
+        listener: Callable[[str, int | Any, int | Any, SystemCallError], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["connectionAttemptTimeout"],
+        listener: Callable[[str, int, int], object],
+    ) -> Self: ...
+    @overload
+    def on(self, event: Literal["data"], listener: Callable[[bytes], object]) -> Self: ...
+    @overload
+    def on(self, event: Literal["data"], listener: Callable[[str], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["error"] | _listeners.ErrorMonitor,
+        listener: Callable[[SystemCallError], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["lookup"],
+        listener: Callable[[SystemCallError | None, str | None, int | None, str], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["newListener", "removeListener"],
+        listener: Callable[[Any, Callable[..., Any]], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
+    ) -> Self: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    add_listener = on
+    once = on
+    prepend_listener = on
+    prepend_once_listener = on
+    def off(
+        self,
+        event: _listeners.SocketBaseEvent | Event[Unpack[tuple[Any, ...]]],
+        listener: Callable[..., object],
+    ) -> Self: ...
+    remove_listener = off
+    @overload
+    def emit(self, event: Literal["close"], had_error: bool, /) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal[
+            "connect",
+            "drain",
+            "end",
+            "finish",
+            "pause",
+            "readable",
+            "ready",
+            "resume",
+            "timeout",
+        ],
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal["connectionAttempt"],
+        address: str,
+        port: int | Any,
+        family: int | Any,
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal["connectionAttemptFailed"],
+        address: str,
+        port: int | Any,
+        family: int | Any,
+        error: BaseException,
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(
+        self, event: Literal["connectionAttemptTimeout"], ip: str, port: int, family: int, /
+    ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["data"], chunk: bytes | str, /) -> bool: ...
+    @overload
+    def emit(
+        self, event: Literal["error"] | _listeners.ErrorMonitor, error: BaseException, /
+    ) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal["lookup"],
+        error: BaseException | None,
+        address: str | None,
+        family: int | None,
+        host: str,
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal["newListener", "removeListener"],
+        name: Any,
+        listener: Callable[..., Any],
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
+    @overload
+    def emit(self, event: Event[Unpack[_Ts]], *arguments: Unpack[_Ts]) -> bool: ...
+    # Events end
+    def set_encoding(self, encoding: str | None = None) -> TextSocket: ...
     @property
     def _connector(self) -> Any: ...
     def _refuse_second_init(self) -> None: ...

@@ -78,21 +78,3 @@ class SocketMethods(SocketBase):
     def local_port(self) -> int | None: ...
     @property
     def local_family(self) -> Literal["IPv4", "IPv6"] | None: ...
-
-    # Node's spellings, by tools/stubs.py
-    setTimeout = set_timeout
-    destroySoon = destroy_soon
-    resetAndDestroy = reset_and_destroy
-    setNoDelay = set_no_delay
-    setKeepAlive = set_keep_alive
-    readyState = ready_state
-    bytesRead = bytes_read
-    bytesWritten = bytes_written
-    bufferSize = buffer_size
-    remoteAddress = remote_address
-    remotePort = remote_port
-    remoteFamily = remote_family
-    localAddress = local_address
-    localPort = local_port
-    localFamily = local_family
-    # Node's spellings end

@@ -30,14 +30,3 @@ class Timeout(Timer):
     def has_ref(self) -> bool: ...
     def refresh(self) -> Self: ...
     def close(self) -> Self: ...
-
-    # Node's spellings, by tools/stubs.py
-    hasRef = has_ref
-    # Node's spellings end
-
-# Node's spellings, by tools/stubs.py
-setTimeout = set_timeout
-setInterval = set_interval
-clearTimeout = clear_timeout
-clearInterval = clear_interval
-# Node's spellings end

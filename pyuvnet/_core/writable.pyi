@@ -1,9 +1,24 @@
+# mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Self, TypeAlias, Unpack, final, overload, type_check_only
+from typing import (
+    Any,
+    Literal,
+    Self,
+    TypeAlias,
+    TypeVarTuple,
+    Unpack,
+    final,
+    overload,
+    type_check_only,
+)
 
 from typing_extensions import Buffer
 
+from .. import _listeners
 from .._keywords import StreamOptions
+from ..errors import SystemCallError
+from ..typing import Event
+from .readable import Readable
 from .stream import Stream
 
 STATES: dict[str, str]
@@ -11,6 +26,7 @@ TRANSITIONS: dict[tuple[str, str], str]
 
 def state_of(stream: Stream) -> str | None: ...
 
+_Ts = TypeVarTuple("_Ts")
 _Callback: TypeAlias = Callable[[BaseException | None], object]
 
 @final
@@ -67,19 +83,79 @@ class WritableSide(Stream):
     @property
     def writable_aborted(self) -> bool: ...
 
-    # Node's spellings, by tools/stubs.py
-    setDefaultEncoding = set_default_encoding
-    writableLength = writable_length
-    writableHighWaterMark = writable_high_water_mark
-    writableNeedDrain = writable_need_drain
-    writableEnded = writable_ended
-    writableFinished = writable_finished
-    writableCorked = writable_corked
-    writableObjectMode = writable_object_mode
-    writableAborted = writable_aborted
-    # Node's spellings end
-
 class Writable(WritableSide):
     def __init__(
         self, options: Mapping[str, Any] | None = None, **keywords: Unpack[StreamOptions]
     ) -> None: ...
+    # Events, by tools/stubs.py
+    @overload
+    def on(
+        self, event: Literal["close", "drain", "finish"], listener: None = None
+    ) -> Callable[[_listeners.OfNothing], _listeners.OfNothing]: ...
+    @overload
+    def on(
+        self, event: Literal["error"] | _listeners.ErrorMonitor, listener: None = None
+    ) -> Callable[[_listeners.OfError], _listeners.OfError]: ...
+    @overload
+    def on(
+        self, event: Literal["newListener", "removeListener"], listener: None = None
+    ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
+    @overload
+    def on(
+        self, event: Literal["pipe", "unpipe"], listener: None = None
+    ) -> Callable[[_listeners.OfSource], _listeners.OfSource]: ...
+    @overload
+    def on(
+        self, event: Event[Unpack[_Ts]], listener: None = None
+    ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: Literal["close", "drain", "finish"], listener: Callable[[], object]
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["error"] | _listeners.ErrorMonitor,
+        listener: Callable[[SystemCallError], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: Literal["newListener", "removeListener"],
+        listener: Callable[[Any, Callable[..., Any]], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
+    ) -> Self: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    add_listener = on
+    once = on
+    prepend_listener = on
+    prepend_once_listener = on
+    def off(
+        self,
+        event: _listeners.WritableEvent | Event[Unpack[tuple[Any, ...]]],
+        listener: Callable[..., object],
+    ) -> Self: ...
+    remove_listener = off
+    @overload
+    def emit(self, event: Literal["close", "drain", "finish"], /) -> bool: ...
+    @overload
+    def emit(
+        self, event: Literal["error"] | _listeners.ErrorMonitor, error: BaseException, /
+    ) -> bool: ...
+    @overload
+    def emit(
+        self,
+        event: Literal["newListener", "removeListener"],
+        name: Any,
+        listener: Callable[..., Any],
+        /,
+    ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
+    @overload
+    def emit(self, event: Event[Unpack[_Ts]], *arguments: Unpack[_Ts]) -> bool: ...
+    # Events end

@@ -1,3 +1,4 @@
+# pyright: strict
 """The forms of listen() and connect(), and their options: what type checkers take and refuse."""
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def connects(socket: Socket, blocked: BlockList) -> None:
     socket.connect({"port": 8124}, ready).connect(port=8124, host="::1", listener=ready)
     net.connect(8124, family=4, hints=system.AI_ADDRCONFIG, local_address="::1", localPort=0)
     net.create_connection(8124, no_delay=True, block_list=blocked, timeout=1000)
-    net.createConnection(port=8124, autoSelectFamily=False, auto_select_family_attempt_timeout=50)
+    net.create_connection(port=8124, autoSelectFamily=False, auto_select_family_attempt_timeout=50)
     net.connect(8124, onread={"buffer": bytearray(10), "callback": print})
     net.connect(8124, nodelay=True)  # type: ignore[call-overload]
     net.connect(8124, timeout="soon")  # type: ignore[call-overload]

@@ -1,8 +1,9 @@
+# pyright: strict
 """What a type checker knows of listeners: what they return, and what can be awaited."""
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import assert_type
 
 import pyuvnet
 from pyuvnet import Duplex, EventEmitter, Readable, Server, Socket, Writable, net
@@ -12,8 +13,7 @@ def echo(socket: Socket) -> None:
     # Each returns its own class, for any event.
     assert_type(socket.on("connect", print), Socket)
     assert_type(socket.on("data", socket.write), Socket)
-    assert_type(socket.on("mine", print), Socket)
-    assert_type(socket.off("mine", print), Socket)
+    assert_type(socket.off("end", print), Socket)
 
     @socket.on("data")
     def text(chunk: str) -> str:
@@ -34,7 +34,7 @@ def streams(mine: MySocket, readable: Readable, writable: Writable, duplex: Dupl
     assert_type(mine.on("data", mine.write), MySocket)
     assert_type(readable.on("data", print), Readable)
     assert_type(duplex.on("finish", print).on("end", print), Duplex)
-    assert_type(EventEmitter().on("data", lambda anything: anything), EventEmitter)
+    assert_type(EventEmitter().on("data", print), EventEmitter)
 
 
 async def awaiting(server: Server, socket: Socket) -> None:
@@ -47,7 +47,7 @@ async def awaiting(server: Server, socket: Socket) -> None:
     assert_type(await net.promises.connect(80), Socket)
     assert_type(await net.promises.listen(port=0), Server)
     assert_type(await server.get_connections(), int)
-    assert_type(await pyuvnet.events.once(socket, "data"), list[Any])
+    assert_type(await pyuvnet.events.once(socket, "pipe"), list[Readable])
     with pyuvnet.attach() as loop:
         assert_type(loop, pyuvnet.Loop)
 
