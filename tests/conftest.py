@@ -37,6 +37,7 @@ SLOW = [
     "test_deploying.py",
     "test_docs.py",
     "test_exit.py",
+    "test_frameworks.py",
     "test_half_built.py",
     "test_packaging.py",
     "test_stream_machine.py",

@@ -36,6 +36,8 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 NODE = shutil.which("node")
 BASH = shutil.which("bash")
 SECONDS = 40
+# What a page's programs import or start, beside what is always there.
+NEEDS = {"docs/guide/frameworks.md": ["aiohttp", "fastapi", "uvicorn"]}
 
 FENCE = re.compile(
     r"^(?P<mark>```+|~~~+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=mark)\s*$", re.M | re.S
@@ -191,6 +193,10 @@ def page(tmp_path: Path) -> Iterator[Page]:
 @pytest.mark.skipif(sys.platform == "win32", reason="the programs use unix paths and signals")
 @pytest.mark.parametrize("path", CODE_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(path: Path, page: Page) -> None:
+    for module in NEEDS.get(path.relative_to(ROOT).as_posix(), []):
+        pytest.importorskip(module)
+    if any("curl" in block.text for block in BLOCKS[path]) and shutil.which("curl") is None:
+        pytest.skip("needs curl")
     for block in BLOCKS[path]:
         page.run(block)
 
