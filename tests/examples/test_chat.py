@@ -1,17 +1,23 @@
-"""examples/chat.py"""
+"""examples/chat.py, and the same room in coroutines, examples/chat_async.py"""
 
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 import threading
 
 import pytest
 
+COROUTINES = pytest.param(
+    "chat_async",
+    marks=pytest.mark.skipif(sys.platform == "win32", reason="asyncio has no signal handlers"),
+)
 
-@pytest.fixture
-def room(example):
-    return example("chat", "--port", 0)
+
+@pytest.fixture(params=["chat", COROUTINES])
+def room(request, example):
+    return example(request.param, "--port", 0)
 
 
 @pytest.fixture
@@ -135,3 +141,20 @@ def test_the_room_closes_with_a_word(join, room):
     assert ann.line() == b"* here: ann"
     room.stop()
     assert ann.rest() == b"* the room closes\n"
+
+
+def test_who_ends_its_side_has_left_and_hears_the_answers_first(join):
+    ann, bob = join("ann"), join("bob")
+    assert [ann.line(), ann.line()] == [b"* here: ann", b"* bob joined"]
+    bob.send(b"/names\n/names\n")
+    bob.end()
+    assert bob.rest() == b"* here: ann, bob\n" * 3
+    assert ann.line() == b"* bob left"
+
+
+def test_who_resets_has_left(join):
+    ann, bob = join("ann"), join("bob")
+    assert [ann.line(), ann.line()] == [b"* here: ann", b"* bob joined"]
+    bob.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    bob.close()
+    assert ann.line() == b"* bob left"

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="they are ended 
 SERVERS = {
     "allow_deny": (["--host", "127.0.0.1", "--allow", "127.0.0.0/8"], b"", b"welcome"),
     "chat": ([], b"two words\n", b"taken, or not"),
+    "chat_async": ([], b"two words\n", b"taken, or not"),
     "echo": ([], b"still here?", b"still here?"),
     "frames": (
         [],
@@ -22,10 +23,17 @@ SERVERS = {
     ),
     "guess_async": ([], b"x\n", b"that is no number"),
     "handover": (["--idle", "200", "--patience", "60000"], b"", b"counted 0 lines"),
+    "http_async": ([], b"GET /ann HTTP/1.1\r\n\r\n", b"Hello, ann!"),
     "http_hello": ([], b"GET /ann HTTP/1.0\r\n\r\n", b"Hello, ann!"),
     "lines": ([], b"GET a\n", b"NONE"),
     "proxy": (None, b"still here?", b"still here?"),
+    "proxy_async": (None, b"still here?", b"still here?"),
     "retry_listen": ([], b"", b"hello"),
+    "rpc_async": (
+        ["--serve"],
+        b'{"id": 1, "method": "add", "params": [1, 2]}\n',
+        b'{"id": 1, "result": 3}',
+    ),
     "send_files": (["--root", "examples"], b"README.md\n", b"# Examples"),
 }
 

@@ -1,4 +1,4 @@
-"""examples/proxy.py"""
+"""examples/proxy.py, and the same in coroutines, examples/proxy_async.py"""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ def upstream():
         yield listening
 
 
+COROUTINES = pytest.param(
+    "proxy_async",
+    marks=pytest.mark.skipif(sys.platform == "win32", reason="asyncio has no signal handlers"),
+)
+
+
+@pytest.fixture(params=["proxy", COROUTINES])
+def program(request):
+    return request.param
+
+
 @pytest.fixture
-def proxy(example, upstream):
-    return example("proxy", "--port", 0, "--to", f"127.0.0.1:{upstream.getsockname()[1]}")
+def proxy(program, example, upstream):
+    return example(program, "--port", 0, "--to", f"127.0.0.1:{upstream.getsockname()[1]}")
 
 
 @pytest.fixture
@@ -103,26 +114,26 @@ def test_a_server_that_breaks_off_takes_the_client_along(pair, proxy):
 
 
 def test_a_server_that_is_not_there_closes_the_client_and_the_proxy_lives(
-    example, peer, unused_port
+    program, example, peer, unused_port
 ):
-    proxy = example("proxy", "--port", 0, "--to", f"127.0.0.1:{unused_port}")
+    proxy = example(program, "--port", 0, "--to", f"127.0.0.1:{unused_port}")
     port = proxy.port()
     for _ in range(2):
         assert peer(port).rest() == b""
         proxy.until(f"failed: connect ECONNREFUSED 127.0.0.1:{unused_port}")
 
 
-def test_in_front_of_another_example(example, peer):
+def test_in_front_of_another_example(program, example, peer):
     echo = example("echo", "--port", 0)
-    proxy = example("proxy", "--port", 0, "--to", f"localhost:{echo.port()}")
+    proxy = example(program, "--port", 0, "--to", f"localhost:{echo.port()}")
     one = peer(proxy.port())
     one.send(b"through two programs")
     one.end()
     assert one.rest() == b"through two programs"
 
 
-def test_a_target_without_port_is_a_message(example):
-    code, _, err = example("proxy", "--to", "nowhere").wait()
+def test_a_target_without_port_is_a_message(program, example):
+    code, _, err = example(program, "--to", "nowhere").wait()
     assert code == 2
     assert "--to needs a host and a port, not 'nowhere'" in err
 

@@ -1,0 +1,118 @@
+"""A chat room, with one coroutine for each guest.
+
+Shows a server written as conversations: each reads its guest's lines from top to bottom, and leaves
+them in the middle by `return`. The socket outlives that, and `async with` closes it in the end.
+
+    python examples/chat_async.py --port 8124
+    nc 127.0.0.1 8124          then a name, then text; /names and /quit are commands
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+from pyuvnet import Socket, events, net, run
+
+LONGEST_LINE = 1000  # characters
+MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
+
+
+async def lines(socket: Socket) -> AsyncIterator[str]:
+    """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
+    unfinished = ""
+    async for chunk in socket:
+        *complete, unfinished = (unfinished + chunk).split("\n")
+        for line in complete:
+            yield line.strip()
+        if len(unfinished) > LONGEST_LINE:
+            raise ValueError("that line is too long")
+
+
+def say(socket: Socket, text: str) -> None:
+    if socket.writable:
+        socket.write(text + "\n")
+    if socket.writable_length > MOST_UNREAD:
+        socket.destroy()
+
+
+class Room:
+    """Those who have said their name hear what is said."""
+
+    def __init__(self) -> None:
+        self.guests: dict[str, Socket] = {}
+
+    def announce(self, text: str, author: str = "") -> None:
+        for name, socket in list(self.guests.items()):
+            if name != author:
+                say(socket, text)
+
+    async def serve(self, socket: Socket) -> None:
+        """One guest, from the question for the name to the end."""
+        name = ""
+        try:
+            async with socket.set_encoding("utf8"):
+                said = lines(socket)
+                try:
+                    name = await self.introduce(socket, said)
+                    if name:
+                        await self.talk(socket, name, said)
+                except ValueError as error:
+                    say(socket, f"* {error}, good bye")
+        except OSError as error:
+            print(f"{name or 'nobody'}: {error}", flush=True)
+        finally:
+            if self.guests.pop(name, None):
+                self.announce(f"* {name} left")
+
+    async def introduce(self, socket: Socket, said: AsyncIterator[str]) -> str:
+        say(socket, "What is your name?")
+        async for name in said:
+            if name.isalnum() and len(name) <= 20 and name not in self.guests:
+                self.announce(f"* {name} joined")
+                self.guests[name] = socket
+                say(socket, "* here: " + ", ".join(sorted(self.guests)))
+                return name
+            say(socket, "* taken, or not 1 to 20 letters and digits. What is your name?")
+        return ""
+
+    async def talk(self, socket: Socket, name: str, said: AsyncIterator[str]) -> None:
+        async for line in said:
+            if line == "/quit":
+                say(socket, "* good bye")
+                return
+            if line == "/names":
+                say(socket, "* here: " + ", ".join(sorted(self.guests)))
+            elif line:
+                self.announce(f"{name}: {line}", name)
+
+
+async def main(options: argparse.Namespace) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    room = Room()
+    async with net.create_server(room.serve, no_delay=True) as server:
+        server.listen(options.port, options.host)
+        await events.once(server, "listening")
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+        try:
+            await server.serve_forever()
+        finally:
+            room.announce("* the room closes")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Run a chat room.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
+    try:
+        run(main(parser.parse_args()))
+    except asyncio.CancelledError:
+        pass  # Ctrl-C
+    except OSError as error:
+        sys.exit(f"chat_async: {error}")

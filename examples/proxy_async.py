@@ -1,0 +1,76 @@
+"""A TCP proxy, as two coroutines for each connection.
+
+Shows two sockets whose directions end each by itself, as they would without a proxy between: the
+end of one is passed on by end(), while the other goes on. What fails ends both.
+
+    python examples/echo.py --port 8124 &
+    python examples/proxy_async.py --port 8125 --to 127.0.0.1:8124
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from pyuvnet import Socket, events, net, run
+
+
+async def copy(source: Socket, target: Socket) -> None:
+    """Pass on what comes, no faster than it leaves, and then the end."""
+    async for chunk in source:
+        target.write(chunk)
+        await target.drained()
+    target.end()
+
+
+async def serve(client: Socket, host: str, port: int) -> None:
+    """One connection, and the other one behind it."""
+    name = f"{client.remote_address}:{client.remote_port}"
+    try:
+        upstream = net.create_connection(port, host)
+        async with client, upstream, asyncio.TaskGroup() as directions:
+            directions.create_task(copy(client, upstream))
+            directions.create_task(copy(upstream, client))
+    except* OSError as errors:
+        error = errors.exceptions[0]
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        print(f"{name} failed: {str(error) or repr(error)}", flush=True)
+    else:
+        there, back = upstream.bytes_written, client.bytes_written
+        print(f"{name} done: {there} bytes there, {back} back", flush=True)
+
+
+async def main(options: argparse.Namespace) -> None:
+    host, _, port = options.to.rpartition(":")
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+    async def connected(client: Socket) -> None:
+        await serve(client, host, int(port))
+
+    async with net.create_server(connected) as server:
+        server.listen(options.port, options.host)
+        await events.once(server, "listening")
+        print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Pass connections on to another server.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8125, help="TCP port, 0 for a free one (8125)")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server behind it")
+    options = parser.parse_args()
+    if not options.to.rpartition(":")[2].isdecimal():
+        parser.error(f"--to needs a host and a port, not {options.to!r}")
+    try:
+        run(main(options))
+    except asyncio.CancelledError:
+        pass  # Ctrl-C
+    except OSError as error:
+        sys.exit(f"proxy_async: {error}")

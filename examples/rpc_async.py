@@ -1,0 +1,171 @@
+"""Calls over a connection: many at a time, answered in any order, each with a limit of time.
+
+Shows a client that multiplexes: requests have numbers, one task reads the answers and hands each to
+the future that waits for it; when the connection ends, all that wait hear so. Messages are lines of
+JSON. `--serve` is the server.
+
+    python examples/rpc_async.py --serve --port 8124 &
+    python examples/rpc_async.py --port 8124 "add 1 2" "sleep 0.5" "add 3 4"
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from pyuvnet import Socket, events, net, run
+
+LONGEST_LINE = 1 << 20  # bytes
+
+
+async def messages(socket: Socket) -> AsyncIterator[Any]:
+    """The values of a socket's lines of JSON."""
+    unfinished = b""
+    async for chunk in socket:
+        *complete, unfinished = (unfinished + chunk).split(b"\n")
+        for line in complete:
+            yield json.loads(line)
+        if len(unfinished) > LONGEST_LINE:
+            raise ValueError("a line is too long")
+
+
+async def send(socket: Socket, value: Any) -> None:
+    socket.write(json.dumps(value).encode() + b"\n")
+    await socket.drained()
+
+
+class Client:
+    """Calls functions of a server; `async with` connects and disconnects."""
+
+    def __init__(self, port: int, host: str) -> None:
+        self._socket = Socket(no_delay=True)
+        self._address = port, host
+        self._numbers = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    async def __aenter__(self) -> Client:
+        self._socket.connect(*self._address)
+        await events.once(self._socket, "connect")
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+
+    async def _read(self) -> None:
+        failure: Exception = ConnectionError("the server has closed the connection")
+        try:
+            async with self._socket:
+                async for message in messages(self._socket):
+                    waiting = self._waiting.get(message["id"])
+                    # One that waited no longer is gone.
+                    if waiting is not None and not waiting.done():
+                        if "error" in message:
+                            waiting.set_exception(ValueError(message["error"]))
+                        else:
+                            waiting.set_result(message["result"])
+        except Exception as error:
+            failure = error
+        finally:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(failure)
+
+    async def call(self, method: str, *params: Any, seconds: float = 10) -> Any:
+        """Call a function.
+
+        Raises: ValueError, what the function raised there; TimeoutError; ConnectionError.
+        """
+        if self._reader.done():
+            raise ConnectionError("not connected")
+        number = next(self._numbers)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await send(self._socket, {"id": number, "method": method, "params": params})
+                return await waiting
+        finally:
+            del self._waiting[number]
+            # Nobody may be left to look at the exception.
+            waiting.cancel()
+
+
+# ---- The server ----------------------------------------------------------------------------------
+
+
+async def add(*numbers: float) -> float:
+    return sum(numbers)
+
+
+async def sleep(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return f"slept {seconds} s"
+
+
+FUNCTIONS: dict[str, Callable[..., Awaitable[Any]]] = {"add": add, "sleep": sleep}
+
+
+async def serve(socket: Socket) -> None:
+    """Begin each call as it comes; a slow one does not hold up the others."""
+
+    async def answer(message: Any) -> None:
+        try:
+            result = await FUNCTIONS[message["method"]](*message["params"])
+        except Exception as error:
+            await send(socket, {"id": message["id"], "error": repr(error)})
+        else:
+            await send(socket, {"id": message["id"], "result": result})
+
+    try:
+        # Who has sent its end still gets its answers.
+        async with socket, asyncio.TaskGroup() as calls:
+            async for message in messages(socket):
+                calls.create_task(answer(message))
+    except* (OSError, ValueError, LookupError, TypeError) as errors:
+        print(f"{socket.remote_address}: {errors.exceptions[0]}", flush=True)
+
+
+async def main(options: argparse.Namespace) -> bool:
+    if options.serve:
+        async with net.create_server(serve, no_delay=True) as server:
+            server.listen(options.port, options.host)
+            await events.once(server, "listening")
+            print(f"listening on {server.address().address}:{server.address().port}", flush=True)
+            await server.serve_forever()
+        return True
+
+    async def show(client: Client, call: str) -> bool:
+        method, *words = call.split()
+        try:
+            result = await client.call(method, *map(json.loads, words), seconds=options.seconds)
+        except (OSError, ValueError) as error:
+            print(f"{call}: {str(error) or f'no answer within {options.seconds:g} s'}", flush=True)
+            return False
+        print(f"{call}: {result}", flush=True)
+        return True
+
+    async with Client(options.port, options.host) as client:
+        return all(await asyncio.gather(*(show(client, call) for call in options.calls)))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Call functions of another process.")
+    parser.add_argument("--serve", action="store_true", help="be the server")
+    parser.add_argument("--host", default="127.0.0.1", help="address (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8124, help="TCP port; 0: a free one (8124)")
+    parser.add_argument("--seconds", type=float, default=10, help="limit for each call (10)")
+    parser.add_argument("calls", nargs="*", metavar="CALL", help="such as 'add 1 2'")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(not run(main(parser.parse_args())))
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        sys.exit(f"rpc_async: {error}")

@@ -1,0 +1,88 @@
+"""Sensors over TCP, their readings over HTTP: a FastAPI program, under uvicorn.
+
+Shows sockets within a framework: the TCP server lives as long as the program, by its lifespan, on
+the loop that uvicorn runs, and a handler makes a connection of its own. Nothing has to be attached.
+
+    pip install fastapi uvicorn
+    python examples/uvicorn_app.py --port 8080 --sensors 8124
+    echo 'kitchen 21.5' | nc 127.0.0.1 8124
+    curl http://127.0.0.1:8080/readings
+    curl -X POST http://127.0.0.1:8080/readings/cellar/12
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+
+from pyuvnet import Socket, events, net
+
+LONGEST_LINE = 1000  # bytes
+readings: dict[str, float] = {}
+address: tuple[int, str] = (8124, "127.0.0.1")
+
+
+async def sensor(socket: Socket) -> None:
+    """Take lines such as `kitchen 21.5`, and confirm each."""
+    unfinished = b""
+    async with socket:
+        async for chunk in socket:
+            *lines, unfinished = (unfinished + chunk).split(b"\n")
+            for line in lines:
+                try:
+                    name, value = line.decode().split()
+                    readings[name] = float(value)
+                except ValueError:
+                    socket.write("what?\n")
+                else:
+                    socket.write("ok\n")
+            await socket.drained()
+            if len(unfinished) > LONGEST_LINE:
+                return
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    global address
+    async with net.create_server(sensor) as server:
+        server.listen(*address)
+        await events.once(server, "listening")
+        place = server.address()
+        address = place.port, place.address
+        print(f"sensors: listening on {place.address}:{place.port}", flush=True)
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/readings")
+async def get_readings() -> dict[str, float]:
+    return readings
+
+
+@app.post("/readings/{name}/{value}")
+async def post_reading(name: str, value: float) -> str:
+    """Report a reading as a sensor does."""
+    async with net.create_connection(*address) as socket:
+        socket.write(f"{name} {value}\n")
+        async for chunk in socket:
+            return str(chunk.decode().strip())
+    raise HTTPException(502, "no answer")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Serve what sensors report.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="port of HTTP (8080)")
+    parser.add_argument("--sensors", type=int, default=8124, help="port of the sensors (8124)")
+    options = parser.parse_args()
+    address = options.sensors, options.host
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    uvicorn.run(app, host=options.host, port=options.port, log_config=None)
