@@ -16,12 +16,13 @@ import sys
 from collections.abc import AsyncIterator
 
 from pyuvnet import Socket, events, net, run
+from pyuvnet.typing import TextSocket
 
 LONGEST_LINE = 1000  # characters
 MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
 
 
-async def lines(socket: Socket) -> AsyncIterator[str]:
+async def lines(socket: TextSocket) -> AsyncIterator[str]:
     """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
     unfinished = ""
     async for chunk in socket:
@@ -54,8 +55,8 @@ class Room:
         """One guest, from the question for the name to the end."""
         name = ""
         try:
-            async with socket.set_encoding("utf8"):
-                said = lines(socket)
+            async with socket.set_encoding("utf8") as text:
+                said = lines(text)
                 try:
                     name = await self.introduce(socket, said)
                     if name:

@@ -142,9 +142,9 @@ cdef class Stream(Collector):
 
     # A coroutine owns a stream while it is the listener of 'connection' that got it, in an
     # `async with` block, or reading by a Reader.  Meanwhile the peer's end leaves our side open: it
-    # borrows ALLOW_HALF_OPEN, so that nothing has to look for owners while data flow.  When the last
-    # owner leaves, the end() that is due is made.  An 'error' without listeners is not unhandled
-    # meanwhile, since the coroutine meets it when it next reads, writes or leaves.
+    # borrows ALLOW_HALF_OPEN, so that nothing has to look for owners while data flow.  When the
+    # last owner leaves, the end() that is due is made.  An 'error' without listeners is not
+    # unhandled meanwhile: the coroutine meets it when it next reads, writes or leaves.
 
     cdef int _add_owner(self) except -1:
         """One more owner."""
