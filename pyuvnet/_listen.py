@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LISTEN_OPTIONS = option_set("listen")
 DEFAULT_BACKLOG = 511
 _NEITHER = 'must have the property "port" or "path"'
+_NO_PLACE = "listen() needs a port, a path, or something with a descriptor"
 _ABSTRACT = (
     "can not set readableAll or writableAllt to true when path is abstract unix socket"  # Node's
 )
@@ -85,7 +86,7 @@ class ListenPlan:
             named = value.get("fd") if check.is_mapping(value) else getattr(value, "fd", None)
             self.fd = _descriptor(named)
             if self.fd is None:
-                error = check.arg_value_error("options", value, _NEITHER)
+                error = check.arg_value_error("options", value, _NEITHER, _NO_PLACE)
                 hint_tuple(error, "listen", value)
                 raise error
             return False
@@ -101,17 +102,20 @@ class ListenPlan:
             # listen(host=...) leaves the port to its default; a mapping has to say it.
             wrong = any(options.get(name) is not None for name in ("fd", "handle"))
             if "port" not in options and (wrong or check.is_mapping(shown)):
-                raise check.arg_value_error("options", self._shown(shown), _NEITHER)
+                raise check.arg_value_error("options", self._shown(shown), _NEITHER, _NO_PLACE)
         elif path is not None and not self._is_port(port):
             if not isinstance(path, (str, bytes, os.PathLike)) or empty:
-                raise check.arg_value_error("options", self._shown(shown))
+                python = "path must be str, bytes or os.PathLike, and not empty"
+                raise check.arg_value_error("options", self._shown(shown), python=python)
             self.name = path_bytes(path, "options.path")
             if self.name[:1] == b"\0" and (self.readable_all or self.writable_all):
-                raise check.arg_value_error("options", self._shown(shown), _ABSTRACT)
+                python = "readable_all and writable_all need a path that is a file"
+                raise check.arg_value_error("options", self._shown(shown), _ABSTRACT, python)
             self.path = path
             return
         elif not self._is_port(port):
-            raise check.arg_value_error("options", self._shown(shown))
+            python = "port must be int or str"
+            raise check.arg_value_error("options", self._shown(shown), python=python)
         else:
             self.port = check.validate_port(port, "options.port")
         host = options.get("host")

@@ -64,6 +64,7 @@ class BoundSocket(BoundBase):
                     "options",
                     BOUND_OPTIONS.as_node(given),
                     "path is mutually exclusive with host, port, ipv6Only, and reusePort",
+                    "path excludes host, port, ipv6_only and reuse_port",
                 )
             self._bind_pipe(path_bytes(path, "options.path"))
             self._path = path

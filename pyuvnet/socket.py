@@ -473,12 +473,14 @@ def _check_from_bound(kind: str, plan: dict[str, Any]) -> None:
     if kind != wanted:
         shown = {"port": plan["port"]} if wanted == "TCP" else {"path": plan["path"]}
         reason = "cannot be used with the kind of the adopted bound socket"
+        python = f"this bound socket has {'a path' if wanted == 'TCP' else 'a host and a port'}"
     elif plan.get("local_address") is not None or plan.get("local_port") is not None:
         shown = {"localAddress": plan["local_address"], "localPort": plan["local_port"]}
         reason = "localAddress and localPort cannot be used with an adopted bound socket"
+        python = "local_address and local_port are those of the bound socket"
     else:
         return
-    raise check.arg_value_error("options", shown, reason)
+    raise check.arg_value_error("options", shown, reason, python)
 
 
 def _check_lookup(plan: dict[str, Any]) -> None:

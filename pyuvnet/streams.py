@@ -25,7 +25,7 @@ from ._core.stream import (
 from ._core.waiter import Waiter
 from ._core.writable import Writable
 from .abort import AbortSignal, abort_error, on_abort
-from .errors import AbortError, ArgTypeError, ClosedError, StateError
+from .errors import AbortError, ClosedError, StateError
 
 if TYPE_CHECKING:
     import asyncio
@@ -316,7 +316,7 @@ def pipeline(
 def _checked(item: Any) -> Any:
     """An item of the iterable; None would be taken for the end."""
     if item is None:
-        raise ArgTypeError("May not write null values to stream", "ERR_STREAM_NULL_VALUES")
+        raise check.null_values_error()
     return item
 
 

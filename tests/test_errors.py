@@ -239,4 +239,7 @@ def test_what_a_read_cannot_land_in_is_not_proposed_for_it():
 
     with pytest.raises(TypeError) as caught:
         net.Socket(onread={"buffer": b"xxx", "callback": print})
-    assert not getattr(caught.value, "__notes__", [])
+    wanted = "a callable or a writable buffer such as bytearray"
+    assert caught.value.__notes__ == [
+        f"In Python's words: onread['buffer'] must be {wanted}, not bytes."
+    ]

@@ -149,7 +149,10 @@ def test_what_is_no_data(mistaken: Run) -> None:
                 'pyuvnet.errors.ArgTypeError: The "chunk" argument must be of type string or an '
                 "instance of Buffer, TypedArray, or DataView. Received type number (5)"
             ),
-            "In Python's words: str, bytes, or anything with the buffer protocol.",
+            (
+                "In Python's words: the data must be str, bytes or anything with the buffer "
+                "protocol, not int."
+            ),
         ],
     )
 
@@ -350,22 +353,23 @@ def test_a_port_as_text_is_a_port(mistaken: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "error"),
+    ("call", "received", "given"),
     [
-        (
-            'net.connect(70000, "127.0.0.1")',
-            "RangeError: Port should be >= 0 and < 65536. Received type number (70000).",
-        ),
-        (
-            'net.connect(port="http")',
-            "RangeError: Port should be >= 0 and < 65536. Received type string ('http').",
-        ),
+        ('net.connect(70000, "127.0.0.1")', "type number (70000)", "70000"),
+        ('net.connect(port="http")', "type string ('http')", "'http'"),
     ],
 )
-def test_what_is_no_port(mistaken: Run, call: str, error: str) -> None:
+def test_what_is_no_port(mistaken: Run, call: str, received: str, given: str) -> None:
     assert mistaken(f"""
         {call}
-    """) == (1, "", [f"pyuvnet.errors.{error}"])
+    """) == (
+        1,
+        "",
+        [
+            f"pyuvnet.errors.RangeError: Port should be >= 0 and < 65536. Received {received}.",
+            f"In Python's words: port must be an int from 0 to 65535, or its text, not {given}.",
+        ],
+    )
 
 
 @pytest.mark.spec("D76")
@@ -407,7 +411,7 @@ def test_a_path_is_no_host(mistaken: Run, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "error"),
+    ("call", "error", "words"),
     [
         (
             "connect",
@@ -415,6 +419,7 @@ def test_a_path_is_no_host(mistaken: Run, path: str) -> None:
                 'ArgTypeError: The "options.port" property must be one of type number or string. '
                 "Received an instance of Array"
             ),
+            "port must be int, float or str, not tuple",
         ),
         (
             "create_server().listen",
@@ -422,10 +427,11 @@ def test_a_path_is_no_host(mistaken: Run, path: str) -> None:
                 'ArgValueError: The argument \'options\' must have the property "port" or "path". '
                 "Received [ '127.0.0.1', 8124 ]"
             ),
+            "listen() needs a port, a path, or something with a descriptor",
         ),
     ],
 )
-def test_an_address_in_a_tuple(mistaken: Run, call: str, error: str) -> None:
+def test_an_address_in_a_tuple(mistaken: Run, call: str, error: str, words: str) -> None:
     function = call.rpartition(".")[2]
     assert mistaken(f"""
         net.{call}(("127.0.0.1", 8124))
@@ -434,6 +440,7 @@ def test_an_address_in_a_tuple(mistaken: Run, call: str, error: str) -> None:
         "",
         [
             f"pyuvnet.errors.{error}",
+            f"In Python's words: {words}.",
             f"An address is not a tuple here: {function}(8124, '127.0.0.1').",
         ],
     )

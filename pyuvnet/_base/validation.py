@@ -6,7 +6,7 @@ given, and the good path of a check is a type test.
 
 from __future__ import annotations
 
-from . import TYPE_CHECKING
+from . import TYPE_CHECKING, words
 from .errors import ArgTypeError, ArgValueError, RangeError
 from .notation import (
     MAX_SAFE_INTEGER,
@@ -157,18 +157,23 @@ def arg_type_error(name: str, expected: str | Sequence[str], value: object) -> A
         subject = f'"{name}" {"property" if "." in name else "argument"}'
     text = f"The {subject} must be {_expected_text(expected)}. {inspect(value)}"
     error = ArgTypeError(text, "ERR_INVALID_ARG_TYPE")
-    if "Buffer" in expected and "string" in expected:
-        error.add_note("In Python's words: str, bytes, or anything with the buffer protocol.")
+    words.in_python(
+        error,
+        f"{words.parameter(name)} must be {words.kinds(expected)}, not {type(value).__name__}",
+    )
     return error
 
 
-def arg_value_error(name: str, value: object, reason: str = "is invalid") -> ArgValueError:
+def arg_value_error(
+    name: str, value: object, reason: str = "is invalid", python: str | None = None
+) -> ArgValueError:
     """Make the error for an argument of the right type with an unusable value.
 
     Args:
         name: the argument in Node's spelling; with a dot it is called a property.
         value: what was received; a long one is cut.
         reason: what is wrong with it, after the name.
+        python: what the note says, if it is not made of these.
 
     Node: ERR_INVALID_ARG_VALUE
     """
@@ -177,7 +182,11 @@ def arg_value_error(name: str, value: object, reason: str = "is invalid") -> Arg
         received = no_surrogates(cut(received, 128)) + "..."
     kind = "property" if "." in name else "argument"
     text = f"The {kind} '{name}' {reason}. Received {received}"
-    return ArgValueError(text, "ERR_INVALID_ARG_VALUE")
+    error = ArgValueError(text, "ERR_INVALID_ARG_VALUE")
+    if python is None:
+        python = f"{words.parameter(name)} {words.reason(reason)}; it was {words.shown(value)}"
+    words.in_python(error, python)
+    return error
 
 
 def range_error(name: str, range_text: str, value: object) -> RangeError:
@@ -195,7 +204,10 @@ def range_error(name: str, range_text: str, value: object) -> RangeError:
     if number is not None and 2**32 < abs(to_float(number)) < _INFINITY and number == number // 1:
         received = _grouped(received)
     text = f'The value of "{name}" is out of range. It must be {range_text}. Received {received}'
-    return RangeError(text, "ERR_OUT_OF_RANGE")
+    error = RangeError(text, "ERR_OUT_OF_RANGE")
+    wanted = f"{words.parameter(name)} must be {words.reason(range_text)}"
+    words.in_python(error, f"{wanted}, not {words.shown(value)}")
+    return error
 
 
 def _grouped(digits: str) -> str:
@@ -218,7 +230,10 @@ def bad_port_error(name: str, value: object, allow_zero: bool = True) -> RangeEr
     """
     sign = ">=" if allow_zero else ">"
     text = f"{name} should be {sign} 0 and < 65536. {inspect(value)}."
-    return RangeError(text, "ERR_SOCKET_BAD_PORT")
+    error = RangeError(text, "ERR_SOCKET_BAD_PORT")
+    wanted = f"{words.parameter(name)} must be an int from {0 if allow_zero else 1} to 65535"
+    words.in_python(error, f"{wanted}, or its text, not {words.shown(value)}")
+    return error
 
 
 def unknown_encoding_error(encoding: object) -> ArgTypeError:
@@ -238,6 +253,13 @@ def unknown_encoding_error(encoding: object) -> ArgTypeError:
     return error
 
 
+def null_values_error() -> ArgTypeError:
+    """Make the error for None where a stream needs data. Node: ERR_STREAM_NULL_VALUES"""
+    error = ArgTypeError("May not write null values to stream", "ERR_STREAM_NULL_VALUES")
+    words.in_python(error, "None cannot be written; end() says that there is no more")
+    return error
+
+
 def missing_args_error(*names: str | Sequence[str]) -> ArgTypeError:
     """Make the error for arguments which were not given.
 
@@ -246,12 +268,14 @@ def missing_args_error(*names: str | Sequence[str]) -> ArgTypeError:
 
     Node: ERR_MISSING_ARGS
     """
-    words = [
+    quoted = [
         f'"{name}"' if isinstance(name, str) else " or ".join(f'"{each}"' for each in name)
         for name in names
     ]
-    noun = "argument" if len(words) == 1 else "arguments"
-    return ArgTypeError(f"The {_listed(words, 'and')} {noun} must be specified", "ERR_MISSING_ARGS")
+    noun = "argument" if len(quoted) == 1 else "arguments"
+    return ArgTypeError(
+        f"The {_listed(quoted, 'and')} {noun} must be specified", "ERR_MISSING_ARGS"
+    )
 
 
 # Checks: each returns the value to use

@@ -11,7 +11,7 @@ import errno as _errno
 import os.path
 
 from .._base.errors import ArgTypeError, ClosedError, ResolveError, StateError, SystemCallError
-from .._base.hints import explain
+from .._base.hints import explain, hint
 
 cimport cython
 from cpython.object cimport PyObject
@@ -170,7 +170,13 @@ cdef object state_error(str code, str message):
 
 
 cdef object write_after_end():
-    return StateError("write after end", "ERR_STREAM_WRITE_AFTER_END")
+    return _ended(StateError("write after end", "ERR_STREAM_WRITE_AFTER_END"))
+
+
+cdef object _ended(object error):
+    hint(error, "end() was called, or the peer ended and this side with it: socket.writable says "
+                "whether it still takes data.")
+    return error
 
 
 cdef object stream_destroyed(str method):
@@ -182,7 +188,8 @@ cdef object premature_close():
 
 
 cdef object already_finished():
-    return StateError("Cannot call end after a stream was finished", "ERR_STREAM_ALREADY_FINISHED")
+    return _ended(StateError("Cannot call end after a stream was finished",
+                             "ERR_STREAM_ALREADY_FINISHED"))
 
 
 cdef object socket_closed():

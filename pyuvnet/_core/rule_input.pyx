@@ -135,7 +135,7 @@ cdef int type_family(object type) except 0:
         return 4
     family = family_number(validate_string(type, "family"))
     if family == 0:
-        raise arg_value_error("options.family", type)
+        raise arg_value_error("options.family", type, python="type must be 'ipv4' or 'ipv6'")
     return family
 
 

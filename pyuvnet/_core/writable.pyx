@@ -23,8 +23,7 @@ from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from .._base.errors import ArgTypeError
-from .._base.validation import arg_type_error, unknown_encoding_error
+from .._base.validation import arg_type_error, null_values_error, unknown_encoding_error
 
 from .capi cimport hold_collector, list_of, numbered, release_collector, rest_of, take_item
 from .emitter cimport ON_DRAIN, ON_FINISH
@@ -106,7 +105,7 @@ cdef object _as_chunk(Stream s, object chunk, object encoding):
     if isinstance(chunk, str):
         return encode(chunk, s.w_encoding if encoding is None else encoding)
     if chunk is None:
-        raise ArgTypeError("May not write null values to stream", "ERR_STREAM_NULL_VALUES")
+        raise null_values_error()
     if encoding is not None:
         encoding_name(encoding)
     if isinstance(chunk, bytes):

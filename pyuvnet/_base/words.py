@@ -1,0 +1,90 @@
+"""Wrong arguments in Python's words: the note below a text of Node's.
+
+Node's texts name JavaScript's types, and parameters as Node spells them. They stay as they are,
+since ported code reads them; the note has the parameter and the types that the caller knows.
+Imports nothing of ours. Only the makers of errors call this, so that what succeeds pays nothing.
+"""
+
+from __future__ import annotations
+
+from . import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Node's parameters whose names here do not come by rule.
+_PARAMETERS = {
+    "Port": "port",
+    "chunk": "the data",
+    "err": "error",
+    "family": "type",
+    "hostname": "host",
+    "msecs": "timeout",
+    "network": "net",
+    "setMaxListeners": "n",
+}
+# Types of JavaScript, and classes of Node, that have other names here.
+_KINDS = {
+    "Array": "an iterable",
+    "Buffer": "bytes",
+    "DataView": "anything with the buffer protocol",
+    "Error": "an exception",
+    "Function": "a callable",
+    "Iterable": "an iterable",
+    "Object": "a dict",
+    "ReadableStream": "a Readable",
+    "Stream": "a Duplex",
+    "TypedArray": "",
+    "WritableStream": "a Writable",
+    "boolean": "bool",
+    "function": "a callable",
+    "net.BlockList": "a BlockList",
+    "number": "int or float",
+    "object": "a dict",
+    "string": "str",
+}
+
+# A buffer that is read into, where text would be of no use.
+_TARGET = {"Buffer": "a writable buffer such as bytearray"}
+
+
+def in_python(error: BaseException, words: str) -> None:
+    """Give an error the note that says the same in Python's words."""
+    error.add_note(f"In Python's words: {words}.")
+
+
+def parameter(name: str) -> str:
+    """What Node's name of an argument is here: 'options.keepAlive' -> 'keep_alive'."""
+    import re
+
+    if name in _PARAMETERS:
+        return _PARAMETERS[name]
+    first, *keys = name.removeprefix("options.").split(".")
+    found = re.sub(r"(?<=[a-z0-9])[A-Z]+", lambda part: f"_{part[0].lower()}", first)
+    return found + "".join(f"[{key!r}]" for key in keys)
+
+
+def kinds(expected: str | Sequence[str]) -> str:
+    """The types that are accepted, with 'or' before the last."""
+    words = (expected,) if isinstance(expected, str) else expected
+    known = _KINDS if "string" in words else _KINDS | _TARGET
+    named: list[str] = []
+    for word in words:
+        article = "an" if word[:1] in "AEIO" else "a"
+        named += known.get(word, f"{article} {word}" if word[:1].isupper() else word).split(" or ")
+    *most, last = filter(None, named)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def shown(value: object) -> str:
+    """A value if it is short and cannot run code of the program, or else its type."""
+    if type(value) in (bool, int, float, str, bytes, type(None)):
+        text = repr(value)
+        if len(text) <= 40:
+            return text
+    return f"a {type(value).__name__}"
+
+
+def reason(text: str) -> str:
+    """Node's reason why a value is wrong, or its range."""
+    return text.replace("a string", "a str").replace("&&", "and")
