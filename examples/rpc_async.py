@@ -133,6 +133,11 @@ async def serve(socket: Socket) -> None:
 
 
 async def main(options: argparse.Namespace) -> bool:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
     if options.serve:
         async with net.create_server(serve, no_delay=True) as server:
             server.listen(options.port, options.host)
@@ -162,10 +167,9 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8124, help="TCP port; 0: a free one (8124)")
     parser.add_argument("--seconds", type=float, default=10, help="limit for each call (10)")
     parser.add_argument("calls", nargs="*", metavar="CALL", help="such as 'add 1 2'")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(not run(main(parser.parse_args())))
-    except KeyboardInterrupt:
-        pass
+    except asyncio.CancelledError:
+        pass  # Ctrl-C
     except OSError as error:
         sys.exit(f"rpc_async: {error}")
