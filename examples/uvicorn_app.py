@@ -73,7 +73,7 @@ async def post_reading(name: str, value: float) -> str:
     async with net.create_connection(*address) as socket:
         socket.write(f"{name} {value}\n")
         async for chunk in socket:
-            return str(chunk.decode().strip())
+            return chunk.decode().strip()
     raise HTTPException(502, "no answer")
 
 
