@@ -8,7 +8,7 @@ An echo server:
     run()
 """
 
-from . import diagnostics, events, loop, net, streams
+from . import diagnostics, events, framing, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate
@@ -34,6 +34,8 @@ from .errors import (
     ArgValueError,
     ConnectTimeoutError,
     Error,
+    FrameError,
+    IncompleteReadError,
     RangeError,
     StateError,
     SystemCallError,
@@ -55,6 +57,8 @@ __all__ = [
     "Duplex",
     "Error",
     "EventEmitter",
+    "FrameError",
+    "IncompleteReadError",
     "Loop",
     "RangeError",
     "Readable",
@@ -72,6 +76,7 @@ __all__ = [
     "detach",
     "diagnostics",
     "events",
+    "framing",
     "get_default_high_water_mark",
     "loop",
     "net",

@@ -1,4 +1,4 @@
-from . import diagnostics, events, loop, net, streams
+from . import diagnostics, events, framing, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate
@@ -22,6 +22,8 @@ from .errors import (
     ArgValueError,
     ConnectTimeoutError,
     Error,
+    FrameError,
+    IncompleteReadError,
     RangeError,
     StateError,
     SystemCallError,
@@ -43,6 +45,8 @@ __all__ = [
     "Duplex",
     "Error",
     "EventEmitter",
+    "FrameError",
+    "IncompleteReadError",
     "Loop",
     "RangeError",
     "Readable",
@@ -60,6 +64,7 @@ __all__ = [
     "detach",
     "diagnostics",
     "events",
+    "framing",
     "get_default_high_water_mark",
     "loop",
     "net",

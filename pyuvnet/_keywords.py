@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 from .abort import AbortSignal
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
+from .framing import Framing
 from .server import Server
 from .socket import Socket
 
@@ -74,6 +75,7 @@ class SocketOptions(TypedDict, total=False):
     readableObjectMode: Literal[False] | None
     writable_object_mode: Literal[False] | None
     writableObjectMode: Literal[False] | None
+    framing: Framing | None
 
 
 class ConnectOptions(SocketOptions, total=False):
@@ -115,6 +117,7 @@ class ServerOptions(TypedDict, total=False):
     blockList: BlockList | None
     capture_rejections: bool | None
     captureRejections: bool | None
+    framing: Framing | None
 
 
 class ListenOptions(TypedDict, total=False):
@@ -185,6 +188,7 @@ class StreamOptions(TypedDict, total=False):
     readableObjectMode: Literal[False] | None
     writable_object_mode: Literal[False] | None
     writableObjectMode: Literal[False] | None
+    framing: Framing | None
 
 
 class AddressOptions(TypedDict, total=False):

@@ -31,6 +31,7 @@ ReadableEvent: TypeAlias = (
         "end",
         "error",
         "newListener",
+        "oversize",
         "pause",
         "readable",
         "removeListener",
@@ -60,6 +61,7 @@ DuplexEvent: TypeAlias = (
         "error",
         "finish",
         "newListener",
+        "oversize",
         "pause",
         "pipe",
         "readable",
@@ -83,6 +85,7 @@ SocketBaseEvent: TypeAlias = (
         "finish",
         "lookup",
         "newListener",
+        "oversize",
         "pause",
         "pipe",
         "readable",
@@ -113,6 +116,7 @@ TextReadableEvent: TypeAlias = (
         "end",
         "error",
         "newListener",
+        "oversize",
         "pause",
         "readable",
         "removeListener",
@@ -129,6 +133,7 @@ TextDuplexEvent: TypeAlias = (
         "error",
         "finish",
         "newListener",
+        "oversize",
         "pause",
         "pipe",
         "readable",
@@ -152,6 +157,7 @@ TextSocketEvent: TypeAlias = (
         "finish",
         "lookup",
         "newListener",
+        "oversize",
         "pause",
         "pipe",
         "readable",
@@ -167,6 +173,7 @@ OfNothing = TypeVar("OfNothing", bound="Callable[[], object]")
 OfError = TypeVar("OfError", bound="Callable[[SystemCallError], object]")
 OfNameListener = TypeVar("OfNameListener", bound="Callable[[Any, Callable[..., Any]], object]")
 OfChunk = TypeVar("OfChunk", bound="Callable[[bytes], object] | Callable[[str], object]")
+OfSize = TypeVar("OfSize", bound="Callable[[int], object]")
 OfSource = TypeVar("OfSource", bound="Callable[[Readable], object]")
 OfHadError = TypeVar("OfHadError", bound="Callable[[bool], object]")
 OfAddressPortFamily = TypeVar(

@@ -136,6 +136,13 @@ def once(
 ) -> Waiter[list[Any]]: ...
 @overload
 def once(
+    emitter: Readable,
+    event: Literal["oversize"],
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[int]]: ...
+@overload
+def once(
     emitter: Readable | Writable,
     event: Literal["close", "newListener", "removeListener"],
     *,

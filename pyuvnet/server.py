@@ -61,6 +61,7 @@ class Server(ServerBase):
         block_list: BlockList: peers that it matches are closed silently.
         capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
             that is a coroutine and fails destroys its socket, one of another event emits 'error'.
+        framing: one of pyuvnet.framing: what accepted sockets begin with.
 
     All but the last are attributes too, which act on later connections. `drop_max_connection` is
     one that nothing here reads (Node's clusters do).
@@ -109,6 +110,7 @@ class Server(ServerBase):
         given = SERVER_OPTIONS.read(options, cast("dict[str, Any]", keywords))
         self._set_high_water_mark(given.get("high_water_mark"), "options.highWaterMark")
         self._set_block_list(given.get("block_list"), "options.blockList")
+        self._set_framing(given.get("framing"), "options.framing")
         delay = keep_alive_seconds(given)
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket)

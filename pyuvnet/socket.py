@@ -21,6 +21,7 @@ from ._core.address import is_ip
 from ._core.descriptors import own_method
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
 from ._core.errors import UV_EALREADY, UV_EISCONN, make_os_error
+from ._core.framing import checked_framing
 from ._core.names import add_node_names
 from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
@@ -123,11 +124,13 @@ class Socket(SocketMethods):
         encoding, default_encoding: str: as set_encoding() or set_default_encoding().
         capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
             fails destroys the socket.
+        framing: one of pyuvnet.framing: as set_framing().
 
     Events: 'lookup' (error, address, family, host), 'connectionAttempt' (ip, port, family),
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
         port, family), 'connect', 'ready', 'data' (bytes or str), 'drain', 'end', 'finish',
-        'timeout', 'error' (error), 'close' (had_error), 'readable', 'pause', 'resume'.
+        'timeout', 'error' (error), 'close' (had_error), 'readable', 'pause', 'resume',
+        'oversize' (bytes).
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_FD_TYPE, ERR_UNKNOWN_ENCODING,
         ERR_UNKNOWN_OPTION), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
         (ERR_OUT_OF_RANGE), StateError (ERR_SOCKET_HANDLE_ADOPTED); OSError (syscall 'open') if
@@ -153,6 +156,11 @@ class Socket(SocketMethods):
         kind = _check_descriptor(given)
         bound = _check_bound(given)
         onread = _check_onread(given)
+        framing = checked_framing(given.get("framing"), "options.framing")
+        if framing is not None and onread is not None:
+            raise check.arg_value_error(
+                "options.framing", framing, "cannot be used on a socket with onread"
+            )
         signal = check.validate_abort_signal(given.get("signal"), "signal")
         tos = given.get("type_of_service")
         if tos is not None:
@@ -176,6 +184,8 @@ class Socket(SocketMethods):
             self.set_encoding(given["encoding"])
         if given.get("default_encoding") is not None:
             self.set_default_encoding(given["default_encoding"])
+        if framing is not None:
+            self.set_framing(framing)
         if tos is not None:
             self._set_type_of_service(tos)
         if onread is not None:

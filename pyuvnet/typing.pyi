@@ -50,6 +50,10 @@ class TextReadable(Readable):
     ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
     @overload
     def on(
+        self, event: Literal["oversize"], listener: None = None
+    ) -> Callable[[_listeners.OfSize], _listeners.OfSize]: ...
+    @overload
+    def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
     @overload
@@ -72,6 +76,8 @@ class TextReadable(Readable):
         event: Literal["newListener", "removeListener"],
         listener: Callable[[Any, Callable[..., Any]], object],
     ) -> Self: ...
+    @overload
+    def on(self, event: Literal["oversize"], listener: Callable[[int], object]) -> Self: ...
     @overload
     def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
     add_listener = on
@@ -101,6 +107,8 @@ class TextReadable(Readable):
         /,
     ) -> bool: ...
     @overload
+    def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
+    @overload
     def emit(self, event: Event[Unpack[_Ts]], *arguments: Unpack[_Ts]) -> bool: ...
     # Events end
     def set_encoding(self, encoding: str | None = None) -> Self: ...
@@ -129,6 +137,10 @@ class TextDuplex(Duplex):
     ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
     @overload
     def on(
+        self, event: Literal["oversize"], listener: None = None
+    ) -> Callable[[_listeners.OfSize], _listeners.OfSize]: ...
+    @overload
+    def on(
         self, event: Literal["pipe", "unpipe"], listener: None = None
     ) -> Callable[[_listeners.OfSource], _listeners.OfSource]: ...
     @overload
@@ -155,6 +167,8 @@ class TextDuplex(Duplex):
         event: Literal["newListener", "removeListener"],
         listener: Callable[[Any, Callable[..., Any]], object],
     ) -> Self: ...
+    @overload
+    def on(self, event: Literal["oversize"], listener: Callable[[int], object]) -> Self: ...
     @overload
     def on(
         self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
@@ -189,6 +203,8 @@ class TextDuplex(Duplex):
         listener: Callable[..., Any],
         /,
     ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
     @overload
     def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
     @overload
@@ -248,6 +264,10 @@ class TextSocket(Socket):
     def on(
         self, event: Literal["newListener", "removeListener"], listener: None = None
     ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
+    @overload
+    def on(
+        self, event: Literal["oversize"], listener: None = None
+    ) -> Callable[[_listeners.OfSize], _listeners.OfSize]: ...
     @overload
     def on(
         self, event: Literal["pipe", "unpipe"], listener: None = None
@@ -312,6 +332,8 @@ class TextSocket(Socket):
         event: Literal["newListener", "removeListener"],
         listener: Callable[[Any, Callable[..., Any]], object],
     ) -> Self: ...
+    @overload
+    def on(self, event: Literal["oversize"], listener: Callable[[int], object]) -> Self: ...
     @overload
     def on(
         self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
@@ -393,6 +415,8 @@ class TextSocket(Socket):
         listener: Callable[..., Any],
         /,
     ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
     @overload
     def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
     @overload

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import AbortController, AbortSignal, BoundSocket, net, streams
+from pyuvnet import AbortController, AbortSignal, BoundSocket, framing, net, streams
 from pyuvnet import errors as classes
 from pyuvnet.errors import (
     AbortError,
@@ -29,6 +29,8 @@ from pyuvnet.errors import (
     ArgValueError,
     ClosedError,
     ConnectTimeoutError,
+    FrameError,
+    IncompleteReadError,
     RangeError,
     StateError,
 )
@@ -153,6 +155,13 @@ def unshifted_after_the_end() -> Any:
     source = Source(auto_destroy=False).resume()
     source.push(None)
     source.on("end", lambda: source.unshift(b"x"))
+    return emitted(source)
+
+
+def framed(form: framing.Framing, data: bytes) -> Any:
+    source = Source(framing=form).resume()
+    source.push(data)
+    source.push(None)
     return emitted(source)
 
 
@@ -322,6 +331,22 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
      lambda: raised(net.Socket().__init__)),  # type: ignore[misc]
     ("ERR_ALREADY_READING", StateError, "the stream is being read by another task already",
      read_by_two),
+    ("ERR_METHOD_NOT_APPLICABLE", StateError, "write_frame() needs a framing; call set_framing()",
+     lambda: raised(lambda: net.Socket().write_frame(b"x"))),
+    ("ERR_METHOD_NOT_APPLICABLE", StateError,
+     "read(size) cannot be used on a stream with a framing",
+     lambda: raised(lambda: pyuvnet.Readable(framing=framing.Lines()).read(5))),
+    ("ERR_FRAME_TOO_LONG", FrameError, "The frame is longer than the limit of 3 bytes",
+     lambda: framed(framing.Lines(limit=3), b"long")),
+    ("ERR_FRAME_INCOMPLETE", FrameError, "The stream ended inside a frame",
+     lambda: framed(framing.Fixed(3), b"ab")),
+    ("ERR_FRAME_INCOMPLETE", IncompleteReadError, "The stream ended after 1 of 2 bytes",
+     lambda: IncompleteReadError(b"x", 2)),
+    ("ERR_FRAME_INVALID", FrameError, "The prefix of the frame is not a length",
+     lambda: framed(framing.LengthPrefix(1, includes_itself=True), b"\0")),
+    ("ERR_INVALID_RETURN_VALUE", ArgTypeError, (
+        'Expected an integer to be returned from the "length" function but got type str.'
+    ), lambda: framed(framing.Header(1, lambda header: "x"), b"x")),  # type: ignore[arg-type, return-value]
     ("ERR_LOOP_RUNNING", StateError, "", lambda: called(run_inside_run)),
     ("ERR_LOOP_CLOSED", StateError, "", use_of_a_closed_loop),
     ("ERR_NO_ASYNC_LOOP", StateError, "", coroutine_without_asyncio),
@@ -336,6 +361,8 @@ BASES: dict[type[Exception], tuple[str, tuple[type[Exception], ...]]] = {
     StateError: ("Error", (RuntimeError,)),
     ClosedError: ("Error", (RuntimeError, ConnectionError)),
     ConnectTimeoutError: ("Error", (TimeoutError,)),
+    FrameError: ("Error", (RuntimeError, StateError)),
+    IncompleteReadError: ("Error", (EOFError,)),
     AbortError: ("AbortError", ()),
     AbortTimeoutError: ("TimeoutError", (TimeoutError,)),
 }

@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
 FILES = [
-    "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "handle", "immediate",
-    "layer", "loop", "meter", "pipe", "piping", "readable", "server_base", "socket_base",
-    "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable",
+    "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "framing", "handle",
+    "immediate", "layer", "loop", "meter", "pipe", "piping", "readable", "server_base",
+    "socket_base", "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
@@ -68,12 +68,17 @@ ALLOWED = {
     "loop _end driver": _CLOSING,
     "loop _end theirs": _CLOSING,
     "readable r_unshift r_chunks": "items before r_head are None",
+    "readable _give_quickly Py_DECREF": "exact bytes of ours, which run nothing",
+    "readable _uncut r_chunks": "it is None: with a framing the cutter has the bytes",
     "writable w_write w_waiting": "the argument `callback` is what the entry holds",
+    "writable w_write_frame w_waiting": "the argument `callback` is what the entry holds",
     "writable _user_write w_chunk": _EMPTY,
     "writable _user_queue w_chunk": _EMPTY,
     "stream_handle write _chunks": "it is None in a new request",
     "socket_base _wait_for_connect w_chunk": "it is None, or the same list",
     "socket_base _begin_queue w_chunk": _EMPTY,
+    "socket_base _begin_pair w_chunk": _EMPTY,
+    "socket_base _begin_pair w_queue": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
     "server_base _init_server _socket_class": "it is None: this is called once",
     "server_base _look_up _looked_up": "it is None, or held as the argument `looked_up`",

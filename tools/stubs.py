@@ -50,6 +50,7 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "data": "chunk: bytes | chunk: str",
             "end": "",
+            "oversize": "size: int",
             "pause": "",
             "readable": "",
             "resume": "",
@@ -123,10 +124,14 @@ ErrorMonitor: TypeAlias = _ErrorMonitor'''
 DOCUMENTED = {
     "BoundSocket": "Node: net.BoundSocket",
     "Duplex": "Node: stream.Duplex",
+    "Header": "Node: none (a header with a length in it)",
+    "LengthPrefix": "Node: none (Erlang's {packet, 1 | 2 | 4})",
+    "Lines": "Node: none (Erlang's {packet, line})",
     "Readable": "Node: stream.Readable",
     "Server": "Node: net.Server",
     "Socket": "Node: net.Socket",
     "SocketAddress": "Node: net.SocketAddress",
+    "VarintPrefix": "Node: none (Protocol Buffers' delimited messages)",
     "Writable": "Node: stream.Writable",
     "connect": "Node: socket.connect()",
     "create_connection": "Node: net.createConnection(), net.connect()",

@@ -29,6 +29,8 @@ __all__ = [
     "ClosedError",
     "ConnectTimeoutError",
     "Error",
+    "FrameError",
+    "IncompleteReadError",
     "KeepAliveWarning",
     "MaxListenersExceededWarning",
     "RangeError",
@@ -142,6 +144,41 @@ class ClosedError(StateError, ConnectionError):
     # message for an errno.
     def __new__(cls, message: str = "", code: str | None = None) -> ClosedError:
         return ConnectionError.__new__(cls, message)
+
+
+class FrameError(StateError):
+    """What a stream received is not what its framing takes.
+
+    The code is ERR_FRAME_TOO_LONG (over the limit), ERR_FRAME_INCOMPLETE (the stream ended inside a
+    frame) or ERR_FRAME_INVALID (a prefix is no length).
+
+    Node: none
+    """
+
+
+class IncompleteReadError(Error, EOFError):
+    """The stream ended before a reader had what it waited for.
+
+    Args:
+        partial: what had come, as bytes.
+        expected: how many bytes it waited for; None if that is not known.
+
+    Node: none (asyncio.IncompleteReadError)
+    """
+
+    partial: bytes
+    expected: int | None
+
+    def __init__(self, partial: bytes = b"", expected: int | None = None) -> None:
+        wanted = "" if expected is None else f" of {expected}"
+        super().__init__(
+            f"The stream ended after {len(partial)}{wanted} bytes", "ERR_FRAME_INCOMPLETE"
+        )
+        self.partial = partial
+        self.expected = expected
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.partial, self.expected), self.__dict__.copy()
 
 
 class ConnectTimeoutError(Error, TimeoutError):

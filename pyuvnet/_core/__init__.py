@@ -34,6 +34,7 @@ LAYERS: tuple[str, ...] = (
     "handle",
     "timer",
     "encoding",
+    "framing",
     "stream",
     "piping",
     "readable",

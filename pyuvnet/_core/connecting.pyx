@@ -274,6 +274,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         s._errored = None
         s.r_chunks = None
         s.r_length = 0
+        if s.r_cutter is not None:
+            s.r_cutter.clear()
         w_drop_chunk(s)
         w_drop_queue(s)
         s.w_length = s.w_size = 0

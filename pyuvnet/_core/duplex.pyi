@@ -36,6 +36,10 @@ class Duplex(Readable, WritableSide):
     ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
     @overload
     def on(
+        self, event: Literal["oversize"], listener: None = None
+    ) -> Callable[[_listeners.OfSize], _listeners.OfSize]: ...
+    @overload
+    def on(
         self, event: Literal["pipe", "unpipe"], listener: None = None
     ) -> Callable[[_listeners.OfSource], _listeners.OfSource]: ...
     @overload
@@ -64,6 +68,8 @@ class Duplex(Readable, WritableSide):
         event: Literal["newListener", "removeListener"],
         listener: Callable[[Any, Callable[..., Any]], object],
     ) -> Self: ...
+    @overload
+    def on(self, event: Literal["oversize"], listener: Callable[[int], object]) -> Self: ...
     @overload
     def on(
         self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
@@ -98,6 +104,8 @@ class Duplex(Readable, WritableSide):
         listener: Callable[..., Any],
         /,
     ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
     @overload
     def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
     @overload

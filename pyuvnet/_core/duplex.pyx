@@ -6,8 +6,9 @@ C methods instead and never comes through here.  Imports: readable, writable, er
 """
 
 from .descriptors cimport share_methods
+from .framing cimport check_framing
 from .names import add_node_names
-from .readable cimport Readable, r_set_encoding
+from .readable cimport Readable, r_set_encoding, r_set_framing
 from .stream cimport *
 from .writable cimport *
 
@@ -27,6 +28,7 @@ cdef class Duplex(Readable):
         emit_close: bool, default True: emit 'close' after destruction.
         capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
             fails destroys the stream.
+        framing: one of pyuvnet.framing, default None: as set_framing().
 
     Events: those of Readable, and 'drain', 'finish', 'pipe' (source), 'unpipe' (source).
     Raises: as Readable and Writable do.
@@ -46,10 +48,13 @@ cdef class Duplex(Readable):
             | flag_option(given, "emit_close", EMIT_CLOSE),
             mark_option(given, "readable_high_water_mark", False),
             mark_option(given, "writable_high_water_mark", False))
+        framing = check_framing(given.get("framing"), "options.framing")
         if given.get("allow_half_open") is not None:
             self._coroutines |= HALF_OPEN_SET
         if given.get("encoding") is not None:
             r_set_encoding(self, given["encoding"])
+        if framing is not None:
+            r_set_framing(self, framing)
         if given.get("default_encoding") is not None:
             w_set_default_encoding(self, given["default_encoding"])
 

@@ -19,4 +19,7 @@ cdef class Decoder:
     cdef bytes _kept                   # the bytes of an unfinished character or group, or None
 
     cdef str decode(self, bytes chunk)
+    cdef str decode_whole(self, const char* data, Py_ssize_t size)
     cdef str finish(self)
+    cdef bytes kept(self)
+    cdef void forget(self) noexcept

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memset
 from .._base.validation import unknown_encoding_error
 
 cdef extern from "Python.h":
+    object PyUnicode_DecodeUTF8(const char*, Py_ssize_t, const char*)
     object PyUnicode_DecodeUTF8Stateful(const char*, Py_ssize_t, const char*, Py_ssize_t*)
     object PyUnicode_DecodeUTF16Stateful(const char*, Py_ssize_t, const char*, int*, Py_ssize_t*)
     object PyUnicode_DecodeLatin1(const char*, Py_ssize_t, const char*)
@@ -283,6 +284,36 @@ cdef class Decoder:
             return kept[:len(kept) & ~1].decode("utf-16-le", "surrogatepass")
         return _to_base64(<const unsigned char*>PyBytes_AS_STRING(kept), len(kept),
                           self._kind == ENC_BASE64URL)
+
+    cdef bytes kept(self):
+        """The bytes of an unfinished character or group."""
+        return b"" if self._kept is None else self._kept
+
+    cdef void forget(self) noexcept:
+        """Begin anew, without them."""
+        self._kept = None
+
+    cdef str decode_whole(self, const char* data, Py_ssize_t size):
+        """The text of bytes that belong to nothing before or behind them, such as a frame.
+
+        A character that is cut off at the end gives U+FFFD.
+        """
+        cdef Decoder alone
+        cdef Py_ssize_t whole = size & ~1
+        cdef str text
+        if self._kind == ENC_UTF8:
+            return PyUnicode_DecodeUTF8(data, size, "replace")
+        if self._kind == ENC_LATIN1:
+            return PyUnicode_DecodeLatin1(data, size, NULL)
+        if self._kind == ENC_UTF16LE and whole and data[whole - 1] & 0xfc == 0xd8:
+            # The first half of a pair.
+            whole -= 2
+        elif self._kind != ENC_UTF16LE:
+            whole = size
+        alone = Decoder.__new__(Decoder)
+        alone._kind = self._kind
+        text = alone.decode(PyBytes_FromStringAndSize(data, whole)) + alone.finish()
+        return text if whole == size else text + "\ufffd"
 
     def write(self, bytes chunk not None):
         """Return the text that is whole so far. Node: stringDecoder.write()"""

@@ -1,8 +1,10 @@
 """The readable half: functions on Stream's r_ fields; see readable.pyx."""
 
+from .framing cimport Framing
 from .stream cimport Reader, Stream
 
 cdef int r_push(Stream s, bytes chunk) except -1
+cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1
 cdef int r_push_eof(Stream s) except -1
 cdef object r_read(Stream s, object size)
 cdef int r_kick(Stream s) except -1
@@ -17,6 +19,7 @@ cdef bint r_reads_over(Stream s) noexcept
 cdef int r_lost(Stream s, object exc) except -1
 cdef bint r_readable(Stream s) noexcept
 cdef int r_set_encoding(Stream s, object name) except -1
+cdef int r_set_framing(Stream s, Framing framing) except -1
 cdef int r_unshift(Stream s, object chunk, object encoding) except -1
 
 cdef class Readable(Stream):

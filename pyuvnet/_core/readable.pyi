@@ -1,6 +1,6 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple, Unpack, overload
+from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple, Unpack, final, overload
 
 from typing_extensions import Buffer
 
@@ -19,6 +19,9 @@ _Dest = TypeVar("_Dest")
 _Ts = TypeVarTuple("_Ts")
 
 MAX_MARK: Final = 1073741824
+
+@final
+class FlowRest: ...
 
 class Readable(Stream):
     def __init__(
@@ -41,6 +44,10 @@ class Readable(Stream):
     def on(
         self, event: Literal["newListener", "removeListener"], listener: None = None
     ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
+    @overload
+    def on(
+        self, event: Literal["oversize"], listener: None = None
+    ) -> Callable[[_listeners.OfSize], _listeners.OfSize]: ...
     @overload
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
@@ -67,6 +74,8 @@ class Readable(Stream):
         event: Literal["newListener", "removeListener"],
         listener: Callable[[Any, Callable[..., Any]], object],
     ) -> Self: ...
+    @overload
+    def on(self, event: Literal["oversize"], listener: Callable[[int], object]) -> Self: ...
     @overload
     def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
     add_listener = on
@@ -95,6 +104,8 @@ class Readable(Stream):
         listener: Callable[..., Any],
         /,
     ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
     @overload
     def emit(self, event: Event[Unpack[_Ts]], *arguments: Unpack[_Ts]) -> bool: ...
     # Events end

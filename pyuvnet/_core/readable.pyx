@@ -12,18 +12,39 @@ socket's own shortcuts (socket_base).  In Node's terms:
 * 'end' comes in a tick, once EOF is known and the buffer is empty and somebody read or it flows.
 * After destroy nothing is delivered (a deviation: Node's running flow loop would go on).
 
-Imports: stream, piping, encoding, errors.
+With a framing (R_FRAMES) the buffer is r_cutter, which holds bytes and not items; each item is cut,
+and decoded, when it is handed out.  The functions are those of the section "Frames":
+
+* A frame is looked for where somebody wants one: while data flow, for a 'readable' listener, in
+  read().  A paused stream buffers up to the mark, and what its next frame is, or that it is too
+  long, is found out when it goes on: until then the program may set another framing.
+* Flowing, all frames of a chunk are handed out within r_push_framed(), and the state is read anew
+  before each.  What is left when nobody listens any more, or a listener raised, waits until the
+  callback and the continuations of awaitables are over (FlowRest), as if it had come in a read of
+  its own: `await once(stream, 'data')` misses nothing.
+
+Imports: stream, piping, encoding, framing, errors.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_FromObject
 
 from .._base.notation import is_mapping
 from .._base.validation import arg_type_error, range_error
 
-from .capi cimport hold_collector, list_of, release_collector
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event
+from .capi cimport hold_collector, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
+    pyuvnet_is_awaitable, pyuvnet_raised, pyuvnet_refill, release_collector
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event, \
+    only_listener
 from .encoding cimport Decoder, encode, encoding_name
-from .errors cimport never_reached, os_error, state_error
+from .errors cimport never_reached, os_error, seal, state_error
+from .framing import frame_error
+
+from .framing cimport FRONT_CHANGED, FRONT_FRAME, FRONT_OVERSIZE, FRONT_SHORT, Cutter, \
+    Framing, Front, check_framing
+from .loop cimport READ_BUFFER_SIZE, Continuation
 from .names import add_node_names
 from .piping cimport pipe_to, unpipe_from
 from .stream cimport *
@@ -32,6 +53,7 @@ from .uv cimport UV_ENOMEM
 
 cdef object _DATA = intern_event("data")
 cdef object _READABLE = intern_event("readable")
+cdef object _OVERSIZE = intern_event("oversize")
 
 MAX_MARK = 1 << 30
 
@@ -105,7 +127,9 @@ cdef int r_push(Stream s, bytes chunk) except -1:
         return 0
     s._state &= ~R_READING
     item = chunk
-    if s.r_decoder is not None:
+    if s.r_transforms:
+        if s.r_transforms & R_FRAMES:
+            return r_push_framed(s, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
         item = s.r_decoder.decode(chunk)
     size = len(item)
     if size:
@@ -135,7 +159,7 @@ cdef int r_push_eof(Stream s) except -1:
     s._state &= ~R_READING
     if s._state & (R_ENDED | DESTROYED):
         return 0
-    if s.r_decoder is not None:
+    if s.r_transforms == R_DECODES:
         rest = s.r_decoder.finish()
         if rest:
             _buffer(s, rest)
@@ -155,9 +179,9 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
     """Put a chunk back in front of the buffer."""
     cdef object item = chunk
     if isinstance(chunk, str):
-        if s.r_decoder is None or encoding_name(encoding) != s.r_decoder.encoding:
+        if s.r_transforms != R_DECODES or encoding_name(encoding) != s.r_decoder.encoding:
             item = encode(chunk, encoding)
-            if s.r_decoder is not None:
+            if s.r_transforms == R_DECODES:
                 item = Decoder(s.r_decoder.encoding).decode(item)
         elif type(chunk) is not str:
             # The buffer holds no objects of the program's classes, which have code of their own.
@@ -168,7 +192,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         except TypeError:
             raise arg_type_error(
                 "chunk", ["string", "Buffer", "TypedArray", "DataView"], chunk) from None
-        if s.r_decoder is not None:
+        if s.r_transforms == R_DECODES:
             item = Decoder(s.r_decoder.encoding).decode(item)
     if item is None or not len(item):
         return not s._state & R_ENDED and (s.r_length < s.r_mark or s.r_length == 0)
@@ -178,7 +202,11 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         return 0
     if s._state & (DESTROYED | ERRORED):
         return 0
-    if s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC \
+    if s.r_transforms & R_FRAMES:
+        s.r_cutter.unshift(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
+        s.r_length = s.r_cutter.size()
+        _cut_on(s)
+    elif s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC \
             and s._find(_DATA) is not None:
         s._state |= R_DID_READ
         s._emit1(_DATA, item)
@@ -210,7 +238,8 @@ cdef int _read_more(Stream s) except -1:
 cdef int _read_more_now(Stream s) except -1:
     cdef Py_ssize_t before
     while not s._state & (R_READING | R_ENDED | DESTROYED) and (
-            s.r_length < s.r_mark or (s._flowing == FLOWING_YES and s.r_length == 0)):
+            s.r_length < s.r_mark or (s._flowing == FLOWING_YES and s.r_length == 0)
+            or _reads_on(s)):
         before = s.r_length
         r_kick(s)
         if s.r_length == before:
@@ -345,6 +374,8 @@ cdef object r_read(Stream s, object size):
     """read(size): bytes or str, or None when there is not (yet) so much."""
     cdef Py_ssize_t wanted, count, asked
     cdef bint ask
+    if s.r_transforms & R_FRAMES:
+        return _read_frame(s, size)
     if size is None:
         wanted = -1
     else:
@@ -415,6 +446,8 @@ cdef int r_kick(Stream s) except -1:
 
 
 cdef int _flow(Stream s) except -1:
+    if s.r_transforms & R_FRAMES:
+        return _flow_frames(s)
     try:
         while s._flowing == FLOWING_YES and not s._state & DESTROYED \
                 and r_read(s, None) is not None:
@@ -479,7 +512,7 @@ cdef int _begin_listening(Stream s) except -1:
         s._flowing = FLOWING_NO
         if s.r_length or s._state & R_END_UNSEEN:
             _emit_readable(s)
-        if not s.r_length and not s._state & R_READING:
+        if (not s.r_length or s.r_transforms & R_FRAMES) and not s._state & R_READING:
             s._loop.tick(s, TICK_READ_KICK, None)
     return 0
 
@@ -559,13 +592,17 @@ cdef int _emit_readable(Stream s) except -1:
 
 
 cdef int _emit_readable_now(Stream s) except -1:
-    if not s._state & (DESTROYED | ERRORED) and (s.r_length or s._state & R_ENDED):
+    if not s._state & (DESTROYED | ERRORED) and (s.r_length or s._state & R_ENDED) \
+            and _something_to_read(s):
         try:
             s._emit0(_READABLE)
         finally:
             s._wake_readers()
         s._state &= ~R_EMITTED_READABLE
-    if s._flowing != FLOWING_YES and not s._state & R_ENDED and s.r_length <= s.r_mark:
+    elif s.r_transforms & R_FRAMES:
+        s._state &= ~R_EMITTED_READABLE
+    if s._flowing != FLOWING_YES and not s._state & R_ENDED \
+            and (s.r_length <= s.r_mark or s.r_transforms & R_FRAMES):
         s._state |= R_NEED_READABLE
     return _flow(s)
 
@@ -631,7 +668,13 @@ cdef bint r_readable(Stream s) noexcept:
 
 cdef int r_set_encoding(Stream s, object name) except -1:
     cdef Decoder decoder = Decoder(encoding_name(name))
-    cdef int held = hold_collector()
+    cdef int held
+    if s.r_transforms & R_FRAMES:
+        # Frames are decoded when they are handed out, each on its own.
+        s.r_decoder = decoder
+        s.r_transforms |= R_DECODES
+        return 0
+    held = hold_collector()
     try:
         return _decode_buffer(s, decoder)
     finally:
@@ -651,6 +694,450 @@ cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
         s.r_head = 0
         s.r_length = len(text)
     s.r_decoder = decoder
+    s.r_transforms |= R_DECODES
+    return 0
+
+
+# ---- Frames --------------------------------------------------------------------------------------
+
+cdef class FlowRest(Continuation):
+    """What is left of a chunk flows on when the callback, and who awaited a part of it, are done.
+    """
+
+    cdef Stream _stream
+
+    cdef int go_on(self) except -1:
+        cdef Stream s = self._stream
+        s.r_cutter.flow_due = False
+        if s._state & DESTROYED:
+            return 0
+        if s._flowing == FLOWING_YES:
+            _flow(s)
+        elif s.r_length and s._state & R_LISTENING:
+            _emit_readable(s)
+        if not s._state & (R_READING | DESTROYED) and (
+                s._flowing == FLOWING_YES or s._state & R_LISTENING):
+            r_kick(s)
+        return 0
+
+
+cdef int _flow_later(Stream s) except -1:
+    cdef FlowRest rest
+    if s.r_cutter.flow_due or s._state & DESTROYED:
+        return 0
+    s.r_cutter.flow_due = True
+    try:
+        rest = FlowRest.__new__(FlowRest)
+        rest._stream = s
+        s._loop.continue_with(rest)
+    except BaseException:
+        s.r_cutter.flow_due = False
+        raise
+    return 0
+
+
+cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1:
+    """Bytes arrived at a stream with a framing; returns as r_push()."""
+    cdef Cutter cutter = s.r_cutter
+    if s._state & (R_ENDED | DESTROYED | ERRORED):
+        if s._state & R_ENDED and not s._state & DESTROYED:
+            s._fail(state_error("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF"))
+        return 0
+    s._state &= ~R_READING
+    if size:
+        if s._flowing == FLOWING_YES and not cutter.delivering and not s._state & R_SYNC \
+                and not (s.r_length and s._state & R_RESUME_SCHEDULED):
+            cutter.lend(base, size)
+            s.r_length = cutter.size()
+            _deliver(s)
+        else:
+            cutter.append(base, size)
+            s.r_length = cutter.size()
+            _cut_on(s)
+    if not s._state & R_PUSHED_SOURCE:
+        _read_more(s)
+    return not s._state & (R_ENDED | DESTROYED) \
+        and (s.r_length < s.r_mark or s.r_length == 0 or _reads_on(s))
+
+
+cdef int _cut_on(Stream s) except -1:
+    """The uncut bytes have changed: hand out frames, or say that there is one."""
+    if s.r_cutter.delivering:
+        # The loop that does will come to them.
+        return 0
+    if s._flowing == FLOWING_YES:
+        if s._state & (R_SYNC | R_RESUME_SCHEDULED):
+            if s._state & R_NEED_READABLE:
+                _emit_readable(s)
+        else:
+            _deliver(s)
+    elif s._state & R_LISTENING and s._state & R_NEED_READABLE and _something_to_read(s):
+        _emit_readable(s)
+    return 0
+
+
+cdef bint _reads_on(Stream s) noexcept:
+    """Whether more is read although the buffer is full: somebody wants a frame that is longer."""
+    return s.r_transforms & R_FRAMES and s.r_cutter._last == FRONT_SHORT \
+        and (s._flowing == FLOWING_YES or s._state & R_LISTENING)
+
+
+cdef bint _something_to_read(Stream s) except -1:
+    """Whether a 'readable' listener would find a frame, or the end, or needs no frame."""
+    cdef Front found
+    if not s.r_transforms & R_FRAMES or not s.r_length or not s._state & R_LISTENING:
+        return True
+    found = _front(s)
+    return found == FRONT_FRAME or found == FRONT_OVERSIZE \
+        or not s.r_transforms & R_FRAMES and s.r_length
+
+
+cdef Front _front(Stream s) except? FRONT_CHANGED:
+    """Find out what the uncut bytes begin with; what can be no frame destroys the stream."""
+    cdef Front found = FRONT_CHANGED
+    cdef Py_ssize_t limit
+    while found == FRONT_CHANGED:
+        if s._state & DESTROYED or not s.r_transforms & R_FRAMES:
+            return FRONT_SHORT
+        found = s.r_cutter.front(s._state & R_ENDED)
+    if s._state & DESTROYED:
+        # By Header.length.
+        return FRONT_SHORT
+    # A line that is skipped goes as it comes.
+    s.r_length = s.r_cutter.size()
+    if found <= FRONT_OVERSIZE:
+        return found
+    error = s.r_cutter.take_error()
+    if error is None:
+        limit = s.r_cutter.framing._limit
+        try:
+            error = frame_error(found, limit)
+        except MemoryError as exc:
+            error = exc
+    s._destroy_with(error)
+    return FRONT_SHORT
+
+
+cdef int _deliver(Stream s) except -1:
+    """Hand out the frames there are, as long as data flow; what is left goes into our memory."""
+    cdef Cutter cutter = s.r_cutter
+    cutter.delivering = True
+    try:
+        _hand_out(s, cutter)
+    except (MemoryError, RecursionError) as exc:
+        _settle(s, cutter)
+        _flow_later(s)
+        r_lost(s, exc)
+    except BaseException:
+        _settle(s, cutter)
+        _flow_later(s)
+        raise
+    finally:
+        cutter.delivering = False
+    _settle(s, cutter)
+    if not s.r_transforms & R_FRAMES and s.r_length and s._flowing == FLOWING_YES \
+            and not s._state & R_RESUME_SCHEDULED:
+        # A listener took the framing away: the rest flows as it is.
+        return _flow(s)
+    if s._flowing != FLOWING_YES:
+        if s._state & R_LISTENING and s._state & R_NEED_READABLE and s.r_length:
+            _emit_readable(s)
+    elif s._state & R_ENDED and not cutter.flow_due:
+        # The end came while a listener ran.
+        return _flow(s)
+    return 0
+
+
+cdef int _flow_frames(Stream s) except -1:
+    """_flow() of a stream with a framing."""
+    cdef Cutter cutter = s.r_cutter
+    cdef bint heard = False
+    if cutter.delivering:
+        # The loop that does will come to them.
+        return 0
+    cutter.delivering = True
+    try:
+        while s._flowing == FLOWING_YES and not s._state & DESTROYED:
+            if s._find(_DATA) is not None:
+                heard = True
+            elif heard:
+                # Who listened went away: see _hand_out().
+                _flow_later(s)
+                break
+            if r_read(s, None) is None:
+                break
+    except (MemoryError, RecursionError) as exc:
+        _flow_later(s)
+        r_lost(s, exc)
+    except BaseException:
+        _flow_later(s)
+        raise
+    finally:
+        cutter.delivering = False
+    return 0
+
+
+cdef int _settle(Stream s, Cutter cutter) except -1:
+    """Keep what is left of a chunk. Without memory for it, the stream must not go on."""
+    try:
+        cutter.settle()
+    except MemoryError:
+        cutter.clear()
+        s.r_length = 0
+        s._fail(os_error(UV_ENOMEM, "read"))
+    return 0
+
+
+cdef int _hand_out(Stream s, Cutter cutter) except -1:
+    cdef PyObject* listener = NULL
+    cdef unsigned int seen = s._changes
+    try:
+        while s._flowing == FLOWING_YES and not s._state & (DESTROYED | ERRORED):
+            if listener is NULL or s._changes != seen:
+                s._loop.release(listener)
+                # It may remove itself.
+                seen = s._changes
+                listener = only_listener(s, <PyObject*>_DATA)
+                if listener is not NULL:
+                    Py_INCREF(<object>listener)
+            if (listener is NULL or s.r_transforms != R_FRAMES or not _give_quickly(
+                    s, cutter, listener)) and not _give(s, cutter):
+                break
+    finally:
+        s._loop.release(listener)
+    return 0
+
+
+cdef inline int _give_quickly(Stream s, Cutter cutter, PyObject* listener) except -1:
+    """Hand the usual frame to the only listener, as _take_read() of a socket hands out a chunk.
+
+    Returns 0 where _give() has to do it.
+    """
+    cdef const char* payload
+    cdef Py_ssize_t length
+    cdef Py_ssize_t total = cutter.quick(&payload, &length)
+    cdef PyObject* chunk
+    cdef PyObject* result
+    if not total or length > READ_BUFFER_SIZE:
+        return 0
+    # An object that nobody kept serves again.
+    if not pyuvnet_refill(<void*>s._loop.last_chunk, payload, length):
+        s._loop.last_chunk = PyBytes_FromStringAndSize(payload, length)
+    cutter.consume_quick(total)
+    s.r_length -= total
+    s._state |= R_DID_READ
+    if s.r_awaiting is not None:
+        s.r_awaiting = None
+    chunk = <PyObject*>s._loop.last_chunk
+    Py_INCREF(<object>chunk)
+    result = pyuvnet_call_one(listener, chunk)
+    Py_DECREF(<object>chunk)
+    if result is NULL:
+        pyuvnet_raised()
+    elif not pyuvnet_drop_usual(result):
+        try:
+            if pyuvnet_is_awaitable(<object>result):
+                s._settle(<object>result, _DATA, (s._loop.last_chunk,))
+        finally:
+            s._loop.release(result)
+    return 1
+
+
+cdef int _give(Stream s, Cutter cutter) except -1:
+    """Hand out the front frame, or what comes in its place; returns 0 if there is none."""
+    cdef object entry, item
+    cdef Front found = _front(s)
+    if found == FRONT_SHORT:
+        # Also of a stream that is destroyed by now, or has no framing any more.
+        return 0
+    if s._flowing != FLOWING_YES:
+        # Header.length paused it.
+        return 1
+    if found == FRONT_OVERSIZE:
+        _emit_oversize(s)
+        return 1
+    entry = s._find(_DATA)
+    if entry is None:
+        _flow_later(s)
+        return 0
+    item = _cut(s, cutter)
+    s._state |= R_DID_READ
+    s.r_awaiting = None
+    if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+        s.emit(_DATA, item)
+    else:
+        s._emit1_to(_DATA, entry, item)
+    return 1
+
+
+cdef object _cut(Stream s, Cutter cutter):
+    """Take the front frame out."""
+    cdef object item
+    if s.r_transforms & R_DECODES:
+        item = s.r_decoder.decode_whole(cutter._data + cutter._offset, cutter._length)
+    else:
+        item = PyBytes_FromStringAndSize(cutter._data + cutter._offset, cutter._length)
+    cutter.consume()
+    s.r_length = cutter.size()
+    return item
+
+
+cdef int _emit_oversize(Stream s) except -1:
+    cdef Py_ssize_t skipped = s.r_cutter._skipped
+    cdef object size = skipped
+    s.r_cutter.consume()
+    s.r_length = s.r_cutter.size()
+    s._emit1(_OVERSIZE, size)
+    return 0
+
+
+cdef object _read_frame(Stream s, object size):
+    """read() of a stream with a framing: the next frame, or None; read(0) asks the source alone."""
+    cdef Cutter cutter = s.r_cutter
+    cdef Front found = FRONT_SHORT
+    cdef bint kick = size is not None and size == 0
+    cdef object item = None
+    if size is not None and not kick:
+        raise state_error("ERR_METHOD_NOT_APPLICABLE",
+                          "read(size) cannot be used on a stream with a framing")
+    if not kick:
+        s._state &= ~(R_EMITTED_READABLE | R_END_UNSEEN)
+    if s._state & DESTROYED:
+        return None
+    if s.r_length and (not kick or (s.r_length >= s.r_mark or s._state & R_ENDED)
+                       and (s._flowing == FLOWING_YES or s._state & R_LISTENING)):
+        found = _next_front(s)
+        if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
+            return None
+    if kick and s._state & R_NEED_READABLE and (found != FRONT_SHORT or s._state & R_ENDED):
+        if s.r_length == 0 and s._state & R_ENDED:
+            _end(s)
+        else:
+            _emit_readable(s)
+        return None
+    if s._state & R_ENDED and s.r_length == 0:
+        _end(s)
+        return None
+    if s._state & HAS_READABLE and not s._state & (R_ENDED | R_READING | DESTROYED | ERRORED) \
+            and (s._state & R_NEED_READABLE or found == FRONT_SHORT
+                 or s.r_length - cutter._total < s.r_mark):
+        s._state |= R_READING | R_SYNC
+        if s.r_length == 0:
+            s._state |= R_NEED_READABLE
+        try:
+            s._ask_source()
+        except BaseException:
+            # It can be asked again.
+            s._state &= ~(R_READING | R_SYNC)
+            raise
+        s._state &= ~R_SYNC
+        if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
+            return None
+        if not kick:
+            # The source may have pushed at once, or done anything else.
+            found = _next_front(s)
+            if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
+                return None
+    if not kick and found == FRONT_FRAME:
+        item = _cut(s, cutter)
+        s.r_awaiting = None
+    elif found == FRONT_SHORT:
+        s._state |= R_NEED_READABLE
+    if s.r_length == 0:
+        if not s._state & R_ENDED:
+            s._state |= R_NEED_READABLE
+        elif not kick:
+            _end(s)
+    if item is not None and not s._state & (DESTROYED | CLOSE_EMITTED):
+        s._state |= R_DID_READ
+        s._emit1(_DATA, item)
+    return item
+
+
+cdef Front _next_front(Stream s) except? FRONT_CHANGED:
+    """_front(), past the lines that are skipped."""
+    cdef Front found = _front(s)
+    while found == FRONT_OVERSIZE:
+        _emit_oversize(s)
+        found = _front(s)
+    return found
+
+
+cdef int r_set_framing(Stream s, Framing framing) except -1:
+    """Cut what has not been handed out by a framing from now on; None: as it came."""
+    cdef Cutter cutter = s.r_cutter
+    cdef int held
+    if cutter is None:
+        if framing is None:
+            return 0
+        cutter = Cutter.__new__(Cutter)
+        # Making it may have run a finaliser.
+        if s.r_cutter is None:
+            s.r_cutter = cutter
+        cutter = s.r_cutter
+    if s._state & HAS_READABLE:
+        held = hold_collector()
+        try:
+            if framing is None:
+                _uncut(s, cutter)
+            elif not s.r_transforms & R_FRAMES:
+                _make_uncut(s, cutter)
+        finally:
+            release_collector(held)
+    cutter.begin(framing)
+    if s.r_length and not cutter.delivering and s._loop is not None:
+        _flow_later(s)
+    return 0
+
+
+cdef int _uncut(Stream s, Cutter cutter) except -1:
+    """Make the uncut bytes an item of the buffer."""
+    cdef object item = None
+    cdef list chunks = None
+    cdef Decoder decoder = None
+    if not s.r_transforms & R_FRAMES:
+        return 0
+    if cutter.size():
+        cutter.settle()
+        item = PyBytes_FromStringAndSize(cutter._data, cutter._size)
+    if s.r_decoder is not None:
+        decoder = Decoder(s.r_decoder.encoding)
+        if item is not None:
+            item = decoder.decode(item)
+            if s._state & R_ENDED:
+                item += decoder.finish()
+    if item is not None and len(item):
+        chunks = list_of(item)
+    s.r_chunks = chunks
+    s.r_head = s.r_skip = 0
+    s.r_length = 0 if chunks is None else len(item)
+    if decoder is not None:
+        s.r_decoder = decoder
+    s.r_transforms &= ~R_FRAMES
+    cutter.clear()
+    return 0
+
+
+cdef int _make_uncut(Stream s, Cutter cutter) except -1:
+    """Make the items of the buffer uncut bytes."""
+    cdef bytes rest = b""
+    cdef list _before = s.r_chunks
+    if _before is not None:
+        _cut_first(s)
+        rest = b"".join([encode(chunk, s.r_decoder.encoding) if isinstance(chunk, str) else chunk
+                         for chunk in _before[s.r_head:]])
+    if s.r_decoder is not None:
+        # A character that is not whole yet is no text, but it has come.
+        rest += s.r_decoder.kept()
+    cutter.clear()
+    if rest:
+        cutter.append(PyBytes_AS_STRING(rest), len(rest))
+    s.r_chunks = None
+    s.r_head = s.r_skip = 0
+    s.r_length = len(rest)
+    if s.r_decoder is not None:
+        s.r_decoder.forget()
+    s.r_transforms |= R_FRAMES
     return 0
 
 
@@ -666,8 +1153,10 @@ cdef class Readable(Stream):
         emit_close: bool, default True: emit 'close' after destruction.
         capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
             fails destroys the stream.
+        framing: one of pyuvnet.framing, default None: as set_framing().
 
-    Events: 'data' (chunk), 'readable', 'end', 'pause', 'resume', 'error' (error), 'close'.
+    Events: 'data' (chunk, or frame), 'readable', 'end', 'pause', 'resume', 'oversize' (bytes),
+        'error' (error), 'close'.
     Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError
         (ERR_INVALID_ARG_VALUE: a mark, or object mode).
 
@@ -682,8 +1171,11 @@ cdef class Readable(Stream):
             HAS_READABLE | flag_option(given, "auto_destroy", AUTO_DESTROY)
             | flag_option(given, "emit_close", EMIT_CLOSE),
             mark_option(given, "readable_high_water_mark", True), 0)
+        framing = check_framing(given.get("framing"), "options.framing")
         if given.get("encoding") is not None:
             r_set_encoding(self, given["encoding"])
+        if framing is not None:
+            r_set_framing(self, framing)
 
     def pause(self):
         """Stop 'data'; what arrives is buffered up to the mark.
@@ -718,8 +1210,10 @@ cdef class Readable(Stream):
             size: int, bytes (characters after set_encoding()); None (default): all there is. 0
                 only asks the source.
 
-        Returns: bytes or str, or None if there is not so much yet. Emits it as 'data' too.
-        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) above 1 GiB.
+        Returns: bytes or str, or None if there is not so much yet; with a framing the next frame.
+        Emits it as 'data' too.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) above 1 GiB;
+            StateError (ERR_METHOD_NOT_APPLICABLE) for a size with a framing.
 
         Node: readable.read()
         """
@@ -742,7 +1236,7 @@ cdef class Readable(Stream):
         return self
 
     def unshift(self, chunk=None, encoding=None):
-        """Put a chunk back in front of the buffer.
+        """Put a chunk back in front of the buffer; with a framing it is cut.
 
         Args:
             chunk: bytes-like or str; an empty one is ignored.
@@ -833,7 +1327,10 @@ cdef class Readable(Stream):
 
     @property
     def readable_length(self):
-        """Bytes (characters when decoding) in the buffer. Node: readable.readableLength"""
+        """Bytes in the buffer; characters when decoding without a framing.
+
+        Node: readable.readableLength
+        """
         return self.r_length
 
     @property
@@ -919,4 +1416,5 @@ cdef class Readable(Stream):
         return 0
 
 
+seal(FlowRest)
 add_node_names(Readable)

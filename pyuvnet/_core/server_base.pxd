@@ -3,6 +3,7 @@
 from .address cimport PeerName
 from .blocklist cimport BlockList
 from .dns cimport Lookup
+from .framing cimport Framing
 from .loop cimport Loop
 from .owner cimport Acceptor
 from .socket_base cimport SocketBase
@@ -25,6 +26,7 @@ cdef class ServerBase(Acceptor):
     cdef unsigned int _keep_alive_initial_delay         # seconds
     cdef Py_ssize_t _high_water_mark                    # bytes
     cdef BlockList _block_list         # peers it matches are closed silently
+    cdef Framing _framing              # of later connections, or None
     cdef object _max_connections       # None: no limit
     cdef Py_ssize_t _limit             # the same as a count; -1: no limit
     cdef public object drop_max_connection              # stored for programs of Node's cluster

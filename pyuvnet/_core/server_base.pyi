@@ -9,6 +9,7 @@ from ..errors import SystemCallError
 from ..socket import Socket
 from ..typing import DropInfo, Event
 from .blocklist import BlockList
+from .framing import Framing
 from .owner import Acceptor
 from .stream_handle import StreamHandle
 
@@ -99,6 +100,7 @@ class ServerBase(Acceptor):
     keep_alive_initial_delay: int
     high_water_mark: int
     block_list: BlockList | None
+    framing: Framing | None
     max_connections: float | None
     drop_max_connection: Any
     @property
@@ -109,6 +111,7 @@ class ServerBase(Acceptor):
     def _init_server(self, socket_class: type[Any]) -> None: ...
     def _set_high_water_mark(self, value: Any, name: str) -> None: ...
     def _set_block_list(self, value: Any, name: str) -> None: ...
+    def _set_framing(self, value: Any, name: str) -> None: ...
     def _check(self) -> None: ...
     def _close_if_drained(self) -> None: ...
     def _bind_tcp(self, address: str, port: int, ipv6_only: bool, reuse_port: bool) -> int: ...

@@ -22,11 +22,13 @@ from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DROP, ON_ERROR, ON_LISTENING, \
     intern_event
 from .errors cimport lookup_error, os_error, state_error, status_name
+from .framing cimport check_framing
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
 from .names import add_node_names
 from .owner cimport Acceptor, HandleCalls, failed_call, status_call
 from .pipe cimport Pipe, new_pipe
+from .readable cimport r_set_framing
 from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
@@ -213,6 +215,8 @@ cdef class ServerBase(Acceptor):
             socket._adopt_accepted(
                 self, client, ALLOW_HALF_OPEN if self._allow_half_open > 0 else 0,
                 self._high_water_mark, self.pause_on_connect)
+            if self._framing is not None:
+                r_set_framing(socket, self._framing)
         except BaseException:
             client.owner = None
             if not socket._state & DESTROYED:
@@ -333,6 +337,24 @@ cdef class ServerBase(Acceptor):
         if value is not None and not isinstance(value, BlockList):
             raise arg_type_error(name, "net.BlockList", value)
         self._block_list = value
+
+    @property
+    def framing(self):
+        """The framing that later connections begin with, or None.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: none
+        """
+        return self._framing
+
+    @framing.setter
+    def framing(self, value):
+        self._set_framing(value, "framing")
+
+    def _set_framing(self, value, str name):
+        """Check and store the framing; `name` is for the error."""
+        self._framing = check_framing(value, name)
 
     @property
     def _dropped(self):

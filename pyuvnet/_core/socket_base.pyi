@@ -85,6 +85,10 @@ class SocketBase(Duplex):
     ) -> Callable[[_listeners.OfNameListener], _listeners.OfNameListener]: ...
     @overload
     def on(
+        self, event: Literal["oversize"], listener: None = None
+    ) -> Callable[[_listeners.OfSize], _listeners.OfSize]: ...
+    @overload
+    def on(
         self, event: Literal["pipe", "unpipe"], listener: None = None
     ) -> Callable[[_listeners.OfSource], _listeners.OfSource]: ...
     @overload
@@ -149,6 +153,8 @@ class SocketBase(Duplex):
         event: Literal["newListener", "removeListener"],
         listener: Callable[[Any, Callable[..., Any]], object],
     ) -> Self: ...
+    @overload
+    def on(self, event: Literal["oversize"], listener: Callable[[int], object]) -> Self: ...
     @overload
     def on(
         self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
@@ -230,6 +236,8 @@ class SocketBase(Duplex):
         listener: Callable[..., Any],
         /,
     ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
     @overload
     def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
     @overload

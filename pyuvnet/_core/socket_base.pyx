@@ -18,6 +18,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memmove
 
+from .._base.validation import arg_value_error
+
 from . cimport uv
 from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
@@ -268,6 +270,11 @@ cdef class SocketBase(Duplex):
                               "Socket.__init__() was not called; call super().__init__()")
         return self._loop.check()
 
+    cdef int _check_framing(self) except -1:
+        if self._has_onread():
+            raise arg_value_error("framing", None, "cannot be used on a socket with onread")
+        return 0
+
     # ---- Layers, and what they or the handle do ------------------------------------------------
 
     cdef int _add_layer(self, Layer layer, bint lowest) except -1:
@@ -363,7 +370,7 @@ cdef class SocketBase(Duplex):
         # First, since it may ask a metaclass of the program's.
         if dest._writes_overridden():
             return 0
-        if self._flowing != FLOWING_YES or self.r_length or self.r_decoder is not None \
+        if self._flowing != FLOWING_YES or self.r_length or self.r_transforms \
                 or self._idle is not None or dest._idle is not None \
                 or self._state & (R_ENDED | DESTROYED) \
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
@@ -427,6 +434,50 @@ cdef class SocketBase(Duplex):
         kept = self._collect(chunk, size, self._loop.in_callback)
         if has_callback:
             # The callback's tick has its place now; it sends what is collected by then.
+            self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
+        if not kept or self.w_size >= COLLECT_BYTES or self.w_size >= self.w_mark \
+                or self.w_in_flight >= COLLECT_CHUNKS:
+            self._flush()
+        return 0
+
+    cdef int _begin_pair(self, object first, object second, bint has_callback) except -1:
+        """Take two chunks that must not be parted, such as the prefix of a frame and its payload.
+
+        Raises before anything has changed.
+        """
+        cdef Py_ssize_t size = chunk_size(first) + chunk_size(second)
+        cdef bint kept = True
+        cdef list pair
+        if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
+            pair = list_of(first)
+            pair.append(second)
+            w_accept_pair(self, size)
+            self.w_size = size
+            self.w_in_flight = 2
+            self._state |= W_WRITING
+            if self._socket_flags & SOCKET_CONNECTING:
+                return self._wait_for_connect(pair)
+            return w_failed(self, FAILED_CLOSED, True)
+        if self._state & W_COLLECTING and self.w_in_flight > COLLECT_CHUNKS - 2:
+            self._flush()
+            if self._state & (DESTROYED | ERRORED | W_WRITING):
+                # By what its completion ran, or the kernel is full.
+                w_enqueue_pair(self, first, second)
+                w_accept_pair(self, size)
+                return 0
+        if self._state & W_COLLECTING:
+            w_enqueue_pair(self, first, second)
+        else:
+            pair = list_of(second)
+            kept = self._loop.in_callback and self._loop.collect(self)
+            self._state |= W_COLLECTING
+            self.w_chunk = first
+            self.w_queue = pair
+            self.w_head = 0
+        self.w_size += size
+        self.w_in_flight += 2
+        w_accept_pair(self, size)
+        if has_callback:
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
         if not kept or self.w_size >= COLLECT_BYTES or self.w_size >= self.w_mark \
                 or self.w_in_flight >= COLLECT_CHUNKS:
@@ -855,7 +906,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     cdef PyObject* chunk
     if self._flowing != FLOWING_YES or self.r_length \
             or self._state & (R_ENDED | DESTROYED | R_SYNC) \
-            or self.r_decoder is not None or self.r_pipes is not None:
+            or self.r_transforms or self.r_pipes is not None:
         return self.r_reader is not None and _deliver(self, base, size)
     listener = only_listener(self, <PyObject*>_DATA)
     if listener is NULL:
@@ -898,7 +949,7 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
     cdef Reader reader = self.r_reader
     cdef PyObject* chunk
     cdef bint taken = False
-    if not reader.waiting or self.r_length or self.r_decoder is not None \
+    if not reader.waiting or self.r_length or self.r_transforms \
             or self.r_pipes is not None or loop.tick_count \
             or self._state & (R_ENDED | DESTROYED | ERRORED | R_SYNC) \
             or self._find(_DATA) is not None or self._find(_READABLE) is not None:
@@ -937,6 +988,10 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
     if not size:
         return 0
     self._bytes_read += size
+    if self.r_transforms & R_FRAMES:
+        if not r_push_framed(self, base, size) and self._handle is not None:
+            self._read_stop()
+        return 0
     if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
         loop.last_chunk = PyBytes_FromStringAndSize(base, size)
     if not r_push(self, loop.last_chunk) and self._handle is not None:

@@ -26,7 +26,7 @@ from .socket_base cimport *
 from .stream cimport *
 from .tcp cimport TCP
 from .timer cimport idle_call, new_idle_timeout
-from .writable cimport w_end, w_flush, w_writable, w_write
+from .writable cimport w_end, w_flush, w_writable, w_write, w_write_frame
 
 cdef object _TRUE = True
 cdef PyObject* _BYTES = <PyObject*>bytes
@@ -155,17 +155,39 @@ cdef class SocketMethods(SocketBase):
 
     cdef object _write(self, object data, object encoding, object callback):
         self._ready()
-        if self._socket_flags & SOCKET_REFUSES_WRITES and self._state & W_ENDING \
-                and self._state & R_END_EMITTED:
-            if callback is None and callable(encoding):
-                callback = encoding
-            error = ended_by_other_party()
-            self._coroutines |= WRITE_REFUSED
-            if callback is not None and callable(callback):
-                self._loop.tick_call(callback, (error,))
-            self._destroy_with(error)
+        if self._refuses_writes(encoding if callback is None else callback):
             return False
         return w_write(self, data, encoding, callback)
+
+    cdef bint _refuses_writes(self, object callback) except -1:
+        """Whether the peer has ended first: then a write destroys the socket."""
+        if not self._socket_flags & SOCKET_REFUSES_WRITES or not self._state & W_ENDING \
+                or not self._state & R_END_EMITTED:
+            return False
+        error = ended_by_other_party()
+        self._coroutines |= WRITE_REFUSED
+        if callback is not None and callable(callback):
+            self._loop.tick_call(callback, (error,))
+        self._destroy_with(error)
+        return True
+
+    def write_frame(self, payload=None, callback=None):
+        """Send a payload as one frame of the socket's framing; nothing is copied.
+
+        Args:
+            payload: bytes-like (kept, and not to be changed, until the callback) or str, which the
+                default encoding makes bytes of.
+            callback: callable(error or None), when the kernel has the frame.
+
+        Returns: bool, False when the writer should wait for 'drain'.
+        Raises: as Writable.write_frame(). Events: those of write().
+
+        Node: none
+        """
+        self._ready()
+        if self._refuses_writes(callback):
+            return False
+        return w_write_frame(self, payload, callback)
 
     def end(self, data=None, encoding=None, callback=None):
         """Send last data, if given, and then FIN.

@@ -8,6 +8,7 @@ from cpython.bytes cimport PyBytes_Check
 
 from .capi cimport PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .encoding cimport Decoder
+from .framing cimport Cutter
 from .loop cimport Loop
 from .owner cimport Collector
 
@@ -50,6 +51,11 @@ cdef enum:
     DESTROYED = 1 << 29          # destroy() was called, or the stream did it itself.
     CLOSED = 1 << 30             # Destruction is done; 'close' follows.
     CLOSE_EMITTED = 1 << 31      # 'close' was emitted, or would have been.
+
+# What becomes of bytes before a program gets them; 0 for chunks as they come.
+cdef enum:
+    R_DECODES = 1 << 0           # There is a decoder.
+    R_FRAMES = 1 << 1            # There is a framing: the buffer is r_cutter, and r_chunks is None.
 
 cdef enum Flowing:
     FLOWING_UNASKED = -1
@@ -104,6 +110,7 @@ cdef class Stream(Collector):
     cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes
     cdef unsigned char _coroutines           # W_HAS_SINK and its neighbours
     cdef unsigned char _owners               # coroutine listeners and `async with` blocks
+    cdef unsigned char r_transforms          # R_DECODES, R_FRAMES
     cdef BaseException _errored
     cdef Reader r_reader                     # the last that began; None while there are none
 
@@ -111,6 +118,7 @@ cdef class Stream(Collector):
     cdef Py_ssize_t r_head, r_skip           # the first that is left, and what is gone of it
     cdef Py_ssize_t r_length, r_mark         # bytes (characters once decoding) and its mark
     cdef Decoder r_decoder
+    cdef Cutter r_cutter                     # of a framing; None until one is set
     cdef list r_pipes                        # pipes to destinations; None without
     cdef list r_awaiting                     # those of them that wait for 'drain'
 
@@ -138,6 +146,7 @@ cdef class Stream(Collector):
     cdef int _wake_readers(self) except -1
     cdef int _refuse_writes_of_peer(self) except -1
     cdef int _ready(self) except -1
+    cdef int _check_framing(self) except -1
     cdef int _destroy_with(self, BaseException error) except -1
     cdef int _fail(self, BaseException error) except -1
     cdef int _fail_later(self, BaseException error) except -1
@@ -151,6 +160,7 @@ cdef class Stream(Collector):
     cdef object _read_chunk(self)
     cdef int _ask_source(self) except -1
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1
+    cdef int _begin_pair(self, object first, object second, bint has_callback) except -1
     cdef int _begin_queue(self) except -1
     cdef int _begin_final(self) except -1
 

@@ -13,6 +13,8 @@ from .._base.options import read_high_water_mark, refuse_object_mode
 from .._base.validation import arg_type_error, validate_integer
 
 from .errors cimport seal, state_error, stream_destroyed
+from .framing cimport check_framing
+from .names import add_node_names
 from .owner cimport Collector
 from .loop_registry cimport loop_for_new
 from .upcalls cimport ENTER_STREAM, EXIT_STREAM, later, upcall
@@ -214,6 +216,10 @@ cdef class Stream(Collector):
                 return 0
         return Collector._unhandled_error(self, arguments)
 
+    cdef int _check_framing(self) except -1:
+        """Refuse a framing where there can be none."""
+        return 0
+
     # ---- Destruction ---------------------------------------------------------------------------
 
     cdef int _destroy_with(self, BaseException error) except -1:
@@ -336,11 +342,45 @@ cdef class Stream(Collector):
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         return later.user_write(self, chunk, size)
 
+    cdef int _begin_pair(self, object first, object second, bint has_callback) except -1:
+        return later.user_pair(self, first, second)
+
     cdef int _begin_queue(self) except -1:
         return later.user_queue(self)
 
     cdef int _begin_final(self) except -1:
         return later.user_final(self)
+
+    def set_framing(self, framing):
+        """Cut what arrives into frames: each 'data', read() and turn of `async for` gives one.
+
+        It is also what write_frame() puts around a payload.
+
+        Args:
+            framing: one of pyuvnet.framing, or None to hand out what comes as it comes.
+
+        In a listener it takes effect behind the frame that was just given. What is buffered is cut
+        anew; text that an encoding has made of it becomes bytes again. With an encoding each frame
+        is decoded on its own. A frame that breaks the rules of the framing destroys the stream with
+        a FrameError (ERR_FRAME_TOO_LONG, ERR_FRAME_INCOMPLETE, ERR_FRAME_INVALID).
+
+        Returns the stream. Events: 'oversize' (bytes) for each line that is skipped.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE: a socket
+            with onread).
+
+        Node: none (readable.setEncoding() for boundaries)
+        """
+        self._ready()
+        check_framing(framing, "framing")
+        if framing is not None:
+            self._check_framing()
+        later.set_framing(self, framing)
+        return self
+
+    @property
+    def framing(self):
+        """The framing in force, or None. Node: none"""
+        return None if self.r_cutter is None else self.r_cutter.framing
 
     def destroy(self, error=None):
         """Destroy the stream: 'error' if one is given, then 'close'. Idempotent.
@@ -448,3 +488,4 @@ cdef class Stream(Collector):
 
 
 seal(DestroyCallback)
+add_node_names(Stream)

@@ -9,6 +9,7 @@ cdef enum:
     FAILED_BEFORE_CONNECTION = 2       # nor will there be one
 
 cdef bint w_write(Stream s, object chunk, object encoding, object callback) except -1
+cdef bint w_write_frame(Stream s, object payload, object callback) except -1
 cdef int w_flush(Stream s) except -1
 cdef int w_end(Stream s, object chunk, object encoding, object callback) except -1
 cdef int w_cork(Stream s) except -1
@@ -36,6 +37,23 @@ cdef inline int w_enqueue(Stream s, object chunk) except -1:
     else:
         s.w_queue.append(chunk)
     return 0
+
+cdef inline int w_enqueue_pair(Stream s, object first, object second) except -1:
+    """Put two chunks behind those that wait, both or none."""
+    w_enqueue(s, first)
+    try:
+        s.w_queue.append(second)
+    except MemoryError:
+        s.w_queue.pop()
+        if not s.w_queue:
+            s.w_queue = None
+        raise
+    return 0
+
+cdef inline void w_accept_pair(Stream s, Py_ssize_t size) noexcept:
+    """Count two chunks of so many bytes together."""
+    s.w_length += size
+    s.w_accepted += 2
 
 cdef inline void w_accept(Stream s, Py_ssize_t size) noexcept:
     """Count a chunk that was taken from the program."""

@@ -19,18 +19,21 @@ an error is made only when the fields agree.
 Imports: stream, encoding, errors.
 """
 
-from cpython.bytes cimport PyBytes_CheckExact
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_CheckExact
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
 from .._base.validation import arg_type_error, null_values_error, unknown_encoding_error
 
-from .capi cimport hold_collector, list_of, numbered, release_collector, rest_of, take_item
+from .capi cimport PyMemoryView_GET_BUFFER, hold_collector, list_of, numbered, \
+    release_collector, rest_of, take_item
 from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
     state_error, stream_destroyed, write_after_end
+from .framing cimport FRAMING_LINES, Framing, check_framing, frame_prefix
 from .names import add_node_names
+from .readable cimport r_set_framing
 from .stream cimport *
 from .upcalls cimport WAIT_FOR_DRAIN, later, upcall
 
@@ -141,7 +144,7 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
         return False
     # What needs memory comes first, and raises before anything has changed.
     if callback is not None:
-        _remember(s, callback)
+        _remember(s, callback, 1)
     number = s.w_accepted
     try:
         if s._state & (W_WRITING | ERRORED) or s.w_corked:
@@ -159,9 +162,63 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     return not s._state & (DESTROYED | ERRORED)
 
 
-cdef int _remember(Stream s, object callback) except -1:
-    """Let a callback wait for the write that is about to be accepted; its tick cannot fail."""
-    cdef tuple entry = numbered(s.w_accepted + 1, callback)
+cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
+    """write_frame(): True while the writer may go on."""
+    cdef Framing framing = None if s.r_cutter is None else s.r_cutter.framing
+    cdef Py_buffer* view
+    cdef const char* data
+    cdef bytes prefix
+    cdef object first, second
+    cdef unsigned long number
+    if framing is None:
+        raise state_error("ERR_METHOD_NOT_APPLICABLE",
+                          "write_frame() needs a framing; call set_framing()")
+    if not PyBytes_CheckExact(payload):
+        payload = _as_chunk(s, payload, None)
+    if PyBytes_Check(payload):
+        data = PyBytes_AS_STRING(payload)
+    else:
+        view = PyMemoryView_GET_BUFFER(payload)
+        data = <const char*>view.buf
+    prefix = frame_prefix(framing, payload, data, chunk_size(payload))
+    if prefix is None:
+        return w_write(s, payload, None, callback)
+    if framing._kind == FRAMING_LINES:
+        first, second = payload, prefix
+    else:
+        first, second = prefix, payload
+    if not chunk_size(payload):
+        return w_write(s, prefix, None, callback)
+    if callback is not None and not callable(callback):
+        callback = None
+    if not s._coroutines & W_HAS_SINK and not s._state & (W_ENDING | DESTROYED):
+        _require_write(s)
+    if s._state & (W_ENDING | DESTROYED):
+        # Refused as any write.
+        return w_write(s, payload, None, callback)
+    # As in w_write().
+    if callback is not None:
+        _remember(s, callback, 2)
+    number = s.w_accepted
+    try:
+        if s._state & (W_WRITING | ERRORED) or s.w_corked:
+            w_enqueue_pair(s, first, second)
+            w_accept_pair(s, chunk_size(first) + chunk_size(second))
+        else:
+            s._begin_pair(first, second, callback is not None)
+    except MemoryError:
+        if callback is not None and s.w_accepted == number:
+            s.w_waiting.pop()
+        raise
+    if s.w_length >= s.w_mark and s.w_length:
+        s._state |= W_NEED_DRAIN
+        return False
+    return not s._state & (DESTROYED | ERRORED)
+
+
+cdef int _remember(Stream s, object callback, unsigned long count) except -1:
+    """Let a callback wait for the last of the writes about to be accepted; its tick cannot fail."""
+    cdef tuple entry = numbered(s.w_accepted + count, callback)
     if not s._loop.reserve_ticks(1):
         raise MemoryError
     if s.w_waiting is None:
@@ -662,6 +719,13 @@ cdef int _require_write(Stream s) except -1:
     return 0
 
 
+cdef int _user_pair(Stream s, object first, object second) except -1:
+    """Hand two chunks over together, to `_writev` if there is one."""
+    w_enqueue_pair(s, first, second)
+    w_accept_pair(s, chunk_size(first) + chunk_size(second))
+    return _next(s)
+
+
 cdef PyObject* _first_queued(Stream s) except NULL:
     """Take the first chunk, and its reference, out of the queue."""
     cdef list queue = s.w_queue
@@ -737,6 +801,7 @@ cdef class Writable(Stream):
         emit_close: bool, default True: emit 'close' after destruction.
         capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
             fails destroys the stream.
+        framing: one of pyuvnet.framing, default None: as set_framing().
 
     Events: 'drain', 'finish', 'pipe' (source), 'unpipe' (source), 'error' (error), 'close'.
     Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError
@@ -753,8 +818,11 @@ cdef class Writable(Stream):
             HAS_WRITABLE | flag_option(given, "auto_destroy", AUTO_DESTROY)
             | flag_option(given, "emit_close", EMIT_CLOSE),
             0, mark_option(given, "writable_high_water_mark", True))
+        framing = check_framing(given.get("framing"), "options.framing")
         if given.get("default_encoding") is not None:
             w_set_default_encoding(self, given["default_encoding"])
+        if framing is not None:
+            r_set_framing(self, framing)
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if not w_tick(self, what, argument):
@@ -779,6 +847,29 @@ cdef class Writable(Stream):
         """
         self._ready()
         return w_write(self, chunk, encoding, callback)
+
+    def write_frame(self, payload=None, callback=None):
+        """Write a payload as one frame of the stream's framing; nothing is copied.
+
+        Args:
+            payload: bytes-like (kept, and not to be changed, until the callback) or str, which the
+                default encoding makes bytes of.
+            callback: callable(error or None), when the frame was handed to the kernel.
+
+        Lines adds the delimiter behind it, LengthPrefix and VarintPrefix put the length in front,
+        Fixed checks the size, and Header writes it as it is.
+
+        Returns: bool, False when the writer should wait for 'drain'.
+        Raises, with nothing written: StateError (ERR_METHOD_NOT_APPLICABLE) without a framing;
+            ArgValueError (ERR_INVALID_ARG_VALUE) if a line contains the delimiter; RangeError
+            (ERR_OUT_OF_RANGE) over the limit, for another size than Fixed's, or if the prefix
+            cannot hold the length; what write() raises.
+        Events: those of write().
+
+        Node: none
+        """
+        self._ready()
+        return w_write_frame(self, payload, callback)
 
     def end(self, chunk=None, encoding=None, callback=None):
         """Write a last chunk, if given, and end the writable side.
@@ -885,6 +976,12 @@ ctypedef int (*_write_call)(object, object, Py_ssize_t) except -1
 ctypedef int (*_stream_call)(object) except -1
 
 later.user_write = <_write_call><void*>_accept_user_write
+ctypedef int (*_pair_call)(object, object, object) except -1
+
+ctypedef int (*_framing_call)(object, object) except -1
+
+later.set_framing = <_framing_call><void*>r_set_framing
+later.user_pair = <_pair_call><void*>_user_pair
 later.user_queue = <_stream_call><void*>_user_queue
 later.user_final = <_stream_call><void*>_user_final
 
