@@ -35,6 +35,7 @@ from pyuvnet.errors import (
     StateError,
 )
 from tests.support.cases import cases
+from tests.support.words import OF_NODE
 
 PACKAGE = Path(pyuvnet.__file__).parent
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are POSIX's")
@@ -380,6 +381,8 @@ def test_the_code_its_class_and_its_text(
     assert type(error) is kind
     assert error.code == code
     assert error.message == str(error) == (text or error.message) != ""
+    if OF_NODE.search(error.message):
+        assert any(note.startswith("In Python's words: ") for note in error.__notes__)
     name, bases = BASES[kind]
     assert error.name == name
     assert isinstance(error, pyuvnet.Error)

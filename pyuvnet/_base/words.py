@@ -44,7 +44,7 @@ _KINDS = {
     "string": "str",
 }
 
-# A buffer that is read into, where text would be of no use.
+# In place of a callable that gives one: a buffer that is read into.
 _TARGET = {"Buffer": "a writable buffer such as bytearray"}
 
 
@@ -57,8 +57,8 @@ def parameter(name: str) -> str:
     """What Node's name of an argument is here: 'options.keepAlive' -> 'keep_alive'."""
     import re
 
-    if name in _PARAMETERS:
-        return _PARAMETERS[name]
+    if name in _PARAMETERS or name.startswith("pyuvnet."):
+        return _PARAMETERS.get(name, name)
     first, *keys = name.removeprefix("options.").split(".")
     found = re.sub(r"(?<=[a-z0-9])[A-Z]+", lambda part: f"_{part[0].lower()}", first)
     return found + "".join(f"[{key!r}]" for key in keys)
@@ -67,7 +67,7 @@ def parameter(name: str) -> str:
 def kinds(expected: str | Sequence[str]) -> str:
     """The types that are accepted, with 'or' before the last."""
     words = (expected,) if isinstance(expected, str) else expected
-    known = _KINDS if "string" in words else _KINDS | _TARGET
+    known = _KINDS if "function" not in words else _KINDS | _TARGET
     named: list[str] = []
     for word in words:
         article = "an" if word[:1] in "AEIO" else "a"
