@@ -129,6 +129,7 @@ FIRST = {
 }
 
 
+@pytest.mark.spec("D85")
 @pytest.mark.parametrize("first", FIRST)
 def test_the_first_use_attaches(loop, first):
     async def main():
