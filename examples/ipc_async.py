@@ -16,35 +16,30 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pyuvnet import Server, Socket, events, net, run
+from pyuvnet import Server, Socket, events, framing, net, run
 
+LINES = framing.Lines()
 PATIENCE = 10  # s that a worker may take to connect, and for an answer
 
 
 async def ask(socket: Socket, text: str) -> str:
     """Send a line, and read one."""
-    socket.write(f"{text}\n")
-    answer = bytearray()
-    async for chunk in socket:
-        answer += chunk
-        if answer.endswith(b"\n"):
-            return answer.decode().strip()
+    socket.write_frame(text)
+    async for line in socket:
+        return line.decode()
     raise ConnectionError("it ended without an answer")
 
 
 async def work(path: str, dies_at: int | None) -> None:
     """The worker: answer until the parent ends the connection, or has gone."""
-    socket = await net.promises.connect(path)
-    unfinished = b""
+    socket = await net.promises.connect(path=path, framing=LINES)
     with contextlib.suppress(ConnectionError):
         async with socket:
-            async for chunk in socket:
-                *lines, unfinished = (unfinished + chunk).split(b"\n")
-                for number in map(int, lines):
-                    if number == dies_at:
-                        os._exit(1)
-                    divisors = [n for n in range(1, number + 1) if number % n == 0]
-                    socket.write(f"{divisors} from process {os.getpid()}\n")
+            async for number in socket:
+                if int(number) == dies_at:
+                    os._exit(1)
+                divisors = [n for n in range(1, int(number) + 1) if int(number) % n == 0]
+                socket.write_frame(f"{divisors} from process {os.getpid()}")
 
 
 async def attend(server: Server, path: str, tasks: list[int], options: argparse.Namespace) -> None:
@@ -74,7 +69,7 @@ async def attend(server: Server, path: str, tasks: list[int], options: argparse.
 async def manage(path: str, options: argparse.Namespace) -> None:
     """The parent."""
     tasks = list(options.numbers)
-    async with net.create_server() as server:
+    async with net.create_server(framing=LINES) as server:
         server.listen(path)
         await events.once(server, "listening")
         print(f"process {os.getpid()} listening on {server.address()}", flush=True)

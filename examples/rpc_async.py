@@ -1,8 +1,8 @@
 """Calls over a connection: many at a time, answered in any order, each with a limit of time.
 
 Shows a client that multiplexes: requests have numbers, one task reads the answers and hands each to
-the future that waits for it; when the connection ends, all that wait hear so. Messages are lines of
-JSON. `--serve` is the server.
+the future that waits for it; when the connection ends, all that wait hear so. Messages are JSON, a
+framing cuts their lines. `--serve` is the server.
 
     python examples/rpc_async.py --serve --port 8124 &
     python examples/rpc_async.py --port 8124 "add 1 2" "sleep 0.5" "add 3 4"
@@ -16,27 +16,16 @@ import itertools
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pyuvnet import Socket, events, net, run
+from pyuvnet import FrameError, Socket, events, framing, net, run
 
-LONGEST_LINE = 1 << 20  # bytes
-
-
-async def messages(socket: Socket) -> AsyncIterator[Any]:
-    """The values of a socket's lines of JSON."""
-    unfinished = b""
-    async for chunk in socket:
-        *complete, unfinished = (unfinished + chunk).split(b"\n")
-        for line in complete:
-            yield json.loads(line)
-        if len(unfinished) > LONGEST_LINE:
-            raise ValueError("a line is too long")
+LINES = framing.Lines(limit=1 << 20)
 
 
 async def send(socket: Socket, value: Any) -> None:
-    socket.write(json.dumps(value).encode() + b"\n")
+    socket.write_frame(json.dumps(value))
     await socket.drained()
 
 
@@ -44,7 +33,7 @@ class Client:
     """Calls functions of a server; `async with` connects and disconnects."""
 
     def __init__(self, port: int, host: str) -> None:
-        self._socket = Socket(no_delay=True)
+        self._socket = Socket(no_delay=True, framing=LINES)
         self._address = port, host
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -63,7 +52,8 @@ class Client:
         failure: Exception = ConnectionError("the server has closed the connection")
         try:
             async with self._socket:
-                async for message in messages(self._socket):
+                async for line in self._socket:
+                    message = json.loads(line)
                     waiting = self._waiting.get(message["id"])
                     # One that waited no longer is gone.
                     if waiting is not None and not waiting.done():
@@ -126,9 +116,9 @@ async def serve(socket: Socket) -> None:
     try:
         # Who has sent its end still gets its answers.
         async with socket, asyncio.TaskGroup() as calls:
-            async for message in messages(socket):
-                calls.create_task(answer(message))
-    except* (OSError, ValueError, LookupError, TypeError) as errors:
+            async for line in socket:
+                calls.create_task(answer(json.loads(line)))
+    except* (OSError, FrameError, ValueError, LookupError, TypeError) as errors:
         print(f"{socket.remote_address}: {errors.exceptions[0]}", flush=True)
 
 
@@ -139,7 +129,7 @@ async def main(options: argparse.Namespace) -> bool:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
     if options.serve:
-        async with net.create_server(serve, no_delay=True) as server:
+        async with net.create_server(serve, no_delay=True, framing=LINES) as server:
             server.listen(options.port, options.host)
             await events.once(server, "listening")
             print(f"listening on {server.address().address}:{server.address().port}", flush=True)

@@ -21,36 +21,33 @@ from collections.abc import AsyncIterator
 import uvicorn
 from fastapi import FastAPI, HTTPException
 
-from pyuvnet import Socket, events, net
+from pyuvnet import FrameError, Socket, events, framing, net
 
-LONGEST_LINE = 1000  # bytes
+LINES = framing.Lines(limit=1000)
 readings: dict[str, float] = {}
 address: tuple[int, str] = (8124, "127.0.0.1")
 
 
 async def sensor(socket: Socket) -> None:
     """Take lines such as `kitchen 21.5`, and confirm each."""
-    unfinished = b""
-    async with socket:
-        async for chunk in socket:
-            *lines, unfinished = (unfinished + chunk).split(b"\n")
-            for line in lines:
-                try:
-                    name, value = line.decode().split()
-                    readings[name] = float(value)
-                except ValueError:
-                    socket.write("what?\n")
-                else:
-                    socket.write("ok\n")
+    try:
+        async for line in socket:
+            try:
+                name, value = line.decode().split()
+                readings[name] = float(value)
+            except ValueError:
+                socket.write_frame("what?")
+            else:
+                socket.write_frame("ok")
             await socket.drained()
-            if len(unfinished) > LONGEST_LINE:
-                return
+    except (OSError, FrameError) as error:
+        print(f"sensors: {error}", flush=True)
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     global address
-    async with net.create_server(sensor) as server:
+    async with net.create_server(sensor, framing=LINES) as server:
         server.listen(*address)
         await events.once(server, "listening")
         place = server.address()
@@ -70,10 +67,10 @@ async def get_readings() -> dict[str, float]:
 @app.post("/readings/{name}/{value}")
 async def post_reading(name: str, value: float) -> str:
     """Report a reading as a sensor does."""
-    async with net.create_connection(*address) as socket:
-        socket.write(f"{name} {value}\n")
-        async for chunk in socket:
-            return chunk.decode().strip()
+    async with net.create_connection(*address, framing=LINES) as socket:
+        socket.write_frame(f"{name} {value}")
+        async for line in socket:
+            return line.decode()
     raise HTTPException(502, "no answer")
 
 
