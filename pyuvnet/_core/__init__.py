@@ -41,6 +41,7 @@ LAYERS: tuple[str, ...] = (
     "writable",
     "duplex",
     "iteration",
+    "reading",
     "stream_handle",
     "layer",
     "tcp",

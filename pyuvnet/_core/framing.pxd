@@ -62,6 +62,7 @@ cdef class Cutter:
     cdef bint flow_due                 # what is left will flow when the callback is over
     cdef unsigned int _turns           # how often anything has changed
     cdef object _error
+    cdef object reader                 # the ByteReader of the stream; None until it is used
 
     cdef inline Py_ssize_t size(self) noexcept:
         """All that was received and not cut."""
@@ -127,6 +128,7 @@ cdef class Cutter:
     cdef Front front(self, bint ended) except? FRONT_CHANGED
     cdef void consume(self) noexcept
     cdef void clear(self) noexcept
+    cdef void take(self, Py_ssize_t size) noexcept
     cdef object take_error(self)
     cdef int _reserve(self, Py_ssize_t extra) except -1
     cdef void _drop(self, Py_ssize_t size) noexcept

@@ -554,6 +554,11 @@ cdef class Cutter:
         self._skipped = 0
         self._forget()
 
+    cdef void take(self, Py_ssize_t size) noexcept:
+        """Drop bytes that a reader took."""
+        self._drop(size)
+        self._forget()
+
     cdef void clear(self) noexcept:
         """Drop everything: the stream begins anew."""
         self._borrowed = False

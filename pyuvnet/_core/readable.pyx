@@ -48,7 +48,7 @@ from .loop cimport READ_BUFFER_SIZE, Continuation
 from .names import add_node_names
 from .piping cimport pipe_to, unpipe_from
 from .stream cimport *
-from .upcalls cimport ITERATE_STREAM, STANDARD_STREAM, STREAM_FROM_ITERABLE, upcall
+from .upcalls cimport ITERATE_STREAM, STANDARD_STREAM, STREAM_FROM_ITERABLE, later, upcall
 from .uv cimport UV_ENOMEM
 
 cdef object _DATA = intern_event("data")
@@ -128,7 +128,7 @@ cdef int r_push(Stream s, bytes chunk) except -1:
     s._state &= ~R_READING
     item = chunk
     if s.r_transforms:
-        if s.r_transforms & R_FRAMES:
+        if s.r_transforms & (R_FRAMES | R_READERS):
             return r_push_framed(s, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
         item = s.r_decoder.decode(chunk)
     size = len(item)
@@ -202,7 +202,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         return 0
     if s._state & (DESTROYED | ERRORED):
         return 0
-    if s.r_transforms & R_FRAMES:
+    if s.r_transforms & (R_FRAMES | R_READERS):
         s.r_cutter.unshift(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
         s.r_length = s.r_cutter.size()
         _cut_on(s)
@@ -241,7 +241,10 @@ cdef int _read_more_now(Stream s) except -1:
             s.r_length < s.r_mark or (s._flowing == FLOWING_YES and s.r_length == 0)
             or _reads_on(s)):
         before = s.r_length
-        r_kick(s)
+        if s.r_transforms & R_READERS and _reads_on(s):
+            r_ask(s)
+        else:
+            r_kick(s)
         if s.r_length == before:
             break
     s._state &= ~R_READING_MORE
@@ -374,8 +377,11 @@ cdef object r_read(Stream s, object size):
     """read(size): bytes or str, or None when there is not (yet) so much."""
     cdef Py_ssize_t wanted, count, asked
     cdef bint ask
-    if s.r_transforms & R_FRAMES:
-        return _read_frame(s, size)
+    if s.r_transforms & (R_FRAMES | R_READERS):
+        if s.r_transforms & R_FRAMES:
+            return _read_frame(s, size)
+        if size is None or size != 0:
+            _keep_chunks(s)
     if size is None:
         wanted = -1
     else:
@@ -533,16 +539,16 @@ cdef int r_begin_reader(Stream s, Reader reader) except -1:
 
 cdef int r_end_reader(Stream s, Reader reader) except -1:
     """A reader leaves; what it has not taken stays where it is."""
-    cdef Reader later = s.r_reader
+    cdef Reader after = s.r_reader
     s._ready()
-    if later is reader:
+    if after is reader:
         s.r_reader = reader._earlier
     else:
-        while later is not None and later._earlier is not reader:
-            later = later._earlier
-        if later is None:
+        while after is not None and after._earlier is not reader:
+            after = after._earlier
+        if after is None:
             return 0
-        later._earlier = reader._earlier
+        after._earlier = reader._earlier
     reader._earlier = None
     if s.r_reader is None:
         s._loop.tick(s, TICK_UPDATE_READABLE, None)
@@ -669,6 +675,7 @@ cdef bint r_readable(Stream s) noexcept:
 cdef int r_set_encoding(Stream s, object name) except -1:
     cdef Decoder decoder = Decoder(encoding_name(name))
     cdef int held
+    _keep_chunks(s)
     if s.r_transforms & R_FRAMES:
         # Frames are decoded when they are handed out, each on its own.
         s.r_decoder = decoder
@@ -744,6 +751,8 @@ cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1:
             s._fail(state_error("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF"))
         return 0
     s._state &= ~R_READING
+    if s.r_transforms & R_READERS:
+        return _push_bytes(s, base, size)
     if size:
         if s._flowing == FLOWING_YES and not cutter.delivering and not s._state & R_SYNC \
                 and not (s.r_length and s._state & R_RESUME_SCHEDULED):
@@ -756,12 +765,19 @@ cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1:
             _cut_on(s)
     if not s._state & R_PUSHED_SOURCE:
         _read_more(s)
+    return r_goes_on(s)
+
+
+cdef bint r_goes_on(Stream s) noexcept:
+    """Whether the source may go on."""
     return not s._state & (R_ENDED | DESTROYED) \
         and (s.r_length < s.r_mark or s.r_length == 0 or _reads_on(s))
 
 
 cdef int _cut_on(Stream s) except -1:
     """The uncut bytes have changed: hand out frames, or say that there is one."""
+    if s.r_transforms & R_READERS:
+        return _say_bytes(s)
     if s.r_cutter.delivering:
         # The loop that does will come to them.
         return 0
@@ -778,6 +794,8 @@ cdef int _cut_on(Stream s) except -1:
 
 cdef bint _reads_on(Stream s) noexcept:
     """Whether more is read although the buffer is full: somebody wants a frame that is longer."""
+    if s.r_transforms & R_READERS:
+        return s.r_cutter.reader is not None and (<Reader>s.r_cutter.reader).waiting
     return s.r_transforms & R_FRAMES and s.r_cutter._last == FRONT_SHORT \
         and (s._flowing == FLOWING_YES or s._state & R_LISTENING)
 
@@ -1079,15 +1097,17 @@ cdef int r_set_framing(Stream s, Framing framing) except -1:
         held = hold_collector()
         try:
             if framing is None:
-                _uncut(s, cutter)
+                if s.r_transforms & R_FRAMES:
+                    _uncut(s, cutter)
             elif not s.r_transforms & R_FRAMES:
-                _make_uncut(s, cutter)
+                _make_uncut(s, cutter, R_FRAMES)
         finally:
             release_collector(held)
     cutter.begin(framing)
     if s.r_length and not cutter.delivering and s._loop is not None:
         _flow_later(s)
-    return 0
+    # One that is for streams as they come cannot go on waiting.
+    return s._wake_readers()
 
 
 cdef int _uncut(Stream s, Cutter cutter) except -1:
@@ -1095,7 +1115,7 @@ cdef int _uncut(Stream s, Cutter cutter) except -1:
     cdef object item = None
     cdef list chunks = None
     cdef Decoder decoder = None
-    if not s.r_transforms & R_FRAMES:
+    if not s.r_transforms & (R_FRAMES | R_READERS):
         return 0
     if cutter.size():
         cutter.settle()
@@ -1113,15 +1133,19 @@ cdef int _uncut(Stream s, Cutter cutter) except -1:
     s.r_length = 0 if chunks is None else len(item)
     if decoder is not None:
         s.r_decoder = decoder
-    s.r_transforms &= ~R_FRAMES
+    s.r_transforms &= ~(R_FRAMES | R_READERS)
     cutter.clear()
     return 0
 
 
-cdef int _make_uncut(Stream s, Cutter cutter) except -1:
+cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
     """Make the items of the buffer uncut bytes."""
     cdef bytes rest = b""
     cdef list _before = s.r_chunks
+    if s.r_transforms & R_READERS:
+        # They are.
+        s.r_transforms = (s.r_transforms & ~R_READERS) | why
+        return 0
     if _before is not None:
         _cut_first(s)
         rest = b"".join([encode(chunk, s.r_decoder.encoding) if isinstance(chunk, str) else chunk
@@ -1137,7 +1161,95 @@ cdef int _make_uncut(Stream s, Cutter cutter) except -1:
     s.r_length = len(rest)
     if s.r_decoder is not None:
         s.r_decoder.forget()
-    s.r_transforms |= R_FRAMES
+    s.r_transforms |= why
+    return 0
+
+
+# ---- Bytes for readers ---------------------------------------------------------------------------
+
+cdef int r_keep_bytes(Stream s) except -1:
+    """Let the buffer be one piece of memory from now on, for the readers of reading.pyx."""
+    cdef Cutter cutter = s.r_cutter
+    cdef int held
+    if s.r_transforms & R_READERS:
+        return 0
+    if cutter is None:
+        cutter = Cutter.__new__(Cutter)
+        # Making it may have run a finaliser.
+        if s.r_cutter is None:
+            s.r_cutter = cutter
+        cutter = s.r_cutter
+    held = hold_collector()
+    try:
+        return _make_uncut(s, cutter, R_READERS)
+    finally:
+        release_collector(held)
+
+
+cdef int _keep_chunks(Stream s) except -1:
+    """Let the buffer be chunks again."""
+    cdef int held
+    if not s.r_transforms & R_READERS:
+        return 0
+    held = hold_collector()
+    try:
+        _uncut(s, s.r_cutter)
+    finally:
+        release_collector(held)
+    return s._wake_readers()
+
+
+cdef int _push_bytes(Stream s, const char* base, Py_ssize_t size) except -1:
+    """r_push() where the buffer is for readers."""
+    if s._flowing == FLOWING_YES:
+        _keep_chunks(s)
+        return r_push(s, PyBytes_FromStringAndSize(base, size))
+    s.r_cutter.append(base, size)
+    s.r_length = s.r_cutter.size()
+    _say_bytes(s)
+    if not s._state & R_PUSHED_SOURCE:
+        _read_more(s)
+    return r_goes_on(s)
+
+
+cdef int _say_bytes(Stream s) except -1:
+    """There are more bytes: a task that waits for them goes on, if there are enough."""
+    cdef Reader reader = <Reader>s.r_cutter.reader
+    if reader is not None and reader.waiting:
+        # Unless the handle sees to it.
+        if not s.r_cutter.delivering:
+            reader.arrived()
+    elif s._state & R_NEED_READABLE and _listened(s):
+        _emit_readable(s)
+    return 0
+
+
+cdef int r_taken(Stream s) except -1:
+    """A reader has taken bytes."""
+    s._state = (s._state | R_DID_READ) & ~(R_EMITTED_READABLE | R_END_UNSEEN)
+    s.r_awaiting = None
+    s.r_length = s.r_cutter.size()
+    if s.r_length == 0:
+        if s._state & R_ENDED:
+            return _end(s)
+        s._state |= R_NEED_READABLE
+    if s.r_length < s.r_mark and not s._state & R_READING:
+        return r_ask(s)
+    return 0
+
+
+cdef int r_ask(Stream s) except -1:
+    """Ask the source for more, unless it was asked or has no more."""
+    if not s._state & HAS_READABLE or s._state & (R_ENDED | R_READING | DESTROYED | ERRORED):
+        return 0
+    s._state |= R_READING | R_SYNC
+    try:
+        s._ask_source()
+    except BaseException:
+        # It can be asked again.
+        s._state &= ~(R_READING | R_SYNC)
+        raise
+    s._state &= ~R_SYNC
     return 0
 
 
@@ -1234,6 +1346,62 @@ cdef class Readable(Stream):
         self._ready()
         r_set_encoding(self, encoding)
         return self
+
+    def read_exactly(self, size):
+        """Wait for so many bytes.
+
+        Args:
+            size: int >= 0.
+
+        Returns: an awaitable of bytes, needs asyncio. One task at a time may wait; while it does,
+            'data' listeners get nothing. Cancelling it loses no byte.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE), StateError
+            (ERR_METHOD_NOT_APPLICABLE) of a stream with a framing or an encoding; from the
+            awaitable StateError (ERR_ALREADY_READING), IncompleteReadError
+            (ERR_FRAME_INCOMPLETE) if the stream ends before, what the stream failed with, or
+            ClosedError.
+
+        Node: none (asyncio.StreamReader.readexactly())
+        """
+        self._ready()
+        return later.start_read(self, 0, None, size)
+
+    def read_until(self, delimiter, *, limit=65536):
+        """Wait for everything up to a delimiter, which is included.
+
+        Args:
+            delimiter: bytes-like, not empty.
+            limit: int >= 1, bytes, default 65536: of what comes before the delimiter.
+
+        Returns: as read_exactly().
+        Raises: as read_exactly(), ArgValueError (ERR_INVALID_ARG_VALUE); from the awaitable
+            FrameError (ERR_FRAME_TOO_LONG) over the limit: nothing is taken then, and the stream
+            lives.
+
+        Node: none (asyncio.StreamReader.readuntil())
+        """
+        self._ready()
+        return later.start_read(self, 1, delimiter, limit)
+
+    def read_line(self, *, limit=65536):
+        r"""Wait for a line, without its "\n" or "\r\n".
+
+        Args:
+            limit: int >= 1, bytes, default 65536: of the line.
+
+        Returns: as read_exactly(). At the end of the stream what is left is the last line, and
+            then each is b""; `at_end` tells that from an empty line.
+        Raises: as read_until(), but for IncompleteReadError.
+
+        Node: none (asyncio.StreamReader.readline())
+        """
+        self._ready()
+        return later.start_read(self, 2, None, limit)
+
+    @property
+    def at_end(self):
+        """True once the stream has ended and nothing is left to read. Node: none"""
+        return bool(self._state & R_ENDED and not self.r_length)
 
     def unshift(self, chunk=None, encoding=None):
         """Put a chunk back in front of the buffer; with a framing it is cut.

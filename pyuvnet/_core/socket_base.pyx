@@ -977,6 +977,7 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
 cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:
     cdef Loop loop = self._loop
     cdef Py_ssize_t relayed
+    cdef int go_on
     if self.r_pipes is not None and size:
         relayed = self._relay(base, size)
         base += relayed
@@ -988,8 +989,10 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
     if not size:
         return 0
     self._bytes_read += size
-    if self.r_transforms & R_FRAMES:
-        if not r_push_framed(self, base, size) and self._handle is not None:
+    if self.r_transforms & (R_FRAMES | R_READERS):
+        go_on = r_push_framed(self, base, size) if self.r_transforms & R_FRAMES \
+            else _read_for_reader(self, base, size)
+        if not go_on and self._handle is not None:
             self._read_stop()
         return 0
     if not pyuvnet_refill(<void*>loop.last_chunk, base, size):
@@ -997,6 +1000,21 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
     if not r_push(self, loop.last_chunk) and self._handle is not None:
         self._read_stop()
     return 0
+
+
+cdef int _read_for_reader(SocketBase self, const char* base, Py_ssize_t size) except -1:
+    """r_push() where the buffer is for readers: a task that waits goes on at once, if it can."""
+    cdef Reader reader = self.r_reader
+    cdef bint steps = reader is not None and reader.waiting and not self._loop.tick_count \
+        and reader is self.r_cutter.reader
+    self.r_cutter.delivering = steps
+    try:
+        r_push_framed(self, base, size)
+    finally:
+        self.r_cutter.delivering = False
+    if steps and not reader.deliver(None):
+        reader.arrived()
+    return r_goes_on(self)
 
 
 cdef bint _take_nothing(SocketBase self, const char* base, Py_ssize_t size) noexcept:

@@ -56,6 +56,7 @@ cdef enum:
 cdef enum:
     R_DECODES = 1 << 0           # There is a decoder.
     R_FRAMES = 1 << 1            # There is a framing: the buffer is r_cutter, and r_chunks is None.
+    R_READERS = 1 << 2           # The buffer is r_cutter for the readers of reading.pyx.
 
 cdef enum Flowing:
     FLOWING_UNASKED = -1
@@ -110,7 +111,7 @@ cdef class Stream(Collector):
     cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes
     cdef unsigned char _coroutines           # W_HAS_SINK and its neighbours
     cdef unsigned char _owners               # coroutine listeners and `async with` blocks
-    cdef unsigned char r_transforms          # R_DECODES, R_FRAMES
+    cdef unsigned char r_transforms          # R_DECODES, R_FRAMES, R_READERS
     cdef BaseException _errored
     cdef Reader r_reader                     # the last that began; None while there are none
 
