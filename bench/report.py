@@ -86,16 +86,16 @@ def overview(results: Results) -> str:
 
 
 def show(results: Results) -> None:
-    """Print the overview; in colour on a terminal, where rich is installed."""
+    """Print the overview and the targets; in colour on a terminal, where rich is installed."""
     try:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        print(overview(results))
+        print(overview(results), _targets(results), sep="\n\n")
         return
     console = Console()
     if not console.is_terminal:
-        print(overview(results))
+        print(overview(results), _targets(results), sep="\n\n")
         return
     title = "CPU time of the server, as a multiple of plain C on libuv; less is better"
     for peers, head, rows in _ratios(results):
@@ -107,6 +107,7 @@ def show(results: Results) -> None:
         for row in rows:
             shown.add_row(*row)
         console.print(shown)
+    console.print(_targets(results), markup=False, highlight=False)
 
 
 def rates(results: Results) -> str:
@@ -130,9 +131,15 @@ def rates(results: Results) -> str:
 
 
 def absolutes(results: Results) -> str:
-    """What is no CPU time: memory, start-up, checks."""
-    rows = []
+    """What is no CPU time: memory, start-up, checks; a table of its own for coroutines."""
     keys = [key for key in results.cases if key not in _relative_cases(results)]
+    apart = [key for key in keys if "pyuvnet-async" in (results.cases[key].get("peers") or ())]
+    groups = [[key for key in keys if key not in apart], *([key] for key in apart)]
+    return "\n\n".join(_absolutes(results, group) for group in groups if group)
+
+
+def _absolutes(results: Results, keys: Sequence[str]) -> str:
+    rows = []
     took = {peer for key in keys for peer in results.cases[key]["samples"]}
     peers = [peer for peer in results.peers if peer in took]
     for key in keys:

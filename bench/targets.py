@@ -89,25 +89,52 @@ def _beside_others(results: Results) -> list[Outcome]:
     return found
 
 
-# (peer, other, at most so many times the other's CPU time), in the case "ways".
-WAYS = (
-    ("pyuvnet-attached", OURS, 1.4),
-    ("pyuvnet-attached-uvloop", OURS, 1.4),
-    ("pyuvnet-async", "uvloop-streams", 0.6),
+# (case, peer, other, at most so many times the other's CPU time).
+COROUTINES = (
+    ("ways", "pyuvnet-attached", OURS, 1.4),
+    ("ways", "pyuvnet-attached-uvloop", OURS, 1.4),
+    ("ways", "pyuvnet-async", "uvloop-streams", 0.55),
+    ("ways", "pyuvnet-async-uvloop", "uvloop-streams", 0.55),
+    ("ways", "pyuvnet-async", "pyuvnet-attached", 1.25),
+    ("ways", "pyuvnet-async-uvloop", "pyuvnet-attached-uvloop", 1.25),
+    *(
+        (case, peer, "uvloop-streams", 0.6)
+        for case in ("churn-coroutines-64b", "churn-coroutines-1k")
+        for peer in (
+            "pyuvnet-async",
+            "pyuvnet-async-uvloop",
+            "pyuvnet-with",
+            "pyuvnet-with-uvloop",
+        )
+    ),
+)
+# (peer, at most so many bytes), for a connection whose coroutine waits.
+WAITING = tuple(
+    (peer, 2500)
+    for peer in ("pyuvnet-async", "pyuvnet-async-uvloop", "pyuvnet-with", "pyuvnet-with-uvloop")
 )
 
 
-def _of_ways(results: Results) -> list[Outcome]:
+def _of_coroutines(results: Results) -> list[Outcome]:
     found = []
-    for peer, other, most in WAYS:
-        ratios = results.ratios("ways", peer, other) if "ways" in results.cases else []
+    for case, peer, other, most in COROUTINES:
+        ratios = results.ratios(case, peer, other) if case in results.cases else []
         if ratios:
             value = median(ratios)
             what = f"{results.peers[peer]['label']}, × CPU of {results.peers[other]['label']}"
+            if case != "ways":
+                what = f"{results.cases[case]['title']}: {what}"
             found.append(Outcome(what, f"≤ {most:.2f}", "", f"{value:.2f}", value <= most))
+    for peer, limit in WAITING:
+        values = results.values("idle-waiting", peer) if "idle-waiting" in results.cases else []
+        if values:
+            size = median(values)
+            facts = results.cases["idle-waiting"]
+            what = f"{facts['title']}: {results.peers[peer]['label']}, {facts['unit']}"
+            found.append(Outcome(what, f"≤ {limit}", "", f"{size:.0f}", size <= limit))
     return found
 
 
 def outcomes(results: Results) -> list[Outcome]:
     """Every target that the run has figures for."""
-    return _of_cases(results) + _beside_others(results) + _of_ways(results)
+    return _of_cases(results) + _beside_others(results) + _of_coroutines(results)

@@ -177,6 +177,27 @@ def test_targets_are_met_or_missed(ours: float, met: tuple[bool, bool] | None) -
     assert (outcome.met, outcome.stretched) == (met or (False, False))
 
 
+def test_coroutines_are_held_against_streams_and_against_our_listeners() -> None:
+    ways = filled(
+        {"pyuvnet-attached": [8, 16], "pyuvnet-async": [9, 18], "uvloop-streams": [20, 40]}, "ways"
+    )
+    told = [(each.what, each.measured, each.met) for each in targets.outcomes(ways)]
+    assert told == [
+        ("Pyuvnet-Async, × CPU of Uvloop-Streams", "0.45", True),
+        ("Pyuvnet-Async, × CPU of Pyuvnet-Attached", "1.12", True),
+    ]
+    churn = filled({"pyuvnet-with": [13], "uvloop-streams": [20]}, "churn-coroutines-1k")
+    (outcome,) = targets.outcomes(churn)
+    assert (outcome.target, outcome.measured, outcome.met) == ("≤ 0.60", "0.65", False)
+    for size, met in ((2500.0, True), (2501.0, False)):
+        waiting = filled({"pyuvnet-async": [size], "uvloop-streams": [5000.0]}, "idle-waiting")
+        (outcome,) = targets.outcomes(waiting)
+        assert (outcome.target, outcome.met) == ("≤ 2500", met)
+    for case, peer, other, _ in targets.COROUTINES:
+        assert {peer, other} <= set(scenarios.all_cases()[case].peers or ())
+    assert set(peers.COROUTINES) <= set(scenarios.all_cases())
+
+
 # Tables, plots, and the published run.
 
 
@@ -255,7 +276,7 @@ def test_every_scenario_is_listed_and_a_peer_that_is_not_there_named() -> None:
     ("names", "some"),
     [
         ("lines pipe proxy unix churn send receive broadcast idle start", ["libuv", "pyuvnet"]),
-        ("ways writes-4", []),
+        ("ways churn-coroutines-64b idle-waiting writes-4", []),
     ],
 )
 def test_a_short_run_measures_all_who_are_here(names: str, some: list[str], tmp_path: Path) -> None:

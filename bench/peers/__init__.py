@@ -24,6 +24,8 @@ HARMFUL = ("PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PY
 
 CEILING = "libuv"
 OURS = "pyuvnet"
+# The cases of coroutines, for which pyuvnet has several ways and streams come on several loops.
+COROUTINES = ("ways", "churn-coroutines-64b", "churn-coroutines-1k", "idle-waiting")
 
 
 class MissingError(Exception):
@@ -89,7 +91,7 @@ def _beside(way: str, loop: str, key: str, label: str, colour: str) -> Peer:
     """pyuvnet beside asyncio."""
     ours = _ours()
     version = ours.version if loop == "asyncio" else f"{ours.version} on {_distribution(loop)}"
-    return Peer(key, label, version, _python("pyuvnet_async.py", way, loop), colour, ("ways",))
+    return Peer(key, label, version, _python("pyuvnet_async.py", way, loop), colour, COROUTINES)
 
 
 def _c(key: str, label: str, colour: str) -> Peer:
@@ -111,10 +113,14 @@ def _node(key: str, path: str | None, colour: str) -> Peer:
     return Peer(key, f"Node {version.partition('.')[0]}", version, (found, program), colour)
 
 
-def _on(program: str, loop: str, label: str, colour: str) -> Peer:
-    version = sys.version.split()[0] if loop == "asyncio" else _distribution(loop)
-    key = label.lower().replace(" ", "-")
-    return Peer(key, label, version, _python(program, loop), colour)
+def _on(
+    program: str, loop: str, label: str, colour: str, cases: tuple[str, ...] | None = None
+) -> Peer:
+    """A program on a loop, or on one with a layer over it: `layer:loop`."""
+    names = [name for name in loop.split(":") if name != "asyncio"]
+    version = " on ".join(map(_distribution, names)) or sys.version.split()[0]
+    key = label.lower().replace(",", "").replace(" ", "-")
+    return Peer(key, label, version, _python(program, loop), colour, cases)
 
 
 def _gevent() -> Peer:
@@ -129,22 +135,41 @@ def _makers(node: str, newest: str | None) -> dict[str, Callable[[], Peer]]:
         CEILING: lambda: _c(CEILING, "C on libuv", "#212121"),
         OURS: _ours,
         "pyuvnet-attached": lambda: _beside(
-            "attached", "asyncio", "pyuvnet-attached", "pyuvnet attached to asyncio", "#3f8ae8"
+            "listener", "asyncio", "pyuvnet-attached", "pyuvnet attached to asyncio", "#3f8ae8"
         ),
         "pyuvnet-attached-uvloop": lambda: _beside(
-            "attached", "uvloop", "pyuvnet-attached-uvloop", "pyuvnet attached to uvloop", "#7db2f2"
+            "listener", "uvloop", "pyuvnet-attached-uvloop", "pyuvnet attached to uvloop", "#7db2f2"
         ),
         "pyuvnet-async": lambda: _beside(
-            "coroutines", "asyncio", "pyuvnet-async", "pyuvnet async for", "#00838f"
+            "iterate", "asyncio", "pyuvnet-async", "pyuvnet async for", "#00838f"
         ),
         "pyuvnet-async-uvloop": lambda: _beside(
-            "coroutines", "uvloop", "pyuvnet-async-uvloop", "pyuvnet async for, uvloop", "#5bb5bd"
+            "iterate", "uvloop", "pyuvnet-async-uvloop", "pyuvnet async for, uvloop", "#5bb5bd"
+        ),
+        "pyuvnet-with": lambda: _beside(
+            "block", "asyncio", "pyuvnet-with", "pyuvnet async with", "#00695c"
+        ),
+        "pyuvnet-with-uvloop": lambda: _beside(
+            "block", "uvloop", "pyuvnet-with-uvloop", "pyuvnet async with, uvloop", "#5fa69a"
         ),
         "rloop": lambda: _on("protocols.py", "rloop", "rloop", "#c2185b"),
         "uvloop-protocol": lambda: _on("protocols.py", "uvloop", "uvloop Protocol", "#7b1fa2"),
         "uvloop-streams": lambda: _on("streams.py", "uvloop", "uvloop streams", "#ba8fd6"),
         "asyncio-protocol": lambda: _on("protocols.py", "asyncio", "asyncio Protocol", "#e67700"),
         "asyncio-streams": lambda: _on("streams.py", "asyncio", "asyncio streams", "#f5b14c"),
+        "aiofastnet-streams": lambda: _on(
+            "streams.py", "aiofastnet:asyncio", "aiofastnet streams", "#9a6700", COROUTINES
+        ),
+        "aiofastnet-streams-uvloop": lambda: _on(
+            "streams.py",
+            "aiofastnet:uvloop",
+            "aiofastnet streams, uvloop",
+            "#d0a94b",
+            COROUTINES,
+        ),
+        "zuvloop-streams": lambda: _on(
+            "streams.py", "zuvloop", "zuvloop streams", "#ad1457", COROUTINES
+        ),
         "gevent": _gevent,
         "node": lambda: _node("node", node, "#1b7f3b"),
         "node-newest": lambda: _node("node-newest", newest, "#6fbf4b"),

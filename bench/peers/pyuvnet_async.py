@@ -1,6 +1,6 @@
-"""Peer: pyuvnet beside asyncio: a coroutine for each connection, or listeners under attach().
+"""Peer: pyuvnet on asyncio's loop or uvloop's: a coroutine for each connection, or listeners.
 
-python pyuvnet_async.py WAY LOOP MODE [PATH] [N]     WAY: coroutines, attached; LOOP: asyncio,
+python pyuvnet_async.py WAY LOOP MODE [PATH] [N]     WAY: iterate, block, listener; LOOP: asyncio,
                                                      uvloop; MODE: echo
 """
 
@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import pyuvnet
 from pyuvnet import Server, Socket, net
 
 BACKLOG = 4096
@@ -20,23 +19,36 @@ BACKLOG = 4096
 way, loop_name, mode, path = (*sys.argv[1:], "")[:4]
 
 
-async def coroutines(socket: Socket) -> None:
+async def iterate(socket: Socket) -> None:
     try:
         async for data in socket:
             socket.write(data)
-    except OSError:
+    except ConnectionError:
         pass
 
 
-def attached(socket: Socket) -> None:
+async def block(socket: Socket) -> None:
+    try:
+        async with socket:
+            async for data in socket:
+                socket.write(data)
+    except ConnectionError:
+        pass
+
+
+def listener(socket: Socket) -> None:
     socket.on("error", lambda error: None)
     socket.on("data", lambda data: socket.write(data))
 
 
-WAYS: dict[str, Callable[[Socket], Any]] = {"coroutines": coroutines, "attached": attached}
+WAYS: dict[str, Callable[[Socket], Any]] = {
+    "iterate": iterate,
+    "block": block,
+    "listener": listener,
+}
 
 
-async def serve() -> None:
+async def main() -> None:
     server: Server = net.create_server({"no_delay": True}, WAYS[way])
 
     def listening() -> None:
@@ -47,12 +59,7 @@ async def serve() -> None:
         server.listen({"path": path, "backlog": BACKLOG}, listening)
     else:
         server.listen(0, "127.0.0.1", BACKLOG, listening)
-    await pyuvnet.events.once(server, "close")
-
-
-async def main() -> None:
-    with pyuvnet.attach():
-        await serve()
+    await server.serve_forever()
 
 
 if mode != "echo":
@@ -61,8 +68,5 @@ if mode != "echo":
 factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 if loop_name != "asyncio":
     factory = importlib.import_module(loop_name).new_event_loop
-if way == "coroutines":
-    pyuvnet.run(serve(), loop_factory=factory)
-else:
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())
+with asyncio.Runner(loop_factory=factory) as runner:
+    runner.run(main())

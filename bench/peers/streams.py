@@ -1,7 +1,8 @@
-"""Peer: asyncio streams, on the loop of asyncio or uvloop.
+"""Peer: asyncio streams, on the loop of asyncio, uvloop or zuvloop, and over aiofastnet on each.
 
 python streams.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send, receive,
                                            broadcast; N as in pyuvnet_net.py
+LOOP: asyncio, uvloop, zuvloop; aiofastnet:asyncio and aiofastnet:uvloop put aiofastnet on a loop
 """
 
 from __future__ import annotations
@@ -104,7 +105,10 @@ async def main() -> None:
 bytes(1 << 20)
 
 factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-if loop_name != "asyncio":
-    factory = importlib.import_module(loop_name).new_event_loop
+layer, _, base = loop_name.rpartition(":")
+if base != "asyncio":
+    factory = importlib.import_module(base).new_event_loop
+if layer:
+    factory = importlib.import_module(layer).loop_factory(factory)
 with asyncio.Runner(loop_factory=factory) as runner:
     runner.run(main())

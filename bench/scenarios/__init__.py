@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.peers import CEILING, Peer
+from bench.peers import CEILING, OURS, Peer
 from bench.runner import Runner
 
 Sample = dict[str, Any]
@@ -58,6 +58,21 @@ class Case:
 
 CPU_REQUEST = Metric("cpu_us", "µs CPU per request")
 CPU_MB = Metric("cpu_us", "µs CPU per MB")
+CPU_CONNECTION = Metric("cpu_us", "µs CPU per connection")
+
+# Listeners and coroutines: who takes the cases of coroutines.
+LISTENERS = (OURS, "pyuvnet-attached", "pyuvnet-attached-uvloop")
+COROUTINES = (
+    "pyuvnet-async",
+    "pyuvnet-async-uvloop",
+    "pyuvnet-with",
+    "pyuvnet-with-uvloop",
+    "uvloop-streams",
+    "asyncio-streams",
+    "aiofastnet-streams",
+    "aiofastnet-streams-uvloop",
+    "zuvloop-streams",
+)
 
 
 def with_rates(sample: Sample, units: float = 1.0) -> Sample:
@@ -100,11 +115,13 @@ FILES = (
     "proxy",
     "unix",
     "churn",
+    "churn_coroutines",
     "bulk_send",
     "bulk_receive",
     "broadcast",
     "active",
     "idle",
+    "idle_waiting",
     "startup",
     "blocklist",
 )

@@ -1,7 +1,7 @@
 """The same echo by listeners and by coroutines, alone and beside asyncio or uvloop."""
 
-from bench.peers import CEILING, OURS
-from bench.scenarios import CPU_REQUEST, Case, requests
+from bench.peers import CEILING
+from bench.scenarios import COROUTINES, CPU_REQUEST, LISTENERS, Case, requests
 
 CASES = [
     Case(
@@ -11,15 +11,6 @@ CASES = [
         CPU_REQUEST,
         "requests/s",
         quick=True,
-        peers=(
-            CEILING,
-            OURS,
-            "pyuvnet-attached",
-            "pyuvnet-attached-uvloop",
-            "pyuvnet-async",
-            "pyuvnet-async-uvloop",
-            "uvloop-streams",
-            "asyncio-streams",
-        ),
+        peers=(CEILING, *LISTENERS, *COROUTINES),
     )
 ]
