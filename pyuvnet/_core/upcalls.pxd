@@ -24,7 +24,7 @@ cdef struct LaterCalls:
     object (*set_immediate)(object, object, tuple)    # immediate: Loop.set_immediate()
     int (*warn_unclosed)(object) except -1            # alive: a loop in debug mode is closing
     int (*set_framing)(object, object) except -1      # writable: Stream.set_framing()
-    object (*start_read)(object, int, object, object)    # reading: Readable.read_exactly() and its neighbours
+    object (*start_read)(object, int, object, object)    # reading: read_exactly(), for one
     int (*user_write)(object, object, Py_ssize_t) except -1    # writable: one chunk for `_write`
     int (*user_pair)(object, object, object) except -1    # writable: two chunks that go together
     int (*user_queue)(object) except -1               # writable: the queue for `_write`, `_writev`
