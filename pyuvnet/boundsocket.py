@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._keywords import BoundOptions
+    from .typing import AddressInfo
 
 BOUND_OPTIONS = option_set("BoundSocket")
 
@@ -85,7 +86,7 @@ class BoundSocket(BoundBase):
             host = "::" if ipv6_only else "0.0.0.0"
         self._bind_tcp(host, port, ipv6_only, reuse_port)
 
-    def address(self) -> Info | Any:
+    def address(self) -> AddressInfo | Any:
         """Return where it is bound: a mapping (address, family, port), or an IPC path.
 
         Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED), OSError (syscall 'getsockname').

@@ -401,9 +401,10 @@ class Server(ServerBase):
     ) -> None:
         """Close the server and wait until its connections are gone; not listening: no wait.
 
-        If the body raised or was cancelled, or the waiting is, the connections are destroyed.
+        If the body raised or was cancelled, or the waiting is, the connections are destroyed;
+        Node's waits in any case.
 
-        Node: server[Symbol.asyncDispose](), which waits in any case
+        Node: server[Symbol.asyncDispose]()
         """
         # listen() may not have come so far yet.
         self._cancel_lookup()

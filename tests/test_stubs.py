@@ -186,6 +186,17 @@ def test_mypy_takes_programs():
 
 
 @pytest.mark.timeout(250)
+def test_mypy_takes_the_programs_of_the_guide(tmp_path):
+    page = (ROOT / "docs" / "guide" / "typing.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 4
+    for number, block in enumerate(blocks):
+        (tmp_path / f"block_{number}.py").write_text(block, "utf-8")
+    code, said = run("mypy", "--strict", ".", cwd=tmp_path, MYPYPATH=str(ROOT))
+    assert code == 0, said
+
+
+@pytest.mark.timeout(250)
 def test_mypy_refuses_mistakes_and_nothing_else():
     _, said = run("mypy", "--strict", str(REFUSED))
     found = re.findall(r"refused\.py:(\d+): error: .*\[([\w-]+)\]$", said, re.MULTILINE)

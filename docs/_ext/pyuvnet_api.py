@@ -244,6 +244,10 @@ def signatures(found: list[ast.stmt], method: bool) -> list[str]:
         item for item in found if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
     overloads = [item for item in functions if "overload" in decorators(item)]
+    # Those for each event say the same as the last, which are for any.
+    overloads = [
+        item for item in overloads if "event: Literal" not in ast.unparse(item.args)
+    ] or overloads
     texts = []
     for function in overloads or functions[:1]:
         arguments = function.args
@@ -403,6 +407,7 @@ DOCUMENTED = {
     pyuvnet.Readable: "pyuvnet.Readable",
     pyuvnet.Duplex: "pyuvnet.Duplex",
     pyuvnet.Error: "pyuvnet.Error",
+    pyuvnet.SystemCallError: "pyuvnet.SystemCallError",
 }
 
 
@@ -521,6 +526,7 @@ OURS = {
     "AbortTimeoutError",
     "AggregateError",
     "ConnectTimeoutError",
+    "SystemCallError",
     "Server",
     "Socket",
     "BoundSocket",
@@ -556,7 +562,7 @@ REFERENCE = {
 
 # Names in signatures that are types of Python's, or of the stubs alone.
 FOREIGN = re.compile(
-    r"(?:.*\.)?(?:Any|AsyncIterator|Awaitable|Buffer|Callable|Coroutine|Ellipsis|Hashable|Iterable|"
+    r"(?:.*\.)?(?:Any|AsyncIterator|Awaitable|Buffer|ByteRead|Callable|Coroutine|Ellipsis|Hashable|Iterable|"
     r"Info|Mapping|PathLike|ReadableBuffer|Self|Sequence|T|Waiter|WriteableBuffer|_\w+|[a-z]\w*|"
     r"Exception|BaseException|ClassVar|Literal|Immediate|Timeout|ExceptionGroup|Data|os\.PathLike|"
     r"AsyncIterable|AbstractEventLoop|[A-Z])"

@@ -48,6 +48,12 @@ class Error(Exception):
         message: Node's text; also `str(error)`, but for AggregateError.
         code: Node's code, such as `'ERR_INVALID_ARG_TYPE'`.
 
+    Attributes:
+        errno: None; here so that a listener of 'error' may ask any error for it.
+        syscall: None, as errno.
+        address: None, as errno.
+        port: None, as errno.
+
     Node: errors.Error, error.code
     """
 
@@ -299,9 +305,21 @@ class SystemCallError(OSError):
     """What the operating system reports; the base of all such errors of pyuvnet.
 
     Each of them is also of the class that Python has for its errno: one with the code
-    `'ECONNREFUSED'` is a `ConnectionRefusedError`. Attributes that an error does not have are None.
+    `'ECONNREFUSED'` is a `ConnectionRefusedError`. What does not apply is None.
 
-    Node: SystemError, error.code, error.syscall, error.address, error.port, error.dest
+    Attributes:
+        code: Node's code, such as `'ECONNREFUSED'`.
+        message: Node's text, which is `str(error)`.
+        name: The name of the class which Node uses, 'Error'.
+        syscall: The call that failed, such as `'connect'`.
+        address: The address or path that it was called with.
+        port: The port that it was called with.
+        dest: Always None.
+        hostname: The name that was looked up.
+        local_address: The local address, of a connection attempt that failed.
+        local_port: The local port, of a connection attempt that failed.
+
+    Node: error.code, error.syscall
     """
 
     code: str

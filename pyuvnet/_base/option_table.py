@@ -158,7 +158,8 @@ OPTIONS = (
      "of the frame, the header included"),
     ("keep_delimiter", "Lines", "bool", "bool", "False", "hand out lines with their delimiter"),
     ("strip_cr", "Lines", "bool", "bool", "True",
-     "with the delimiter b\"\\n\", a b\"\\r\" before it belongs to it"),
+     # As it stands in a docstring.
+     r'with the delimiter b"\\n", a b"\\r" before it belongs to it'),
     ("oversize", "Lines", 'Literal["error", "discard"]', "'error' or 'discard'", "'error'",
      ("what becomes of a longer line; 'discard' skips it and emits 'oversize' with how many bytes "
       "that were")),

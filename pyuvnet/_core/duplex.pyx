@@ -60,9 +60,11 @@ cdef class Duplex(Readable):
 
     @property
     def allow_half_open(self):
-        """True when 'end' leaves the writable side open. Node: duplex.allowHalfOpen
+        """True when 'end' leaves the writable side open.
 
         While a coroutine owns the stream, 'end' does so too, unless this was set to False.
+
+        Node: duplex.allowHalfOpen
         """
         return bool(self._state & ALLOW_HALF_OPEN) and not self._coroutines & HALF_OPEN_LENT
 

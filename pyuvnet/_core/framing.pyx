@@ -106,7 +106,7 @@ cdef class Lines(Framing):
         delimiter: bytes-like, 1 to 16 bytes, default b"\\n".
         limit: int >= 1, bytes, default 65536: of a line without its delimiter.
         keep_delimiter: bool, default False: hand out lines with their delimiter.
-        strip_cr: bool, default True: with the delimiter b"\n", a b"\r" before it belongs to it.
+        strip_cr: bool, default True: with the delimiter b"\\n", a b"\\r" before it belongs to it.
         oversize: 'error' or 'discard', default 'error': what becomes of a longer line; 'discard'
             skips it and emits 'oversize' with how many bytes that were.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Literal, assert_type
 
 from pyuvnet import (
+    BoundSocket,
     Duplex,
     EventEmitter,
     Readable,
@@ -80,6 +81,8 @@ def addresses(socket: Socket, server: Server) -> None:
     assert_type(socket.address().family, Literal["IPv4", "IPv6"])
     port: int = server.address().port
     print(port, server.address().address.upper())
+    bound: int = BoundSocket(port=0).address().port
+    print(bound)
     if isinstance(server.address(), str):
         print("over a path")
 
