@@ -1,7 +1,7 @@
 """The keyword options of the public functions, for type checkers; nothing imports this at run time.
 
-Each name stands in both spellings, as the functions take them. tools/stubs.py writes them, from the
-table of options.
+tools/stubs.py writes them in PEP 8's spelling, from the table of options. The functions take Node's
+too, which `python -m pyuvnet stubs` adds.
 """
 
 from __future__ import annotations
@@ -41,40 +41,26 @@ class SocketOptions(TypedDict, total=False):
     """Of Socket()."""
 
     allow_half_open: bool | None
-    allowHalfOpen: bool | None
     readable: bool | None
     writable: bool | None
     high_water_mark: int | None
-    highWaterMark: int | None
     readable_high_water_mark: int | None
-    readableHighWaterMark: int | None
     writable_high_water_mark: int | None
-    writableHighWaterMark: int | None
     no_delay: bool | None
-    noDelay: bool | None
     keep_alive: bool | None
-    keepAlive: bool | None
     keep_alive_initial_delay: float | None
-    keepAliveInitialDelay: float | None
     type_of_service: int | None
-    typeOfService: int | None
     block_list: BlockList | None
-    blockList: BlockList | None
     fd: int | None
     handle: BoundSocket | None
     onread: Mapping[str, Any] | None
     signal: AbortSignal | None
     encoding: str | None
     default_encoding: str | None
-    defaultEncoding: str | None
     capture_rejections: bool | None
-    captureRejections: bool | None
     object_mode: Literal[False] | None
-    objectMode: Literal[False] | None
     readable_object_mode: Literal[False] | None
-    readableObjectMode: Literal[False] | None
     writable_object_mode: Literal[False] | None
-    writableObjectMode: Literal[False] | None
     framing: Framing | None
 
 
@@ -88,13 +74,9 @@ class ConnectOptions(SocketOptions, total=False):
     hints: int | None
     lookup: Callable[..., Any] | None
     local_address: str | None
-    localAddress: str | None
     local_port: Port | None
-    localPort: Port | None
     auto_select_family: bool | None
-    autoSelectFamily: bool | None
     auto_select_family_attempt_timeout: int | None
-    autoSelectFamilyAttemptTimeout: int | None
     timeout: float | None
 
 
@@ -102,21 +84,13 @@ class ServerOptions(TypedDict, total=False):
     """Of Server() and create_server()."""
 
     allow_half_open: bool | None
-    allowHalfOpen: bool | None
     pause_on_connect: bool | None
-    pauseOnConnect: bool | None
     no_delay: bool | None
-    noDelay: bool | None
     keep_alive: bool | None
-    keepAlive: bool | None
     keep_alive_initial_delay: float | None
-    keepAliveInitialDelay: float | None
     high_water_mark: int | None
-    highWaterMark: int | None
     block_list: BlockList | None
-    blockList: BlockList | None
     capture_rejections: bool | None
-    captureRejections: bool | None
     framing: Framing | None
 
 
@@ -130,13 +104,9 @@ class ListenOptions(TypedDict, total=False):
     fd: int | None
     backlog: int | None
     ipv6_only: bool | None
-    ipv6Only: bool | None
     reuse_port: bool | None
-    reusePort: bool | None
     readable_all: bool | None
-    readableAll: bool | None
     writable_all: bool | None
-    writableAll: bool | None
     signal: AbortSignal | None
     exclusive: bool | None
 
@@ -145,7 +115,6 @@ class ServeOptions(ServerOptions, ListenOptions, total=False):
     """Of promises.listen()."""
 
     connection_listener: Callable[[Socket], object] | None
-    connectionListener: Callable[[Socket], object] | None
 
 
 class BoundOptions(TypedDict, total=False):
@@ -155,39 +124,26 @@ class BoundOptions(TypedDict, total=False):
     host: str | None
     path: Path | None
     ipv6_only: bool | None
-    ipv6Only: bool | None
     reuse_port: bool | None
-    reusePort: bool | None
 
 
 class StreamOptions(TypedDict, total=False):
     """Of Readable(), Writable() and Duplex()."""
 
     allow_half_open: bool | None
-    allowHalfOpen: bool | None
     readable: bool | None
     writable: bool | None
     high_water_mark: int | None
-    highWaterMark: int | None
     readable_high_water_mark: int | None
-    readableHighWaterMark: int | None
     writable_high_water_mark: int | None
-    writableHighWaterMark: int | None
     encoding: str | None
     default_encoding: str | None
-    defaultEncoding: str | None
     auto_destroy: bool | None
-    autoDestroy: bool | None
     emit_close: bool | None
-    emitClose: bool | None
     capture_rejections: bool | None
-    captureRejections: bool | None
     object_mode: Literal[False] | None
-    objectMode: Literal[False] | None
     readable_object_mode: Literal[False] | None
-    readableObjectMode: Literal[False] | None
     writable_object_mode: Literal[False] | None
-    writableObjectMode: Literal[False] | None
     framing: Framing | None
 
 

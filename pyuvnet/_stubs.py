@@ -63,8 +63,11 @@ def with_node_names(text: str, module: str) -> str:
             cls = there.get(node.name)
             # A class that type checkers alone know has all of them.
             made = dir(cls) if getattr(cls, "__name__", None) == node.name else None
+            twins = _twins(names_in(node.body), made, "    ")
+            if any(keyword.arg == "total" for keyword in node.keywords):
+                twins = _items(node.body)
             assert node.end_lineno is not None
-            inserts.append((node.end_lineno, _twins(names_in(node.body), made, "    ")))
+            inserts.append((node.end_lineno, twins))
     public = [*names_in(tree.body), *there.get("__all__", ())]
     inserts.append((len(lines), _twins(public, there, "")))
     for line, added in sorted(inserts, reverse=True):
@@ -78,6 +81,16 @@ def _twins(names: Iterable[str], made: Container[str] | None, margin: str) -> li
         f"{margin}{twin} = {name}"
         for twin, name in pairs.items()
         if twin != name and (made is None or twin in made)
+    ]
+
+
+def _items(body: list[ast.stmt]) -> list[str]:
+    """The items of a TypedDict in Node's spelling."""
+    return [
+        f"    {to_node(item.target.id)}: {ast.unparse(item.annotation)}"
+        for item in body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if to_node(item.target.id) != item.target.id
     ]
 
 

@@ -244,6 +244,15 @@ def test_pyright_takes_a_program_in_nodes_spelling_with_the_stubs_for_it(tmp_pat
     assert pyright(cwd=tmp_path) == []
 
 
+def items_of(name, tree):
+    """The items of a TypedDict, those of the ones that it extends included."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            inherited = [items_of(ast.unparse(base), tree) for base in node.bases]
+            return set(bound(node.body)).union(*inherited)
+    return set()
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -258,10 +267,11 @@ def test_pyright_takes_a_program_in_nodes_spelling_with_the_stubs_for_it(tmp_pat
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )
-def test_type_checkers_know_each_option_in_both_spellings(kind, options):
-    known = set(kind.__annotations__)
-    assert known == {spelling for name in options for spelling in (name, to_node(name))}
-    assert all(name in options for name in known)
+def test_type_checkers_know_each_option_once_and_with_nodes_stubs_twice(kind, options, node_stubs):
+    assert set(kind.__annotations__) == set(options)
+    assert all(name in options for name in kind.__annotations__)
+    with_twins = items_of(kind.__name__, typed_text("pyuvnet._keywords", node_stubs))
+    assert with_twins == {spelling for name in options for spelling in (name, to_node(name))}
 
 
 def test_each_function_of_the_table_of_options_documents_them_once():

@@ -19,7 +19,6 @@ import textwrap
 from itertools import groupby
 from pathlib import Path
 
-from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
@@ -372,8 +371,7 @@ def typed_options() -> str:
             if row[0] not in known and row[2] not in kinds.setdefault(row[0], []):
                 kinds[row[0]].append(row[2])
         for option, types in kinds.items():
-            for spelling in dict.fromkeys((option, to_node(option))):
-                lines.append(f"    {spelling}: {' | '.join(types)} | None")
+            lines.append(f"    {option}: {' | '.join(types)} | None")
     return "\n".join([*lines, "", "", OPTIONS_END])
 
 

@@ -31,8 +31,8 @@ def listens(server: Server, other: Socket, signal: AbortSignal) -> None:
     server.listen(BoundSocket(host="::1", ipv6_only=True), ready).listen(other).listen(server, 5)
     server.listen({"port": 0, "host": "::1"}, ready).listen({"path": "x"})
     server.listen(8124, reuse_port=True, callback=ready)
-    server.listen(port=0, host="::", ipv6Only=True, signal=signal, readable_all=None)
-    server.listen(path="x", writableAll=True).listen(fd=3).listen(handle=other)
+    server.listen(port=0, host="::", ipv6_only=True, signal=signal, readable_all=None)
+    server.listen(path="x", writable_all=True).listen(fd=3).listen(handle=other)
     server.listen(8124, hots="x")  # type: ignore[call-overload]
     server.listen(8124, backlog="many")  # type: ignore[call-overload]
     server.listen(8124, "127.0.0.1", lambda error: None)  # type: ignore[arg-type,misc]
@@ -48,9 +48,11 @@ def connects(socket: Socket, blocked: BlockList) -> None:
     socket.connect(8124, ready)
     socket.connect("/tmp/socket", ready).connect(Path("x")).connect(path=b"\0abstract")
     socket.connect({"port": 8124}, ready).connect(port=8124, host="::1", listener=ready)
-    net.connect(8124, family=4, hints=system.AI_ADDRCONFIG, local_address="::1", localPort=0)
+    net.connect(8124, family=4, hints=system.AI_ADDRCONFIG, local_address="::1", local_port=0)
     net.create_connection(8124, no_delay=True, block_list=blocked, timeout=1000)
-    net.create_connection(port=8124, autoSelectFamily=False, auto_select_family_attempt_timeout=50)
+    net.create_connection(
+        port=8124, auto_select_family=False, auto_select_family_attempt_timeout=50
+    )
     net.connect(8124, onread={"buffer": bytearray(10), "callback": print})
     net.connect(8124, nodelay=True)  # type: ignore[call-overload]
     net.connect(8124, timeout="soon")  # type: ignore[call-overload]
@@ -59,10 +61,10 @@ def connects(socket: Socket, blocked: BlockList) -> None:
 
 
 def makes() -> None:
-    assert_type(net.create_server(no_delay=True, keepAlive=True), Server)
+    assert_type(net.create_server(no_delay=True, keep_alive=True), Server)
     net.create_server({"no_delay": True}, lambda socket: socket.end())
     net.create_server(lambda socket: assert_type(socket, Socket))
-    Server(pause_on_connect=True, highWaterMark=1024, block_list=None)
+    Server(pause_on_connect=True, high_water_mark=1024, block_list=None)
     Socket(3).connect(1)
     Socket(fd=3, readable=False, encoding="utf8", allow_half_open=True)
     BoundSocket({"port": 0}, reuse_port=True)

@@ -36,6 +36,9 @@ def connected(socket: Socket) -> None:
 async def listening(server: Server, emitter: EventEmitter, signal: AbortSignal) -> None:
     assert_type(server, Server)
     server.maxConnections = None
+    net.createServer(allowHalfOpen=True, noDelay=True).listen(0, ipv6Only=True)
+    net.connect(port=80, autoSelectFamily=False).setKeepAlive(True, 1000)
+    net.createServer(allowHalfOpn=True)  # type: ignore[call-arg]
     server.max_connections = 10
     server.getConnections(lambda error, count: print(count + 1))
     assert_type(await server.get_connections(), int)

@@ -57,6 +57,7 @@ def arity(socket: Socket, server: Server, duplex: Duplex) -> None:
     server.on("connection", no_argument)  # error: call-overload, reportCallIssue
     server.on("listening", of_number)  # error: call-overload, reportCallIssue
     duplex.on("close", of_number)  # error: call-overload, reportCallIssue
+    net.create_server(allowHalfOpen=True)  # error: call-arg, reportCallIssue
     net.create_server(no_argument)  # error: arg-type, reportArgumentType
     socket.emit("close")  # error: call-overload, reportArgumentType
     socket.emit("end", b"")  # error: call-overload, reportArgumentType
