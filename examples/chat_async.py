@@ -1,7 +1,8 @@
 """A chat room, with one coroutine for each guest.
 
-Shows a server written as conversations: each reads its guest's lines from top to bottom, and leaves
-them in the middle by `return`. The socket outlives that, and `async with` closes it in the end.
+Shows a server written as conversations: each reads its guest's lines, which a framing cuts, from
+top to bottom. One loop asks for a name and is left by `return`; the next one goes on from there,
+and `async with` closes the socket in the end.
 
     python examples/chat_async.py --port 8124
     nc 127.0.0.1 8124          then a name, then text; /names and /quit are commands
@@ -13,29 +14,17 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
 
-from pyuvnet import Socket, events, net, run
+from pyuvnet import FrameError, Socket, events, framing, net, run
 from pyuvnet.typing import TextSocket
 
-LONGEST_LINE = 1000  # characters
+LINES = framing.Lines(limit=1000)
 MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
-
-
-async def lines(socket: TextSocket) -> AsyncIterator[str]:
-    """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
-    unfinished = ""
-    async for chunk in socket:
-        *complete, unfinished = (unfinished + chunk).split("\n")
-        for line in complete:
-            yield line.strip()
-        if len(unfinished) > LONGEST_LINE:
-            raise ValueError("that line is too long")
 
 
 def say(socket: Socket, text: str) -> None:
     if socket.writable:
-        socket.write(text + "\n")
+        socket.write_frame(text)
     if socket.writable_length > MOST_UNREAD:
         socket.destroy()
 
@@ -56,22 +45,18 @@ class Room:
         name = ""
         try:
             async with socket.set_encoding("utf8") as text:
-                said = lines(text)
-                try:
-                    name = await self.introduce(socket, said)
-                    if name:
-                        await self.talk(socket, name, said)
-                except ValueError as error:
-                    say(socket, f"* {error}, good bye")
-        except OSError as error:
+                name = await self.introduce(text)
+                if name:
+                    await self.talk(text, name)
+        except (OSError, FrameError) as error:
             print(f"{name or 'nobody'}: {error}", flush=True)
         finally:
             if self.guests.pop(name, None):
                 self.announce(f"* {name} left")
 
-    async def introduce(self, socket: Socket, said: AsyncIterator[str]) -> str:
+    async def introduce(self, socket: TextSocket) -> str:
         say(socket, "What is your name?")
-        async for name in said:
+        async for name in socket:
             if name.isalnum() and len(name) <= 20 and name not in self.guests:
                 self.announce(f"* {name} joined")
                 self.guests[name] = socket
@@ -80,8 +65,8 @@ class Room:
             say(socket, "* taken, or not 1 to 20 letters and digits. What is your name?")
         return ""
 
-    async def talk(self, socket: Socket, name: str, said: AsyncIterator[str]) -> None:
-        async for line in said:
+    async def talk(self, socket: TextSocket, name: str) -> None:
+        async for line in socket:
             if line == "/quit":
                 say(socket, "* good bye")
                 return
@@ -97,7 +82,7 @@ async def main(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     room = Room()
-    async with net.create_server(room.serve, no_delay=True) as server:
+    async with net.create_server(room.serve, no_delay=True, framing=LINES) as server:
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
