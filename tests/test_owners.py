@@ -485,6 +485,27 @@ def test_what_was_written_and_is_lost_is_reported(factory, noticed, reports):
     play(main, factory, reports)
 
 
+def test_an_error_behind_that_of_a_write_is_no_unhandled_one(factory):
+    """What is emitted then is not what the stream keeps as `errored`."""
+
+    async def main(place):
+        client, peer = await place.pair()
+        peer.reset()
+        met = None
+        try:
+            async with client:
+                # Not in a callback of ours, where it would leave later.
+                await asyncio.sleep(0)
+                client.write(b"lost")
+                client.destroy(BoomError())
+        except ConnectionError as error:
+            met = error
+        assert met is client.errored
+        assert met.syscall == "write"
+
+    play(main, factory)
+
+
 def test_a_reset_after_everything_was_said_is_not_reported(factory):
     async def main(place):
         async def serve(socket):

@@ -91,6 +91,7 @@ cdef enum:
     ERROR_UNHEARD = 1 << 4       # 'error' had no listener, and was left for an owner to find.
     ERROR_HEARD = 1 << 5         # It was raised in a coroutine.
     WRITE_REFUSED = 1 << 6       # A write came after destroy() or end().
+    EMITTING_ERROR = 1 << 7      # _emit_error() emits the stream's own 'error', without a listener.
 
 cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay

@@ -205,8 +205,7 @@ cdef class Stream(Collector):
 
     cdef int _unhandled_error(self, tuple arguments) except -1:
         # Only the stream's own error: what the program emits itself is its affair.
-        if self._state & ERROR_EMITTED and arguments and arguments[0] is self._errored \
-                and self._coroutines & WAS_OWNED:
+        if self._coroutines & EMITTING_ERROR and self._coroutines & WAS_OWNED:
             if self._owners or self.r_reader is not None:
                 self._coroutines |= ERROR_UNHEARD
                 return 0
@@ -300,9 +299,13 @@ cdef class Stream(Collector):
         if self._state & ERROR_EMITTED:
             return 0
         self._state |= ERROR_EMITTED
+        # It need not be _errored: that may be of a write that failed before, and was not emitted.
+        if self._coroutines & WAS_OWNED and not self.listener_count("error"):
+            self._coroutines |= EMITTING_ERROR
         try:
             self._emit1("error", error)
         finally:
+            self._coroutines &= ~EMITTING_ERROR
             self._wake_readers()
         return 0
 
