@@ -3,6 +3,14 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr
 
+from .debug cimport UVNET_DEBUG
+
+cdef struct Work:
+    # Places that were looked at for a delimiter, and bytes that were moved. In the debug build.
+    uint64_t searched, moved
+
+cdef Work work
+
 cdef enum FramingKind:
     FRAMING_LINES
     FRAMING_LENGTH
@@ -84,6 +92,8 @@ cdef class Cutter:
         if (<Framing>framing)._quick == QUICK_LINES:
             end = <const unsigned char*>memchr(
                 data + self._scanned, (<Framing>framing)._first, size - self._scanned)
+            if UVNET_DEBUG:
+                work.searched += (data + size if end is NULL else end + 1) - data - self._scanned
             if end is NULL:
                 self._scanned = size
                 return 0

@@ -28,6 +28,7 @@ from .._base.option_table import option_set
 from .._base.validation import arg_type_error, arg_value_error, range_error, validate_boolean, \
     validate_integer
 
+from .debug cimport UVNET_DEBUG
 from .errors cimport seal
 from .names import add_node_names
 
@@ -411,11 +412,15 @@ cdef Py_ssize_t find_delimiter(const unsigned char* data, Py_ssize_t size,
     """Where the first delimiter begins, or -1."""
     cdef const unsigned char* at = data
     cdef const unsigned char* end = data + size - length + 1
+    if UVNET_DEBUG and end > data:
+        work.searched += end - data
     while at < end:
         at = <const unsigned char*>memchr(at, delimiter[0], end - at)
         if at is NULL:
             return -1
         if length == 1 or memcmp(at, delimiter, length) == 0:
+            if UVNET_DEBUG:
+                work.searched -= end - at - 1
             return at - data
         at += 1
     return -1
@@ -473,6 +478,8 @@ cdef class Cutter:
                     self._borrowed = True
                 raise
             memcpy(<char*>self._data + self._size, self._next, self._left)
+            if UVNET_DEBUG:
+                work.moved += self._left
             self._size += self._left
             self._left = 0
         return 0
@@ -482,6 +489,8 @@ cdef class Cutter:
         self.settle()
         self._reserve(size)
         memcpy(<char*>self._data + self._size, base, size)
+        if UVNET_DEBUG:
+            work.moved += size
         self._size += size
         self._turns += 1
         return 0
@@ -515,10 +524,14 @@ cdef class Cutter:
         if before:
             # What was cut since is at least as much, or there will be more room.
             memmove(self._own, self._data, self._size)
+            if UVNET_DEBUG:
+                work.moved += self._size
             self._data = self._own
             if wanted <= self._room and before >= self._size:
                 return 0
         wanted = wanted + wanted // 2 if self._size else (wanted + 63) & ~63
+        if UVNET_DEBUG:
+            work.moved += self._size
         own = <char*>PyMem_Realloc(self._own, wanted)
         if own is NULL:
             raise MemoryError
@@ -770,6 +783,8 @@ cdef class Cutter:
         count = min(count, self._left)
         self._reserve(count)
         memcpy(<char*>self._data + self._size, self._next, count)
+        if UVNET_DEBUG:
+            work.moved += count
         self._size += count
         self._next += count
         self._left -= count
@@ -798,6 +813,11 @@ cdef class Cutter:
             return found + length
         self._scanned = max(self._size + self._left - length + 1, 0)
         return -1
+
+
+def work_done():
+    """Places searched and bytes moved so far, for tests; zeros in a release build."""
+    return work.searched, work.moved
 
 
 def frame_error(int what, Py_ssize_t limit):

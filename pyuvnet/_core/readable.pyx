@@ -1399,6 +1399,11 @@ cdef class Readable(Stream):
         return later.start_read(self, 2, None, limit)
 
     @property
+    def _buffer_memory(self):
+        """Bytes of memory for what a framing or a reader has not taken, for tests."""
+        return 0 if self.r_cutter is None else self.r_cutter._room
+
+    @property
     def at_end(self):
         """True once the stream has ended and nothing is left to read. Node: none"""
         return bool(self._state & R_ENDED and not self.r_length)

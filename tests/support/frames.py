@@ -63,9 +63,11 @@ class Model:
     def _line(self, form: Any) -> Any:
         line, mark, rest = self.data.partition(form.delimiter)
         if not mark and not (self.ended and line):
-            # Over the limit for certain, though its end has not come.
-            longest = form.limit + len(form.delimiter) + (form.delimiter == b"\n" and form.strip_cr)
-            if len(line) >= longest and form.oversize == "error":
+            # Over the limit for certain, whatever comes: all but what may begin the delimiter.
+            ends = [form.delimiter[:size] for size in range(len(form.delimiter))]
+            ends += [b"\r"] * (form.delimiter == b"\n" and form.strip_cr)
+            held = max(len(end) for end in ends if line.endswith(end))
+            if len(line) - held > form.limit and form.oversize == "error":
                 return self._fail("ERR_FRAME_TOO_LONG")
             return None
         payload = line
