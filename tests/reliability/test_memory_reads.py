@@ -15,7 +15,7 @@ PROGRAM = """
 import asyncio, socket as posix, sys
 import _testcapi
 import pyuvnet
-from pyuvnet import Socket, Writable
+from pyuvnet import Socket, Writable, framing
 
 how, driver, width = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
@@ -37,7 +37,11 @@ class Case:
         s.once("close", self.on_close)
         if how == "text":
             s.set_encoding("utf8")
-        if how in ("data", "text"):
+        if how == "frames":
+            s.set_framing(framing.Fixed(50))
+        elif how == "long frames":
+            s.set_framing(framing.Fixed(25_100))
+        if how in ("data", "text", "frames", "long frames"):
             s.on("data", self.on_data)
         elif how == "once":
             s.once("data", self.on_data)
@@ -71,7 +75,7 @@ class Case:
         self.entered = True
         self.kept[self.got > 0] = chunk
         self.got += chunk if how == "onread" else len(chunk)
-        if self.got == 50_000:
+        if self.got == (25_100 if how == "long frames" else 50_000):
             if how == "once":
                 self.s.once("data", self.on_data)
             # Later, since a poll reports first who was ready in the last one.
@@ -161,7 +165,8 @@ def alone():
 pyuvnet.run(main()) if driver == "attach" else alone()
 """
 
-HOWS = ["data", "text", "once", "readable", "onread", "pipe", "native", "coroutine"]
+HOWS = ["data", "text", "once", "readable", "onread", "pipe", "native", "coroutine", "frames",
+        "long frames"]  # fmt: skip
 
 
 @pytest.mark.spec("D38")
