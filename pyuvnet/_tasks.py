@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from types import CoroutineType
 
 from . import _driver
@@ -26,10 +25,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 
 def start_task(
-    awaitable: Awaitable[Any],
-    what: str,
-    done: Callable[[BaseException | None, Any], object],
-    ended: Callable[[BaseException | None, bool], object] | None = None,
+    awaitable: Awaitable[Any], what: str, done: Callable[[BaseException | None, Any], object]
 ) -> asyncio.Task[Any]:
     """Run an awaitable as a task of asyncio's, kept alive until it is done.
 
@@ -37,48 +33,46 @@ def start_task(
         awaitable: what a coroutine function returned.
         what: names that function, for the error.
         done: gets (error, None) or (None, result) in a tick of our loop; nothing if cancelled.
-        ended: gets (error, cancelled) at once, as soon as asyncio reports the end of the task.
 
     Raises: StateError (ERR_NO_ASYNC_LOOP).
     """
-    import asyncio
-
-    async def waiter() -> Any:
-        return await awaitable
-
-    try:
-        theirs = asyncio.get_running_loop()
-    except RuntimeError:
+    theirs = running_asyncio()
+    if theirs is None:
         if isinstance(awaitable, CoroutineType):
             awaitable.close()
         raise StateError(
             f"{what} is a coroutine function, and no asyncio loop runs now", "ERR_NO_ASYNC_LOOP"
-        ) from None
-    task: asyncio.Task[Any] | None = None
+        )
 
     def finish(finished: asyncio.Task[Any]) -> None:
         _tasks.discard(finished)
-        cancelled = finished.cancelled()
-        error = None if cancelled else finished.exception()
-        if ended is not None:
-            ended(error, cancelled)
-        if cancelled:
+        if finished.cancelled():
             return
-        result = None if error is not None else finished.result()
-        ours = current_loop()
-        if ours in _driver.drivers:
-            # In a later tick, from where the loop's own exception path takes over.
-            ours.next_tick(done, error, result)
-        else:
-            done(error, result)
+        error = finished.exception()
+        _in_a_tick(done, error, None if error is not None else finished.result())
 
+    return _begin(theirs, awaitable, finish)
+
+
+def _begin(
+    theirs: asyncio.AbstractEventLoop,
+    awaitable: Awaitable[Any],
+    finish: Callable[[asyncio.Task[Any]], object],
+    listening: _Listening | None = None,
+) -> asyncio.Task[Any]:
+    """Make the task; `finish` gets it as its done callback, and takes it out of `_tasks`.
+
+    Args:
+        listening: its returned() is called as soon as the coroutine has returned.
+    """
+    task: asyncio.Task[Any] | None = None
     try:
         if type(awaitable) is CoroutineType:
-            stepper = Stepper(awaitable)
+            stepper = Stepper(awaitable, listening)
             task = theirs.create_task(stepper)
             stepper.started(task)
         else:
-            task = theirs.create_task(waiter())
+            task = theirs.create_task(_wait(awaitable))
         task.add_done_callback(finish)
         _tasks.add(task)
     except MemoryError:
@@ -91,6 +85,78 @@ def start_task(
     return task
 
 
+async def _wait(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _in_a_tick(function: Callable[..., object], *arguments: Any) -> None:
+    """Call in a later tick, from where the loop's own exception path takes over."""
+    ours = current_loop()
+    if ours in _driver.drivers:
+        ours.next_tick(function, *arguments)
+    else:
+        function(*arguments)
+
+
+class _Listening:
+    """A coroutine listener under way, and its task's done callback: one object for each call."""
+
+    __slots__ = ("arguments", "captured", "emitter", "event")
+
+    def __init__(
+        self, emitter: EventEmitter, event: Hashable, arguments: tuple[Any, ...], captured: bool
+    ) -> None:
+        self.emitter = emitter
+        self.event = event
+        self.arguments = arguments
+        self.captured = captured
+
+    def returned(self) -> None:
+        """Its coroutine has returned: called by the Stepper, before the task hears of it."""
+
+    def ended(self, failed: bool) -> None:
+        """Called when the task has ended; failed: by an exception or cancellation."""
+
+    def __call__(self, task: asyncio.Task[Any]) -> None:
+        _tasks.discard(task)
+        error = None
+        if task.cancelled():
+            self.ended(True)
+        else:
+            error = task.exception()
+            # Where failures are captured the emitter destroys the socket with this one.
+            self.ended(error is not None and not self.captured)
+        if error is not None:
+            _in_a_tick(
+                self.emitter._listener_failed, error, self.event, self.arguments, self.captured
+            )
+
+
+class _Serving(_Listening):
+    """The same for a 'connection' listener, which owns its socket while it runs."""
+
+    __slots__ = ("owns",)
+    owns: bool
+
+    def returned(self) -> None:
+        """Stop owning, within the callback that the coroutine returned in."""
+        if self.owns:
+            self.owns = False
+            try:  # noqa: SIM105 - contextlib.suppress() costs an object
+                self.arguments[0]._stop_owning()
+            except StateError:
+                pass  # Its loop is closed, and so it is too.
+
+    def ended(self, failed: bool) -> None:
+        """Destroy the socket if it failed: nobody else has it, and its peer would wait for ever."""
+        if failed and isinstance(self.emitter, ServerBase):
+            try:  # noqa: SIM105
+                self.arguments[0].destroy()
+            except StateError:
+                pass
+        self.returned()
+
+
 def run_listener(
     awaitable: Awaitable[Any],
     emitter: EventEmitter,
@@ -99,7 +165,8 @@ def run_listener(
     captured: bool,
 ) -> None:
     """Run what a coroutine listener returned."""
-    if running_asyncio() is None:
+    theirs = running_asyncio()
+    if theirs is None:
         if hasattr(awaitable, "close"):
             awaitable.close()
         raise StateError(
@@ -107,28 +174,14 @@ def run_listener(
             "thread: start the program by pyuvnet.run(main()) or asyncio.run(main())",
             "ERR_NO_ASYNC_LOOP",
         )
-
-    def done(error: BaseException | None, _: Any) -> None:
-        if error is not None:
-            emitter._listener_failed(error, event, arguments, captured)
-
-    what = f"The listener of {event!r}"
     if event != "connection" or not arguments or not isinstance(arguments[0], SocketBase):
-        start_task(awaitable, what, done)
+        _begin(theirs, awaitable, _Listening(emitter, event, arguments, captured))
         return
-    socket = arguments[0]
-
-    def ended(error: BaseException | None, cancelled: bool) -> None:
-        with contextlib.suppress(StateError):  # Its loop is closed, and so it is too.
-            # Nobody else has the connection now, and its peer would wait for ever. Where failures
-            # are captured the socket is destroyed with this one, in its place.
-            if isinstance(emitter, ServerBase) and (cancelled or (error and not captured)):
-                socket.destroy()
-            socket._stop_owning()
-
-    socket._become_owner()
+    serving = _Serving(emitter, event, arguments, captured)
+    arguments[0]._become_owner()
+    serving.owns = True
     try:
-        start_task(awaitable, what, done, ended)
+        _begin(theirs, awaitable, serving, serving)
     except BaseException:
-        socket._stop_owning()
+        serving.returned()
         raise

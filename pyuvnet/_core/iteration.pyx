@@ -72,14 +72,14 @@ cdef class ChunkReader(Reader):
         return taken
 
     cdef object take(self):
-        """The next chunk; None: there is none yet. Raises what ends the iteration."""
+        """The next chunk; None: there is none yet, or, with `over`, the iteration is done."""
         cdef Stream stream = self.stream
         cdef object offered = self._offered
         if offered is not None:
             self._offered = None
             return offered
         if self.over:
-            raise StopAsyncIteration
+            return None
         if not self._begun:
             r_begin_reader(stream, self)
             self._begun = True
@@ -98,7 +98,7 @@ cdef class ChunkReader(Reader):
         return 0
 
     cdef int _finish(self) except -1:
-        """The stream is done, and all its chunks are taken: raise what ends the iteration."""
+        """The stream is done, and all its chunks are taken: leave it. Raises: its error."""
         cdef Stream stream = self.stream
         cdef unsigned int state = stream._state
         cdef bint half_open = state & ALLOW_HALF_OPEN and not stream._coroutines & HALF_OPEN_LENT
@@ -117,7 +117,7 @@ cdef class ChunkReader(Reader):
             stream._flush()
             if not stream.w_length and not (half_open and not state & W_ENDING):
                 stream._destroy_with(None)
-        raise StopAsyncIteration
+        return 0
 
     def abandon(self):
         """Leave early: the stream is destroyed, unless it is owned or the iterator spares it."""
@@ -168,6 +168,8 @@ cdef class NextChunk:
         chunk = self.step()
         if self._waiting:
             return chunk
+        if chunk is None:
+            raise StopAsyncIteration
         raise StopIteration(chunk)
 
     def send(self, value):
@@ -184,7 +186,7 @@ cdef class NextChunk:
         self.forget()
 
     cdef object step(self):
-        """The next chunk; or, with _waiting, what asyncio has to wait for."""
+        """The next chunk, None at the end; or, with _waiting, what asyncio has to wait for."""
         cdef ChunkReader reader = self._reader
         cdef Waiter waiter
         if reader is None or reader.stream is None:
@@ -194,7 +196,7 @@ cdef class NextChunk:
         else:
             refuse_second_reader(reader.stream)
         chunk = reader.take()
-        if chunk is not None:
+        if chunk is not None or reader.over:
             return chunk
         waiter = reader._waiter = reader._last = renewed(reader._last, reader.stream._loop)
         waiter._asyncio_future_blocking = True
@@ -209,9 +211,12 @@ cdef class NextChunk:
 
 
 cdef PyObject* _next_chunk(PyObject* step) except NULL:
-    """NextChunk.__next__ without the traceback that raising StopIteration would cost."""
+    """NextChunk.__next__ without the tracebacks that raising would cost."""
     cdef object chunk = (<NextChunk>step).step()
     if not (<NextChunk>step)._waiting:
+        if chunk is None:
+            PyErr_SetObject(StopAsyncIteration, None)
+            return NULL
         # These, a read() of the program's may return them, would be taken for its arguments.
         if isinstance(chunk, (tuple, BaseException)):
             chunk = StopIteration(chunk)

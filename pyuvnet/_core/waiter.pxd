@@ -29,7 +29,9 @@ cdef class Stepper:
     cdef int _held                     # kind of a step's outcome that the task has not seen
     cdef object _value
     cdef object _cancel_error          # a cancellation, raised when the present wait is over
+    cdef object _listening             # what has to know when the coroutine has returned
 
+    cdef int returned(self) except -1
     cdef object note(self, object yielded)
     cdef int take(self) except -1
     cdef int hand_over(self, Waiter waiter) except -1

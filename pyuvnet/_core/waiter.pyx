@@ -317,14 +317,20 @@ cdef class Stepper:
     """A coroutine for asyncio's create_task(), which does what the given one does.
 
     Call started() with the task: before that, every step is asyncio's.
+
+    Args:
+        coroutine: what it goes through.
+        listening: its returned() is called as soon as the coroutine has returned, before the task
+            learns of it.
     """
 
-    def __init__(self, coroutine):
+    def __init__(self, coroutine, listening=None):
         # It may be running: then this would be the last reference to it.
         if self.coroutine is not None:
             raise state_error("ERR_CONSTRUCTED_TWICE",
                               "Stepper.__init__() was called on one that is made already")
         self.coroutine = coroutine
+        self._listening = listening
 
     def started(self, task):
         """Know the task, if it is asyncio's own; others are not ours to be stepped past."""
@@ -484,6 +490,12 @@ cdef class Stepper:
         waiter._cancel_late = False
         return _wake(_over, callback, context, self._loop)
 
+    cdef int returned(self) except -1:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.returned()
+        return 0
+
     cdef int take(self) except -1:
         """Raise what is held, unless it is something to wait for."""
         cdef int held = self._held
@@ -494,6 +506,7 @@ cdef class Stepper:
         self._task = None
         # No traceback is made for where this raises.
         if held == RETURNED:
+            self.returned()
             outcome = StopIteration(outcome)
         PyErr_SetObject(type(outcome), outcome)
         return -1
@@ -526,6 +539,7 @@ cdef PyObject* _next_step(PyObject* stepper) except NULL:
             self._task = None
             over = StopIteration(<object>outcome)
             Py_XDECREF(outcome)
+            self.returned()
             PyErr_SetObject(StopIteration, over)
             return NULL
         if kind != PYGEN_NEXT:
