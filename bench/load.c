@@ -45,6 +45,7 @@
 enum {
   BINARY_PERIOD = 131071,      /* a prime, so that no message begins where the last one did */
   LINE = 64,                   /* bytes in a line of text, its end included */
+  PREFIX = 4,                  /* bytes of a frame that hold the length of the others */
   TEXT_PERIOD = LINE * 2039,
   CONTIGUOUS = 1 << 20,        /* the most that is sent by one call */
   READ_SIZE = 256 * 1024,
@@ -60,7 +61,7 @@ static const struct { const char *name, *preset; } OPTIONS[] = {
   {"port", "0"},       {"path", ""},          {"size", "1024"},  {"connections", "10"},
   {"depth", "1"},      {"idle", "0"},         {"warmup", "0.1"}, {"seconds", "0.5"},
   {"messages", "0"},   {"pid", "0"},          {"other", "0"},    {"text", "0"},
-  {"cpus", ""},        {"check", "1"},        {"cpu", "-1"},
+  {"cpus", ""},        {"check", "1"},        {"cpu", "-1"},     {"frame", "0"},
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 static const char *values[OPTION_COUNT];
@@ -225,14 +226,29 @@ static void fill_text(char *out, uint32_t *state) {
   }
 }
 
+/* Of which everything consists: a line, a frame, or nothing. */
+static size_t unit(void) { return number("text") ? LINE : (size_t)number("frame"); }
+
+/* Frames of one size, each with the length of the rest in its first four bytes. */
+static void fill_frames(char *out, uint32_t *state) {
+  size_t frame = unit(), length = frame - PREFIX;
+  for (size_t at = 0; at < period; at += frame) {
+    for (int i = 0; i < PREFIX; i++) out[at + i] = (char)(length >> 8 * (PREFIX - 1 - i) & 255);
+    for (size_t i = PREFIX; i < frame; i++) out[at + i] = (char)next_random(state);
+  }
+}
+
 static void make_pattern(bool chunks) {
   uint32_t state = 2463534242u;
   period = chunks ? CHUNK : number("text") ? TEXT_PERIOD : BINARY_PERIOD;
+  if (number("frame")) period -= period % unit();
   pattern = malloc(period + CONTIGUOUS);
   if (chunks)
     for (size_t i = 0; i < period; i++) pattern[i] = (char)((i * 31 + (i >> 8)) & 255);
   else if (number("text"))
     fill_text(pattern, &state);
+  else if (number("frame"))
+    fill_frames(pattern, &state);
   else
     for (size_t i = 0; i < period; i++) pattern[i] = (char)next_random(&state);
   for (size_t i = period; i < period + CONTIGUOUS; i++) pattern[i] = pattern[i - period];
@@ -292,7 +308,7 @@ static void watch(struct connection *c, bool sending, int operation) {
 static void begin(struct connection *c, int index) {
   memset(c, 0, sizeof *c);
   c->fd = open_socket(index);
-  c->base = number("text") ? (uint64_t)index * 7 * LINE : (uint64_t)index * 7919;
+  c->base = unit() ? (uint64_t)index * 7 * unit() : (uint64_t)index * 7919;
   c->started = malloc(depth * sizeof *c->started);
   fcntl(c->fd, F_SETFL, O_NONBLOCK);
   watch(c, false, EPOLL_CTL_ADD);
@@ -342,19 +358,20 @@ static ssize_t receive(struct connection *c) {
 static void check_echo(bool with_end) {
   struct connection c = {.fd = open_socket(SOURCES - 1)};
   uint32_t state = 88172645u;
-  uint64_t sent = 0;
+  uint64_t sent = 0, whole = CHECK_SIZE;
+  if (unit()) whole -= whole % unit();
   limit_wait(c.fd);
-  while (sent < CHECK_SIZE) {
+  while (sent < whole) {
     size_t length = 1 + next_random(&state) % 900;
-    if (length > CHECK_SIZE - sent) length = CHECK_SIZE - sent;
+    if (length > whole - sent) length = whole - sent;
     if (send(c.fd, pattern + sent % period, length, MSG_NOSIGNAL) != (ssize_t)length)
       fail("check: send: %s", strerror(errno));
     sent += length;
   }
-  while (c.got < CHECK_SIZE) {
+  while (c.got < whole) {
     ssize_t n = recv(c.fd, buffer, READ_SIZE, 0);
-    if (n <= 0) fail("check: the server sent back %" PRIu64 " bytes of %d", c.got, CHECK_SIZE);
-    if (c.got + n > CHECK_SIZE || memcmp(buffer, pattern + c.got % period, n))
+    if (n <= 0) fail("check: the server sent back %" PRIu64 " bytes of %" PRIu64, c.got, whole);
+    if (c.got + n > whole || memcmp(buffer, pattern + c.got % period, n))
       fail("check: the server sent other bytes than it got");
     c.got += n;
   }
@@ -639,6 +656,8 @@ int main(int argc, char **argv) {
   size = number("size"), depth = number("depth"), count = number("connections");
   if (size < 1 || depth < 1 || count < 1) fail("size, depth and connections are above 0");
   if (number("text") && size % LINE) fail("text comes in lines of %d bytes", LINE);
+  if (number("frame") && (number("frame") <= PREFIX || size % number("frame")))
+    fail("a message is made of whole frames of more than %d bytes", PREFIX);
   if (size > BINARY_PERIOD) fail("size is at most %d", BINARY_PERIOD);
   buffer = malloc(READ_SIZE);
   make_pattern(receiving);

@@ -55,6 +55,8 @@ OTHERS = (
     ("rloop's speed (CPU)", ("*",), ("rloop",), "cpu_us", 1.0),
     ("uvloop's rate", ("writes-16",), ("uvloop-*",), "rate", 5.0),
     ("Node's rate", ("broadcast",), ("node*",), "rate", 3.0),
+    ("uvloop's readline (CPU)", ("read-lines",), ("uvloop-streams",), "cpu_us", 6.0),
+    ("Node's readline (CPU)", ("read-lines",), ("node*",), "cpu_us", 4.0),
 )
 
 
@@ -135,6 +137,24 @@ def _of_coroutines(results: Results) -> list[Outcome]:
     return found
 
 
+# (case, at most so many times the CPU time of pyuvnet's echo of the same bytes without framing).
+RAW = (("frames-1k", 1.15),)
+
+
+def _beside_raw(results: Results) -> list[Outcome]:
+    found = []
+    for key, most in RAW:
+        if key not in results.cases:
+            continue
+        framed, raw = (results.by_round(key, OURS, name) for name in ("cpu_us", "raw_us"))
+        if ratios := paired_ratios(framed, raw):
+            what = f"{results.cases[key]['title']}, × CPU of the echo without framing"
+            value = median(ratios)
+            found.append(Outcome(what, f"≤ {most:.2f}", "", f"{value:.2f}", value <= most))
+    return found
+
+
 def outcomes(results: Results) -> list[Outcome]:
     """Every target that the run has figures for."""
-    return _of_cases(results) + _beside_others(results) + _of_coroutines(results)
+    found = _of_cases(results) + _beside_others(results) + _of_coroutines(results)
+    return found + _beside_raw(results)

@@ -198,6 +198,21 @@ def test_coroutines_are_held_against_streams_and_against_our_listeners() -> None
     assert set(peers.COROUTINES) <= set(scenarios.all_cases())
 
 
+def test_frames_are_held_against_the_echo_without_them() -> None:
+    told = filled({"libuv": [10, 10, 10], "pyuvnet": [11, 12, 16]}, "frames-1k")
+    outcomes = targets.outcomes(told)
+    assert not [each for each in outcomes if "without framing" in each.what]
+    # The last round was slow for both.
+    for sample, raw in zip(
+        told.cases["frames-1k"]["samples"]["pyuvnet"], [10, 10, 15], strict=True
+    ):
+        sample["raw_us"] = raw
+    outcome = targets.outcomes(told)[-1]
+    assert (outcome.measured, outcome.met) == ("1.10", True)
+    told.cases["frames-1k"]["samples"]["pyuvnet"][2]["raw_us"] = 12
+    assert (targets.outcomes(told)[-1].measured, targets.outcomes(told)[-1].met) == ("1.20", False)
+
+
 # Tables, plots, and the published run.
 
 
@@ -276,6 +291,7 @@ def test_every_scenario_is_listed_and_a_peer_that_is_not_there_named() -> None:
     ("names", "some"),
     [
         ("lines pipe proxy unix churn send receive broadcast idle start", ["libuv", "pyuvnet"]),
+        ("read-lines frames-16 frames-1k", ["libuv", "pyuvnet", "asyncio-streams"]),
         ("ways churn-coroutines-64b idle-waiting writes-4", []),
     ],
 )
@@ -343,6 +359,34 @@ def test_the_load_generator_measures_an_echo() -> None:
     told = json.loads(done.stdout)
     assert told["bytes"] == told["units"] * 1024 > 0
     assert 0 < told["p50_us"] <= told["p99_us"] <= told["max_us"] * 1.02
+
+
+@builds
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("unit", ["text=1", "frame=64"])
+def test_the_load_generator_sends_lines_and_frames(unit: str) -> None:
+    received = bytearray()
+
+    def collect(connection: socket.socket, data: bytes) -> None:
+        received.extend(data)
+        connection.sendall(data)
+
+    done = drive(collect, unit, "size=128", "check=0", "messages=10")
+    assert (done.returncode, done.stderr) == (0, "")
+    pieces = [received[at : at + 64] for at in range(0, 1280, 64)]
+    if unit == "text=1":
+        assert all(piece.index(b"\n") == 63 and piece.decode() for piece in pieces)
+    else:
+        assert all(piece[:4] == (60).to_bytes(4, "big") for piece in pieces)
+    assert len(set(map(bytes, pieces))) == len(pieces)
+
+
+@builds
+@pytest.mark.timeout(60)
+def test_the_load_generator_sends_whole_frames_only() -> None:
+    done = drive(socket.socket.sendall, "size=100", "frame=64")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "load: a message is made of whole frames of more than 4 bytes\n"
 
 
 @builds

@@ -1,6 +1,7 @@
 /* Peer: servers in plain C on libuv, the practical ceiling for whatever is built on it.
  *
- *     libuv MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send, receive, broadcast
+ *     libuv MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, frames, pipe, proxy, send,
+ *                                     receive, broadcast
  *
  * Everything is written with uv_try_write() first; what the kernel does not take is copied into a
  * request, and reading stops until it has left. N: pieces of an answer, or the port behind a proxy.
@@ -17,7 +18,7 @@ typedef struct connection {
   union { uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } handle; /* first: it is cast */
   struct connection *other;  /* of a proxy */
   struct connection *next, *previous; /* of a broadcast */
-  char *line;                /* the beginning of a line whose end has not come */
+  char *line;                /* the beginning of a line or frame whose end has not come */
   size_t line_length;
   unsigned long long received;
 } connection;
@@ -155,6 +156,49 @@ static void on_lines(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   c->line_length += end - at;
 }
 
+/* How long the frame is that begins here: four bytes of length and the rest; 0 if it is not whole. */
+static size_t frame_at(const char *at, size_t left) {
+  const unsigned char *data = (const unsigned char *)at;
+  size_t size;
+  if (left < 4) return 0;
+  size = 4 + ((size_t)data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3]);
+  return size <= left ? size : 0;
+}
+
+/* Each whole frame is a piece of its own; what is begun waits for the rest. */
+static void on_frames(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
+  connection *c = (connection *)stream;
+  uv_buf_t bufs[MAX_BUFS];
+  unsigned count = 0;
+  char *at = buf->base, *held = NULL;
+  size_t left = n, size;
+  if (n < 0) {
+    finish(c);
+    return;
+  }
+  if (c->line_length) {
+    at = held = realloc(c->line, c->line_length + n);
+    memcpy(held + c->line_length, buf->base, n);
+    left += c->line_length;
+    c->line = NULL;
+    c->line_length = 0;
+  }
+  for (; (size = frame_at(at, left)); at += size, left -= size) {
+    bufs[count++] = uv_buf_init(at, size);
+    if (count == MAX_BUFS) {
+      answer(c, c, bufs, count);
+      count = 0;
+    }
+  }
+  if (count) answer(c, c, bufs, count);
+  if (left && !uv_is_closing((uv_handle_t *)c)) {
+    c->line = malloc(left);
+    memcpy(c->line, at, left);
+    c->line_length = left;
+  }
+  free(held);
+}
+
 static void on_broadcast(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (n > 0) {
     connection *c = clients.next, *next;
@@ -290,6 +334,7 @@ int main(int argc, char **argv) {
       {"echo", on_echo},           {"pipe", on_echo}, {"writes", on_writes},
       {"lines", on_lines},         {"send", on_send}, {"receive", on_receive},
       {"broadcast", on_broadcast}, {"proxy", on_proxy},
+      {"read_lines", on_lines},    {"frames", on_frames},
   };
   static union { uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } server;
   struct sockaddr_in address;

@@ -5,6 +5,7 @@
 'use strict';
 
 const net = require('node:net');
+const readline = require('node:readline');
 
 const BACKLOG = 4096;
 const [mode, path = '', count = ''] = process.argv.slice(2);
@@ -35,6 +36,32 @@ function lines(socket) {
     const whole = (rest + text).split('\n');
     rest = whole.pop();
     for (const line of whole) socket.write(line + '\n');
+  });
+}
+
+function read_lines(socket) {
+  socket.on('error', ignore);
+  readline.createInterface({ input: socket, crlfDelay: Infinity })
+    .on('line', (line) => socket.write(line + '\n'));
+}
+
+function frames(socket) {
+  let rest = null;
+  socket.on('error', ignore);
+  socket.on('data', (data) => {
+    if (rest) data = Buffer.concat([rest, data]);
+    let at = 0;
+    while (data.length - at >= 4) {
+      const size = data.readUInt32BE(at);
+      if (data.length - at - 4 < size) break;
+      const payload = data.subarray(at + 4, at + 4 + size);
+      const answer = Buffer.allocUnsafe(4 + payload.length);
+      answer.writeUInt32BE(payload.length);
+      payload.copy(answer, 4);
+      socket.write(answer);
+      at += 4 + size;
+    }
+    rest = at < data.length ? data.subarray(at) : null;
   });
 }
 
@@ -78,7 +105,9 @@ function broadcast(socket) {
   socket.on('close', () => clients.delete(socket));
 }
 
-const modes = { echo, writes, lines, pipe, proxy, send, receive, broadcast };
+const modes = {
+  echo, writes, lines, read_lines, frames, pipe, proxy, send, receive, broadcast,
+};
 const server = net.createServer(
   { noDelay: true, allowHalfOpen: mode === 'receive' }, modes[mode]);
 const options = path ? { path } : { port: 0, host: '127.0.0.1' };

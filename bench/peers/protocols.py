@@ -1,6 +1,6 @@
 """Peer: asyncio protocols, on the loop of asyncio, uvloop or rloop.
 
-python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send,
+python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, frames, pipe, proxy, send,
                                              receive, broadcast; N as in pyuvnet_net.py
 
 What pipes in Node is here an echo that stops reading while its answers are not taken.
@@ -48,6 +48,22 @@ class Lines(Echo):
         *whole, self.rest = (self.rest + self.decode(data)).split("\n")
         for line in whole:
             self.transport.write((line + "\n").encode())
+
+
+class Frames(Echo):
+    rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        data = self.rest + data
+        at, length = 0, len(data)
+        while length - at >= 4:
+            end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+            if end > length:
+                break
+            payload = data[at + 4 : end]
+            self.transport.write(len(payload).to_bytes(4, "big") + payload)
+            at = end
+        self.rest = data[at:]
 
 
 class Pipe(Echo):
@@ -145,7 +161,7 @@ class Broadcast(Echo):
 
 MODES: dict[str, type[Echo]] = {
     each.__name__.lower(): each
-    for each in (Echo, Writes, Lines, Pipe, Proxy, Send, Receive, Broadcast)
+    for each in (Echo, Writes, Lines, Frames, Pipe, Proxy, Send, Receive, Broadcast)
 }
 
 

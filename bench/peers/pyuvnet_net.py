@@ -1,16 +1,18 @@
 """Peer: pyuvnet, as its README writes servers.
 
-python pyuvnet_net.py MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send, receive,
-                                          broadcast; N: pieces of an answer, or the port behind
+python pyuvnet_net.py MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, frames, pipe,
+                                          proxy, send, receive, broadcast; N: pieces of an answer,
+                                          or the port behind
 """
 
 from __future__ import annotations
 
 import sys
 
-from pyuvnet import Server, Socket, net, run
+from pyuvnet import Server, Socket, framing, net, run
 
 BACKLOG = 4096
+LINES, FRAMES = framing.Lines(), framing.LengthPrefix(4)
 CHUNK = bytes((i * 31 + (i >> 8)) & 255 for i in range(65536))
 
 mode, path, count = (*sys.argv[1:], "", "")[:3]
@@ -49,6 +51,18 @@ def lines(socket: Socket) -> None:
     socket.on("error", ignore)
     socket.set_encoding("utf8")
     socket.on("data", answer)
+
+
+def read_lines(socket: Socket) -> None:
+    socket.on("error", ignore)
+    socket.set_framing(LINES).set_encoding("utf8")
+    socket.on("data", lambda line: socket.write_frame(line))
+
+
+def frames(socket: Socket) -> None:
+    socket.on("error", ignore)
+    socket.set_framing(FRAMES)
+    socket.on("data", lambda frame: socket.write_frame(frame))
 
 
 def pipe(socket: Socket) -> None:
@@ -99,7 +113,11 @@ def broadcast(socket: Socket) -> None:
 
 
 MODES = {
-    each.__name__: each for each in (echo, writes, lines, pipe, proxy, send, receive, broadcast)
+    each.__name__: each
+    for each in (
+        *(echo, writes, lines, read_lines, frames),
+        *(pipe, proxy, send, receive, broadcast),
+    )
 }
 
 

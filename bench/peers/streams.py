@@ -1,7 +1,8 @@
 """Peer: asyncio streams, on the loop of asyncio, uvloop or zuvloop, and over aiofastnet on each.
 
-python streams.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send, receive,
-                                           broadcast; N as in pyuvnet_net.py
+python streams.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, read_line, frames,
+                                           pipe, proxy, send, receive, broadcast; N as in
+                                           pyuvnet_net.py
 LOOP: asyncio, uvloop, zuvloop; aiofastnet:asyncio and aiofastnet:uvloop put aiofastnet on a loop
 """
 
@@ -41,6 +42,23 @@ async def lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
+async def read_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while line := await reader.readline():
+        writer.write(line)
+        await writer.drain()
+
+
+async def frames(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            size = int.from_bytes(await reader.readexactly(4), "big")
+            payload = await reader.readexactly(size)
+            writer.write(len(payload).to_bytes(4, "big") + payload)
+            await writer.drain()
+    except asyncio.IncompleteReadError:
+        pass
+
+
 async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", pieces)
 
@@ -78,7 +96,11 @@ async def broadcast(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 MODES = {
     "echo": copy,
     "pipe": copy,
-    **{each.__name__: each for each in (writes, lines, proxy, send, receive, broadcast)},
+    "read_lines": lines,
+    **{
+        each.__name__: each
+        for each in (writes, lines, read_line, frames, proxy, send, receive, broadcast)
+    },
 }
 
 

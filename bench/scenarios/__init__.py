@@ -111,6 +111,7 @@ FILES = (
     "pipelined",
     "writes",
     "lines",
+    "frames",
     "pipe",
     "proxy",
     "unix",

@@ -1,9 +1,15 @@
-"""A line protocol: UTF-8 decoded, split at line ends, each of 16 lines answered by its own write.
+"""A line protocol: UTF-8 decoded, each of 16 lines answered by its own write.
 
 The text has characters of two and three bytes. The C server splits bytes and decodes nothing.
+In "lines" chunks are split at line ends by hand; in "read-lines" by what each library has for it: a
+framing, asyncio's readline(), Node's readline.
 """
 
+from bench.peers import CEILING, OURS
 from bench.scenarios import CPU_REQUEST, Case, requests
+
+NODES = ("node", "node-newest")
+STREAMS = ("uvloop-streams", "asyncio-streams")
 
 CASES = [
     Case(
@@ -13,5 +19,14 @@ CASES = [
         CPU_REQUEST,
         "requests/s",
         quick=True,
-    )
+    ),
+    Case(
+        "read-lines",
+        "16 lines by framing or readline, 1 KiB × 10",
+        requests("read_lines", size=1024, connections=10, text=1),
+        CPU_REQUEST,
+        "requests/s",
+        quick=True,
+        peers=(CEILING, OURS, *STREAMS, *NODES),
+    ),
 ]
