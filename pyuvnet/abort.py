@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 
-from ._base import TYPE_CHECKING, words
+from ._base import TYPE_CHECKING
 from ._base import validation as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names
@@ -204,6 +204,8 @@ class AbortSignal(EventEmitter):
         try:
             sources = list(signals)  # type: ignore[arg-type]
         except TypeError:
+            from ._base import words
+
             error = ArgTypeError("signals cannot be converted to sequence.", code)
             kind = type(signals).__name__
             words.in_python(error, f"signals must be an iterable of AbortSignal, not {kind}")

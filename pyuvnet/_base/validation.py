@@ -6,7 +6,7 @@ given, and the good path of a check is a type test.
 
 from __future__ import annotations
 
-from . import TYPE_CHECKING, words
+from . import TYPE_CHECKING
 from .errors import ArgTypeError, ArgValueError, RangeError
 from .notation import (
     MAX_SAFE_INTEGER,
@@ -156,6 +156,8 @@ def arg_type_error(name: str, expected: str | Sequence[str], value: object) -> A
     else:
         subject = f'"{name}" {"property" if "." in name else "argument"}'
     text = f"The {subject} must be {_expected_text(expected)}. {inspect(value)}"
+    from . import words
+
     error = ArgTypeError(text, "ERR_INVALID_ARG_TYPE")
     words.in_python(
         error,
@@ -182,6 +184,8 @@ def arg_value_error(
         received = no_surrogates(cut(received, 128)) + "..."
     kind = "property" if "." in name else "argument"
     text = f"The {kind} '{name}' {reason}. Received {received}"
+    from . import words
+
     error = ArgValueError(text, "ERR_INVALID_ARG_VALUE")
     if python is None:
         python = f"{words.parameter(name)} {words.reason(reason)}; it was {words.shown(value)}"
@@ -204,6 +208,8 @@ def range_error(name: str, range_text: str, value: object) -> RangeError:
     if number is not None and 2**32 < abs(to_float(number)) < _INFINITY and number == number // 1:
         received = _grouped(received)
     text = f'The value of "{name}" is out of range. It must be {range_text}. Received {received}'
+    from . import words
+
     error = RangeError(text, "ERR_OUT_OF_RANGE")
     wanted = f"{words.parameter(name)} must be {words.reason(range_text)}"
     words.in_python(error, f"{wanted}, not {words.shown(value)}")
@@ -230,6 +236,8 @@ def bad_port_error(name: str, value: object, allow_zero: bool = True) -> RangeEr
     """
     sign = ">=" if allow_zero else ">"
     text = f"{name} should be {sign} 0 and < 65536. {inspect(value)}."
+    from . import words
+
     error = RangeError(text, "ERR_SOCKET_BAD_PORT")
     wanted = f"{words.parameter(name)} must be an int from {0 if allow_zero else 1} to 65535"
     words.in_python(error, f"{wanted}, or its text, not {words.shown(value)}")
@@ -255,6 +263,8 @@ def unknown_encoding_error(encoding: object) -> ArgTypeError:
 
 def null_values_error() -> ArgTypeError:
     """Make the error for None where a stream needs data. Node: ERR_STREAM_NULL_VALUES"""
+    from . import words
+
     error = ArgTypeError("May not write null values to stream", "ERR_STREAM_NULL_VALUES")
     words.in_python(error, "None cannot be written; end() says that there is no more")
     return error

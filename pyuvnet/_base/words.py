@@ -2,7 +2,8 @@
 
 Node's texts name JavaScript's types, and parameters as Node spells them. They stay as they are,
 since ported code reads them; the note has the parameter and the types that the caller knows.
-Imports nothing of ours. Only the makers of errors call this, so that what succeeds pays nothing.
+Imports nothing of ours. Only the makers of errors import this, when they make one, so that what
+succeeds pays nothing.
 """
 
 from __future__ import annotations
