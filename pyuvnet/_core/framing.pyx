@@ -411,8 +411,12 @@ cdef Py_ssize_t find_delimiter(const unsigned char* data, Py_ssize_t size,
                                const unsigned char* delimiter, Py_ssize_t length) noexcept:
     """Where the first delimiter begins, or -1."""
     cdef const unsigned char* at = data
-    cdef const unsigned char* end = data + size - length + 1
-    if UVNET_DEBUG and end > data:
+    cdef const unsigned char* end
+    if size < length:
+        # A buffer without bytes is NULL, from which nothing can be subtracted.
+        return -1
+    end = data + size - length + 1
+    if UVNET_DEBUG:
         work.searched += end - data
     while at < end:
         at = <const unsigned char*>memchr(at, delimiter[0], end - at)

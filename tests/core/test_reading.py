@@ -92,6 +92,23 @@ def test_what_is_read_does_not_depend_on_the_cuts(before: bool) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("delimiter", [b"\n", b"--", b"\r\n\r\n"])
+def test_the_first_read_finds_nothing_yet(delimiter: bytes) -> None:
+    """There is no memory yet for what will come."""
+
+    async def main() -> None:
+        source = Source()
+        waiting = asyncio.ensure_future(source.read_until(delimiter))
+        await some_turns()
+        source.push(b"a" + delimiter)
+        assert await waiting == b"a" + delimiter
+        source.push(None)
+        with pytest.raises(errors.IncompleteReadError):
+            await source.read_until(delimiter)
+
+    run(main())
+
+
 @pytest.mark.parametrize("later", [True, False])
 @pytest.mark.parametrize("step", [1, 3, 100])
 @pytest.mark.parametrize("mark", [0, 1, 16384])
