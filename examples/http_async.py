@@ -1,7 +1,7 @@
 """HTTP/1.1 with keep-alive, in a coroutine for each connection.
 
-Shows a protocol that reads a head up to a blank line and then a body of a given length: what was
-read too much goes back by unshift(). One limit of time holds for each request, one for its size.
+Shows a protocol that reads a head up to a blank line, by read_until(), and then a body of a given
+length, by read_exactly(). Limits hold for the time and for the size of each request.
 
     python examples/http_async.py --port 8080
     curl -i http://127.0.0.1:8080/world
@@ -17,7 +17,7 @@ import sys
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from pyuvnet import Socket, events, net, run
+from pyuvnet import FrameError, IncompleteReadError, Socket, events, net, run
 
 LARGEST_HEAD = 8192  # bytes
 LARGEST_BODY = 1 << 20
@@ -30,30 +30,21 @@ class RefusedError(Exception):
 
 async def read_head(socket: Socket) -> bytes:
     """The bytes before the next blank line; b"" if the peer ended before a request."""
-    received = bytearray()
-    async for chunk in socket:
-        received += chunk
-        end = received.find(b"\r\n\r\n")
-        if (len(received) if end < 0 else end) > LARGEST_HEAD:
-            raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        if end >= 0:
-            socket.unshift(bytes(received[end + 4 :]))
-            return bytes(received[:end])
-    if received:
-        raise RefusedError(HTTPStatus.BAD_REQUEST)
-    return b""
+    try:
+        return await socket.read_until(b"\r\n\r\n", limit=LARGEST_HEAD)
+    except FrameError:
+        raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) from None
+    except IncompleteReadError as error:
+        if error.partial:
+            raise RefusedError(HTTPStatus.BAD_REQUEST) from None
+        return b""
 
 
 async def read_body(socket: Socket, size: int) -> bytes:
-    body = bytearray()
-    if not size:
-        return b""
-    async for chunk in socket:
-        body += chunk
-        if len(body) >= size:
-            socket.unshift(bytes(body[size:]))
-            return bytes(body[:size])
-    raise RefusedError(HTTPStatus.BAD_REQUEST)
+    try:
+        return await socket.read_exactly(size)
+    except IncompleteReadError:
+        raise RefusedError(HTTPStatus.BAD_REQUEST) from None
 
 
 def respond(socket: Socket, status: HTTPStatus, text: str, last: bool, body: bool = True) -> None:
@@ -71,7 +62,7 @@ def respond(socket: Socket, status: HTTPStatus, text: str, last: bool, body: boo
 
 async def answer(socket: Socket, head: bytes) -> bool:
     """Answer one request; returns whether another one may follow."""
-    request, *fields = head.decode("latin1").split("\r\n")
+    request, *fields = head.decode("latin1").removesuffix("\r\n\r\n").split("\r\n")
     headers = {}
     for field in fields:
         name, colon, value = field.partition(":")
