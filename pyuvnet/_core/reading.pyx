@@ -30,6 +30,12 @@ from .stream cimport *
 from .upcalls cimport later
 from .waiter cimport Waiter, raise_thrown, renewed
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
+
+cdef enum:
+    MAX_USUAL = 0x7fffffff
+
 cdef enum:
     READ_EXACTLY = 0
     READ_UNTIL = 1
@@ -248,14 +254,25 @@ cdef ByteReader _reader_of(Stream stream):
     return <ByteReader>stream.r_cutter.reader
 
 
+cdef Py_ssize_t _number(object value, str name, Py_ssize_t least) except -1:
+    """validate_integer(), which is Python's, without a call for what is usual."""
+    cdef int overflow = 0
+    cdef long long number = -1
+    if type(value) is int:
+        number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or number < least or number > MAX_USUAL:
+        return validate_integer(value, name, least)
+    return <Py_ssize_t>number
+
+
 cdef object _start(object readable, int kind, object delimiter, object wanted):
     """Check the arguments of a read, and return what is awaited."""
     cdef Stream stream = readable
     cdef ByteRead read = ByteRead.__new__(ByteRead)
     if kind == READ_EXACTLY:
-        read._wanted = validate_integer(wanted, "size", 0)
+        read._wanted = _number(wanted, "size", 0)
     else:
-        read._wanted = validate_integer(wanted, "options.limit", 1)
+        read._wanted = _number(wanted, "options.limit", 1)
     if kind == READ_LINE:
         read._delimiter = _LINE_FEED
     elif kind == READ_UNTIL:
