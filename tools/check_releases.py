@@ -80,6 +80,7 @@ ALLOWED = {
     "socket_base _begin_pair w_chunk": _EMPTY,
     "socket_base _begin_pair w_queue": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
+    "socket_base _deliver Py_DECREF": "exact bytes of ours, which run nothing",
     "server_base _init_server _socket_class": "it is None: this is called once",
     "server_base _look_up _looked_up": "it is None, or held as the argument `looked_up`",
     "accepting _on_failures_gil Py_XDECREF": "the array is this function's own",

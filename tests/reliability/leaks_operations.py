@@ -32,9 +32,11 @@ from pyuvnet import (
     Readable,
     Server,
     Socket,
+    StateError,
     Writable,
     diagnostics,
     events,
+    framing,
     loop,
     net,
     run,
@@ -732,6 +734,98 @@ def _coroutine_listener() -> None:
                 client.write(b"x")
                 await events.once(client, "data")
         echo.close()
+
+    run(main())
+    run()
+
+
+FRAMINGS = (
+    framing.Lines(), framing.Lines(b"--", oversize="discard", limit=4), framing.LengthPrefix(2),
+    framing.VarintPrefix(), framing.Fixed(2), framing.Header(1, lambda header: header[0]),
+)  # fmt: skip
+
+
+@operation(
+    "Readable.set_framing", "Duplex.set_framing", "Writable.set_framing", "Readable.framing",
+    "Duplex.write_frame", "Writable.write_frame", "Readable (framing)", "Duplex (framing)",
+)  # fmt: skip
+def _framing() -> None:
+    for each in FRAMINGS:
+        both = Both(framing=each)
+        with contextlib.suppress(ValueError):
+            both.write_frame(b"ab", nothing)
+        both.on("data", nothing)
+        both.on("oversize", nothing)
+        both.on("error", nothing)
+        for _ in range(3):
+            both.push(b"\0\2ab\n--abcdef--")
+        both.push(None)
+        both.set_framing(None)
+        run()
+        sink = Sink().set_framing(each)
+        with contextlib.suppress(ValueError):
+            sink.write_frame("ab")
+        sink.end()
+        run()
+
+
+@operation("Socket.set_framing", "Socket.write_frame", "Server (framing)", "Socket (framing)")
+def _framing_of_sockets() -> None:
+    client, accepted = pair()
+    client.set_framing(framing.LengthPrefix(2))
+    accepted.set_framing(framing.LengthPrefix(2)).on("data", accepted.write_frame)
+    client.on("data", lambda frame: client.end())
+    client.write_frame(b"x" * 1000)
+    run()
+    done(client, accepted)
+
+
+class SilentDuplex(Duplex):
+    """Everything comes by push()."""
+
+    def _read(self, size: int) -> None:
+        pass
+
+
+@operation(
+    "Readable.read_exactly", "Readable.read_until", "Readable.read_line", "Duplex.read_exactly",
+    "Duplex.read_until", "Duplex.read_line", "Socket.read_exactly", "Socket.read_until",
+    "Socket.read_line",
+)  # fmt: skip
+def _readers() -> None:
+    async def main() -> None:
+        both = SilentDuplex()
+        task = asyncio.ensure_future(both.read_exactly(3))
+        await asyncio.sleep(0)
+        both.push(b"abcline\nuntil--left")
+        await task
+        await both.read_line()
+        await both.read_until(b"--")
+        with contextlib.suppress(StateError):
+            await both.read_until(b"--", limit=2)
+        task = asyncio.ensure_future(both.read_exactly(100))
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        both.push(None)
+        with contextlib.suppress(EOFError):
+            await both.read_exactly(100)
+        both.destroy()
+
+    run(main())
+    run()
+
+
+@operation("Server.serve_forever", "Server.wait_closed")
+def _serve_forever() -> None:
+    async def main() -> None:
+        async with net.create_server().listen(0) as server:
+            tasks = [asyncio.ensure_future(server.serve_forever())]
+            tasks.append(asyncio.ensure_future(server.wait_closed()))
+            await events.once(server, "listening")
+            tasks[0].cancel()
+            await asyncio.wait(tasks)
 
     run(main())
     run()
