@@ -102,6 +102,10 @@ class _Listening:
     """A coroutine listener under way, and its task's done callback: one object for each call."""
 
     __slots__ = ("arguments", "captured", "emitter", "event")
+    emitter: EventEmitter
+    event: Hashable
+    arguments: tuple[Any, ...]
+    captured: bool
 
     def __init__(
         self, emitter: EventEmitter, event: Hashable, arguments: tuple[Any, ...], captured: bool

@@ -13,7 +13,7 @@ from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
 from ._core.descriptors import inherit_anext
 from ._core.duplex import Duplex
-from ._core.iteration import ChunkIterator, ChunkReader
+from ._core.iteration import ChunkIterator, ChunkReader, close_at_finish
 from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable
@@ -503,9 +503,17 @@ async def _enter(stream: Any) -> Any:
 async def _exit(stream: Any, failure: BaseException | None) -> None:
     """Close the stream that a block has owned, and wait for 'close'."""
     try:
-        if failure is None:
-            await _close_when_sent(stream)
-        else:
+        if failure is None and not stream.destroyed and stream._has_writable:
+            try:
+                if not _never_begun(stream):
+                    if not stream.writable_ended:
+                        stream.end()
+                    if not stream.writable_finished and not stream.destroyed:
+                        await close_at_finish(stream)
+            except BaseException:
+                await _destroyed(stream)
+                raise
+        if stream._close_due or not stream.destroyed:
             await _destroyed(stream)
         # The body's own exception goes on alone.
         unsent = None if failure is not None else stream._unsent_error()
@@ -514,20 +522,6 @@ async def _exit(stream: Any, failure: BaseException | None) -> None:
         stream._stop_owning()
     if unsent is not None:
         raise unsent
-
-
-async def _close_when_sent(stream: Any) -> None:
-    """End the stream, and destroy it as soon as everything written has left."""
-    if not stream.destroyed and stream._has_writable and not _never_begun(stream):
-        try:
-            if not stream.writable_ended:
-                stream.end()
-            if not stream.writable_finished and not stream.destroyed:
-                await _event(stream, "finish", "close")
-        except BaseException:
-            await _destroyed(stream)
-            raise
-    await _destroyed(stream)
 
 
 def _never_begun(stream: Any) -> bool:
@@ -541,23 +535,8 @@ async def _destroyed(stream: Any) -> None:
     """Destroy the stream, and wait for 'close'."""
     stream.destroy()
     if stream._close_due:
-        await _event(stream, "close")
-
-
-async def _event(stream: Any, *events: str) -> None:
-    """Wait for the first of some events."""
-
-    def come(*_: Any) -> None:
-        done.set_result(None)
-
-    def leave() -> None:
-        for event in events:
-            stream.off(event, come)
-
-    done: Waiter[None] = Waiter(leave)
-    for event in events:
-        stream.on(event, come)
-    await done
+        # No 'finish' comes any more.
+        await close_at_finish(stream)
 
 
 # ---- Standard streams ----------------------------------------------------------------------------

@@ -29,4 +29,9 @@ cdef class NextChunk:
     cdef object step(self)
     cdef int forget(self) except -1
 
+cdef class Closing:
+    cdef Stream _stream
+    cdef Waiter _waiter
+    cdef object _listener              # None once it has left
+
 cdef int refuse_second_reader(Stream stream) except -1

@@ -4,8 +4,11 @@ from typing import Any, Self, final
 from typing_extensions import disjoint_base
 
 from .stream import Reader, Stream
+from .waiter import Waiter
 
 plain_reads: set[Any]
+
+def close_at_finish(stream: Stream) -> Waiter[None]: ...
 
 @disjoint_base
 class ChunkReader(Reader):
@@ -31,3 +34,8 @@ class NextChunk:
     def send(self, value: object) -> Any: ...
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
     def close(self) -> None: ...
+
+@final
+class Closing:
+    def __call__(self, *_: Any) -> None: ...
+    def leave(self) -> None: ...

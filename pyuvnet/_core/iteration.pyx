@@ -1,10 +1,13 @@
-"""async for over a stream.
+"""async for over a stream, and async with.
 
 A chunk that is buffered is handed out without a future and without leaving the task.  Where there
 is none, the task waits for a Waiter, which the stream settles, and goes on inside the callback in
 which the chunk arrived.  A reader is no listener, and costs a stream one reference.
 
-Imports: stream, readable, waiter.
+What `async with` waits for at its end is one awaitable as well.  It listens to 'finish', at which
+it destroys the stream, as Node's destroySoon() does, and to 'close', at which its task goes on.
+
+Imports: emitter, stream, readable, waiter.
 """
 
 cimport cython
@@ -17,13 +20,23 @@ from .readable import Readable
 
 from .capi cimport PyErr_SetObject, pyuvnet_has_own
 from .descriptors cimport set_iternext
+from .emitter cimport ON_CLOSE, ON_FINISH, new_hidden
+from .emitter cimport ON_CLOSE, ON_FINISH, new_hidden
 from .errors cimport premature_close, seal, state_error
 from .readable cimport r_begin_reader, r_end_reader, r_reads_over
 from .stream cimport *
-from .waiter cimport Waiter, raise_thrown, renewed
+from .waiter cimport Waiter, new_waiter, raise_thrown, renewed
 
 # read() of each class of ours; _read_chunk() does the same.
 plain_reads = {Readable.read}
+
+
+cdef enum:
+    NOT_BEGUN = 0
+    SENDING                            # 'finish' is due, at which the stream is destroyed
+    CLOSING                            # 'close' is due
+    FAILING                            # the same, and then `_error` is raised
+    OVER
 
 
 cdef int refuse_second_reader(Stream stream) except -1:
@@ -229,4 +242,46 @@ cdef PyObject* _next_chunk(PyObject* step) except NULL:
 set_iternext(NextChunk, <void*>_next_chunk)
 
 
+@cython.final
+@cython.freelist(8)
+cdef class Closing:
+    """Destroys a stream at 'finish', and settles a waiter at 'close'."""
+
+    def __call__(self, *_):
+        cdef Stream stream = self._stream
+        if self._waiter._done:
+            return
+        try:
+            if not stream._state & DESTROYED:
+                (<object>stream).destroy()
+        except BaseException as exc:
+            self._waiter.set_exception(exc)
+        else:
+            if not (<object>stream)._close_due:
+                self._waiter.set_result(None)
+
+    def leave(self):
+        """Listen no more."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._stream._remove(ON_FINISH, listener)
+            self._stream._remove(ON_CLOSE, listener)
+
+
+def close_at_finish(Stream stream not None):
+    """Destroy a stream at 'finish'. Returns: what to await until its 'close'."""
+    cdef Closing closing = Closing.__new__(Closing)
+    cdef Waiter waiter
+    stream._ready()
+    waiter = new_waiter(stream._loop)
+    closing._stream = stream
+    closing._waiter = waiter
+    closing._listener = new_hidden(closing)
+    waiter._leave = closing.leave
+    stream._add(ON_FINISH, closing._listener, False, False)
+    stream._add(ON_CLOSE, closing._listener, False, False)
+    return waiter
+
+
+seal(Closing)
 seal(NextChunk)
