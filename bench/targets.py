@@ -99,6 +99,8 @@ COROUTINES = (
     ("ways", "pyuvnet-async-uvloop", "uvloop-streams", 0.55),
     ("ways", "pyuvnet-async", "pyuvnet-attached", 1.25),
     ("ways", "pyuvnet-async-uvloop", "pyuvnet-attached-uvloop", 1.25),
+    ("await-lines-16", "pyuvnet-async", "uvloop-streams", 0.5),
+    ("await-lines-16", "pyuvnet-async-uvloop", "uvloop-streams", 0.5),
     *(
         (case, peer, "uvloop-streams", 0.6)
         for case in ("churn-coroutines-64b", "churn-coroutines-1k")

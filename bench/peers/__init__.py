@@ -25,7 +25,10 @@ HARMFUL = ("PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PY
 CEILING = "libuv"
 OURS = "pyuvnet"
 # The cases of coroutines, for which pyuvnet has several ways and streams come on several loops.
-COROUTINES = ("ways", "churn-coroutines-64b", "churn-coroutines-1k", "idle-waiting")
+COROUTINES = (
+    *("ways", "churn-coroutines-64b", "churn-coroutines-1k", "idle-waiting"),
+    *("await-lines-1", "await-lines-16", "frames-16", "frames-1k"),
+)
 
 
 class MissingError(Exception):

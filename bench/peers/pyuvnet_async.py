@@ -1,7 +1,8 @@
 """Peer: pyuvnet on asyncio's loop or uvloop's: a coroutine for each connection, or listeners.
 
 python pyuvnet_async.py WAY LOOP MODE [PATH] [N]     WAY: iterate, block, listener; LOOP: asyncio,
-                                                     uvloop; MODE: echo
+                                                     uvloop; MODE: echo, or in the way iterate also
+                                                     read_line, frames
 """
 
 from __future__ import annotations
@@ -36,20 +37,42 @@ async def block(socket: Socket) -> None:
         pass
 
 
+async def read_line(socket: Socket) -> None:
+    try:
+        while (line := await socket.read_line()) or not socket.at_end:
+            socket.write(line + b"\n")
+            await socket.drained()
+    except ConnectionError:
+        pass
+
+
+async def frames(socket: Socket) -> None:
+    try:
+        while True:
+            size = int.from_bytes(await socket.read_exactly(4), "big")
+            payload = await socket.read_exactly(size)
+            socket.write(len(payload).to_bytes(4, "big") + payload)
+            await socket.drained()
+    except (ConnectionError, EOFError):
+        pass
+
+
 def listener(socket: Socket) -> None:
     socket.on("error", lambda error: None)
     socket.on("data", lambda data: socket.write(data))
 
 
-WAYS: dict[str, Callable[[Socket], Any]] = {
-    "iterate": iterate,
-    "block": block,
-    "listener": listener,
+WAYS: dict[tuple[str, str], Callable[[Socket], Any]] = {
+    ("iterate", "echo"): iterate,
+    ("iterate", "read_line"): read_line,
+    ("iterate", "frames"): frames,
+    ("block", "echo"): block,
+    ("listener", "echo"): listener,
 }
 
 
 async def main() -> None:
-    server: Server = net.create_server({"no_delay": True}, WAYS[way])
+    server: Server = net.create_server({"no_delay": True}, WAYS[way, mode])
 
     def listening() -> None:
         address = server.address()
@@ -62,8 +85,8 @@ async def main() -> None:
     await server.serve_forever()
 
 
-if mode != "echo":
-    print(f"unsupported: pyuvnet beside asyncio is measured by echo, not {mode}", flush=True)
+if (way, mode) not in WAYS:
+    print(f"unsupported: {way} has no {mode}", flush=True)
     raise SystemExit(3)
 factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 if loop_name != "asyncio":

@@ -1,15 +1,16 @@
 """Frames with their length in four bytes in front, each answered by a frame of its own.
 
-pyuvnet has a framing for that, streams have readexactly(); Protocols and Node cut chunks by hand.
+pyuvnet has a framing for that, and read_exactly() for coroutines; streams have readexactly();
+Protocols and Node cut chunks by hand.
 """
 
-from bench.peers import CEILING, OURS, Peer
+from bench.peers import OURS, Peer
 from bench.runner import Runner
 from bench.scenarios import CPU_REQUEST, Case, Sample, requests
-from bench.scenarios.lines import NODES, STREAMS
+from bench.scenarios.lines import COROUTINES, NODES
 
 WHOLE = 4 + 1024
-PEERS = (CEILING, OURS, "rloop", "uvloop-protocol", "asyncio-protocol", *STREAMS, *NODES)
+PEERS = (OURS, *COROUTINES, "rloop", "uvloop-protocol", "asyncio-protocol", *NODES)
 
 
 def measure_1k(runner: Runner, peer: Peer) -> Sample:

@@ -2,7 +2,8 @@
 
 The text has characters of two and three bytes. The C server splits bytes and decodes nothing.
 In "lines" chunks are split at line ends by hand; in "read-lines" by what each library has for it: a
-framing, asyncio's readline(), Node's readline.
+framing, asyncio's readline(), Node's readline. In "await-lines" coroutines wait for each line, as
+bytes, one or 16 in a message.
 """
 
 from bench.peers import CEILING, OURS
@@ -10,6 +11,14 @@ from bench.scenarios import CPU_REQUEST, Case, requests
 
 NODES = ("node", "node-newest")
 STREAMS = ("uvloop-streams", "asyncio-streams")
+COROUTINES = (
+    CEILING,
+    "pyuvnet-async",
+    "pyuvnet-async-uvloop",
+    *STREAMS,
+    "aiofastnet-streams",
+    "aiofastnet-streams-uvloop",
+)
 
 CASES = [
     Case(
@@ -28,5 +37,17 @@ CASES = [
         "requests/s",
         quick=True,
         peers=(CEILING, OURS, *STREAMS, *NODES),
+    ),
+    *(
+        Case(
+            f"await-lines-{lines}",
+            f"await {title} of 64 B × 10",
+            requests("read_line", size=64 * lines, connections=10, text=1),
+            CPU_REQUEST,
+            "requests/s",
+            quick=lines > 1,
+            peers=COROUTINES,
+        )
+        for lines, title in ((1, "a line"), (16, "16 lines"))
     ),
 ]
