@@ -1,8 +1,7 @@
 """A length-prefixed protocol: calls and answers as JSON, each behind its length in four bytes.
 
-Shows the readable mode: nothing is handed out until it is asked for, and read(n) gives n bytes or
-None, so that no chunk has to be put together by hand. Server and client use the same class. Frames
-have a limit, and so has what a call may cost.
+Shows a framing: each 'data' is one frame without its length, and write_frame() puts the length in
+front. Server and client use the same. Frames have a limit, and so has what a call may cost.
 
     python examples/frames.py --port 8124
     python examples/frames.py --port 8124 --call add 1 2 3
@@ -18,9 +17,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, framing, net, next_tick, run
 
-LARGEST = 1 << 20  # bytes in a frame
+FRAMES = framing.LengthPrefix(4, limit=1 << 20)
 MOST = 1000  # numbers in a calculation
 sockets: set[Socket] = set()
 
@@ -41,66 +40,43 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
-class Frames:
-    """Calls received(value) for every frame of a socket."""
+def send(socket: Socket, value: Any) -> None:
+    # A peer that does not read its answers is not read from.
+    if not socket.write_frame(json.dumps(value)):
+        socket.pause()
 
-    def __init__(self, socket: Socket, received: Callable[[Any], object]) -> None:
-        self.socket, self.received = socket, received
-        self.size: int | None = None  # of the body, once its length was read
-        socket.on("readable", self.readable)
-        socket.on("drain", self.readable)
 
-    def readable(self) -> None:
-        # Nothing is read from a peer that does not read its answers.
-        while not self.socket.destroyed and not self.socket.writable_need_drain:
-            wanted = 4 if self.size is None else self.size
-            # read(0) would ask for nothing, and always gives None.
-            data = self.socket.read(wanted) if wanted else b""
-            if data is None:
-                return
-            if len(data) < wanted:
-                # read(n) gives less only at the end of the stream: what is left.
-                self.fail("the stream ends inside a frame")
-            elif self.size is not None:
-                self.size = None
-                self.parse(data)
-            elif (size := int.from_bytes(data, "big")) <= LARGEST:
-                self.size = size
-            else:
-                self.fail(f"a frame of {size} bytes is too large")
+def receive(socket: Socket, received: Callable[[Any], object]) -> None:
+    """Call received(value) for every frame."""
 
-    def parse(self, body: bytes) -> None:
+    @socket.on("data")
+    def data(frame: bytes) -> None:
         try:
-            value = json.loads(body)
+            value = json.loads(frame)
         except (ValueError, RecursionError) as error:
-            self.fail(f"a frame is no JSON: {error}")
+            socket.destroy(ValueError(f"a frame is no JSON: {error}"))
         else:
-            self.received(value)
+            received(value)
 
-    def fail(self, reason: str) -> None:
-        self.socket.destroy(ValueError(reason))
-
-    def send(self, value: Any) -> None:
-        body = json.dumps(value).encode()
-        self.socket.write(len(body).to_bytes(4, "big") + body)
+    socket.on("drain", socket.resume)
 
 
 def connected(socket: Socket) -> None:
     def called(call: Any) -> None:
         try:
-            frames.send({"result": METHODS[call["method"]](*call["params"])})
+            send(socket, {"result": METHODS[call["method"]](*call["params"])})
         except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             # Also of a result that cannot be sent, such as a number of 5000 digits.
-            frames.send({"error": repr(error)[:200]})
+            send(socket, {"error": repr(error)[:200]})
 
-    frames = Frames(socket, called)
+    receive(socket, called)
     sockets.add(socket)
     socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
     socket.on("close", lambda had_error: sockets.discard(socket))
 
 
 def serve(host: str, port: int) -> None:
-    server = net.create_server(connected, no_delay=True)
+    server = net.create_server(connected, no_delay=True, framing=FRAMES)
     server.on("error", lambda error: sys.exit(f"frames: {error}"))
 
     @server.on("listening")
@@ -124,9 +100,10 @@ def call(host: str, port: int, method: str, params: list[Any]) -> None:
         print(json.dumps(answer))
         socket.end()
 
-    socket = net.create_connection(port, host)
+    socket = net.connect(port, host, framing=FRAMES)
     socket.on("error", lambda error: sys.exit(f"frames: {error}"))
-    Frames(socket, answered).send({"method": method, "params": params})
+    receive(socket, answered)
+    send(socket, {"method": method, "params": params})
     run()
 
 

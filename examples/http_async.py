@@ -1,7 +1,8 @@
 """HTTP/1.1 with keep-alive, in a coroutine for each connection.
 
-Shows a protocol that reads a head up to a blank line, by read_until(), and then a body of a given
-length, by read_exactly(). Limits hold for the time and for the size of each request.
+Shows a protocol that says at each step what comes next: a head, read by read_until() and cut into
+its lines, then a body of a given length, read by read_exactly(). Requests on which two servers
+could disagree about where they end are refused. Head, body and time have limits.
 
     python examples/http_async.py --port 8080
     curl -i http://127.0.0.1:8080/world
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
 from http import HTTPStatus
+from time import monotonic
 from urllib.parse import unquote
 
 from pyuvnet import FrameError, IncompleteReadError, Socket, events, net, run
@@ -23,72 +26,106 @@ LARGEST_HEAD = 8192  # bytes
 LARGEST_BODY = 1 << 20
 GOODBYE = 3  # s to take a refusal in, and to leave
 
+# The grammar of RFC 9112, without what it allows to be lenient about: a line ends with CR and LF,
+# and holds neither alone; no space before a colon; no field goes on in the next line.
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+REQUEST = re.compile(rb"(%b) ([!-~]+) HTTP/1\.([01])" % TOKEN)
+FIELD = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*)" % TOKEN)
+# Two of them are two opinions about the same request.
+ONCE = {b"host", b"content-length"}
+
+deadlines: dict[Socket, float] = {}
+
 
 class RefusedError(Exception):
     """A request that is answered with an error, and ends the connection."""
 
 
-async def read_head(socket: Socket) -> bytes:
-    """The bytes before the next blank line; b"" if the peer ended before a request."""
+async def read_head(socket: Socket) -> list[bytes]:
+    """The lines of the next head; none if the peer has ended before a request."""
     try:
-        return await socket.read_until(b"\r\n\r\n", limit=LARGEST_HEAD)
+        head = await socket.read_until(b"\r\n\r\n", limit=LARGEST_HEAD)
     except FrameError:
         raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) from None
     except IncompleteReadError as error:
         if error.partial:
             raise RefusedError(HTTPStatus.BAD_REQUEST) from None
+        return []
+    return head[:-4].split(b"\r\n")
+
+
+def parse_fields(lines: list[bytes]) -> dict[bytes, bytes]:
+    fields = {}
+    for line in lines:
+        found = FIELD.fullmatch(line)
+        if found is None:
+            raise RefusedError(HTTPStatus.BAD_REQUEST)
+        name = found[1].lower()
+        if name in fields and name in ONCE:
+            raise RefusedError(HTTPStatus.BAD_REQUEST)
+        fields[name] = found[2].rstrip()
+    return fields
+
+
+async def read_body(socket: Socket, fields: dict[bytes, bytes]) -> bytes:
+    length = fields.get(b"content-length")
+    if b"transfer-encoding" in fields:
+        # With a length too it would be one body here and another one elsewhere.
+        raise RefusedError(HTTPStatus.NOT_IMPLEMENTED if length is None else HTTPStatus.BAD_REQUEST)
+    if length is None:
         return b""
-
-
-async def read_body(socket: Socket, size: int) -> bytes:
+    if not length.isdigit():
+        raise RefusedError(HTTPStatus.BAD_REQUEST)
+    if len(length) > 8 or int(length) > LARGEST_BODY:
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    if b"expect" in fields:
+        socket.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
-        return await socket.read_exactly(size)
+        return await socket.read_exactly(int(length))
     except IncompleteReadError:
         raise RefusedError(HTTPStatus.BAD_REQUEST) from None
 
 
-def respond(socket: Socket, status: HTTPStatus, text: str, last: bool, body: bool = True) -> None:
+def respond(
+    socket: Socket, status: HTTPStatus, text: str, connection: bytes, body: bool = True
+) -> None:
     content = text.encode()
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        "Content-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(content)}\r\n"
-        f"Connection: {'close' if last else 'keep-alive'}\r\n"
-        "\r\n"
+    socket.write(
+        b"HTTP/1.1 %d %b\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: %d\r\n"
+        b"Connection: %b\r\n"
+        b"\r\n%b"
+        % (status, status.phrase.encode(), len(content), connection, content if body else b"")
     )
-    print(f"{socket.remote_address} {status.value}", flush=True)
-    socket.write(head.encode() + (content if body else b""))
 
 
-async def answer(socket: Socket, head: bytes) -> bool:
+async def answer(socket: Socket) -> bool:
     """Answer one request; returns whether another one may follow."""
-    request, *fields = head.decode("latin1").removesuffix("\r\n\r\n").split("\r\n")
-    headers = {}
-    for field in fields:
-        name, colon, value = field.partition(":")
-        if not colon or name != name.strip():
-            raise RefusedError(HTTPStatus.BAD_REQUEST)
-        headers[name.lower()] = value.strip()
-    match request.split(" "):
-        case [method, target, ("HTTP/1.0" | "HTTP/1.1") as version]:
-            size = headers.get("content-length", "0")
-        case _:
-            raise RefusedError(HTTPStatus.BAD_REQUEST)
-    if "transfer-encoding" in headers:
-        raise RefusedError(HTTPStatus.NOT_IMPLEMENTED)
-    if not (size.isascii() and size.isdecimal()):
+    lines = await read_head(socket)
+    if not lines:
+        return False
+    request = REQUEST.fullmatch(lines[0])
+    if request is None:
         raise RefusedError(HTTPStatus.BAD_REQUEST)
-    if len(size) > 8 or int(size) > LARGEST_BODY:
-        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    body = await read_body(socket, int(size))
-    last = version == "HTTP/1.0" or headers.get("connection", "").lower() == "close"
-    if method in ("GET", "HEAD"):
-        name = unquote(target.partition("?")[0].strip("/")) or "stranger"
-        respond(socket, HTTPStatus.OK, f"Hello, {name}!\n", last, method == "GET")
-    elif method == "POST":
-        respond(socket, HTTPStatus.OK, body.decode(errors="replace").upper(), last)
+    method, target, minor = request.groups()
+    fields = parse_fields(lines[1:])
+    if minor == b"1" and b"host" not in fields:
+        raise RefusedError(HTTPStatus.BAD_REQUEST)
+    if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise RefusedError(HTTPStatus.EXPECTATION_FAILED)
+    body = await read_body(socket, fields)
+    wishes = fields.get(b"connection", b"").lower()
+    last = b"close" in wishes or (minor == b"0" and b"keep-alive" not in wishes)
+    connection = b"close" if last else b"keep-alive"
+    if method in (b"GET", b"HEAD"):
+        name = unquote(target.partition(b"?")[0].strip(b"/").decode()) or "stranger"
+        respond(socket, HTTPStatus.OK, f"Hello, {name}!\n", connection, method == b"GET")
+    elif method == b"POST":
+        respond(socket, HTTPStatus.OK, body.decode(errors="replace").upper(), connection)
     else:
-        respond(socket, HTTPStatus.METHOD_NOT_ALLOWED, "GET, HEAD and POST only\n", last)
+        status = HTTPStatus.METHOD_NOT_ALLOWED
+        respond(socket, status, "GET, HEAD and POST only\n", connection)
     return not last
 
 
@@ -99,21 +136,33 @@ async def serve(socket: Socket, seconds: float) -> None:
             try:
                 going_on = True
                 while going_on:
-                    async with asyncio.timeout(seconds):
-                        head = await read_head(socket)
-                        going_on = bool(head) and await answer(socket, head)
-                        # Who does not read the answers is not read from.
+                    deadlines[socket] = monotonic() + seconds
+                    going_on = await answer(socket)
+                    # A peer that does not read its answers is not read from.
+                    if socket.writable_need_drain:
                         await socket.drained()
             except RefusedError as refused:
                 status = refused.args[0]
-                respond(socket, status, f"{status.phrase}\n", last=True)
+                respond(socket, status, f"{status.phrase}\n", b"close")
                 socket.end()
                 # What follows is read and forgotten: unread, it would reset the connection.
-                async with asyncio.timeout(GOODBYE):
-                    async for _ in socket:
-                        pass
-    except (OSError, TimeoutError) as error:
-        print(f"{socket.remote_address}: {str(error) or 'silent for too long'}", flush=True)
+                deadlines[socket] = monotonic() + GOODBYE
+                async for _ in socket:
+                    pass
+    except OSError as error:
+        print(f"{socket.remote_address}: {error}", flush=True)
+    finally:
+        deadlines.pop(socket, None)
+
+
+async def watch(pause: float) -> None:
+    """End what takes too long. One task for all costs less than a timer for each request."""
+    while True:
+        await asyncio.sleep(pause)
+        now = monotonic()
+        for socket, deadline in list(deadlines.items()):
+            if now > deadline:
+                socket.destroy(TimeoutError("silent for too long"))
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -129,7 +178,11 @@ async def main(options: argparse.Namespace) -> None:
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
-        await server.serve_forever()
+        watcher = asyncio.create_task(watch(min(options.seconds, GOODBYE) / 4))
+        try:
+            await server.serve_forever()
+        finally:
+            watcher.cancel()
 
 
 if __name__ == "__main__":

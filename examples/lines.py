@@ -1,8 +1,8 @@
 """A line protocol: a store of keys and values that answers one line for each line.
 
-Shows how lines come out of chunks: a chunk holds parts of lines, or many. What is left after the
-last line end is carried over to the next chunk. A client may send many lines before it reads the
-answers; while it does not read them, the server does not read from it either.
+Shows a framing: each 'data' is one line, however the network cut the bytes, and write_frame()
+writes one. A line over the limit is skipped without being kept. A client may send many lines before
+it reads the answers; while it does not read them, the server does not read from it either.
 
     python examples/lines.py --port 8124
     printf 'SET colour green\nGET colour\n' | nc -N 127.0.0.1 8124
@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections import deque
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, framing, net, next_tick, run
 
-LONGEST_LINE = 65536  # bytes
+LINES = framing.Lines(limit=65536, oversize="discard")
 MOST_KEYS = 1000
 store: dict[bytes, bytes] = {}
 sockets: set[Socket] = set()
@@ -39,37 +38,16 @@ def answer(line: bytes) -> bytes:
 
 
 def connected(socket: Socket) -> None:
-    carried = b""
-    lines: deque[bytes] = deque()
     sockets.add(socket)
 
-    def go_on() -> None:
-        # One by one, since a short line may ask for a long answer.
-        while lines and not socket.writable_need_drain:
-            socket.write(answer(lines.popleft()) + b"\n")
-        if lines:
+    def say(text: bytes) -> None:
+        # A client that does not read its answers is not read from.
+        if not socket.write_frame(text):
             socket.pause()
-        else:
-            socket.resume()
 
-    @socket.on("data")
-    def received(chunk: bytes) -> None:
-        nonlocal carried
-        *complete, carried = (carried + chunk).split(b"\n")
-        lines.extend(complete)
-        go_on()
-        if len(carried) > LONGEST_LINE:
-            lines.clear()
-            socket.write(b"ERROR line too long\n")
-            socket.destroy_soon()  # once that is written
-
-    @socket.on("end")
-    def ended() -> None:
-        # Our side is still open here, and is ended when the listeners of 'end' are done.
-        if carried:
-            socket.write(b"ERROR the last line has no end\n")
-
-    socket.on("drain", go_on)
+    socket.on("data", lambda line: say(answer(line)))
+    socket.on("oversize", lambda skipped: say(b"ERROR line too long"))
+    socket.on("drain", socket.resume)
     socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
     socket.on("close", lambda had_error: sockets.discard(socket))
 
@@ -80,7 +58,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
     options = parser.parse_args()
 
-    server = net.create_server(connected, no_delay=True)
+    server = net.create_server(connected, no_delay=True, framing=LINES)
     server.on("error", lambda error: sys.exit(f"lines: {error}"))
 
     @server.on("listening")

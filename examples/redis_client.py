@@ -1,8 +1,9 @@
 """A Redis client on net: commands, pipelining, errors as exceptions, publish and subscribe.
 
 Shows a client of a real protocol (RESP2) in asyncio style: answers are futures, in the order of the
-commands, so that any number may be on their way at once; and a parser that continues wherever a
-chunk ended. As a module: Redis(port=6379), execute(), pipeline(), messages().
+commands, so that any number may be on their way at once; and one task that reads them, lines by
+read_until() and what has a length by read_exactly(). As a module: Redis(port=6379), execute(),
+pipeline(), messages().
 
     python examples/redis_client.py SET colour green
     python examples/redis_client.py < commands.txt          one on each line, all pipelined
@@ -18,13 +19,12 @@ import shlex
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from pyuvnet import events, net, run
+from pyuvnet import FrameError, Socket, net, run
 
 LARGEST = 512 << 20  # bytes of an answer: Redis's own limit
-LONGEST_LINE = 65536  # bytes
 DEEPEST = 32  # lists in lists
 
 
@@ -32,61 +32,28 @@ class RedisError(Exception):
     """What the server answered instead of a result."""
 
 
-class Parser:
-    """Makes answers out of chunks. A generator waits, deep in an answer, for the next chunk."""
-
-    def __init__(self) -> None:
-        self.buffer = bytearray()
-        self.answers: list[Any] = []
-        self.steps = self.parse()
-
-    def feed(self, chunk: bytes) -> list[Any]:
-        """The answers that are complete with this chunk."""
-        self.buffer += chunk
-        next(self.steps)
-        complete, self.answers = self.answers, []
-        return complete
-
-    def parse(self) -> Generator[None, None, None]:
-        while True:
-            answer = yield from self.value()
-            self.answers.append(answer)
-
-    def value(self, depth: int = 0) -> Generator[None, None, Any]:
-        if depth > DEEPEST:
-            raise ValueError("the answer goes too deep")
-        while (end := self.buffer.find(b"\r\n")) < 0:
-            if len(self.buffer) > LONGEST_LINE:
-                raise ValueError("the answer is too long")
-            yield
-        line = (yield from self.take(end + 2))[:-2]
-        kind, text = line[:1], line[1:].decode(errors="replace")
-        if kind == b"+":
-            return text
-        if kind == b"-":
-            return RedisError(text)
-        if kind == b":":
-            return int(text)
-        if kind not in (b"$", b"*"):
-            raise ValueError(f"no answer of Redis begins with {kind!r}")
-        size = int(text)
-        if size < 0:
-            return None
-        if size > LARGEST:
-            raise ValueError("the answer is too long")
-        if kind == b"$":
-            return (yield from self.take(size + 2))[:-2]
-        items = []
-        for _ in range(size):
-            items.append((yield from self.value(depth + 1)))
-        return items
-
-    def take(self, size: int) -> Generator[None, None, bytes]:
-        while len(self.buffer) < size:
-            yield
-        data = bytes(self.buffer[:size])
-        del self.buffer[:size]
-        return data
+async def read_answer(socket: Socket, depth: int = 0) -> Any:
+    """The next answer: a line, behind which a text of a known length or more answers may follow."""
+    if depth > DEEPEST:
+        raise ValueError("the answer goes too deep")
+    line = (await socket.read_until(b"\r\n"))[:-2]
+    kind, text = line[:1], line[1:].decode(errors="replace")
+    if kind == b"+":
+        return text
+    if kind == b"-":
+        return RedisError(text)
+    if kind == b":":
+        return int(text)
+    if kind not in (b"$", b"*"):
+        raise ValueError(f"no answer of Redis begins with {kind!r}")
+    size = int(text)
+    if size < 0:
+        return None
+    if size > LARGEST:
+        raise ValueError("the answer is too long")
+    if kind == b"$":
+        return (await socket.read_exactly(size + 2))[:-2]
+    return [await read_answer(socket, depth + 1) for _ in range(size)]
 
 
 class Redis:
@@ -96,15 +63,13 @@ class Redis:
     """
 
     def __init__(self, **options: Any) -> None:
-        self.parser = Parser()
         self.expected: deque[asyncio.Future[Any]] = deque()
         self.pushed: asyncio.Queue[Any] | None = None
         self.failure: BaseException = ConnectionResetError("the connection to Redis is closed")
         # What is written before it is connected waits; if that fails, so do the answers.
         self.socket = net.create_connection(**options, no_delay=True)
-        self.socket.on("data", self.received)
         self.socket.on("error", self.failed)
-        self.socket.on("close", self.closed)
+        self.receiver = asyncio.ensure_future(self.receive())
 
     def execute(self, *words: str | bytes | float) -> asyncio.Future[Any]:
         """Send a command; the future has its answer, or raises RedisError or OSError."""
@@ -141,44 +106,46 @@ class Redis:
                     raise push if isinstance(push, RedisError) else ValueError(f"no push: {push}")
         raise self.failure
 
-    def received(self, chunk: bytes) -> None:
+    async def receive(self) -> None:
+        """Give each answer to the future that waits for it, until the connection ends."""
         try:
-            answers = self.parser.feed(chunk)
-        except ValueError as error:
-            self.socket.destroy(error)
-            return
-        for answer in answers:
+            async with self.socket:
+                while True:
+                    self.give(await read_answer(self.socket))
+        except EOFError:
+            pass
+        except (OSError, ValueError, FrameError) as error:
+            self.failure = error
+        finally:
+            for future in self.expected:
+                if not future.done():
+                    future.set_exception(self.failure)
             if self.pushed is not None:
-                self.pushed.put_nowait(answer)
-                continue
-            if not self.expected:
-                self.socket.destroy(ValueError("an answer that nobody asked for"))
-                return
-            future = self.expected.popleft()
-            if future.done():
-                continue  # cancelled by who asked
-            if isinstance(answer, RedisError):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+                self.pushed.put_nowait(None)
+
+    def give(self, answer: Any) -> None:
+        if self.pushed is not None:
+            self.pushed.put_nowait(answer)
+            return
+        if not self.expected:
+            raise ValueError("an answer that nobody asked for")
+        future = self.expected.popleft()
+        if future.done():
+            return  # cancelled by who asked
+        if isinstance(answer, RedisError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
 
     def failed(self, error: BaseException) -> None:
         self.failure = error
-
-    def closed(self, had_error: bool) -> None:
-        for future in self.expected:
-            if not future.done():
-                future.set_exception(self.failure)
-        if self.pushed is not None:
-            self.pushed.put_nowait(None)
 
     async def __aenter__(self) -> Redis:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self.socket.closed:
-            self.socket.end()
-            await events.once(self.socket, "close")
+        self.socket.end()
+        await asyncio.wait([self.receiver])
 
 
 async def command_line(options: argparse.Namespace) -> int:
@@ -195,7 +162,7 @@ async def command_line(options: argparse.Namespace) -> int:
         commands = [options.words] if options.words else map(shlex.split, sys.stdin)
         answers = await redis.pipeline(commands)
     for answer in answers:
-        if isinstance(answer, (OSError, ValueError)):
+        if isinstance(answer, (OSError, ValueError, FrameError)):
             raise answer
         if isinstance(answer, RedisError):
             print(f"error: {answer}")
@@ -219,7 +186,7 @@ def main() -> None:
         code = run(command_line(parser.parse_args()))
     except asyncio.CancelledError:
         code = 0  # Ctrl-C
-    except (OSError, ValueError, RedisError) as error:
+    except (OSError, ValueError, FrameError, RedisError) as error:
         # An AggregateError, when all addresses of a name failed, has no text of its own.
         sys.exit(f"redis_client: {error}")
     sys.exit(code)

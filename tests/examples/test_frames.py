@@ -65,11 +65,11 @@ def test_a_frame_larger_than_the_buffer(port, peer):
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"\xff\xff\xff\xff", "a frame of 4294967295 bytes is too large"),
+        (b"\xff\xff\xff\xff", "The frame is longer than the limit of 1048576 bytes"),
         (b"\0\0\0\0", "a frame is no JSON: Expecting value"),
         (b"\0\0\0\3{,}", "a frame is no JSON: Expecting property name"),
-        (b"\0\0", "the stream ends inside a frame"),
-        (b"\0\0\0\3{", "the stream ends inside a frame"),
+        (b"\0\0", "The stream ended inside a frame"),
+        (b"\0\0\0\3{", "The stream ended inside a frame"),
     ],
 )
 def test_what_is_no_frame_ends_this_connection_only(server, port, peer, sent, reason):

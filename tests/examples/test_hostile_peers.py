@@ -23,7 +23,7 @@ SERVERS = {
     ),
     "guess_async": ([], b"x\n", b"that is no number"),
     "handover": (["--idle", "200", "--patience", "60000"], b"", b"counted 0 lines"),
-    "http_async": ([], b"GET /ann HTTP/1.1\r\n\r\n", b"Hello, ann!"),
+    "http_async": ([], b"GET /ann HTTP/1.1\r\nHost: x\r\n\r\n", b"Hello, ann!"),
     "http_hello": ([], b"GET /ann HTTP/1.0\r\n\r\n", b"Hello, ann!"),
     "lines": ([], b"GET a\n", b"NONE"),
     "proxy": (None, b"still here?", b"still here?"),

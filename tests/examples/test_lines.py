@@ -49,17 +49,37 @@ def test_many_lines_in_one_chunk_and_one_line_in_many(port, peer):
     assert one.line() == b"VALUE 1"
 
 
-def test_a_last_line_without_end_is_told(port, peer):
+def test_a_last_line_without_end_is_a_line(port, peer):
     one = peer(port)
     one.send(b"SET a 1\nGET a")
     one.end()
-    assert one.rest() == b"OK\nERROR the last line has no end\n"
+    assert one.rest() == b"OK\nVALUE 1\n"
 
 
-def test_a_line_that_never_ends_is_cut_off(port, peer):
+def test_lines_may_end_as_telnet_ends_them(port, peer):
     one = peer(port)
-    one.send(b"x" * 65537)
-    assert one.rest() == b"ERROR line too long\n"
+    one.send(b"SET a 1\r\nGET a\r\n")
+    assert (one.line(), one.line()) == (b"OK", b"VALUE 1")
+
+
+def test_a_line_that_is_too_long_is_skipped(port, peer):
+    one = peer(port)
+    one.send(b"x" * 65537 + b"\nGET a\n" + b"x" * 65536 + b"\n")
+    assert [one.line() for _ in range(3)] == [
+        b"ERROR line too long",
+        b"NONE",
+        b"ERROR expected SET key value, GET key or DEL key",
+    ]
+
+
+def test_a_line_that_never_ends_is_not_kept(example, peer):
+    server = example("lines", "--port", 0)
+    port = server.port()
+    server.bound_memory()
+    one = peer(port)
+    one.send(b"x" * 1_000_000 * 100)
+    one.send(b"\nGET a\n")
+    assert (one.line(), one.line()) == (b"ERROR line too long", b"NONE")
 
 
 def test_a_client_that_does_not_read_is_not_read_from_until_it_does(port, peer):

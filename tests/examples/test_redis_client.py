@@ -320,10 +320,23 @@ def test_what_waits_when_the_server_ends_fails_and_what_comes_later_too(module, 
         pyuvnet.run(main())
 
 
-def test_what_is_no_answer_of_redis_fails_the_waiting(module, redis):
-    # The parser alone; a real server says no such thing.
-    parser = module.Parser()
-    assert parser.feed(b"+O") == []
-    assert parser.feed(b"K\r\n:1\r\n$-") == ["OK", 1]
-    with pytest.raises(ValueError, match="no answer of Redis begins with b'!'"):
-        parser.feed(b"1\r\n!\r\n")
+def test_what_is_no_answer_of_redis_is_refused_where_it_comes(module):
+    # A real server says no such thing.
+    class Source(pyuvnet.Readable):
+        def _read(self, size):
+            pass
+
+    async def main():
+        source = Source()
+        reading = asyncio.ensure_future(module.read_answer(source))
+        for byte in b"*3\r\n$2\r\na":
+            source.push(bytes([byte]))
+            await asyncio.sleep(0)
+        assert not reading.done()
+        source.push(b"b\r\n:1\r\n$-1\r\n!\r\n")
+        assert await reading == [b"ab", 1, None]
+        with pytest.raises(ValueError, match="no answer of Redis begins with b'!'"):
+            await module.read_answer(source)
+        source.destroy()
+
+    pyuvnet.run(main())
