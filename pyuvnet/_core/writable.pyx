@@ -927,6 +927,10 @@ cdef class Writable(Stream):
     @property
     def writable_need_drain(self):
         """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
+        if not self._state & W_NEED_DRAIN:
+            # Sending what was collected cannot make it due, and would cost a call of the kernel for
+            # each write of a loop that looks here.
+            return False
         w_flush(self)
         return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
 
