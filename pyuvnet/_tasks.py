@@ -11,7 +11,7 @@ from ._core.loop_registry import current_loop
 from ._core.server_base import ServerBase
 from ._core.socket_base import SocketBase
 from ._core.waiter import Stepper
-from .errors import StateError
+from .errors import ClosedError, StateError
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # The tasks under way, which asyncio itself holds weakly.
 _tasks: set[asyncio.Task[Any]] = set()
+# What comes out of asyncio's loop at once: reported here, it would come out a second time.
+_RAISED_BY_ASYNCIO = (KeyboardInterrupt, SystemExit)
 
 
 def start_task(
@@ -49,6 +51,8 @@ def start_task(
         if finished.cancelled():
             return
         error = finished.exception()
+        if isinstance(error, _RAISED_BY_ASYNCIO):
+            return
         _in_a_tick(done, error, None if error is not None else finished.result())
 
     return _begin(theirs, awaitable, finish)
@@ -118,19 +122,24 @@ class _Listening:
     def returned(self) -> None:
         """Its coroutine has returned: called by the Stepper, before the task hears of it."""
 
+    def reports(self, error: BaseException) -> bool:
+        """Whether an exception goes where those of listeners go; called before ended()."""
+        return not isinstance(error, _RAISED_BY_ASYNCIO)
+
     def ended(self, failed: bool) -> None:
         """Called when the task has ended; failed: by an exception or cancellation."""
 
     def __call__(self, task: asyncio.Task[Any]) -> None:
         _tasks.discard(task)
-        error = None
+        error, reports = None, False
         if task.cancelled():
             self.ended(True)
         else:
             error = task.exception()
+            reports = error is not None and self.reports(error)
             # Where failures are captured the emitter destroys the socket with this one.
             self.ended(error is not None and not self.captured)
-        if error is not None:
+        if reports:
             _in_a_tick(
                 self.emitter._listener_failed, error, self.event, self.arguments, self.captured
             )
@@ -150,6 +159,15 @@ class _Serving(_Listening):
                 self.arguments[0]._stop_owning()
             except StateError:
                 pass  # Its loop is closed, and so it is too.
+
+    def reports(self, error: BaseException) -> bool:
+        socket = self.arguments[0]
+        if error is socket.errored:
+            socket._heard()
+        # That its server has destroyed the socket is no mistake of the coroutine.
+        if isinstance(error, ClosedError) and socket._destroyed_by_server:
+            return False
+        return super().reports(error)
 
     def ended(self, failed: bool) -> None:
         """Destroy the socket if it failed: nobody else has it, and its peer would wait for ever."""

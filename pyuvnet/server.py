@@ -406,14 +406,18 @@ class Server(ServerBase):
 
         Node: server[Symbol.asyncDispose]()
         """
-        # listen() may not have come so far yet.
-        self._cancel_lookup()
-        if self.listening:
-            self.close()
         try:
+            if self._open:
+                self.close()
             if error is not None:
                 self._destroy_sockets()
-            await self.wait_closed()
+            # A coroutine that is being closed can wait for nothing.
+            if not isinstance(error, GeneratorExit):
+                await self.wait_closed()
+        except StateError as failure:
+            # A closed loop has closed the server.
+            if failure.code != "ERR_LOOP_CLOSED":
+                raise
         except BaseException:
             self._destroy_sockets()
             raise
@@ -435,8 +439,10 @@ class Server(ServerBase):
         except Exception:
             raise
         except BaseException:
-            try:  # noqa: SIM105 - contextlib takes its time to import
-                self.close()
+            try:
+                # Another task that waits here may have closed it.
+                if self._open:
+                    self.close()
             except StateError:
                 pass  # Its loop is closed.
             raise

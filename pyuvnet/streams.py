@@ -447,11 +447,15 @@ class _Chunks(ChunkIterator):
         self.reader.abandon()
 
     def __del__(self) -> None:
-        # Collected in another thread, or at exit: the loop is not ours to touch.
-        try:  # noqa: SIM105 - contextlib takes its time to import
+        try:
             self.reader.abandon()
-        except StateError:
-            pass
+        except StateError as error:
+            # Collected in another thread, or the loop is closed, or a fork's parent has it.
+            if error.code == "ERR_WRONG_THREAD":
+                try:  # noqa: SIM105 - contextlib takes its time to import
+                    self.reader.abandon_from_elsewhere()
+                except StateError:
+                    pass
 
 
 # ---- drained() -----------------------------------------------------------------------------------
@@ -502,6 +506,7 @@ async def _enter(stream: Any) -> Any:
 
 async def _exit(stream: Any, failure: BaseException | None) -> None:
     """Close the stream that a block has owned, and wait for 'close'."""
+    unsent = None
     try:
         if failure is None and not stream.destroyed and stream._has_writable:
             try:
@@ -510,14 +515,25 @@ async def _exit(stream: Any, failure: BaseException | None) -> None:
                         stream.end()
                     if not stream.writable_finished and not stream.destroyed:
                         await close_at_finish(stream)
+            except GeneratorExit:
+                stream.destroy()
+                raise
             except BaseException:
                 await _destroyed(stream)
                 raise
-        if stream._close_due or not stream.destroyed:
+        if isinstance(failure, GeneratorExit):
+            # The coroutine is being closed: it can wait for nothing.
+            stream.destroy()
+        elif stream._close_due or not stream.destroyed:
             await _destroyed(stream)
-        # The body's own exception goes on alone.
-        unsent = None if failure is not None else stream._unsent_error()
+        if failure is None:
+            # After an exception of the body, that one goes on alone.
+            unsent = stream._unsent_error()
         stream._heard()
+    except StateError as error:
+        # A closed loop has closed the stream.
+        if error.code != "ERR_LOOP_CLOSED":
+            raise
     finally:
         stream._stop_owning()
     if unsent is not None:

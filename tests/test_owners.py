@@ -969,6 +969,147 @@ def test_more_owners_than_are_counted(factory):
     play(main, factory)
 
 
+# ---- Owners that are not balanced, and coroutines that go another way ----------------------------
+
+
+@pytest.mark.parametrize("how", ["without entering", "twice"])
+def test_leaving_more_often_than_entering_leaves_no_owner(factory, how):
+    async def main(place):
+        client, _ = await place.pair()
+        if how == "twice":
+            await client.__aenter__()
+            await client.__aexit__(None, None, None)
+            await client.__aexit__(None, None, None)
+        else:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_exit(client)
+        assert client.closed
+        assert not client._owned
+
+    play(main, factory)
+
+
+def test_an_exception_that_is_false_destroys_the_socket(factory):
+    class EmptyError(Exception):
+        def __len__(self):
+            return 0
+
+    async def main(place):
+        async def serve(socket):
+            raise EmptyError
+
+        await place.serve(serve)
+        peer = await place.connect()
+        assert await peer.read_to_end() == b""
+
+    play(main, factory, reports=1)
+
+
+@pytest.mark.parametrize("also", ["returns", "raises it", "reads on"])
+def test_an_error_of_the_program_is_reported_once(factory, also):
+    async def main(place):
+        async def serve(socket):
+            async for _ in socket:
+                break
+            error = BoomError()
+            socket.destroy(error)
+            if also == "raises it":
+                raise error
+            if also == "reads on":
+                with pytest.raises(BoomError):
+                    async for _ in socket:
+                        pass
+
+        await place.serve(serve)
+        peer = await place.connect()
+        await peer.send(b"x")
+        assert await peer.read_to_end() == b""
+
+    play(main, factory, reports=0 if also == "reads on" else 1)
+
+
+@pytest.mark.parametrize("owner", ["stream", "server"])
+def test_a_coroutine_that_is_closed_inside_a_block_waits_for_nothing(factory, owner):
+    async def main(place):
+        async def stay():
+            async with client if owner == "stream" else place.server:
+                await asyncio.get_running_loop().create_future()
+
+        await place.serve(lambda socket: socket.resume())
+        client, _ = await place.pair()
+        coroutine = stay()
+        coroutine.send(None)
+        # It would raise that the coroutine ignored this.
+        coroutine.close()
+        assert client.destroyed is (owner == "stream")
+        assert place.server.listening is (owner == "stream")
+        client.destroy()
+
+    play(main, factory)
+
+
+def test_leaving_blocks_whose_loop_is_closed(factory):
+    async def main():
+        async with net.create_server() as server:
+            server.listen(0, "127.0.0.1")
+            await events.once(server, "listening")
+            async with net.connect(server.address()) as client:
+                with pytest.raises(BoomError):
+                    async with client:
+                        # Not in a callback of the loop that is to be closed.
+                        await asyncio.sleep(0)
+                        pyuvnet.current_loop().close()
+                        raise BoomError
+
+    loop = (factory or asyncio.new_event_loop)()
+    try:
+        loop.run_until_complete(asyncio.wait_for(main(), 10))
+    finally:
+        loop.close()
+
+
+def test_an_iterator_dropped_in_another_thread_leaves_its_socket(factory):
+    async def main(place):
+        client, peer = await place.pair()
+        iterators = [aiter(client)]
+        await peer.send(b"x")
+        assert await anext(iterators[0]) == b"x"
+        await asyncio.to_thread(iterators.clear)
+        await until(lambda: client.destroyed)
+        assert not client._owned
+        assert await peer.read_to_end() == b""
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_programs_comes_out_of_a_coroutine_once(factory, kind):
+    async def serve(socket):
+        async for _ in socket:
+            raise kind
+
+    async def main():
+        server = net.create_server(serve).listen(0, "127.0.0.1")
+        await events.once(server, "listening")
+        client = net.connect(server.address())
+        client.write(b"x")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            # A second one would end this, too.
+            for _ in range(10):
+                await asyncio.sleep(0.001)
+            client.destroy()
+            server.close()
+            await server.wait_closed()
+            left.append(True)
+
+    left = []
+    with pytest.raises(kind), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+    assert left
+
+
 # ---- A3: async with server -----------------------------------------------------------------------
 
 
@@ -1058,6 +1199,54 @@ def test_serve_forever_cancelled_closes_the_server(factory):
             await task
         assert not place.server.listening
         assert place.server.event_names() == []
+
+    play(main, factory)
+
+
+def test_tasks_that_serve_are_cancelled_together(factory):
+    async def main(place):
+        await place.serve()
+        closes = []
+        place.server.on("close", lambda: closes.append(1))
+        tasks = [asyncio.ensure_future(place.server.serve_forever()) for _ in range(3)]
+        await turns()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await turns()
+        assert len(closes) == 1
+
+    play(main, factory)
+
+
+def test_leaving_a_server_during_its_lookup_wakes_who_waits(factory):
+    async def main(place):
+        async with net.create_server() as server:
+            server.listen(0, "localhost")
+            tasks = [
+                asyncio.ensure_future(wait()) for wait in (server.serve_forever, server.wait_closed)
+            ]
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        assert not server.listening
+
+    play(main, factory)
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_leaving_a_server_by_an_exception_is_no_mistake_of_its_coroutines(factory, captured):
+    async def main(place):
+        async def serve(socket):
+            async for _ in socket:
+                pass
+
+        await place.serve(serve, capture_rejections=captured)
+        with pytest.raises(BoomError):
+            async with place.server:
+                await place.connect()
+                await until(lambda: place.server._connections)
+                await turns()
+                raise BoomError
 
     play(main, factory)
 

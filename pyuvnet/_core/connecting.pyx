@@ -270,7 +270,7 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     if s._state & DESTROYED:
         s._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
                      | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING | R_DID_READ)
-        s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED)
+        s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED | SERVER_DESTROYED)
         s._errored = None
         s.r_chunks = None
         s.r_length = 0

@@ -149,6 +149,11 @@ cdef class ChunkReader(Reader):
         else:
             stream._destroy_with(None)
 
+    def abandon_from_elsewhere(self):
+        """abandon(), from a thread that the stream does not belong to."""
+        if self.stream is not None and not self.over:
+            self.stream._loop.call_soon_threadsafe(self.abandon)
+
 
 cdef class ChunkIterator:
     """An async iterator over a reader's chunks."""

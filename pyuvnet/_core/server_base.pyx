@@ -30,7 +30,7 @@ from .owner cimport Acceptor, HandleCalls, failed_call, status_call
 from .pipe cimport Pipe, new_pipe
 from .readable cimport r_set_framing
 from .socket_base cimport SocketBase
-from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, default_mark
+from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .loop_registry cimport loop_for_new
@@ -602,8 +602,15 @@ cdef class ServerBase(Acceptor):
         """Destroy the open connections."""
         self._ready()
         for owner in owners_of_handles(self._loop):
-            if isinstance(owner, SocketBase) and (<SocketBase>owner)._server is self:
+            if isinstance(owner, SocketBase) and (<SocketBase>owner)._server is self \
+                    and not (<SocketBase>owner)._state & DESTROYED:
+                (<SocketBase>owner)._coroutines |= SERVER_DESTROYED
                 (<SocketBase>owner)._destroy_with(None)
+
+    @property
+    def _open(self):
+        """Whether it listens, or will once its host is looked up."""
+        return self._handle is not None or self._looked_up is not None
 
     @property
     def _running(self):

@@ -92,6 +92,7 @@ cdef enum:
     ERROR_HEARD = 1 << 5         # It was raised in a coroutine.
     WRITE_REFUSED = 1 << 6       # A write came after destroy() or end().
     EMITTING_ERROR = 1 << 7      # _emit_error() emits the stream's own 'error', without a listener.
+    SERVER_DESTROYED = 1 << 8    # Its server did, since it was left by an exception.
 
 cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay
@@ -110,7 +111,7 @@ cdef class Stream(Collector):
     cdef Loop _loop
     cdef unsigned int _state
     cdef signed char _flowing, _paused       # _paused: -1 never said, 0 no, 1 yes
-    cdef unsigned char _coroutines           # W_HAS_SINK and its neighbours
+    cdef unsigned short _coroutines          # W_HAS_SINK and its neighbours
     cdef unsigned char _owners               # coroutine listeners and `async with` blocks
     cdef unsigned char r_transforms          # R_DECODES, R_FRAMES, R_READERS
     cdef BaseException _errored

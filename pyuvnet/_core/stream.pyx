@@ -163,9 +163,12 @@ cdef class Stream(Collector):
             self._coroutines |= HALF_OPEN_LENT
 
     cdef int _remove_owner(self) except -1:
-        """An owner leaves."""
+        """An owner leaves. There may be none, as after AsyncExitStack.push_async_exit(stream)."""
+        if self._loop is not None and self._loop.closed:
+            # The stream is closed too, and nothing waits for its owners.
+            return 0
         self._ready()
-        if self._owners < MANY_OWNERS:
+        if 0 < self._owners < MANY_OWNERS:
             self._owners -= 1
         return self._owner_left()
 
@@ -181,8 +184,9 @@ cdef class Stream(Collector):
                 self._refuse_writes_of_peer()
                 self._loop.tick(self, TICK_AUTO_END, None)
         if self._coroutines & (ERROR_UNHEARD | ERROR_HEARD) == ERROR_UNHEARD \
-                and self._lost_writes():
-            # What the coroutine wrote is lost, and it has not noticed.
+                and (self._lost_writes() or not isinstance(self._errored, OSError)):
+            # What the coroutine wrote is lost, or the program has made a mistake (that the peer or
+            # the network has gone is neither), and the coroutine has not noticed.
             self._coroutines |= ERROR_HEARD
             self._loop.tick(self, TICK_UNHEARD, self._errored)
         return 0
@@ -208,6 +212,8 @@ cdef class Stream(Collector):
         if self._coroutines & EMITTING_ERROR and self._coroutines & WAS_OWNED:
             if self._owners or self.r_reader is not None:
                 self._coroutines |= ERROR_UNHEARD
+                return 0
+            if self._coroutines & ERROR_HEARD:
                 return 0
             if self._state & W_ENDING and not self._lost_writes() \
                     and isinstance(arguments[0], ConnectionError):
@@ -443,6 +449,11 @@ cdef class Stream(Collector):
             return self._errored
         # What destroy() discards is the program's decision; a later write is a mistake.
         return stream_destroyed("write") if self._coroutines & WRITE_REFUSED else None
+
+    @property
+    def _destroyed_by_server(self):
+        """Whether `async with server` destroyed it, left by an exception."""
+        return bool(self._coroutines & SERVER_DESTROYED)
 
     @property
     def _owned(self):
