@@ -470,9 +470,10 @@ class Server(ServerBase):
                 self.off("error", closed.set_exception)
 
         closed: Waiter[None] = Waiter(leave)
-        self.on("close", on_close)
+        # In front: a listener of the program's that raises keeps those behind it from being called.
+        self.prepend_listener("close", on_close)
         if serving:
-            self.on("error", closed.set_exception)
+            self.prepend_listener("error", closed.set_exception)
             if not self._running:
                 # In a tick, behind the 'error' of a listen() that has failed.
                 self._next_tick(lambda: closed.set_exception(_not_running()))

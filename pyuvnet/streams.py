@@ -489,10 +489,11 @@ async def _drained(stream: Any) -> None:
         stream.off("close", closed)
 
     done: Waiter[None] = Waiter(leave)
-    stream.on("drain", go_on)
-    stream.on("finish", go_on)
-    stream.on("error", failed)
-    stream.on("close", closed)
+    # In front: a listener of the program's that raises keeps those behind it from being called.
+    stream.prepend_listener("drain", go_on)
+    stream.prepend_listener("finish", go_on)
+    stream.prepend_listener("error", failed)
+    stream.prepend_listener("close", closed)
     await done
 
 

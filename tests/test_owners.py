@@ -1068,6 +1068,26 @@ def test_leaving_blocks_whose_loop_is_closed(factory):
         loop.close()
 
 
+@pytest.mark.parametrize("event", ["drain", "end", "finish", "close", "close of the server"])
+def test_a_listener_that_raises_keeps_no_coroutine_waiting(factory, event):
+    def fail(*_):
+        raise BoomError
+
+    async def main(place):
+        await place.serve(lambda socket: socket.resume())
+        if event == "close of the server":
+            place.server.on("close", fail)
+        async with place.server, net.connect(place.server.address()) as client:
+            client.on(event, fail)
+            client.write(BIG)
+            await client.drained()
+            client.end()
+            async for _ in client:
+                pass
+
+    play(main, factory, reports=1)
+
+
 def test_an_iterator_dropped_in_another_thread_leaves_its_socket(factory):
     async def main(place):
         client, peer = await place.pair()
