@@ -283,8 +283,9 @@ def close_at_finish(Stream stream not None):
     closing._waiter = waiter
     closing._listener = new_hidden(closing)
     waiter._leave = closing.leave
-    stream._add(ON_FINISH, closing._listener, False, False)
-    stream._add(ON_CLOSE, closing._listener, False, False)
+    # In front of the program's, one of which may raise.
+    stream._add(ON_FINISH, closing._listener, True, False)
+    stream._add(ON_CLOSE, closing._listener, True, False)
     return waiter
 
 
