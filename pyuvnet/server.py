@@ -23,6 +23,7 @@ from .abort import on_abort
 from .errors import StateError
 from .events import Arrivals
 from .socket import Socket, keep_alive_seconds
+from .streams import cannot_wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -411,8 +412,7 @@ class Server(ServerBase):
                 self.close()
             if error is not None:
                 self._destroy_sockets()
-            # A coroutine that is being closed can wait for nothing.
-            if not isinstance(error, GeneratorExit):
+            if not cannot_wait(error):
                 await self.wait_closed()
         except StateError as failure:
             # A closed loop has closed the server.

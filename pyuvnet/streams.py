@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+CO_ASYNC_GENERATOR = 0x200  # inspect's, which takes its time to import
+
+
 def premature_close() -> ClosedError:
     """The error of a stream that closed before it was done."""
     return ClosedError("Premature close", "ERR_STREAM_PREMATURE_CLOSE")
@@ -505,6 +508,18 @@ async def _enter(stream: Any) -> Any:
     return stream
 
 
+def cannot_wait(failure: BaseException | None) -> bool:
+    """Whether the block that the caller leaves is in a coroutine that is being closed.
+
+    Such a one must not wait; an asynchronous generator that is closed may.
+    """
+    if not isinstance(failure, GeneratorExit):
+        return False
+    # The caller is __aexit__, and what awaits that has the block.
+    frame = sys._getframe(2)
+    return not frame.f_code.co_flags & CO_ASYNC_GENERATOR
+
+
 async def _exit(stream: Any, failure: BaseException | None) -> None:
     """Close the stream that a block has owned, and wait for 'close'."""
     unsent = None
@@ -522,8 +537,7 @@ async def _exit(stream: Any, failure: BaseException | None) -> None:
             except BaseException:
                 await _destroyed(stream)
                 raise
-        if isinstance(failure, GeneratorExit):
-            # The coroutine is being closed: it can wait for nothing.
+        if cannot_wait(failure):
             stream.destroy()
         elif stream._close_due or not stream.destroyed:
             await _destroyed(stream)

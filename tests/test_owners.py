@@ -1048,6 +1048,27 @@ def test_a_coroutine_that_is_closed_inside_a_block_waits_for_nothing(factory, ow
     play(main, factory)
 
 
+@pytest.mark.parametrize("owner", ["stream", "server"])
+def test_an_asynchronous_generator_that_is_closed_inside_a_block_waits(factory, owner):
+    async def main(place):
+        async def stay():
+            async with client if owner == "stream" else place.server:
+                yield
+
+        await place.serve(lambda socket: socket.resume())
+        client, _ = await place.pair()
+        async for _ in (generator := stay()):
+            break
+        await generator.aclose()
+        if owner == "stream":
+            assert client.closed
+        else:
+            assert not place.server._running
+        client.destroy()
+
+    play(main, factory)
+
+
 def test_leaving_blocks_whose_loop_is_closed(factory):
     async def main():
         async with net.create_server() as server:
