@@ -227,6 +227,8 @@ def test_others_are_shown_by_their_type_and_not_asked():
     assert words.shown(Hostile()) == "a Hostile"
     assert words.shown("x" * 50) == "a str"
     assert words.shown([1]) == "a list"
+    # Python refuses to write this one.
+    assert words.shown(10**5000) == words.shown(-(10**5000)) == "an int"
 
 
 def test_what_succeeds_makes_no_note(monkeypatch):

@@ -79,11 +79,14 @@ def kinds(expected: str | Sequence[str]) -> str:
 
 def shown(value: object) -> str:
     """A value if it is short and cannot run code of the program, or else its type."""
-    if type(value) in (bool, int, float, str, bytes, type(None)):
+    # Python refuses to write very long integers, and a long text need not be made.
+    short = value.bit_length() <= 128 if type(value) is int else True
+    if short and type(value) in (bool, int, float, str, bytes, type(None)):
         text = repr(value)
         if len(text) <= 40:
             return text
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def reason(text: str) -> str:
