@@ -86,7 +86,7 @@ def shown(value: object) -> str:
         if len(text) <= 40:
             return text
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
 
 
 def reason(text: str) -> str:
