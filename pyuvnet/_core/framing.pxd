@@ -87,7 +87,8 @@ cdef class Cutter:
         cdef const unsigned char* end
         cdef Py_ssize_t size = self._size, total, count, index
         cdef uint64_t follows = 0
-        if self._total or self._skipping or self._left:
+        # Without bytes there is no memory to look at.
+        if not size or self._total or self._skipping or self._left:
             return 0
         if (<Framing>framing)._quick == QUICK_LINES:
             end = <const unsigned char*>memchr(
