@@ -34,6 +34,9 @@ FIELD = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*)" % TOKEN)
 # Two of them are two opinions about the same request.
 ONCE = {b"host", b"content-length"}
 
+# Made once: a status line is the same each time.
+STARTS = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
 deadlines: dict[Socket, float] = {}
 
 
@@ -72,8 +75,7 @@ async def read_body(socket: Socket, fields: dict[bytes, bytes]) -> bytes:
     if b"transfer-encoding" in fields:
         # With a length too it would be one body here and another one elsewhere.
         raise RefusedError(HTTPStatus.NOT_IMPLEMENTED if length is None else HTTPStatus.BAD_REQUEST)
-    if length is None:
-        return b""
+    assert length is not None
     if not length.isdigit():
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     if len(length) > 8 or int(length) > LARGEST_BODY:
@@ -91,12 +93,10 @@ def respond(
 ) -> None:
     content = text.encode()
     socket.write(
-        b"HTTP/1.1 %d %b\r\n"
-        b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"%bContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: %d\r\n"
         b"Connection: %b\r\n"
-        b"\r\n%b"
-        % (status, status.phrase.encode(), len(content), connection, content if body else b"")
+        b"\r\n%b" % (STARTS[status], len(content), connection, content if body else b"")
     )
 
 
@@ -112,9 +112,11 @@ async def answer(socket: Socket) -> bool:
     fields = parse_fields(lines[1:])
     if minor == b"1" and b"host" not in fields:
         raise RefusedError(HTTPStatus.BAD_REQUEST)
-    if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
+    if b"expect" in fields and fields[b"expect"].lower() != b"100-continue":
         raise RefusedError(HTTPStatus.EXPECTATION_FAILED)
-    body = await read_body(socket, fields)
+    body = b""
+    if b"content-length" in fields or b"transfer-encoding" in fields:
+        body = await read_body(socket, fields)
     wishes = fields.get(b"connection", b"").lower()
     last = b"close" in wishes or (minor == b"0" and b"keep-alive" not in wishes)
     connection = b"close" if last else b"keep-alive"
