@@ -68,6 +68,7 @@ cdef class Cutter:
     cdef bint _asking                  # Header.length runs
     cdef bint delivering               # a loop hands out frames
     cdef bint flow_due                 # what is left will flow when the callback is over
+    cdef unsigned int flowing          # so many loops hand out raw chunks, one within the other
     cdef unsigned int _turns           # how often anything has changed
     cdef object _error
     cdef object reader                 # the ByteReader of the stream; None until it is used

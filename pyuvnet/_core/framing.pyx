@@ -302,7 +302,8 @@ cdef class Header(Framing):
         limit: int >= 1, bytes, default 16777216: of the frame, the header included.
 
     The frame that is handed out is the header and what follows. What `length` raises destroys the
-    stream, and so does a result that is no int or below zero.
+    stream, and so does a result that is no int or below zero. An exception that is no `Exception`,
+    such as KeyboardInterrupt, destroys the stream without 'error' and comes out of `run()`.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), RangeError (ERR_OUT_OF_RANGE).
 
@@ -660,11 +661,12 @@ cdef class Cutter:
         cdef uint64_t length = 0, group
         cdef Py_ssize_t index
         for index in range(self._size):
-            if index == MAX_VARINT:
-                return FRONT_INVALID
             group = data[index] & 127
-            if index == MAX_VARINT - 1 and group > 1:
-                return FRONT_TOO_LONG
+            if index == MAX_VARINT - 1:
+                if data[index] & 128:
+                    return FRONT_INVALID
+                if group > 1:
+                    return FRONT_TOO_LONG
             length |= group << (7 * index)
             if length > <uint64_t>self.framing._limit:
                 return FRONT_TOO_LONG
@@ -684,15 +686,17 @@ cdef class Cutter:
         error = result = None
         try:
             result = framing._length_of(header)
-        except Exception as exc:
+        except BaseException as exc:
             error = exc
-        finally:
-            self._asking = False
+        self._asking = False
+        if error is not None and not isinstance(error, Exception):
+            self._error = error
+            return FRONT_RAISED
         if self._turns != turns or self.framing is not framing:
             # It has read, unshifted or set another framing: what it said is of no account.
             return FRONT_CHANGED
         if error is None:
-            if not isinstance(result, int):
+            if not isinstance(result, int) or isinstance(result, bool):
                 error = ArgTypeError(
                     "Expected an integer to be returned from the \"length\" function but got "
                     f"type {type(result).__name__}.", "ERR_INVALID_RETURN_VALUE")

@@ -38,12 +38,13 @@ from .capi cimport hold_collector, list_of, pyuvnet_call_one, pyuvnet_drop_usual
     pyuvnet_is_awaitable, pyuvnet_raised, pyuvnet_refill, release_collector
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event, \
     only_listener
+from .debug cimport UVNET_DEBUG
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport never_reached, os_error, seal, state_error
 from .framing import frame_error
 
-from .framing cimport FRONT_CHANGED, FRONT_FRAME, FRONT_OVERSIZE, FRONT_SHORT, Cutter, \
-    Framing, Front, check_framing
+from .framing cimport FRONT_CHANGED, FRONT_FRAME, FRONT_OVERSIZE, FRONT_RAISED, FRONT_SHORT, \
+    Cutter, Framing, Front, check_framing, work
 from .loop cimport READ_BUFFER_SIZE, Continuation
 from .names import add_node_names
 from .piping cimport pipe_to, unpipe_from
@@ -380,7 +381,7 @@ cdef object r_read(Stream s, object size):
     if s.r_transforms & (R_FRAMES | R_READERS):
         if s.r_transforms & R_FRAMES:
             return _read_frame(s, size)
-        if size is None or size != 0:
+        if size is None:
             _keep_chunks(s)
     if size is None:
         wanted = -1
@@ -430,6 +431,8 @@ cdef object r_read(Stream s, object size):
         item = _take(s, count)
         s.r_awaiting = None
         s.r_length -= count
+    elif count > 0 and s.r_transforms & R_READERS:
+        item = _take_bytes(s, count)
     else:
         count = 0
         if s.r_length <= s.r_mark:
@@ -452,14 +455,20 @@ cdef int r_kick(Stream s) except -1:
 
 
 cdef int _flow(Stream s) except -1:
+    cdef Cutter cutter = s.r_cutter
     if s.r_transforms & R_FRAMES:
         return _flow_frames(s)
+    if cutter is not None:
+        cutter.flowing += 1
     try:
         while s._flowing == FLOWING_YES and not s._state & DESTROYED \
                 and r_read(s, None) is not None:
             pass
     except (MemoryError, RecursionError) as exc:
         r_lost(s, exc)
+    finally:
+        if cutter is not None:
+            cutter.flowing -= 1
     return 0
 
 
@@ -785,6 +794,10 @@ cdef int _cut_on(Stream s) except -1:
         if s._state & (R_SYNC | R_RESUME_SCHEDULED):
             if s._state & R_NEED_READABLE:
                 _emit_readable(s)
+        elif s.r_cutter.flowing:
+            # A listener that got a raw chunk unshifts what it leaves. Handing that out at once
+            # would call it within itself, once for each message of the chunk.
+            _flow_later(s)
         else:
             _deliver(s)
     elif s._state & R_LISTENING and s._state & R_NEED_READABLE and _something_to_read(s):
@@ -818,6 +831,11 @@ cdef Front _front(Stream s) except? FRONT_CHANGED:
         if s._state & DESTROYED or not s.r_transforms & R_FRAMES:
             return FRONT_SHORT
         found = s.r_cutter.front(s._state & R_ENDED)
+        if found == FRONT_RAISED and not isinstance(s.r_cutter._error, Exception):
+            # What is no error, such as KeyboardInterrupt, must not end at an 'error' listener.
+            error = s.r_cutter.take_error()
+            s._destroy_with(None)
+            raise error
     if s._state & DESTROYED:
         # By Header.length.
         return FRONT_SHORT
@@ -1098,7 +1116,7 @@ cdef int r_set_framing(Stream s, Framing framing) except -1:
         try:
             if framing is None:
                 if s.r_transforms & R_FRAMES:
-                    _uncut(s, cutter)
+                    _end_frames(s, cutter)
             elif not s.r_transforms & R_FRAMES:
                 _make_uncut(s, cutter, R_FRAMES)
         finally:
@@ -1108,6 +1126,16 @@ cdef int r_set_framing(Stream s, Framing framing) except -1:
         _flow_later(s)
     # One that is for streams as they come cannot go on waiting.
     return s._wake_readers()
+
+
+cdef int _end_frames(Stream s, Cutter cutter) except -1:
+    """Take the framing away. The bytes stay where they are while nobody wants them as a chunk."""
+    if s.r_decoder is not None or not cutter.size():
+        return _uncut(s, cutter)
+    cutter.settle()
+    s.r_length = cutter.size()
+    s.r_transforms = (s.r_transforms & ~R_FRAMES) | R_READERS
+    return 0
 
 
 cdef int _uncut(Stream s, Cutter cutter) except -1:
@@ -1120,6 +1148,8 @@ cdef int _uncut(Stream s, Cutter cutter) except -1:
     if cutter.size():
         cutter.settle()
         item = PyBytes_FromStringAndSize(cutter._data, cutter._size)
+        if UVNET_DEBUG:
+            work.moved += cutter._size
     if s.r_decoder is not None:
         decoder = Decoder(s.r_decoder.encoding)
         if item is not None:
@@ -1154,6 +1184,8 @@ cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
         # A character that is not whole yet is no text, but it has come.
         rest += s.r_decoder.kept()
     cutter.clear()
+    if UVNET_DEBUG:
+        work.moved += len(rest)
     if rest:
         cutter.append(PyBytes_AS_STRING(rest), len(rest))
     s.r_chunks = None
@@ -1197,6 +1229,15 @@ cdef int _keep_chunks(Stream s) except -1:
     finally:
         release_collector(held)
     return s._wake_readers()
+
+
+cdef object _take_bytes(Stream s, Py_ssize_t size):
+    """_take() where the buffer is for readers: what stays is not copied each time."""
+    cdef object made = PyBytes_FromStringAndSize(s.r_cutter._data, size)
+    s.r_cutter.take(size)
+    s.r_length = s.r_cutter.size()
+    s.r_awaiting = None
+    return made
 
 
 cdef int _push_bytes(Stream s, const char* base, Py_ssize_t size) except -1:

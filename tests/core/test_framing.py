@@ -547,6 +547,61 @@ def test_unshift_puts_raw_bytes_in_front_to_be_cut() -> None:
     assert source.ended() == [b"y", b"zd", "end"]
 
 
+@pytest.mark.parametrize("sent", ["at once", "before it flows", "by unshift"])
+def test_a_body_between_lines_needs_no_stack(sent: str) -> None:
+    """Each listener's call takes a line or a body, and gives back what is behind it."""
+    depth = deepest = 0
+    got = []
+    count = 3000
+    source = Source(framing.Lines(), listen=False)
+
+    def on_data(chunk: bytes) -> None:
+        nonlocal depth, deepest
+        depth += 1
+        deepest = max(deepest, depth)
+        if source.framing is not None:
+            got.append(chunk)
+            source.set_framing(None)
+        else:
+            got.append(chunk[:1])
+            source.set_framing(framing.Lines())
+            source.unshift(chunk[1:])
+        depth -= 1
+
+    if sent == "before it flows":
+        source.push(b"\nX" * count)
+    source.on("data", on_data)
+    run()
+    if sent == "at once":
+        source.push(b"\nX" * count)
+    elif sent == "by unshift":
+        source.unshift(b"\nX" * count)
+    run()
+    assert got == [b"", b"X"] * count
+    assert deepest <= 2
+
+
+def test_what_a_listener_unshifts_is_there_though_it_raises() -> None:
+    source = Source(framing.Lines(), listen=False)
+    got: list[bytes] = []
+
+    def on_data(chunk: bytes) -> None:
+        got.append(chunk)
+        if source.framing is None:
+            source.set_framing(framing.Lines())
+            source.unshift(chunk[1:])
+            raise Odd
+        if chunk == b"a":
+            source.set_framing(None)
+
+    source.on("data", on_data)
+    run()
+    with pytest.raises(Odd):
+        source.push(b"a\nXb\nc\n")
+    run()
+    assert got == [b"a", b"Xb\nc\n", b"b", b"c"]
+
+
 def test_readable_comes_when_there_is_a_frame() -> None:
     source = Source(framing.Lines(), listen=False)
     source.on("readable", lambda: source.said.append(source.read()))
@@ -698,7 +753,8 @@ def test_a_prefix_that_is_no_length() -> None:
     source.pushed(b"\0\3a\0\1")
     assert failed(source) == [b"a", ("error", "ERR_FRAME_INVALID")]
     source = Source(framing.VarintPrefix())
-    source.pushed(b"\x80" * 11)
+    assert source.pushed(b"\x80" * 9) == []
+    source.pushed(b"\x80")
     assert failed(source) == [("error", "ERR_FRAME_INVALID")]
 
 
@@ -789,6 +845,7 @@ class Odd(BaseException):
     [
         (lambda header: None, "ERR_INVALID_RETURN_VALUE"),
         (lambda header: 1.0, "ERR_INVALID_RETURN_VALUE"),
+        (lambda header: True, "ERR_INVALID_RETURN_VALUE"),
         (lambda header: -1, "ERR_OUT_OF_RANGE"),
         (lambda header: -(10**30), "ERR_OUT_OF_RANGE"),
     ],
@@ -870,18 +927,25 @@ def test_length_may_do_anything(act: str, cut: int) -> None:
         assert source.said == expected[act]
 
 
-def test_what_is_no_exception_leaves_the_stream_alone() -> None:
-    first = True
+@pytest.mark.parametrize("act", ["destroy", "raw", "push", "pause", None])
+def test_what_is_no_error_comes_out_once_and_destroys_the_stream(act: str | None) -> None:
+    asked: list[bytes] = []
 
     def length(header: bytes) -> int:
-        nonlocal first
-        if first:
-            first = False
-            raise Odd
-        return 1
+        asked.append(header)
+        if len(asked) == 1:
+            return 1
+        if act is not None:
+            ACTS[act](source)
+        raise Odd
 
     source = Source(framing.Header(1, length))
+    source.on("close", lambda: source.said.append("close"))
     with pytest.raises(Odd):
-        source.push(b"1a2b")
+        source.push(b"1a2b3c")
     run()
-    assert source.said == [b"1a", b"2b"]
+    assert source.destroyed
+    assert source.errored is None
+    assert asked == [b"1", b"2"]
+    # No 'error', where it would end unseen.
+    assert source.said == [b"1a", "close"]

@@ -105,6 +105,41 @@ def test_twice_the_bytes_are_twice_the_work(case: str, full: bool) -> None:
     assert twice[3] <= 2.4 * once[3] + ONE_READ
 
 
+def by_framing(source: Readable) -> bool:
+    source.set_framing(framing.Lines())
+    if source.read() is None:
+        return False
+    source.set_framing(None)
+    return source.read(2) == b"ab"
+
+
+def by_length(source: Readable) -> bool:
+    return source.read(1) == b"\n" and source.read(2) == b"ab"
+
+
+async def by_reader(source: Readable) -> bool:
+    await source.read_line()
+    return source.read(2) == b"ab"
+
+
+@pytest.mark.parametrize("switch", [by_framing, by_length, by_reader])
+def test_changing_the_way_of_reading_copies_nothing_that_stays(switch: Any) -> None:
+    count = 5000
+    source = Source(None)
+    source.push(b"\nab" * count)
+
+    async def main() -> int:
+        found = 0
+        while source.readable_length:
+            done = switch(source)
+            found += await done if asyncio.iscoroutine(done) else done
+        return found
+
+    _, before = work_done()
+    assert run(main()) == count
+    assert work_done()[1] - before <= 10 * 3 * count
+
+
 @pytest.mark.timeout(120)
 def test_ten_million_empty_lines_in_one_stream(full: bool) -> None:
     count = 10_000_000 if full else 1_000_000
