@@ -249,6 +249,37 @@ def test_a_function_that_does_is_found(tmp_path: Path) -> None:
     }
 
 
+# Constructs that Cython makes wrong code of.
+
+CHECK_CYTHON = [sys.executable, ROOT / "tools" / "check_cython.py"]
+
+
+def test_the_core_has_nothing_that_cython_makes_wrong_code_of() -> None:
+    pytest.importorskip("Cython")
+    child = subprocess.run(CHECK_CYTHON, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stdout + child.stderr
+
+
+def test_what_cython_makes_wrong_code_of_is_found(tmp_path: Path) -> None:
+    pytest.importorskip("Cython")
+    tmp_path.joinpath("bad.pyx").write_text(
+        "def one(items):\n"
+        "    try:\n"
+        "        return [item for item in items]\n"
+        "    except ValueError:\n"
+        "        if items:\n"
+        "            return 1\n"
+        "    return [\n"
+        "        repr(item) for item in items]\n"
+    )
+    child = subprocess.run([*CHECK_CYTHON, tmp_path], capture_output=True, text=True, check=False)
+    assert child.returncode == 1, child.stderr
+    assert child.stdout.splitlines() == [
+        "bad.pyx:6: return inside except",
+        "bad.pyx:8: comprehension of more than names",
+    ]
+
+
 def test_missing_shared_object_is_told_with_what_to_do(tmp_path: Path) -> None:
     package = tmp_path / "pyuvnet" / "_core"
     package.mkdir(parents=True)

@@ -36,8 +36,12 @@ cdef list _handles(Loop loop):
 def owners_of_handles(Loop loop not None):
     """Return the owners of the open handles of a loop, a list in no order."""
     cdef Handle handle
+    cdef list found = []
     loop.check()
-    return [handle.owner for handle in _handles(loop) if not handle.closing]
+    for handle in _handles(loop):
+        if not handle.closing:
+            found.append(handle.owner)
+    return found
 
 
 cdef str _kind(Handle handle):

@@ -741,8 +741,10 @@ cdef class EventEmitter:
 
         Node: emitter.listeners()
         """
-        return [entry.listener if type(entry) is OnceListener else entry
-                for entry in self._shown(event)]
+        found = []
+        for entry in self._shown(event):
+            found.append(entry.listener if type(entry) is OnceListener else entry)
+        return found
 
     def raw_listeners(self, event=None):
         """Return the listeners of an event, with the wrappers of once listeners.

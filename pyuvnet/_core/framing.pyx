@@ -62,8 +62,9 @@ cdef class Framing:
 
     def __repr__(self):
         arguments, keywords = self._options()
-        texts = [repr(argument) for argument in arguments]
-        texts += [f"{name}={value!r}" for name, value in keywords.items()]
+        texts = list(map(repr, arguments))
+        for name, value in keywords.items():
+            texts.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(texts)})"
 
     def __eq__(self, other):

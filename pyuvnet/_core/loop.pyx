@@ -63,7 +63,10 @@ cdef set _open_loops = set()
 
 cdef list open_loops():
     """All loops of the process that are not closed, those of a parent process included."""
-    return [<Loop><PyObject*><size_t>address for address in _open_loops]
+    cdef list found = []
+    for address in _open_loops:
+        found.append(<Loop><PyObject*><size_t>address)
+    return found
 
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop):

@@ -699,11 +699,14 @@ cdef int r_set_encoding(Stream s, object name) except -1:
 
 cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
     cdef str text
-    cdef list chunks = None, before = s.r_chunks
+    cdef list texts = [], chunks = None, before = s.r_chunks
+    cdef Py_ssize_t index
     if before is not None:
         _cut_first(s)
-        text = "".join([chunk if isinstance(chunk, str) else decoder.decode(chunk)
-                        for chunk in before[s.r_head:]])
+        for index in range(s.r_head, len(before)):
+            chunk = before[index]
+            texts.append(chunk if isinstance(chunk, str) else decoder.decode(chunk))
+        text = "".join(texts)
         if text:
             chunks = [text]
         s.r_chunks = chunks
@@ -1170,27 +1173,32 @@ cdef int _uncut(Stream s, Cutter cutter) except -1:
 
 cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
     """Make the items of the buffer uncut bytes."""
-    cdef bytes rest = b""
+    cdef bytes rest
     cdef list _before = s.r_chunks
+    cdef Py_ssize_t index
     if s.r_transforms & R_READERS:
         # They are.
         s.r_transforms = (s.r_transforms & ~R_READERS) | why
         return 0
-    if _before is not None:
-        _cut_first(s)
-        rest = b"".join([encode(chunk, s.r_decoder.encoding) if isinstance(chunk, str) else chunk
-                         for chunk in _before[s.r_head:]])
-    if s.r_decoder is not None:
-        # A character that is not whole yet is no text, but it has come.
-        rest += s.r_decoder.kept()
     cutter.clear()
-    if UVNET_DEBUG:
-        work.moved += len(rest)
-    if rest:
-        cutter.append(PyBytes_AS_STRING(rest), len(rest))
+    try:
+        if _before is not None:
+            _cut_first(s)
+            for index in range(s.r_head, len(_before)):
+                chunk = _before[index]
+                rest = encode(chunk, s.r_decoder.encoding) if isinstance(chunk, str) else chunk
+                cutter.append(PyBytes_AS_STRING(rest), len(rest))
+        if s.r_decoder is not None:
+            # A character that is not whole yet is no text, but it has come.
+            rest = s.r_decoder.kept()
+            cutter.append(PyBytes_AS_STRING(rest), len(rest))
+    except BaseException:
+        # They are still in the buffer.
+        cutter.clear()
+        raise
     s.r_chunks = None
     s.r_head = s.r_skip = 0
-    s.r_length = len(rest)
+    s.r_length = cutter.size()
     if s.r_decoder is not None:
         s.r_decoder.forget()
     s.r_transforms |= why

@@ -271,11 +271,12 @@ cdef tuple _patterns():
     global _rule_patterns
     if _rule_patterns is None:
         import re
-        _rule_patterns = tuple([
-            (family, re.compile(f"{word}: {family} {rest}", flags))
-            for family, part, flags in (("IPv4", _QUAD, 0), ("IPv6", _GROUPS, re.IGNORECASE))
+        patterns = []
+        for family, part, flags in (("IPv4", _QUAD, 0), ("IPv6", _GROUPS, re.IGNORECASE)):
             for word, rest in (("Subnet", f"{part}/(?P<prefix>[0-9]+)"), ("Address", part),
-                               ("Range", f"{part}-(?P<last>{part})"))])
+                               ("Range", f"{part}-(?P<last>{part})")):
+                patterns.append((family, re.compile(f"{word}: {family} {rest}", flags)))
+        _rule_patterns = tuple(patterns)
     return _rule_patterns
 
 

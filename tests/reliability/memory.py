@@ -30,7 +30,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pyuvnet
-from pyuvnet import net
+from pyuvnet import framing, net
 from pyuvnet._core import info
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
@@ -690,6 +690,94 @@ def iterate(case: Case) -> Generator[Step, None, object]:
     return sum(map(len, got)) == 5000
 
 
+def read_frames(case: Case) -> Generator[Step, None, object]:
+    """Lines over two chunks, and a frame with its length behind them."""
+    socket, peer = case.pair(framing=framing.Lines())
+    got: list[bytes] = []
+
+    def data(frame: bytes) -> None:
+        got.append(frame)
+        if frame == b"last":
+            socket.set_framing(framing.LengthPrefix(1))
+
+    socket.on("data", data)
+    case.turns()
+    peer.send(b"one\ntw")
+
+    def act() -> None:
+        case.turn()
+        peer.send(b"o\nlast\n\x03abc\x01")
+        case.turns()
+        peer.send(b"d")
+        case.turns()
+
+    yield act
+    return got == [b"one", b"two", b"last", b"abc", b"d"]
+
+
+def write_frames(case: Case) -> Generator[Step, None, object]:
+    """Frames that leave at once and, in a callback, together."""
+    socket, peer = case.pair(framing=framing.LengthPrefix(2))
+
+    def data(frame: bytes) -> None:
+        for _ in range(5):
+            socket.write_frame(frame, case.tell)
+
+    socket.on("data", data)
+    case.turns()
+
+    def act() -> None:
+        socket.write_frame(b"first", case.tell)
+        peer.send(b"\0\2ab")
+        case.turns()
+
+    yield act
+    return case.received_until(peer, b"\0\5first" + b"\0\2ab" * 5)
+
+
+def readers(case: Case) -> Generator[Step, None, object]:
+    """read_line(), read_exactly() and read_until() in a task's steps; the last one has to wait."""
+    import asyncio
+
+    socket, peer = case.pair()
+    got: list[bytes] = []
+    theirs = asyncio.new_event_loop()
+    theirs.set_exception_handler(lambda _, context: case.said.append(context.get("exception")))
+
+    async def reader() -> None:
+        got.append(await socket.read_line())
+        got.append(await socket.read_exactly(4))
+        got.append(await socket.read_until(b";"))
+
+    coroutine = reader()
+    asyncio._set_running_loop(theirs)
+    pyuvnet.attach()
+    case.turns()
+    peer.send(b"line\nfourla")
+    case.turn()
+
+    def act() -> None:
+        try:
+            coroutine.send(None)
+            peer.send(b"st;")
+            case.turns()
+            coroutine.send(None)
+        except StopIteration:
+            pass
+
+    yield act
+    try:
+        coroutine.close()
+    except MemoryError as error:
+        case.said.append(error)
+    try:
+        pyuvnet.detach()
+    finally:
+        asyncio._set_running_loop(None)
+        theirs.close()
+    return got == [b"line", b"four", b"last;"]
+
+
 OPERATIONS: dict[str, Operation] = {
     function.__name__: function
     for function in (
@@ -697,6 +785,7 @@ OPERATIONS: dict[str, Operation] = {
         *(read_paused, read_by_readable, read_into_target, write, write_in_callback, write_much),
         *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
         *(idle_timeout, listeners, loop, threadsafe, attach, attach_by_itself, iterate),
+        *(read_frames, write_frames, readers),
     )
 }
 
