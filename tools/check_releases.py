@@ -43,8 +43,11 @@ HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector
 OURS = {
     "_peer_tuple": "a tuple of str and int",
     "r_awaiting": "a list of pipes, which are ours",
+    "r_pipes": "a pipe, or a list of them, which are ours",
     "_name0": "an interned str", "_name1": "an interned str",
     "_name2": "an interned str", "_name3": "an interned str",
+    "name0": "an interned str", "name1": "an interned str",
+    "name2": "an interned str", "name3": "an interned str",
     "listeners": "a list of handles, each of which libuv pins until it is closed",
     "lookups": "a set of requests, which libuv pins until they are done",
     "timers": "the timer queue, a handle of ours",
@@ -57,6 +60,7 @@ DROPPING = {"Py_DECREF", "Py_XDECREF", "Py_CLEAR"}
 # "file function field": why it may.
 _EMPTY = "it is None: nothing is in flight"
 _ANEW = "each round reads the ring, or the list, anew"
+_MOVES = "each entry moves to another place; a local holds what leaves"
 _CLOSING = "the loop is silent by now, and closes whatever a finaliser opens"
 ALLOWED = {
     "loop _forget_ticks Py_XDECREF": _ANEW,
@@ -85,10 +89,13 @@ ALLOWED = {
     "server_base _look_up _looked_up": "it is None, or held as the argument `looked_up`",
     "accepting _on_failures_gil Py_XDECREF": "the array is this function's own",
     "emitter _move_to_dict _events": "it is None: the object has no dict yet",
-    "emitter _store _events": "a count that grows is all that comes after",
-    "emitter _drop _events": "a count that grows is all that comes after",
-    "emitter _drop _entry1": "each entry moves to another place; a local holds what leaves",
-    "emitter _drop _entry2": "each entry moves to another place; a local holds what leaves",
+    "emitter _drop _entry1": _MOVES,
+    "emitter _drop _entry2": _MOVES,
+    "emitter _drop _entry3": _MOVES,
+    "emitter _drop_more entry1": _MOVES,
+    "emitter _drop_more entry2": _MOVES,
+    "emitter _drop_more entry3": _MOVES,
+    "piping forget foreign": "the variable of the loop holds the entry",
 }
 
 

@@ -15,12 +15,12 @@ cdef object ON_CLOSE, ON_CONNECT, ON_DRAIN, ON_DROP, ON_END, ON_ERROR, ON_FINISH
     ON_PAUSE, ON_READY, ON_RESUME, ON_TIMEOUT, ON_UNPIPE
 
 cdef class EventEmitter:
-    # Up to four events live in the object itself, in order of first registration; a fifth moves
-    # all of them into _events, and so does a name that runs code of the program when it is
-    # compared.  An entry is one callable, or a tuple of them (copied on change).
+    # Up to four events live in the object itself, in order of first registration, and four more in
+    # a MoreEvents.  A ninth moves all of them into a dict, and so does a name that runs code of the
+    # program when it is compared.  An entry is one callable, or a tuple of them (copied on change).
     cdef object _name0, _name1, _name2, _name3
     cdef object _entry0, _entry1, _entry2, _entry3
-    cdef dict _events
+    cdef object _events                # None, a MoreEvents, or a dict of all
     cdef EmitterExtra _extra           # rare settings, None until one is made
     cdef unsigned int _emitter_flags
     cdef unsigned int _changes         # of the listeners, so far: who has looked need not again
@@ -29,14 +29,17 @@ cdef class EventEmitter:
 
     cdef inline bint _has_listeners(self) noexcept:
         """Whether there are any, of any event."""
-        return self._entry0 is not None or self._events is not None and len(self._events) > 0
+        return self._entry0 is not None \
+            or type(self._events) is dict and len(<dict>self._events) > 0
 
     cdef object _find(self, object event)
     cdef object _find_by_value(self, object event)
     cdef dict _as_dict(self)
     cdef int _move_to_dict(self) except -1
     cdef int _store(self, object event, object entry) except -1
+    cdef object _store_more(self, object event, object entry)
     cdef int _drop(self, object event) except -1
+    cdef int _drop_more(self, object event) except -1
     cdef int _add(self, object event, object listener, bint prepend, bint once) except -1
     cdef int _warn_if_many(self, object event) except -1
     cdef int _remove(self, object event, object listener) except -1
@@ -76,12 +79,30 @@ cdef class OnceListener:
     cdef readonly object listener
     cdef bint _done
 
+cdef class MoreEvents:
+    """The fifth to the eighth event of an emitter: a fifth of what a dict of eight takes."""
+    cdef object name0, name1, name2, name3
+    cdef object entry0, entry1, entry2, entry3
+
 cdef class InternalListener:
     """A step of the library in a user-visible event's order; hidden from every listing."""
-    cdef EventEmitter _target          # its _on_tick(_what) is the step,
-    cdef int _what
-    cdef object _step                  # or this callable
 
+cdef class TickListener(InternalListener):
+    cdef EventEmitter _target          # its _on_tick(_what) is the step
+    cdef int _what
+
+cdef class CallListener(InternalListener):
+    cdef object _step                  # any callable
+
+cdef class SharedListener(InternalListener):
+    """One object that listens to several events, on one emitter or two.
+
+    _hear() gets the event; a call without one, as of the only 'data' listener, is for 'data'.
+    """
+    cdef int _hear(self, EventEmitter emitter, object event, tuple arguments) except -1
+
+cdef void set_shared_class(object cls) noexcept
+cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept
 cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)
 cdef object intern_event(object event)
@@ -92,10 +113,10 @@ cdef inline PyObject* only_listener(EventEmitter emitter, PyObject* event) noexc
     """The only listener of an event, borrowed, if calling it is all that emitting would do.
 
     NULL where there is none, or several, or a once listener, or emit() is overridden, or more than
-    four events have listeners. The event is borrowed, and interned.
+    eight events have listeners. The event is borrowed, and interned.
     """
     cdef PyObject* entry
-    if emitter._emitter_flags & EMITTER_EMIT_OVERRIDDEN or emitter._events is not None:
+    if emitter._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
         return NULL
     if <PyObject*>emitter._name0 == event:
         entry = <PyObject*>emitter._entry0
@@ -105,8 +126,10 @@ cdef inline PyObject* only_listener(EventEmitter emitter, PyObject* event) noexc
         entry = <PyObject*>emitter._entry2
     elif <PyObject*>emitter._name3 == event:
         entry = <PyObject*>emitter._entry3
-    else:
+    elif emitter._events is None:
         return NULL
+    else:
+        return more_listener(emitter, event)
     if PyTuple_CheckExact(<object>entry) or type(<object>entry) is OnceListener:
         return NULL
     return entry

@@ -16,8 +16,21 @@ class _ErrorMonitor: ...
 class EmitterExtra: ...
 
 @final
-class InternalListener:
+class MoreEvents: ...
+
+@final
+class InternalListener: ...
+
+@final
+class TickListener(InternalListener):  # type: ignore[misc]
     def __call__(self, *arguments: Any) -> Any: ...
+
+@final
+class CallListener(InternalListener):  # type: ignore[misc]
+    def __call__(self, *arguments: Any) -> Any: ...
+
+@final
+class SharedListener(InternalListener): ...  # type: ignore[misc]
 
 @final
 class OnceListener:

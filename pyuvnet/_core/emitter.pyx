@@ -27,7 +27,7 @@ from .._base.names import to_node
 from .._base.validation import arg_type_error, range_error
 
 from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
-    PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, \
+    Py_TYPE, PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, \
     pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind, release_collector
 from .errors cimport seal
 from .names import add_node_names
@@ -75,7 +75,7 @@ cdef object intern_event(object event):
 
 
 cdef object new_internal(EventEmitter target, int what):
-    cdef InternalListener made = InternalListener.__new__(InternalListener)
+    cdef TickListener made = TickListener.__new__(TickListener)
     made._target = target
     made._what = what
     return made
@@ -89,8 +89,8 @@ cdef int drop_internal(EventEmitter emitter, object event, int what) except -1:
     cdef int dropped = 0
     for listener in _entries(emitter._find(event)):
         step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
-        if type(step) is InternalListener and (<InternalListener>step)._target is emitter \
-                and (<InternalListener>step)._what == what:
+        if type(step) is TickListener and (<TickListener>step)._target is emitter \
+                and (<TickListener>step)._what == what:
             emitter._take_out(event, -1, listener)
             if type(listener) is OnceListener:
                 (<OnceListener>listener)._done = True
@@ -102,24 +102,49 @@ cdef bint has_internal(EventEmitter emitter, object event, int what) except -1:
     """True if an emitter's own step of a kind waits for an event."""
     for listener in _entries(emitter._find(event)):
         step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
-        if type(step) is InternalListener and (<InternalListener>step)._target is emitter \
-                and (<InternalListener>step)._what == what:
+        if type(step) is TickListener and (<TickListener>step)._target is emitter \
+                and (<TickListener>step)._what == what:
             return True
     return False
 
 
 cdef object new_hidden(object step):
     """A listener of the library that is any callable."""
-    cdef InternalListener made = InternalListener.__new__(InternalListener)
+    cdef CallListener made = CallListener.__new__(CallListener)
     made._step = step
     return made
 
 
 cdef class InternalListener:
+    pass
+
+
+cdef class TickListener(InternalListener):
     def __call__(self, *arguments):
-        if self._step is not None:
-            return self._step(*arguments)
         self._target._on_tick(self._what, arguments)
+
+
+cdef class CallListener(InternalListener):
+    def __call__(self, *arguments):
+        return self._step(*arguments)
+
+
+cdef class SharedListener(InternalListener):
+    cdef int _hear(self, EventEmitter emitter, object event, tuple arguments) except -1:
+        return 0
+
+
+# The one class of shared listeners that there is: so to know one is a comparison.
+cdef PyTypeObject* _shared_class = NULL
+
+
+cdef void set_shared_class(object cls) noexcept:
+    global _shared_class
+    _shared_class = <PyTypeObject*><PyObject*>cls
+
+
+cdef class MoreEvents:
+    pass
 
 
 cdef class OnceListener:
@@ -142,9 +167,25 @@ cdef class EmitterExtra:
 
 
 cdef inline bint _hidden(object listener) noexcept:
-    return type(listener) is InternalListener or (
-        type(listener) is OnceListener
-        and type((<OnceListener>listener).listener) is InternalListener)
+    if type(listener) is OnceListener:
+        listener = (<OnceListener>listener).listener
+    return isinstance(listener, InternalListener)
+
+
+cdef inline bint _is_shared(object listener) noexcept:
+    return Py_TYPE(<PyObject*>listener) == _shared_class
+
+
+cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept:
+    """only_listener() beyond the four events in the object itself."""
+    cdef object entry
+    if type(emitter._events) is not MoreEvents:
+        return NULL
+    entry = emitter._find(<object>event)
+    if entry is None or PyTuple_CheckExact(entry) or type(entry) is OnceListener:
+        return NULL
+    # The emitter holds it.
+    return <PyObject*>entry
 
 
 cdef inline bint _same(object entry, object listener) except -1:
@@ -244,9 +285,9 @@ cdef class EventEmitter:
     # ---- Storage -------------------------------------------------------------------------------
 
     cdef object _find(self, object event):
-        cdef dict events = self._events
-        if events is not None:
-            return events.get(event)
+        cdef object events = self._events
+        if events is not None and type(events) is dict:
+            return (<dict>events).get(event)
         if self._name0 is event:
             return self._entry0
         if self._name1 is event:
@@ -257,6 +298,15 @@ cdef class EventEmitter:
             return self._entry3
         if self._entry0 is None:
             return None
+        if events is not None:
+            if (<MoreEvents>events).name0 is event:
+                return (<MoreEvents>events).entry0
+            if (<MoreEvents>events).name1 is event:
+                return (<MoreEvents>events).entry1
+            if (<MoreEvents>events).name2 is event:
+                return (<MoreEvents>events).entry2
+            if (<MoreEvents>events).name3 is event:
+                return (<MoreEvents>events).entry3
         if type(event) is str and PyUnicode_CHECK_INTERNED(event):
             return None
         return self._find_by_value(event)
@@ -270,12 +320,19 @@ cdef class EventEmitter:
         return self._as_dict().get(event) if kind == NAME_OF_OWN else None
 
     cdef dict _as_dict(self):
-        """The events that are in the object itself."""
+        """The events that are in the object itself, and in a MoreEvents."""
+        cdef MoreEvents more
         cdef dict events = {}
         for name, entry in ((self._name0, self._entry0), (self._name1, self._entry1),
                             (self._name2, self._entry2), (self._name3, self._entry3)):
             if entry is not None:
                 events[name] = entry
+        if self._events is not None:
+            more = <MoreEvents>self._events
+            for name, entry in ((more.name0, more.entry0), (more.name1, more.entry1),
+                                (more.name2, more.entry2), (more.name3, more.entry3)):
+                if entry is not None:
+                    events[name] = entry
         return events
 
     cdef int _store(self, object event, object entry) except -1:
@@ -284,10 +341,10 @@ cdef class EventEmitter:
         # At the end too: a comparison, or what is dropped, runs code that looks meanwhile.
         self._changes += 1
         event = intern_event(event)
-        if self._events is None and pyuvnet_name_kind(event) == NAME_OF_OWN:
+        if type(self._events) is not dict and pyuvnet_name_kind(event) == NAME_OF_OWN:
             self._move_to_dict()
-        if self._events is not None:
-            self._events[event] = entry
+        if type(self._events) is dict:
+            (<dict>self._events)[event] = entry
         elif self._entry0 is None or self._name0 is event:
             before = self._entry0
             self._name0, self._entry0 = event, entry
@@ -301,10 +358,33 @@ cdef class EventEmitter:
             before = self._entry3
             self._name3, self._entry3 = event, entry
         else:
-            self._move_to_dict()
-            self._events[event] = entry
+            before = self._store_more(event, entry)
         self._changes += 1
         return 0
+
+    cdef object _store_more(self, object event, object entry):
+        """_store() beyond the four events in the object itself; returns the entry before."""
+        cdef MoreEvents more
+        cdef object before = None
+        if self._events is None:
+            self._events = MoreEvents.__new__(MoreEvents)
+        more = <MoreEvents>self._events
+        if more.entry0 is None or more.name0 is event:
+            before = more.entry0
+            more.name0, more.entry0 = event, entry
+        elif more.entry1 is None or more.name1 is event:
+            before = more.entry1
+            more.name1, more.entry1 = event, entry
+        elif more.entry2 is None or more.name2 is event:
+            before = more.entry2
+            more.name2, more.entry2 = event, entry
+        elif more.entry3 is None or more.name3 is event:
+            before = more.entry3
+            more.name3, more.entry3 = event, entry
+        else:
+            self._move_to_dict()
+            (<dict>self._events)[event] = entry
+        return before
 
     cdef int _move_to_dict(self) except -1:
         cdef int held = hold_collector()
@@ -321,10 +401,10 @@ cdef class EventEmitter:
         cdef object name, entry         # released at the end
         self._changes += 1
         event = intern_event(event)
-        if self._events is None and pyuvnet_name_kind(event) == NAME_OF_OWN:
+        if type(self._events) is not dict and pyuvnet_name_kind(event) == NAME_OF_OWN:
             self._move_to_dict()
-        if self._events is not None:
-            self._events.pop(event, None)
+        if type(self._events) is dict:
+            (<dict>self._events).pop(event, None)
             self._changes += 1
             return 0
         # The later ones move up, so that the order of first registration stays.
@@ -342,9 +422,42 @@ cdef class EventEmitter:
             self._name2, self._entry2 = self._name3, self._entry3
         elif self._name3 is event:
             name, entry = self._name3, self._entry3
+        elif self._events is not None:
+            self._drop_more(event)
+            return 0
         else:
             return 0
-        self._name3 = self._entry3 = None
+        if self._events is not None:
+            self._name3, self._entry3 = (<MoreEvents>self._events).name0, \
+                (<MoreEvents>self._events).entry0
+            self._drop_more(self._name3)
+        else:
+            self._name3 = self._entry3 = None
+        return 0
+
+    cdef int _drop_more(self, object event) except -1:
+        """_drop() beyond the four events in the object itself."""
+        cdef MoreEvents more = <MoreEvents>self._events
+        cdef object entry           # released at the end
+        if more.name0 is event:
+            entry = more.entry0
+            more.name0, more.entry0 = more.name1, more.entry1
+            more.name1, more.entry1 = more.name2, more.entry2
+            more.name2, more.entry2 = more.name3, more.entry3
+        elif more.name1 is event:
+            entry = more.entry1
+            more.name1, more.entry1 = more.name2, more.entry2
+            more.name2, more.entry2 = more.name3, more.entry3
+        elif more.name2 is event:
+            entry = more.entry2
+            more.name2, more.entry2 = more.name3, more.entry3
+        elif more.name3 is event:
+            entry = more.entry3
+        else:
+            return 0
+        more.name3 = more.entry3 = None
+        if more.entry0 is None:
+            self._events = None
         return 0
 
     cdef int _add(self, object event, object listener, bint prepend, bint once) except -1:
@@ -485,7 +598,8 @@ cdef class EventEmitter:
         entry = self._find(event)
         if entry is None:
             return 0
-        if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener:
+        if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener \
+                and not _is_shared(entry):
             result = PyObject_CallNoArgs(entry)
             if pyuvnet_is_awaitable(result):
                 self._settle(result, event, ())
@@ -503,6 +617,8 @@ cdef class EventEmitter:
             return 0
         if event is ON_ERROR:
             return self._emit_here(event, (argument,))
+        if _is_shared(entry):
+            return self._dispatch(event, entry, (argument,))
         return self._emit1_to(event, entry, argument)
 
     cdef int _emit1_to(self, object event, object entry, object argument) except -1:
@@ -550,6 +666,9 @@ cdef class EventEmitter:
             once._done = True
             self._take_out(event, -1, once)
             listener = once.listener
+        elif _is_shared(listener):
+            (<SharedListener>listener)._hear(self, event, arguments)
+            return 0
         result = listener(*arguments)
         if pyuvnet_is_awaitable(result):
             self._settle(result, event, arguments)
@@ -774,12 +893,7 @@ cdef class EventEmitter:
         return [name for name in self._names() if self._shown(name)]
 
     def _names(self):
-        if self._events is not None:
-            names = list(self._events)
-        else:
-            names = [name for name, entry in (
-                (self._name0, self._entry0), (self._name1, self._entry1),
-                (self._name2, self._entry2), (self._name3, self._entry3)) if entry is not None]
+        names = list(self._events if type(self._events) is dict else self._as_dict())
         builtin = self._builtin()
         if builtin is not None:
             # It was there before any other.
@@ -844,6 +958,9 @@ cdef _Registration _registration(EventEmitter emitter, object event, bint prepen
 (<PyTypeObject*><PyObject*>EventEmitter).tp_flags &= ~(1UL << 8)
 _base_emit = EventEmitter.emit
 seal(InternalListener)
+seal(TickListener)
+seal(CallListener)
+seal(MoreEvents)
 seal(OnceListener)
 seal(EmitterExtra)
 seal(_Setting)

@@ -1,7 +1,8 @@
 """pipe() and unpipe(): one source, several destinations, back pressure by 'drain'.
 
 Owns r_pipes and r_awaiting of a source.  A destination is any object with write, end, on, once,
-emit and remove_listener; listeners on our own emitters are hidden ones.  Node's rules:
+emit and remove_listener.  On our own emitters the Piping itself is the listener, one object for all
+events, and hidden.  Node's rules:
 
 * dest.write() said False: the source pauses, and resumes when all such destinations have drained.
 * The source's 'end' ends dest, or only unpipes; its error or destroy does neither.
@@ -13,42 +14,82 @@ Imports: stream, emitter.
 from .._base.validation import arg_type_error
 
 from .capi cimport list_of
-from .emitter cimport ON_CLOSE, ON_DRAIN, ON_END, ON_ERROR, ON_FINISH, ON_UNPIPE, EventEmitter, \
-    intern_event, new_hidden
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DRAIN, ON_END, ON_ERROR, ON_FINISH, \
+    ON_UNPIPE, EventEmitter, SharedListener, intern_event, set_shared_class
 from .errors cimport seal
-from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, R_END_EMITTED, Stream
+from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, HAS_WRITABLE, R_END_EMITTED, \
+    W_NEED_DRAIN, Stream
 
 # What a destination that is not ours has to offer.
 cdef tuple _DEST_METHODS = ("write", "end", "on", "once", "emit", "remove_listener")
 cdef object _DATA = intern_event("data")
+cdef object _PIPE = intern_event("pipe")
 
 
 cdef class Piping:
-    cdef object listen(self, object emitter, object event, object step, bint prepend=False,
-                       bint once=False):
-        """Add a listener, hidden on our own emitters, and return it."""
-        cdef object listener = step
-        if isinstance(emitter, EventEmitter):
-            listener = new_hidden(step)
-            (<EventEmitter>emitter)._add(event, listener, prepend, once)
-        elif prepend and hasattr(emitter, "prepend_listener"):
-            emitter.prepend_listener(event, step)
-        elif once:
-            emitter.once(event, step)
-        else:
-            emitter.on(event, step)
-        self.listeners.append((emitter, event, listener))
-        return listener
+    def __call__(self, chunk):
+        # The only 'data' listener is called as any other; see SharedListener.
+        self.on_data(chunk)
 
-    cdef int forget(self, object event) except -1:
-        """Take away the listeners for an event, on either side."""
-        for entry in list(self.listeners):
-            if entry[1] == event:
-                self.listeners.remove(entry)
-                _unlisten(entry)
+    cdef int _hear(self, EventEmitter emitter, object event, tuple arguments) except -1:
+        event = intern_event(event)
+        first = arguments[0] if arguments else None
+        if event is _DATA:
+            return self.on_data(first)
+        if event is ON_DRAIN:
+            return self.drained()
+        if event is ON_ERROR:
+            self.on_error(first)
+        elif event is ON_UNPIPE:
+            self.on_unpipe(first, arguments[1] if len(arguments) > 1 else None)
+        elif event is ON_END:
+            if self.first_time(emitter, event, PIPING_HEARD_END):
+                self.on_end()
+        elif event is ON_CLOSE:
+            if self.first_time(emitter, event, PIPING_HEARD_CLOSE):
+                self.on_close()
+        elif event is ON_FINISH:
+            if self.first_time(emitter, event, PIPING_HEARD_FINISH):
+                self.on_finish()
         return 0
 
-    def on_data(self, chunk):
+    cdef bint first_time(self, EventEmitter emitter, object event, unsigned int flag) except -1:
+        """Do what a once listener does: be taken out, and say whether this is the first call."""
+        if self.flags & flag:
+            return False
+        self.flags |= flag
+        emitter._take_out(event, -1, self)
+        return True
+
+    cdef int listen(self, object event, object step, bint prepend=False, bint once=False) except -1:
+        """Listen to dest; a foreign one calls the step."""
+        dest = self.dest
+        if isinstance(dest, EventEmitter):
+            return (<EventEmitter>dest)._add(event, self, prepend, False)
+        if self.foreign is None:
+            self.foreign = []
+        if prepend and hasattr(dest, "prepend_listener"):
+            dest.prepend_listener(event, step)
+        elif once:
+            dest.once(event, step)
+        else:
+            dest.on(event, step)
+        self.foreign.append((event, step))
+        return 0
+
+    cdef int forget(self, object event) except -1:
+        """Listen to an event of dest no more."""
+        if self.foreign is None:
+            if isinstance(self.dest, EventEmitter):
+                (<EventEmitter>self.dest)._take_out(event, -1, self)
+            return 0
+        for entry in list(self.foreign):
+            if entry[0] == event:
+                self.foreign.remove(entry)
+                self.dest.remove_listener(*entry)
+        return 0
+
+    cdef int on_data(self, object chunk) except -1:
         # Also of an emission in which a listener before this one unpiped, as in Node.
         try:
             go_on = self.dest.write(chunk)
@@ -57,8 +98,9 @@ cdef class Piping:
                 raise
             self.dest.destroy(error)
             go_on = True
-        if go_on is False and not self.over:
+        if go_on is False and not self.flags & PIPING_OVER:
             self.wait()
+        return 0
 
     cdef int wait(self) except -1:
         """The destination is full: pause the source until 'drain'."""
@@ -67,27 +109,33 @@ cdef class Piping:
         elif self not in self.source.r_awaiting:
             self.source.r_awaiting.append(self)
         self.source.pause()
-        if not self.listens_drain:
-            self.listens_drain = True
-            self.listen(self.dest, ON_DRAIN, self.on_drain)
+        if not self.flags & PIPING_LISTENS_DRAIN:
+            self.flags |= PIPING_LISTENS_DRAIN
+            self.listen(ON_DRAIN, self.on_drain)
         return 0
 
-    def on_drain(self):
+    cdef int drained(self) except -1:
         cdef Stream source = self.source
         if source.r_awaiting is not None:
             if self in source.r_awaiting:
                 source.r_awaiting.remove(self)
             if source.r_awaiting:
-                return
+                return 0
             source.r_awaiting = None
         if source._find(_DATA) is not None:
             source.resume()
+        return 0
+
+    # What a foreign destination calls, and ticks.
+
+    def on_drain(self, *_):
+        self.drained()
 
     def on_end(self):
-        self.dest.end()
-
-    def on_end_without(self):
-        self.source.unpipe(self.dest)
+        if self.flags & PIPING_ENDS:
+            self.dest.end()
+        else:
+            self.source.unpipe(self.dest)
 
     def on_error(self, error):
         dest = self.dest
@@ -115,79 +163,108 @@ cdef class Piping:
             info["hasUnpiped"] = True
             self.clean()
 
-    cdef int clean(self) except -1:
-        self.over = True
-        listeners, self.listeners = self.listeners, []
-        for entry in listeners:
-            _unlisten(entry)
-        if self.listens_drain and self.source.r_awaiting is not None \
-                and self in self.source.r_awaiting:
-            self.on_drain()
+    cdef int unpiped(self) except -1:
+        """Emit 'unpipe' on dest, whose Pipings of this source clean up."""
+        dest = self.dest
+        if not isinstance(dest, EventEmitter):
+            dest.emit("unpipe", self.source, {"hasUnpiped": False})
+        elif (<EventEmitter>dest)._find(ON_UNPIPE) is self \
+                and not (<EventEmitter>dest)._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
+            self.clean()
+        else:
+            (<EventEmitter>dest)._emit(ON_UNPIPE, (self.source, {"hasUnpiped": False}))
         return 0
 
-
-cdef int _unlisten(tuple entry) except -1:
-    emitter, event, listener = entry
-    if isinstance(emitter, EventEmitter):
-        (<EventEmitter>emitter)._remove(event, listener)
-    else:
-        emitter.remove_listener(event, listener)
-    return 0
+    cdef int clean(self) except -1:
+        cdef Stream source = self.source
+        self.flags |= PIPING_OVER
+        source._take_out(ON_END, -1, self)
+        self.forget(ON_UNPIPE)
+        source._take_out(_DATA, -1, self)
+        self.forget(ON_ERROR)
+        self.forget(ON_CLOSE)
+        self.forget(ON_FINISH)
+        if self.flags & PIPING_LISTENS_DRAIN:
+            self.forget(ON_DRAIN)
+            if source.r_awaiting is not None and self in source.r_awaiting:
+                self.drained()
+        return 0
 
 
 cdef int pipe_to(Stream source, object dest, bint end) except -1:
     cdef Piping piping
-    for name in _DEST_METHODS:
-        if not callable(getattr(dest, name, None)):
-            raise arg_type_error("dest", ["WritableStream", "Stream"], dest)
+    if not isinstance(dest, Stream) or not (<Stream>dest)._state & HAS_WRITABLE:
+        for name in _DEST_METHODS:
+            if not callable(getattr(dest, name, None)):
+                raise arg_type_error("dest", ["WritableStream", "Stream"], dest)
     if isinstance(dest, Stream):
         (<Stream>dest)._ready()
     piping = Piping.__new__(Piping)
     piping.source = source
     piping.dest = dest
-    piping.listeners = []
+    if end:
+        piping.flags |= PIPING_ENDS
     if source.r_pipes is None:
-        source.r_pipes = list_of(piping)
+        source.r_pipes = piping
     else:
-        source.r_pipes.append(piping)
-    step = piping.on_end if end else piping.on_end_without
+        if type(source.r_pipes) is Piping:
+            source.r_pipes = list_of(source.r_pipes)
+        (<list>source.r_pipes).append(piping)
     if source._state & R_END_EMITTED:
-        source._loop.tick_call(step, ())
+        source._loop.tick_call(piping.on_end, ())
     else:
-        piping.listen(source, ON_END, step, False, True)
-    piping.listen(dest, ON_UNPIPE, piping.on_unpipe)
-    piping.data_listener = piping.listen(source, _DATA, piping.on_data)
-    piping.listen(dest, ON_ERROR, piping.on_error, True)
-    piping.listen(dest, ON_CLOSE, piping.on_close, False, True)
-    piping.listen(dest, ON_FINISH, piping.on_finish, False, True)
-    dest.emit("pipe", source)
-    if getattr(dest, "writable_need_drain", False) is True:
+        source._add(ON_END, piping, False, False)
+    piping.listen(ON_UNPIPE, piping.on_unpipe)
+    source._add(_DATA, piping, False, False)
+    piping.listen(ON_ERROR, piping.on_error, True)
+    piping.listen(ON_CLOSE, piping.on_close, False, True)
+    piping.listen(ON_FINISH, piping.on_finish, False, True)
+    if isinstance(dest, EventEmitter):
+        (<EventEmitter>dest)._emit1(_PIPE, source)
+    else:
+        dest.emit("pipe", source)
+    if _needs_drain(dest):
         piping.wait()
     elif source._flowing != FLOWING_YES and not source._state & DESTROYED:
         source.resume()
     return 0
 
 
+cdef bint _needs_drain(object dest) except -1:
+    if isinstance(dest, Stream) and not (<Stream>dest)._state & W_NEED_DRAIN:
+        return False
+    return getattr(dest, "writable_need_drain", False) is True
+
+
 cdef int unpipe_from(Stream source, object dest) except -1:
-    cdef list pipes = source.r_pipes
+    cdef object pipes = source.r_pipes
     cdef Piping piping
-    if not pipes:
+    if pipes is None:
         return 0
     if dest is None:
         source.r_pipes = None
         source.pause()
-        for piping in pipes:
-            piping.dest.emit("unpipe", source, {"hasUnpiped": False})
+        for piping in (list_of(pipes) if type(pipes) is Piping else <list>pipes):
+            piping.unpiped()
         return 0
-    for piping in pipes:
-        if piping.dest is dest:
-            pipes.remove(piping)
-            if not pipes:
-                source.r_pipes = None
-                source.pause()
-            dest.emit("unpipe", source, {"hasUnpiped": False})
-            break
+    if type(pipes) is Piping:
+        piping = <Piping>pipes
+        if piping.dest is not dest:
+            return 0
+    else:
+        for piping in <list>pipes:
+            if piping.dest is dest:
+                break
+        else:
+            return 0
+        (<list>pipes).remove(piping)
+    if type(pipes) is Piping or not pipes:
+        source.r_pipes = None
+        source.pause()
+    piping.unpiped()
     return 0
 
 
+seal(SharedListener)
 seal(Piping)
+set_shared_class(Piping)

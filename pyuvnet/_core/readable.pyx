@@ -1493,7 +1493,7 @@ cdef class Readable(Stream):
             if not is_mapping(options):
                 raise arg_type_error("options", "object", options)
             end = options.get("end", end)
-        standard = upcall(STANDARD_STREAM)(dest)
+        standard = None if isinstance(dest, Stream) else upcall(STANDARD_STREAM)(dest)
         if standard is not None:
             pipe_to(self, standard, False)
         else:
@@ -1508,7 +1508,8 @@ cdef class Readable(Stream):
         Node: readable.unpipe()
         """
         self._ready()
-        standard = None if dest is None else upcall(STANDARD_STREAM)(dest)
+        standard = None if dest is None or isinstance(dest, Stream) \
+            else upcall(STANDARD_STREAM)(dest)
         unpipe_from(self, dest if standard is None else standard)
         return self
 

@@ -361,9 +361,9 @@ cdef class SocketBase(Duplex):
         cdef SocketBase dest
         cdef uv.uv_buf_t buf
         cdef Py_ssize_t taken
-        if len(self.r_pipes) != 1:
+        if type(self.r_pipes) is not Piping:
             return 0
-        piping = <Piping>self.r_pipes[0]
+        piping = <Piping>self.r_pipes
         if not isinstance(piping.dest, SocketBase):
             return 0
         dest = <SocketBase>piping.dest
@@ -376,7 +376,7 @@ cdef class SocketBase(Duplex):
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
             return 0
         if piping.seen_alone != self._changes:
-            if self._find(_DATA) is not piping.data_listener:
+            if self._find(_DATA) is not piping:
                 return 0
             piping.seen_alone = self._changes
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \

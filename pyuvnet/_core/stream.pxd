@@ -122,7 +122,7 @@ cdef class Stream(Collector):
     cdef Py_ssize_t r_length, r_mark         # bytes (characters once decoding) and its mark
     cdef Decoder r_decoder
     cdef Cutter r_cutter                     # of a framing; None until one is set
-    cdef list r_pipes                        # pipes to destinations; None without
+    cdef object r_pipes                      # a Piping, a list of several, or None
     cdef list r_awaiting                     # those of them that wait for 'drain'
 
     cdef Py_ssize_t w_length, w_mark         # bytes accepted and not yet taken by the kernel

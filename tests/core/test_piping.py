@@ -4,6 +4,7 @@ The traces are those of Node for the same program; where pyuvnet goes on after a
 and Node's process would end, the name of the test says so.
 """
 
+import gc
 import sys
 
 import pytest
@@ -533,4 +534,49 @@ def test_a_standard_stream_is_unpiped(capsys):
     assert source.readable_length == 1
     assert capsys.readouterr().out == ""
     source.destroy()
+    run()
+
+
+# ---- What it costs -------------------------------------------------------------------------------
+
+
+def test_a_pipe_is_one_listener_of_all_its_events(trace):
+    # An idle connection that is piped costs no more than one with a listener.
+    source, sink = Source(), Sink(trace)
+    sink.on("error", trace.note("error"))
+    gc.collect()
+    before = {id(each) for each in gc.get_objects()}
+    source.pipe(sink)
+    made = [each for each in gc.get_objects() if id(each) not in before and each is not before]
+    kinds = {type(each).__name__ for each in made}
+    assert kinds - {"list", "tuple", "frame"} == {"Piping"}
+    source.destroy()
+    sink.destroy()
+    run()
+
+
+def test_a_pipe_into_itself_leaves_no_listener_behind(trace):
+    echo = Echo(trace)
+    echo.pipe(echo)
+    echo.unpipe()
+    assert echo.emit("data", b"x") is False
+    assert [echo.emit(event) for event in ("end", "close", "finish", "unpipe", "drain")] == [
+        False
+    ] * 5
+    with pytest.raises(ValueError, match="nobody"):
+        echo.emit("error", ValueError("nobody"))
+    echo.destroy()
+    run()
+
+
+def test_an_event_that_a_listener_emits_again_reaches_the_pipe_once(trace):
+    # As a once listener, which Node's pipe has for the end of its source.
+    source, sink = Source(), Sink(trace)
+    source.once("end", lambda: source.emit("end"))
+    source.pipe(sink)
+    sink.end = trace.note("ended")
+    source.emit("end")
+    assert trace == ["ended"]
+    source.destroy()
+    sink.destroy()
     run()
