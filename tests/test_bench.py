@@ -290,7 +290,11 @@ def test_every_scenario_is_listed_and_a_peer_that_is_not_there_named() -> None:
 @pytest.mark.parametrize(
     ("names", "some"),
     [
-        ("lines pipe proxy unix churn send receive broadcast idle start", ["libuv", "pyuvnet"]),
+        (
+            "lines pipe proxy proxy-timeouts proxy-bulk unix send receive broadcast idle start",
+            ["libuv", "pyuvnet"],
+        ),
+        ("churn", ["libuv", "pyuvnet"]),
         ("read-lines frames-16 frames-1k", ["libuv", "pyuvnet", "asyncio-streams"]),
         ("ways churn-coroutines-64b idle-waiting writes-4", []),
     ],

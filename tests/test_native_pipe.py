@@ -10,10 +10,12 @@ import hashlib
 import random
 import socket as posix
 import struct
+import time
+import tracemalloc
 
 import pytest
 
-from pyuvnet import net, run, set_immediate
+from pyuvnet import net, run, set_immediate, set_timeout
 
 
 class Proxy:
@@ -120,6 +122,127 @@ VARIANTS = {
     "class emit": {"upstream_class": OwnEmit},
     "timeouts": {"prepare": lambda front, back: (front.set_timeout(9000), back.set_timeout(9000))},
 }
+
+
+def watched(front, back):
+    """What real proxies set."""
+    for socket in (front, back):
+        socket.set_timeout(60_000, socket.destroy)
+        for event in ("timeout", "end", "close", "drain", "finish", "pause", "resume"):
+            socket.on(event, lambda *_: None)
+        socket.on("error", lambda error: None)
+
+
+class Ends:
+    """The ends of a proxy, as plain sockets, which allocate nothing while they move bytes."""
+
+    def __init__(self, prepare):
+        self.sink = posix.create_server(("127.0.0.1", 0))
+        self.proxy = net.create_server(self._connected)
+        self.prepare = prepare
+        self.proxy.listen(0, "127.0.0.1")
+        self.proxy.on("listening", self._listening)
+        self.room = memoryview(bytearray(65536))
+        self.sockets = []
+
+    def _listening(self):
+        self.client = posix.create_connection(("127.0.0.1", self.proxy.address().port))
+        self.client.settimeout(5)
+
+    def _connected(self, front):
+        self.front = front
+        self.back = net.connect(self.sink.getsockname()[1], "127.0.0.1")
+        self.sockets = [self.front, self.back]
+        self.prepare(self.front, self.back)
+        self.back.on("connect", self._joined)
+
+    def _joined(self):
+        self.server = self.sink.accept()[0]
+        self.server.settimeout(5)
+        self.front.pipe(self.back)
+        self.ready()
+
+    def close(self):
+        for socket in self.sockets:
+            socket.destroy()
+        self.proxy.close()
+        for socket in (self.client, self.server, self.sink):
+            socket.close()
+
+
+@pytest.mark.parametrize("prepare", [lambda front, back: None, watched], ids=["plain", "watched"])
+def test_no_chunk_becomes_an_object(prepare):
+    ends = Ends(prepare)
+    peaks = []
+    chunk = random.Random(1).randbytes(30_000)
+
+    def ready():
+        ends.front.once("resume", lambda: set_immediate(send))
+
+    def send():
+        if len(peaks) == 10:
+            tracemalloc.stop()
+            ends.close()
+            return
+        tracemalloc.start()
+        ends.client.sendall(chunk)
+        before = ends.back.bytes_written
+        set_immediate(look, before)
+
+    def look(before):
+        if ends.back.bytes_written < before + len(chunk):
+            set_immediate(look, before)
+            return
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        left = len(chunk)
+        while left:
+            left -= ends.server.recv_into(ends.room)
+        send()
+
+    ends.ready = ready
+    run()
+    assert len(peaks) == 10
+    assert max(peaks) < 10_000
+
+
+def test_each_chunk_puts_off_the_timeouts_of_both_sockets():
+    idle = 60
+    times = {"sent": 0.0}
+    early = []
+
+    def prepare(front, back):
+        front.set_timeout(idle, lambda: timed_out("front"))
+        back.set_timeout(idle, lambda: timed_out("back"))
+
+    def timed_out(who):
+        waited = (time.monotonic() - times["sent"]) * 1000
+        # What is on its way has not put it off yet.
+        if ends.back.bytes_written == sent and waited < idle - 10:
+            early.append((who, waited))
+        over.add(who)
+        if over == {"front", "back"} and sent == 40:
+            ends.close()
+
+    def ready():
+        step()
+
+    def step():
+        nonlocal sent
+        if sent == 40:
+            return
+        ends.client.sendall(b"x")
+        sent += 1
+        over.clear()
+        times["sent"] = time.monotonic()
+        set_timeout(step, 5)
+
+    sent, over = 0, set()
+    ends = Ends(prepare)
+    ends.ready = ready
+    run()
+    assert over == {"front", "back"}
+    assert early == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -1,7 +1,7 @@
 /* Peer: servers in plain C on libuv, the practical ceiling for whatever is built on it.
  *
  *     libuv MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, read_line, frames, pipe,
- *                                     proxy, send, receive, broadcast
+ *                                     proxy, timed_proxy, send, receive, broadcast
  *
  * Everything is written with uv_try_write() first; what the kernel does not take is copied into a
  * request, and reading stops until it has left. N: pieces of an answer, or the port behind a proxy.
@@ -12,7 +12,8 @@
 #include <string.h>
 #include <uv.h>
 
-enum { READ_SIZE = 128 * 1024, BACKLOG = 4096, MAX_BUFS = 1024, CHUNK = 65536, CHUNKS_PER_TURN = 32 };
+enum { READ_SIZE = 128 * 1024, BACKLOG = 4096, MAX_BUFS = 1024, CHUNK = 65536, CHUNKS_PER_TURN = 32,
+       IDLE_MS = 60000 };
 
 typedef struct connection {
   union { uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } handle; /* first: it is cast */
@@ -21,6 +22,8 @@ typedef struct connection {
   char *line;                /* the beginning of a line or frame whose end has not come */
   size_t line_length;
   unsigned long long received;
+  uv_timer_t *timer;         /* of a connection with an idle timeout */
+  unsigned long long last;   /* when it was last active, in ms of the loop */
 } connection;
 
 typedef struct { uv_write_t request; connection *to, *from; uv_buf_t buf; char data[]; } pending;
@@ -28,7 +31,7 @@ typedef struct { uv_write_t request; connection *to, *from; uv_buf_t buf; char d
 static uv_loop_t *loop;
 static char read_buffer[READ_SIZE], chunk[CHUNK];
 static const char *path;
-static int pieces, is_proxy;
+static int pieces, is_proxy, is_timed;
 static uv_read_cb on_data;
 static connection clients; /* the ring of all, for a broadcast */
 
@@ -50,9 +53,18 @@ static void on_pair_closed(uv_handle_t *handle) {
   on_closed(handle);
 }
 
+static void on_timer_closed(uv_handle_t *timer) { free(timer); }
+
+static void stop_timer(connection *c) {
+  if (c->timer) uv_close((uv_handle_t *)c->timer, on_timer_closed);
+  c->timer = NULL;
+}
+
 static void finish(connection *c) {
   uv_handle_t *handle = (uv_handle_t *)c;
   if (uv_is_closing(handle)) return;
+  stop_timer(c);
+  if (c->other) stop_timer(c->other);
   c->next->previous = c->previous;
   c->previous->next = c->next;
   if (c->other && !uv_is_closing((uv_handle_t *)c->other)) {
@@ -264,8 +276,28 @@ static void on_send(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (n < 0) finish((connection *)stream);
 }
 
+/* Activity only notes the time; the timer is set anew when it fires. */
+static void on_idle(uv_timer_t *timer) {
+  connection *c = timer->data;
+  unsigned long long due = c->last + IDLE_MS, now = uv_now(loop);
+  if (due > now) uv_timer_start(timer, on_idle, due - now, 0);
+  else finish(c);
+}
+
+static void start_timer(connection *c) {
+  c->timer = malloc(sizeof *c->timer);
+  c->timer->data = c;
+  c->last = uv_now(loop);
+  uv_timer_init(loop, c->timer);
+  uv_timer_start(c->timer, on_idle, IDLE_MS, 0);
+}
+
 static void on_proxy(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   connection *c = (connection *)stream;
+  if (is_timed) {
+    c->last = uv_now(loop);
+    if (c->other) c->other->last = c->last;
+  }
   if (n > 0 && c->other) {
     uv_buf_t out = uv_buf_init(buf->base, n);
     answer(c->other, c, &out, 1);
@@ -308,6 +340,10 @@ static void connect_behind(connection *c) {
   uv_connect_t *request = malloc(sizeof *request);
   c->other = make();
   c->other->other = c;
+  if (is_timed) {
+    start_timer(c);
+    start_timer(c->other);
+  }
   uv_ip4_addr("127.0.0.1", pieces, &address);
   check(uv_tcp_connect(request, &c->other->handle.tcp, (struct sockaddr *)&address, on_behind),
         "connect");
@@ -333,7 +369,7 @@ int main(int argc, char **argv) {
   static const struct { const char *name; uv_read_cb on_data; } modes[] = {
       {"echo", on_echo},           {"pipe", on_echo}, {"writes", on_writes},
       {"lines", on_lines},         {"send", on_send}, {"receive", on_receive},
-      {"broadcast", on_broadcast}, {"proxy", on_proxy},
+      {"broadcast", on_broadcast}, {"proxy", on_proxy}, {"timed_proxy", on_proxy},
       {"read_lines", on_lines},    {"read_line", on_lines}, {"frames", on_frames},
   };
   static union { uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } server;
@@ -349,6 +385,7 @@ int main(int argc, char **argv) {
   }
   signal(SIGPIPE, SIG_IGN);
   is_proxy = on_data == on_proxy;
+  is_timed = is_proxy && !strcmp(argv[1], "timed_proxy");
   path = argc > 2 && *argv[2] ? argv[2] : NULL;
   pieces = argc > 3 ? atoi(argv[3]) : 1;
   clients.next = clients.previous = &clients;

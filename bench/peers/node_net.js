@@ -77,6 +77,16 @@ function proxy(socket) {
   behind.pipe(socket);
 }
 
+function timed_proxy(socket) {
+  const behind = net.connect({ port: pieces, host: '127.0.0.1', noDelay: true });
+  for (const one of [socket, behind]) {
+    one.on('error', ignore);
+    one.setTimeout(60_000, () => one.destroy());
+  }
+  socket.pipe(behind);
+  behind.pipe(socket);
+}
+
 function send(socket) {
   const chunk = Buffer.alloc(65536);
   for (let i = 0; i < chunk.length; i++) chunk[i] = (i * 31 + (i >> 8)) & 255;
@@ -106,7 +116,7 @@ function broadcast(socket) {
 }
 
 const modes = {
-  echo, writes, lines, read_lines, frames, pipe, proxy, send, receive, broadcast,
+  echo, writes, lines, read_lines, frames, pipe, proxy, timed_proxy, send, receive, broadcast,
 };
 const server = net.createServer(
   { noDelay: true, allowHalfOpen: mode === 'receive' }, modes[mode]);

@@ -1,7 +1,8 @@
 """Peer: asyncio protocols, on the loop of asyncio, uvloop or rloop.
 
-python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, frames, pipe, proxy, send,
-                                             receive, broadcast; N as in pyuvnet_net.py
+python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, frames, pipe, proxy,
+                                             timed_proxy, send, receive, broadcast; N as in
+                                             pyuvnet_net.py
 
 What pipes in Node is here an echo that stops reading while its answers are not taken.
 """
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable
 
 BACKLOG = 4096
+IDLE = 60.0  # seconds, until a connection without traffic is closed
 CHUNK = bytes((i * 31 + (i >> 8)) & 255 for i in range(65536))
 
 loop_name, mode, path, count = (*sys.argv[1:], "", "")[:4]
@@ -83,8 +85,11 @@ class Proxy(Echo):
         if self.other is None:
             self.connecting = asyncio.ensure_future(self.connect())
 
+    def make_other(self) -> Proxy:
+        return Proxy()
+
     async def connect(self) -> None:
-        behind = Proxy()
+        behind = self.make_other()
         behind.other = self
         await asyncio.get_running_loop().create_connection(lambda: behind, "127.0.0.1", pieces)
         self.other = behind
@@ -113,6 +118,36 @@ class Proxy(Echo):
     def connection_lost(self, error: Exception | None) -> None:
         if self.other is not None:
             self.other.transport.close()
+
+
+class TimedProxy(Proxy):
+    """Each chunk puts the timeout off; as with a timer that is set anew only when it fires."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.loop = asyncio.get_running_loop()
+        self.last = self.loop.time()
+        self.timer = self.loop.call_later(IDLE, self.fired)
+
+    def make_other(self) -> Proxy:
+        return TimedProxy()
+
+    def fired(self) -> None:
+        left = self.last + IDLE - self.loop.time()
+        if left > 0:
+            self.timer = self.loop.call_later(left, self.fired)
+        else:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self.last = self.loop.time()
+        if isinstance(self.other, TimedProxy):
+            self.other.last = self.last
+        super().data_received(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.timer.cancel()
+        super().connection_lost(error)
 
 
 class Send(Echo):
@@ -162,7 +197,7 @@ class Broadcast(Echo):
 MODES: dict[str, type[Echo]] = {
     each.__name__.lower(): each
     for each in (Echo, Writes, Lines, Frames, Pipe, Proxy, Send, Receive, Broadcast)
-}
+} | {"timed_proxy": TimedProxy}
 
 
 async def main() -> None:

@@ -1,8 +1,8 @@
 """Peer: pyuvnet, as its README writes servers.
 
 python pyuvnet_net.py MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, frames, pipe,
-                                          proxy, send, receive, broadcast; N: pieces of an answer,
-                                          or the port behind
+                                          proxy, timed_proxy, send, receive, broadcast; N: pieces
+                                          of an answer, or the port behind
 """
 
 from __future__ import annotations
@@ -78,6 +78,15 @@ def proxy(socket: Socket) -> None:
     behind.pipe(socket)
 
 
+def timed_proxy(socket: Socket) -> None:
+    behind = net.connect(pieces, "127.0.0.1", no_delay=True)
+    for one in (socket, behind):
+        one.on("error", ignore)
+        one.set_timeout(60_000, one.destroy)
+    socket.pipe(behind)
+    behind.pipe(socket)
+
+
 def send(socket: Socket) -> None:
     def more() -> None:
         while socket.write(CHUNK):
@@ -116,7 +125,7 @@ MODES = {
     each.__name__: each
     for each in (
         *(echo, writes, lines, read_lines, frames),
-        *(pipe, proxy, send, receive, broadcast),
+        *(pipe, proxy, timed_proxy, send, receive, broadcast),
     )
 }
 

@@ -10,7 +10,7 @@ CASES = [
         CPU_REQUEST,
         "requests/s",
         quick=True,
-        target=1.0,
+        target=0.95,
         stretch=0.85,
     )
 ]

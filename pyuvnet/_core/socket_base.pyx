@@ -371,7 +371,6 @@ cdef class SocketBase(Duplex):
         if dest._writes_overridden():
             return 0
         if self._flowing != FLOWING_YES or self.r_length or self.r_transforms \
-                or self._idle is not None or dest._idle is not None \
                 or self._state & (R_ENDED | DESTROYED) \
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
             return 0
@@ -384,6 +383,10 @@ cdef class SocketBase(Duplex):
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
                                   | LAYERED):
             return 0
+        if self._idle is not None:
+            self._idle.touch()
+        if dest._idle is not None:
+            dest._idle.touch()
         buf.base = <char*>base
         buf.len = size
         taken = dest._handle.try_write(&buf, 1)
