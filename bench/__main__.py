@@ -21,6 +21,7 @@ PROGRAMS = {
     "callgrind": "user-space instructions of an echo, peer by peer",
     "chunks": "what the stream machine adds to a chunk",
     "encodings": "what encodings cost",
+    "regress": "instructions and bytes, beside the committed ones",
     "instructions": "user-space instructions of an echo, by how the listener is written",
     "threads": "what a busy thread and a busy loop leave each other",
 }
@@ -35,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] and given[0] in PROGRAMS:
         sys.argv[:] = [f"bench {given[0]}", *given[1:]]
-        importlib.import_module(f"bench.{given[0]}").main()
-        return 0
+        return importlib.import_module(f"bench.{given[0]}").main() or 0
     if given[:1] == ["compare"]:
         return compare.main(given[1:])
     if given[:1] == ["report"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +21,18 @@ import pytest
 # bench is a folder of the checkout, and is not installed.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bench import compare, compiling, figures, peers, report, runs, scenarios, suite, targets
+from bench import (
+    compare,
+    compiling,
+    figures,
+    peers,
+    regress,
+    report,
+    runs,
+    scenarios,
+    suite,
+    targets,
+)
 from bench.peers import Peer
 from bench.runner import PeerError, Runner, disturbed
 from bench.runs import Results
@@ -271,6 +284,54 @@ def test_the_pages_show_the_published_run() -> None:
     tables = report.document(told, ["cpu"], published=True)
     assert (runs.PUBLISHED / "README.md").read_text("utf-8") == tables
     assert {path.name for path in runs.PUBLISHED.iterdir()} == PUBLISHED
+
+
+# Instructions and bytes.
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "same", "verdict"),
+    [
+        ("echo, pipe", 1700, True, ""),
+        ("echo, pipe", 1703, True, ""),
+        ("echo, pipe", 1704, True, "worse"),
+        ("echo, pipe", 1696, True, "better"),
+        ("echo, pipe", 2100, False, ""),
+        ("echo, pipe", 2200, False, "worse"),
+        (regress.IMPORT, 1730, True, ""),
+        (regress.IMPORT, 1740, True, "worse"),
+        ("new", 5, True, ""),
+    ],
+)
+def test_what_became_dearer_is_found(name: str, now: float, same: bool, verdict: str) -> None:
+    before: dict[str, float] = {"echo, pipe": 1700, regress.IMPORT: 1700}
+    (change,) = regress.compare(before, {name: now}, same)
+    assert (change.worse, change.better) == (verdict == "worse", verdict == "better")
+
+
+def test_figures_are_known_of_everything_that_is_counted() -> None:
+    for version, kept in json.loads(regress.FIGURES.read_text("utf-8")).items():
+        assert list(kept["figures"]) == regress.NAMES, version
+        assert kept["built"].startswith(version)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux and glibc are needed")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="Linux and glibc are needed")
+@pytest.mark.timeout(100)
+def test_bytes_are_the_same_each_time() -> None:
+    name = "idle connection, closure, bytes"
+    first, second = (regress.measure([name], 1) for _ in range(2))
+    assert first == second
+    assert 500 < first[name] < 2500
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is needed")
+@pytest.mark.timeout(200)
+def test_instructions_are_the_same_each_time() -> None:
+    name = "connect, echo, close, coroutine"
+    first, second = (regress.measure([name], 1)[name] for _ in range(2))
+    assert first == pytest.approx(second, rel=0.001)
+    assert 10_000 < first < 1_000_000
 
 
 # The instrument.
