@@ -18,13 +18,16 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def half_span(values: Sequence[float]) -> float:
+    """Half of what the middle half of the values spans."""
+    low, high = quartiles(values)
+    return (high - low) / 2
+
+
 def spread(values: Sequence[float]) -> float:
     """Half of what the middle half of the values spans, as a share of the median."""
     middle = median(values)
-    if middle == 0:
-        return 0.0
-    low, high = quartiles(values)
-    return (high - low) / 2 / abs(middle)
+    return half_span(values) / abs(middle) if middle else 0.0
 
 
 def paired_ratios(values: Sequence[float | None], base: Sequence[float | None]) -> list[float]:

@@ -5,6 +5,8 @@
  *     load pin CPU -- COMMAND              run a command on one CPU; it dies with its parent
  *
  * MODE echo       requests on kept connections; the server sends back what it gets
+ *      paced      the same at a fixed rate, whether or not the server keeps up
+ *      burst      the same while other connections come as fast as they can
  *      churn      connect, one request, half-close, wait for the server's end
  *      receive    the server sends without end
  *      send       we send without end; then the server tells how many bytes it got
@@ -14,6 +16,9 @@
  * Each connection's stream is a run of a fixed pattern that begins elsewhere than its neighbour's,
  * so a byte that is lost, doubled or sent to another connection is seen. The server's CPU time is
  * read from its clock here, at the first and last instant of the measured time.
+ *
+ * With a fixed rate each request has a time at which it is due, and its latency counts from there:
+ * what has to wait behind a slow answer, or for the load generator itself, is late by that much.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -55,6 +60,9 @@ enum {
   EVENTS = 512,
   WARMUP_PATIENCE = 4,         /* times the warm-up on the clock, where the server gets less CPU */
   STALL_MS = 10000,
+  BACKLOG_DEPTH = 1024,        /* requests that a connection may be behind at a fixed rate */
+  BURST_UNANSWERED = 1024,     /* of a burst under way at a time: no server's backlog overflows */
+  BURST_STEP = 4,              /* of a burst opened before the next look at what is due */
 };
 
 static const struct { const char *name, *preset; } OPTIONS[] = {
@@ -62,6 +70,7 @@ static const struct { const char *name, *preset; } OPTIONS[] = {
   {"depth", "1"},      {"idle", "0"},         {"warmup", "0.1"}, {"seconds", "0.5"},
   {"messages", "0"},   {"pid", "0"},          {"other", "0"},    {"text", "0"},
   {"cpus", ""},        {"check", "1"},        {"cpu", "-1"},     {"frame", "0"},
+  {"rate", "0"},       {"burst", "0"},
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 static const char *values[OPTION_COUNT];
@@ -168,20 +177,24 @@ static struct instant take(void) {
 /* Latencies: a histogram whose buckets are 1/64 of their value wide */
 
 enum { FINE = 64 };
-static uint64_t histogram[64 * FINE];
+static uint64_t latencies[64 * FINE], delays[64 * FINE]; /* of answers, and of what we sent too late */
 static int64_t longest;
 static bool measuring;
 
-static void note_latency(int64_t ns) {
+static void note(uint64_t *histogram, int64_t ns) {
   if (!measuring) return;
   if (ns < 1) ns = 1;
   int power = 63 - __builtin_clzll(ns);
   int shift = power > 6 ? power - 6 : 0;
   histogram[shift * FINE + (ns >> shift)]++;
-  if (ns > longest) longest = ns;
 }
 
-static double percentile_us(double share) {
+static void note_latency(int64_t ns) {
+  note(latencies, ns);
+  if (measuring && ns > longest) longest = ns;
+}
+
+static double percentile_us(const uint64_t *histogram, double share) {
   uint64_t total = 0, seen = 0;
   for (int i = 0; i < 64 * FINE; i++) total += histogram[i];
   uint64_t wanted = (uint64_t)(total * share);
@@ -497,6 +510,97 @@ static void run(void (*on_event)(struct connection *, uint32_t)) {
   }
 }
 
+/* At a fixed rate. Never sleeps: a timer's slack would be a part of what is measured. */
+
+static int64_t pace_begun;
+static double pace_ns;       /* between two requests */
+static uint64_t paced;       /* requests that were due */
+
+/* Send all requests whose time has come, each on another connection than the one before. */
+static void send_due(void) {
+  for (;;) {
+    int64_t due = pace_begun + (int64_t)(paced * pace_ns);
+    struct connection *c = connections + paced % count;
+    int64_t late = now_ns() - due;
+    if (late < 0) return;
+    note(delays, late);
+    if (c->begun - c->ended >= (uint32_t)depth) fail("the server does not keep up with the rate");
+    ask(c, 1, due);
+    paced++;
+  }
+}
+
+static void on_paced(struct connection *c, uint32_t events) {
+  if (events & EPOLLOUT) flush(c);
+  if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || !receive(c)) return;
+  int64_t time = now_ns();
+  for (; c->got >= c->next; c->next += size, done++) {
+    if (c->ended == c->begun) fail("the server sent more than it got");
+    note_latency(time - c->started[c->ended++ % depth]);
+  }
+}
+
+/* The burst: each connection sends one message and waits for the answer. */
+static struct connection *newcomers;
+static long opened, answered;
+static int64_t burst_begun, burst_ended;
+
+static bool is_newcomer(const struct connection *c) {
+  return newcomers && c >= newcomers && c < newcomers + number("burst");
+}
+
+static void open_some(void) {
+  long all = number("burst");
+  for (int i = 0; i < BURST_STEP && opened < all && opened - answered < BURST_UNANSWERED; i++) {
+    struct connection *c = newcomers + opened;
+    begin(c, opened++);
+    c->next = size;
+    ask(c, 1, now_ns());
+  }
+}
+
+static void on_newcomer(struct connection *c, uint32_t events) {
+  if (events & EPOLLOUT) flush(c);
+  if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || !receive(c) || c->got < c->next) return;
+  if (c->got > c->next) fail("the server sent more than it got");
+  c->next += size;
+  if (++answered == number("burst")) burst_ended = now_ns();
+}
+
+static void run_paced(bool burst) {
+  struct epoll_event events[EVENTS];
+  int64_t warmup = (int64_t)(atof(option("warmup")) * 1e9);
+  int64_t length = (int64_t)(atof(option("seconds")) * 1e9);
+  int64_t warm_at = process_ns(number("pid")) + warmup, progress;
+  pace_ns = 1e9 / atof(option("rate"));
+  pace_begun = progress = now_ns();
+  if (burst) newcomers = calloc(number("burst"), sizeof *newcomers);
+  for (;;) {
+    send_due();
+    if (burst && measuring) open_some();
+    int n = epoll_wait(poller, events, EVENTS, 0);
+    if (n < 0 && errno != EINTR) fail("epoll_wait: %s", strerror(errno));
+    for (int i = 0; i < n; i++) {
+      struct connection *c = events[i].data.ptr;
+      is_newcomer(c) ? on_newcomer(c, events[i].events) : on_paced(c, events[i].events);
+    }
+    int64_t time = now_ns();
+    if (n > 0) progress = time;
+    if (time - progress > STALL_MS * 1000000LL)
+      fail("the server did not answer for %d seconds", STALL_MS / 1000);
+    if (!measuring && (time - pace_begun >= warmup * WARMUP_PATIENCE ||
+                       process_ns(number("pid")) >= warm_at)) {
+      measuring = true;
+      first = take();
+      burst_begun = burst_ended = now_ns();
+    } else if (measuring && done > first.done &&
+               (burst ? answered == number("burst") : time >= first.time + length)) {
+      last = take();
+      return;
+    }
+  }
+}
+
 static void report(const char *extra) {
   double wall = last.time - first.time;
   double units = last.done - first.done;
@@ -512,7 +616,8 @@ static void report(const char *extra) {
   if (longest)
     printf(", \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
            "\"max_us\": %.1f",
-           percentile_us(.5), percentile_us(.9), percentile_us(.99), percentile_us(.999),
+           percentile_us(latencies, .5), percentile_us(latencies, .9),
+           percentile_us(latencies, .99), percentile_us(latencies, .999),
            longest / 1000.0);
   printf("%s}\n", extra);
 }
@@ -653,6 +758,7 @@ int main(int argc, char **argv) {
   bool echo = !strcmp(mode, "echo"), churn = !strcmp(mode, "churn");
   bool receiving = !strcmp(mode, "receive"), sending = !strcmp(mode, "send");
   bool broadcast = !strcmp(mode, "broadcast");
+  bool burst = !strcmp(mode, "burst"), at_a_rate = burst || !strcmp(mode, "paced");
   size = number("size"), depth = number("depth"), count = number("connections");
   if (size < 1 || depth < 1 || count < 1) fail("size, depth and connections are above 0");
   if (number("text") && size % LINE) fail("text comes in lines of %d bytes", LINE);
@@ -663,9 +769,14 @@ int main(int argc, char **argv) {
   make_pattern(receiving);
   if (!strcmp(mode, "start")) return mode_start(command), 0;
   if (!strcmp(mode, "idle")) return mode_idle(), 0;
-  if (!echo && !churn && !receiving && !sending && !broadcast) fail("what is %s?", mode);
+  if (at_a_rate) {
+    if (atof(option("rate")) <= 0) fail("a rate above 0 is needed");
+    if (burst && number("burst") < 1) fail("a burst has connections");
+    depth = BACKLOG_DEPTH;
+  }
+  if (!echo && !at_a_rate && !churn && !receiving && !sending && !broadcast) fail("what is %s?", mode);
 
-  if ((echo || churn) && number("check")) check_echo(churn);
+  if ((echo || at_a_rate || churn) && number("check")) check_echo(churn);
   if (number("idle")) open_idle(number("idle"));
   poller = epoll_create1(EPOLL_CLOEXEC);
   connections = calloc(count, sizeof *connections);
@@ -686,6 +797,14 @@ int main(int argc, char **argv) {
   }
   publisher = connections + count - 1;
   if (broadcast) ask(publisher, depth, now_ns());
+  if (at_a_rate) {
+    char extra[128];
+    run_paced(burst);
+    snprintf(extra, sizeof extra, ", \"delay_p99_us\": %.1f, \"burst_ms\": %.3f",
+             percentile_us(delays, .99), (burst_ended - burst_begun) / 1e6);
+    report(extra);
+    return 0;
+  }
   run(echo ? on_echo : churn ? on_churn : receiving ? on_receive : sending ? on_send : on_broadcast);
   if (sending) check_received();
   report("");

@@ -92,16 +92,14 @@ def _versions(results: Results, peer: str) -> str:
 def _cpu(results: Results) -> Figure | None:
     """CPU time as a multiple of the C server's: a row for each case, a dot for each peer."""
     rows = []
-    for key, case in results.cases.items():
-        if case["relative"] != CEILING or case["absolute"]:
-            continue
+    for key in results.of_cpu_time():
         dots = {}
         for peer in results.peers:
             summary = results.summary(key, peer)
             if summary is not None and summary.ratio is not None and peer != CEILING:
                 dots[peer] = summary.ratio
         if dots:
-            rows.append((case["title"], dots))
+            rows.append((results.cases[key]["title"], dots))
     if not rows:
         return None
     height = 1.9 + 0.3 * len(rows)

@@ -6,11 +6,12 @@ import argparse
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import runs, targets
 from bench.figures import median
-from bench.peers import CEILING, OURS
-from bench.runs import Results
+from bench.peers import OURS
+from bench.runs import Results, Summary
 
 
 def number(value: float) -> str:
@@ -36,14 +37,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _relative_cases(results: Results) -> list[str]:
-    return [
-        key
-        for key, case in results.cases.items()
-        if case["relative"] == CEILING and not case["absolute"]
-    ]
-
-
 def _groups(results: Results, keys: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """(cases, peers) of each table: what all are asked for together, else a case by itself."""
     everybody = [key for key in keys if not results.cases[key].get("peers")]
@@ -62,22 +55,52 @@ def _labels(results: Results, peers: Sequence[str]) -> list[str]:
 
 
 Figures = tuple[list[str], list[str], list[list[str]]]
+DISTURBED = "disturbed"
+
+
+def _of_base(summary: Summary | None) -> str:
+    """A ratio and how far those of the rounds lie from each other."""
+    if summary is None or summary.ratio is None:
+        return "–"
+    if summary.samples < 2:
+        return f"{summary.ratio:.2f}"
+    return f"{summary.ratio:.2f} ±{summary.ratio_span:.2f}"
+
+
+def _spread(share: float | None, samples: int) -> str:
+    return "" if share is None or samples < 2 else f" ±{share:.0%}"
 
 
 def _ratios(results: Results) -> list[Figures]:
     """Peers, head and rows of the tables of CPU times, as multiples of the C server's."""
     tables = []
-    for keys, peers in _groups(results, _relative_cases(results)):
+    for keys, peers in _groups(results, results.of_cpu_time()):
+        rows = []
+        for key in keys:
+            row = [results.cases[key]["title"]]
+            row += [_of_base(results.summary(key, peer)) for peer in peers]
+            rows.append([*row, f"{results.disturbed(key):.0%}"])
+        head = ["CPU ÷ C on libuv", *_labels(results, peers), DISTURBED]
+        tables.append((peers, head, rows))
+    return tables
+
+
+def tails(results: Results) -> str:
+    """The 99th percentile of latencies, in µs and as a multiple of the C server's."""
+    tables = []
+    for keys, peers in _groups(results, results.of_tails()):
         rows = []
         for key in keys:
             row = [results.cases[key]["title"]]
             for peer in peers:
                 summary = results.summary(key, peer)
-                ratio = summary.ratio if summary is not None else None
-                row.append("–" if ratio is None else f"{ratio:.2f}")
-            rows.append(row)
-        tables.append((peers, ["CPU ÷ C on libuv", *_labels(results, peers)], rows))
-    return tables
+                if summary is None:
+                    row.append("–")
+                else:
+                    row.append(f"{number(summary.value)} µs; {_of_base(summary)}")
+            rows.append([*row, f"{results.disturbed(key):.0%}"])
+        tables.append(table(["p99; ÷ C on libuv", *_labels(results, peers), DISTURBED], rows))
+    return "\n\n".join(tables)
 
 
 def overview(results: Results) -> str:
@@ -91,23 +114,23 @@ def show(results: Results) -> None:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        print(overview(results), _targets(results), sep="\n\n")
+        print(overview(results), tails(results), _targets(results), sep="\n\n")
         return
     console = Console()
     if not console.is_terminal:
-        print(overview(results), _targets(results), sep="\n\n")
+        print(overview(results), tails(results), _targets(results), sep="\n\n")
         return
     title = "CPU time of the server, as a multiple of plain C on libuv; less is better"
     for peers, head, rows in _ratios(results):
         shown = Table(title=title)
         shown.add_column(head[0], no_wrap=True)
-        for label, peer in zip(head[1:], peers, strict=True):
+        for label, peer in zip(head[1:], [*peers, ""], strict=True):
             style = "bold" if peer == OURS else ""
             shown.add_column(label, justify="right", style=style, header_style=style)
         for row in rows:
             shown.add_row(*row)
         console.print(shown)
-    console.print(_targets(results), markup=False, highlight=False)
+    console.print(tails(results), _targets(results), sep="\n\n", markup=False, highlight=False)
 
 
 def rates(results: Results) -> str:
@@ -124,15 +147,20 @@ def rates(results: Results) -> str:
                 if summary is None or summary.rate is None:
                     row.append("–")
                 else:
-                    row.append(("≥ " if summary.rate_is_loads else "") + short(summary.rate))
-            rows.append(row)
-        tables.append(table(["rate", *_labels(results, peers)], rows))
+                    row.append(
+                        ("≥ " if summary.rate_is_loads else "")
+                        + short(summary.rate)
+                        + _spread(summary.rate_spread, summary.samples)
+                    )
+            rows.append([*row, f"{results.disturbed(key):.0%}"])
+        tables.append(table(["rate", *_labels(results, peers), DISTURBED], rows))
     return "\n\n".join(tables)
 
 
 def absolutes(results: Results) -> str:
     """What is no CPU time: memory, start-up, checks; a table of its own for coroutines."""
-    keys = [key for key in results.cases if key not in _relative_cases(results)]
+    others = {*results.of_cpu_time(), *results.of_tails()}
+    keys = [key for key in results.cases if key not in others]
     apart = [key for key in keys if "pyuvnet-async" in (results.cases[key].get("peers") or ())]
     groups = [[key for key in keys if key not in apart], *([key] for key in apart)]
     return "\n\n".join(_absolutes(results, group) for group in groups if group)
@@ -147,7 +175,10 @@ def _absolutes(results: Results, keys: Sequence[str]) -> str:
         row = [f"{case['title']}, {case['unit']}"]
         for peer in peers:
             summary = results.summary(key, peer)
-            row.append("–" if summary is None else number(summary.value))
+            if summary is None:
+                row.append("–")
+            else:
+                row.append(number(summary.value) + _spread(summary.spread, summary.samples))
         rows.append(row)
         if key == "start":
             row = ["memory when listening, MB"]
@@ -156,6 +187,14 @@ def _absolutes(results: Results, keys: Sequence[str]) -> str:
                 row.append(f"{median(values):.1f}" if values else "–")
             rows.append(row)
     return table(["", *_labels(results, peers)], rows)
+
+
+def _fewer(case: dict[str, Any]) -> str:
+    """Says so where there were fewer connections than the case is called after."""
+    samples = [each for several in case["samples"].values() for each in several]
+    pairs = [(each.get("connections", 0), each.get("wanted", 0)) for each in samples]
+    fewer = [count for count, wanted in pairs if count < wanted]
+    return f"Measured with {min(fewer):,} connections, and scaled up." if fewer else ""
 
 
 def details(results: Results, key: str) -> str:
@@ -167,7 +206,7 @@ def details(results: Results, key: str) -> str:
         if summary is None:
             continue
         rate = "–" if summary.rate is None else short(summary.rate)
-        if summary.rate_is_loads:
+        if summary.rate_is_loads and case["rate"] is not None:
             rate = "≥ " + rate
         shares = (summary.server_busy, summary.load_busy)
         latencies = (summary.p50_us, summary.p99_us)
@@ -177,7 +216,7 @@ def details(results: Results, key: str) -> str:
                 facts["label"],
                 number(summary.value),
                 f"{summary.spread:.1%}",
-                "–" if summary.ratio is None else f"{summary.ratio:.2f}",
+                _of_base(summary),
                 rate,
                 *("–" if share is None else f"{share:.0%}" for share in shares),
                 *("–" if each is None else number(each) for each in latencies),
@@ -189,6 +228,8 @@ def details(results: Results, key: str) -> str:
     lines = [f"### {case['title']}", ""]
     if rows:
         lines.append(table([*head, "p50 µs", "p99 µs", "samples"], rows))
+    if fewer := _fewer(case):
+        lines += ["", fewer]
     for peer, reason in case["failed"].items():
         lines += ["", f"{results.peers[peer]['label']}: {reason}."]
     return "\n".join(lines)
@@ -198,8 +239,15 @@ RATIOS = """\
 ## CPU time, as a multiple of plain C on libuv
 
 The server's CPU time for a request (a connection, a MB, a delivery), divided by that of the C
-server in the same round: the median. Less is better. – says that somebody has no such thing, or
+server in the same round: the median, and as ± half of what the middle half of the rounds spans: a
+difference below that is noise. Less is better. "disturbed" is the share of a case's samples during
+which other programs or the hypervisor used the CPUs. – says that somebody has no such thing, or
 failed; the reason stands with the case below."""
+TAILS = """\
+## Tails of latencies
+
+The 99th percentile, as the median of the rounds, and as a multiple of the C server's in the same
+round. Each server has the same share of what it can do itself."""
 RATES = """\
 ## Rates
 
@@ -208,7 +256,8 @@ what the load and the round trips allowed."""
 CASES = """\
 ## Each case
 
-± is half of what the middle half of the samples spans, by the median."""
+± is half of what the middle half of the samples spans, as a share of the median; beside a ratio it
+is that of the ratios, and no share."""
 
 
 def _head(results: Results) -> str:
@@ -264,6 +313,8 @@ def document(results: Results, plots: Sequence[str] = (), published: bool = Fals
     parts += [RATIOS, overview(results)]
     parts += ["## Targets", _targets(results)]
     parts += [RATES, rates(results)]
+    if results.of_tails():
+        parts += [TAILS, tails(results)]
     parts += ["## Memory, start and checks", absolutes(results)]
     parts += [f"![{name}]({name}.png)" for name in plots] + [REST] * published
     parts += [CASES, *(details(results, key) for key in results.cases)]

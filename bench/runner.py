@@ -19,6 +19,8 @@ from bench.peers import Peer, environment
 FOREIGN_LIMIT = 0.10
 # or when the server stood longer than this share of the time in the queue of its CPU.
 QUEUED_LIMIT = 0.05
+# or, at a fixed rate, when what the load itself sent too late is this share of the latencies.
+DELAY_LIMIT = 0.2
 START_LIMIT = 30.0
 LOAD_LIMIT = 180.0
 
@@ -156,9 +158,14 @@ class Runner:
 def disturbed(sample: dict[str, Any]) -> bool:
     """Whether anything else used the CPUs so much that a sample is not to be trusted."""
     foreign, queued = sample.get("foreign", 0.0), sample.get("queued", 0.0)
-    return bool(foreign > FOREIGN_LIMIT or queued > QUEUED_LIMIT)
+    return bool(foreign > FOREIGN_LIMIT or queued > QUEUED_LIMIT or _delay(sample) > DELAY_LIMIT)
+
+
+def _delay(sample: dict[str, Any]) -> float:
+    late = float(sample.get("p99_us") or 0.0)
+    return float(sample.get("delay_p99_us", 0.0)) / late if late else 0.0
 
 
 def disturbance(sample: dict[str, Any]) -> float:
     """How much it was, to choose the least disturbed."""
-    return float(sample.get("foreign", 0.0) + sample.get("queued", 0.0))
+    return float(sample.get("foreign", 0.0) + sample.get("queued", 0.0)) + _delay(sample)

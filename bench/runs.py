@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures, machine
-from bench.peers import Peer
+from bench.peers import CEILING, Peer
 from bench.scenarios import Case
 
 FORMAT = 1
@@ -33,7 +33,8 @@ class Summary:
         value: median of what peers are compared by.
         spread: half the middle half, as a share of the median.
         ratio: median of the rounds' ratios to the case's base.
-        rate: median, a second.
+        ratio_span: half of what the middle half of these ratios spans.
+        rate, rate_spread: median, a second, and its spread as that of the value.
         server_busy, load_busy: medians, of a CPU.
         queued: how long the server waited for its CPU, which others had.
         p50_us, p99_us: medians of latencies.
@@ -43,7 +44,9 @@ class Summary:
     value: float
     spread: float
     ratio: float | None
+    ratio_span: float | None
     rate: float | None
+    rate_spread: float | None
     server_busy: float | None
     load_busy: float | None
     queued: float | None
@@ -175,6 +178,23 @@ class Results:
         other = self.by_round(case, base or self.cases[case]["relative"], metric)
         return figures.paired_ratios(self.by_round(case, peer, metric), other)
 
+    def disturbed(self, case: str) -> float:
+        """Which share of a case's samples other programs disturbed to the last."""
+        samples = [each for several in self.cases[case]["samples"].values() for each in several]
+        return sum(bool(each.get("disturbed")) for each in samples) / max(len(samples), 1)
+
+    def of_cpu_time(self) -> list[str]:
+        """Keys of the cases in which CPU time is divided by the C server's."""
+        return [
+            key
+            for key, case in self.cases.items()
+            if case["metric"] == "cpu_us" and case["relative"] == CEILING and not case["absolute"]
+        ]
+
+    def of_tails(self) -> list[str]:
+        """Keys of the cases in which the 99th percentile of latencies is compared."""
+        return [key for key, case in self.cases.items() if case["metric"] == "p99_us"]
+
     def summary(self, case: str, peer: str) -> Summary | None:
         """What a peer did in a case; None if it has no sample."""
         values = self.values(case, peer)
@@ -185,13 +205,15 @@ class Results:
             found = self.values(case, peer, name)
             return figures.median(found) if found else None
 
-        ratios = self.ratios(case, peer)
+        ratios, rates = self.ratios(case, peer), self.values(case, peer, "rate")
         samples = self.cases[case]["samples"][peer]
         return Summary(
             value=figures.median(values),
             spread=figures.spread(values),
             ratio=figures.median(ratios) if ratios else None,
+            ratio_span=figures.half_span(ratios) if ratios else None,
             rate=middle("rate"),
+            rate_spread=figures.spread(rates) if rates else None,
             server_busy=middle("server_busy"),
             load_busy=middle("load_busy"),
             queued=middle("queued"),

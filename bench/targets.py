@@ -33,7 +33,8 @@ def _of_cases(results: Results) -> list[Outcome]:
         if value is None:
             continue
         show: Callable[[float], str] = "{:.0f}".format if case["absolute"] else "{:.2f}".format
-        unit = case["unit"] if case["absolute"] else "× C's CPU"
+        unit = "× C's CPU" if case["metric"] == "cpu_us" else "× C's"
+        unit = case["unit"] if case["absolute"] else unit
         found.append(
             Outcome(
                 f"{case['title']}, {unit}",

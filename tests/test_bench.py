@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -97,6 +99,8 @@ def test_a_disturbed_sample_is_taken_again_and_the_least_disturbed_kept() -> Non
     assert suite.take(one, runner(), peer("a"), pauses.append, 2)["disturbed"] is False
     assert disturbed({"foreign": 0.0, "queued": 0.06})  # waiting for a CPU counts like foreign load
     assert not disturbed({"foreign": 0.09, "queued": 0.04})
+    assert disturbed({"p99_us": 100.0, "delay_p99_us": 30.0})  # the load itself was late
+    assert not disturbed({"p99_us": 100.0, "delay_p99_us": 10.0})
 
 
 def test_each_round_begins_with_another_peer_and_one_that_failed_is_left_out() -> None:
@@ -356,6 +360,7 @@ def test_every_scenario_is_listed_and_a_peer_that_is_not_there_named() -> None:
             ["libuv", "pyuvnet"],
         ),
         ("churn", ["libuv", "pyuvnet"]),
+        ("p99 burst many broadcast-text", ["libuv", "pyuvnet", "asyncio-protocol"]),
         ("read-lines frames-16 frames-1k", ["libuv", "pyuvnet", "asyncio-streams"]),
         ("ways churn-coroutines-64b idle-waiting writes-4", []),
     ],
@@ -369,6 +374,8 @@ def test_a_short_run_measures_all_who_are_here(names: str, some: list[str], tmp_
     told = Results.read(tmp_path)
     assert set(told.cases) == set(names.split())
     least = some or ["libuv", "pyuvnet", "asyncio-streams"]
+    if "p99" in names:
+        assert "## Tails of latencies" in (tmp_path / "README.md").read_text("utf-8")
     for key, each in told.cases.items():
         assert each["failed"].keys() <= {"epoll"}, key  # which only echoes
         assert all(len(told.values(key, name)) == 1 for name in least), key
@@ -379,22 +386,28 @@ def test_a_short_run_measures_all_who_are_here(names: str, some: list[str], tmp_
 Answer = Callable[[socket.socket, bytes], None]
 
 
-def drive(answer: Answer, *settings: str) -> subprocess.CompletedProcess[str]:
+def drive(answer: Answer, *settings: str, mode: str = "echo") -> subprocess.CompletedProcess[str]:
     """Let the load generator measure a server that answers each piece by a function."""
     listener = socket.create_server(("127.0.0.1", 0))
 
+    def serve_one(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while data := connection.recv(65536):
+                answer(connection, data)
+
     def serve() -> None:
+        several: list[threading.Thread] = []
         with suppress(OSError):  # at the end
             while True:
-                connection = listener.accept()[0]
-                with connection, suppress(OSError):
-                    while data := connection.recv(65536):
-                        answer(connection, data)
+                several.append(threading.Thread(target=serve_one, args=[listener.accept()[0]]))
+                several[-1].start()
+        for each in several:
+            each.join()
 
     thread = threading.Thread(target=serve)
     thread.start()
     port = listener.getsockname()[1]
-    command = [str(compiling.program("load")), "echo", f"port={port}", "connections=1"]
+    command = [str(compiling.program("load")), mode, f"port={port}", "connections=1"]
     command += ["seconds=0.02", "warmup=0", *settings]
     done = subprocess.run(command, capture_output=True, text=True)
     listener.shutdown(socket.SHUT_RDWR)
@@ -428,6 +441,48 @@ def test_the_load_generator_measures_an_echo() -> None:
 
 @builds
 @pytest.mark.timeout(60)
+def test_the_load_generator_keeps_to_a_rate_and_counts_what_waits_behind_a_slow_answer() -> None:
+    answers = 0
+
+    def slow_at_times(connection: socket.socket, data: bytes) -> None:
+        nonlocal answers
+        answers += 1
+        # Once, with some ten others due before it has ended.
+        if answers == 200:
+            time.sleep(0.1)
+        connection.sendall(data)
+
+    settings = ("rate=1000", "seconds=0.4", "warmup=0", "size=64", "check=0")
+    done = drive(slow_at_times, *settings, mode="paced")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert 0.9 < told["units"] / (1000 * told["seconds"]) <= 1.1
+    # A hundred requests were due while the server slept: a quarter of all, not a single one.
+    assert told["p90_us"] > 30_000
+    assert told["max_us"] >= 90_000
+
+
+@builds
+@pytest.mark.timeout(60)
+def test_the_load_generator_lets_connections_come_in_a_burst() -> None:
+    received: Counter[int] = Counter()
+
+    def count(connection: socket.socket, data: bytes) -> None:
+        received[connection.fileno()] += len(data)
+        connection.sendall(data)
+
+    settings = ("rate=500", "burst=50", "size=64", "check=0", "connections=2")
+    done = drive(count, *settings, mode="burst")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["units"] > 0
+    assert 0 < told["burst_ms"] <= told["seconds"] * 1000 * 1.01
+    assert len(received) == 52
+    assert sorted(received.values())[:50] == [64] * 50
+
+
+@builds
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("unit", ["text=1", "frame=64"])
 def test_the_load_generator_sends_lines_and_frames(unit: str) -> None:
     received = bytearray()
@@ -457,9 +512,10 @@ def test_the_load_generator_sends_whole_frames_only() -> None:
 @builds
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("check", ["0", "1"])
+@pytest.mark.parametrize("mode", ["echo", "paced", "burst"])
 @pytest.mark.parametrize("answer", [change_a_byte, send_twice, close_early])
-def test_the_load_generator_believes_no_server(answer: Answer, check: str) -> None:
-    done = drive(answer, f"check={check}")
+def test_the_load_generator_believes_no_server(answer: Answer, mode: str, check: str) -> None:
+    done = drive(answer, f"check={check}", "rate=1000", "burst=5", mode=mode)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("load: ")
 

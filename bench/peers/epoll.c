@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { SIZE = 128 * 1024, EVENTS = 512, LIMIT = 20000, BACKLOG = 4096 };
+enum { SIZE = 128 * 1024, EVENTS = 512, LIMIT = 110000, BACKLOG = 4096 };
 
 /* What the kernel did not take of an answer; reading stops until it is gone. */
 static struct { char *data; size_t length; } rest[LIMIT];

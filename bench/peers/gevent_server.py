@@ -1,7 +1,7 @@
 """Peer: gevent's StreamServer, a greenlet for each connection.
 
 python gevent_server.py MODE [PATH] [N]     MODE: echo, writes, lines, pipe, proxy, send, receive,
-                                            broadcast; N as in pyuvnet_net.py
+                                            broadcast, broadcast_text; N as in pyuvnet_net.py
 """
 
 from __future__ import annotations
@@ -80,8 +80,19 @@ def broadcast(peer: socket.socket) -> None:
     clients.discard(peer)
 
 
+def broadcast_text(peer: socket.socket) -> None:
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    clients.add(peer)
+    while data := peer.recv(SIZE):
+        encoded = decode(data).encode()
+        for client in list(clients):
+            client.sendall(encoded)
+    clients.discard(peer)
+
+
 MODES = {"pipe": echo} | {
-    each.__name__: each for each in (echo, writes, lines, proxy, send, receive, broadcast)
+    each.__name__: each
+    for each in (echo, writes, lines, proxy, send, receive, broadcast, broadcast_text)
 }
 
 

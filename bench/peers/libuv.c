@@ -1,7 +1,8 @@
 /* Peer: servers in plain C on libuv, the practical ceiling for whatever is built on it.
  *
  *     libuv MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, read_line, frames, pipe,
- *                                     proxy, timed_proxy, send, receive, broadcast
+ *                                     proxy, timed_proxy, send, receive, broadcast,
+ *                                     broadcast_text
  *
  * Everything is written with uv_try_write() first; what the kernel does not take is copied into a
  * request, and reading stops until it has left. N: pieces of an answer, or the port behind a proxy.
@@ -371,6 +372,7 @@ int main(int argc, char **argv) {
       {"lines", on_lines},         {"send", on_send}, {"receive", on_receive},
       {"broadcast", on_broadcast}, {"proxy", on_proxy}, {"timed_proxy", on_proxy},
       {"read_lines", on_lines},    {"read_line", on_lines}, {"frames", on_frames},
+      {"broadcast_text", on_broadcast},
   };
   static union { uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } server;
   struct sockaddr_in address;

@@ -115,8 +115,14 @@ function broadcast(socket) {
   socket.on('close', () => clients.delete(socket));
 }
 
+function broadcast_text(socket) {
+  socket.setEncoding('utf8');
+  broadcast(socket);
+}
+
 const modes = {
   echo, writes, lines, read_lines, frames, pipe, proxy, timed_proxy, send, receive, broadcast,
+  broadcast_text,
 };
 const server = net.createServer(
   { noDelay: true, allowHalfOpen: mode === 'receive' }, modes[mode]);

@@ -1,7 +1,8 @@
 """Peer: asyncio protocols, on the loop of asyncio, uvloop or rloop.
 
 python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, frames, pipe, proxy,
-                                             timed_proxy, send, receive, broadcast; N as in
+                                             timed_proxy, send, receive, broadcast,
+                                             broadcast_text; N as in
                                              pyuvnet_net.py
 
 What pipes in Node is here an echo that stops reading while its answers are not taken.
@@ -194,10 +195,21 @@ class Broadcast(Echo):
         self.clients.discard(self)
 
 
+class BroadcastText(Broadcast):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+
+    def data_received(self, data: bytes) -> None:
+        encoded = self.decode(data).encode()
+        for client in self.clients:
+            client.transport.write(encoded)
+
+
 MODES: dict[str, type[Echo]] = {
     each.__name__.lower(): each
     for each in (Echo, Writes, Lines, Frames, Pipe, Proxy, Send, Receive, Broadcast)
-} | {"timed_proxy": TimedProxy}
+} | {"timed_proxy": TimedProxy, "broadcast_text": BroadcastText}
 
 
 async def main() -> None:

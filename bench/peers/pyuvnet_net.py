@@ -1,8 +1,8 @@
 """Peer: pyuvnet, as its README writes servers.
 
 python pyuvnet_net.py MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, frames, pipe,
-                                          proxy, timed_proxy, send, receive, broadcast; N: pieces
-                                          of an answer, or the port behind
+                                          proxy, timed_proxy, send, receive, broadcast,
+                                          broadcast_text; N: pieces of an answer, or the port behind
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def receive(socket: Socket) -> None:
 
 
 def broadcast(socket: Socket) -> None:
-    def tell(data: bytes) -> None:
+    def tell(data: bytes | str) -> None:
         for client in clients:
             client.write(data)
 
@@ -121,11 +121,15 @@ def broadcast(socket: Socket) -> None:
     socket.on("close", lambda had_error: clients.discard(socket))
 
 
+def broadcast_text(socket: Socket) -> None:
+    broadcast(socket.set_encoding("utf8"))
+
+
 MODES = {
     each.__name__: each
     for each in (
         *(echo, writes, lines, read_lines, frames),
-        *(pipe, proxy, timed_proxy, send, receive, broadcast),
+        *(pipe, proxy, timed_proxy, send, receive, broadcast, broadcast_text),
     )
 }
 

@@ -1,14 +1,15 @@
 """Peer: asyncio streams, on the loop of asyncio, uvloop or zuvloop, and over aiofastnet on each.
 
 python streams.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, read_lines, read_line, frames,
-                                           pipe, proxy, send, receive, broadcast; N as in
-                                           pyuvnet_net.py
+                                           pipe, proxy, send, receive, broadcast,
+                                           broadcast_text; N as in pyuvnet_net.py
 LOOP: asyncio, uvloop, zuvloop; aiofastnet:asyncio and aiofastnet:uvloop put aiofastnet on a loop
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import importlib
 import sys
 from collections.abc import Callable
@@ -93,13 +94,26 @@ async def broadcast(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     clients.discard(writer)
 
 
+async def broadcast_text(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    clients.add(writer)
+    while data := await reader.read(SIZE):
+        encoded = decode(data).encode()
+        for client in clients:
+            client.write(encoded)
+    clients.discard(writer)
+
+
 MODES = {
     "echo": copy,
     "pipe": copy,
     "read_lines": lines,
     **{
         each.__name__: each
-        for each in (writes, lines, read_line, frames, proxy, send, receive, broadcast)
+        for each in (
+            *(writes, lines, read_line, frames, proxy),
+            *(send, receive, broadcast, broadcast_text),
+        )
     },
 }
 
