@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._proxy import HeaderPlan
     from .socket import Socket
 
 # Process-wide defaults of connect(); net.py has their getters and setters.
@@ -49,9 +50,10 @@ defaults = {"auto_select_family": True, "attempt_timeout": 500}
 class PathConnect(ConnectSteps):
     """One connect() to a unix socket or named pipe."""
 
-    __slots__ = ("_name", "_path")
+    __slots__ = ("_name", "_path", "_proxy")
 
     def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
+        self._proxy: HeaderPlan | None = options.get("proxy")
         self._path: Any = options["path"]
         self._name: bytes = options["name"]
 
@@ -72,7 +74,7 @@ class PathConnect(ConnectSteps):
         if not self.is_current():
             return
         if status == 0:
-            self._succeed()
+            self._succeed(None, None if self._proxy is None else self._proxy.make)
             return
         error = make_os_error(status, "connect", self._path)
         self._announce("connectionAttemptFailed", self._path, None, None, error)
@@ -93,6 +95,7 @@ class Attempts(ConnectSteps):
         "_lookup_task",
         "_options",
         "_port",
+        "_proxy",
         "_several",
         "_timer",
     )
@@ -101,6 +104,7 @@ class Attempts(ConnectSteps):
         self._options = options
         self._host: str = options["host"]
         self._port: int = options["port"]
+        self._proxy: HeaderPlan | None = options.get("proxy")
         self._local_address: str | None = options.get("local_address")
         self._local_port: int | None = options.get("local_port")
         self._several = False
@@ -318,7 +322,8 @@ class Attempts(ConnectSteps):
         if not self.is_current():
             return
         if status == 0:
-            self._succeed(self._current[0] if self._current is not None else None)
+            reached = self._current[0] if self._current is not None else None
+            self._succeed(reached, None if self._proxy is None else self._proxy.make)
             return
         assert self._current is not None
         address, family = self._current

@@ -78,6 +78,7 @@ class ConnectOptions(SocketOptions, total=False):
     auto_select_family: bool | None
     auto_select_family_attempt_timeout: int | None
     timeout: float | None
+    proxy_protocol: Mapping[str, Any] | None
 
 
 class ServerOptions(TypedDict, total=False):
@@ -92,6 +93,7 @@ class ServerOptions(TypedDict, total=False):
     block_list: BlockList | None
     capture_rejections: bool | None
     framing: Framing | None
+    proxy_protocol: Mapping[str, Any] | None
 
 
 class ListenOptions(TypedDict, total=False):

@@ -19,6 +19,7 @@ from ._core.names import add_node_names
 from ._core.server_base import ServerBase
 from ._core.waiter import Waiter
 from ._listen import LISTEN_OPTIONS, ListenPlan
+from ._proxy import check_accepting
 from .abort import on_abort
 from .errors import StateError
 from .events import Arrivals
@@ -63,6 +64,13 @@ class Server(ServerBase):
         capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
             that is a coroutine and fails destroys its socket, one of another event emits 'error'.
         framing: one of pyuvnet.framing: what accepted sockets begin with.
+        proxy_protocol: mapping: read a PROXY header before 'connection': the addresses of the
+            socket are the header's then, and socket.proxy has the rest. Its keys: trusted, the
+            addresses and CIDRs, as a list or a BlockList, that send one (over a unix socket
+            everybody does); required, bool, default True, drops others, and False takes them as
+            they are; timeout, ms, default 5000, and limit, bytes 107..65551, default 4096, for the
+            header. What is malformed, too long or late is dropped ('drop' with reason 'proxy' and a
+            detail).
 
     All but the last are attributes too, which act on later connections. `drop_max_connection` is
     one that nothing here reads (Node's clusters do).
@@ -92,6 +100,7 @@ class Server(ServerBase):
     _path: Any = None
     _key: str | None = None
     _unwatch: Callable[[], None] | None = None
+    _proxy_options: Any = None
 
     def __init__(
         self,
@@ -113,6 +122,8 @@ class Server(ServerBase):
         self._set_block_list(given.get("block_list"), "options.blockList")
         self._set_framing(given.get("framing"), "options.framing")
         delay = keep_alive_seconds(given)
+        proxy = given.get("proxy_protocol")
+        proxies = check_accepting(proxy)
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket)
         if given.get("allow_half_open") is not None:
@@ -121,8 +132,28 @@ class Server(ServerBase):
         self.no_delay = bool(given.get("no_delay", False))
         self.keep_alive = bool(given.get("keep_alive", False))
         self.keep_alive_initial_delay = delay
+        if proxies is not None:
+            self._proxy_options = Info(proxy)
+            self._set_proxies(*proxies)
         if connection_listener is not None:
             self.on("connection", connection_listener)
+
+    @property
+    def proxy_protocol(self) -> Info | None:
+        """The option: from whom PROXY headers are read on later connections; None: from nobody.
+
+        Raises: what the option raises.
+
+        Node: none
+        """
+        return self._proxy_options  # type: ignore[no-any-return]
+
+    @proxy_protocol.setter
+    def proxy_protocol(self, value: Any) -> None:
+        self._check()
+        proxies = check_accepting(value)
+        self._set_proxies(*(proxies or (None, True, 0, 0)))
+        self._proxy_options = None if proxies is None else Info(value)
 
     # ---- listen() ------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from ._core.names import add_node_names
 from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
 from ._paths import is_path, path_bytes, warn_of_host
+from ._proxy import check_sending, described
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
-    from .typing import AddressInfo
+    from .typing import AddressInfo, ProxyInfo
 
 SOCKET_OPTIONS = option_set("Socket")
 CONNECT_OPTIONS = option_set("connect")
@@ -248,6 +249,13 @@ class Socket(SocketMethods):
                 a name, one after another.
             auto_select_family_attempt_timeout: ms, at least 10, default
                 get_default_auto_select_family_attempt_timeout(): for each attempt but the last.
+            proxy_protocol: mapping: send a PROXY header first, before anything that is written. Its
+                keys, all optional: version, 1 or 2 (default 2); command, 'PROXY' (default) or
+                'LOCAL'; source and destination, both or neither, each (address, port), a mapping of
+                the two, a SocketAddress, or the path of a unix socket, by default the connection's
+                own ends; tlvs, a mapping or a list of pairs, whose keys are numbers or 'alpn',
+                'authority', 'unique_id', 'netns' and 'ssl'; checksum, bool, whether to add a
+                CRC32c.
             listener: callable, added as a once listener of 'connect'.
 
         Returns the socket.
@@ -342,6 +350,23 @@ class Socket(SocketMethods):
         return Info(address=name[0], family=name[2], port=name[1])  # type: ignore[return-value]
 
     @property
+    def proxy(self) -> ProxyInfo | None:
+        """What the PROXY header of an accepted connection says: a new mapping; None without one.
+
+        version, 1 or 2; command, 'PROXY' or 'LOCAL'; the connection's own ends, local_address,
+        local_port, local_family, remote_address, remote_port and remote_family, None over a unix
+        socket; source_path and destination_path, of a header with unix sockets; and tlvs, a mapping
+        of those that came: alpn and unique_id (bytes), authority and netns (str), ssl (a mapping:
+        tls, certificate, verified, verify, version, common_name, cipher, signature_algorithm,
+        key_algorithm), aws_vpc_endpoint_id (str), azure_link_id (int), and raw, a list of all as
+        (type, bytes).
+
+        Node: none
+        """
+        proxy = self._proxy
+        return None if proxy is None else described(proxy)  # type: ignore[return-value]
+
+    @property
     def auto_select_family_attempted_addresses(self) -> list[str] | None:
         """'ip:port' of each attempt in order; None unless there were several addresses.
 
@@ -428,10 +453,11 @@ def connect_arguments(
 def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     """Check the options of connect(); nothing has changed if this raises."""
     path, port, host = options.get("path"), options.get("port"), options.get("host")
+    proxy = check_sending(options.get("proxy_protocol"))
     if path is not None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise check.arg_type_error("options.path", "string", path)
-        return {"path": path, "name": path_bytes(path, "options.path")}
+        return {"path": path, "name": path_bytes(path, "options.path"), "proxy": proxy}
     if port is None:
         raise check.missing_args_error(["options", "port", "path"])
     if isinstance(port, bool) or not isinstance(port, (int, float, str)):
@@ -439,6 +465,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
         hint_tuple(error, "connect", port)
         raise error
     plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
+    plan["proxy"] = proxy
     host = check.validate_string("" if host is None else host, "options.host") or "localhost"
     if "\0" in host:
         raise check.arg_value_error("options.host", host, "must be a string without null bytes")

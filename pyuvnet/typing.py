@@ -11,6 +11,7 @@ from types import GenericAlias
 
 from ._base.info import Info as AddressInfo
 from ._base.info import Info as DropInfo
+from ._base.info import Info as ProxyInfo
 from ._core.duplex import Duplex as TextDuplex
 from ._core.readable import Readable as TextReadable
 from .socket import Socket as TextSocket
@@ -32,4 +33,12 @@ class Event(str):
     __class_getitem__ = classmethod(GenericAlias)
 
 
-__all__ = ["AddressInfo", "DropInfo", "Event", "TextDuplex", "TextReadable", "TextSocket"]
+__all__ = [
+    "AddressInfo",
+    "DropInfo",
+    "Event",
+    "ProxyInfo",
+    "TextDuplex",
+    "TextReadable",
+    "TextSocket",
+]

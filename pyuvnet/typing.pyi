@@ -8,7 +8,15 @@ from ._core.readable import Readable
 from .errors import SystemCallError
 from .socket import Socket
 
-__all__ = ["AddressInfo", "DropInfo", "Event", "TextDuplex", "TextReadable", "TextSocket"]
+__all__ = [
+    "AddressInfo",
+    "DropInfo",
+    "Event",
+    "ProxyInfo",
+    "TextDuplex",
+    "TextReadable",
+    "TextSocket",
+]
 
 _Ts = TypeVarTuple("_Ts")
 
@@ -20,8 +28,22 @@ class AddressInfo(dict[str, Any]):
     family: Literal["IPv4", "IPv6"]
     port: int
 
+class ProxyInfo(dict[str, Any]):
+    version: Literal[1, 2]
+    command: Literal["PROXY", "LOCAL"]
+    tlvs: Any
+    source_path: str | None
+    destination_path: str | None
+    local_address: str | None
+    local_port: int | None
+    local_family: Literal["IPv4", "IPv6"] | None
+    remote_address: str | None
+    remote_port: int | None
+    remote_family: Literal["IPv4", "IPv6"] | None
+
 class DropInfo(dict[str, Any]):
     reason: str
+    detail: str
     local_address: str | None
     local_port: int | None
     local_family: Literal["IPv4", "IPv6"] | None

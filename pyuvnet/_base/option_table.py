@@ -151,6 +151,20 @@ OPTIONS = (
      "what accepted sockets begin with"),
     ("framing", "Readable Writable Duplex", "Framing", "one of pyuvnet.framing", "None",
      "as set_framing()"),
+    ("proxy_protocol", "connect", "Mapping[str, Any]", "mapping", "",
+     ("send a PROXY header first, before anything that is written. Its keys, all optional: "
+      "version, 1 or 2 (default 2); command, 'PROXY' (default) or 'LOCAL'; source and destination, "
+      "both or neither, each (address, port), a mapping of the two, a SocketAddress, or the path "
+      "of a unix socket, by default the connection's own ends; tlvs, a mapping or a list of pairs, "
+      "whose keys are numbers or 'alpn', 'authority', 'unique_id', 'netns' and 'ssl'; checksum, "
+      "bool, whether to add a CRC32c")),
+    ("proxy_protocol", "Server", "Mapping[str, Any]", "mapping", "",
+     ("read a PROXY header before 'connection': the addresses of the socket are the header's then, "
+      "and socket.proxy has the rest. Its keys: trusted, the addresses and CIDRs, as a list or a "
+      "BlockList, that send one (over a unix socket everybody does); required, bool, default True, "
+      "drops others, and False takes them as they are; timeout, ms, default 5000, and limit, bytes "
+      "107..65551, default 4096, for the header. What is malformed, too long or late is dropped "
+      "('drop' with reason 'proxy' and a detail)")),
     # Framings
     ("limit", "Lines", "int", "int >= 1, bytes", "65536", "of a line without its delimiter"),
     ("limit", "LengthPrefix VarintPrefix", "int", "int >= 1, bytes", "16777216", "of the payload"),

@@ -52,6 +52,7 @@ LAYERS: tuple[str, ...] = (
     "alive",
     "socket_base",
     "meter",
+    "proxy_header",
     "connecting",
     "socket_methods",
     "server_base",

@@ -18,6 +18,7 @@ from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error
 from .pipe cimport Pipe, new_pipe
+from .proxy_header cimport send_header
 from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
@@ -215,12 +216,15 @@ cdef class ConnectSteps(Connector):
             raise exc
         self.socket._connect_failed(exc)
 
-    def _succeed(self, str address=None):
+    def _succeed(self, str address=None, make_header=None):
         """The connection stands: options, 'connect', 'ready', then reading.
 
         Args:
             address: which one was asked for, over TCP.
+            make_header: called with the ends, each (address, port, family) or None, for the PROXY
+                header that goes first.
         """
+        cdef bytes header
         cdef SocketBase socket = self.socket
         socket._ready()
         _over, socket._connector = socket._connector, None
@@ -231,6 +235,12 @@ cdef class ConnectSteps(Connector):
             socket._destroy_with(ip_blocked(
                 peer_tuple(&socket._peer)[0] if socket._peer.family else address))
             return
+        if make_header is not None:
+            socket._read_peer()
+            header = make_header(socket._local_name(), peer_tuple(&socket._peer))
+            send_header(socket, header)
+            if socket._state & DESTROYED:
+                return
         serve(socket)
 
 
@@ -297,6 +307,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     s._bytes_read = s._bytes_dispatched = 0
     if s._rare is not None:
         s._rare.bytes_pending = 0
+        s._rare.proxy = None
+        s._rare.renamed = False
     s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES)
     s._socket_flags |= SOCKET_CONNECTING
     earlier, s._connector = s._connector, connector

@@ -10,6 +10,9 @@ cdef class Collector(EventEmitter):
 
 cdef class Acceptor(EventEmitter):
     cdef void connection_gone(self) noexcept     # a socket that it accepted was destroyed
+    # The PROXY header of a connection is whole, with data behind it, or there will be none.
+    cdef void header_over(self, object header, int status, const char* rest,
+                          Py_ssize_t size) noexcept
 
 ctypedef bint (*take_call)(EventEmitter owner, const char* base, Py_ssize_t size) noexcept
 ctypedef int (*read_call)(EventEmitter owner, object handle, const char* base,

@@ -24,3 +24,7 @@ cdef class Acceptor(EventEmitter):
 
     cdef void connection_gone(self) noexcept:
         pass
+
+    cdef void header_over(self, object header, int status, const char* rest,
+                          Py_ssize_t size) noexcept:
+        pass

@@ -6,6 +6,7 @@ from .dns cimport Lookup
 from .framing cimport Framing
 from .loop cimport Loop
 from .owner cimport Acceptor
+from .proxy_header cimport ProxyHeader
 from .socket_base cimport SocketBase
 from .stream_handle cimport StreamHandle
 
@@ -27,6 +28,13 @@ cdef class ServerBase(Acceptor):
     cdef Py_ssize_t _high_water_mark                    # bytes
     cdef BlockList _block_list         # peers it matches are closed silently
     cdef Framing _framing              # of later connections, or None
+    # PROXY headers: from whom they are read (None: from nobody), and what a header may take.
+    cdef BlockList _proxies
+    cdef bint _proxy_required
+    cdef Py_ssize_t _proxy_limit       # bytes
+    cdef unsigned long long _proxy_timeout              # ms
+    cdef ProxyHeader _headers          # the last connection that waits for one
+    cdef readonly Py_ssize_t _awaiting                 # how many there are
     cdef object _max_connections       # None: no limit
     cdef Py_ssize_t _limit             # the same as a count; -1: no limit
     cdef public object drop_max_connection              # stored for programs of Node's cluster
@@ -46,7 +54,14 @@ cdef class ServerBase(Acceptor):
     cdef int _accept(self, StreamHandle listener) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1
+    cdef void _end_headers(self) noexcept
+    cdef bint _await_header(self, StreamHandle client, const PeerName* peer) except -1
+    cdef int _header_over(self, ProxyHeader header, StreamHandle client, const char* rest,
+                          Py_ssize_t size) except -1
+    cdef void _forget_header(self, ProxyHeader header) noexcept
+    cdef int _drop_header(self, int why, StreamHandle client, const PeerName* peer) except -1
     cdef void _destroy_unused(self, SocketBase socket) noexcept
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1
-    cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there) except -1
+    cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,
+                        str detail=*) except -1
     cdef void _count_drop(self, int why) noexcept

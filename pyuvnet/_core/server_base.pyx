@@ -25,9 +25,12 @@ from .errors cimport lookup_error, os_error, state_error, status_name
 from .framing cimport check_framing
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
+from .layer cimport remove_layer
 from .names import add_node_names
 from .owner cimport Acceptor, HandleCalls, failed_call, status_call
 from .pipe cimport Pipe, new_pipe
+from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
+    header_reason, new_proxy_header
 from .readable cimport r_set_framing
 from .socket_base cimport SocketBase
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
@@ -42,6 +45,7 @@ cdef enum:
     DROP_MAX_CONNECTIONS = 1
     DROP_BLOCK_LIST
     DROP_UNKNOWN_PEER
+    DROP_PROXY
 
 cdef enum:
     TICK_LISTENING
@@ -63,6 +67,8 @@ cdef str _reason(int why):
         return "blockList"
     if why == DROP_UNKNOWN_PEER:
         return "unknownPeer"
+    if why == DROP_PROXY:
+        return "proxy"
     return status_name(why)
 
 
@@ -173,13 +179,15 @@ cdef class ServerBase(Acceptor):
         if isinstance(client, TCP):
             # Now, since the kernel forgets the name when both sides have ended.
             accepted_peer(<TCP>client, &peer)
-        if self._limit >= 0 and self._connections >= self._limit:
+        if self._limit >= 0 and self._connections + self._awaiting >= self._limit:
             return self._drop_client(DROP_MAX_CONNECTIONS, client, &peer)
         if self._block_list is not None and isinstance(client, TCP) \
                 and name_blocked(&peer, self._block_list):
             # Closed without a word: the peer sees a connection that ends.
             client.close()
             self._count_drop(DROP_BLOCK_LIST if peer.family else DROP_UNKNOWN_PEER)
+            return 0
+        if self._proxies is not None and self._await_header(client, &peer):
             return 0
         try:
             socket = self._socket_class.__new__(self._socket_class)
@@ -198,10 +206,139 @@ cdef class ServerBase(Acceptor):
             return 0
         return self._give(socket)
 
+    # ---- PROXY headers -------------------------------------------------------------------------
+
+    # A connection that waits for its header has no socket yet, and counts for max_connections.
+
+    cdef bint _await_header(self, StreamHandle client, const PeerName* peer) except -1:
+        """Wait for the header of an accepted connection, if its peer is to send one.
+
+        Returns False if it is a connection like any other.
+        """
+        cdef ProxyHeader header = None
+        cdef int status = uv.UV_ENOMEM
+        # Who may open a unix socket is trusted: the file has a mode.
+        if isinstance(client, TCP) and not (peer.family and self._proxies.blocks_bytes(
+                peer.family, peer.address)):
+            if not self._proxy_required:
+                return False
+            self._drop_header(HEADER_UNTRUSTED, client, peer)
+            return True
+        try:
+            header = new_proxy_header(self, peer, self._proxy_limit)
+            # Making them may have run a finaliser, on CPython 3.11.
+            if self._handle is None:
+                client.close()
+                return True
+            status = header.begin(client, self._proxy_timeout)
+        except MemoryError:
+            pass
+        if status < 0:
+            self._drop_client(status, client, peer)
+            return True
+        header.before = self._headers
+        if header.before is not None:
+            header.before.after = header
+        self._headers = header
+        self._awaiting += 1
+        return True
+
+    cdef void _forget_header(self, ProxyHeader header) noexcept:
+        """Take a header off the list of those that are awaited."""
+        if header.after is not None:
+            header.after.before = header.before
+        else:
+            self._headers = header.before
+        if header.before is not None:
+            header.before.after = header.after
+        header.before = header.after = None
+        self._awaiting -= 1
+
+    cdef void _end_headers(self) noexcept:
+        """Close the connections that wait for their headers. Nothing of the program's runs."""
+        cdef ProxyHeader header
+        while self._headers is not None:
+            header = self._headers
+            self._forget_header(header)
+            header.server = None
+            header.timeout.header = None
+            header.timeout.cancel()
+            header.handle.close()
+
+    cdef void header_over(self, object header, int status, const char* rest,
+                          Py_ssize_t size) noexcept:
+        cdef ProxyHeader whole = header
+        cdef StreamHandle client = whole.handle
+        self._forget_header(whole)
+        try:
+            if status < 0:
+                self._drop_header(status, client, &whole.peer)
+            elif whole.fields.ends >= ENDS_IPV4 and self._block_list is not None \
+                    and name_blocked(&whole.fields.source, self._block_list):
+                client.close()
+                self._count_drop(DROP_BLOCK_LIST)
+            else:
+                self._header_over(whole, client, rest, size)
+        except BaseException as exc:
+            self._loop.report(exc)
+
+    cdef int _header_over(self, ProxyHeader header, StreamHandle client, const char* rest,
+                          Py_ssize_t size) except -1:
+        """A header is whole: make the connection's socket, to which what follows is data."""
+        cdef SocketBase socket = None
+        cdef bint without_memory = False
+        try:
+            socket = self._socket_class.__new__(self._socket_class)
+            if self._handle is not None and not client.closing:
+                header.name_ends(socket)
+                client.read_stop()
+                remove_layer(header)
+                self._adopt(socket, client, &header.peer)
+        except MemoryError:
+            without_memory = True
+        except BaseException:
+            client.close()
+            raise
+        if without_memory:
+            return self._drop_client(uv.UV_ENOMEM, client, &header.peer)
+        if socket._handle is None and not socket._state & DESTROYED:
+            client.close()
+            return 0
+        if size and socket._handle is client:
+            # Before anybody can listen: what has come, waits.
+            try:
+                client.calls.read(socket, client, rest, size)
+            except BaseException as exc:
+                client.calls.read_raised(socket, client, exc)
+        return self._give(socket)
+
+    cdef int _drop_header(self, int why, StreamHandle client, const PeerName* peer) except -1:
+        """Close a connection whose header has not come, count it, and emit 'drop'."""
+        cdef PeerName here
+        if why == uv.UV_ENOMEM:
+            return self._drop_client(why, client, peer)
+        memset(&here, 0, sizeof(here))
+        if isinstance(client, TCP):
+            (<TCP>client).read_here(&here)
+        client.close()
+        self._count_drop(DROP_PROXY)
+        return self._emit_drop(DROP_PROXY, &here, peer, header_reason(why))
+
+    def _set_proxies(self, BlockList trusted, bint required, Py_ssize_t limit,
+                     unsigned long long timeout):
+        """Read PROXY headers of later connections from whom `trusted` matches; None: from nobody.
+
+        limit: HEADER_LEAST_LIMIT..HEADER_MOST_LIMIT, bytes. timeout: ms.
+        """
+        self._proxies, self._proxy_required = trusted, required
+        self._proxy_limit, self._proxy_timeout = limit, timeout
+
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1:
         """Give a connection to its socket, and count it; nothing has changed if this raises."""
         if isinstance(client, TCP):
-            socket._peer = peer[0]
+            if socket._rare is None:
+                # Else a PROXY header says who it is.
+                socket._peer = peer[0]
             if self.no_delay:
                 socket.set_no_delay_flag((<TCP>client).nodelay(True) == 0)
             if self.keep_alive:
@@ -385,7 +522,8 @@ cdef class ServerBase(Acceptor):
         self._count_drop(why)
         return self._emit_drop(why, &here, peer)
 
-    cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there) except -1:
+    cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,
+                        str detail=None) except -1:
         cdef str reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
         cdef bint tcp = isinstance(self._handle, TCP)
         info = None
@@ -396,6 +534,8 @@ cdef class ServerBase(Acceptor):
                 _add_end(info, "remote", there)
             if reason is not None:
                 info["reason"] = reason
+            if detail is not None:
+                info["detail"] = detail
         self._emit1(ON_DROP, info)
         return 0
 
@@ -579,6 +719,7 @@ cdef class ServerBase(Acceptor):
         listener_closed(handle)
         handle.owner = None
         handle.close()
+        self._end_headers()
         self._loop.touched()
         return True
 

@@ -55,6 +55,9 @@ cdef class SocketExtra:
     cdef object onread                 # gets each read instead of 'data'; None: nobody does
     cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
     cdef object undo_signal            # takes the listener off the signal option's signal
+    cdef tuple proxy                   # what the PROXY header says; None without
+    cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
+    cdef PeerName here
 
 cdef class SocketBase(Duplex)
 

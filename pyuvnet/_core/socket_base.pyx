@@ -21,6 +21,7 @@ from libc.string cimport memmove
 from .._base.validation import arg_value_error
 
 from . cimport uv
+from .address cimport peer_tuple
 from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
     pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, \
@@ -698,12 +699,20 @@ cdef class SocketBase(Duplex):
 
     # ---- Names and options ---------------------------------------------------------------------
 
+    @property
+    def _proxy(self):
+        """What the PROXY header says, see ProxyHeader.name_ends(); None without one."""
+        return None if self._rare is None else self._rare.proxy
+
     def _check(self):
         """Refuse a half-built socket, another thread, and a fork's child."""
         self._ready()
 
     cdef int _read_peer(self) except -1:
         # What fails is left: the peer is gone, and its name with it.
+        if self._rare is not None and self._rare.renamed:
+            # A path has no address.
+            return 0
         if not self._peer.family and not self._socket_flags & SOCKET_CONNECTING \
                 and isinstance(self._handle, TCP):
             (<TCP>self._handle).read_peer(&self._peer)
@@ -711,6 +720,8 @@ cdef class SocketBase(Duplex):
 
     def _local_name(self):
         """(address, port, family) of the local end, or None."""
+        if self._handle is not None and self._rare is not None and self._rare.renamed:
+            return peer_tuple(&self._rare.here)
         if self._handle is None or not isinstance(self._handle, TCP):
             return None
         try:

@@ -1,0 +1,16 @@
+from typing import Any, final
+
+from .layer import Layer
+from .timer import Timer
+
+def crc32c(data: bytes | bytearray | memoryview) -> int: ...
+def parse(data: bytes | bytearray | memoryview, limit: int) -> tuple[Any, ...] | str | None: ...
+
+@final
+class HeaderTimeout(Timer): ...
+
+@final
+class ProxyHeader(Layer): ...
+
+@final
+class ProxySender(Layer): ...
