@@ -165,7 +165,9 @@ class _Serving(_Listening):
         if error is socket.errored:
             socket._heard()
         # That its server has destroyed the socket is no mistake of the coroutine.
-        if isinstance(error, ClosedError) and socket._destroyed_by_server:
+        if socket._destroyed_by_server and (
+            isinstance(error, ClosedError) or error is socket.errored
+        ):
             return False
         return super().reports(error)
 

@@ -4,7 +4,6 @@ from .loop import Loop
 
 _Name: TypeAlias = tuple[str, int, str] | None
 
-def owners_of_handles(loop: Loop) -> list[Any]: ...
 def describe(
     loop: Loop,
 ) -> list[tuple[str, Any, bool, bool, bool, tuple[str, ...], _Name, _Name]]: ...

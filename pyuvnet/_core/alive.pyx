@@ -33,17 +33,6 @@ cdef list _handles(Loop loop):
     return found
 
 
-def owners_of_handles(Loop loop not None):
-    """Return the owners of the open handles of a loop, a list in no order."""
-    cdef Handle handle
-    cdef list found = []
-    loop.check()
-    for handle in _handles(loop):
-        if not handle.closing:
-            found.append(handle.owner)
-    return found
-
-
 cdef str _kind(Handle handle):
     return (<bytes>uv.uv_handle_type_name(handle._uv.type)).decode("ascii")
 

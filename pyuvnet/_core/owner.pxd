@@ -8,7 +8,32 @@ cdef class Collector(EventEmitter):
     cdef int _flush(self) except -1
     cdef bint _flush_one(self) noexcept
 
+# A place in a ring of objects, inside each of them: O(1) to enter and to leave, without memory.
+# Nothing is referenced. A neighbour that goes takes itself out.
+cdef struct Links:
+    Links* before
+    Links* after                       # NULL: in no ring
+
+cdef inline void ring_of_one(Links* links) noexcept:
+    links.before = links.after = links
+
+cdef inline void enter_ring(Links* ring, Links* links) noexcept:
+    """Enter as the last of a ring, which begins with another object's links."""
+    links.before = ring.before
+    links.after = ring
+    ring.before.after = links
+    ring.before = links
+
+cdef inline void leave_ring(Links* links) noexcept:
+    """In no ring: no effect."""
+    if links.after is not NULL:
+        links.before.after = links.after
+        links.after.before = links.before
+        links.before = links.after = NULL
+
 cdef class Acceptor(EventEmitter):
+    cdef Links _sockets                          # the ring of its open connections, oldest first
+
     cdef void connection_gone(self) noexcept     # a socket that it accepted was destroyed
     # The PROXY header of a connection is whole, with data behind it, or there will be none.
     cdef void header_over(self, object header, int status, const char* rest,

@@ -49,6 +49,7 @@ cdef class ServerBase(Acceptor):
     cdef Py_ssize_t _waiting_accepts   # connections left for the next accept, see accepting
 
     cdef int _ready(self) except -1
+    cdef list _open_sockets(self)
     cdef int _queue_close(self) except -1
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
     cdef int _accept(self, StreamHandle listener) except -1

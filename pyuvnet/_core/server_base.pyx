@@ -12,8 +12,6 @@ from libc.string cimport memset
 from .._base.info import Info
 from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
-from .alive import owners_of_handles
-
 from . cimport uv
 from .accepting cimport accepted_peer, drop_waiting, listener_closed, listener_opened
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
@@ -27,12 +25,13 @@ from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_
     hooked, publish
 from .layer cimport remove_layer
 from .names import add_node_names
-from .owner cimport Acceptor, HandleCalls, failed_call, status_call
+from .owner cimport Acceptor, HandleCalls, Links, failed_call, leave_ring, ring_of_one, \
+    status_call
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
     header_reason, new_proxy_header
 from .readable cimport r_set_framing
-from .socket_base cimport SocketBase
+from .socket_base cimport SocketBase, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, handle_kind
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
@@ -111,6 +110,11 @@ cdef class ServerBase(Acceptor):
 
     def __cinit__(self, *args, **kwargs):
         self._limit = -1
+        ring_of_one(&self._sockets)
+
+    def __dealloc__(self):
+        # A closed loop, or the garbage collector, can leave sockets behind.
+        leave_ring(&self._sockets)
 
     def _init_server(self, socket_class):
         """Make the state of a server that does not listen; called once, by Server.__init__."""
@@ -739,14 +743,61 @@ cdef class ServerBase(Acceptor):
             self._looked_up = None
             self._listen_failed(error)
 
-    def _destroy_sockets(self):
-        """Destroy the open connections."""
+    # ---- Who is connected ----------------------------------------------------------------------
+
+    @property
+    def sockets(self):
+        """The open sockets that this server has accepted, oldest first: a new list.
+
+        A socket is in it from before 'connection' until it is destroyed.
+
+        Node: none
+        """
         self._ready()
-        for owner in owners_of_handles(self._loop):
-            if isinstance(owner, SocketBase) and (<SocketBase>owner)._server is self \
-                    and not (<SocketBase>owner)._state & DESTROYED:
-                (<SocketBase>owner)._coroutines |= SERVER_DESTROYED
-                (<SocketBase>owner)._destroy_with(None)
+        return self._open_sockets()
+
+    cdef list _open_sockets(self):
+        cdef list found = []
+        cdef Links* links
+        # Made before the walk, in which nothing of the program's runs: appending makes no object.
+        links = self._sockets.after
+        while links is not &self._sockets:
+            found.append(<object>socket_of(links))
+            links = links.after
+        return found
+
+    def destroy_sockets(self, error=None):
+        """Destroy all open sockets of this server, which goes on listening.
+
+        Args:
+            error: an exception, or None: what destroy() of each socket gets.
+
+        Returns the server. Events of each socket: 'error' (error) if one is given, 'close'.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: none
+        """
+        self._ready()
+        if error is not None and not isinstance(error, BaseException):
+            raise arg_type_error("error", "Error", error)
+        self._destroy_sockets(error)
+        return self
+
+    def _destroy_sockets(self, error=None):
+        """Destroy the open sockets; returns how many."""
+        cdef SocketBase socket
+        cdef Py_ssize_t count = 0
+        self._ready()
+        for socket in self._open_sockets():
+            # What destroying one runs, such as an abort signal's listeners, may destroy another.
+            if not socket._state & DESTROYED:
+                count += 1
+                socket._coroutines |= SERVER_DESTROYED
+                try:
+                    socket._destroy_with(error)
+                except BaseException as exc:
+                    self._loop.report(exc)
+        return count
 
     @property
     def _open(self):

@@ -1,6 +1,7 @@
 """SocketBase: a Duplex over a stream handle; see socket_base.pyx."""
 
 from cpython.bytes cimport PyBytes_CheckExact
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from . cimport uv
@@ -9,7 +10,7 @@ from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
 from .layer cimport Layer
-from .owner cimport Acceptor
+from .owner cimport Acceptor, Links
 from .stream cimport STREAM_TICKS, W_COLLECTING
 from .stream_handle cimport StreamHandle
 from .timer cimport IdleTimeout
@@ -77,6 +78,7 @@ cdef class SocketBase(Duplex):
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
     cdef IdleTimeout _idle
     cdef Acceptor _server              # the server that accepted it
+    cdef Links _links                  # in that server's ring while SOCKET_COUNTED
     cdef SocketExtra _rare             # what few sockets need; None until one does
     cdef PeerName _peer                # read once
     cdef unsigned int _keep_idle, _keep_interval, _keep_count    # of keep-alive probes
@@ -85,7 +87,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1
-    cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
+    cdef int _adopt_accepted(self, Acceptor server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
     cdef void _give_back(self) noexcept
     cdef int _emit_close_now(self) except -1
@@ -157,3 +159,7 @@ cdef class SocketBase(Duplex):
     cdef bint _inherits_write(self) noexcept
 
 cdef int on_idle_timeout(SocketBase self) except -1
+
+cdef inline PyObject* socket_of(Links* links) noexcept:
+    """The socket whose links these are, borrowed."""
+    return <PyObject*>(<char*>links - <size_t>&(<SocketBase><void*>NULL)._links)

@@ -33,8 +33,8 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_
 from .errors cimport never_reached, os_error, seal, socket_closed, state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
 from .loop cimport Loop
-from .owner cimport Acceptor, HandleCalls, raised_call, read_call, status_call, \
-    take_call
+from .owner cimport Acceptor, HandleCalls, enter_ring, leave_ring, raised_call, read_call, \
+    status_call, take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport Piping
 from .readable cimport *
@@ -144,7 +144,11 @@ cdef class SocketBase(Duplex):
         self._coroutines |= W_HAS_SINK
         return 0
 
-    cdef int _adopt_accepted(self, object server, StreamHandle handle, unsigned int state,
+    def __dealloc__(self):
+        # In the ring still if its loop was closed under it.
+        leave_ring(&self._links)
+
+    cdef int _adopt_accepted(self, Acceptor server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1:
         """A connection that a server accepted: reading starts before anybody hears of it."""
         if handle.watchable() < 0:
@@ -154,6 +158,7 @@ cdef class SocketBase(Duplex):
         self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
         self._server = server
         self._socket_flags |= SOCKET_COUNTED
+        enter_ring(&self._server._sockets, &self._links)
         self._own(handle)
         if paused:
             self._flowing = FLOWING_NO
@@ -166,6 +171,7 @@ cdef class SocketBase(Duplex):
         """The server could not take the connection after all, and nobody has heard of it."""
         self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
         self._socket_flags &= ~SOCKET_COUNTED
+        leave_ring(&self._links)
         self._handle = None
         self._server = None
 
@@ -786,6 +792,7 @@ cdef class SocketBase(Duplex):
             self._socket_flags |= SOCKET_HAD_ERROR
         if self._socket_flags & SOCKET_COUNTED:
             self._socket_flags &= ~SOCKET_COUNTED
+            leave_ring(&self._links)
             server = self._server
         self._emit_close_by_tick = handle is None
         if self._idle is not None:

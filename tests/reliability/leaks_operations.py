@@ -831,6 +831,19 @@ def _serve_forever() -> None:
     run()
 
 
+@operation("Server.destroy_sockets")
+def _destroy_sockets() -> None:
+    def connection(socket: Socket) -> None:
+        socket.on("error", nothing)
+        if len(server.sockets) == 2:
+            server.close().destroy_sockets(ValueError("E"))
+
+    server = net.create_server(connection).listen(0)
+    for _ in range(2):
+        net.connect(server.address().port, "127.0.0.1").on("error", nothing).resume()
+    run()
+
+
 @operation("Socket.destroy_soon", "Socket.reset_and_destroy", "Socket.pipe (to a socket)")
 def _ends() -> None:
     client, accepted = pair()
