@@ -155,3 +155,60 @@ def test_order_survives_removals_and_the_repacking_they_cause():
         if number % 500 == 0:
             assert [told.split()[-1] for told in block_list.rules] == rules[::-1]
     assert [told.split()[-1] for told in block_list.rules] == rules[::-1]
+
+
+# So many rules that the list keeps a summary of what is covered, for blocks of 2**16 addresses.
+
+LARGE = 100_000
+LARGE_LAYOUTS = {
+    "spread to the last address": lambda at: (
+        at * ((2**32 - 1) // (LARGE - 1)) + (2**32 - 1) % (LARGE - 1)
+    ),
+    "side by side": lambda at: 0x01020304 + at,
+    "at the ends of blocks": lambda at: (at // 4 << 16) + (0, 1, 0xFFFE, 0xFFFF)[at % 4],
+}
+
+
+@pytest.mark.parametrize("layout", LARGE_LAYOUTS)
+def test_a_large_list_agrees_with_counting_whatever_changes_after_it_was_loaded(layout):
+    address_at = LARGE_LAYOUTS[layout]
+    names = [text(4, address_at(at)) for at in range(LARGE)]
+    chance = random.Random(layout)
+    block_list = BlockList()
+    counts = [at % 2 for at in range(LARGE)]
+    block_list.load(names[1::2])
+    # The rules take eight bytes each, their points ten: more than that is the summary.
+    assert block_list.__sizeof__() > 8 * LARGE // 2 + 10 * LARGE + 4 * 2**16
+
+    def compare():
+        found = list(map(block_list.check, names))
+        assert found == [count > 0 for count in counts]
+        for at in range(0, LARGE, 97):
+            assert block_list._blocks(names[at]) is found[at]
+
+    def change(first, last, delta):
+        call = block_list.add_range if delta > 0 else block_list.remove_range
+        call(names[first], names[last])
+        for at in range(first, last + 1):
+            counts[at] += delta
+
+    compare()
+    added = []
+    # A few changes; more than the summary outlives; and again.
+    for several in (1, 40, 2000, 40):
+        for _ in range(several):
+            first = chance.randrange(LARGE)
+            added.append((first, min(LARGE - 1, first + chance.randrange(4))))
+            change(*added[-1], 1)
+        for at in chance.sample(range(len(added)), several // 2):
+            if added[at]:
+                change(*added[at], -1)
+                added[at] = None
+        compare()
+        change(LARGE // 3, LARGE - 1, 1)
+        compare()
+        change(LARGE // 3, LARGE - 1, -1)
+        compare()
+        added = list(filter(None, added))
+    block_list.clear()
+    assert block_list.__sizeof__() == BlockList().__sizeof__()

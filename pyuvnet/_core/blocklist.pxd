@@ -25,6 +25,7 @@ cdef class BlockList:
     cdef void _begin(self) noexcept nogil
     cdef void _end(self) noexcept nogil
     cdef void _replace(self, Intervals* new, bint ipv4, bint ipv6) noexcept nogil
+    cdef void _summarise(self) noexcept nogil
     cdef int _change(self, const Rule* rule, int delta) except -1
     cdef int _add(self, const Rule* rule) except -1
     cdef int _remove(self, const Rule* rule) except -1

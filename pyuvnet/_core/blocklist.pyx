@@ -36,9 +36,10 @@ from libc.string cimport memset
 
 from .address cimport parse_known, sockaddr_bytes, sockaddr_from_text, utf8_of
 from .fork cimport fork_generation
-from .intervals cimport (Intervals, Key, Point, interval_points, intervals_change, intervals_cover,
-                         intervals_free, intervals_memory, intervals_merge, intervals_prepare,
-                         intervals_reserve, intervals_trim, sort_points)
+from .intervals cimport (Cover, Intervals, Key, Point, cover_free, interval_points,
+                         intervals_change, intervals_cover, intervals_cover_due, intervals_free,
+                         intervals_make_cover, intervals_memory, intervals_merge,
+                         intervals_prepare, intervals_reserve, intervals_trim, sort_points)
 from .rule_input cimport (RuleBatch, check_order, is_text, read_cidr, read_items, read_range,
                           read_single, read_subnet, read_text, rule_text)
 from .rules cimport (NO_RULE, Rule, RuleLog, rule_ends, rules_append, rules_at, rules_extend,
@@ -299,11 +300,11 @@ cdef class BlockList:
         cdef Py_ssize_t length = 0
         cdef const char* chars
         cdef int family
-        if isinstance(address, SocketAddress):
+        if not isinstance(address, str):
+            if not isinstance(address, SocketAddress):
+                raise arg_type_error("address", "string", address)
             return is_covered(self._matched, (<SocketAddress> address)._family,
                               (<SocketAddress> address)._bytes)
-        if not isinstance(address, str):
-            raise arg_type_error("address", "string", address)
         family = 4
         if type is not None:
             if not isinstance(type, str):
@@ -613,7 +614,19 @@ cdef class BlockList:
         self._end()
         if status < 0:
             raise MemoryError
+        self._summarise()
         return 0
+
+    cdef void _summarise(self) noexcept nogil:
+        """Make the summary of IPv4 anew beside the list, if that is due."""
+        cdef Cover cover
+        if not intervals_cover_due(self._matched + IPV4):
+            return
+        intervals_make_cover(self._matched + IPV4, &cover)
+        self._begin()
+        self._matched[IPV4].cover, cover = cover, self._matched[IPV4].cover
+        uv_rwlock_wrunlock(&self._lock)
+        cover_free(&cover)
 
     cdef int _add(self, const Rule* rule) except -1:
         if rules_reserve(&self._rules, 1, sizeof(rule[0])) < 0:
@@ -661,6 +674,7 @@ cdef class BlockList:
         if status < 0:
             raise MemoryError
         rules_extend(&self._rules, more)
+        self._summarise()
         return 0
 
     cdef int _add_merged(self, const RuleLog* more) except -1:

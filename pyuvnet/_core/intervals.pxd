@@ -3,7 +3,7 @@
 No function needs the GIL or takes a lock.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 # An address as a number.  IPv4 is the 32-bit number in `hi`, IPv6 has its first half there.
 cdef struct Key:
@@ -22,6 +22,12 @@ cdef struct Slot:
     Leaf* leaf
     int32_t before           # the sum of all points before the leaf's
 
+# A summary of a large multiset of IPv4: what is covered, without how often.
+cdef struct Cover:
+    uint32_t* blocks         # for each 2**16 addresses where its flips begin, and flags; or NULL
+    uint16_t* flips          # in order: lower halves of the addresses where `covered` changes
+    Py_ssize_t changes       # of the multiset since this was made
+
 # Filled with zeros it is an empty multiset of IPv4.
 cdef struct Intervals:
     bint wide                # IPv6: keys of 128 bits instead of 32
@@ -30,12 +36,16 @@ cdef struct Intervals:
     Py_ssize_t capacity      # slots there is memory for
     Slot* slots              # in order
     Leaf* spare              # leaves for the splits of a change, linked
-    Py_ssize_t spares
+    Py_ssize_t spares        # these, and what the slab has left
+    char* slab               # memory of many leaves in one piece ...
+    size_t slab_size         # ... its bytes ...
+    size_t slab_used         # ... and how many of them are leaves by now
     uint32_t* hints          # for each stretch of addresses, a leaf at or before its first one
     Py_ssize_t stretches     # how many; one more hint closes the list
     uint64_t hint_base       # `hi` where the first stretch begins ...
     int hint_shift           # ... and how long each is, as a power of 2
     Py_ssize_t hinted        # leaves when the hints were made
+    Cover cover
 
 # Free everything; what remains is empty.
 cdef void intervals_free(Intervals* self) noexcept nogil
@@ -50,6 +60,11 @@ cdef int intervals_prepare(Intervals* self, Key first, Key last) noexcept nogil
 cdef void intervals_change(Intervals* self, Key first, Key last, int32_t delta) noexcept nogil
 # Free what is not needed; due after changes, and after a change for which there was no memory.
 cdef void intervals_trim(Intervals* self) noexcept nogil
+# Whether a summary made now would pay for itself.
+cdef bint intervals_cover_due(const Intervals* self) noexcept nogil
+# Make a summary of what there is now; without memory it has none.
+cdef void intervals_make_cover(const Intervals* self, Cover* out) noexcept nogil
+cdef void cover_free(Cover* self) noexcept nogil
 # The two points of an interval, written to `points`; returns how many (the second may not exist).
 cdef Py_ssize_t interval_points(bint wide, Key first, Key last, Point* points) noexcept nogil
 cdef void sort_points(Point* points, Py_ssize_t count) noexcept nogil

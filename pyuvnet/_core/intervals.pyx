@@ -15,6 +15,14 @@ The hints make the search in the directory short: addresses between the first an
 cut into equal stretches, and each knows where its leaves begin.  Evenly spread rules need next to
 no further search; where rules crowd in few stretches it is a binary search among theirs.
 
+A large multiset of IPv4 has a summary beside: for each block of 2**16 addresses whether the address
+before it is covered, and at which of its addresses that flips, two bytes each.  A look-up is a step
+into the blocks and a search among some thirty flips.  With a million rules it is 4 MB instead of
+18, and two waits for memory instead of three.  A change marks the blocks that it touches as stale;
+they are looked up in the leaves, until the summary is made anew, after as many changes as its
+making costs.  The leaves of a large multiset are one piece of memory in huge pages, where the
+system has them: among 18 MB in pages of 4 KiB, finding the page takes longer than reading it.
+
 Prototypes in C of the obvious alternatives, with a million random IPv4 subnets, where this took 130
 to 160 ns: a path-compressed trie took 400 to 530 ns, as each of its steps waits for memory; sorted
 disjoint intervals took 160 ns, but a removal makes them anew; a B+ tree of sums took 180 to 215 ns.
@@ -25,7 +33,7 @@ less than 2**31 intervals: the caller sees to that.
 """
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from libc.stdlib cimport qsort
+from libc.stdlib cimport free, qsort
 from libc.string cimport memmove, memset
 
 cdef extern from * nogil:
@@ -38,6 +46,32 @@ cdef extern from * nogil:
     """
     void PYUVNET_PREFETCH(const void* address)
 
+cdef extern from * nogil:
+    """
+    #include <stdlib.h>
+    #if defined(__linux__)
+    #  include <sys/mman.h>
+    #endif
+
+    enum { PYUVNET_HUGE_PAGE = 1 << 21 };
+
+    /* Memory for what is looked up all over, in huge pages as far as it fills them; for free(). */
+    static void* pyuvnet_huge(size_t size) {
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+      void* memory;
+      if (size >= PYUVNET_HUGE_PAGE) {
+        if (posix_memalign(&memory, PYUVNET_HUGE_PAGE, size)) return NULL;
+        madvise(memory, size - size % PYUVNET_HUGE_PAGE, MADV_HUGEPAGE);
+        return memory;
+      }
+    #endif
+      return malloc(size);
+    }
+    """
+    enum:
+        PYUVNET_HUGE_PAGE
+    void* pyuvnet_huge(size_t size)
+
 cdef enum:
     LEAF_POINTS = 64
     # A merged leaf has room for a few more points, so that the next changes need not split it.
@@ -46,6 +80,15 @@ cdef enum:
     # Fewer leaves than this are searched in less time than the hints would take.
     HINTED_LEAVES = 16
     MOST_STRETCHES = 1 << 16
+    # From here on a summary is smaller than the leaves, and worth its 256 KiB of blocks.
+    COVERED_LEAVES = 1024
+    BLOCKS = 1 << 16
+    # The flags of a block, below where its flips begin.
+    STALE = 1
+    COVERED = 2
+    FLIP_SHIFT = 2
+    # A summary is made by going through all points; one change takes as long as some of them.
+    POINTS_PER_CHANGE = 64
 
 cdef struct Leaf:
     int32_t used
@@ -186,9 +229,14 @@ cdef inline Py_ssize_t find_leaf(const Intervals* self, Key key) noexcept nogil:
 cdef bint intervals_cover(const Intervals* self, Key key) noexcept nogil:
     cdef const Slot* slot
     cdef const char* memory
+    cdef const uint32_t* block
     cdef Py_ssize_t at
     if self.leaves == 0:
         return False
+    if self.cover.blocks != NULL:
+        block = self.cover.blocks + (key.hi >> 16)
+        if not block[0] & STALE:
+            return cover_at(&self.cover, block, key.hi & 0xffff)
     slot = self.slots + find_leaf(self, key)
     # A large list is not in the processor's caches: ask for all that the search may need at once,
     # rather than for one line after the other as it arrives there.
@@ -229,13 +277,96 @@ cdef void make_hints(Intervals* self) noexcept nogil:
     self.hints[self.stretches] = <uint32_t> (self.leaves - 1)
 
 
+# The summary
+
+
+cdef inline bint cover_at(const Cover* self, const uint32_t* block, uint32_t low) noexcept nogil:
+    """Whether the address with this lower half is covered; the block is not stale."""
+    cdef uint32_t begin = block[0] >> FLIP_SHIFT
+    cdef const uint16_t* flips = self.flips + begin
+    cdef Py_ssize_t at = 0, count = (block[1] >> FLIP_SHIFT) - begin, half
+    # As in find_point(): how many flips there are up to the address.
+    while count:
+        half = (count + 1) >> 1
+        at += half & -<Py_ssize_t> (flips[at + half - 1] <= low)
+        count -= half
+    return ((block[0] & COVERED) != 0) ^ (at & 1)
+
+
+cdef bint intervals_cover_due(const Intervals* self) noexcept nogil:
+    return (not self.wide and self.leaves >= COVERED_LEAVES
+            and self.cover.changes * POINTS_PER_CHANGE > self.points)
+
+
+cdef void intervals_make_cover(const Intervals* self, Cover* out) noexcept nogil:
+    cdef Py_ssize_t turn, index, at, flips
+    cdef bint covered, now
+    cdef const Slot* slot
+    cdef uint32_t number, block
+    memset(out, 0, sizeof(out[0]))
+    if self.wide or self.leaves < COVERED_LEAVES:
+        return
+    # The first turn counts, the second writes.
+    for turn in range(2):
+        covered = False
+        flips = 0
+        block = 0
+        for index in range(self.leaves):
+            slot = self.slots + index
+            for at in range(slot.leaf.used):
+                now = slot.before + slot.leaf.sums[at] > 0
+                if now == covered:
+                    continue
+                if turn:
+                    number = narrow_keys(slot.leaf)[at]
+                    while block <= number >> 16:
+                        out.blocks[block] = <uint32_t> flips << FLIP_SHIFT | covered * COVERED
+                        block += 1
+                    out.flips[flips] = <uint16_t> (number & 0xffff)
+                covered = now
+                flips += 1
+        if not turn:
+            if flips >> 32 - FLIP_SHIFT:
+                return
+            # In one piece, so that it fills its pages.
+            out.blocks = <uint32_t*> pyuvnet_huge((BLOCKS + 1) * sizeof(uint32_t)
+                                                  + flips * sizeof(uint16_t))
+            if out.blocks == NULL:
+                return
+            out.flips = <uint16_t*> (out.blocks + BLOCKS + 1)
+    while block <= BLOCKS:
+        out.blocks[block] = <uint32_t> flips << FLIP_SHIFT | covered * COVERED
+        block += 1
+
+
+cdef void cover_free(Cover* self) noexcept nogil:
+    free(self.blocks)
+    memset(self, 0, sizeof(self[0]))
+
+
+cdef void cover_changed(Cover* self, uint64_t first, uint64_t after) noexcept nogil:
+    """Addresses from the first on, up to but not including another, are covered otherwise."""
+    cdef uint64_t block
+    self.changes += 1
+    if self.blocks != NULL:
+        for block in range(first >> 16, min(after >> 16, <uint64_t> BLOCKS - 1) + 1):
+            self.blocks[block] |= STALE
+
+
+# Memory
+
+
 cdef Leaf* insert_leaf(Intervals* self, Py_ssize_t at, Key first, int32_t before) noexcept nogil:
     """Put an empty leaf into the directory; NULL without any effect if there is no memory."""
     cdef Leaf* leaf
     if intervals_reserve(self, 1) < 0:
         return NULL
     leaf = self.spare
-    self.spare = (<Leaf**> leaf)[0]
+    if leaf != NULL:
+        self.spare = (<Leaf**> leaf)[0]
+    else:
+        leaf = <Leaf*> (self.slab + self.slab_used)
+        self.slab_used += leaf_size(self.wide)
     self.spares -= 1
     leaf.used = 0
     memmove(self.slots + at + 1, self.slots + at, (self.leaves - at) * sizeof(Slot))
@@ -251,11 +382,9 @@ cdef Leaf* insert_leaf(Intervals* self, Py_ssize_t at, Key first, int32_t before
     return leaf
 
 
-# Memory
-
-
 cdef int intervals_reserve(Intervals* self, Py_ssize_t leaves) noexcept nogil:
     cdef Py_ssize_t capacity = self.leaves + leaves
+    cdef size_t size
     cdef Leaf* leaf
     cdef void* slots
     if capacity > self.capacity:
@@ -265,6 +394,14 @@ cdef int intervals_reserve(Intervals* self, Py_ssize_t leaves) noexcept nogil:
             return -1
         self.slots = <Slot*> slots
         self.capacity = capacity
+    size = max(leaves - self.spares, 0) * leaf_size(self.wide)
+    if self.slab == NULL and size >= <size_t> PYUVNET_HUGE_PAGE:
+        self.slab = <char*> pyuvnet_huge(size)
+        if self.slab == NULL:
+            return -1
+        self.slab_size = size
+        self.slab_used = 0
+        self.spares += size // leaf_size(self.wide)
     while self.spares < leaves:
         leaf = <Leaf*> PyMem_RawMalloc(leaf_size(self.wide))
         if leaf == NULL:
@@ -275,21 +412,31 @@ cdef int intervals_reserve(Intervals* self, Py_ssize_t leaves) noexcept nogil:
     return 0
 
 
+cdef inline Py_ssize_t slab_rest(const Intervals* self) noexcept nogil:
+    """How many leaves the slab still has; pages that were never used are no memory."""
+    return (self.slab_size - self.slab_used) // leaf_size(self.wide)
+
+
 cdef void free_spares(Intervals* self) noexcept nogil:
     cdef Leaf* leaf
     while self.spare != NULL:
         leaf = self.spare
         self.spare = (<Leaf**> leaf)[0]
         PyMem_RawFree(leaf)
-    self.spares = 0
+    self.spares = slab_rest(self)
 
 
 cdef void intervals_free(Intervals* self) noexcept nogil:
     cdef bint wide = self.wide
+    cdef const char* leaf
     cdef Py_ssize_t at
     free_spares(self)
     for at in range(self.leaves):
-        PyMem_RawFree(self.slots[at].leaf)
+        leaf = <const char*> self.slots[at].leaf
+        if not self.slab <= leaf < self.slab + self.slab_size:
+            PyMem_RawFree(<void*> leaf)
+    free(self.slab)
+    cover_free(&self.cover)
     PyMem_RawFree(self.slots)
     PyMem_RawFree(self.hints)
     memset(self, 0, sizeof(self[0]))
@@ -309,7 +456,12 @@ cdef void intervals_trim(Intervals* self) noexcept nogil:
 
 
 cdef size_t intervals_memory(const Intervals* self) noexcept nogil:
-    return ((self.leaves + self.spares) * leaf_size(self.wide) + self.capacity * sizeof(Slot)
+    cdef size_t cover = 0
+    if self.cover.blocks != NULL:
+        cover = ((BLOCKS + 1) * sizeof(uint32_t)
+                 + (self.cover.blocks[BLOCKS] >> FLIP_SHIFT) * sizeof(uint16_t))
+    return (cover + (self.leaves + self.spares - slab_rest(self)) * leaf_size(self.wide)
+            + self.capacity * sizeof(Slot)
             + ((self.stretches + 1) * sizeof(uint32_t) if self.hints != NULL else 0))
 
 
@@ -358,8 +510,11 @@ cdef void intervals_change(Intervals* self, Key first, Key last, int32_t delta) 
     cdef Py_ssize_t begin = find_leaf(self, first), end = self.leaves - 1, at
     cdef Leaf* leaf = self.slots[begin].leaf
     cdef Key after
+    cdef bint ends = key_after(self.wide, last, &after)
+    if not self.wide:
+        cover_changed(&self.cover, first.hi, after.hi if ends else last.hi)
     add_point(self, leaf, find_point(self.wide, leaf, first), first, delta)
-    if key_after(self.wide, last, &after):
+    if ends:
         end = find_leaf(self, after)
         leaf = self.slots[end].leaf
         add_point(self, leaf, find_point(self.wide, leaf, after), after, -delta)
@@ -430,4 +585,5 @@ cdef int intervals_merge(const Intervals* self, const Point* points, Py_ssize_t 
         out.slots = <Slot*> slots
         out.capacity = out.leaves
     make_hints(out)
+    intervals_make_cover(out, &out.cover)
     return 0
