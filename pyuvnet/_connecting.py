@@ -8,6 +8,7 @@ of Node: never two attempts in parallel, the last one without a time limit. conn
 from __future__ import annotations
 
 import _socket
+import os
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -50,9 +51,10 @@ defaults = {"auto_select_family": True, "attempt_timeout": 500}
 class PathConnect(ConnectSteps):
     """One connect() to a unix socket or named pipe."""
 
-    __slots__ = ("_name", "_path", "_proxy")
+    __slots__ = ("_kernel", "_name", "_path", "_proxy")
 
     def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
+        self._kernel: list[tuple[int, int, Any]] = options.get("kernel") or []
         self._proxy: HeaderPlan | None = options.get("proxy")
         self._path: Any = options["path"]
         self._name: bytes = options["name"]
@@ -65,9 +67,30 @@ class PathConnect(ConnectSteps):
         # A listener may have destroyed the socket, and even begun another connect().
         if not self.is_current():
             return
+        if self._kernel and not self._take_socket():
+            return
         status = self._connect_pipe(self._name) if self._name else UV_EINVAL
         if status:
             self.socket.destroy(make_os_error(status, "connect", self._path))
+
+    def _take_socket(self) -> bool:
+        """Make the system's socket before the connection, for its options; False: it is over."""
+        if self.socket._bound_kind() is None:
+            fd = -1
+            try:
+                fd = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM).detach()
+                # Making it may have run a finaliser. What _open() has taken, is the handle's.
+                taken = self.is_current()
+                if not taken or not self._open(0, fd):
+                    if not taken:
+                        os.close(fd)
+                    return False
+            except OSError as error:
+                if fd >= 0:
+                    os.close(fd)
+                self.socket.destroy(error)
+                return False
+        return _apply(self, self._kernel)
 
     def connected(self, status: int) -> None:
         """Take the result of the attempt."""
@@ -90,6 +113,7 @@ class Attempts(ConnectSteps):
         "_errors",
         "_host",
         "_index",
+        "_kernel",
         "_local_address",
         "_local_port",
         "_lookup_task",
@@ -105,6 +129,7 @@ class Attempts(ConnectSteps):
         self._host: str = options["host"]
         self._port: int = options["port"]
         self._proxy: HeaderPlan | None = options.get("proxy")
+        self._kernel: list[tuple[int, int, Any]] = options.get("kernel") or []
         self._local_address: str | None = options.get("local_address")
         self._local_port: int | None = options.get("local_port")
         self._several = False
@@ -257,7 +282,19 @@ class Attempts(ConnectSteps):
         while self._index < len(self._addresses):
             address, family = self._addresses[self._index]
             self._index += 1
-            if self._index > 1 and not self._open():
+            if self._kernel:
+                try:
+                    if not self._open(family if family in (4, 6) else 0):
+                        return
+                except OSError as failure:
+                    if not self._several:
+                        socket.destroy(failure)
+                        return
+                    self._errors.append(failure)
+                    continue
+                if not _apply(self, self._kernel):
+                    return
+            elif self._index > 1 and not self._open():
                 return
             if self._local_address is not None or self._local_port is not None:
                 local = self._local_address or ("0.0.0.0" if family == 4 else "::")
@@ -380,6 +417,14 @@ class Attempts(ConnectSteps):
             self.socket.destroy(
                 ConnectTimeoutError("Socket connection timeout", "ERR_SOCKET_CONNECTION_TIMEOUT")
             )
+
+
+def _apply(steps: ConnectSteps, options: list[tuple[int, int, Any]]) -> bool:
+    """Set the options of the kernel; False: that failed, and the socket is destroyed."""
+    status = steps._set_options(options)
+    if status:
+        steps.socket.destroy(make_os_error(status, "setsockopt"))
+    return not status
 
 
 def connect_again(under_way: ConnectSteps, host: str, port: int) -> None:

@@ -78,6 +78,13 @@ class ConnectOptions(SocketOptions, total=False):
     auto_select_family: bool | None
     auto_select_family_attempt_timeout: int | None
     timeout: float | None
+    user_timeout: int | None
+    not_sent_low_water: int | None
+    receive_buffer: int | None
+    send_buffer: int | None
+    congestion: str | None
+    mark: int | None
+    linger: int | None
     proxy_protocol: Mapping[str, Any] | None
 
 
@@ -102,6 +109,14 @@ class ListenOptions(TypedDict, total=False):
     port: Port | None
     host: str | None
     path: Path | None
+    user_timeout: int | None
+    not_sent_low_water: int | None
+    receive_buffer: int | None
+    send_buffer: int | None
+    congestion: str | None
+    mark: int | None
+    linger: int | None
+    defer_accept: int | None
     handle: Place | None
     fd: int | None
     backlog: int | None
@@ -109,6 +124,9 @@ class ListenOptions(TypedDict, total=False):
     reuse_port: bool | None
     readable_all: bool | None
     writable_all: bool | None
+    mode: int | None
+    group: str | int | None
+    unlink_stale: bool | None
     signal: AbortSignal | None
     exclusive: bool | None
 

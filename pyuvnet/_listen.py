@@ -6,6 +6,7 @@ May import what names the kinds of handles, and nothing that opens one.
 from __future__ import annotations
 
 import os
+import sys
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
@@ -14,6 +15,7 @@ from ._base.option_table import option_set
 from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
 from ._core.socket_methods import SocketMethods
+from ._kernel import feature_unavailable, kernel_options
 from ._paths import is_path, path_bytes, warn_of_host
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class ListenPlan:
     fd: int | None = None
     path: Any = None
     name: bytes = b""
+    mode: int = -1
+    group: int = -1
+    unlink_stale: bool = False
     port: int = 0
     host: str | None = None
     signal: AbortSignal | None = None
@@ -66,6 +71,7 @@ class ListenPlan:
         self.reuse_port = options.get("reuse_port") is True
         self.readable_all = options.get("readable_all") is True
         self.writable_all = options.get("writable_all") is True
+        self._take_file(options)
         # The order of these decisions is Node's: what comes first hides the faults of the others.
         if options.get("handle") is not None and self._take_handle(options["handle"]):
             return
@@ -74,6 +80,27 @@ class ListenPlan:
             self.fd = _descriptor(options.get("fd"))
         if self.fd is None:
             self._take_address(shown)
+
+    def _take_file(self, options: dict[str, Any]) -> None:
+        """What the file of a path is to be like, and the options of the kernel."""
+        mode, group = options.get("mode"), options.get("group")
+        if mode is not None:
+            self.mode = check.validate_integer(mode, "options.mode", 0, 0o777)
+            if self.readable_all or self.writable_all:
+                raise check.arg_value_error(
+                    "options.mode",
+                    mode,
+                    "cannot be used with readableAll or writableAll",
+                    "mode excludes readable_all and writable_all",
+                )
+        if group is not None:
+            self.group = _group_number(group)
+        if sys.platform == "win32" and (mode is not None or group is not None):
+            raise feature_unavailable("mode" if mode is not None else "group")
+        stale = options.get("unlink_stale")
+        if stale is not None:
+            self.unlink_stale = check.validate_boolean(stale, "options.unlinkStale")
+        self.kernel = kernel_options(options, options.get("path") is None)
 
     def _take_handle(self, value: Any) -> bool:
         """A handle or what has one; False if it only names a descriptor."""
@@ -108,8 +135,10 @@ class ListenPlan:
                 python = "path must be str, bytes or os.PathLike, and not empty"
                 raise check.arg_value_error("options", self._shown(shown), python=python)
             self.name = path_bytes(path, "options.path")
-            if self.name[:1] == b"\0" and (self.readable_all or self.writable_all):
-                python = "readable_all and writable_all need a path that is a file"
+            if self.name[:1] == b"\0" and (
+                self.readable_all or self.writable_all or self.mode >= 0 or self.group >= 0
+            ):
+                python = "readable_all, writable_all, mode and group need a path that is a file"
                 raise check.arg_value_error("options", self._shown(shown), _ABSTRACT, python)
             self.path = path
             return
@@ -133,6 +162,20 @@ class ListenPlan:
     def _shown(self, given: Any) -> Any:
         """The options for the text of an error: the caller's own mapping, if there is one."""
         return given if check.is_mapping(given) else LISTEN_OPTIONS.as_node(self.options)
+
+
+def _group_number(group: Any) -> int:
+    """The number of a group. Raises: ArgTypeError, ArgValueError."""
+    if isinstance(group, str):
+        try:
+            import grp
+
+            return grp.getgrnam(group).gr_gid
+        except (ImportError, KeyError, ValueError):
+            raise check.arg_value_error("options.group", group, "must be a group here") from None
+    if check.as_number(group) is None:
+        raise check.arg_type_error("options.group", ["string", "number"], group)
+    return check.validate_integer(group, "options.group", 0, 2**32 - 2)
 
 
 def _has_handle(value: ServerBase | SocketMethods) -> bool:

@@ -13,9 +13,10 @@ from ._base.info import Info
 from ._base.option_table import option_set
 from ._connecting import no_address
 from ._core.bound import BoundBase
-from ._core.errors import make_os_error
+from ._core.errors import UV_EADDRINUSE, make_os_error
 from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
+from ._core.pipe import remove_stale
 from ._core.server_base import ServerBase
 from ._core.waiter import Waiter
 from ._listen import LISTEN_OPTIONS, ListenPlan
@@ -211,6 +212,21 @@ class Server(ServerBase):
             host: name or literal address, default '::' for both families, '0.0.0.0' without IPv6: a
                 name is looked up first.
             path: str, bytes or os.PathLike: a unix socket or named pipe, used if there is no port.
+            user_timeout: int, ms, default the system's: how long sent data may stay unacknowledged
+                before the connection fails (TCP_USER_TIMEOUT).
+            not_sent_low_water: int, bytes, default the system's: how much the kernel takes that it
+                cannot send yet (TCP_NOTSENT_LOWAT).
+            receive_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
+                before the connection (SO_RCVBUF).
+            send_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
+                before the connection (SO_SNDBUF).
+            congestion: str, default the system's: the name of a congestion control, such as 'bbr'
+                (TCP_CONGESTION).
+            mark: int, default none: for routing and filters; needs rights (SO_MARK).
+            linger: int, seconds, default off: how long a close waits for data to leave; with 0 it
+                resets (SO_LINGER).
+            defer_accept: int, seconds, default off: a connection is accepted when its first data
+                are there (TCP_DEFER_ACCEPT).
             handle: BoundSocket, Server, Socket, or anything with an int `fd`: a BoundSocket is
                 adopted; the system's socket of a Server or Socket is shared.
             fd: int: a bound TCP or unix socket, which is the server's from then on.
@@ -218,14 +234,22 @@ class Server(ServerBase):
             ipv6_only: exactly True: '::' takes no IPv4.
             reuse_port: exactly True: several processes share the port (SO_REUSEPORT).
             readable_all, writable_all: exactly True: everybody may use the file of the path.
+            mode: int 0..0o777, default what the umask leaves: of the path's file, which is made
+                with it.
+            group: str or int, default the process's: the name or number of the group of the path's
+                file.
+            unlink_stale: bool, default False: replace the file of a unix socket from which nobody
+                accepts any more.
             signal: AbortSignal: aborting it closes the server; without effect on a handle.
             exclusive: bool, default False: accepted, without effect here.
             callback: callable, added as a once listener of 'listening'.
 
-        Returns the server. Events: 'listening'; 'error' (syscall 'listen') in the next tick.
+        Returns the server. Events: 'listening'; 'error' (syscall 'listen' or 'setsockopt') in the
+            next tick.
         Raises: StateError (ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_HANDLE_ADOPTED), RangeError
-            (ERR_SOCKET_BAD_PORT), ArgValueError (ERR_INVALID_ARG_VALUE), ArgTypeError
-            (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION); on Windows OSError
+            (ERR_SOCKET_BAD_PORT, ERR_OUT_OF_RANGE), ArgValueError (ERR_INVALID_ARG_VALUE),
+            ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION,
+            ERR_FEATURE_UNAVAILABLE_ON_PLATFORM); on Windows OSError
             (syscall 'uv_pipe_chmod').
 
         Node: server.listen()
@@ -243,10 +267,10 @@ class Server(ServerBase):
         if plan.signal is not None:
             self._watch(plan.signal)
         if plan.handle is not None:
-            self._listen_handle(plan.handle, plan.backlog)
+            self._listen_handle(plan.handle, plan)
         elif plan.fd is not None:
             self._key = "null:null:null"
-            self._listen_opened(self._open_fd(plan.fd), plan.backlog)
+            self._listen_opened(self._open_fd(plan.fd), plan)
         elif plan.path is not None:
             self._listen_path(plan)
         elif plan.host:
@@ -275,7 +299,7 @@ class Server(ServerBase):
         if undo is not None:
             undo()
 
-    def _listen_handle(self, source: Any, backlog: int) -> None:
+    def _listen_handle(self, source: Any, plan: ListenPlan) -> None:
         self._key = "-1:null:-1"
         status = 0
         if isinstance(source, BoundBase):
@@ -283,15 +307,27 @@ class Server(ServerBase):
         else:
             status = self._share_handle(source)
         path = getattr(source, "_path", None)
-        if self._listen_opened(status, backlog):
+        if self._listen_opened(status, plan):
             self._path = path
 
-    def _listen_opened(self, status: int, backlog: int) -> bool:
+    def _listen_opened(self, status: int, plan: ListenPlan) -> bool:
         """Listen on a handle that was opened, if it was; address and port are unknown."""
+        return self._begin(status, plan, None, None)
+
+    def _begin(self, status: int, plan: ListenPlan, address: Any, port: int | None) -> bool:
+        """Listen on the handle, unless opening it came to a bad status; else 'error' follows.
+
+        Args:
+            address, port: for the error.
+        """
+        call = "listen"
+        if not status and plan.kernel:
+            status = self._set_options(plan.kernel)
+            call = "setsockopt" if status else call
         if not status:
-            status = self._start_listening(backlog)
+            status = self._start_listening(plan.backlog)
         if status:
-            self._listen_failed(make_os_error(status, "listen", None, None, ""))
+            self._listen_failed(make_os_error(status, call, address, port, ""))
         return not status
 
     def _listen_tcp(self, plan: ListenPlan, address: str | None) -> None:
@@ -303,25 +339,26 @@ class Server(ServerBase):
             shown = "0.0.0.0"
             status = self._bind_tcp(shown, port, False, plan.reuse_port)
         self._key = f"{6 if ':' in shown else 4}:{shown}:{port}"
-        if not status:
-            status = self._start_listening(plan.backlog)
-        if status:
-            self._listen_failed(make_os_error(status, "listen", shown, port, ""))
+        self._begin(status, plan, shown, port)
 
     def _listen_path(self, plan: ListenPlan) -> None:
         path = self._path = plan.path
         self._key = f"-1:{path}:-1"
-        status = self._bind_pipe(plan.name, plan.readable_all, plan.writable_all)
-        if not status:
-            status = self._start_listening(plan.backlog)
-        if status:
+        status = self._bind_path(plan)
+        if status == UV_EADDRINUSE and plan.unlink_stale and remove_stale(plan.name):
+            status = self._bind_path(plan)
+        if not self._begin(status, plan, path, None):
             self._path = None
-            self._listen_failed(make_os_error(status, "listen", path, None, ""))
         elif plan.readable_all or plan.writable_all:
             status = self._give_rights(plan.readable_all, plan.writable_all)
             if status:
                 self._path = None
                 raise make_os_error(status, "uv_pipe_chmod")
+
+    def _bind_path(self, plan: ListenPlan) -> int:
+        if plan.mode >= 0 or plan.group >= 0:
+            return self._bind_mode(plan.name, plan.mode, plan.group)
+        return self._bind_pipe(plan.name, plan.readable_all, plan.writable_all)
 
     def _listen_host(self, plan: ListenPlan) -> None:
         host = plan.host

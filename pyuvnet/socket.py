@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import namedtuple
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
@@ -20,11 +21,12 @@ from ._core import hooks
 from ._core.address import is_ip
 from ._core.descriptors import own_method
 from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
-from ._core.errors import UV_EALREADY, UV_EISCONN, make_os_error
+from ._core.errors import UV_EALREADY, UV_EISCONN, UV_ENOTSUP, make_os_error
 from ._core.framing import checked_framing
 from ._core.names import add_node_names
 from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
+from ._kernel import feature_unavailable, kernel_options
 from ._paths import is_path, path_bytes, warn_of_host
 from ._proxy import check_sending, described
 from .abort import abort_error, on_abort
@@ -43,6 +45,15 @@ SOCKET_OPTIONS = option_set("Socket")
 CONNECT_OPTIONS = option_set("connect")
 CONNECT_ALL = option_set("connect", "create_connection", "Socket")
 MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
+
+
+_Credentials = namedtuple("_Credentials", ("pid", "uid", "gid"))
+
+
+class PeerCredentials(_Credentials):
+    """Who is at the other end of a unix socket. Node: none"""
+
+    __slots__ = ()
 
 
 def keep_alive_seconds(options: Mapping[str, Any]) -> int:
@@ -249,6 +260,19 @@ class Socket(SocketMethods):
                 a name, one after another.
             auto_select_family_attempt_timeout: ms, at least 10, default
                 get_default_auto_select_family_attempt_timeout(): for each attempt but the last.
+            user_timeout: int, ms, default the system's: how long sent data may stay unacknowledged
+                before the connection fails (TCP_USER_TIMEOUT).
+            not_sent_low_water: int, bytes, default the system's: how much the kernel takes that it
+                cannot send yet (TCP_NOTSENT_LOWAT).
+            receive_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
+                before the connection (SO_RCVBUF).
+            send_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
+                before the connection (SO_SNDBUF).
+            congestion: str, default the system's: the name of a congestion control, such as 'bbr'
+                (TCP_CONGESTION).
+            mark: int, default none: for routing and filters; needs rights (SO_MARK).
+            linger: int, seconds, default off: how long a close waits for data to leave; with 0 it
+                resets (SO_LINGER).
             proxy_protocol: mapping: send a PROXY header first, before anything that is written. Its
                 keys, all optional: version, 1 or 2 (default 2); command, 'PROXY' (default) or
                 'LOCAL'; source and destination, both or neither, each (address, port), a mapping of
@@ -260,8 +284,9 @@ class Socket(SocketMethods):
 
         Returns the socket.
         Raises: ArgTypeError (ERR_MISSING_ARGS, ERR_INVALID_ARG_TYPE, ERR_INVALID_IP_ADDRESS,
-            ERR_UNKNOWN_OPTION), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
-            (ERR_SOCKET_BAD_PORT, ERR_OUT_OF_RANGE); nothing has changed then.
+            ERR_UNKNOWN_OPTION, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM), ArgValueError
+            (ERR_INVALID_ARG_VALUE), RangeError (ERR_SOCKET_BAD_PORT, ERR_OUT_OF_RANGE); nothing has
+            changed then.
 
         Node: socket.connect()
         """
@@ -336,6 +361,26 @@ class Socket(SocketMethods):
         if value < 0:
             raise make_os_error(value, "getTypeOfService")
         return value
+
+    # ---- The peer of a unix socket -------------------------------------------------------------
+
+    def peer_credentials(self) -> PeerCredentials:
+        """Return who is at the other end of a unix socket, as the kernel knows it.
+
+        Returns: a named tuple (pid, uid, gid), of the time when the peer connected, or called
+            listen().
+        Raises: ClosedError (ERR_SOCKET_CLOSED) without a connection; ArgTypeError
+            (ERR_INVALID_HANDLE_TYPE) over TCP, (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) where the
+            system does not say; OSError (syscall 'getsockopt').
+
+        Node: none
+        """
+        found = self._peer_credentials()
+        if isinstance(found, tuple):
+            return PeerCredentials(*found)
+        if found == UV_ENOTSUP:
+            raise feature_unavailable("peer_credentials")
+        raise make_os_error(found, "getsockopt")
 
     # ---- Addresses -----------------------------------------------------------------------------
 
@@ -457,7 +502,12 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     if path is not None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise check.arg_type_error("options.path", "string", path)
-        return {"path": path, "name": path_bytes(path, "options.path"), "proxy": proxy}
+        return {
+            "path": path,
+            "name": path_bytes(path, "options.path"),
+            "proxy": proxy,
+            "kernel": kernel_options(options, False),
+        }
     if port is None:
         raise check.missing_args_error(["options", "port", "path"])
     if isinstance(port, bool) or not isinstance(port, (int, float, str)):
@@ -466,6 +516,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
         raise error
     plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
     plan["proxy"] = proxy
+    plan["kernel"] = kernel_options(options)
     host = check.validate_string("" if host is None else host, "options.host") or "localhost"
     if "\0" in host:
         raise check.arg_value_error("options.host", host, "must be a string without null bytes")

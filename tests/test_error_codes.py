@@ -21,6 +21,7 @@ import pytest
 import pyuvnet
 from pyuvnet import AbortController, AbortSignal, BoundSocket, framing, net, streams
 from pyuvnet import errors as classes
+from pyuvnet._kernel import feature_unavailable
 from pyuvnet.errors import (
     AbortError,
     AbortTimeoutError,
@@ -117,6 +118,14 @@ def blocked() -> Any:
 def reset_over_ipc() -> Any:
     c = quiet().connect(path="/no/such/path")
     error = raised(c.reset_and_destroy)
+    pyuvnet.run()
+    return error
+
+
+def detached_while_connecting() -> Any:
+    c = quiet().connect(1, "127.0.0.1")
+    error = raised(c.detach)
+    c.destroy()
     pyuvnet.run()
     return error
 
@@ -283,6 +292,11 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_INVALID_FD_TYPE", ArgTypeError, "Unsupported fd type: UNKNOWN",
      lambda: raised(lambda: net.Socket(fd=99999))),
     ("ERR_INVALID_HANDLE_TYPE", ArgTypeError, "This handle type cannot be sent", reset_over_ipc),
+    ("ERR_FEATURE_UNAVAILABLE_ON_PLATFORM", ArgTypeError,
+     "The feature mark is unavailable on the current platform",
+     lambda: feature_unavailable("mark")),
+    ("ERR_INVALID_STATE", StateError, "detach() needs a connection that stands",
+     detached_while_connecting),
     ("ERR_SERVER_ALREADY_LISTEN", StateError, (
         "Listen method has been called more than once without closing."
     ), listen_twice),

@@ -289,7 +289,7 @@ def test_a_header_that_the_kernel_takes_in_parts_goes_first_all_the_same() -> No
     port = listener.getsockname()[1]
     server.listen(fd=listener.detach())
     events = []
-    client = net.connect(port, "127.0.0.1", proxy_protocol=options)
+    client = net.connect(port, "127.0.0.1", proxy_protocol=options, send_buffer=4096)
     client.write(b"first ", lambda error: events.append(error))
     client.on("connect", lambda: client.end(b"last" * 100_000))
     client.on("close", events.append)
@@ -303,7 +303,10 @@ def test_a_peer_that_resets_before_the_header_is_there_is_an_error() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     events: list[Any] = []
     client = net.connect(
-        listener.getsockname()[1], "127.0.0.1", proxy_protocol={"tlvs": {0xE0: bytes(64000)}}
+        listener.getsockname()[1],
+        "127.0.0.1",
+        proxy_protocol={"tlvs": {0xE0: bytes(64000)}},
+        send_buffer=4096,
     )
     client.on("error", lambda error: events.append(error.code))
     client.on("close", events.append)

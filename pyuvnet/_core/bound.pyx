@@ -9,8 +9,9 @@ from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, state_error
 from .fork cimport fork_generation
 from .loop cimport Loop
+from .names import add_node_names
 from .pipe cimport Pipe, new_pipe
-from .stream_handle cimport StreamHandle
+from .stream_handle cimport StreamHandle, get_option, set_option
 from .tcp cimport TCP, new_tcp
 from .loop_registry cimport loop_for_new
 
@@ -110,6 +111,39 @@ cdef class BoundBase:
         cdef StreamHandle handle = self._open()
         return (<TCP>handle).sockname() if isinstance(handle, TCP) else None
 
+    def set_option(self, int level, int name, value):
+        """Set an option of the bound socket's socket in the kernel, as setsockopt() does.
+
+        Args:
+            level, name: int, such as SOL_SOCKET and SO_RCVBUF of the standard library's socket
+                module.
+            value: int or bool, for an option that is a C int; or bytes-like.
+
+        Returns the bound socket.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE); OSError (syscall
+            'setsockopt'), EBADF without a socket.
+
+        Node: none
+        """
+        cdef int status = set_option(self._open(), level, name, value)
+        if status < 0:
+            raise os_error(status, "setsockopt")
+        return self
+
+    def get_option(self, int level, int name, size=None):
+        """Return an option of the bound socket's socket in the kernel, as getsockopt() does.
+
+        Args:
+            level, name: as for set_option().
+            size: int 1..1024, default None: bytes of that size at most; None is for a C int.
+
+        Returns: int, or bytes if a size is given.
+        Raises: as set_option(), with the syscall 'getsockopt'.
+
+        Node: none
+        """
+        return get_option(self._open(), level, name, size)
+
     def _fileno(self):
         """The descriptor, -1 where there is none (Windows)."""
         return self._open().fileno()
@@ -120,3 +154,6 @@ cdef class BoundBase:
         self._handle = None
         handle.close()
         self._loop.touched()
+
+
+add_node_names(BoundBase)

@@ -16,14 +16,14 @@ from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
-from .errors cimport closed_before_connection, ip_blocked, lookup_error
+from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport send_header
 from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
-from .stream_handle cimport StreamHandle
-from .tcp cimport TCP, name_blocked, new_tcp
+from .stream_handle cimport StreamHandle, set_option
+from .tcp cimport TCP, name_blocked, new_tcp, new_tcp_socket
 from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_leave_failed
 
 
@@ -71,13 +71,19 @@ cdef class ConnectSteps(Connector):
         begin_anew(self.socket, self)
         return self._open()
 
-    def _open(self):
+    def _open(self, int family=0, int fd=-1):
         """Take a fresh handle, or the bound one; that of an earlier attempt is dropped.
 
+        Args:
+            family: 4 or 6: over TCP, with a socket of the system's already.
+            fd: one for a path, which is the handle's if this returns True.
+
         Returns False, and takes none, if this connect() is over.
+        Raises: OSError (syscall 'socket').
         """
         cdef SocketBase socket = self.socket
         cdef StreamHandle fresh
+        cdef int status
         socket._ready()
         if not self._current():
             return False
@@ -85,7 +91,14 @@ cdef class ConnectSteps(Connector):
             socket._socket_flags &= ~SOCKET_BOUND
             if socket._handle is not None:
                 return True
-        fresh = new_tcp(socket._loop) if self._tcp else new_pipe(socket._loop)
+        if self._tcp:
+            fresh = new_tcp_socket(socket._loop, family) if family else new_tcp(socket._loop)
+        else:
+            fresh = new_pipe(socket._loop)
+            status = fresh.open(fd) if fd >= 0 else 0
+            if status < 0:
+                fresh.close()
+                raise os_error(status, "socket")
         # Making it may have run a finaliser.
         if not self._current():
             fresh.close()
@@ -103,6 +116,16 @@ cdef class ConnectSteps(Connector):
     cdef StreamHandle _handle(self):
         """The handle of the attempt; None if a finaliser has destroyed the socket meanwhile."""
         return self.socket._handle if self._current() else None
+
+    def _set_options(self, list options not None):
+        """Set options of the handle's socket, (level, name, value) each; returns a libuv status."""
+        cdef StreamHandle handle = self._handle()
+        cdef int status
+        for level, name, value in options:
+            status = set_option(handle, level, name, value)
+            if status < 0:
+                return status
+        return 0
 
     def _bind(self, str address not None, int port):
         """Bind the local end; returns a libuv status."""

@@ -1,9 +1,11 @@
 from .._base.errors import StateError, SystemCallError
 
+UV_EADDRINUSE: int
 UV_EALREADY: int
 UV_ECANCELED: int
 UV_EINVAL: int
 UV_EISCONN: int
+UV_ENOTSUP: int
 UV_ETIMEDOUT: int
 
 def make_ip_blocked(address: str) -> StateError: ...

@@ -21,6 +21,11 @@ cdef Pipe new_pipe(Loop loop):
     return pipe
 
 
+def remove_stale(bytes path not None):
+    """Remove the file of a unix socket that nobody accepts from; returns whether it did."""
+    return bool(pyuvnet_remove_stale(path, len(path)))
+
+
 cdef bint _too_long(bytes path) noexcept:
     # One byte more would fit without the NUL at its end, and nobody could name such a file.
     return len(path) > 0 and path[0] != 0 and <size_t>len(path) > PYUVNET_PATH_SIZE
@@ -43,6 +48,20 @@ cdef class Pipe(StreamHandle):
             status = pyuvnet_bind_with_rights(&self._pipe, path, len(path), rights)
         else:
             status = uv.uv_pipe_bind2(&self._pipe, path, len(path), uv.UV_PIPE_NO_TRUNCATE)
+        return self._bound(path, status)
+
+    cdef int bind_mode(self, bytes path, int mode, long group) noexcept:
+        """Bind to a path whose file has exactly this mode (-1: by the umask) and group (-1: any).
+
+        Returns a libuv status.
+        """
+        if _too_long(path):
+            return uv.UV_EINVAL
+        return self._bound(
+            path, pyuvnet_bind_with_mode(&self._pipe, path, len(path), mode, group))
+
+    cdef int _bound(self, bytes path, int status) noexcept:
+        """A bind came to a status, which this returns."""
         if status == 0 and len(path) and path[0] != 0:
             pyuvnet_own_file(&self._pipe, &self._file, path)
             self._path = path

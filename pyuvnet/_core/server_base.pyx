@@ -33,7 +33,7 @@ from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
 from .readable cimport r_set_framing
 from .socket_base cimport SocketBase, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
-from .stream_handle cimport StreamHandle, handle_kind
+from .stream_handle cimport StreamHandle, get_option, handle_kind, set_option
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .loop_registry cimport loop_for_new
 
@@ -850,6 +850,70 @@ cdef class ServerBase(Acceptor):
     def listening(self):
         """True while the server has a handle. Node: server.listening"""
         return self._handle is not None
+
+    def set_option(self, int level, int name, value):
+        """Set an option of the server's socket in the kernel, as setsockopt() does.
+
+        Args:
+            level, name: int, such as SOL_SOCKET and SO_RCVBUF of the standard library's socket
+                module.
+            value: int or bool, for an option that is a C int; or bytes-like.
+
+        Returns the server.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE); OSError (syscall
+            'setsockopt'), EBADF without a socket.
+
+        Node: none
+        """
+        self._ready()
+        cdef int status = set_option(self._handle, level, name, value)
+        if status < 0:
+            raise os_error(status, "setsockopt")
+        return self
+
+    def get_option(self, int level, int name, size=None):
+        """Return an option of the server's socket in the kernel, as getsockopt() does.
+
+        Args:
+            level, name: as for set_option().
+            size: int 1..1024, default None: bytes of that size at most; None is for a C int.
+
+        Returns: int, or bytes if a size is given.
+        Raises: as set_option(), with the syscall 'getsockopt'.
+
+        Node: none
+        """
+        self._ready()
+        return get_option(self._handle, level, name, size)
+
+    def fileno(self):
+        """Return the descriptor, which stays the server's; -1 without one, and on Windows.
+
+        Node: none (socket._handle.fd)
+        """
+        self._ready()
+        return -1 if self._handle is None else self._handle.fileno()
+
+    def _set_options(self, list options not None):
+        """Set options of the listener, (level, name, value) each.
+
+        Returns a libuv status, with no handle left on failure.
+        """
+        cdef int status
+        self._ready()
+        for level, name, value in options:
+            status = set_option(self._handle, level, name, value)
+            if status < 0:
+                self._close_handle()
+                return status
+        return 0
+
+    def _bind_mode(self, bytes path not None, int mode, long group):
+        """_bind_pipe() to a path with a mode and a group, each -1 if it is not given."""
+        cdef Pipe pipe
+        self._ready()
+        pipe = new_pipe(self._loop)
+        return self._keep_handle(pipe, pipe.bind_mode(path, mode, group))
 
     def ref(self):
         """Let the server keep the loop alive (the default). Returns it. Node: server.ref()"""

@@ -12,6 +12,20 @@
 /* Named pipes leave no file, and have their rights by the handle. */
 typedef int pyuvnet_file;
 #define PYUVNET_PATH_SIZE ((size_t)-1)
+static inline int pyuvnet_bind_with_mode(uv_pipe_t* pipe, const char* path, size_t length, int mode,
+                                         long group) {
+  (void)pipe;
+  (void)path;
+  (void)length;
+  (void)mode;
+  (void)group;
+  return UV_ENOTSUP;
+}
+static inline int pyuvnet_remove_stale(const char* path, size_t length) {
+  (void)path;
+  (void)length;
+  return 0;
+}
 static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, size_t length,
                                            int rights) {
   (void)rights;
@@ -55,14 +69,20 @@ static inline void pyuvnet_remove_file(const pyuvnet_file* file, const char* pat
 
 typedef struct pyuvnet_binding {
   int fd;
-  mode_t mode;
+  int mode;     /* -1: what the umask leaves */
+  long group;   /* -1: the process's, or the folder's */
   struct sockaddr_un name;
 } pyuvnet_binding;
 
 /* Runs in a process of its own, which may share this one's memory. */
 static int pyuvnet_bind_and_exit(void* data) {
   pyuvnet_binding* of = data;
-  umask(0777 & ~of->mode);
+  if (of->mode >= 0) umask(0777 & ~of->mode);
+#if defined(__linux__)
+  /* The kernel's call, for this process alone; the one of the C library tells all threads. It cannot
+   * say that it may not: the file's group shows. */
+  if (of->group >= 0) syscall(SYS_setfsgid, of->group);
+#endif
   return bind(of->fd, (struct sockaddr*)&of->name, sizeof(of->name)) ? errno : 0;
 }
 
@@ -113,10 +133,39 @@ static int pyuvnet_bind_mode(pyuvnet_binding* of) {
   return error;
 }
 
-/* Binds a new handle to a path that is no longer than PYUVNET_PATH_SIZE. rights: UV_READABLE,
- * UV_WRITABLE or both, for everybody, as uv_pipe_chmod() takes them. Returns a libuv status. */
-static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, size_t length,
-                                           int rights) {
+/* Gives the file that a bind has just made to a group; returns an errno.
+ *
+ * Who may not choose the group of new files may still give files of his own to the groups that he is
+ * a member of. Nobody connects meanwhile, since the socket does not listen yet. The path may lead to
+ * another file by now: so only to a socket of this user's. */
+static int pyuvnet_give_to_group(const char* path, long group) {
+  struct stat status;
+  int error = 0;
+#if defined(O_PATH)
+  int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return errno;
+  if (fstat(fd, &status) < 0)
+    error = errno;
+  else if (status.st_gid == (gid_t)group)
+    error = 0;
+  else if (!S_ISSOCK(status.st_mode) || status.st_uid != geteuid())
+    error = EPERM;
+  else if (fchownat(fd, "", (uid_t)-1, (gid_t)group, AT_EMPTY_PATH) < 0)
+    error = errno;
+  close(fd);
+#else
+  if (lstat(path, &status) < 0) return errno;
+  if (status.st_gid == (gid_t)group) return 0;
+  if (!S_ISSOCK(status.st_mode) || status.st_uid != geteuid()) return EPERM;
+  if (lchown(path, (uid_t)-1, (gid_t)group) < 0) error = errno;
+#endif
+  return error;
+}
+
+/* Binds a new handle to a path that is no longer than PYUVNET_PATH_SIZE. mode: of its file, exactly;
+ * -1: what the umask leaves. group: the file's, -1: as the system has it. Returns a libuv status. */
+static inline int pyuvnet_bind_with_mode(uv_pipe_t* pipe, const char* path, size_t length, int mode,
+                                         long group) {
   pyuvnet_binding of;
   int status;
 
@@ -124,8 +173,8 @@ static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, si
   memset(&of, 0, sizeof(of));
   of.name.sun_family = AF_UNIX;
   memcpy(of.name.sun_path, path, length);
-  if (rights & UV_READABLE) of.mode |= S_IRUSR | S_IRGRP | S_IROTH;
-  if (rights & UV_WRITABLE) of.mode |= S_IWUSR | S_IWGRP | S_IWOTH;
+  of.mode = mode;
+  of.group = group;
 #if defined(SOCK_CLOEXEC)
   of.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 #else
@@ -137,11 +186,21 @@ static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, si
   /* As libuv says it, for the sake of Windows. */
   if (status == UV_ENOENT) status = UV_EACCES;
   if (status == 0) {
-    status = uv_pipe_open(pipe, of.fd);
-    if (status < 0) unlink(path);
+    if (group >= 0) status = uv_translate_sys_error(pyuvnet_give_to_group(of.name.sun_path, group));
+    if (status == 0) status = uv_pipe_open(pipe, of.fd);
+    if (status < 0) unlink(of.name.sun_path);
   }
   if (status < 0) close(of.fd);
   return status;
+}
+
+/* The same with rights for everybody: UV_READABLE, UV_WRITABLE or both, as for uv_pipe_chmod(). */
+static inline int pyuvnet_bind_with_rights(uv_pipe_t* pipe, const char* path, size_t length,
+                                           int rights) {
+  int mode = 0;
+  if (rights & UV_READABLE) mode |= S_IRUSR | S_IRGRP | S_IROTH;
+  if (rights & UV_WRITABLE) mode |= S_IWUSR | S_IWGRP | S_IWOTH;
+  return pyuvnet_bind_with_mode(pipe, path, length, mode, -1);
 }
 
 /* The bind has given them. */
@@ -230,6 +289,33 @@ static inline void pyuvnet_remove_file(const pyuvnet_file* file, const char* pat
   } else if (errno == EMFILE || errno == ENFILE || errno == EACCES) {
     pyuvnet_remove_in(file, AT_FDCWD, path);
   }
+}
+
+/* Removes the file of a socket that nobody accepts from any more; returns whether it did. */
+static inline int pyuvnet_remove_stale(const char* path, size_t length) {
+  struct sockaddr_un name;
+  struct stat status;
+  pyuvnet_file file;
+  int fd, refused;
+
+  if (length == 0 || length > PYUVNET_PATH_SIZE || memchr(path, 0, length)) return 0;
+  memset(&name, 0, sizeof(name));
+  name.sun_family = AF_UNIX;
+  memcpy(name.sun_path, path, length);
+  if (lstat(name.sun_path, &status) < 0 || !S_ISSOCK(status.st_mode)) return 0;
+  file.known = 1;
+  file.device = status.st_dev;
+  file.inode = status.st_ino;
+  fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return 0;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  /* A full queue is an answer too, and must not be waited for. */
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  refused = connect(fd, (struct sockaddr*)&name, sizeof(name)) < 0 && errno == ECONNREFUSED;
+  close(fd);
+  if (!refused) return 0;
+  pyuvnet_remove_file(&file, name.sun_path);
+  return 1;
 }
 
 #endif

@@ -19,14 +19,19 @@ from .descriptors cimport pyuvnet_method, same_method, set_method
 from .iteration import plain_reads as _plain_reads
 
 from .emitter cimport ON_CONNECT, ON_FINISH, ON_TIMEOUT, has_internal, new_internal
-from .errors cimport ended_by_other_party, socket_closed
+from .errors cimport ended_by_other_party, os_error, socket_closed, state_error
 from .names import add_node_names
+from .pipe cimport Pipe
 from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base cimport *
 from .stream cimport *
+from .stream_handle cimport duplicate, get_option, set_option
 from .tcp cimport TCP
 from .timer cimport idle_call, new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write, w_write_frame
+
+cdef extern from "sockopt.h":
+    int pyuvnet_peer_credentials(const uv.uv_handle_t*, long long*, long long*, long long*) noexcept
 
 cdef object _TRUE = True
 cdef PyObject* _BYTES = <PyObject*>bytes
@@ -392,6 +397,98 @@ cdef class SocketMethods(SocketBase):
         if self._handle is not None:
             self._handle.unref()
         return self
+
+    # ---- Options of the kernel -----------------------------------------------------------------
+
+    def set_option(self, int level, int name, value):
+        """Set an option of the socket's socket in the kernel, as setsockopt() does.
+
+        Args:
+            level, name: int, such as SOL_SOCKET and SO_RCVBUF of the standard library's socket
+                module.
+            value: int or bool, for an option that is a C int; or bytes-like.
+
+        Returns the socket.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE); OSError (syscall
+            'setsockopt'), EBADF without a socket.
+
+        Node: none
+        """
+        self._ready()
+        cdef int status = set_option(self._handle, level, name, value)
+        if status < 0:
+            raise os_error(status, "setsockopt")
+        return self
+
+    def get_option(self, int level, int name, size=None):
+        """Return an option of the socket's socket in the kernel, as getsockopt() does.
+
+        Args:
+            level, name: as for set_option().
+            size: int 1..1024, default None: bytes of that size at most; None is for a C int.
+
+        Returns: int, or bytes if a size is given.
+        Raises: as set_option(), with the syscall 'getsockopt'.
+
+        Node: none
+        """
+        self._ready()
+        return get_option(self._handle, level, name, size)
+
+    def fileno(self):
+        """Return the descriptor, which stays the socket's; -1 without one, and on Windows.
+
+        Node: none (socket._handle.fd)
+        """
+        self._ready()
+        return -1 if self._handle is None else self._handle.fileno()
+
+    def detach(self):
+        """Hand the connection over: return a descriptor of it, and be closed without closing it.
+
+        The descriptor is non-blocking, is not inherited by programs that are started, and is the
+        caller's to close; its number is another than fileno() had.
+
+        Events: 'close'.
+        Raises: StateError (ERR_INVALID_STATE) while connecting, or if something is queued, buffered
+            or ended; ClosedError (ERR_SOCKET_CLOSED) without a connection; OSError (syscall 'dup').
+
+        Node: none
+        """
+        cdef int fd
+        self._ready()
+        w_flush(self)
+        if self._handle is None:
+            raise socket_closed()
+        if self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
+            raise state_error("ERR_INVALID_STATE", "detach() needs a connection that stands")
+        if self.w_length or self.w_corked or self._handle.stream().write_queue_size \
+                or self._state & (W_WRITING | W_ENDING | LAYERED):
+            raise state_error("ERR_INVALID_STATE",
+                              "detach() needs a socket that has sent all, and that was not ended")
+        if self.r_length or self.r_cutter is not None and self.r_cutter.size():
+            raise state_error("ERR_INVALID_STATE",
+                              "detach() needs a socket whose data have been read")
+        fd = duplicate(self._handle)
+        if fd < 0:
+            raise os_error(fd, "dup")
+        self._destroy_with(None)
+        return fd
+
+    def _peer_credentials(self):
+        """(pid, uid, gid) of the peer, or a libuv status."""
+        cdef long long pid = 0, uid = 0, gid = 0
+        cdef int status
+        self._ready()
+        if self._handle is None or self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
+            raise socket_closed()
+        if not isinstance(self._handle, Pipe):
+            raise ArgTypeError("Only the peer of a unix socket has credentials",
+                               "ERR_INVALID_HANDLE_TYPE")
+        status = pyuvnet_peer_credentials(self._handle._uv, &pid, &uid, &gid)
+        if status < 0:
+            return status
+        return pid, uid, gid
 
     @property
     def connecting(self):

@@ -11,9 +11,11 @@ typedef SOCKET pyuvnet_socket;
 #define PYUVNET_SOCKET_ERROR() uv_translate_sys_error(WSAGetLastError())
 #else
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <sys/socket.h>
+#include <unistd.h>
 typedef int pyuvnet_socket;
 #define PYUVNET_SOCKET_ERROR() uv_translate_sys_error(errno)
 #endif
@@ -57,6 +59,78 @@ static inline int pyuvnet_get_tos(const uv_tcp_t* tcp) {
   if (getsockopt((pyuvnet_socket) fd, level, name, (char*) &value, &size) != 0)
     return PYUVNET_SOCKET_ERROR();
   return value;
+}
+
+/* Sets, or reads into `value`, any option of a handle's socket; returns a libuv status. */
+static inline int pyuvnet_set_option(const uv_handle_t* handle, int level, int name,
+                                     const void* value, size_t size) {
+  uv_os_fd_t fd;
+  int status = uv_fileno(handle, &fd);
+  if (status < 0) return status;
+  if (setsockopt((pyuvnet_socket) fd, level, name, (const char*) value, (socklen_t) size) != 0)
+    return PYUVNET_SOCKET_ERROR();
+  return 0;
+}
+
+static inline int pyuvnet_get_option(const uv_handle_t* handle, int level, int name, void* value,
+                                     size_t* size) {
+  uv_os_fd_t fd;
+  socklen_t length = (socklen_t) *size;
+  int status = uv_fileno(handle, &fd);
+  if (status < 0) return status;
+  if (getsockopt((pyuvnet_socket) fd, level, name, (char*) value, &length) != 0)
+    return PYUVNET_SOCKET_ERROR();
+  *size = (size_t) length;
+  return 0;
+}
+
+/* Another descriptor of a socket, which programs that are started do not inherit, or a status. */
+static inline int pyuvnet_duplicate(int fd) {
+#ifdef _WIN32
+  (void) fd;
+  return UV_ENOTSUP;
+#else
+  int made = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return made < 0 ? PYUVNET_SOCKET_ERROR() : made;
+#endif
+}
+
+/* Who is at the other end of a unix socket, as it was when that connected or listened; returns a
+ * libuv status, UV_ENOTSUP where the system does not say. */
+static inline int pyuvnet_peer_credentials(const uv_handle_t* handle, long long* pid,
+                                           long long* uid, long long* gid) {
+#if defined(__linux__)
+  struct { int pid; unsigned int uid, gid; } found;
+  size_t size = sizeof found;
+  int status = pyuvnet_get_option(handle, SOL_SOCKET, SO_PEERCRED, &found, &size);
+  if (status < 0) return status;
+  *pid = found.pid;
+  *uid = found.uid;
+  *gid = found.gid;
+  return 0;
+#elif defined(__APPLE__)
+  uv_os_fd_t fd;
+  uid_t user;
+  gid_t group;
+  int process;
+  size_t size = sizeof process;
+  int status = uv_fileno(handle, &fd);
+  if (status < 0) return status;
+  if (getpeereid(fd, &user, &group) != 0) return PYUVNET_SOCKET_ERROR();
+  /* SOL_LOCAL and LOCAL_PEERPID. */
+  status = pyuvnet_get_option(handle, 0, 2, &process, &size);
+  if (status < 0) return status;
+  *pid = process;
+  *uid = user;
+  *gid = group;
+  return 0;
+#else
+  (void) handle;
+  (void) pid;
+  (void) uid;
+  (void) gid;
+  return UV_ENOTSUP;
+#endif
 }
 
 #endif

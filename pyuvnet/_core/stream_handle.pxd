@@ -50,6 +50,9 @@ cdef class StreamHandle(Handle):
     cdef int submitted(self, StreamRequest request, int status) noexcept
 
 cpdef str handle_kind(object fd)
+cdef int set_option(StreamHandle handle, int level, int name, object value) except? 1
+cdef object get_option(StreamHandle handle, int level, int name, object size)
+cdef int duplicate(StreamHandle handle) noexcept
 cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil
 
 cdef inline void point_at(uv.uv_buf_t* buf, object chunk) noexcept:

@@ -6,24 +6,29 @@ handle with a target reads into that buffer of the program's instead.  Layers (l
 between a handle and its owner.
 """
 
-from cpython.buffer cimport PyBUF_CONTIG, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_CONTIG, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memset
 
-from .._base.validation import arg_type_error, arg_value_error
+from .._base.validation import arg_type_error, arg_value_error, as_number, validate_int32
 
 from . cimport uv
 from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, pyuvnet_gate, \
     pyuvnet_refill, release_collector
 from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
-from .errors cimport seal
+from .errors cimport os_error, seal
 from .handle cimport REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
 from .owner cimport HandleCalls
 from .watchers cimport submit_write, watch_room, watch_room_for_next
 
+
+cdef extern from "sockopt.h":
+    int pyuvnet_set_option(const uv.uv_handle_t*, int, int, const void*, size_t) noexcept
+    int pyuvnet_get_option(const uv.uv_handle_t*, int, int, void*, size_t*) noexcept
+    int pyuvnet_duplicate(int fd) noexcept
 
 cdef enum:
     POISON = 0xDB
@@ -295,6 +300,58 @@ cdef class StreamHandle(Handle):
 
     cdef int accept(self, StreamHandle client) noexcept:
         return uv.uv_accept(self.stream(), client.stream())
+
+
+cdef int set_option(StreamHandle handle, int level, int name, object value) except? 1:
+    """Set an option of a handle's socket to an int or to bytes; returns a libuv status.
+
+    Raises: ArgTypeError, RangeError.
+    """
+    cdef Py_buffer view
+    cdef int number, status
+    if handle is None or handle._uv is NULL:
+        return uv.UV_EBADF
+    if isinstance(value, bool) or as_number(value) is not None:
+        number = <int><unsigned int>(
+            validate_int32(int(value) if isinstance(value, bool) else value, "value",
+                           -2**31, 2**32 - 1) & 0xffffffff)
+        return pyuvnet_set_option(handle._uv, level, name, &number, sizeof(number))
+    try:
+        PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
+    except (TypeError, BufferError):
+        raise arg_type_error("value", ["number", "Buffer"], value) from None
+    status = pyuvnet_set_option(handle._uv, level, name, view.buf, view.len)
+    PyBuffer_Release(&view)
+    return status
+
+
+cdef object get_option(StreamHandle handle, int level, int name, object size):
+    """Return an option of a handle's socket as an int, or as bytes, `size` of them at most.
+
+    Raises: OSError (syscall 'getsockopt'), ArgTypeError, RangeError.
+    """
+    cdef char buffer[1024]
+    cdef size_t length
+    cdef int number = 0, status = uv.UV_EBADF
+    if size is None:
+        length = sizeof(number)
+        if handle is not None and handle._uv is not NULL:
+            status = pyuvnet_get_option(handle._uv, level, name, &number, &length)
+    else:
+        length = validate_int32(size, "size", 1, 1024)
+        if handle is not None and handle._uv is not NULL:
+            status = pyuvnet_get_option(handle._uv, level, name, buffer, &length)
+    if status < 0:
+        raise os_error(status, "getsockopt")
+    if size is None:
+        # Some are a byte.
+        return number if length == sizeof(number) else (<unsigned char*>&number)[0]
+    return buffer[:length]
+
+
+cdef int duplicate(StreamHandle handle) noexcept:
+    """Another descriptor of a handle's socket, or a libuv status."""
+    return pyuvnet_duplicate(handle.fileno())
 
 
 cpdef str handle_kind(object fd):

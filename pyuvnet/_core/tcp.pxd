@@ -33,3 +33,4 @@ cdef class TCP(StreamHandle):
     cdef int _read_name(self, bint peer, PeerName* name) noexcept
 
 cdef TCP new_tcp(Loop loop)
+cdef TCP new_tcp_socket(Loop loop, int family)

@@ -27,6 +27,17 @@ cdef TCP new_tcp(Loop loop):
     return tcp
 
 
+cdef TCP new_tcp_socket(Loop loop, int family):
+    """The same with a socket of the system's already, for addresses of family 4 or 6."""
+    cdef TCP tcp = TCP.__new__(TCP)
+    cdef int status = uv.uv_tcp_init_ex(
+        &loop._uv, &tcp._tcp, <unsigned int>(uv.AF_INET if family == 4 else uv.AF_INET6))
+    if status < 0:
+        raise os_error(status, "socket")
+    tcp.opened(<uv.uv_handle_t*>&tcp._tcp, loop)
+    return tcp
+
+
 cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept:
     """Whether a block list keeps a peer out; it does so where nobody knows who that is."""
     return not name.family or block_list.blocks_bytes(name.family, name.address)

@@ -182,6 +182,7 @@ cdef extern from "uv.h" nogil:
     const unsigned int UV_TCP_IPV6ONLY
     const unsigned int UV_TCP_REUSEPORT
     int uv_tcp_init(uv_loop_t*, uv_tcp_t*)
+    int uv_tcp_init_ex(uv_loop_t*, uv_tcp_t*, unsigned int)
     int uv_tcp_open(uv_tcp_t*, uv_os_sock_t)
     int uv_tcp_nodelay(uv_tcp_t*, int)
     int uv_tcp_keepalive_ex(uv_tcp_t*, int, unsigned int, unsigned int, unsigned int)
