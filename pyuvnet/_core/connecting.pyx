@@ -56,7 +56,7 @@ cdef class ConnectSteps(Connector):
     """The steps of one connect(), each without effect once that is over."""
 
     cdef bint _current(self) noexcept:
-        return self.socket._connector is self \
+        return self.socket._also().connector is self \
             and self.socket._socket_flags & SOCKET_CONNECTING != 0
 
     def is_current(self):
@@ -167,7 +167,7 @@ cdef class ConnectSteps(Connector):
     # ---- The block list ------------------------------------------------------------------------
 
     cdef BlockList _block_list(self):
-        return None if self.socket._rare is None else self.socket._rare.block_list
+        return self.socket._also().block_list
 
     def _is_blocked(self, str address not None, int port):
         """True if the block list matches a literal address, or where that leads."""
@@ -250,7 +250,7 @@ cdef class ConnectSteps(Connector):
         cdef bytes header
         cdef SocketBase socket = self.socket
         socket._ready()
-        _over, socket._connector = socket._connector, None
+        _over, socket._also().connector = socket._also().connector, None
         socket._socket_flags &= ~SOCKET_CONNECTING
         if self._reached_blocked():
             # The address was checked before, but the list may have changed since, and the kernel
@@ -269,7 +269,7 @@ cdef class ConnectSteps(Connector):
 
 cdef int _looked_up(SocketBase socket, int status, list addresses) except -1:
     """The socket's lookup is over."""
-    cdef Connector connector = socket._connector
+    cdef Connector connector = socket._also().connector
     cdef Lookup lookup = None if connector is None else connector.lookup
     if lookup is None:
         return 0
@@ -292,8 +292,10 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     cdef BaseException _errored
     cdef Connector earlier
     cdef list _chunks
+    cdef SocketExtra rare
     s._ready()
-    _errored, _chunks = s._errored, s.r_chunks
+    rare = s._own_also()
+    _errored, _chunks = s._errored, s._rare.r_chunks
     if s._state & DESTROYED:
         error = None
         if drop_internal(s, ON_CLOSE, TICK_FAIL_AT_CLOSE):
@@ -305,10 +307,10 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
                      | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING | R_DID_READ)
         s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED | SERVER_DESTROYED)
         s._errored = None
-        s.r_chunks = None
+        s._rare.r_chunks = None
         s.r_length = 0
-        if s.r_cutter is not None:
-            s.r_cutter.clear()
+        if s._rare.r_cutter is not None:
+            s._rare.r_cutter.clear()
         w_drop_chunk(s)
         w_drop_queue(s)
         s.w_length = s.w_size = 0
@@ -328,13 +330,12 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         s._state &= ~(ERRORED | R_READING | W_ENDING | W_FINISHED | W_FINAL_CALLED)
         s._errored = None
     s._bytes_read = s._bytes_dispatched = 0
-    if s._rare is not None:
-        s._rare.bytes_pending = 0
-        s._rare.proxy = None
-        s._rare.renamed = False
+    rare.bytes_pending = 0
+    rare.proxy = None
+    rare.renamed = False
     s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES)
     s._socket_flags |= SOCKET_CONNECTING
-    earlier, s._connector = s._connector, connector
+    earlier, rare.connector = rare.connector, connector
     if earlier is not None:
         earlier.cancel_lookup()
     return 0

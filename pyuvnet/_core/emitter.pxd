@@ -15,11 +15,11 @@ cdef object ON_CLOSE, ON_CONNECT, ON_DRAIN, ON_DROP, ON_END, ON_ERROR, ON_FINISH
     ON_PAUSE, ON_READY, ON_RESUME, ON_TIMEOUT, ON_UNPIPE
 
 cdef class EventEmitter:
-    # Up to four events live in the object itself, in order of first registration, and four more in
-    # a MoreEvents.  A ninth moves all of them into a dict, and so does a name that runs code of the
+    # Two events live in the object itself, in order of first registration, and four more in a
+    # MoreEvents.  A seventh moves all of them into a dict, and so does a name that runs code of the
     # program when it is compared.  An entry is one callable, or a tuple of them (copied on change).
-    cdef object _name0, _name1, _name2, _name3
-    cdef object _entry0, _entry1, _entry2, _entry3
+    cdef object _name0, _name1
+    cdef object _entry0, _entry1
     cdef object _events                # None, a MoreEvents, or a dict of all
     cdef EmitterExtra _extra           # rare settings, None until one is made
     cdef unsigned int _emitter_flags
@@ -80,7 +80,7 @@ cdef class OnceListener:
     cdef bint _done
 
 cdef class MoreEvents:
-    """The fifth to the eighth event of an emitter: a fifth of what a dict of eight takes."""
+    """The third to the sixth event of an emitter: a third of what a dict of six takes."""
     cdef object name0, name1, name2, name3
     cdef object entry0, entry1, entry2, entry3
 
@@ -113,7 +113,7 @@ cdef inline PyObject* only_listener(EventEmitter emitter, PyObject* event) noexc
     """The only listener of an event, borrowed, if calling it is all that emitting would do.
 
     NULL where there is none, or several, or a once listener, or emit() is overridden, or more than
-    eight events have listeners. The event is borrowed, and interned.
+    six events have listeners. The event is borrowed, and interned.
     """
     cdef PyObject* entry
     if emitter._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
@@ -122,10 +122,6 @@ cdef inline PyObject* only_listener(EventEmitter emitter, PyObject* event) noexc
         entry = <PyObject*>emitter._entry0
     elif <PyObject*>emitter._name1 == event:
         entry = <PyObject*>emitter._entry1
-    elif <PyObject*>emitter._name2 == event:
-        entry = <PyObject*>emitter._entry2
-    elif <PyObject*>emitter._name3 == event:
-        entry = <PyObject*>emitter._entry3
     elif emitter._events is None:
         return NULL
     else:

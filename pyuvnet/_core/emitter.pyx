@@ -177,15 +177,24 @@ cdef inline bint _is_shared(object listener) noexcept:
 
 
 cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept:
-    """only_listener() beyond the four events in the object itself."""
-    cdef object entry
-    if type(emitter._events) is not MoreEvents:
+    """only_listener() beyond the two events in the object itself."""
+    cdef PyObject* entry
+    cdef PyObject* more = <PyObject*>emitter._events
+    if type(<object>more) is not MoreEvents:
         return NULL
-    entry = emitter._find(<object>event)
-    if entry is None or PyTuple_CheckExact(entry) or type(entry) is OnceListener:
+    if <PyObject*>(<MoreEvents>more).name0 == event:
+        entry = <PyObject*>(<MoreEvents>more).entry0
+    elif <PyObject*>(<MoreEvents>more).name1 == event:
+        entry = <PyObject*>(<MoreEvents>more).entry1
+    elif <PyObject*>(<MoreEvents>more).name2 == event:
+        entry = <PyObject*>(<MoreEvents>more).entry2
+    elif <PyObject*>(<MoreEvents>more).name3 == event:
+        entry = <PyObject*>(<MoreEvents>more).entry3
+    else:
         return NULL
-    # The emitter holds it.
-    return <PyObject*>entry
+    if PyTuple_CheckExact(<object>entry) or type(<object>entry) is OnceListener:
+        return NULL
+    return entry
 
 
 cdef inline bint _same(object entry, object listener) except -1:
@@ -292,10 +301,6 @@ cdef class EventEmitter:
             return self._entry0
         if self._name1 is event:
             return self._entry1
-        if self._name2 is event:
-            return self._entry2
-        if self._name3 is event:
-            return self._entry3
         if self._entry0 is None:
             return None
         if events is not None:
@@ -323,8 +328,7 @@ cdef class EventEmitter:
         """The events that are in the object itself, and in a MoreEvents."""
         cdef MoreEvents more
         cdef dict events = {}
-        for name, entry in ((self._name0, self._entry0), (self._name1, self._entry1),
-                            (self._name2, self._entry2), (self._name3, self._entry3)):
+        for name, entry in ((self._name0, self._entry0), (self._name1, self._entry1)):
             if entry is not None:
                 events[name] = entry
         if self._events is not None:
@@ -351,19 +355,13 @@ cdef class EventEmitter:
         elif self._entry1 is None or self._name1 is event:
             before = self._entry1
             self._name1, self._entry1 = event, entry
-        elif self._entry2 is None or self._name2 is event:
-            before = self._entry2
-            self._name2, self._entry2 = event, entry
-        elif self._entry3 is None or self._name3 is event:
-            before = self._entry3
-            self._name3, self._entry3 = event, entry
         else:
             before = self._store_more(event, entry)
         self._changes += 1
         return 0
 
     cdef object _store_more(self, object event, object entry):
-        """_store() beyond the four events in the object itself; returns the entry before."""
+        """_store() beyond the two events in the object itself; returns the entry before."""
         cdef MoreEvents more
         cdef object before = None
         if self._events is None:
@@ -392,8 +390,8 @@ cdef class EventEmitter:
             self._events = self._as_dict()
         finally:
             release_collector(held)
-        self._name0 = self._name1 = self._name2 = self._name3 = None
-        self._entry0 = self._entry1 = self._entry2 = self._entry3 = None
+        self._name0 = self._name1 = None
+        self._entry0 = self._entry1 = None
         return 0
 
     cdef int _drop(self, object event) except -1:
@@ -411,32 +409,23 @@ cdef class EventEmitter:
         if self._name0 is event:
             name, entry = self._name0, self._entry0
             self._name0, self._entry0 = self._name1, self._entry1
-            self._name1, self._entry1 = self._name2, self._entry2
-            self._name2, self._entry2 = self._name3, self._entry3
         elif self._name1 is event:
             name, entry = self._name1, self._entry1
-            self._name1, self._entry1 = self._name2, self._entry2
-            self._name2, self._entry2 = self._name3, self._entry3
-        elif self._name2 is event:
-            name, entry = self._name2, self._entry2
-            self._name2, self._entry2 = self._name3, self._entry3
-        elif self._name3 is event:
-            name, entry = self._name3, self._entry3
         elif self._events is not None:
             self._drop_more(event)
             return 0
         else:
             return 0
         if self._events is not None:
-            self._name3, self._entry3 = (<MoreEvents>self._events).name0, \
+            self._name1, self._entry1 = (<MoreEvents>self._events).name0, \
                 (<MoreEvents>self._events).entry0
-            self._drop_more(self._name3)
+            self._drop_more(self._name1)
         else:
-            self._name3 = self._entry3 = None
+            self._name1 = self._entry1 = None
         return 0
 
     cdef int _drop_more(self, object event) except -1:
-        """_drop() beyond the four events in the object itself."""
+        """_drop() beyond the two events in the object itself."""
         cdef MoreEvents more = <MoreEvents>self._events
         cdef object entry           # released at the end
         if more.name0 is event:

@@ -1,17 +1,26 @@
 """Handle and Request: the lifetime rules that every libuv object follows; see handle.pyx."""
 
+cimport cython
+
 from . cimport uv
 from .emitter cimport EventEmitter
 from .loop cimport Loop
 from .owner cimport HandleCalls
 
+
+# Here too, for the modules of its subclasses.
+@cython.no_gc
 cdef class Handle:
     cdef uv.uv_handle_t* _uv           # the leaf's embedded struct; NULL before init, after close
     cdef readonly Loop loop
     cdef EventEmitter owner            # whom callbacks go up to; None when nobody cares
     cdef const HandleCalls* calls      # how; valid while there is an owner
-    cdef bint closing
-    cdef int requests                  # kinds of the requests in flight, REQUEST_...
+    cdef unsigned char closing
+    cdef unsigned char requests        # kinds of the requests in flight, REQUEST_...
+    # Of a stream handle, which has room for them here.
+    cdef unsigned char _reading
+    cdef unsigned char paused          # a listener that is not polled for a while
+    cdef unsigned int failures         # of accept in a row
 
     cdef inline void own(self, EventEmitter owner, const HandleCalls* calls) noexcept:
         """Let callbacks go up to an owner from now on."""

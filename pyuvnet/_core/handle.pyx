@@ -13,6 +13,7 @@ And for every request: pinned from a successful submit to its callback; meanwhil
 handle and its buffers.  UV_ECANCELED is delivered like any status, never lost.
 """
 
+cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from . cimport uv
@@ -33,6 +34,9 @@ def live_counts():
     return _handles, _requests
 
 
+# An open handle is pinned, and so are all that it refers to; a closed one refers to its loop alone.
+# There is nothing for the collector in either.
+@cython.no_gc
 cdef class Handle:
     cdef void opened(self, uv.uv_handle_t* handle, Loop loop) noexcept:
         """uv_x_init succeeded: take the pin."""

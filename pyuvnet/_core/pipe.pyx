@@ -4,6 +4,8 @@ Imports: stream_handle and below.  Paths are never truncated; a leading NUL name
 socket of Linux.  The file that bind() made goes with the handle, unless another has its place.
 """
 
+cimport cython
+
 from . cimport uv
 from .errors cimport os_error, seal
 from .handle cimport REQUEST_CONNECT
@@ -31,6 +33,7 @@ cdef bint _too_long(bytes path) noexcept:
     return len(path) > 0 and path[0] != 0 and <size_t>len(path) > PYUVNET_PATH_SIZE
 
 
+@cython.no_gc    # as Handle
 cdef class Pipe(StreamHandle):
     cdef int _open(self, int fd) noexcept:
         return uv.uv_pipe_open(&self._pipe, fd)

@@ -104,10 +104,10 @@ cdef class Piping:
 
     cdef int wait(self) except -1:
         """The destination is full: pause the source until 'drain'."""
-        if self.source.r_awaiting is None:
-            self.source.r_awaiting = list_of(self)
-        elif self not in self.source.r_awaiting:
-            self.source.r_awaiting.append(self)
+        if self.source._rare.r_awaiting is None:
+            self.source.own_extra().r_awaiting = list_of(self)
+        elif self not in self.source._rare.r_awaiting:
+            self.source._rare.r_awaiting.append(self)
         self.source.pause()
         if not self.flags & PIPING_LISTENS_DRAIN:
             self.flags |= PIPING_LISTENS_DRAIN
@@ -116,12 +116,12 @@ cdef class Piping:
 
     cdef int drained(self) except -1:
         cdef Stream source = self.source
-        if source.r_awaiting is not None:
-            if self in source.r_awaiting:
-                source.r_awaiting.remove(self)
-            if source.r_awaiting:
+        if source._rare.r_awaiting is not None:
+            if self in source._rare.r_awaiting:
+                source._rare.r_awaiting.remove(self)
+            if source._rare.r_awaiting:
                 return 0
-            source.r_awaiting = None
+            source._rare.r_awaiting = None
         if source._find(_DATA) is not None:
             source.resume()
         return 0
@@ -186,7 +186,7 @@ cdef class Piping:
         self.forget(ON_FINISH)
         if self.flags & PIPING_LISTENS_DRAIN:
             self.forget(ON_DRAIN)
-            if source.r_awaiting is not None and self in source.r_awaiting:
+            if source._rare.r_awaiting is not None and self in source._rare.r_awaiting:
                 self.drained()
         return 0
 

@@ -19,7 +19,7 @@ from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, status_name
 from .layer cimport Layer, add_layer
 from .owner cimport Acceptor, HandleCalls, raised_call, status_call
-from .socket_base cimport SocketBase
+from .socket_base cimport SocketBase, SocketExtra
 from .stream cimport DESTROYED
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP
@@ -428,10 +428,10 @@ cdef class ProxyHeader(Layer):
         proxy = (self.text, self.fields.version, "PROXY" if self.fields.proxied else "LOCAL",
                  *ends, self.fields.values, self.fields.end, peer_tuple(&here),
                  peer_tuple(&self.peer))
-        socket._extra_state().proxy = proxy
+        socket._own_also().proxy = proxy
         if self.fields.ends != ENDS_OWN:
-            socket._rare.renamed = True
-            socket._rare.here = self.fields.destination
+            socket._also().renamed = True
+            (<SocketExtra>socket._rare).here = self.fields.destination
             socket._peer = self.fields.source
         else:
             socket._peer = self.peer

@@ -131,14 +131,14 @@ cdef int r_push(Stream s, bytes chunk) except -1:
     if s.r_transforms:
         if s.r_transforms & (R_FRAMES | R_READERS):
             return r_push_framed(s, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
-        item = s.r_decoder.decode(chunk)
+        item = s._rare.r_decoder.decode(chunk)
     size = len(item)
     if size:
         if s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC:
             entry = s._find(_DATA)
             if entry is not None:
                 s._state |= R_DID_READ
-                s.r_awaiting = None
+                s._rare.r_awaiting = None
                 if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
                     s.emit(_DATA, item)
                 else:
@@ -161,7 +161,7 @@ cdef int r_push_eof(Stream s) except -1:
     if s._state & (R_ENDED | DESTROYED):
         return 0
     if s.r_transforms == R_DECODES:
-        rest = s.r_decoder.finish()
+        rest = s._rare.r_decoder.finish()
         if rest:
             _buffer(s, rest)
             s.r_length += len(rest)
@@ -180,10 +180,10 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
     """Put a chunk back in front of the buffer."""
     cdef object item = chunk
     if isinstance(chunk, str):
-        if s.r_transforms != R_DECODES or encoding_name(encoding) != s.r_decoder.encoding:
+        if s.r_transforms != R_DECODES or encoding_name(encoding) != s._rare.r_decoder.encoding:
             item = encode(chunk, encoding)
             if s.r_transforms == R_DECODES:
-                item = Decoder(s.r_decoder.encoding).decode(item)
+                item = Decoder(s._rare.r_decoder.encoding).decode(item)
         elif type(chunk) is not str:
             # The buffer holds no objects of the program's classes, which have code of their own.
             item = PyUnicode_FromObject(chunk)
@@ -194,7 +194,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
             raise arg_type_error(
                 "chunk", ["string", "Buffer", "TypedArray", "DataView"], chunk) from None
         if s.r_transforms == R_DECODES:
-            item = Decoder(s.r_decoder.encoding).decode(item)
+            item = Decoder(s._rare.r_decoder.encoding).decode(item)
     if item is None or not len(item):
         return not s._state & R_ENDED and (s.r_length < s.r_mark or s.r_length == 0)
     if s._state & R_END_EMITTED:
@@ -204,23 +204,23 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
     if s._state & (DESTROYED | ERRORED):
         return 0
     if s.r_transforms & (R_FRAMES | R_READERS):
-        s.r_cutter.unshift(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
-        s.r_length = s.r_cutter.size()
+        s._rare.r_cutter.unshift(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
+        s.r_length = s._rare.r_cutter.size()
         _cut_on(s)
     elif s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC \
             and s._find(_DATA) is not None:
         s._state |= R_DID_READ
         s._emit1(_DATA, item)
     else:
-        if s.r_chunks is None:
+        if s._rare.r_chunks is None:
             _buffer(s, item)
         else:
             _cut_first(s)
-            if s.r_head:
-                s.r_head -= 1
-                s.r_chunks[s.r_head] = item
+            if s._rare.r_head:
+                s._rare.r_head -= 1
+                s._rare.r_chunks[s._rare.r_head] = item
             else:
-                s.r_chunks.insert(0, item)
+                s._rare.r_chunks.insert(0, item)
         s.r_length += len(item)
         if s._state & R_NEED_READABLE:
             _emit_readable(s)
@@ -260,7 +260,7 @@ cdef Py_ssize_t _how_much(Stream s, Py_ssize_t wanted) noexcept:
         return 0
     if wanted < 0:
         if s._flowing == FLOWING_YES and s.r_length:
-            return len(s.r_chunks[s.r_head]) - s.r_skip
+            return len(s._rare.r_chunks[s._rare.r_head]) - s._rare.r_skip
         return s.r_length
     if wanted <= s.r_length:
         return wanted
@@ -269,12 +269,14 @@ cdef Py_ssize_t _how_much(Stream s, Py_ssize_t wanted) noexcept:
 
 cdef inline int _buffer(Stream s, object item) except -1:
     """Put an item behind what is buffered."""
-    if s.r_chunks is None:
-        s.r_chunks = list_of(item)
-        s.r_head = s.r_skip = 0
+    cdef StreamExtra rare
+    if s._rare.r_chunks is None:
+        rare = s.own_extra()
+        rare.r_chunks = list_of(item)
+        rare.r_head = rare.r_skip = 0
     else:
-        s.r_chunks.append(item)
-        if s._state & R_PUSHED_SOURCE and len(s.r_chunks) - s.r_head > JOIN_AFTER:
+        s._rare.r_chunks.append(item)
+        if s._state & R_PUSHED_SOURCE and len(s._rare.r_chunks) - s._rare.r_head > JOIN_AFTER:
             _join_last(s)
     return 0
 
@@ -286,10 +288,10 @@ cdef int _join_last(Stream s) except -1:
     as in a binary counter: a byte is copied a few times at most, and beyond the first JOIN_AFTER,
     which stay as they came, the small items are no more than the doublings up to JOIN_SIZE.
     """
-    cdef list chunks = s.r_chunks
+    cdef list chunks = s._rare.r_chunks
     cdef Py_ssize_t last = len(chunks) - 1
     cdef Py_ssize_t size = len(chunks[last]), before
-    while last - s.r_head > JOIN_AFTER:
+    while last - s._rare.r_head > JOIN_AFTER:
         before = len(chunks[last - 1])
         if before > 2 * size or before + size > JOIN_SIZE:
             break
@@ -309,11 +311,11 @@ cdef int _join_last(Stream s) except -1:
 cdef inline int _cut_first(Stream s) except -1:
     """Make the first buffered item what is left of it."""
     cdef object first
-    if s.r_skip:
+    if s._rare.r_skip:
         # Dropped when all is done: it may be the program's.
-        first = s.r_chunks[s.r_head]
-        s.r_chunks[s.r_head] = first[s.r_skip:]
-        s.r_skip = 0
+        first = s._rare.r_chunks[s._rare.r_head]
+        s._rare.r_chunks[s._rare.r_head] = first[s._rare.r_skip:]
+        s._rare.r_skip = 0
     return 0
 
 
@@ -329,14 +331,14 @@ cdef object _take(Stream s, Py_ssize_t size):
 
 cdef object _take_held(Stream s, Py_ssize_t size):
     # What may fail comes first: without memory for it, nothing has been taken.
-    cdef list chunks = s.r_chunks
+    cdef list chunks = s._rare.r_chunks
     cdef list taken
-    cdef object first = chunks[s.r_head], made
-    cdef Py_ssize_t skip = s.r_skip, head = s.r_head, have = len(first) - skip
+    cdef object first = chunks[s._rare.r_head], made
+    cdef Py_ssize_t skip = s._rare.r_skip, head = s._rare.r_head, have = len(first) - skip
     if size < have:
         # What is left of a chunk is not copied each time.
         made = first[skip:skip + size]
-        s.r_skip += size
+        s._rare.r_skip += size
         return made
     if size == have:
         made = first[skip:] if skip else first
@@ -356,19 +358,19 @@ cdef object _take_held(Stream s, Py_ssize_t size):
             skip = 0
             size -= have
         made = ("" if isinstance(first, str) else b"").join(taken)
-    s.r_skip = skip
+    s._rare.r_skip = skip
     if head == len(chunks):
-        s.r_chunks = None
-        s.r_head = 0
+        s._rare.r_chunks = None
+        s._rare.r_head = 0
         return made
-    for have in range(s.r_head, head):
+    for have in range(s._rare.r_head, head):
         chunks[have] = None
-    s.r_head = head
+    s._rare.r_head = head
     if head >= 64 and 2 * head >= len(chunks):
         # Moving the rest up now and then costs each chunk a constant share.
         try:
             del chunks[:head]
-            s.r_head = 0
+            s._rare.r_head = 0
         except MemoryError:
             pass
     return made
@@ -427,9 +429,9 @@ cdef object r_read(Stream s, object size):
         if not s._state & R_READING:
             count = _how_much(s, asked)
     item = None
-    if count > 0 and s.r_chunks is not None:
+    if count > 0 and s._rare.r_chunks is not None:
         item = _take(s, count)
-        s.r_awaiting = None
+        s._rare.r_awaiting = None
         s.r_length -= count
     elif count > 0 and s.r_transforms & R_READERS:
         item = _take_bytes(s, count)
@@ -455,7 +457,7 @@ cdef int r_kick(Stream s) except -1:
 
 
 cdef int _flow(Stream s) except -1:
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     if s.r_transforms & R_FRAMES:
         return _flow_frames(s)
     if cutter is not None:
@@ -687,7 +689,7 @@ cdef int r_set_encoding(Stream s, object name) except -1:
     _keep_chunks(s)
     if s.r_transforms & R_FRAMES:
         # Frames are decoded when they are handed out, each on its own.
-        s.r_decoder = decoder
+        s.own_extra().r_decoder = decoder
         s.r_transforms |= R_DECODES
         return 0
     held = hold_collector()
@@ -699,20 +701,20 @@ cdef int r_set_encoding(Stream s, object name) except -1:
 
 cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
     cdef str text
-    cdef list texts = [], chunks = None, before = s.r_chunks
+    cdef list texts = [], chunks = None, before = s._rare.r_chunks
     cdef Py_ssize_t index
     if before is not None:
         _cut_first(s)
-        for index in range(s.r_head, len(before)):
+        for index in range(s._rare.r_head, len(before)):
             chunk = before[index]
             texts.append(chunk if isinstance(chunk, str) else decoder.decode(chunk))
         text = "".join(texts)
         if text:
             chunks = [text]
-        s.r_chunks = chunks
-        s.r_head = 0
+        s._rare.r_chunks = chunks
+        s._rare.r_head = 0
         s.r_length = len(text)
-    s.r_decoder = decoder
+    s.own_extra().r_decoder = decoder
     s.r_transforms |= R_DECODES
     return 0
 
@@ -727,7 +729,7 @@ cdef class FlowRest(Continuation):
 
     cdef int go_on(self) except -1:
         cdef Stream s = self._stream
-        s.r_cutter.flow_due = False
+        s._rare.r_cutter.flow_due = False
         if s._state & DESTROYED:
             return 0
         if s._flowing == FLOWING_YES:
@@ -742,22 +744,22 @@ cdef class FlowRest(Continuation):
 
 cdef int _flow_later(Stream s) except -1:
     cdef FlowRest rest
-    if s.r_cutter.flow_due or s._state & DESTROYED:
+    if s._rare.r_cutter.flow_due or s._state & DESTROYED:
         return 0
-    s.r_cutter.flow_due = True
+    s._rare.r_cutter.flow_due = True
     try:
         rest = FlowRest.__new__(FlowRest)
         rest._stream = s
         s._loop.continue_with(rest)
     except BaseException:
-        s.r_cutter.flow_due = False
+        s._rare.r_cutter.flow_due = False
         raise
     return 0
 
 
 cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1:
     """Bytes arrived at a stream with a framing; returns as r_push()."""
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     if s._state & (R_ENDED | DESTROYED | ERRORED):
         if s._state & R_ENDED and not s._state & DESTROYED:
             s._fail(state_error("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF"))
@@ -790,14 +792,14 @@ cdef int _cut_on(Stream s) except -1:
     """The uncut bytes have changed: hand out frames, or say that there is one."""
     if s.r_transforms & R_READERS:
         return _say_bytes(s)
-    if s.r_cutter.delivering:
+    if s._rare.r_cutter.delivering:
         # The loop that does will come to them.
         return 0
     if s._flowing == FLOWING_YES:
         if s._state & (R_SYNC | R_RESUME_SCHEDULED):
             if s._state & R_NEED_READABLE:
                 _emit_readable(s)
-        elif s.r_cutter.flowing:
+        elif s._rare.r_cutter.flowing:
             # A listener that got a raw chunk unshifts what it leaves. Handing that out at once
             # would call it within itself, once for each message of the chunk.
             _flow_later(s)
@@ -811,8 +813,8 @@ cdef int _cut_on(Stream s) except -1:
 cdef bint _reads_on(Stream s) noexcept:
     """Whether more is read although the buffer is full: somebody wants a frame that is longer."""
     if s.r_transforms & R_READERS:
-        return s.r_cutter.reader is not None and (<Reader>s.r_cutter.reader).waiting
-    return s.r_transforms & R_FRAMES and s.r_cutter._last == FRONT_SHORT \
+        return s._rare.r_cutter.reader is not None and (<Reader>s._rare.r_cutter.reader).waiting
+    return s.r_transforms & R_FRAMES and s._rare.r_cutter._last == FRONT_SHORT \
         and (s._flowing == FLOWING_YES or s._state & R_LISTENING)
 
 
@@ -833,22 +835,22 @@ cdef Front _front(Stream s) except? FRONT_CHANGED:
     while found == FRONT_CHANGED:
         if s._state & DESTROYED or not s.r_transforms & R_FRAMES:
             return FRONT_SHORT
-        found = s.r_cutter.front(s._state & R_ENDED)
-        if found == FRONT_RAISED and not isinstance(s.r_cutter._error, Exception):
+        found = s._rare.r_cutter.front(s._state & R_ENDED)
+        if found == FRONT_RAISED and not isinstance(s._rare.r_cutter._error, Exception):
             # What is no error, such as KeyboardInterrupt, must not end at an 'error' listener.
-            error = s.r_cutter.take_error()
+            error = s._rare.r_cutter.take_error()
             s._destroy_with(None)
             raise error
     if s._state & DESTROYED:
         # By Header.length.
         return FRONT_SHORT
     # A line that is skipped goes as it comes.
-    s.r_length = s.r_cutter.size()
+    s.r_length = s._rare.r_cutter.size()
     if found <= FRONT_OVERSIZE:
         return found
-    error = s.r_cutter.take_error()
+    error = s._rare.r_cutter.take_error()
     if error is None:
-        limit = s.r_cutter.framing._limit
+        limit = s._rare.r_cutter.framing._limit
         try:
             error = frame_error(found, limit)
         except MemoryError as exc:
@@ -859,7 +861,7 @@ cdef Front _front(Stream s) except? FRONT_CHANGED:
 
 cdef int _deliver(Stream s) except -1:
     """Hand out the frames there are, as long as data flow; what is left goes into our memory."""
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     cutter.delivering = True
     try:
         _hand_out(s, cutter)
@@ -889,7 +891,7 @@ cdef int _deliver(Stream s) except -1:
 
 cdef int _flow_frames(Stream s) except -1:
     """_flow() of a stream with a framing."""
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     cdef bint heard = False
     if cutter.delivering:
         # The loop that does will come to them.
@@ -965,8 +967,8 @@ cdef inline int _give_quickly(Stream s, Cutter cutter, PyObject* listener) excep
     cutter.consume_quick(total)
     s.r_length -= total
     s._state |= R_DID_READ
-    if s.r_awaiting is not None:
-        s.r_awaiting = None
+    if s._rare.r_awaiting is not None:
+        s._rare.r_awaiting = None
     chunk = <PyObject*>s._loop.last_chunk
     Py_INCREF(<object>chunk)
     result = pyuvnet_call_one(listener, chunk)
@@ -1001,7 +1003,7 @@ cdef int _give(Stream s, Cutter cutter) except -1:
         return 0
     item = _cut(s, cutter)
     s._state |= R_DID_READ
-    s.r_awaiting = None
+    s._rare.r_awaiting = None
     if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
         s.emit(_DATA, item)
     else:
@@ -1013,7 +1015,7 @@ cdef object _cut(Stream s, Cutter cutter):
     """Take the front frame out."""
     cdef object item
     if s.r_transforms & R_DECODES:
-        item = s.r_decoder.decode_whole(cutter._data + cutter._offset, cutter._length)
+        item = s._rare.r_decoder.decode_whole(cutter._data + cutter._offset, cutter._length)
     else:
         item = PyBytes_FromStringAndSize(cutter._data + cutter._offset, cutter._length)
     cutter.consume()
@@ -1022,17 +1024,17 @@ cdef object _cut(Stream s, Cutter cutter):
 
 
 cdef int _emit_oversize(Stream s) except -1:
-    cdef Py_ssize_t skipped = s.r_cutter._skipped
+    cdef Py_ssize_t skipped = s._rare.r_cutter._skipped
     cdef object size = skipped
-    s.r_cutter.consume()
-    s.r_length = s.r_cutter.size()
+    s._rare.r_cutter.consume()
+    s.r_length = s._rare.r_cutter.size()
     s._emit1(_OVERSIZE, size)
     return 0
 
 
 cdef object _read_frame(Stream s, object size):
     """read() of a stream with a framing: the next frame, or None; read(0) asks the source alone."""
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     cdef Front found = FRONT_SHORT
     cdef bint kick = size is not None and size == 0
     cdef object item = None
@@ -1079,7 +1081,7 @@ cdef object _read_frame(Stream s, object size):
                 return None
     if not kick and found == FRONT_FRAME:
         item = _cut(s, cutter)
-        s.r_awaiting = None
+        s._rare.r_awaiting = None
     elif found == FRONT_SHORT:
         s._state |= R_NEED_READABLE
     if s.r_length == 0:
@@ -1104,16 +1106,16 @@ cdef Front _next_front(Stream s) except? FRONT_CHANGED:
 
 cdef int r_set_framing(Stream s, Framing framing) except -1:
     """Cut what has not been handed out by a framing from now on; None: as it came."""
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     cdef int held
     if cutter is None:
         if framing is None:
             return 0
         cutter = Cutter.__new__(Cutter)
         # Making it may have run a finaliser.
-        if s.r_cutter is None:
-            s.r_cutter = cutter
-        cutter = s.r_cutter
+        if s._rare.r_cutter is None:
+            s.own_extra().r_cutter = cutter
+        cutter = s._rare.r_cutter
     if s._state & HAS_READABLE:
         held = hold_collector()
         try:
@@ -1133,7 +1135,7 @@ cdef int r_set_framing(Stream s, Framing framing) except -1:
 
 cdef int _end_frames(Stream s, Cutter cutter) except -1:
     """Take the framing away. The bytes stay where they are while nobody wants them as a chunk."""
-    if s.r_decoder is not None or not cutter.size():
+    if s._rare.r_decoder is not None or not cutter.size():
         return _uncut(s, cutter)
     cutter.settle()
     s.r_length = cutter.size()
@@ -1153,19 +1155,19 @@ cdef int _uncut(Stream s, Cutter cutter) except -1:
         item = PyBytes_FromStringAndSize(cutter._data, cutter._size)
         if UVNET_DEBUG:
             work.moved += cutter._size
-    if s.r_decoder is not None:
-        decoder = Decoder(s.r_decoder.encoding)
+    if s._rare.r_decoder is not None:
+        decoder = Decoder(s._rare.r_decoder.encoding)
         if item is not None:
             item = decoder.decode(item)
             if s._state & R_ENDED:
                 item += decoder.finish()
     if item is not None and len(item):
         chunks = list_of(item)
-    s.r_chunks = chunks
-    s.r_head = s.r_skip = 0
+    s._rare.r_chunks = chunks
+    s._rare.r_head = s._rare.r_skip = 0
     s.r_length = 0 if chunks is None else len(item)
     if decoder is not None:
-        s.r_decoder = decoder
+        s._rare.r_decoder = decoder
     s.r_transforms &= ~(R_FRAMES | R_READERS)
     cutter.clear()
     return 0
@@ -1174,7 +1176,7 @@ cdef int _uncut(Stream s, Cutter cutter) except -1:
 cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
     """Make the items of the buffer uncut bytes."""
     cdef bytes rest
-    cdef list _before = s.r_chunks
+    cdef list _before = s._rare.r_chunks
     cdef Py_ssize_t index
     if s.r_transforms & R_READERS:
         # They are.
@@ -1184,23 +1186,25 @@ cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
     try:
         if _before is not None:
             _cut_first(s)
-            for index in range(s.r_head, len(_before)):
+            for index in range(s._rare.r_head, len(_before)):
                 chunk = _before[index]
-                rest = encode(chunk, s.r_decoder.encoding) if isinstance(chunk, str) else chunk
+                rest = chunk
+                if isinstance(chunk, str):
+                    rest = encode(chunk, s._rare.r_decoder.encoding)
                 cutter.append(PyBytes_AS_STRING(rest), len(rest))
-        if s.r_decoder is not None:
+        if s._rare.r_decoder is not None:
             # A character that is not whole yet is no text, but it has come.
-            rest = s.r_decoder.kept()
+            rest = s._rare.r_decoder.kept()
             cutter.append(PyBytes_AS_STRING(rest), len(rest))
     except BaseException:
         # They are still in the buffer.
         cutter.clear()
         raise
-    s.r_chunks = None
-    s.r_head = s.r_skip = 0
+    s._rare.r_chunks = None
+    s._rare.r_head = s._rare.r_skip = 0
     s.r_length = cutter.size()
-    if s.r_decoder is not None:
-        s.r_decoder.forget()
+    if s._rare.r_decoder is not None:
+        s._rare.r_decoder.forget()
     s.r_transforms |= why
     return 0
 
@@ -1209,16 +1213,16 @@ cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
 
 cdef int r_keep_bytes(Stream s) except -1:
     """Let the buffer be one piece of memory from now on, for the readers of reading.pyx."""
-    cdef Cutter cutter = s.r_cutter
+    cdef Cutter cutter = s._rare.r_cutter
     cdef int held
     if s.r_transforms & R_READERS:
         return 0
     if cutter is None:
         cutter = Cutter.__new__(Cutter)
         # Making it may have run a finaliser.
-        if s.r_cutter is None:
-            s.r_cutter = cutter
-        cutter = s.r_cutter
+        if s._rare.r_cutter is None:
+            s.own_extra().r_cutter = cutter
+        cutter = s._rare.r_cutter
     held = hold_collector()
     try:
         return _make_uncut(s, cutter, R_READERS)
@@ -1233,7 +1237,7 @@ cdef int _keep_chunks(Stream s) except -1:
         return 0
     held = hold_collector()
     try:
-        _uncut(s, s.r_cutter)
+        _uncut(s, s._rare.r_cutter)
     finally:
         release_collector(held)
     return s._wake_readers()
@@ -1241,10 +1245,10 @@ cdef int _keep_chunks(Stream s) except -1:
 
 cdef object _take_bytes(Stream s, Py_ssize_t size):
     """_take() where the buffer is for readers: what stays is not copied each time."""
-    cdef object made = PyBytes_FromStringAndSize(s.r_cutter._data, size)
-    s.r_cutter.take(size)
-    s.r_length = s.r_cutter.size()
-    s.r_awaiting = None
+    cdef object made = PyBytes_FromStringAndSize(s._rare.r_cutter._data, size)
+    s._rare.r_cutter.take(size)
+    s.r_length = s._rare.r_cutter.size()
+    s._rare.r_awaiting = None
     return made
 
 
@@ -1253,8 +1257,8 @@ cdef int _push_bytes(Stream s, const char* base, Py_ssize_t size) except -1:
     if s._flowing == FLOWING_YES:
         _keep_chunks(s)
         return r_push(s, PyBytes_FromStringAndSize(base, size))
-    s.r_cutter.append(base, size)
-    s.r_length = s.r_cutter.size()
+    s._rare.r_cutter.append(base, size)
+    s.r_length = s._rare.r_cutter.size()
     _say_bytes(s)
     if not s._state & R_PUSHED_SOURCE:
         _read_more(s)
@@ -1263,10 +1267,10 @@ cdef int _push_bytes(Stream s, const char* base, Py_ssize_t size) except -1:
 
 cdef int _say_bytes(Stream s) except -1:
     """There are more bytes: a task that waits for them goes on, if there are enough."""
-    cdef Reader reader = <Reader>s.r_cutter.reader
+    cdef Reader reader = <Reader>s._rare.r_cutter.reader
     if reader is not None and reader.waiting:
         # Unless the handle sees to it.
-        if not s.r_cutter.delivering:
+        if not s._rare.r_cutter.delivering:
             reader.arrived()
     elif s._state & R_NEED_READABLE and _listened(s):
         _emit_readable(s)
@@ -1276,8 +1280,8 @@ cdef int _say_bytes(Stream s) except -1:
 cdef int r_taken(Stream s) except -1:
     """A reader has taken bytes."""
     s._state = (s._state | R_DID_READ) & ~(R_EMITTED_READABLE | R_END_UNSEEN)
-    s.r_awaiting = None
-    s.r_length = s.r_cutter.size()
+    s._rare.r_awaiting = None
+    s.r_length = s._rare.r_cutter.size()
     if s.r_length == 0:
         if s._state & R_ENDED:
             return _end(s)
@@ -1450,7 +1454,7 @@ cdef class Readable(Stream):
     @property
     def _buffer_memory(self):
         """Bytes of memory for what a framing or a reader has not taken, for tests."""
-        return 0 if self.r_cutter is None else self.r_cutter._room
+        return 0 if self._rare.r_cutter is None else self._rare.r_cutter._room
 
     @property
     def at_end(self):
@@ -1564,7 +1568,7 @@ cdef class Readable(Stream):
     @property
     def readable_encoding(self):
         """Name of the encoding, or None for bytes. Node: readable.readableEncoding"""
-        return None if self.r_decoder is None else self.r_decoder.encoding
+        return None if self._rare.r_decoder is None else self._rare.r_decoder.encoding
 
     @property
     def readable_ended(self):

@@ -141,7 +141,7 @@ cdef class ByteRead:
                         and (stream._state & ERRORED or not stream._state & R_END_EMITTED):
                     self._raise_gone()
                 if not self._waiting:
-                    stream.r_cutter._scanned = 0
+                    stream._rare.r_cutter._scanned = 0
                 found = self._look(&total, &length)
                 if found == ALL:
                     return self._take(total, length)
@@ -151,10 +151,10 @@ cdef class ByteRead:
                         "ERR_FRAME_TOO_LONG")
                 if stream._state & R_ENDED:
                     return self._at_end()
-                turns = stream.r_cutter._turns
+                turns = stream._rare.r_cutter._turns
                 waiter = self._wait(stream)
                 r_ask(stream)
-                if turns == stream.r_cutter._turns and stream.r_transforms == R_READERS \
+                if turns == stream._rare.r_cutter._turns and stream.r_transforms == R_READERS \
                         and not stream._state & (R_ENDED | DESTROYED | ERRORED):
                     return waiter
         except BaseException:
@@ -183,7 +183,7 @@ cdef class ByteRead:
 
     cdef int _look(self, Py_ssize_t* total, Py_ssize_t* length) noexcept:
         """Whether the buffer has what is wanted, and how many bytes that takes and gives."""
-        cdef Cutter cutter = self._stream.r_cutter
+        cdef Cutter cutter = self._stream._rare.r_cutter
         cdef const unsigned char* data = <const unsigned char*>cutter._data
         cdef Py_ssize_t size = cutter._size, count, found
         if self._kind == READ_EXACTLY:
@@ -215,7 +215,7 @@ cdef class ByteRead:
 
     cdef object _take(self, Py_ssize_t total, Py_ssize_t length):
         cdef Stream stream = self._stream
-        cdef Cutter cutter = stream.r_cutter
+        cdef Cutter cutter = stream._rare.r_cutter
         cdef object made = PyBytes_FromStringAndSize(cutter._data, length)
         self.forget()
         self._stream = None
@@ -228,7 +228,7 @@ cdef class ByteRead:
     cdef object _at_end(self):
         """The stream is over, and has not what is wanted."""
         cdef Stream stream = self._stream
-        cdef Py_ssize_t size = stream.r_cutter._size
+        cdef Py_ssize_t size = stream._rare.r_cutter._size
         if self._kind == READ_LINE or not (size or self._wanted):
             return self._take(size, size)
         partial = self._take(size, size)
@@ -249,9 +249,9 @@ cdef class ByteRead:
 
 
 cdef ByteReader _reader_of(Stream stream):
-    if stream.r_cutter.reader is None:
-        stream.r_cutter.reader = ByteReader.__new__(ByteReader)
-    return <ByteReader>stream.r_cutter.reader
+    if stream._rare.r_cutter.reader is None:
+        stream._rare.r_cutter.reader = ByteReader.__new__(ByteReader)
+    return <ByteReader>stream._rare.r_cutter.reader
 
 
 cdef Py_ssize_t _number(object value, str name, Py_ssize_t least) except -1:

@@ -340,7 +340,7 @@ cdef class ServerBase(Acceptor):
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1:
         """Give a connection to its socket, and count it; nothing has changed if this raises."""
         if isinstance(client, TCP):
-            if socket._rare is None:
+            if socket._also().proxy is None:
                 # Else a PROXY header says who it is.
                 socket._peer = peer[0]
             if self.no_delay:

@@ -11,8 +11,9 @@ from .dns cimport Lookup
 from .duplex cimport Duplex
 from .layer cimport Layer
 from .owner cimport Acceptor, Links
-from .stream cimport STREAM_TICKS, W_COLLECTING
+from .stream cimport STREAM_TICKS, StreamExtra, W_COLLECTING
 from .stream_handle cimport StreamHandle
+from .tcp cimport TCP
 from .timer cimport IdleTimeout
 from .writable cimport w_accept, w_drop_chunk, w_enqueue
 
@@ -37,6 +38,7 @@ cdef enum:
     SOCKET_NO_DELAY = 1 << 1     # set_no_delay().
     SOCKET_KEEP_ALIVE = 1 << 2   # set_keep_alive(), with the three timings.
     SOCKET_TOS = 1 << 3          # A type of service.
+    SOCKET_KEEP_TIMINGS = 1 << 15        # The last two timings of SOCKET_KEEP_ALIVE are its own.
     SOCKET_UNREF = 1 << 4        # unref().
     # From a handle to a connection.
     SOCKET_BOUND = 1 << 5        # The handle is a BoundSocket's, and not connected.
@@ -49,16 +51,7 @@ cdef enum:
     SOCKET_REFUSES_WRITES = 1 << 11      # The peer has ended first: write() fails with EPIPE.
     SOCKET_RESET = 1 << 12       # To be closed with RST.
     SOCKET_HAD_ERROR = 1 << 13   # Destroyed with an error: the argument of 'close'.
-
-cdef class SocketExtra:
-    cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'
-    cdef BlockList block_list          # of a client
-    cdef object onread                 # gets each read instead of 'data'; None: nobody does
-    cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
-    cdef object undo_signal            # takes the listener off the signal option's signal
-    cdef tuple proxy                   # what the PROXY header says; None without
-    cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
-    cdef PeerName here
+    SOCKET_CLOSE_BY_TICK = 1 << 14       # Destroyed without a handle, whose callback emits 'close'.
 
 cdef class SocketBase(Duplex)
 
@@ -69,21 +62,30 @@ cdef class Connector:
     cdef void cancel_lookup(self) noexcept
     # And resolved(), connected() and stop(), which classes in Python override.
 
+cdef class SocketExtra(StreamExtra):
+    # The connect() under way, or one that was interrupted, until its handle is closed.
+    cdef Connector connector
+    cdef unsigned int keep_interval, keep_count  # of keep-alive probes: SOCKET_KEEP_TIMINGS
+    cdef unsigned char type_of_service      # SOCKET_TOS
+    cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'
+    cdef BlockList block_list          # of a client
+    cdef object onread                 # gets each read instead of 'data'; None: nobody does
+    cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
+    cdef object undo_signal            # takes the listener off the signal option's signal
+    cdef tuple proxy                   # what the PROXY header says; None without
+    cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
+    cdef PeerName here
+
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy
-    # The connect() under way, or one that was interrupted, until its handle is closed.
-    cdef readonly Connector _connector
     cdef unsigned int _socket_flags
+    cdef unsigned int _keep_idle       # of keep-alive probes
     cdef uint64_t _bytes_read
     cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
     cdef IdleTimeout _idle
     cdef Acceptor _server              # the server that accepted it
     cdef Links _links                  # in that server's ring while SOCKET_COUNTED
-    cdef SocketExtra _rare             # what few sockets need; None until one does
     cdef PeerName _peer                # read once
-    cdef unsigned int _keep_idle, _keep_interval, _keep_count    # of keep-alive probes
-    cdef unsigned char _type_of_service
-    cdef unsigned char _emit_close_by_tick       # destroyed without a handle
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1
@@ -105,10 +107,12 @@ cdef class SocketBase(Duplex):
     cdef int _read_start(self) noexcept
     cdef void _read_stop(self) noexcept
     cdef int _next_target(self) except -1
-    cdef inline SocketExtra _extra_state(self):
-        if self._rare is None:
-            self._rare = SocketExtra.__new__(SocketExtra)
-        return self._rare
+    # The extra of a socket, to read, and to write into.
+    cdef inline SocketExtra _also(self):
+        return <SocketExtra>self._rare
+
+    cdef inline SocketExtra _own_also(self):
+        return <SocketExtra>self.own_extra()
 
     cdef inline bint _collect(self, object chunk, Py_ssize_t size, bint in_callback) except -1:
         """Take one more chunk to those that leave together; raises before anything has changed.
@@ -142,7 +146,7 @@ cdef class SocketBase(Duplex):
             w_drop_chunk(self)
 
     cdef inline bint _has_onread(self) noexcept:
-        return self._rare is not None and self._rare.onread is not None
+        return (<SocketExtra>self._rare).onread is not None
 
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef void _own(self, StreamHandle handle) noexcept
@@ -153,7 +157,8 @@ cdef class SocketBase(Duplex):
     cdef int _touch(self) except -1
     cdef int _read_peer(self) except -1
     cdef void set_no_delay_flag(self, bint enabled) noexcept
-    cdef int set_keep_alive_flag(self, unsigned int delay) except -1
+    cdef void set_keep_alive_flag(self, unsigned int delay) noexcept
+    cdef int _send_keep_alive(self, TCP tcp, bint enable) noexcept
     cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
     cdef bint _writes_overridden(self) noexcept
     cdef bint _inherits_write(self) noexcept

@@ -10,6 +10,7 @@ from ..typing import Event, TextSocket
 from .blocklist import BlockList
 from .duplex import Duplex
 from .readable import Readable
+from .stream import StreamExtra
 from .stream_handle import StreamHandle
 
 STATES: dict[str, str]
@@ -21,7 +22,7 @@ def state_of(socket: SocketBase) -> str: ...
 def on_end_of_socket() -> None: ...
 
 @final
-class SocketExtra: ...
+class SocketExtra(StreamExtra): ...
 
 @disjoint_base
 class Connector:

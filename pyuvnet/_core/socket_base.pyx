@@ -23,9 +23,9 @@ from .._base.validation import arg_value_error
 from . cimport uv
 from .address cimport peer_tuple
 from .blocklist cimport BlockList
-from .capi cimport Py_TYPE, PyTypeObject, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
-    pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, \
-    rest_of
+from .capi cimport Py_TYPE, PyTypeObject, hold_collector, list_of, pyuvnet_call_one, \
+    pyuvnet_drop_usual, pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, \
+    pyuvnet_refill, release_collector, rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
@@ -133,8 +133,31 @@ cdef class Connector:
         """The socket is being destroyed: end what would go on, such as timers and tasks."""
 
 
+cdef class SocketExtra(StreamExtra):
+    """The rare state of a socket; see socket_base.pxd."""
+
+
+cdef SocketExtra _NOTHING = SocketExtra.__new__(SocketExtra)
+_NOTHING.shared = True
+
+
 cdef class SocketBase(Duplex):
     """A Duplex over a stream handle: reading, writing, connecting, destruction."""
+
+    def __cinit__(self):
+        self._rare = _NOTHING
+
+    cdef StreamExtra _new_extra(self):
+        cdef int held = hold_collector()
+        try:
+            return SocketExtra.__new__(SocketExtra)
+        finally:
+            release_collector(held)
+
+    @property
+    def _connector(self):
+        """The connect() under way, or one that was interrupted; None without."""
+        return self._also().connector
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1:
@@ -246,29 +269,35 @@ cdef class SocketBase(Duplex):
 
     def _set_onread(self, callback, buffer):
         """Give each read to a callback, in a buffer of the program's."""
-        self._extra_state().onread = callback
-        self._rare.onread_buffer = buffer
+        cdef SocketExtra rare = self._own_also()
+        rare.onread = callback
+        rare.onread_buffer = buffer
 
     def _set_block_list(self, BlockList block_list):
         """Remember the list that every address to connect to is checked against."""
         if block_list is not None:
-            self._extra_state().block_list = block_list
+            self._own_also().block_list = block_list
 
     def _set_undo_signal(self, undo):
         """Remember how to take our listener off an abort signal, for when it is all over."""
-        self._extra_state().undo_signal = undo
+        self._own_also().undo_signal = undo
 
     cdef void set_no_delay_flag(self, bint enabled) noexcept:
         """The server has set TCP_NODELAY on the handle already."""
         if enabled:
             self._socket_flags |= SOCKET_NO_DELAY
 
-    cdef int set_keep_alive_flag(self, unsigned int delay) except -1:
+    cdef void set_keep_alive_flag(self, unsigned int delay) noexcept:
         """Set SO_KEEPALIVE when connected; a server has set it on the handle already."""
         self._socket_flags |= SOCKET_KEEP_ALIVE
-        self._keep_idle, self._keep_interval, self._keep_count = \
-            delay, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_COUNT
-        return 0
+        self._keep_idle = delay
+
+    cdef int _send_keep_alive(self, TCP tcp, bint enable) noexcept:
+        """Tell the kernel of the timings; returns a libuv status."""
+        if self._socket_flags & SOCKET_KEEP_TIMINGS:
+            return tcp.keepalive(enable, self._keep_idle, self._also().keep_interval,
+                                 self._also().keep_count)
+        return tcp.keepalive(enable, self._keep_idle, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_COUNT)
 
     cdef int _ready(self) except -1:
         """Refuse a socket whose __init__ never ran, another thread, and a fork's child."""
@@ -348,7 +377,7 @@ cdef class SocketBase(Duplex):
             _read_raised(self, None, exc)
 
     cdef int _next_target(self) except -1:
-        buffer = self._rare.onread_buffer
+        buffer = self._also().onread_buffer
         if callable(buffer):
             buffer = buffer()
         target = new_read_target(buffer)
@@ -483,7 +512,6 @@ cdef class SocketBase(Duplex):
             self._state |= W_COLLECTING
             self.w_chunk = first
             self.w_queue = pair
-            self.w_head = 0
         self.w_size += size
         self.w_in_flight += 2
         w_accept_pair(self, size)
@@ -591,7 +619,7 @@ cdef class SocketBase(Duplex):
             return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
         self._bytes_dispatched += size
-        if index and (self.w_waiting is not None or self._state & W_NEED_DRAIN):
+        if index and (self._rare.w_waiting is not None or self._state & W_NEED_DRAIN):
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         return self._submit(self.w_chunk, &bufs[index], 1)
 
@@ -636,7 +664,7 @@ cdef class SocketBase(Duplex):
         try:
             if type(chunks) is not list:
                 self.w_chunk = list_of(chunks)
-            self._extra_state().bytes_pending = self.w_size
+            self._own_also().bytes_pending = self.w_size
             self._add(ON_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
             self._add(ON_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
             return 0
@@ -708,7 +736,7 @@ cdef class SocketBase(Duplex):
     @property
     def _proxy(self):
         """What the PROXY header says, see ProxyHeader.name_ends(); None without one."""
-        return None if self._rare is None else self._rare.proxy
+        return self._also().proxy
 
     def _check(self):
         """Refuse a half-built socket, another thread, and a fork's child."""
@@ -716,7 +744,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _read_peer(self) except -1:
         # What fails is left: the peer is gone, and its name with it.
-        if self._rare is not None and self._rare.renamed:
+        if self._also().renamed:
             # A path has no address.
             return 0
         if not self._peer.family and not self._socket_flags & SOCKET_CONNECTING \
@@ -726,8 +754,8 @@ cdef class SocketBase(Duplex):
 
     def _local_name(self):
         """(address, port, family) of the local end, or None."""
-        if self._handle is not None and self._rare is not None and self._rare.renamed:
-            return peer_tuple(&self._rare.here)
+        if self._handle is not None and self._also().renamed:
+            return peer_tuple(&(<SocketExtra>self._rare).here)
         if self._handle is None or not isinstance(self._handle, TCP):
             return None
         try:
@@ -745,20 +773,21 @@ cdef class SocketBase(Duplex):
         if self._socket_flags & SOCKET_NO_DELAY:
             tcp.nodelay(True)
         if self._socket_flags & SOCKET_KEEP_ALIVE:
-            tcp.keepalive(True, self._keep_idle, self._keep_interval, self._keep_count)
+            self._send_keep_alive(tcp, True)
         if self._socket_flags & SOCKET_TOS:
-            status = tcp.set_type_of_service(self._type_of_service)
+            status = tcp.set_type_of_service(self._also().type_of_service)
             if status < 0 and status != uv.UV_EBADF and not uv.WINDOWS:
                 return self._destroy_with(os_error(status, "setTypeOfService"))
         return 0
 
     def _set_type_of_service(self, unsigned char value):
         """Set it, or remember it until connected; returns a libuv status."""
+        cdef SocketExtra rare = self._own_also()
         cdef int status = 0
         if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
             status = (<TCP>self._handle).set_type_of_service(value)
         if status == 0 or uv.WINDOWS:
-            self._type_of_service = value
+            rare.type_of_service = value
             self._socket_flags |= SOCKET_TOS
             return 0
         return status
@@ -770,23 +799,21 @@ cdef class SocketBase(Duplex):
             value = (<TCP>self._handle).type_of_service()
             if value < 0 and not uv.WINDOWS:
                 return value
-        return value if value >= 0 else self._type_of_service
+        return value if value >= 0 else self._also().type_of_service
 
     # ---- Destruction ---------------------------------------------------------------------------
 
     cdef int _do_destroy(self, BaseException error) except -1:
         """Give back what the socket holds: what cannot fail first, then what may run Python."""
         cdef StreamHandle handle = self._handle
-        cdef SocketExtra rare = self._rare
+        cdef SocketExtra rare = self._also()
         cdef Acceptor server = None
         # Of this connection: an observer that hears of it below may begin another.
-        cdef Connector connector = self._connector
-        undo = None
+        cdef Connector connector = rare.connector
+        undo, rare.undo_signal = rare.undo_signal, None
         if handle is None:
             # No callback of one will come.
-            self._connector = None
-        if rare is not None:
-            undo, rare.undo_signal = rare.undo_signal, None
+            rare.connector = None
         self._socket_flags &= ~SOCKET_CONNECTING
         if error is not None:
             self._socket_flags |= SOCKET_HAD_ERROR
@@ -794,12 +821,15 @@ cdef class SocketBase(Duplex):
             self._socket_flags &= ~SOCKET_COUNTED
             leave_ring(&self._links)
             server = self._server
-        self._emit_close_by_tick = handle is None
+        if handle is None:
+            self._socket_flags |= SOCKET_CLOSE_BY_TICK
+        else:
+            self._socket_flags &= ~SOCKET_CLOSE_BY_TICK
         if self._idle is not None:
             self._idle.cancel()
         if handle is not None:
             self._handle = None
-            handle.reading = False
+            handle._reading = False
             if not (self._socket_flags & SOCKET_RESET and isinstance(handle, TCP)
                     and (<TCP>handle).close_reset() == 0):
                 handle.close()
@@ -827,7 +857,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _emit_close(self) except -1:
         # With a handle, 'close' comes from its callback, in the closing phase.
-        if self._emit_close_by_tick:
+        if self._socket_flags & SOCKET_CLOSE_BY_TICK:
             self._state |= CLOSE_EMITTED
             self._emit_close_now()
         return 0
@@ -853,7 +883,7 @@ cdef class SocketBase(Duplex):
     cdef int _on_tick(self, int what, object argument) except -1:
         if what == TICK_WRITE_AT_CONNECT:
             drop_internal(self, ON_CLOSE, TICK_FAIL_AT_CLOSE)
-            self._rare.bytes_pending = 0
+            self._also().bytes_pending = 0
             if self._handle is None:
                 # An earlier 'connect' listener destroyed the socket.
                 return w_failed(self, FAILED_CLOSED, False)
@@ -1027,12 +1057,12 @@ cdef int _read_for_reader(SocketBase self, const char* base, Py_ssize_t size) ex
     """r_push() where the buffer is for readers: a task that waits goes on at once, if it can."""
     cdef Reader reader = self.r_reader
     cdef bint steps = reader is not None and reader.waiting and not self._loop.tick_count \
-        and reader is self.r_cutter.reader
-    self.r_cutter.delivering = steps
+        and reader is self._rare.r_cutter.reader
+    self._rare.r_cutter.delivering = steps
     try:
         r_push_framed(self, base, size)
     finally:
-        self.r_cutter.delivering = False
+        self._rare.r_cutter.delivering = False
     if steps and not reader.deliver(None):
         reader.arrived()
     return r_goes_on(self)
@@ -1058,9 +1088,9 @@ cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base
             memmove(view.buf, base, count)
         base += count
         size -= count
-        if self._rare.onread(count, handle.target.buffer) is False and self._handle is handle:
+        if self._also().onread(count, handle.target.buffer) is False and self._handle is handle:
             self._read_stop()
-        if self._handle is handle and callable(self._rare.onread_buffer):
+        if self._handle is handle and callable(self._also().onread_buffer):
             self._next_target()
     return 0
 
@@ -1109,12 +1139,12 @@ cdef int _shut_down(SocketBase self, object handle, int status) except -1:
 
 
 cdef int _connected(SocketBase self, object handle, int status) except -1:
-    cdef Connector connector = self._connector
+    cdef Connector connector = self._also().connector
     if connector is None or _is_late(self, handle):
         return 0
     if self._state & DESTROYED:
         # It was interrupted, and this is the last call that it gets.
-        self._connector = None
+        self._also().connector = None
     try:
         connector.connected(status)
     except (MemoryError, RecursionError) as exc:
@@ -1132,7 +1162,7 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
             except BaseException as exc:
                 self._loop.report(exc)
         self._state |= CLOSE_EMITTED
-        _over, self._connector = self._connector, None
+        _over, self._also().connector = self._also().connector, None
     return self._emit_close_now()
 
 

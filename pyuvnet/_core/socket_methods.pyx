@@ -309,7 +309,7 @@ cdef class SocketMethods(SocketBase):
         return r_read(self, size)
 
     cdef object _read_chunk(self):
-        if self.r_length == 0 and self._handle is not None and self._handle.reading \
+        if self.r_length == 0 and self._handle is not None and self._handle._reading \
                 and not self._state & (R_ENDED | DESTROYED | ERRORED | R_SYNC):
             # What r_read() comes to where the source need not be asked.
             self._state = (self._state | R_READING | R_NEED_READABLE) & ~R_EMITTED_READABLE
@@ -360,6 +360,7 @@ cdef class SocketMethods(SocketBase):
 
         Node: socket.setKeepAlive()
         """
+        cdef SocketExtra rare
         self._ready()
         if isinstance(enable, dict):
             options = enable
@@ -372,14 +373,15 @@ cdef class SocketMethods(SocketBase):
         if enable:
             self._socket_flags |= SOCKET_KEEP_ALIVE
             self._keep_idle = _seconds(initial_delay, 1000)
-            self._keep_interval = _seconds(interval, 1000)
-            self._keep_count = _seconds(count, 1)
+            rare = self._own_also()
+            rare.keep_interval = _seconds(interval, 1000)
+            rare.keep_count = _seconds(count, 1)
+            self._socket_flags |= SOCKET_KEEP_TIMINGS
         else:
-            self._socket_flags &= ~SOCKET_KEEP_ALIVE
-            self._keep_idle = self._keep_interval = self._keep_count = 0
+            self._socket_flags &= ~(SOCKET_KEEP_ALIVE | SOCKET_KEEP_TIMINGS)
+            self._keep_idle = 0
         if isinstance(self._handle, TCP) and not self._socket_flags & SOCKET_CONNECTING:
-            (<TCP>self._handle).keepalive(bool(enable), self._keep_idle, self._keep_interval,
-                                          self._keep_count)
+            self._send_keep_alive(<TCP>self._handle, bool(enable))
         return self
 
     def ref(self):
@@ -520,8 +522,7 @@ cdef class SocketMethods(SocketBase):
         cdef uint64_t total
         w_flush(self)
         total = self._bytes_dispatched
-        if self._rare is not None:
-            total += self._rare.bytes_pending
+        total += self._also().bytes_pending
         if self.w_queue is not None:
             for chunk in self.w_queue:
                 total += chunk_size(chunk)

@@ -96,6 +96,7 @@ cdef enum:
 
 cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay
+    MANY_CORKS = 65535           # more are not counted
 
 
 cdef class Reader:
@@ -107,6 +108,21 @@ cdef class Reader:
     cdef bint deliver(self, bytes chunk) noexcept
 
 
+cdef class StreamExtra:
+    """What few streams need, or only at times: made when it is first written."""
+    cdef bint shared             # by all that have none of their own: nothing may be set
+    cdef list r_chunks           # buffered, oldest first; None while there are none
+    cdef Py_ssize_t r_head, r_skip     # the first that is left, and what is gone of it
+    cdef Decoder r_decoder
+    cdef Cutter r_cutter         # of a framing; None until one is set
+    cdef list r_awaiting         # those of them that wait for 'drain'
+    cdef Py_ssize_t w_head       # the first of w_queue that is left, where they go one by one
+    cdef list w_waiting          # (number, callback) of writes that have one
+    cdef Py_ssize_t w_called     # how many at its front were called
+    cdef list w_end_callbacks
+    cdef str w_encoding          # default of write(); None is utf8
+
+
 cdef class Stream(Collector):
     cdef Loop _loop
     cdef unsigned int _state
@@ -114,29 +130,32 @@ cdef class Stream(Collector):
     cdef unsigned short _coroutines          # W_HAS_SINK and its neighbours
     cdef unsigned char _owners               # coroutine listeners and `async with` blocks
     cdef unsigned char r_transforms          # R_DECODES, R_FRAMES, R_READERS
+    cdef unsigned short w_corked             # calls of cork() that are not undone, up to MANY_CORKS
+    cdef unsigned int w_in_flight            # how many writes the one in flight stands for
     cdef BaseException _errored
     cdef Reader r_reader                     # the last that began; None while there are none
 
-    cdef list r_chunks                       # buffered, oldest first; None while there are none
-    cdef Py_ssize_t r_head, r_skip           # the first that is left, and what is gone of it
     cdef Py_ssize_t r_length, r_mark         # bytes (characters once decoding) and its mark
-    cdef Decoder r_decoder
-    cdef Cutter r_cutter                     # of a framing; None until one is set
     cdef object r_pipes                      # a Piping, a list of several, or None
-    cdef list r_awaiting                     # those of them that wait for 'drain'
 
     cdef Py_ssize_t w_length, w_mark         # bytes accepted and not yet taken by the kernel
     cdef object w_chunk                      # in flight, or the first that was collected
     cdef Py_ssize_t w_size                   # its size, or of all chunks in flight together
     cdef list w_queue                        # chunks behind it; None while there are none
-    cdef Py_ssize_t w_head                   # the first that is left, where they go one by one
-    cdef list w_waiting                      # (number, callback) of writes that have one
-    cdef Py_ssize_t w_called                 # how many at its front were called
-    cdef list w_end_callbacks
     cdef unsigned long w_accepted, w_done    # writes so far, numbered from 1, and those completed
-    cdef unsigned int w_in_flight            # how many writes the one in flight stands for
-    cdef int w_corked
-    cdef str w_encoding                      # default of write(); None is utf8
+    # What few streams need at a time. Until something is written into it with own_extra(), it is
+    # one that all such streams share, in which nothing is set.
+    cdef StreamExtra _rare
+
+    cdef StreamExtra _new_extra(self)
+    cdef inline StreamExtra own_extra(self):
+        """The part for rare state, to write into; raises without memory for it.
+
+        Nothing of the program's runs.
+        """
+        if self._rare.shared:
+            self._rare = self._new_extra()
+        return self._rare
 
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
                           Py_ssize_t write_mark) except -1

@@ -15,6 +15,9 @@ class DestroyCallback:
     def __call__(self, error: BaseException | None = None) -> None: ...
 
 @disjoint_base
+class StreamExtra: ...
+
+@disjoint_base
 class Reader: ...
 
 @disjoint_base

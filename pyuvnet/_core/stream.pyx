@@ -12,6 +12,7 @@ from .._base.option_table import option_set
 from .._base.options import read_high_water_mark, refuse_object_mode
 from .._base.validation import arg_type_error, validate_integer
 
+from .capi cimport hold_collector, release_collector
 from .errors cimport seal, state_error, stream_destroyed
 from .framing cimport check_framing
 from .names import add_node_names
@@ -91,6 +92,10 @@ cdef class DestroyCallback:
         self._stream._destroy_done(error if error is not None else self._error)
 
 
+cdef class StreamExtra:
+    """The rare state of a stream; see stream.pxd."""
+
+
 cdef class Reader:
     """What takes chunks out of a stream for a coroutine; iteration.pyx has the one of `async for`.
 
@@ -109,8 +114,22 @@ cdef class Reader:
         return False
 
 
+cdef StreamExtra _NOTHING = StreamExtra.__new__(StreamExtra)
+_NOTHING.shared = True
+
+
 cdef class Stream(Collector):
     """The base of Readable, Writable and Duplex; not made by itself."""
+
+    def __cinit__(self):
+        self._rare = _NOTHING
+
+    cdef StreamExtra _new_extra(self):
+        cdef int held = hold_collector()
+        try:
+            return StreamExtra.__new__(StreamExtra)
+        finally:
+            release_collector(held)
 
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
                           Py_ssize_t write_mark) except -1:
@@ -243,8 +262,8 @@ cdef class Stream(Collector):
         if self._state & DESTROYED:
             return 0
         self._state |= DESTROYED
-        if self.w_waiting is not None or self.w_queue is not None \
-                or self.w_end_callbacks is not None:
+        if self._rare.w_waiting is not None or self.w_queue is not None \
+                or self._rare.w_end_callbacks is not None:
             try:
                 self._loop.tick(self, TICK_FAIL_WRITES, None)
             except BaseException as exc:
@@ -389,7 +408,7 @@ cdef class Stream(Collector):
     @property
     def framing(self):
         """The framing in force, or None. Node: none"""
-        return None if self.r_cutter is None else self.r_cutter.framing
+        return None if self._rare.r_cutter is None else self._rare.r_cutter.framing
 
     def destroy(self, error=None):
         """Destroy the stream: 'error' if one is given, then 'close'. Idempotent.
@@ -502,4 +521,5 @@ cdef class Stream(Collector):
 
 
 seal(DestroyCallback)
+seal(StreamExtra)
 add_node_names(Stream)

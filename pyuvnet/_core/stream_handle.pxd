@@ -1,5 +1,6 @@
 """StreamHandle: what TCP and pipe handles share; see stream_handle.pyx."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_Check
 
 from . cimport uv
@@ -22,12 +23,11 @@ cdef class StreamRequest(Request):
     cdef AnyStreamRequest _req         # which of them, kind says
     cdef object _chunks                # what the bufs of a write point into, until libuv is done
 
+
+@cython.no_gc
 cdef class StreamHandle(Handle):
-    cdef readonly bint reading
     cdef ReadTarget target             # where the bytes go; None: the loop's buffer
     cdef object layer                  # the lowest Layer above it; None without
-    cdef bint paused                   # a listener that is not polled for a while
-    cdef unsigned int failures         # of accept in a row
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv

@@ -6,6 +6,7 @@ handle with a target reads into that buffer of the program's instead.  Layers (l
 between a handle and its owner.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_CONTIG, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
@@ -84,7 +85,7 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
             calls.read(owner, self, base, nread)
         else:
             # libuv has stopped reading by itself.
-            self.reading = False
+            self._reading = False
             calls.read_ended(owner, self, <int>nread)
     except BaseException as exc:
         calls.read_raised(owner, self, exc)
@@ -203,7 +204,13 @@ cdef void _on_connection(uv.uv_stream_t* server, int status) noexcept nogil:
     (<uv.uv_connection_cb><void*>_on_connection_gil)(server, status)
 
 
+@cython.no_gc    # as Handle
 cdef class StreamHandle(Handle):
+    @property
+    def reading(self):
+        """Whether it is reading."""
+        return bool(self._reading)
+
     cdef int open(self, int fd) noexcept:
         """Take a descriptor over, which is this handle's from then on; returns a libuv status.
 
@@ -218,7 +225,7 @@ cdef class StreamHandle(Handle):
     cdef int read_start(self) noexcept:
         """Start reading; returns a libuv status. Reading already: no effect."""
         cdef int status
-        if self.reading or self.closing or self._uv is NULL:
+        if self._reading or self.closing or self._uv is NULL:
             return 0
         if self.target is None or self.layer is not None:
             # Layers get the loop's buffer, and the owner copies what they pass on.
@@ -226,14 +233,14 @@ cdef class StreamHandle(Handle):
         else:
             status = uv.uv_read_start(self.stream(), _on_alloc_target, _on_read)
         if status == 0:
-            self.reading = True
+            self._reading = True
             self.loop.touched()
         return status
 
     cdef void read_stop(self) noexcept:
-        if self.reading and not self.closing:
+        if self._reading and not self.closing:
             uv.uv_read_stop(self.stream())
-            self.reading = False
+            self._reading = False
 
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Submit an asynchronous write; `chunks` stays alive until libuv is done with it.

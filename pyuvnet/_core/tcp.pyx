@@ -3,6 +3,8 @@
 Imports: stream_handle and below.
 """
 
+cimport cython
+
 from . cimport uv
 from .address cimport PeerName, keep_name, peer_tuple
 from .blocklist cimport BlockList
@@ -43,6 +45,7 @@ cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept:
     return not name.family or block_list.blocks_bytes(name.family, name.address)
 
 
+@cython.no_gc    # as Handle
 cdef class TCP(StreamHandle):
     cdef int _open(self, int fd) noexcept:
         return uv.uv_tcp_open(&self._tcp, fd)

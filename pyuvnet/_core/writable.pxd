@@ -33,7 +33,6 @@ cdef inline int w_enqueue(Stream s, object chunk) except -1:
     """Put a chunk behind those that wait, or leave together."""
     if s.w_queue is None:
         s.w_queue = list_of(chunk)
-        s.w_head = 0
     else:
         s.w_queue.append(chunk)
     return 0

@@ -106,7 +106,7 @@ def state_of(Stream stream not None):
 cdef object _as_chunk(Stream s, object chunk, object encoding):
     """Check a chunk and turn it into bytes, or a memoryview that keeps the user's buffer."""
     if isinstance(chunk, str):
-        return encode(chunk, s.w_encoding if encoding is None else encoding)
+        return encode(chunk, s._rare.w_encoding if encoding is None else encoding)
     if chunk is None:
         raise null_values_error()
     if encoding is not None:
@@ -154,7 +154,7 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
             s._begin_write(chunk, size, callback is not None)
     except MemoryError:
         if callback is not None and s.w_accepted == number:
-            s.w_waiting.pop()
+            s._rare.w_waiting.pop()
         raise
     if s.w_length >= s.w_mark and s.w_length:
         s._state |= W_NEED_DRAIN
@@ -164,7 +164,7 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
 
 cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
     """write_frame(): True while the writer may go on."""
-    cdef Framing framing = None if s.r_cutter is None else s.r_cutter.framing
+    cdef Framing framing = None if s._rare.r_cutter is None else s._rare.r_cutter.framing
     cdef Py_buffer* view
     cdef const char* data
     cdef bytes prefix
@@ -208,7 +208,7 @@ cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
             s._begin_pair(first, second, callback is not None)
     except MemoryError:
         if callback is not None and s.w_accepted == number:
-            s.w_waiting.pop()
+            s._rare.w_waiting.pop()
         raise
     if s.w_length >= s.w_mark and s.w_length:
         s._state |= W_NEED_DRAIN
@@ -221,11 +221,11 @@ cdef int _remember(Stream s, object callback, unsigned long count) except -1:
     cdef tuple entry = numbered(s.w_accepted + count, callback)
     if not s._loop.reserve_ticks(1):
         raise MemoryError
-    if s.w_waiting is None:
-        s.w_waiting = list_of(entry)
-        s.w_called = 0
+    if s._rare.w_waiting is None:
+        s.own_extra().w_waiting = list_of(entry)
+        s._rare.w_called = 0
     else:
-        s.w_waiting.append(entry)
+        s._rare.w_waiting.append(entry)
     return 0
 
 
@@ -247,6 +247,7 @@ cdef void w_drop_queue(Stream s) noexcept:
     if s.w_queue is not None:
         Py_INCREF(<object>queue)
         s.w_queue = None
+        s._rare.w_head = 0
         s._loop.release(queue)
 
 
@@ -262,7 +263,8 @@ cdef int w_flush(Stream s) except -1:
 cdef int w_cork(Stream s) except -1:
     # What was written before the cork leaves as if there were none.
     s._flush()
-    s.w_corked += 1
+    if s.w_corked < MANY_CORKS:
+        s.w_corked += 1
     return 0
 
 
@@ -295,7 +297,7 @@ cdef int w_completed(Stream s, BaseException error, bint in_call) except -1:
     number = s.w_done
     _next(s)
     if in_call:
-        if s.w_waiting is not None or s._state & (W_NEED_DRAIN | W_ENDING):
+        if s._rare.w_waiting is not None or s._state & (W_NEED_DRAIN | W_ENDING):
             s._loop.tick(s, TICK_AFTER_WRITE, number)
         return 0
     return w_after_write(s, number)
@@ -357,17 +359,17 @@ cdef list _take_callbacks(Stream s, unsigned long number):
     """Take out the callbacks of the writes up to a number."""
     # The list first, since on 3.11 making it may run code that changes the other.
     cdef list done = []
-    cdef list waiting = s.w_waiting
+    cdef list waiting = s._rare.w_waiting
     if waiting is None:
         return done
-    while s.w_called < len(waiting) and <unsigned long>waiting[s.w_called][0] <= number:
-        done.append(waiting[s.w_called])
-        waiting[s.w_called] = None
-        s.w_called += 1
-    if s.w_called == len(waiting):
-        s.w_waiting = None
+    while s._rare.w_called < len(waiting) and <unsigned long>waiting[s._rare.w_called][0] <= number:
+        done.append(waiting[s._rare.w_called])
+        waiting[s._rare.w_called] = None
+        s._rare.w_called += 1
+    if s._rare.w_called == len(waiting):
+        s._rare.w_waiting = None
     else:
-        s.w_called = _cut(waiting, s.w_called)
+        s._rare.w_called = _cut(waiting, s._rare.w_called)
     return done
 
 
@@ -389,7 +391,7 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
     cdef list done
     # A callback may use its buffer again: nothing holds it any more.
     s._loop.release_all()
-    done = _take_callbacks(s, number) if s.w_waiting is not None else None
+    done = _take_callbacks(s, number) if s._rare.w_waiting is not None else None
     if s._state & W_NEED_DRAIN and s.w_length == 0 and not s._state & DESTROYED:
         s._state &= ~W_NEED_DRAIN
         if not s._state & W_ENDING:
@@ -433,9 +435,9 @@ cdef int w_fail_writes(Stream s) except -1:
     if s._state & W_WRITING:
         return 0
     done = _take_callbacks(s, s.w_done)
-    waiting, s.w_waiting = s.w_waiting, done or None
-    index, s.w_called = s.w_called, 0
-    ends, s.w_end_callbacks = s.w_end_callbacks, None
+    waiting, s._rare.w_waiting = s._rare.w_waiting, done or None
+    index, s._rare.w_called = s._rare.w_called, 0
+    ends, s._rare.w_end_callbacks = s._rare.w_end_callbacks, None
     s.w_length = 0
     w_drop_queue(s)
     if waiting is not None:
@@ -461,8 +463,8 @@ cdef class FailedWrite:
 cdef int w_leave_failed(Stream s) except -1:
     """A write failed, and a tick will say so: connect() lets the next one begin at once."""
     cdef unsigned long number = s.w_done + s.w_in_flight
-    cdef list waiting = s.w_waiting
-    cdef Py_ssize_t index = s.w_called
+    cdef list waiting = s._rare.w_waiting
+    cdef Py_ssize_t index = s._rare.w_called
     cdef FailedWrite failed
     cdef tuple entry
     cdef int held
@@ -489,22 +491,22 @@ cdef int w_begin_anew(Stream s, object error) except -1:
 
     error is what they get; None: what the stream was destroyed with.
     """
-    cdef list waiting = s.w_waiting, ends = s.w_end_callbacks
+    cdef list waiting = s._rare.w_waiting, ends = s._rare.w_end_callbacks
     cdef Py_ssize_t index
     cdef object ended = error
     if error is None:
         error = s._errored if s._errored is not None else stream_destroyed("write")
         ended = s._errored if s._errored is not None else stream_destroyed("end")
     if waiting is not None:
-        for index in range(s.w_called, len(waiting)):
+        for index in range(s._rare.w_called, len(waiting)):
             number, callback = waiting[index]
             s._loop.tick_call(
                 callback, (error if <unsigned long>number > s.w_done else None,))
     if ends is not None:
         for callback in ends:
             s._loop.tick_call(callback, (ended,))
-    s.w_waiting = s.w_end_callbacks = None
-    s.w_called = 0
+    s._rare.w_waiting = s._rare.w_end_callbacks = None
+    s._rare.w_called = 0
     s.w_done = s.w_accepted
     return 0
 
@@ -556,10 +558,10 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
             # The last step, `_final`, failed inside this call.
             s._loop.tick_call(callback, (
                 s._errored if s._errored is not None else stream_destroyed("end"),))
-        elif s.w_end_callbacks is None:
-            s.w_end_callbacks = list_of(callback)
+        elif s._rare.w_end_callbacks is None:
+            s.own_extra().w_end_callbacks = list_of(callback)
         else:
-            s.w_end_callbacks.append(callback)
+            s._rare.w_end_callbacks.append(callback)
     return 0
 
 
@@ -589,7 +591,7 @@ cdef int w_final_done(Stream s, BaseException error) except -1:
     """What the stream does before 'finish' (a socket: the FIN) is done, or failed."""
     cdef list ends
     if error is not None:
-        ends, s.w_end_callbacks = s.w_end_callbacks, None
+        ends, s._rare.w_end_callbacks = s._rare.w_end_callbacks, None
         if ends is not None:
             for callback in ends:
                 _call_back(s, callback, error)
@@ -604,7 +606,7 @@ cdef int _finish(Stream s, bint unless_destroyed) except -1:
     if unless_destroyed and not _need_finish(s):
         # Destroyed or failed meanwhile: that calls the end callbacks.
         return 0
-    if s.w_waiting is not None and _need_finish(s):
+    if s._rare.w_waiting is not None and _need_finish(s):
         # Write callbacks of the same tick round come first.
         s._loop.tick(s, TICK_FINISH, unless_destroyed)
         return 0
@@ -618,7 +620,7 @@ cdef int _finish(Stream s, bint unless_destroyed) except -1:
 cdef int w_emit_finish(Stream s) except -1:
     """Call the end callbacks, and emit 'finish'."""
     cdef list ends
-    ends, s.w_end_callbacks = s.w_end_callbacks, None
+    ends, s._rare.w_end_callbacks = s._rare.w_end_callbacks, None
     if ends is not None:
         for callback in ends:
             _call_back(s, callback, None)
@@ -659,7 +661,7 @@ cdef bint w_writable(Stream s) noexcept:
 cdef int w_set_default_encoding(Stream s, object name) except -1:
     if not isinstance(name, str) or not name or encoding_name(name) == "buffer":
         raise unknown_encoding_error(name)
-    s.w_encoding = encoding_name(name)
+    s.own_extra().w_encoding = encoding_name(name)
     return 0
 
 
@@ -729,23 +731,25 @@ cdef int _user_pair(Stream s, object first, object second) except -1:
 cdef PyObject* _first_queued(Stream s) except NULL:
     """Take the first chunk, and its reference, out of the queue."""
     cdef list queue = s.w_queue
-    cdef PyObject* chunk = take_item(queue, s.w_head)
-    s.w_head += 1
-    if s.w_head == len(queue):
+    cdef StreamExtra rare = s.own_extra()
+    cdef PyObject* chunk = take_item(queue, rare.w_head)
+    rare.w_head += 1
+    if rare.w_head == len(queue):
         s.w_queue = None
+        rare.w_head = 0
     else:
-        s.w_head = _cut(queue, s.w_head)
+        rare.w_head = _cut(queue, rare.w_head)
     return chunk
 
 
 cdef int _user_queue(Stream s) except -1:
     cdef PyObject* chunk
     cdef list chunks
-    if len(s.w_queue) - s.w_head > 1 and hasattr(s, "_writev"):
+    if len(s.w_queue) - s._rare.w_head > 1 and hasattr(s, "_writev"):
         if s.w_queue is None:
             # Asking for the method ran code of the program.
             return 0
-        s.w_chunk = chunks = rest_of(s.w_queue, s.w_head)
+        s.w_chunk = chunks = rest_of(s.w_queue, s._rare.w_head)
         w_drop_queue(s)
         s.w_in_flight = len(chunks)
         for item in chunks:
@@ -773,7 +777,7 @@ cdef int _user_queue(Stream s) except -1:
 
 cdef int _user_final(Stream s) except -1:
     if not hasattr(s, "_final"):
-        if s.w_waiting is None and not s._state & W_NEED_DRAIN:
+        if s._rare.w_waiting is None and not s._state & W_NEED_DRAIN:
             if _need_finish(s):
                 s._loop.tick(s, TICK_FINISH, True)
             return 0

@@ -686,6 +686,23 @@ def test_event_names_are_in_order_of_first_registration():
     assert emitter.event_names() == list("fecbad")
 
 
+@pytest.mark.parametrize("count", range(1, 7))
+def test_names_keep_their_order_and_listeners_whichever_goes(trace, count):
+    # Two events live in the object, two more beside it, and five or more in a dict.
+    names = list("abcdef")[:count]
+    for gone in names:
+        emitter, notes = EventEmitter(), {name: trace.note(name) for name in names}
+        for name in names:
+            emitter.on(name, notes[name])
+        emitter.off(gone, notes[gone])
+        left = [name for name in names if name != gone]
+        assert emitter.event_names() == left
+        assert [name for name in names if emitter.emit(name)] == left
+        emitter.on(gone, notes[gone])
+        assert emitter.event_names() == [*left, gone]
+        assert [emitter.listeners(name) for name in names] == [[notes[name]] for name in names]
+
+
 @pytest.mark.spec("S6.1-15")
 def test_listener_count_of_one_listener():
     emitter = EventEmitter().on("x", nothing).once("x", nothing).on("x", print)

@@ -13,6 +13,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
+from pyuvnet._core import tcp
 
 
 @pytest.fixture
@@ -384,3 +385,30 @@ def test_error_comes_before_close_also_when_an_exception_has_stopped_the_loop() 
         pyuvnet.run()
     pyuvnet.run()
     assert events == ["error destroyed", "close True"]
+
+
+def test_a_connection_is_two_small_objects() -> None:
+    # Per connection and so, with many, what a server's memory is.
+    header = sys.getsizeof([]) - list.__basicsize__
+    assert net.Socket.__basicsize__ + header <= 320
+    assert tcp.TCP.__basicsize__ <= 336
+    # An open handle is pinned: the collector has nothing to do with it.
+    assert not tcp.TCP.__flags__ & 1 << 14
+
+
+def test_rare_state_is_the_socket_s_own() -> None:
+    first, second = net.Socket(), net.Socket()
+    first.set_encoding("utf8")
+    first.set_framing(pyuvnet.framing.Lines())
+    first.set_default_encoding("latin1")
+    first.set_type_of_service(8)
+    first.end(lambda error: None)
+    assert second.readable_encoding is None
+    assert second.framing is None
+    assert second.get_type_of_service() == 0
+    assert (first.readable_encoding, first.framing) == ("utf8", pyuvnet.framing.Lines())
+    assert first.get_type_of_service() == 8
+    for socket in (first, second):
+        socket.on("error", lambda error: None)
+        socket.destroy()
+    pyuvnet.run()

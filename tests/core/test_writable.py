@@ -215,6 +215,18 @@ def test_cork_is_counted_and_the_last_uncork_sends():
     finish(sink)
 
 
+def test_more_corks_than_are_counted_do_not_open_the_stream():
+    sink = Gather()
+    for _ in range(65540):
+        sink.cork()
+    assert sink.writable_corked == 65535
+    sink.uncork()
+    sink.write(b"a")
+    assert sink.got == []
+    sink.end()
+    assert sink.got == [b"a"]
+
+
 @pytest.mark.spec("S4.3-03")
 def test_end_uncorks_fully(trace):
     sink = Sink("sync").on("finish", trace.note("finish"))
