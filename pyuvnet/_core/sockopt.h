@@ -39,7 +39,7 @@ static inline int pyuvnet_tos_option(const uv_tcp_t* tcp, int* level, int* name)
 /* Sets the type of service of a connected or bound socket; returns a libuv status. */
 static inline int pyuvnet_set_tos(const uv_tcp_t* tcp, int value) {
   uv_os_fd_t fd;
-  int level, name;
+  int level = 0, name = 0;
   int status = uv_fileno((const uv_handle_t*) tcp, &fd);
   if (status == 0) status = pyuvnet_tos_option(tcp, &level, &name);
   if (status < 0) return status;
@@ -51,7 +51,7 @@ static inline int pyuvnet_set_tos(const uv_tcp_t* tcp, int value) {
 /* Returns the type of service, or a libuv status below 0. */
 static inline int pyuvnet_get_tos(const uv_tcp_t* tcp) {
   uv_os_fd_t fd;
-  int level, name, value = 0;
+  int level = 0, name = 0, value = 0;
   socklen_t size = sizeof value;
   int status = uv_fileno((const uv_handle_t*) tcp, &fd);
   if (status == 0) status = pyuvnet_tos_option(tcp, &level, &name);
