@@ -1188,9 +1188,9 @@ cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
             _cut_first(s)
             for index in range(s._rare.r_head, len(_before)):
                 chunk = _before[index]
-                rest = chunk
                 if isinstance(chunk, str):
-                    rest = encode(chunk, s._rare.r_decoder.encoding)
+                    chunk = encode(chunk, s._rare.r_decoder.encoding)
+                rest = chunk
                 cutter.append(PyBytes_AS_STRING(rest), len(rest))
         if s._rare.r_decoder is not None:
             # A character that is not whole yet is no text, but it has come.
