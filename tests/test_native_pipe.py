@@ -6,16 +6,20 @@ connection to the sink, natively or with something that forces the ordinary path
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import random
 import socket as posix
 import struct
+import sys
+import threading
 import time
 import tracemalloc
 
 import pytest
 
-from pyuvnet import net, run, set_immediate, set_timeout
+from pyuvnet import current_loop, net, run, set_immediate, set_timeout
 
 
 class Proxy:
@@ -221,7 +225,7 @@ def test_each_chunk_puts_off_the_timeouts_of_both_sockets():
         if ends.back.bytes_written == sent and waited < idle - 10:
             early.append((who, waited))
         over.add(who)
-        if over == {"front", "back"} and sent == 40:
+        if early or (over == {"front", "back"} and sent == 40):
             ends.close()
 
     def ready():
@@ -229,7 +233,7 @@ def test_each_chunk_puts_off_the_timeouts_of_both_sockets():
 
     def step():
         nonlocal sent
-        if sent == 40:
+        if early or sent == 40:
             return
         ends.client.sendall(b"x")
         sent += 1
@@ -418,3 +422,126 @@ def test_the_first_error_of_a_write_is_the_one_that_is_told():
     run()
     sink.close()
     assert trace == [("unpipe", True), ("ECONNRESET", "write"), True]
+
+
+# ---- splice(2) -----------------------------------------------------------------------------------
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="splice() is Linux's")
+
+
+def kernel_pipes() -> int:
+    """How many descriptors of this process are ends of pipes."""
+    found = 0
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+    return found
+
+
+def alone(function):
+    """Run a function in a thread with a loop of its own, which it closes.
+
+    The function gets the number of kernel pipes that the loop has from the beginning.
+    """
+    failed = []
+
+    def body():
+        current_loop()
+        try:
+            function(kernel_pipes())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            current_loop().close()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+@linux
+@pytest.mark.parametrize("flows", [1, 5])
+def test_bulk_flows_share_one_kernel_pipe_of_their_loop(flows):
+    outside, during = kernel_pipes(), []
+
+    def body(before):
+        during.append(before + 2)
+        proxies = [Proxy([bytes(1_000_000)] * 8) for _ in range(flows)]
+        for proxy in proxies:
+            proxy.proxy.on("close", lambda: during.append(kernel_pipes()))
+        run()
+        for proxy in proxies:
+            assert proxy.count == 8_000_000
+            assert proxy.received.digest() == proxy.sent.digest()
+
+    alone(body)
+    assert during == during[:1] * (1 + flows)
+    assert kernel_pipes() == outside
+
+
+@linux
+def test_messages_need_no_kernel_pipe():
+    during = []
+
+    def body(before):
+        during.append(before)
+        proxy = Proxy([bytes(30_000)])
+        proxy.proxy.on("close", lambda: during.append(kernel_pipes()))
+        run()
+        assert proxy.count == 30_000
+
+    alone(body)
+    assert during == during[:1] * 2
+
+
+@linux
+def test_without_a_descriptor_for_the_kernel_pipe_bytes_are_read_and_written():
+    import resource
+
+    total = 8_000_000
+    sent = random.Random(1).randbytes(total)
+    received, held, threads = bytearray(), [], []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def ready():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        loop = current_loop()
+        threads.append(threading.Thread(target=ends.client.sendall, args=(sent,)))
+        threads.append(threading.Thread(target=receive, args=(loop,)))
+        for thread in threads:
+            thread.start()
+
+    def receive(loop):
+        while len(received) < total:
+            received.extend(ends.server.recv(65536))
+        loop.call_soon_threadsafe(finish)
+
+    def finish():
+        while held:
+            os.close(held.pop())
+        counts.extend((ends.front.bytes_read, ends.back.bytes_written, kernel_pipes()))
+        ends.close()
+
+    def body(before):
+        nonlocal ends, expected
+        expected = before
+        ends = Ends(lambda front, back: None)
+        ends.ready = ready
+        run()
+
+    counts, ends, expected = [], None, None
+    try:
+        alone(body)
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for thread in threads:
+            thread.join()
+    assert received == sent
+    assert counts == [total, total, expected]

@@ -81,6 +81,7 @@ ALLOWED = {
     "stream_handle write _chunks": "it is None in a new request",
     "socket_base _wait_for_connect w_chunk": "it is None, or the same list",
     "socket_base _begin_queue w_chunk": _EMPTY,
+    "socket_base _write_rest w_chunk": _EMPTY,
     "socket_base _begin_pair w_chunk": _EMPTY,
     "socket_base _begin_pair w_queue": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",

@@ -20,6 +20,7 @@ cdef class Handle:
     # Of a stream handle, which has room for them here.
     cdef unsigned char _reading
     cdef unsigned char paused          # a listener that is not polled for a while
+    cdef unsigned char pumps           # the owner takes the bytes out of the descriptor itself
     cdef unsigned int failures         # of accept in a row
 
     cdef inline void own(self, EventEmitter owner, const HandleCalls* calls) noexcept:

@@ -10,6 +10,7 @@ from .emitter cimport EventEmitter
 from .fork cimport fork_generation
 from .owner cimport Collector
 from .signals cimport SignalWatch
+from .splice cimport pyuvnet_tube
 
 cdef extern from *:
     """
@@ -47,6 +48,7 @@ cdef class Loop:
     cdef uv.uv_check_t _check          # takes it back, and runs immediates
     cdef uv.uv_async_t _wake           # the only door for other threads
     cdef pyuvnet_gate gate
+    cdef pyuvnet_tube tube             # what a pipe's bytes go through inside the kernel
     cdef bytes last_chunk              # what the last read handed out, refilled if forgotten
     cdef bint in_callback              # a libuv callback is on the stack: writes are collected
     cdef readonly bint running

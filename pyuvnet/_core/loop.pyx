@@ -46,6 +46,7 @@ from .hidden_calls cimport ENTRY, LEAVE, RELEASE, hidden_call
 from .names import add_node_names
 from .owner cimport Collector
 from .signals cimport new_signal_watch
+from .splice cimport pyuvnet_tube_close
 from .upcalls cimport LOOP_UNDRIVEN, later, upcall
 
 cdef extern from "backend.h":
@@ -870,6 +871,7 @@ cdef class Loop:
                 # and let others run.
                 with nogil:
                     pyuvnet_backend_wait(&self._uv)
+        pyuvnet_tube_close(&self.tube)
         self.in_callback = False
         self.closed = True
         # What finalisers added meanwhile.

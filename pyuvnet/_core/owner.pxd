@@ -55,6 +55,8 @@ cdef struct HandleCalls:
     # takes a size of 0 too, for a read of nothing, which is activity all the same.
     take_call take_read
     read_call read
+    # Bytes are there, and libuv has not read them: see StreamHandle.pump_start().
+    status_call pump
     status_call read_ended                # UV_EOF, or what the read failed with
     raised_call read_raised               # one of these two raised
     status_call written                   # the write in flight completed

@@ -10,6 +10,9 @@ cdef enum:
     PIPING_HEARD_END = 1 << 3
     PIPING_HEARD_CLOSE = 1 << 4
     PIPING_HEARD_FINISH = 1 << 5
+    # Of a pipe between sockets.
+    PIPING_FILLED = 1 << 6           # the last read filled the buffer
+    PIPING_UNFIT = 1 << 7            # splice() is not for it
 
 cdef class Piping(SharedListener):
     """One pipe from a source to a destination, and its listeners."""

@@ -19,6 +19,8 @@ from .writable cimport w_accept, w_drop_chunk, w_enqueue
 
 cdef enum:
     COLLECT_BYTES = 65536        # collected writes leave at this many bytes,
+    PUMP_BYTES = 2 << 20         # one turn of the loop moves about so many inside the kernel,
+    PUMP_LEAST = 16384           # and so many at a time at the least
     COLLECT_CHUNKS = 64          # or chunks, at the latest at the end of the callback
 
 cdef enum:
@@ -159,7 +161,9 @@ cdef class SocketBase(Duplex):
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef void set_keep_alive_flag(self, unsigned int delay) noexcept
     cdef int _send_keep_alive(self, TCP tcp, bint enable) noexcept
-    cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1
+    cdef SocketBase _native_dest(self)
+    cdef bint _relay(self, const char* base, Py_ssize_t size) except -1
+    cdef int _write_rest(self, SocketBase dest, bytes rest) except -1
     cdef bint _writes_overridden(self) noexcept
     cdef bint _inherits_write(self) noexcept
 

@@ -23,21 +23,23 @@ from .._base.validation import arg_value_error
 from . cimport uv
 from .address cimport peer_tuple
 from .blocklist cimport BlockList
-from .capi cimport Py_TYPE, PyTypeObject, hold_collector, list_of, pyuvnet_call_one, \
-    pyuvnet_drop_usual, pyuvnet_has_own, pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, \
-    pyuvnet_refill, release_collector, rest_of
+from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, list_of, \
+    pyuvnet_call_one, pyuvnet_drop_usual, pyuvnet_has_own, pyuvnet_is_awaitable, \
+    pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, rest_of
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
     drop_internal, intern_event, new_internal, only_listener
 from .errors cimport never_reached, os_error, seal, socket_closed, state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
-from .loop cimport Loop
+from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, leave_ring, raised_call, read_call, \
     status_call, take_call
 from .pipe cimport Pipe, new_pipe
-from .piping cimport Piping
+from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_UNFIT, Piping
 from .readable cimport *
+from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
+    pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
 from .stream cimport *
 from .stream_handle cimport StreamHandle, new_read_target, point_at
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
@@ -386,60 +388,99 @@ cdef class SocketBase(Duplex):
             self._handle.target = target
         return 0
 
-    cdef Py_ssize_t _relay(self, const char* base, Py_ssize_t size) except -1:
-        """Move bytes straight to the one socket that this one is piped into.
+    cdef SocketBase _native_dest(self):
+        """The one socket that this one is piped into, if bytes may go there without a chunk object.
 
-        Returns how many it took: all, some (the kernel is full), or 0 where the ordinary path
-        has to do it, since somebody listens, decodes, overrides, or something is queued. All of
-        that is checked anew for each read, so that nothing has to follow its changes.
+        None where the ordinary path has to do it, since somebody listens, decodes, overrides, or
+        something is queued. All of that is checked anew for each read, so that nothing has to
+        follow its changes.
         """
         cdef Piping piping
         cdef SocketBase dest
-        cdef uv.uv_buf_t buf
-        cdef Py_ssize_t taken
         if type(self.r_pipes) is not Piping:
-            return 0
+            return None
         piping = <Piping>self.r_pipes
         if not isinstance(piping.dest, SocketBase):
-            return 0
+            return None
         dest = <SocketBase>piping.dest
         # First, since it may ask a metaclass of the program's.
         if dest._writes_overridden():
-            return 0
+            return None
         if self._flowing != FLOWING_YES or self.r_length or self.r_transforms \
                 or self._state & (R_ENDED | DESTROYED) \
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
-            return 0
+            return None
         if piping.seen_alone != self._changes:
             if self._find(_DATA) is not piping:
-                return 0
+                return None
             piping.seen_alone = self._changes
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_CONNECTING \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
                                   | LAYERED):
-            return 0
+            return None
         if self._idle is not None:
             self._idle.touch()
         if dest._idle is not None:
             dest._idle.touch()
+        return dest
+
+    cdef bint _relay(self, const char* base, Py_ssize_t size) except -1:
+        """Move bytes straight to the one socket that this one is piped into, if nobody can notice.
+
+        What the kernel does not take becomes a write of dest, and the pipe waits for its 'drain'.
+        """
+        cdef Piping piping
+        cdef SocketBase dest = self._native_dest()
+        cdef uv.uv_buf_t buf
+        cdef Py_ssize_t taken
+        if dest is None:
+            return False
+        piping = <Piping>self.r_pipes
         buf.base = <char*>base
         buf.len = size
         taken = dest._handle.try_write(&buf, 1)
-        if taken == 0 or taken == uv.UV_EAGAIN:
-            return 0
         self._state = (self._state & ~R_READING) | R_DID_READ
-        if taken > 0:
-            self._bytes_read += taken
-            dest._bytes_dispatched += taken
-            return taken
-        # The kernel reports an error once: it is that of a write() of these bytes.
         self._bytes_read += size
-        w_accept(dest, size)
-        dest.w_size = size
+        if taken == size:
+            dest._bytes_dispatched += size
+            if size < READ_BUFFER_SIZE:
+                piping.flags &= ~PIPING_FILLED
+            elif not piping.flags & PIPING_FILLED:
+                piping.flags |= PIPING_FILLED
+            elif not piping.flags & PIPING_UNFIT and not self._state & LAYERED \
+                    and self._handle is not None and not self._handle.pump_start():
+                piping.flags |= PIPING_UNFIT
+        elif taken >= 0 or taken == uv.UV_EAGAIN:
+            taken = max(taken, 0)
+            dest._bytes_dispatched += taken
+            self._write_rest(dest, PyBytes_FromStringAndSize(base + taken, size - taken))
+        else:
+            # The kernel reports an error once: it is that of a write() of these bytes.
+            w_accept(dest, size)
+            dest.w_size = size
+            dest.w_in_flight = 1
+            dest._account(&buf, 1, taken, None, True)
+        return True
+
+    cdef int _write_rest(self, SocketBase dest, bytes rest) except -1:
+        """Let dest write what the kernel did not take, and wait for its 'drain' without reading."""
+        cdef Piping piping = <Piping>self.r_pipes
+        cdef uv.uv_buf_t buf
+        point_at(&buf, rest)
+        w_accept(dest, buf.len)
+        dest.w_size = buf.len
         dest.w_in_flight = 1
-        dest._account(&buf, 1, taken, None, True)
-        return size
+        dest.w_chunk = rest
+        dest._state |= W_NEED_DRAIN
+        dest._account(&buf, 1, uv.UV_EAGAIN, None, True)
+        if piping.flags & PIPING_OVER:
+            return 0
+        piping.wait()
+        # A paused stream reads on until its buffer is full; these bytes may as well stay there.
+        if self._flowing == FLOWING_NO and not self.r_length and self._handle is not None:
+            self._read_stop()
+        return 0
 
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
@@ -1027,14 +1068,9 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
 
 cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:
     cdef Loop loop = self._loop
-    cdef Py_ssize_t relayed
     cdef int go_on
-    if self.r_pipes is not None and size:
-        relayed = self._relay(base, size)
-        base += relayed
-        size -= relayed
-        if not size:
-            return 0
+    if self.r_pipes is not None and size and self._relay(base, size):
+        return 0
     if self._idle is not None:
         self._idle.touch()
     if not size:
@@ -1050,6 +1086,76 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
         loop.last_chunk = PyBytes_FromStringAndSize(base, size)
     if not r_push(self, loop.last_chunk) and self._handle is not None:
         self._read_stop()
+    return 0
+
+
+cdef int _pump(SocketBase self, object handle, int status) except -1:
+    """Move what has arrived to the socket that this one is piped into, inside the kernel.
+
+    Back to reading as usual if the flow is slow by now, or if somebody could notice: libuv reads
+    the rest in the next turn of the loop.
+    """
+    cdef SocketBase dest = self._native_dest()
+    cdef Loop loop = self._loop
+    cdef StreamHandle source = self._handle
+    cdef Py_ssize_t want = 0, got = 0, moved = 0
+    cdef size_t left = 0
+    cdef int failure = 0
+    cdef bytes rest
+    cdef uv.uv_buf_t buf
+    if dest is None or self._state & LAYERED or not loop.tube.size:
+        source.pump_stop()
+        return 0
+    while moved < PUMP_BYTES:
+        want = pyuvnet_send_room(dest._handle.fileno())
+        if want < 0:
+            got = uv.UV_EINVAL
+            break
+        # Without any room a few bytes are taken all the same: their write tells when there is.
+        want = min(max(want, PUMP_LEAST), <Py_ssize_t>loop.tube.size)
+        got = pyuvnet_splice_in(&loop.tube, source.fileno(), want)
+        if got <= 0:
+            break
+        moved += got
+        left = pyuvnet_splice_out(&loop.tube, dest._handle.fileno(), got, &failure)
+        if left or got < want:
+            break
+    self._bytes_read += moved
+    dest._bytes_dispatched += moved - left
+    if moved:
+        self._state = (self._state & ~R_READING) | R_DID_READ
+    if moved < READ_BUFFER_SIZE and not left or got < 0 and got != uv.UV_EAGAIN:
+        source.pump_stop()
+        (<Piping>self.r_pipes).flags &= ~PIPING_FILLED
+    if left:
+        buf.len = left
+        if pyuvnet_splice_unfit(failure):
+            source.pump_stop()
+            (<Piping>self.r_pipes).flags |= PIPING_UNFIT
+        elif failure:
+            # As in _relay().
+            pyuvnet_tube_close(&loop.tube)
+            w_accept(dest, left)
+            dest.w_size = left
+            dest.w_in_flight = 1
+            return dest._account(&buf, 1, failure, None, True)
+        rest = None
+        try:
+            rest = PyBytes_FromStringAndSize(NULL, left)
+        finally:
+            if rest is None or not pyuvnet_take_back(&loop.tube, PyBytes_AS_STRING(rest), left):
+                # They are lost, and the stream with them: see _read_raised().
+                pyuvnet_tube_close(&loop.tube)
+                rest = None
+        if rest is None:
+            raise MemoryError
+        return self._write_rest(dest, rest)
+    if got < 0 and got != uv.UV_EAGAIN:
+        if pyuvnet_splice_unfit(got):
+            (<Piping>self.r_pipes).flags |= PIPING_UNFIT
+            return 0
+        self._read_stop()
+        return _read_ended(self, handle, <int>got)
     return 0
 
 
@@ -1182,6 +1288,7 @@ cdef int on_idle_timeout(SocketBase self) except -1:
 cdef HandleCalls SOCKET_CALLS
 SOCKET_CALLS.take_read = <take_call><void*>_take_read
 SOCKET_CALLS.read = <read_call><void*>_read
+SOCKET_CALLS.pump = <status_call><void*>_pump
 SOCKET_CALLS.read_ended = <status_call><void*>_read_ended
 SOCKET_CALLS.read_raised = <raised_call><void*>_read_raised
 SOCKET_CALLS.written = <status_call><void*>_written

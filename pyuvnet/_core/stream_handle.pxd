@@ -40,6 +40,8 @@ cdef class StreamHandle(Handle):
     cdef int _open(self, int fd) noexcept
     cdef int read_start(self) noexcept
     cdef void read_stop(self) noexcept
+    cdef bint pump_start(self) noexcept
+    cdef void pump_stop(self) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int shutdown(self) noexcept
     cdef int watchable(self) noexcept

@@ -23,6 +23,7 @@ from .errors cimport os_error, seal
 from .handle cimport REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport Loop
 from .owner cimport HandleCalls
+from .splice cimport pyuvnet_tube_open
 from .watchers cimport submit_write, watch_room, watch_room_for_next
 
 
@@ -42,6 +43,13 @@ cdef void _on_alloc(uv.uv_handle_t* handle, size_t suggested, uv.uv_buf_t* buf) 
     cdef pyuvnet_gate* gate = <pyuvnet_gate*>handle.loop.data
     buf.base = gate.read_buffer
     buf.len = gate.read_size
+
+
+cdef void _on_alloc_nothing(uv.uv_handle_t* handle, size_t suggested,
+                            uv.uv_buf_t* buf) noexcept nogil:
+    # Without room libuv reads nothing, and calls the read callback with UV_ENOBUFS.
+    buf.base = NULL
+    buf.len = 0
 
 
 cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept:
@@ -81,7 +89,12 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
     # One of the program's calls may give the handle up, and with it the table.
     cdef const HandleCalls* calls = self.calls
     try:
-        if nread >= 0:
+        if nread == uv.UV_ENOBUFS and self.pumps:
+            if self.layer is None:
+                calls.pump(owner, self, 0)
+            else:
+                self.pump_stop()
+        elif nread >= 0:
             calls.read(owner, self, base, nread)
         else:
             # libuv has stopped reading by itself.
@@ -227,7 +240,9 @@ cdef class StreamHandle(Handle):
         cdef int status
         if self._reading or self.closing or self._uv is NULL:
             return 0
-        if self.target is None or self.layer is not None:
+        if self.pumps:
+            status = uv.uv_read_start(self.stream(), _on_alloc_nothing, _on_read)
+        elif self.target is None or self.layer is not None:
             # Layers get the loop's buffer, and the owner copies what they pass on.
             status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
         else:
@@ -241,6 +256,23 @@ cdef class StreamHandle(Handle):
         if self._reading and not self.closing:
             uv.uv_read_stop(self.stream())
             self._reading = False
+
+    cdef bint pump_start(self) noexcept:
+        """Let the owner's pump() take the bytes itself, in place of libuv; False: it cannot.
+
+        As long as it leaves some there, it is called once in each turn of the loop.
+        """
+        if self.target is not None or self.layer is not None \
+                or not pyuvnet_tube_open(&self.loop.tube):
+            return False
+        self.pumps = True
+        self.stream().alloc_cb = _on_alloc_nothing
+        return True
+
+    cdef void pump_stop(self) noexcept:
+        if self.pumps:
+            self.pumps = False
+            self.stream().alloc_cb = _on_alloc
 
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Submit an asynchronous write; `chunks` stays alive until libuv is done with it.

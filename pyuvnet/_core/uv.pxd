@@ -65,13 +65,10 @@ cdef extern from "uv.h" nogil:
     const int UV_EBADF
     const int UV_EEXIST
     const int UV_ETIMEDOUT
+    const int UV_ENOBUFS
 
     ctypedef int uv_file
     ctypedef int uv_os_sock_t
-
-    ctypedef struct uv_buf_t:
-        char* base
-        size_t len
 
     ctypedef struct uv_loop_t:
         void* data
@@ -91,10 +88,15 @@ cdef extern from "uv.h" nogil:
         void* data
         uv_loop_t* loop
         uv_handle_type type
+    ctypedef struct uv_buf_t:
+        char* base
+        size_t len
+    ctypedef void (*uv_alloc_cb)(uv_handle_t*, size_t, uv_buf_t*) noexcept nogil
     ctypedef struct uv_stream_t:
         void* data
         uv_loop_t* loop
         size_t write_queue_size
+        uv_alloc_cb alloc_cb
     ctypedef struct uv_tcp_t:
         void* data
     ctypedef struct uv_pipe_t:
@@ -132,7 +134,6 @@ cdef extern from "uv.h" nogil:
 
     ctypedef void (*uv_close_cb)(uv_handle_t*) noexcept nogil
     ctypedef void (*uv_walk_cb)(uv_handle_t*, void*) noexcept nogil
-    ctypedef void (*uv_alloc_cb)(uv_handle_t*, size_t, uv_buf_t*) noexcept nogil
     ctypedef void (*uv_read_cb)(uv_stream_t*, ssize_t, const uv_buf_t*) noexcept nogil
     ctypedef void (*uv_write_cb)(uv_write_t*, int) noexcept nogil
     ctypedef void (*uv_connect_cb)(uv_connect_t*, int) noexcept nogil

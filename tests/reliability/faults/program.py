@@ -210,6 +210,61 @@ def stream(
     return told
 
 
+def relay(rules: str, kind: str = "tcp") -> dict[str, Any]:
+    """A client sends through a pipe to a sink; a call of the kernel in the middle fails."""
+    sent, received = bytearray(), bytearray()
+    errors: list[str] = []
+    ends: dict[str, Any] = {}
+    source = random.Random(2)
+    left = [60]
+
+    def serve(front: Any) -> None:
+        back = net.create_connection(target(sink))
+        ends.update(front=front, back=back)
+        for name, end, other in (("front", front, back), ("back", back, front)):
+            end.on("error", lambda e, name=name: errors.append(f"{name} {e.code} {e.syscall}"))
+            end.on("close", lambda _, other=other: other.destroy_soon())
+        front.pipe(back)
+        front.on("close", lambda _: proxy.close())
+
+    def receive(socket: Any) -> None:
+        socket.on("data", received.extend)
+        socket.on("error", lambda _: None)
+        socket.on("close", lambda _: sink.close())
+
+    def send() -> None:
+        while left[0]:
+            left[0] -= 1
+            piece = source.randbytes(500_000)
+            sent.extend(piece)
+            if not client.write(piece):
+                return
+        client.end()
+
+    sink = net.create_server(receive).listen(place(kind))
+    proxy = net.create_server(serve)
+    sink.on("listening", lambda: proxy.listen(place(kind)))
+    client = net.Socket()
+    client.on("error", lambda _: None)
+    client.on("drain", send)
+
+    def begin() -> None:
+        faults(rules)
+        client.connect(target(proxy), send)
+
+    proxy.on("listening", begin)
+    pyuvnet.run()
+    told = {
+        "hits": hits(),
+        "errors": errors,
+        "received": len(received),
+        "prefix": sent.startswith(received),
+        "counts": [ends["front"].bytes_read, ends["back"].bytes_written],
+    }
+    faults("")
+    return told
+
+
 # ---- One end here, faults that end the connection ------------------------------------------------
 
 

@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -206,6 +207,19 @@ ssize_t writev(int fd, const struct iovec* parts, int count) {
   }
   answer = real(fd, some, count);
   if (answer > 0) taken += answer;
+  calls++;
+  return answer;
+}
+
+/* Rules for "splice_in" concern what comes out of a socket, for "splice_out" what goes into one. */
+ssize_t splice(int from, off_t* from_at, int to, off_t* to_at, size_t size, unsigned int flags) {
+  REAL(ssize_t, splice, int, off_t*, int, off_t*, size_t, unsigned int)
+  int out = is_socket(to);
+  ssize_t answer;
+  FAIL_IF_STRUCK(out ? "splice_out" : "splice_in", out ? to : from, &size)
+  answer = real(from, from_at, to, to_at, size, flags);
+  if (answer > 0 && out) taken += answer;
+  if (answer > 0 && !out) given += answer;
   calls++;
   return answer;
 }

@@ -49,6 +49,22 @@ HARMLESS = {
         "epoll_pwait cap=1 chance=50"
     },
 }
+# Of bulk flows by pipe, which go through splice().
+SPLICED = {
+    "nothing": "splice_in; splice_out",
+    "short splices": "splice_in cap=70000; splice_out cap=30000",
+    "splices of a few bytes": "splice_in cap=9000 every=2; splice_out cap=100 chance=50",
+    "EAGAIN at splice": "splice_in error=EAGAIN every=3; splice_out error=EAGAIN every=2",
+    "all of a splice is refused": "splice_out error=EAGAIN",
+    "ENOBUFS at splice": "splice_in error=EINTR every=3; splice_out error=ENOBUFS every=2",
+    "EINTR at splice": "splice_in error=EINTR every=3; splice_out error=EINTR every=2",
+    "no splice of sockets": "splice_in error=EINVAL",
+    "no splice into sockets": "splice_out error=EINVAL",
+    "no memory to splice from a socket": "splice_in error=ENOMEM",
+    "no memory to splice into a socket": "splice_in; splice_out error=ENOMEM",
+    "with short writes and reads": "splice_out cap=40000; splice_in; write cap=30000 every=9; "
+    "read cap=30000 every=9",
+}
 # What strikes only where the program does such a call.
 NOT_ALWAYS = {"writev", "getpeername", "getsockname"}
 
@@ -61,6 +77,40 @@ def test_harmless(fault: str, full: bool, play: Play) -> None:
         turn = list(HARMLESS).index(fault) + WAYS.index(way)
         for kind in ["tcp", "ipc"] if full else [["tcp", "ipc"][turn % 2]]:
             _harmless(row, way, kind, play)
+
+
+@pytest.mark.parametrize("fault", SPLICED)
+def test_splices_that_nobody_may_notice(fault: str, full: bool, play: Play) -> None:
+    row = {"rules": SPLICED[fault], "total": 6_000_000, "largest": 1_000_000}
+    for way in ["pipe", "proxy"]:
+        turn = list(SPLICED).index(fault) + len(way)
+        for kind in ["tcp", "ipc"] if full else [["tcp", "ipc"][turn % 2]]:
+            _harmless(row, way, kind, play)
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [
+        ("splice_out error=ECONNRESET", "back ECONNRESET write"),
+        ("splice_out error=EPIPE", "back EPIPE write"),
+        ("splice_in error=ECONNRESET", "front ECONNRESET read"),
+        ("splice_in error=ETIMEDOUT", "front ETIMEDOUT read"),
+    ],
+)
+@pytest.mark.parametrize("cut", ["", "; splice_out cap=10000 every=2"])
+def test_splices_that_fail(rule: str, error: str, cut: str, full: bool, play: Play) -> None:
+    for kind in ["tcp", "ipc"] if full else [["tcp", "ipc"][len(rule + cut) % 2]]:
+        told = play("relay", rules=f"{rule} after=1 times=1{cut}", kind=kind)
+        assert told["hits"][0] == 1
+        assert told["errors"] == [error]
+        # What arrived is what was sent, up to where it failed, and every byte is accounted for.
+        assert told["prefix"]
+        assert told["received"] > 0
+        front, back = told["counts"]
+        if "splice_in" in rule:
+            assert front == back == told["received"]
+        else:
+            assert told["received"] < front == back
 
 
 def _harmless(row: dict[str, Any], way: str, kind: str, play: Play) -> None:
@@ -151,8 +201,9 @@ def test_reads_that_fail(error: str, side: str, play: Play) -> None:
 @pytest.mark.parametrize("error", ["ECONNRESET", "EPIPE", "EHOSTUNREACH"])
 def test_a_write_of_a_pipe_in_c_that_fails_once(error: str, play: Play) -> None:
     # The kernel reports an error once; from then on it is EPIPE.
-    told = play("relaying", rules=f"write error={error} after=5 times=1")
-    assert told["hits"] == [1]
+    rules = f"splice_in error=EINVAL; write error={error} after=5 times=1"
+    told = play("relaying", rules=rules)
+    assert told["hits"][1] == 1
     assert told["back"] == ["connect", f"error {error} write", "close True"]
     assert told["unpiped"] == 1
     assert told["prefix"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 Play = Callable[..., dict[str, Any]]
+FUNCTIONS = ["write", "writev", "read", "epoll_pwait", "splice_in", "splice_out"]
 CAPS = [1, 2, 7, 100, 999, 4096, 65_536]
 
 
@@ -16,7 +17,7 @@ def mixture(chance: random.Random) -> str:
     """Rules for the shim that a program cannot tell from a slow network."""
     rules = []
     for _ in range(chance.randint(1, 7)):
-        function = chance.choice(["write", "writev", "read", "epoll_pwait"])
+        function = chance.choice(FUNCTIONS)
         rule = function
         if function == "epoll_pwait":
             rule += chance.choice([" cap=1", " error=EINTR"])
@@ -25,7 +26,8 @@ def mixture(chance: random.Random) -> str:
             if kind != "error":
                 rule += f" cap={chance.choice(CAPS)}"
             if kind != "cap":
-                errors = ["EAGAIN", "EINTR", *["ENOBUFS"] * (function != "read")]
+                reads = function in ("read", "splice_in")
+                errors = ["EAGAIN", "EINTR", *["ENOBUFS"] * (not reads)]
                 rule += f" error={chance.choice(errors)}"
         rule += chance.choice(
             [
@@ -50,7 +52,7 @@ def test_harmless(seed: int, play: Play) -> None:
     for each in range(seed, seed + 10):
         chance = random.Random(each)
         way = chance.choice(["echo", "pipe", "proxy", "cork", "onread"])
-        size = chance.choice([3000, 60_000, 400_000])
+        size = chance.choice([3000, 60_000, 400_000, 2_000_000])
         options = {
             "rules": mixture(chance),
             "kind": chance.choice(["tcp", "ipc"]),
