@@ -10,10 +10,9 @@ from __future__ import annotations
 import _socket
 import os
 import sys
-from collections.abc import Iterable
-from functools import partial
+from _collections_abc import Iterable
 
-from ._base import TYPE_CHECKING
+from ._base import TYPE_CHECKING, partial
 from ._base import validation as check
 from ._base.info import Info
 from ._core.address import is_ip

@@ -11,8 +11,8 @@ loop that does not drive it. A driver ends with its asyncio loop, by detach(), o
 from __future__ import annotations
 
 import os
-import threading
-import weakref
+from _weakref import ref
+from _weakrefset import WeakSet
 
 from . import loop as settings
 from ._base import TYPE_CHECKING
@@ -22,6 +22,7 @@ from .errors import StateError
 
 if TYPE_CHECKING:
     import asyncio
+    import threading
     from collections.abc import Callable
 
     from ._core.loop import Loop
@@ -57,7 +58,7 @@ class _Driver:
         try:
             self._watch(kept)
             # asyncio does not report that it closes. But then it forgets what it watched.
-            self._gone = weakref.ref(kept, lambda _: self.stop())
+            self._gone = ref(kept, lambda _: self.stop())
             ours.set_driver(self, theirs)
             self.wake()
             drivers[ours] = self
@@ -167,12 +168,14 @@ class _ThreadDriver(_Driver):
     """
 
     # Until it watches, which may fail half way.
-    _keeper: weakref.ref[asyncio.TimerHandle] | None = None
+    _keeper: ref[asyncio.TimerHandle] | None = None
     _thread: threading.Thread | None = None
 
     def _watch(self, kept: _Kept) -> None:
+        import threading
+
         # A timer that never fires is what asyncio forgets when it closes; the handle refers to it.
-        self._keeper = weakref.ref(self.theirs.call_later(10**9, kept))
+        self._keeper = ref(self.theirs.call_later(10**9, kept))
         # It waits after the first turn: before that libuv has not registered what to wait for.
         self._granted = threading.Semaphore(0)
         self._begun = False
@@ -227,7 +230,7 @@ class _ThreadDriver(_Driver):
 drivers: dict[Loop, _Driver] = {}
 _attaching: set[Loop] = set()
 # Those of asyncio that detach() has freed: what is used there stays undriven.
-_detached: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+_detached: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 def drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:

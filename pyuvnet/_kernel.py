@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import struct
 import sys
 
 from ._base import TYPE_CHECKING
@@ -68,6 +67,8 @@ def kernel_options(options: Mapping[str, Any], tcp: bool = True) -> list[tuple[i
         if not hasattr(_socket, name):
             raise feature_unavailable(option)
         if option == "linger":
+            import struct
+
             value = struct.pack("hh" if WINDOWS else "ii", 1, value)
         if tcp or level == "SOL_SOCKET":
             found.append((getattr(_socket, level), getattr(_socket, name), value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
@@ -45,6 +44,8 @@ def warn_of_host(function: str, args: Sequence[object]) -> None:
         host, port = path, str(second) if type(second) is int and 0 <= second < 65536 else "port"
     elif not (port.isdigit() and (is_ip(host) or host == "localhost" or "." in host)):
         return
+    import warnings
+
     warnings.warn_explicit(
         f"{function}({path!r}, ...) means a unix socket of that name; for TCP the port comes "
         f"first: {function}({port}, {host!r})",

@@ -5,13 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
-import warnings
-import weakref
+from _weakrefset import WeakSet
 
 from ._base import TYPE_CHECKING
 from ._base.hints import place_of_call
-from ._core.loop import running_asyncio
+from ._core.loop import in_main_thread, running_asyncio
 from ._driver import attach_by_itself, drivers
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 # What the main thread began before it turned its loop: (process, loop, file, line).
 _begun: tuple[int, Loop, str, int] | None = None
 # Loops of asyncio beside which ours was used undriven: the warning is planned, or was given.
-_warned: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+_warned: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 _ran_inside: Loop | None = None  # by run() in a coroutine, which has already warned
 
 
@@ -31,7 +29,7 @@ def loop_undriven(ours: Loop, theirs: asyncio.AbstractEventLoop | None) -> None:
     """A loop is used that does not run: attach it to asyncio's that does, if one does."""
     global _begun
     if theirs is None:
-        if _begun is None and threading.current_thread() is threading.main_thread():
+        if _begun is None and in_main_thread():
             _begun = os.getpid(), ours, *place_of_call()
     elif not attach_by_itself(ours, theirs) and theirs not in _warned:
         place = place_of_call()
@@ -62,6 +60,8 @@ def _warn_undriven(ours: Loop, theirs: asyncio.AbstractEventLoop, filename: str,
             "will happen: call pyuvnet.attach() in a coroutine first, or start the program by "
             "pyuvnet.run(main()) instead of asyncio.run(main())"
         )
+    import warnings
+
     warnings.warn_explicit(text, RuntimeWarning, filename, line)
 
 
@@ -73,6 +73,8 @@ def warn_inside_asyncio(ours: Loop) -> None:
         return
     # A check of what was begun before is already planned.
     _ran_inside = ours if theirs in _warned else None
+    import warnings
+
     warnings.warn_explicit(
         "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
         "pyuvnet.attach() instead, and await what you wait for",
@@ -98,6 +100,8 @@ def _warn_of_missing_run() -> None:
         active and ref and not closing and not getattr(owner, "destroyed", False)
         for _, owner, active, ref, closing, *_ in describe(ours)
     ):
+        import warnings
+
         warnings.warn_explicit(
             "the program ends, and what it began here never happened: this thread did not call "
             "pyuvnet.run()",

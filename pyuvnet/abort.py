@@ -5,7 +5,7 @@ Node: AbortController, AbortSignal
 
 from __future__ import annotations
 
-import weakref
+from _weakref import ref
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
@@ -51,7 +51,7 @@ class AbortSignal(EventEmitter):
         self._reason: Any = None
         # Signals made by any() of this one, in order of making. They live as long as somebody
         # holds them or listens to them; those with listeners are in _wanted.
-        self._dependents: dict[weakref.ref[AbortSignal], None] = {}
+        self._dependents: dict[ref[AbortSignal], None] = {}
         self._wanted: set[AbortSignal] = set()
         self._sources: list[AbortSignal] = []
 
@@ -99,7 +99,7 @@ class AbortSignal(EventEmitter):
         self._aborted = True
         self._reason = AbortError("This operation was aborted") if reason is None else reason
         for source in self._sources:
-            source._dependents.pop(weakref.ref(self), None)
+            source._dependents.pop(ref(self), None)
             source._wanted.discard(self)
         self._sources = []
 
@@ -222,11 +222,11 @@ class AbortSignal(EventEmitter):
             # Straight to the origins, so that a chain of any() is one step.
             for origin in source._sources or [source]:
                 if origin not in joined._sources:
-                    origin._dependents[weakref.ref(joined, origin._forget)] = None
+                    origin._dependents[ref(joined, origin._forget)] = None
                     joined._sources.append(origin)
         return joined
 
-    def _forget(self, made: weakref.ref[AbortSignal]) -> None:
+    def _forget(self, made: ref[AbortSignal]) -> None:
         self._dependents.pop(made, None)
 
     def __repr__(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
@@ -139,6 +138,8 @@ class BoundSocket(BoundBase):
             # Collected in another thread, or in a forked child.
             shown = object.__repr__(self)
         if self._drop():
+            import warnings
+
             warnings.warn(f"unclosed {shown}", ResourceWarning, stacklevel=1, source=self)
 
     def __repr__(self) -> str:

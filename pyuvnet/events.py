@@ -5,9 +5,7 @@ Node: events
 
 from __future__ import annotations
 
-from collections import deque
-
-from ._base import TYPE_CHECKING
+from ._base import TYPE_CHECKING, deque
 from ._base import validation as check
 from ._core.emitter import EventEmitter
 from ._core.names import add_node_names

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import namedtuple
+from _operator import itemgetter
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
@@ -47,13 +47,19 @@ CONNECT_ALL = option_set("connect", "create_connection", "Socket")
 MAX_DELAY = 2**31 - 1  # ms, what the kernel's seconds hold with ease
 
 
-_Credentials = namedtuple("_Credentials", ("pid", "uid", "gid"))
-
-
-class PeerCredentials(_Credentials):
+class PeerCredentials(tuple[int, int, int]):
     """Who is at the other end of a unix socket. Node: none"""
 
+    # As collections.namedtuple() makes it; importing that takes a program's start longer.
     __slots__ = ()
+    __match_args__ = _fields = ("pid", "uid", "gid")
+
+    pid = property(itemgetter(0))
+    uid = property(itemgetter(1))
+    gid = property(itemgetter(2))
+
+    def __repr__(self) -> str:
+        return f"PeerCredentials(pid={self[0]}, uid={self[1]}, gid={self[2]})"
 
 
 def keep_alive_seconds(options: Mapping[str, Any]) -> int:
@@ -377,7 +383,7 @@ class Socket(SocketMethods):
         """
         found = self._peer_credentials()
         if isinstance(found, tuple):
-            return PeerCredentials(*found)
+            return PeerCredentials(found)
         if found == UV_ENOTSUP:
             raise feature_unavailable("peer_credentials")
         raise make_os_error(found, "getsockopt")

@@ -6,10 +6,9 @@ Node: stream
 from __future__ import annotations
 
 import sys
-import weakref
-from functools import partial
+from _weakref import ref
 
-from ._base import TYPE_CHECKING, cast
+from ._base import TYPE_CHECKING, cast, partial
 from ._base import validation as check
 from ._core.descriptors import inherit_anext
 from ._core.duplex import Duplex
@@ -29,6 +28,7 @@ from .errors import AbortError, ClosedError, StateError
 
 if TYPE_CHECKING:
     import asyncio
+    import weakref
     from collections.abc import AsyncIterable, Callable, Iterable
     from typing import Any
 
@@ -578,7 +578,7 @@ class _StandardStream(Writable):
 
     def __init__(self, file: Any) -> None:
         super().__init__()
-        self._file = weakref.ref(file)
+        self._file = ref(file)
 
     def _write(
         self, chunk: Any, encoding: str, callback: Callable[[BaseException | None], object]
@@ -596,13 +596,18 @@ class _StandardStream(Writable):
             callback(None)
 
 
-_standard_streams: weakref.WeakKeyDictionary[Any, _StandardStream] = weakref.WeakKeyDictionary()
+_standard_streams: weakref.WeakKeyDictionary[Any, _StandardStream] | None = None
 
 
 def _standard(dest: Any) -> _StandardStream | None:
     """The stream for sys.stdout or sys.stderr, or their buffers; None for anything else."""
+    global _standard_streams
     for file in (sys.stdout, sys.stderr):
         if dest is file or dest is getattr(file, "buffer", file):
+            if _standard_streams is None:
+                from weakref import WeakKeyDictionary
+
+                _standard_streams = WeakKeyDictionary()
             made = _standard_streams.get(dest)
             if made is None or made.destroyed:
                 made = _standard_streams[dest] = _StandardStream(dest)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -411,3 +413,37 @@ def test_defaults_of_the_attempt_timeout() -> None:
         assert get() == 2**31 - 1
     finally:
         put(500)
+
+
+SLOW_TO_IMPORT = {
+    *("asyncio", "collections", "enum", "functools", "importlib", "re", "socket", "struct"),
+    *("threading", "typing", "warnings", "weakref"),
+}
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        False,
+        # Signals wake the loop by a pair of sockets there.
+        pytest.param(True, marks=pytest.mark.skipif(sys.platform == "win32", reason="not there")),
+    ],
+)
+def test_a_program_does_not_wait_for_modules_of_python_that_it_does_not_use(started: bool) -> None:
+    # What site imports for the environment is no matter of ours.
+    folder = Path(net.__file__).resolve().parent.parent
+    serve = """
+server = net.create_server(lambda socket: socket.on("data", socket.write))
+server.listen(0, "127.0.0.1", server.close)
+run()
+"""
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(folder)!r})
+before = set(sys.modules)
+from pyuvnet import net, run
+{serve if started else ""}
+print(*set(sys.modules) - before)
+"""
+    output = subprocess.check_output([sys.executable, "-I", "-S", "-c", program], text=True)
+    assert not set(output.split()) & SLOW_TO_IMPORT

@@ -5,8 +5,15 @@ modules in one library" of PEP 489). The order of LAYERS is the order of the lay
 cimport only those before it, and one that reaches up fails at import.
 """
 
-import importlib.machinery
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+else:
+    # Where importlib.machinery has them from, whose import takes longer than a module of ours.
+    from _frozen_importlib import ModuleSpec
+    from _frozen_importlib_external import ExtensionFileLoader, PathFinder
 
 LAYERS: tuple[str, ...] = (
     "info",
@@ -61,7 +68,7 @@ LAYERS: tuple[str, ...] = (
 
 def _load() -> None:
     """Load the modules of LAYERS from the shared object of `_native`, in that order."""
-    native = importlib.machinery.PathFinder.find_spec(f"{__name__}._native", __path__)
+    native = PathFinder.find_spec(f"{__name__}._native", __path__)
     if native is None or native.origin is None:
         tag = sys.implementation.cache_tag
         raise ImportError(
@@ -73,8 +80,8 @@ def _load() -> None:
         )
     for layer in ("_native", *LAYERS):
         name = f"{__name__}.{layer}"
-        loader = importlib.machinery.ExtensionFileLoader(name, native.origin)
-        spec = importlib.machinery.ModuleSpec(name, loader, origin=native.origin)
+        loader = ExtensionFileLoader(name, native.origin)
+        spec = ModuleSpec(name, loader, origin=native.origin)
         # By hand, as importlib.util has it, which takes longer to import than all of this.
         try:
             module = loader.create_module(spec)

@@ -4,7 +4,6 @@ Imports: handle, timer, immediate, stream_handle, tcp, dns.  It only reads; pyuv
 HandleInfo objects of what it finds.
 """
 
-import warnings
 
 from . cimport uv
 from .capi cimport PyErr_WriteUnraisable
@@ -131,6 +130,7 @@ cdef int _warn_unclosed(object closing) except -1:
                 # With tracemalloc Python shows where the owner was made.
                 if source is None:
                     text += "\nOpened at (most recent call last):\n" + "".join(origin.format())
+            import warnings
             warnings.warn_explicit(text.rstrip(), ResourceWarning, where, line, source=source)
         except BaseException as error:
             # A filter made it an error, which nobody could catch here.

@@ -7,7 +7,7 @@ makes a socket that was closed a fresh one, and serve(), which puts a connection
 Imports socket_base and below.
 """
 
-from functools import partial
+from _functools import partial
 
 from libc.string cimport memcmp
 

@@ -16,7 +16,6 @@ the public error classes.  Rules:
 """
 
 import sys
-import warnings
 
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
@@ -507,6 +506,7 @@ cdef class EventEmitter:
         warned = self._extra.warned
         if event not in warned:
             warned.add(event)
+            import warnings
             warnings.warn(
                 f"Possible EventEmitter memory leak detected. {count} {event} listeners added to "
                 f"{self!r}. MaxListeners is {limit}. Use emitter.set_max_listeners() to increase "

@@ -168,3 +168,4 @@ cdef class Loop:
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef list open_loops()
+cpdef bint in_main_thread()

@@ -23,8 +23,7 @@ Invariants:
 """
 
 import sys
-import threading
-from collections import deque
+from _collections import deque
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
@@ -55,6 +54,9 @@ cdef extern from "backend.h":
 # What a closed loop has.
 cdef object _no_calls = deque()
 
+# The thread that imports this module.
+cdef unsigned long _importing_thread = PyThread_get_thread_ident()
+
 # asyncio's function, once asyncio is imported.
 cdef object _get_running_loop = None
 
@@ -83,6 +85,15 @@ def running_asyncio():
         if _get_running_loop is None:
             return None
     return PyObject_CallNoArgs(_get_running_loop)
+
+
+cpdef bint in_main_thread():
+    """Whether this is the main thread, as threading has it, without importing threading."""
+    # Until somebody imports it: it takes the thread that imports it for the main one, so does this.
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return PyThread_get_thread_ident() == _importing_thread
+    return threading.current_thread() is threading.main_thread()
 
 
 cdef class Continuation:
@@ -289,6 +300,7 @@ cdef class Loop:
                 "ones in the child", "ERR_FORKED")
         if self.closed or self.silent:
             raise StateError("The loop is closed", "ERR_LOOP_CLOSED")
+        import threading
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         here = PyThread_get_thread_ident()
         raise StateError(
@@ -559,7 +571,7 @@ cdef class Loop:
         self.stopping = False
         restore = None
         try:
-            if threading.current_thread() is threading.main_thread():
+            if in_main_thread():
                 if self.signals is None:
                     self.signals = new_signal_watch(&self._uv)
                 restore = self.signals.start(_on_signal)

@@ -12,9 +12,9 @@ Invariants:
   the sockets at once, so that none stays open which the parent closes.
 """
 
+import _thread
 import atexit
 import os
-import threading
 
 from .._base.errors import StateError
 
@@ -22,7 +22,7 @@ from . cimport uv
 from .capi cimport PyThread_get_thread_ident
 from .errors cimport os_error, seal
 from .fork cimport fork_generation, pyuvnet_fork_generation
-from .loop cimport Loop, open_loops
+from .loop cimport Loop, in_main_thread, open_loops
 from .names import add_node_names
 
 cdef extern from "backend.h":
@@ -33,7 +33,7 @@ cdef extern from *:
     unsigned long pyuvnet_fork_generation = 0;
     """
 
-cdef object _per_thread = threading.local()    # .loop, .keeper
+cdef object _per_thread = _thread._local()    # .loop, .keeper
 cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
 
 
@@ -48,7 +48,7 @@ cdef Loop loop_of_thread():
         keeper = _Keeper.__new__(_Keeper)
         keeper._loop = loop
         _per_thread.keeper = keeper
-        if threading.current_thread() is threading.main_thread():
+        if in_main_thread():
             _exit_loop = loop
     return loop
 

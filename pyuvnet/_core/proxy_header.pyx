@@ -63,9 +63,11 @@ cdef uint32_t _crc_of(uint32_t crc, const unsigned char* data, Py_ssize_t size) 
     return crc
 
 
-def crc32c(const unsigned char[:] data not None):
+def crc32c(data):
     """Return the CRC32c (Castagnoli) of bytes, an int."""
-    return _crc_of(0xffffffffu, &data[0] if data.shape[0] else NULL, data.shape[0]) ^ 0xffffffffu
+    # No typed memoryview: the code for those makes this module twice as large, and slow to import.
+    cdef bytes text = bytes(data)
+    return _crc_of(0xffffffffu, <const unsigned char*> text, len(text)) ^ 0xffffffffu
 
 
 cdef bint _right_checksum(const unsigned char* data, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
@@ -272,7 +274,7 @@ cdef str header_reason(int status):
     return status_name(status)
 
 
-def parse(const unsigned char[:] data not None, Py_ssize_t limit):
+def parse(data, Py_ssize_t limit):
     """Parse a header, as a connection's; for tests.
 
     Returns: the reason, a str; None if more has to come; or (length, version, command, source,
@@ -281,14 +283,15 @@ def parse(const unsigned char[:] data not None, Py_ssize_t limit):
     """
     cdef ProxyFields fields
     cdef Py_ssize_t length
-    if not data.shape[0]:
+    cdef bytes text = bytes(data)
+    if not text:
         return None
-    length = parse_header(&data[0], data.shape[0], limit, &fields)
+    length = parse_header(<const unsigned char*> text, len(text), limit, &fields)
     if length < 0:
         return header_reason(<int>length)
     if not length:
         return None
-    text = bytes(data[:length])
+    text = text[:length]
     return (length, fields.version, "PROXY" if fields.proxied else "LOCAL",
             *_ends_of(text, &fields), "dgram" if fields.datagram else "stream",
             text[fields.values:fields.end])

@@ -9,8 +9,8 @@ that knows what to raise.
 """
 
 import os as _os
-from collections.abc import Iterable as _Iterable
-from collections.abc import Mapping as _Mapping
+from _collections_abc import Iterable as _Iterable
+from _collections_abc import Mapping as _Mapping
 
 from libc.string cimport memchr, memcmp, memcpy, strlen
 

@@ -6,7 +6,6 @@ is cheap, and a fired one is ordinary garbage.  Idle timeouts of sockets only no
 each activity; the heap is touched when they expire, not for each chunk.
 """
 
-import warnings
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
@@ -309,6 +308,7 @@ cdef uint64_t _milliseconds(object ms) except? 0:
     if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not ms >= 1:
         return 1
     if ms > MAX_TIMEOUT:
+        import warnings
         warnings.warn(
             f"{notation(ms)} does not fit into a 32-bit signed integer. Timeout duration was set "
             "to 1.", TimeoutOverflowWarning, stacklevel=1)
