@@ -92,6 +92,7 @@ SocketBaseEvent: TypeAlias = (
         "ready",
         "removeListener",
         "resume",
+        "shutdown",
         "timeout",
         "unpipe",
     ]
@@ -106,6 +107,7 @@ ServerBaseEvent: TypeAlias = (
         "listening",
         "newListener",
         "removeListener",
+        "shutdown",
     ]
     | ErrorMonitor
 )
@@ -164,6 +166,7 @@ TextSocketEvent: TypeAlias = (
         "ready",
         "removeListener",
         "resume",
+        "shutdown",
         "timeout",
         "unpipe",
     ]

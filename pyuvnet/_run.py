@@ -11,6 +11,7 @@ from types import CoroutineType
 from ._base import TYPE_CHECKING, overload
 from ._core.loop_registry import current_loop
 from ._driver import drive
+from ._shutdown import ended, mains
 from ._undriven import warn_inside_asyncio
 
 if TYPE_CHECKING:
@@ -71,8 +72,18 @@ def run(
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("run() cannot be called with a coroutine while asyncio runs; await")
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
-            driver = drive(ours, runner.get_loop())
-            result = runner.run(main)
+            theirs = runner.get_loop()
+            driver = drive(ours, theirs)
+            # Before its first step.
+            theirs.call_soon(_note_main, theirs)
+            try:
+                result = runner.run(main)
+            except asyncio.CancelledError:
+                if mains.get(theirs) not in ended:
+                    raise
+                result = None
+            finally:
+                ended.discard(mains.pop(theirs, None))
             if driver is not None:
                 driver.finish()
             return result
@@ -82,6 +93,13 @@ def run(
         # A coroutine that never began would be reported as never awaited.
         if isinstance(main, CoroutineType):
             main.close()
+
+
+def _note_main(theirs: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
+    for task in asyncio.all_tasks(theirs):
+        mains.setdefault(theirs, task)
 
 
 def stop() -> None:

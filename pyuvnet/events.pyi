@@ -59,7 +59,7 @@ def once(
 @overload
 def once(
     emitter: Server,
-    event: Literal["close", "listening", "newListener", "removeListener"],
+    event: Literal["close", "listening", "newListener", "removeListener", "shutdown"],
     *,
     signal: AbortSignal | None = None,
 ) -> Waiter[list[Any]]: ...
@@ -101,6 +101,7 @@ def once(
         "connectionAttemptTimeout",
         "lookup",
         "ready",
+        "shutdown",
         "timeout",
     ],
     *,

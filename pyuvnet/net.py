@@ -14,6 +14,7 @@ from ._base import validation as check
 from ._connecting import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
+from ._shutdown import ShutdownResult
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
@@ -96,6 +97,7 @@ __all__ = [
     "BlockList",
     "BoundSocket",
     "Server",
+    "ShutdownResult",
     "Socket",
     "SocketAddress",
     "Stream",

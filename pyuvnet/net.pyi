@@ -4,6 +4,7 @@ from typing import Any, Unpack
 from . import promises
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._keywords import ServerOptions
+from ._shutdown import ShutdownResult
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
@@ -14,6 +15,7 @@ __all__ = [
     "BlockList",
     "BoundSocket",
     "Server",
+    "ShutdownResult",
     "Socket",
     "SocketAddress",
     "Stream",

@@ -7,6 +7,8 @@ tick.
 
 from __future__ import annotations
 
+import weakref
+
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.info import Info
@@ -21,6 +23,7 @@ from ._core.server_base import ServerBase
 from ._core.waiter import Waiter
 from ._listen import LISTEN_OPTIONS, ListenPlan
 from ._proxy import check_accepting
+from ._shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
 from .abort import on_abort
 from .errors import StateError
 from .events import Arrivals
@@ -84,7 +87,7 @@ class Server(ServerBase):
     before it had registered anything on the socket. So is the socket of a coroutine listener that
     raises or is cancelled.
 
-    Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info).
+    Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info), 'shutdown'.
 
     'drop' announces a connection that was not taken. Above max_connections its info has
     localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
@@ -102,6 +105,8 @@ class Server(ServerBase):
     _key: str | None = None
     _unwatch: Callable[[], None] | None = None
     _proxy_options: Any = None
+    _shutdown: Shutdown | None = None
+    _awaited = 0  # coroutines that wait for the server's end, or for connections
 
     def __init__(
         self,
@@ -260,6 +265,7 @@ class Server(ServerBase):
         self._announce_listen(lambda: Info(LISTEN_OPTIONS.as_node(plan.options)))
         # The subscribers of that are users' code.
         self._check_idle()
+        self._shutdown = None
         self._cancel_lookup()
         self._path = None
         if plan.callback is not None:
@@ -285,6 +291,8 @@ class Server(ServerBase):
                 "Listen method has been called more than once without closing.",
                 "ERR_SERVER_ALREADY_LISTEN",
             )
+        if self._shutdown is not None and self._shutdown.result is None:
+            raise StateError("The server is shutting down", "ERR_SERVER_SHUTTING_DOWN")
 
     def _watch(self, signal: AbortSignal) -> None:
         """Close the server when a signal is aborted; if it is, in the next tick."""
@@ -397,12 +405,107 @@ class Server(ServerBase):
                 self.once("close", lambda: callback(None))
             else:
                 self.once("close", lambda: callback(_not_running()))
-        self._forget_signal()
-        self._cancel_lookup()
-        self._path = None
+        self._forget_listening()
         self._close_handle()
         self._close_if_drained()
         return self
+
+    def _forget_listening(self) -> None:
+        self._forget_signal()
+        self._cancel_lookup()
+        self._path = None
+
+    # ---- shutdown() ----------------------------------------------------------------------------
+
+    def shutdown(
+        self,
+        timeout: float = 30_000,
+        *,
+        lame_duck: float = 0,
+        idle_grace: float = 1000,
+        callback: Callable[[ShutdownResult], object] | None = None,
+    ) -> Shutdown:
+        """Stop gracefully: nobody who waits is turned away, and every answer is sent.
+
+        For `lame_duck` ms everything goes on as before, so that a balancer can notice. Then the
+        clients in the kernel's queue are accepted, the listener closes, and every open socket emits
+        'shutdown', in which a protocol says goodbye. A socket is ended, by end(), when it is idle:
+        nothing is queued either way, there was no byte for `idle_grace` ms since 'shutdown', and
+        socket.busy is not True; with socket.busy False it is at once. What the program writes to
+        it afterwards is refused without an 'error'. When time is up, what is left is destroyed.
+
+        Args:
+            timeout: ms, default 30000: from this call until what is left is destroyed.
+            lame_duck: ms, default 0.
+            idle_grace: ms, default 1000: ending at once would lose the request that is on its way.
+            callback: callable(result), once.
+
+        Returns: an awaitable of a ShutdownResult(ended, destroyed, unaccepted), which comes behind
+            'close'. Called again it returns the same one; an earlier end of `timeout` counts, and
+            the other two arguments are without effect. A server that does not run is down at once.
+        Events: 'shutdown' now, 'close'.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+        Node: none
+        """
+        self._check()
+        times = check_times(timeout, lame_duck, idle_grace)
+        if callback is not None:
+            check.validate_function(callback, "callback")
+        shutdown = self._shutdown
+        # One that is over, and an end by close() since, is not what this call is about.
+        if shutdown is None:
+            shutdown = self._shutdown = Shutdown(self)
+            shutdown.call(callback)
+            shutdown.begin(*times)
+        else:
+            shutdown.call(callback)
+            shutdown.shorten(times[0])
+        return shutdown
+
+    def shutdown_on(
+        self,
+        *signals: str | int,
+        timeout: float = 30_000,
+        lame_duck: float = 0,
+        idle_grace: float = 1000,
+    ) -> Self:
+        """Shut down when one of these signals comes; a second one destroys everything at once.
+
+        When the last server that a signal shuts down is down, run() returns. So does run() of a
+        coroutine: when the coroutine does, and if none waits for one of the servers
+        (serve_forever(), wait_closed(), the result of shutdown(), `async for`), the coroutine of
+        run() is cancelled. The signals mean then what they did before, also for a third one.
+
+        Args:
+            signals: names such as "SIGTERM", or numbers; called again for a signal, the last call
+                counts.
+            timeout, lame_duck, idle_grace: as for shutdown().
+
+        Returns the server.
+        Raises: ArgTypeError (ERR_MISSING_ARGS, ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_SIGNAL),
+            ArgValueError (ERR_INVALID_ARG_VALUE) for a signal that no program can handle,
+            RangeError (ERR_OUT_OF_RANGE), StateError (ERR_WRONG_THREAD) in any thread but the main
+            one.
+
+        Node: none
+        """
+        self._check()
+        times = check_times(timeout, lame_duck, idle_grace)
+        on_signals.watch(self, check_signals(signals), times)
+        return self
+
+    @property
+    def shutting_down(self) -> bool:
+        """True from shutdown() on, until the server listens again.
+
+        Node: none
+        """
+        return self._shutdown is not None
+
+    def _is_down(self) -> None:
+        if self._shutdown is not None:
+            self._shutdown.over()
 
     @overload
     def get_connections(self, callback: None = None) -> Waiter[int]: ...
@@ -545,7 +648,11 @@ class Server(ServerBase):
             if not self._running:
                 # In a tick, behind the 'error' of a listen() that has failed.
                 self._next_tick(lambda: closed.set_exception(_not_running()))
-        await closed
+        self._awaited += 1
+        try:
+            await closed
+        finally:
+            self._awaited -= 1
 
     def __aiter__(self) -> AsyncIterator[Socket]:
         """Iterate over the connections from now on; ends at 'close'.
@@ -590,6 +697,7 @@ class _Accepted:
 
     def __init__(self, server: Server) -> None:
         self._loop = current_loop()
+        self._server = weakref.ref(server)
         self._arrivals = Arrivals(server, "connection", ["close"])
 
     def __aiter__(self) -> _Accepted:
@@ -598,9 +706,14 @@ class _Accepted:
     async def __anext__(self) -> Socket:
         arrivals = self._arrivals
         assert arrivals is not None
+        server = self._server()
+        if server is not None:
+            server._awaited += 1
         try:
             item = await arrivals.next()
         finally:
+            if server is not None:
+                server._awaited -= 1
             # A traceback keeps this frame, for as long as somebody keeps the task that it ended.
             del self
         if item is None:

@@ -148,7 +148,7 @@ class Socket(SocketMethods):
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
         port, family), 'connect', 'ready', 'data' (bytes or str), 'drain', 'end', 'finish',
         'timeout', 'error' (error), 'close' (had_error), 'readable', 'pause', 'resume',
-        'oversize' (bytes).
+        'oversize' (bytes), 'shutdown'.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_FD_TYPE, ERR_UNKNOWN_ENCODING,
         ERR_UNKNOWN_OPTION), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
         (ERR_OUT_OF_RANGE), StateError (ERR_SOCKET_HANDLE_ADOPTED); OSError (syscall 'open') if

@@ -217,6 +217,16 @@ class Half(net.Socket):
         pass
 
 
+def listen_too_soon() -> Any:
+    server = net.create_server().listen(0)
+    server.shutdown()
+    server.close()
+    try:
+        return raised(lambda: server.listen(0))
+    finally:
+        pyuvnet.run()
+
+
 def read_by_two() -> Any:
     async def main() -> None:
         stream = net.Socket()
@@ -344,6 +354,9 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_NOT_CONSTRUCTED", StateError, "", lambda: raised(Half().pause)),
     ("ERR_CONSTRUCTED_TWICE", StateError, "",
      lambda: raised(net.Socket().__init__)),  # type: ignore[misc]
+    ("ERR_SERVER_SHUTTING_DOWN", StateError, "The server is shutting down", listen_too_soon),
+    ("ERR_UNKNOWN_SIGNAL", ArgTypeError, "Unknown signal: SIGNOTHING",
+     lambda: raised(lambda: net.create_server().shutdown_on("SIGNOTHING"))),
     ("ERR_ALREADY_READING", StateError, "the stream is being read by another task already",
      read_by_two),
     ("ERR_METHOD_NOT_APPLICABLE", StateError, "write_frame() needs a framing; call set_framing()",

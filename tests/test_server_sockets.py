@@ -42,6 +42,7 @@ def close_all(server: net.Server, peers: list[posix.socket]) -> None:
         peer.close()
 
 
+@pytest.mark.spec("D111")
 def test_sockets_are_those_that_are_open_with_the_oldest_first() -> None:
     accepted: list[net.Socket] = []
     server = net.create_server(lambda s: (kept(s), accepted.append(s))).listen(0)

@@ -80,6 +80,7 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
                 "error: SystemCallError | None, address: str | None, family: int | None, host: str"
             ),
             "ready": "",
+            "shutdown": "",
             "timeout": "",
         },
     ),
@@ -92,6 +93,7 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
             "drop": "info: DropInfo | Any",
             "error": "error: SystemCallError",
             "listening": "",
+            "shutdown": "",
             "newListener": "name: Any, listener: Callable[..., Any]",
             "removeListener": "name: Any, listener: Callable[..., Any]",
         },

@@ -73,9 +73,21 @@ static int pyuvnet_drop_waiting(uv_stream_t* listener, const struct sockaddr** p
   return 0;
 }
 
+static int pyuvnet_accept_next(int listener, pyuvnet_name* there) {
+  (void)listener;
+  (void)there;
+  return UV_EAGAIN;
+}
+static int pyuvnet_free_spare(uv_loop_t* loop) {
+  (void)loop;
+  return 0;
+}
+static void pyuvnet_take_spare(uv_loop_t* loop) { (void)loop; }
+
 #else
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -205,6 +217,40 @@ static int pyuvnet_drop_waiting(uv_stream_t* listener, const struct sockaddr** p
   listener->accepted_fd = -1;
   close(fd);
   return 1;
+}
+
+/* Accepts the next connection of a listener that is about to close. Returns its descriptor, and whose
+ * it is; or a libuv status: UV_EAGAIN, if nobody waits. */
+static int pyuvnet_accept_next(int listener, pyuvnet_name* there) {
+  int fd;
+  do {
+    socklen_t size = sizeof(*there);
+    memset(there, 0, sizeof(*there));
+#if defined(__linux__)
+    fd = accept4(listener, &there->any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+    fd = accept(listener, &there->any, &size);
+#endif
+    if (size == 0) there->any.sa_family = 0;
+  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+  if (fd < 0) return errno == EWOULDBLOCK ? UV_EAGAIN : uv_translate_sys_error(errno);
+#if !defined(__linux__)
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+#endif
+  return fd;
+}
+
+/* Makes libuv's spare descriptor usable for accepts, or libuv's again. Returns whether it was there. */
+static int pyuvnet_free_spare(uv_loop_t* loop) {
+  if (loop->emfile_fd == -1) return 0;
+  close(loop->emfile_fd);
+  loop->emfile_fd = -1;
+  return 1;
+}
+
+static void pyuvnet_take_spare(uv_loop_t* loop) {
+  loop->emfile_fd = open("/", O_RDONLY | O_CLOEXEC);
 }
 
 /* The loop that this thread's notes are for. */

@@ -9,9 +9,11 @@ stays in the queue and would be reported again at once, for ever.  Such a listen
 PAUSE_MS and tries again; meanwhile connections wait in the kernel's queue.
 """
 
+from cpython.mem cimport PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free
+from libc.string cimport memset
 
 from . cimport uv
 from .address cimport PeerName, keep_name
@@ -37,11 +39,17 @@ cdef extern from "accept_hook.h" nogil:
     void pyuvnet_pause_listener(int, int, bint)
     const uv.sockaddr* pyuvnet_arrived(int)
     bint pyuvnet_drop_waiting(uv.uv_stream_t*, const uv.sockaddr**)
+    int pyuvnet_accept_next(int, pyuvnet_name*)
+    bint pyuvnet_free_spare(uv.uv_loop_t*)
+    void pyuvnet_take_spare(uv.uv_loop_t*)
+    void close(int)
 
 cdef enum:
     PAUSE_MS = 100
     # One failure that takes its connection with it is no reason to pause; so many in a row are.
     FAILURES_IN_A_ROW = 64
+    # More than a queue holds; some of these may have come meanwhile.
+    MOST_ARRIVALS = 65536
 
 
 cdef bint _forgetful = False
@@ -197,6 +205,59 @@ cdef bint drop_waiting(StreamHandle listener, PeerName* name) noexcept:
     if address is not NULL:
         keep_name(address, name)
     return closed
+
+
+cdef bint _note_arrival(Arrivals* arrivals, int fd, const pyuvnet_name* name) noexcept:
+    """Keep one more; False: out of memory."""
+    cdef Arrival* grown
+    if arrivals.count == arrivals.size:
+        grown = <Arrival*>PyMem_RawRealloc(arrivals.items, (2 * arrivals.size or 64) * sizeof(Arrival))
+        if grown is NULL:
+            return False
+        arrivals.items = grown
+        arrivals.size = 2 * arrivals.size or 64
+    arrivals.items[arrivals.count].fd = fd
+    arrivals.items[arrivals.count].peer.family = 0
+    if name.any.sa_family:
+        keep_name(&name.any, &arrivals.items[arrivals.count].peer)
+    arrivals.count += 1
+    return True
+
+
+cdef int accept_all(StreamHandle listener, Arrivals* arrivals) noexcept:
+    """Accept who waits, and close the listener; returns why the last could not be accepted, or 0.
+
+    Nothing of the program's runs. The listener is closed in the next step after the kernel has said
+    that nobody waits any more, since closing it resets the rest. What could not be accepted has the
+    descriptor -1, and is closed.
+    """
+    cdef pyuvnet_name name
+    cdef int fd = listener.fileno(), arrived, why = 0
+    cdef bint freed = False
+    memset(arrivals, 0, sizeof(Arrivals))
+    while fd >= 0 and arrivals.count < MOST_ARRIVALS:
+        arrived = pyuvnet_accept_next(fd, &name)
+        if arrived == uv.UV_EAGAIN:
+            break
+        if arrived < 0:
+            if why:
+                # The spare descriptor does not help.
+                break
+            why = arrived
+            freed = pyuvnet_free_spare(&listener.loop._uv)
+            if not freed:
+                memset(&name, 0, sizeof(name))
+                _note_arrival(arrivals, -1, &name)
+                break
+            continue
+        if why or not _note_arrival(arrivals, arrived, &name):
+            why = why or uv.UV_ENOMEM
+            close(arrived)
+            _note_arrival(arrivals, -1, &name)
+    listener.close()
+    if freed:
+        pyuvnet_take_spare(&listener.loop._uv)
+    return why
 
 
 seal(Accepting)

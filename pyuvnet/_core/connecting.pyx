@@ -333,7 +333,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     rare.bytes_pending = 0
     rare.proxy = None
     rare.renamed = False
-    s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES)
+    s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES | SOCKET_BUSY
+                         | SOCKET_NOT_BUSY | SOCKET_TO_END | SOCKET_ENDED_HERE)
     s._socket_flags |= SOCKET_CONNECTING
     earlier, rare.connector = rare.connector, connector
     if earlier is not None:

@@ -45,6 +45,8 @@ cdef class ServerBase(Acceptor):
     cdef bint _ready_flag
     cdef bint _close_queued            # 'close' comes in a tick
 
+    cdef bint _ending                  # it shuts down, and the listener is closed
+    cdef Py_ssize_t _shown_out         # 1: the sockets had 'shutdown'; and those since
     cdef DropCount _drops[DROP_KINDS]
     cdef Py_ssize_t _waiting_accepts   # connections left for the next accept, see accepting
 
@@ -53,9 +55,15 @@ cdef class ServerBase(Acceptor):
     cdef int _queue_close(self) except -1
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
     cdef int _accept(self, StreamHandle listener) except -1
+    cdef int _admit(self, StreamHandle listener, StreamHandle client,
+                    const PeerName* peer) except -1
+    cdef bint _wanted(self, StreamHandle listener) noexcept
+    cdef int _take_arrival(self, bint tcp, int fd, const PeerName* peer) except -1
+    cdef int _show_out(self, SocketBase socket) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1
     cdef void _end_headers(self) noexcept
+    cdef void connections_left(self) noexcept
     cdef bint _await_header(self, StreamHandle client, const PeerName* peer) except -1
     cdef int _header_over(self, ProxyHeader header, StreamHandle client, const char* rest,
                           Py_ssize_t size) except -1

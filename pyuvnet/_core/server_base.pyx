@@ -6,14 +6,17 @@ everything below.  listen() forms and close() are Python's, in pyuvnet/server.py
 
 import os
 
+from cpython.mem cimport PyMem_RawFree
 from libc.math cimport ceil
+from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memset
 
 from .._base.info import Info
 from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
 from . cimport uv
-from .accepting cimport accepted_peer, drop_waiting, listener_closed, listener_opened
+from .accepting cimport Arrivals, accept_all, accepted_peer, drop_waiting, listener_closed, \
+    listener_opened
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport resolved_call, start_lookup
@@ -38,6 +41,7 @@ from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_
 from .loop_registry cimport loop_for_new
 
 cdef object _CONNECTION = intern_event("connection")
+cdef object _SHUTDOWN = intern_event("shutdown")
 
 cdef enum:
     # Why a connection was refused; other reasons are libuv statuses, which are below 0.
@@ -52,6 +56,19 @@ cdef enum:
     TICK_SERVER_ERROR
     TICK_LITERAL_RESOLVED
 
+
+cdef extern from *:
+    """
+    #if !defined(_WIN32)
+    #include <unistd.h>
+    #endif
+    static void pyuvnet_close_descriptor(int fd) {
+    #if !defined(_WIN32)
+      close(fd);
+    #endif
+    }
+    """
+    void close_descriptor "pyuvnet_close_descriptor" (int fd) noexcept
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
@@ -150,7 +167,6 @@ cdef class ServerBase(Acceptor):
 
     cdef int _accept(self, StreamHandle listener) except -1:
         cdef StreamHandle client = None
-        cdef SocketBase socket = None
         cdef PeerName peer
         cdef int status
         cdef bint without_memory = False
@@ -183,28 +199,39 @@ cdef class ServerBase(Acceptor):
         if isinstance(client, TCP):
             # Now, since the kernel forgets the name when both sides have ended.
             accepted_peer(<TCP>client, &peer)
+        return self._admit(listener, client, &peer)
+
+    cdef bint _wanted(self, StreamHandle listener) noexcept:
+        """Whether a connection of this listener may still be given to the program."""
+        return self._handle is listener or self._ending
+
+    cdef int _admit(self, StreamHandle listener, StreamHandle client,
+                    const PeerName* peer) except -1:
+        """Drop an accepted connection, or make it a socket."""
+        cdef SocketBase socket = None
+        cdef bint without_memory = False
         if self._limit >= 0 and self._connections + self._awaiting >= self._limit:
-            return self._drop_client(DROP_MAX_CONNECTIONS, client, &peer)
+            return self._drop_client(DROP_MAX_CONNECTIONS, client, peer)
         if self._block_list is not None and isinstance(client, TCP) \
-                and name_blocked(&peer, self._block_list):
+                and name_blocked(peer, self._block_list):
             # Closed without a word: the peer sees a connection that ends.
             client.close()
             self._count_drop(DROP_BLOCK_LIST if peer.family else DROP_UNKNOWN_PEER)
             return 0
-        if self._proxies is not None and self._await_header(client, &peer):
+        if self._proxies is not None and self._await_header(client, peer):
             return 0
         try:
             socket = self._socket_class.__new__(self._socket_class)
-            # As above.
-            if self._handle is listener:
-                self._adopt(socket, client, &peer)
+            # On CPython 3.11 the making of an object may run a finaliser, and that closed it.
+            if self._wanted(listener):
+                self._adopt(socket, client, peer)
         except MemoryError:
             without_memory = True
         except BaseException:
             client.close()
             raise
         if without_memory:
-            return self._drop_client(uv.UV_ENOMEM, client, &peer)
+            return self._drop_client(uv.UV_ENOMEM, client, peer)
         if socket._handle is None and not socket._state & DESTROYED:
             client.close()
             return 0
@@ -231,7 +258,7 @@ cdef class ServerBase(Acceptor):
         try:
             header = new_proxy_header(self, peer, self._proxy_limit)
             # Making them may have run a finaliser, on CPython 3.11.
-            if self._handle is None:
+            if self._handle is None and not self._ending:
                 client.close()
                 return True
             status = header.begin(client, self._proxy_timeout)
@@ -285,6 +312,18 @@ cdef class ServerBase(Acceptor):
                 self._header_over(whole, client, rest, size)
         except BaseException as exc:
             self._loop.report(exc)
+        if self._ending:
+            # It may have been the last that the shutdown waits for.
+            self.connections_left()
+
+    cdef void connections_left(self) noexcept:
+        """'close', in a tick, if there is neither handle nor connection."""
+        if self._handle is None and not self._connections and not self._close_queued \
+                and not (self._ending and self._awaiting):
+            try:
+                self._queue_close()
+            except BaseException as exc:
+                self._loop.report(exc)
 
     cdef int _header_over(self, ProxyHeader header, StreamHandle client, const char* rest,
                           Py_ssize_t size) except -1:
@@ -293,7 +332,7 @@ cdef class ServerBase(Acceptor):
         cdef bint without_memory = False
         try:
             socket = self._socket_class.__new__(self._socket_class)
-            if self._handle is not None and not client.closing:
+            if (self._handle is not None or self._ending) and not client.closing:
                 header.name_ends(socket)
                 client.read_stop()
                 remove_layer(header)
@@ -382,6 +421,10 @@ cdef class ServerBase(Acceptor):
             raise
         if not taken:
             self._destroy_unused(socket)
+        if self._ending and self._shown_out:
+            # Its PROXY header was late.
+            self._shown_out += 1
+            self._show_out(socket)
         return 0
 
     cdef void _destroy_unused(self, SocketBase socket) noexcept:
@@ -529,7 +572,7 @@ cdef class ServerBase(Acceptor):
     cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,
                         str detail=None) except -1:
         cdef str reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
-        cdef bint tcp = isinstance(self._handle, TCP)
+        cdef bint tcp = isinstance(self._handle, TCP) or here.family or there.family
         info = None
         if tcp or reason is not None:
             info = Info()
@@ -545,7 +588,8 @@ cdef class ServerBase(Acceptor):
 
     cdef void connection_gone(self) noexcept:
         self._connections -= 1
-        if self._handle is None and not self._connections:
+        if self._handle is None and not self._connections \
+                and not (self._ending and self._awaiting):
             try:
                 self._queue_close()
             except BaseException as exc:
@@ -569,7 +613,10 @@ cdef class ServerBase(Acceptor):
                 self._emit0(ON_LISTENING)
         elif what == TICK_SERVER_CLOSE:
             self._close_queued = False
-            self._emit0(ON_CLOSE)
+            try:
+                self._emit0(ON_CLOSE)
+            finally:
+                self._is_down()
         elif what == TICK_SERVER_ERROR:
             self._emit1(ON_ERROR, argument)
         elif what == TICK_LITERAL_RESOLVED:
@@ -681,6 +728,7 @@ cdef class ServerBase(Acceptor):
         if handle is None:
             return uv.UV_EBADF
         self._waiting_accepts = 0
+        self._ending = False
         try:
             listener_opened(handle)
             status = handle.listen(backlog)
@@ -726,6 +774,135 @@ cdef class ServerBase(Acceptor):
         self._end_headers()
         self._loop.touched()
         return True
+
+    # ---- Shutting down -------------------------------------------------------------------------
+
+    def _is_down(self):
+        """'close' was emitted; for Server."""
+
+    def _announce_shutdown(self):
+        """Emit 'shutdown'; what a listener raises goes where exceptions of listeners go."""
+        self._ready()
+        try:
+            self._emit0(_SHUTDOWN)
+        except BaseException as exc:
+            self._loop.report(exc)
+
+    def _accept_rest(self):
+        """Accept who waits in the kernel's queue, and close the listener.
+
+        Returns how many could not be accepted. From now on the server waits for its connections,
+        and emits 'shutdown' on those that come late.
+        """
+        cdef StreamHandle listener
+        cdef Arrivals arrivals
+        cdef PeerName here
+        cdef Py_ssize_t index, lost = 0
+        cdef int why
+        cdef bint tcp
+        self._ready()
+        self._ending = True
+        self._shown_out = 0
+        listener = self._handle
+        if listener is None:
+            return 0
+        tcp = isinstance(listener, TCP)
+        memset(&here, 0, sizeof(here))
+        # Finished before anything of the program's runs, and the listener closed as early as can be.
+        self._handle = None
+        why = accept_all(listener, &arrivals)
+        listener.owner = None
+        try:
+            listener_closed(listener)
+            self._loop.touched()
+            for index in range(arrivals.count):
+                try:
+                    if arrivals.items[index].fd < 0:
+                        lost += 1
+                        self._count_drop(why)
+                        self._emit_drop(why, &here, &arrivals.items[index].peer)
+                    else:
+                        self._take_arrival(tcp, arrivals.items[index].fd,
+                                           &arrivals.items[index].peer)
+                except BaseException as exc:
+                    self._loop.report(exc)
+        finally:
+            PyMem_RawFree(arrivals.items)
+        return lost
+
+    cdef int _take_arrival(self, bint tcp, int fd, const PeerName* peer) except -1:
+        cdef StreamHandle client = None
+        cdef int status = uv.UV_ENOMEM
+        try:
+            if tcp:
+                client = new_tcp(self._loop)
+            else:
+                client = new_pipe(self._loop)
+            status = client.open(fd)
+        except MemoryError:
+            pass
+        if status < 0:
+            close_descriptor(fd)
+            return self._drop_client(status, client, peer)
+        if tcp and not peer.family:
+            (<TCP>client).read_peer(<PeerName*>peer)
+        return self._admit(None, client, peer)
+
+    def _begin_to_end(self):
+        """Emit 'shutdown' on every open socket; returns how many these were."""
+        cdef SocketBase socket
+        cdef list sockets
+        self._ready()
+        sockets = self._open_sockets()
+        uv.uv_update_time(&self._loop._uv)
+        for socket in sockets:
+            if not socket._state & DESTROYED:
+                self._show_out(socket)
+        self._shown_out = 1
+        return len(sockets)
+
+    def _came_late(self):
+        """How many sockets have had 'shutdown' after the others."""
+        return self._shown_out - 1 if self._ending and self._shown_out else 0
+
+    def _close_if_down(self):
+        """'close' in a tick, if no connection is left to wait for."""
+        self._ready()
+        self.connections_left()
+
+    cdef int _show_out(self, SocketBase socket) except -1:
+        try:
+            socket._begin_to_end()
+        except BaseException as exc:
+            self._loop.report(exc)
+        return 0
+
+    def _end_idle(self, uint64_t grace):
+        """End the sockets that are idle; returns in how many ms to look again, -1: never."""
+        cdef SocketBase socket
+        cdef uint64_t now, due = UINT64_MAX
+        cdef bint again = self._awaiting > 0
+        self._ready()
+        now = uv.uv_now(&self._loop._uv)
+        if again:
+            due = now + grace
+        for socket in self._open_sockets():
+            try:
+                if socket._end_if_idle(now, grace, &due):
+                    again = True
+            except BaseException as exc:
+                self._loop.report(exc)
+        if not again:
+            return -1
+        return due - now if due > now else 0
+
+    def _cut_off(self):
+        """Destroy what is left; returns how many sockets that were."""
+        self._ready()
+        self._end_headers()
+        count = self._destroy_sockets()
+        self.connections_left()
+        return count
 
     def _look_up(self, str hostname not None, looked_up):
         """Begin a lookup that calls looked_up(error, addresses); for a literal, in a tick."""

@@ -54,6 +54,11 @@ cdef enum:
     SOCKET_RESET = 1 << 12       # To be closed with RST.
     SOCKET_HAD_ERROR = 1 << 13   # Destroyed with an error: the argument of 'close'.
     SOCKET_CLOSE_BY_TICK = 1 << 14       # Destroyed without a handle, whose callback emits 'close'.
+    # Of a graceful end.
+    SOCKET_BUSY = 1 << 16        # The program said that it is,
+    SOCKET_NOT_BUSY = 1 << 17    # or that it is not.
+    SOCKET_TO_END = 1 << 18      # 'shutdown' was emitted: end it when it is idle.
+    SOCKET_ENDED_HERE = 1 << 19  # That was done: write() refuses without an error.
 
 cdef class SocketBase(Duplex)
 
@@ -74,6 +79,9 @@ cdef class SocketExtra(StreamExtra):
     cdef object onread                 # gets each read instead of 'data'; None: nobody does
     cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
     cdef object undo_signal            # takes the listener off the signal option's signal
+    # Of a socket that is to end when it is idle.
+    cdef uint64_t active_at            # loop time of the last activity that was noticed
+    cdef uint64_t activity             # what _activity() was then
     cdef tuple proxy                   # what the PROXY header says; None without
     cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
     cdef PeerName here
@@ -150,6 +158,10 @@ cdef class SocketBase(Duplex):
     cdef inline bint _has_onread(self) noexcept:
         return (<SocketExtra>self._rare).onread is not None
 
+    cdef uint64_t _activity(self) noexcept
+    cdef int _begin_to_end(self) except -1
+    cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
+    cdef int _end_here(self) except -1
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef void _own(self, StreamHandle handle) noexcept
     cdef int _connect_failed(self, object exc) except -1

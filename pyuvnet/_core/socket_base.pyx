@@ -47,6 +47,10 @@ from .writable cimport *
 
 cdef object _DATA = intern_event("data")
 cdef object _READABLE = intern_event("readable")
+cdef object _SHUTDOWN = intern_event("shutdown")
+
+cdef extern from "sockopt.h":
+    bint pyuvnet_has_unread(int fd) noexcept
 
 # What a socket is in, beside the two sides of its stream, and what takes it elsewhere. Whatever is
 # not in the table leaves it as it is.
@@ -974,6 +978,62 @@ cdef class SocketBase(Duplex):
 
     cdef int _builtin_gone(self) except -1:
         self._socket_flags |= SOCKET_END_LISTENER_GONE
+        return 0
+
+    # ---- A graceful end ------------------------------------------------------------------------
+
+    cdef uint64_t _activity(self) noexcept:
+        """A number that changes with each byte that is read, or that the kernel takes."""
+        cdef uint64_t count = self._bytes_read + self._bytes_dispatched
+        if self._handle is not None:
+            count -= self._handle.stream().write_queue_size
+        return count
+
+    cdef int _begin_to_end(self) except -1:
+        """Emit 'shutdown'; the socket is to be ended as soon as it is idle."""
+        cdef SocketExtra rare = self._own_also()
+        if self._state & DESTROYED or self._socket_flags & SOCKET_TO_END:
+            return 0
+        self._socket_flags |= SOCKET_TO_END
+        rare.activity = self._activity()
+        rare.active_at = uv.uv_now(&self._loop._uv)
+        self._emit0(_SHUTDOWN)
+        return 0
+
+    cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1:
+        """End it if it is idle. Returns whether to look again, at `due` at the latest."""
+        cdef SocketExtra rare = self._also()
+        cdef uint64_t activity = self._activity()
+        if not self._socket_flags & SOCKET_TO_END or self._state & DESTROYED:
+            return False
+        if self._state & W_ENDING:
+            if self._state & W_FINISHED and self._flowing != FLOWING_YES and not self._owners \
+                    and self.r_reader is None and not self._state & R_LISTENING:
+                # Nobody reads, as behind a pipe that 'finish' has taken away: the peer's end has to
+                # be seen all the same.
+                self.resume()
+            due[0] = min(due[0], now + grace)
+            return True
+        if self._socket_flags & SOCKET_NOT_BUSY:
+            self._end_here()
+            due[0] = min(due[0], now + grace)
+            return True
+        if activity != rare.activity or self._socket_flags & SOCKET_BUSY or self.w_length \
+                or self.r_length \
+                or self._handle is not None and pyuvnet_has_unread(self._handle.fileno()):
+            rare.activity = activity
+            rare.active_at = now
+        if rare.active_at + grace <= now:
+            self._end_here()
+            due[0] = min(due[0], now + grace)
+            return True
+        due[0] = min(due[0], rare.active_at + grace)
+        return True
+
+    cdef int _end_here(self) except -1:
+        """end(), after which the program's writes are refused without an error."""
+        self._socket_flags |= SOCKET_ENDED_HERE
+        self.end()
         return 0
 
     # ---- Idle timeout --------------------------------------------------------------------------

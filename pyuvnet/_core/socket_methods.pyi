@@ -63,6 +63,7 @@ class SocketMethods(SocketBase):
     def connecting(self) -> bool: ...
     @property
     def pending(self) -> bool: ...
+    busy: bool | None
     @property
     def ready_state(
         self,

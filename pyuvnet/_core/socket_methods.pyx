@@ -19,7 +19,7 @@ from .descriptors cimport pyuvnet_method, same_method, set_method
 from .iteration import plain_reads as _plain_reads
 
 from .emitter cimport ON_CONNECT, ON_FINISH, ON_TIMEOUT, has_internal, new_internal
-from .errors cimport ended_by_other_party, os_error, socket_closed, state_error
+from .errors cimport ended_by_other_party, os_error, socket_closed, state_error, write_after_end
 from .names import add_node_names
 from .pipe cimport Pipe
 from .readable cimport r_pause, r_read, r_readable, r_resume
@@ -37,6 +37,9 @@ cdef object _TRUE = True
 cdef PyObject* _BYTES = <PyObject*>bytes
 
 MAX_TIMEOUT = 2147483647
+
+cdef enum:
+    ENDED_HERE = 2
 
 
 cdef class SocketMethods(SocketBase):
@@ -160,12 +163,21 @@ cdef class SocketMethods(SocketBase):
 
     cdef object _write(self, object data, object encoding, object callback):
         self._ready()
-        if self._refuses_writes(encoding if callback is None else callback):
-            return False
+        cdef int refused = self._refuses_writes(encoding if callback is None else callback)
+        if refused:
+            return refused == ENDED_HERE
         return w_write(self, data, encoding, callback)
 
-    cdef bint _refuses_writes(self, object callback) except -1:
-        """Whether the peer has ended first: then a write destroys the socket."""
+    cdef int _refuses_writes(self, object callback) except -1:
+        """Whether the peer has ended first: then a write destroys the socket.
+
+        Returns 0, 1, or ENDED_HERE: the end was the library's, which is no mistake of the program.
+        """
+        if self._socket_flags & SOCKET_ENDED_HERE and self._state & W_ENDING \
+                and not self._state & DESTROYED:
+            if callback is not None and callable(callback):
+                self._loop.tick_call(callback, (write_after_end(),))
+            return ENDED_HERE
         if not self._socket_flags & SOCKET_REFUSES_WRITES or not self._state & W_ENDING \
                 or not self._state & R_END_EMITTED:
             return False
@@ -189,9 +201,11 @@ cdef class SocketMethods(SocketBase):
 
         Node: none
         """
+        cdef int refused
         self._ready()
-        if self._refuses_writes(callback):
-            return False
+        refused = self._refuses_writes(callback)
+        if refused:
+            return refused == ENDED_HERE
         return w_write_frame(self, payload, callback)
 
     def end(self, data=None, encoding=None, callback=None):
@@ -265,6 +279,34 @@ cdef class SocketMethods(SocketBase):
         else:
             self._reset()
         return self
+
+    @property
+    def busy(self):
+        """Whether the socket is at work, for a server that shuts down; None: nobody has said.
+
+        The shutdown ends a socket that is idle: one with False at once, one with None when it has
+        been silent for `idle_grace`, and one with True not before this changes.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+        Node: none
+        """
+        if self._socket_flags & SOCKET_BUSY:
+            return True
+        return False if self._socket_flags & SOCKET_NOT_BUSY else None
+
+    @busy.setter
+    def busy(self, value):
+        self._ready()
+        if value is not None and not isinstance(value, bool):
+            raise arg_type_error("busy", "boolean", value)
+        self._socket_flags &= ~(SOCKET_BUSY | SOCKET_NOT_BUSY)
+        if value is not None:
+            self._socket_flags |= SOCKET_BUSY if value else SOCKET_NOT_BUSY
+        if value is False and self._socket_flags & SOCKET_TO_END \
+                and not self._socket_flags & SOCKET_ENDED_HERE \
+                and not self._state & (DESTROYED | W_ENDING):
+            self._end_here()
 
     # ---- Reading into a buffer of the program's ------------------------------------------------
 

@@ -14,6 +14,7 @@ typedef SOCKET pyuvnet_socket;
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 typedef int pyuvnet_socket;
@@ -130,6 +131,17 @@ static inline int pyuvnet_peer_credentials(const uv_handle_t* handle, long long*
   (void) uid;
   (void) gid;
   return UV_ENOTSUP;
+#endif
+}
+
+/* Whether the kernel holds bytes that were received and not read; 0 where that is not known. */
+static inline int pyuvnet_has_unread(int fd) {
+#if defined(_WIN32) || !defined(FIONREAD)
+  (void) fd;
+  return 0;
+#else
+  int size = 0;
+  return fd >= 0 && ioctl(fd, FIONREAD, &size) == 0 && size > 0;
 #endif
 }
 

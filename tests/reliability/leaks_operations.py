@@ -16,6 +16,7 @@ import gc
 import inspect
 import itertools
 import os
+import signal
 import socket as posix
 import sys
 import tempfile
@@ -828,6 +829,22 @@ def _serve_forever() -> None:
             await asyncio.wait(tasks)
 
     run(main())
+    run()
+
+
+@operation("Server.shutdown", "Server.shutdown_on")
+def _shutdown() -> None:
+    async def wait() -> None:
+        server = net.create_server(lambda s: s.on("error", nothing)).listen(0)
+        server.shutdown_on("SIGUSR1", timeout=50)
+        net.connect(server.address().port, "127.0.0.1").on("error", nothing).resume()
+        while not server.sockets:
+            await asyncio.sleep(0)
+        signal.raise_signal(signal.SIGUSR1)
+        await events.once(server, "shutdown")
+        await server.shutdown()
+
+    run(wait())
     run()
 
 

@@ -1,0 +1,730 @@
+"""Server.shutdown() and shutdown_on(): nobody is turned away, and every answer is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import selectors
+import signal
+import socket as posix
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+import pyuvnet
+from pyuvnet import net
+from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
+from tests.support.errors import BoomError
+
+
+def peer_of(server: net.Server) -> posix.socket:
+    """A peer in the kernel's queue."""
+    peer = posix.create_connection(("127.0.0.1", server.address()["port"]))
+    peer.settimeout(10)
+    return peer
+
+
+def connected(server: net.Server, count: int) -> list[posix.socket]:
+    """Peers that the server has accepted."""
+    before = len(server.sockets)
+    peers = [peer_of(server) for _ in range(count)]
+    while len(server.sockets) < before + count:
+        pyuvnet.current_loop().turn(True)
+    return peers
+
+
+class Readers:
+    """Well-behaved peers: a thread that reads from each until its end, and closes it then."""
+
+    def __init__(self, peers: list[posix.socket]) -> None:
+        self.got: dict[posix.socket, bytes | OSError] = {}
+        self._peers = peers
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with selectors.DefaultSelector() as ready:
+            for peer in self._peers:
+                ready.register(peer, selectors.EVENT_READ)
+                self.got[peer] = b""
+            while ready.get_map():
+                found = ready.select(10)
+                assert found, "a peer waits for its end"
+                for key, _ in found:
+                    peer: Any = key.fileobj
+                    try:
+                        chunk = peer.recv(65536)
+                        self.got[peer] += chunk
+                    except OSError as error:
+                        self.got[peer], chunk = error, b""
+                    if not chunk:
+                        ready.unregister(peer)
+                        peer.close()
+
+    def all(self) -> list[bytes | OSError]:
+        """What each received."""
+        self._thread.join()
+        return [self.got[peer] for peer in self._peers]
+
+
+def down(server: net.Server, readers: Readers | None = None, **options: Any) -> net.ShutdownResult:
+    """Shut down and turn the loop until the result is there."""
+    results: list[net.ShutdownResult] = []
+    server.shutdown(**options, callback=results.append)
+    pyuvnet.run()
+    assert len(results) == 1
+    if readers is not None:
+        readers.all()
+    return results[0]
+
+
+def everything(peer: posix.socket) -> bytes:
+    """What a peer receives until the end; an RST raises."""
+    got = b""
+    while chunk := peer.recv(65536):
+        got += chunk
+    peer.close()
+    return got
+
+
+def kept(socket: net.Socket) -> None:
+    socket.on("error", lambda error: None).resume()
+
+
+# ---- The steps -----------------------------------------------------------------------------------
+
+
+def test_a_server_without_connections_closes_and_has_a_result(trace) -> None:
+    server = net.create_server(kept).listen(0)
+    server.on("shutdown", trace.note("shutdown")).on("close", trace.note("close"))
+    server.shutdown(callback=lambda result: trace(tuple(result)))
+    assert trace == ["shutdown"]
+    assert server.shutting_down
+    pyuvnet.run()
+    assert trace == ["shutdown", "close", (0, 0, 0)]
+    assert server.shutting_down
+    server.listen(0)
+    assert not server.shutting_down
+    server.close()
+    pyuvnet.run()
+
+
+@pytest.mark.spec("D112")
+def test_those_in_the_kernels_queue_are_served() -> None:
+    """200 clients that have connected and sent their request, of which the server has seen none."""
+    server = net.create_server(
+        lambda s: s.on("data", lambda data: s.write(b"answer to " + data))
+    ).listen(0)
+    peers = [peer_of(server) for _ in range(200)]
+    for index, peer in enumerate(peers):
+        peer.sendall(b"%d" % index)
+    readers = Readers(peers)
+    assert down(server, idle_grace=20) == (200, 0, 0)
+    assert readers.all() == [b"answer to %d" % index for index in range(200)]
+
+
+def test_over_a_unix_socket_too(tmp_path) -> None:
+    path = str(tmp_path / "s")
+    server = net.create_server(lambda s: s.on("data", s.write)).listen(path)
+    peers = [posix.socket(posix.AF_UNIX) for _ in range(20)]
+    for peer in peers:
+        peer.settimeout(10)
+        peer.connect(path)
+        peer.sendall(b"x")
+    readers = Readers(peers)
+    assert down(server, idle_grace=20) == (20, 0, 0)
+    assert readers.all() == [b"x"] * 20
+
+
+def test_during_lame_duck_everything_is_as_before(trace) -> None:
+    server = net.create_server(lambda s: s.on("data", s.end)).listen(0)
+    server.on("close", trace.note("close"))
+    shutdown = server.shutdown(lame_duck=60_000, callback=trace.note("over"))
+    assert server.shutting_down
+    assert server.listening
+    peers = connected(server, 2)
+    for socket in server.sockets:
+        socket.on("shutdown", trace.note("shutdown"))
+    peers[0].sendall(b"x")
+    readers = Readers(peers[:1])
+    while len(server.sockets) == 2:
+        pyuvnet.current_loop().turn(True)
+    assert readers.all() == [b"x"]
+    assert trace == []
+    assert server.shutdown(1) is shutdown
+    pyuvnet.run()
+    assert trace == ["shutdown", "close", ("over", (0, 1, 0))]
+    peers[1].close()
+
+
+def test_lame_duck_ends_by_itself() -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 1)
+    readers = Readers(peers)
+    assert down(server, lame_duck=10, idle_grace=10) == (1, 0, 0)
+    assert readers.all() == [b""]
+
+
+def test_each_open_socket_gets_shutdown_and_may_say_goodbye() -> None:
+    def connection(socket: net.Socket) -> None:
+        socket.on("shutdown", lambda: socket.write(b"bye"))
+
+    server = net.create_server(connection).listen(0)
+    peers = connected(server, 3)
+    readers = Readers(peers)
+    assert down(server, idle_grace=10) == (3, 0, 0)
+    assert readers.all() == [b"bye"] * 3
+
+
+def test_a_socket_is_ended_when_it_has_been_silent_for_idle_grace() -> None:
+    server = net.create_server(lambda s: s.on("data", s.write)).listen(0)
+    [peer] = connected(server, 1)
+    loop = pyuvnet.current_loop()
+    ended: list[int] = []
+    sent = 0
+
+    def send() -> None:
+        nonlocal sent
+        if sent < 8:
+            sent += 1
+            peer.sendall(b"x")
+            pyuvnet.set_timeout(send, 20)
+
+    server.sockets[0].on("finish", lambda: ended.append(sent))
+    send()
+    # Each byte comes well within the grace of the one before.
+    readers = Readers([peer])
+    assert down(server, idle_grace=200) == (1, 0, 0)
+    assert ended == [8]
+    assert readers.all() == [b"x" * 8]
+    assert not loop.alive()
+
+
+def test_a_socket_with_something_queued_is_not_idle() -> None:
+    size = 20_000_000
+    server = net.create_server(kept).listen(0)
+    [peer] = connected(server, 1)
+    server.sockets[0].write(b"x" * size)
+    got: list[bytes] = []
+    # It begins to read long after the grace.
+    begin = threading.Event()
+    reader = threading.Thread(target=lambda: (begin.wait(10), got.append(everything(peer))))
+    reader.start()
+    pyuvnet.set_timeout(begin.set, 60)
+    assert down(server, idle_grace=10) == (1, 0, 0)
+    reader.join()
+    assert len(got[0]) == size
+
+
+def test_received_and_not_read_is_not_idle(trace) -> None:
+    """The program has paused the socket: the request that waits is answered first."""
+    server = net.create_server({"pause_on_connect": True}, kept).listen(0)
+    server.remove_all_listeners("connection").on(
+        "connection", lambda s: s.on("data", lambda data: s.write(data))
+    )
+    [peer] = connected(server, 1)
+    socket = server.sockets[0]
+    socket.pause()
+    peer.sendall(b"request")
+    pyuvnet.set_timeout(socket.resume, 60)
+    readers = Readers([peer])
+    assert down(server, idle_grace=10) == (1, 0, 0)
+    assert readers.all() == [b"request"]
+
+
+@pytest.mark.parametrize("to", [False, None])
+def test_a_busy_socket_is_left_until_it_is_not(to: bool | None) -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 2)
+    busy = server.sockets[0]
+    busy.busy = True
+    assert busy.busy is True
+
+    def answer() -> None:
+        assert server.sockets == [busy]
+        busy.write(b"answer")
+        busy.busy = to
+        assert busy.busy is to
+
+    pyuvnet.set_timeout(answer, 100)
+    readers = Readers(peers)
+    assert down(server, idle_grace=10) == (2, 0, 0)
+    assert readers.all() == [b"answer", b""]
+
+
+def test_a_socket_that_is_not_busy_is_ended_at_once() -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 2)
+    assert [socket.busy for socket in server.sockets] == [None, None]
+    first, second = server.sockets
+    first.busy = False
+    second.on("shutdown", lambda: (second.write(b"bye"), setattr(second, "busy", False)))
+    readers = Readers(peers)
+    assert down(server, idle_grace=100_000, timeout=200_000) == (2, 0, 0)
+    assert readers.all() == [b"", b"bye"]
+
+
+def test_at_timeout_what_is_left_is_destroyed_and_counted() -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 5)
+    for socket in server.sockets[:2]:
+        socket.busy = True
+    server.sockets[4].busy = False
+    readers = Readers(peers)
+    assert down(server, timeout=100, idle_grace=20) == (3, 2, 0)
+    assert readers.all() == [b""] * 5
+
+
+def test_a_peer_that_never_ends_is_destroyed_at_timeout() -> None:
+    server = net.create_server({"allow_half_open": True}, kept).listen(0)
+    peers = connected(server, 2)
+    server.sockets[0].write(b"x" * 30_000_000)
+    assert down(server, timeout=50, idle_grace=1) == (0, 2, 0)
+    for peer in peers:
+        peer.close()
+
+
+def test_shutdown_again_is_the_same_and_a_smaller_timeout_shortens_it(trace) -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 1)
+    server.sockets[0].busy = True
+    first = server.shutdown(100_000, callback=lambda result: trace("first", tuple(result)))
+    assert server.shutdown(200_000, callback=lambda result: trace("second", tuple(result))) is first
+    assert server.shutdown(20) is first
+    assert server.shutdown() is first
+    pyuvnet.run()
+    assert trace == [("first", (0, 1, 0)), ("second", (0, 1, 0))]
+    assert server.shutdown(callback=lambda result: trace("late", tuple(result))) is first
+    pyuvnet.run()
+    assert trace[-1] == ("late", (0, 1, 0))
+    peers[0].close()
+
+
+def test_a_server_that_does_not_run_is_down_at_once(trace) -> None:
+    server = net.create_server(kept)
+    server.on("close", trace.note("close")).on("shutdown", trace.note("shutdown"))
+    assert down(server) == (0, 0, 0)
+    assert trace == []
+
+
+@pytest.mark.parametrize("lame_duck", [0, 100_000])
+def test_close_before_and_during_shutdown(lame_duck: int, trace) -> None:
+    for when in ("before", "after"):
+        server = net.create_server(kept).listen(0)
+        server.on("close", trace.note("close"))
+        peers = connected(server, 1)
+        if when == "before":
+            server.close()
+        server.shutdown(150_000, lame_duck=lame_duck, idle_grace=10, callback=trace.note("over"))
+        server.close()
+        if lame_duck:
+            peers[0].close()
+        readers = Readers(peers if not lame_duck else [])
+        pyuvnet.run()
+        readers.all()
+    one = 0 if lame_duck else 1
+    assert trace == ["close", ("over", (one, 0, 0))] * 2
+
+
+def test_listen_while_shutting_down_is_refused() -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 1)
+    server.shutdown(50, callback=lambda result: None)
+    server.close()
+    with pytest.raises(StateError) as caught:
+        server.listen(0)
+    assert caught.value.code == "ERR_SERVER_SHUTTING_DOWN"
+    server.destroy_sockets()
+    pyuvnet.run()
+    server.listen(0).close()
+    pyuvnet.run()
+    peers[0].close()
+
+
+def test_shutdown_during_the_lookup_of_the_host(trace) -> None:
+    server = net.create_server(kept).listen(0, "127.0.0.1")
+    server.on("listening", trace.note("listening")).on("close", trace.note("close"))
+    assert down(server) == (0, 0, 0)
+    assert trace == ["listening", "close"]
+
+
+def test_max_connections_and_block_lists_count_for_the_queue_too() -> None:
+    server = net.create_server(kept).listen(0)
+    server.max_connections = 3
+    drops: list[Any] = []
+    server.on("drop", drops.append)
+    peers = [peer_of(server) for _ in range(5)]
+    ports = [peer.getsockname()[1] for peer in peers]
+    assert down(server, Readers(peers), idle_grace=10) == (3, 0, 0)
+    assert server.dropped == {"maxConnections": 2}
+    assert [info["remotePort"] for info in drops] == ports[3:]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of descriptors")
+def test_those_without_a_descriptor_are_counted_as_unaccepted() -> None:
+    # The loop's own descriptors.
+    pyuvnet.set_immediate(pyuvnet.stop)
+    pyuvnet.run()
+    server = net.create_server(lambda s: s.on("data", s.write)).listen(0)
+    drops: list[Any] = []
+    server.on("drop", lambda info: drops.append(info["reason"]))
+    peers = [peer_of(server) for _ in range(10)]
+    for peer in peers:
+        peer.sendall(b"x")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Four are left: those above the highest that is in use.
+    highest = max(peer.fileno() for peer in peers)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, limits[1]))
+    fill = []
+    try:
+        while True:
+            fill.append(posix.socket())
+    except OSError:
+        for spare in fill[-4:]:
+            spare.close()
+        del fill[-4:]
+    for peer in peers:
+        peer.shutdown(posix.SHUT_WR)
+    try:
+        assert down(server, idle_grace=20) == (4, 0, 6)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for each in fill:
+            each.close()
+    assert server.dropped == {"EMFILE": 6}
+    assert drops == ["EMFILE"] * 6
+    assert [everything(peer) for peer in peers[:4]] == [b"x"] * 4
+    for peer in peers[4:]:
+        peer.close()
+
+
+# ---- What programs do meanwhile ------------------------------------------------------------------
+
+
+def late_bytes(server: net.Server) -> bytes:
+    """What a peer receives that sends after the server has ended its side."""
+    [peer] = connected(server, 1)
+    [socket] = server.sockets
+    socket.busy = False
+    # The peer's end comes behind the bytes.
+    socket.on("finish", lambda: (peer.sendall(b"late"), peer.shutdown(posix.SHUT_WR)))
+    assert down(server, timeout=300_000) == (1, 0, 0)
+    return everything(peer)
+
+
+def test_what_arrives_after_the_end_cannot_be_answered_and_is_no_error(trace) -> None:
+    def connection(socket: net.Socket) -> None:
+        socket.on("data", lambda data: trace(socket.write(data, lambda error: trace(error.code))))
+
+    assert late_bytes(net.create_server(connection).listen(0)) == b""
+    assert trace == [True, "ERR_STREAM_WRITE_AFTER_END"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [lambda s: s.pipe(s), lambda s: s.pause(), lambda s: s.on("error", print)],
+    ids=["echo by a pipe", "paused", "nobody reads"],
+)
+def test_the_end_of_a_peer_is_seen_although_nobody_reads(how) -> None:
+    assert late_bytes(net.create_server(how).listen(0)) == b""
+
+
+def test_sockets_that_listeners_of_shutdown_destroy() -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 4)
+    sockets = server.sockets
+    sockets[0].on("shutdown", sockets[0].destroy)
+    sockets[1].on("shutdown", lambda: sockets[2].destroy())
+    assert down(server, Readers(peers), idle_grace=10) == (4, 0, 0)
+
+
+def test_a_listener_of_shutdown_that_destroys_all_sockets() -> None:
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 3)
+    server.sockets[0].on("shutdown", lambda: server.destroy_sockets())
+    assert down(server) == (3, 0, 0)
+    for peer in peers:
+        peer.close()
+
+
+@pytest.mark.parametrize("whose", ["server", "socket"])
+def test_listeners_of_shutdown_that_raise_stop_nothing(whose: str, trace) -> None:
+    pyuvnet.set_exception_handler(trace)
+    server = net.create_server(kept).listen(0)
+    peers = connected(server, 2)
+    error = BoomError("x")
+
+    def boom() -> None:
+        raise error
+
+    (server if whose == "server" else server.sockets[0]).on("shutdown", boom)
+    readers = Readers(peers)
+    assert down(server, idle_grace=10) == (2, 0, 0)
+    assert trace == [error]
+    assert readers.all() == [b"", b""]
+
+
+def test_a_callback_or_close_listener_that_raises_keeps_nobody_from_the_result(trace) -> None:
+    pyuvnet.set_exception_handler(lambda error: trace(type(error)))
+
+    def boom(*_: object) -> None:
+        raise BoomError("x")
+
+    server = net.create_server(kept).listen(0).on("close", boom)
+    server.shutdown(callback=boom)
+    server.shutdown(callback=trace.note("second"))
+    pyuvnet.run()
+    assert trace == [BoomError, BoomError, ("second", (0, 0, 0))]
+
+
+@pytest.mark.parametrize("name", ["timeout", "lame_duck", "idle_grace", "callback"])
+def test_wrong_arguments_raise_and_change_nothing(name: str) -> None:
+    server: Any = net.create_server(kept).listen(0)
+    wrong: list[tuple[Any, type, str]] = [("1", ArgTypeError, "ERR_INVALID_ARG_TYPE")]
+    if name != "callback":
+        wrong += [
+            (None, ArgTypeError, "ERR_INVALID_ARG_TYPE"),
+            (True, ArgTypeError, "ERR_INVALID_ARG_TYPE"),
+            (-1, RangeError, "ERR_OUT_OF_RANGE"),
+            (2**31, RangeError, "ERR_OUT_OF_RANGE"),
+            (float("nan"), RangeError, "ERR_OUT_OF_RANGE"),
+            (float("inf"), RangeError, "ERR_OUT_OF_RANGE"),
+        ]
+    for value, kind, code in wrong:
+        with pytest.raises(kind) as caught:
+            server.shutdown(**{name: value})
+        assert caught.value.code == code
+    assert not server.shutting_down
+    assert server.listening
+    server.close()
+    pyuvnet.run()
+
+
+@pytest.mark.parametrize("wrong", [1, "x", 0])
+def test_a_wrong_busy_changes_nothing(wrong: Any) -> None:
+    socket = net.Socket()
+    socket.busy = True
+    with pytest.raises(ArgTypeError) as caught:
+        socket.busy = wrong
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+    assert socket.busy is True
+
+
+# ---- Coroutines ----------------------------------------------------------------------------------
+
+
+def test_the_result_is_awaited_by_many_and_after_it_is_there(factory) -> None:
+    async def main() -> None:
+        server = net.create_server(kept).listen(0)
+        shutdown = server.shutdown(lame_duck=20)
+
+        async def wait() -> net.ShutdownResult:
+            return await shutdown
+
+        tasks = [asyncio.ensure_future(wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        assert await tasks[1] == (0, 0, 0)
+        assert await tasks[2] == (0, 0, 0)
+        assert tasks[0].cancelled()
+        assert await shutdown == (0, 0, 0)
+        assert await server.shutdown() is shutdown.result
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_coroutine_does_not_stop_the_shutdown(factory) -> None:
+    async def main() -> None:
+        server = net.create_server(kept).listen(0)
+
+        async def stop() -> None:
+            await server.shutdown(lame_duck=20)
+
+        task = asyncio.ensure_future(stop())
+        await asyncio.sleep(0)
+        task.cancel()
+        await server.wait_closed()
+        assert not server.listening
+        assert await server.shutdown() == (0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_coroutines_that_serve_are_ended_like_others(factory) -> None:
+    async def serve(socket: net.Socket) -> None:
+        async for data in socket:
+            socket.write(data)
+
+    async def main() -> None:
+        server = net.create_server(serve).listen(0)
+        client = net.connect(server.address()["port"], "127.0.0.1")
+        client.write(b"request")
+        assert await client.read_exactly(7) == b"request"
+        waiting = asyncio.ensure_future(server.serve_forever())
+        await asyncio.sleep(0)
+        assert await server.shutdown(idle_grace=20) == (1, 0, 0)
+        await waiting
+        assert await client.read_exactly(0) == b""
+        client.destroy()
+
+    asyncio.run(main())
+
+
+# ---- Signals -------------------------------------------------------------------------------------
+
+PROGRAM = """
+    import asyncio, sys, signal
+    import pyuvnet
+    from pyuvnet import net
+
+    mode, busy = sys.argv[1], sys.argv[2] == "busy"
+
+    def connection(socket):
+        socket.busy = busy
+        socket.on("data", socket.write).on("error", print)
+
+    def start():
+        server = net.create_server(connection)
+        server.listen(0, lambda: print(server.address()["port"], flush=True))
+        server.on("shutdown", lambda: print("shutdown", flush=True))
+        assert server.shutdown_on("SIGTERM", signal.SIGINT, timeout=60_000) is server
+        return server
+
+    async def main():
+        server = start()
+        if mode == "unrelated":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                print("cancelled")
+                raise
+        elif mode == "two":
+            other = start()
+            await asyncio.gather(server.wait_closed(), other.wait_closed())
+            await asyncio.sleep(0.05)
+            print("cleaned up")
+        else:
+            await server.serve_forever()
+            # Not interrupted.
+            await asyncio.sleep(0.05)
+            print("cleaned up")
+
+    if mode == "run":
+        start()
+        pyuvnet.set_interval(lambda: None, 1000)
+        pyuvnet.run()
+    elif mode == "attached":
+        asyncio.run(main())
+    elif mode == "uvloop":
+        import uvloop
+        pyuvnet.run(main(), loop_factory=uvloop.new_event_loop)
+    else:
+        pyuvnet.run(main())
+    print("over", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+MODES = ["run", "coroutine", "attached", "unrelated", "uvloop"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_signal_shuts_down_and_the_exit_status_is_0(open_child, mode, number) -> None:
+    with open_child(PROGRAM, mode, "idle") as child:
+        port = int(child.stdout.readline())
+        peer = posix.create_connection(("127.0.0.1", port))
+        peer.sendall(b"x")
+        assert peer.recv(1) == b"x"
+        child.send_signal(number)
+        assert child.stdout.readline() == "shutdown\n"
+        assert peer.recv(1) == b""
+        peer.close()
+        out, err = child.communicate(timeout=20)
+    said = {"run": [], "unrelated": ["cancelled"]}.get(mode, ["cleaned up"])
+    assert (child.returncode, err) == (0, "")
+    assert out.splitlines() == [*said, "over True"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_second_signal_destroys_everything_at_once(open_child, mode) -> None:
+    with open_child(PROGRAM, mode, "busy") as child:
+        port = int(child.stdout.readline())
+        peer = posix.create_connection(("127.0.0.1", port))
+        peer.sendall(b"x")
+        assert peer.recv(1) == b"x"
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline() == "shutdown\n"
+        child.send_signal(signal.SIGINT)
+        assert peer.recv(1) == b""
+        peer.close()
+        _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, "")
+
+
+def test_the_program_goes_on_until_the_last_server_is_down(open_child) -> None:
+    with open_child(PROGRAM, "two", "idle") as child:
+        ports = [int(child.stdout.readline()) for _ in range(2)]
+        peers = [posix.create_connection(("127.0.0.1", port)) for port in ports]
+        for peer in peers:
+            peer.sendall(b"x")
+            assert peer.recv(1) == b"x"
+        child.send_signal(signal.SIGTERM)
+        for peer in peers:
+            assert peer.recv(1) == b""
+            peer.close()
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, "")
+    assert out.splitlines() == ["shutdown", "shutdown", "cleaned up", "over True"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "code"),
+    [
+        ([], ArgTypeError, "ERR_MISSING_ARGS"),
+        (["SIGNOTHING"], ArgTypeError, "ERR_UNKNOWN_SIGNAL"),
+        ([12345], ArgTypeError, "ERR_UNKNOWN_SIGNAL"),
+        ([None], ArgTypeError, "ERR_INVALID_ARG_TYPE"),
+        ([True], ArgTypeError, "ERR_INVALID_ARG_TYPE"),
+        (["SIGKILL"], ArgValueError, "ERR_INVALID_ARG_VALUE"),
+        (["SIGTERM", "SIGNOTHING"], ArgTypeError, "ERR_UNKNOWN_SIGNAL"),
+    ],
+)
+def test_wrong_signals_raise_and_change_nothing(given, kind, code) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(kind) as caught:
+        net.create_server().shutdown_on(*given)
+    assert caught.value.code == code
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_shutdown_on_is_for_the_main_thread_only() -> None:
+    codes: list[Any] = []
+
+    def elsewhere() -> None:
+        try:
+            net.create_server().shutdown_on("SIGTERM")
+        except StateError as error:
+            codes.append(error.code)
+        pyuvnet.current_loop().close()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert codes == ["ERR_WRONG_THREAD"]
+
+
+def test_a_signal_for_servers_that_are_gone_means_what_it_did_before(trace) -> None:
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: trace("before"))
+    try:
+        net.create_server().shutdown_on("SIGUSR1")
+        signal.raise_signal(signal.SIGUSR1)
+        pyuvnet.run()
+        assert trace == ["before"]
+        server = net.create_server(kept).listen(0).shutdown_on("SIGUSR1")
+        signal.raise_signal(signal.SIGUSR1)
+        pyuvnet.run()
+        assert not server.listening
+        signal.raise_signal(signal.SIGUSR1)
+        assert trace == ["before", "before"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
