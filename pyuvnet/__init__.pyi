@@ -1,4 +1,4 @@
-from . import diagnostics, events, framing, loop, net, streams
+from . import diagnostics, events, framing, handover, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate
@@ -10,6 +10,7 @@ from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeou
 from ._core.writable import Writable
 from ._driver import attach, detach
 from ._run import next_tick, run, set_exception_handler, set_immediate, stop
+from ._systemd import notify
 from ._version import __version__
 from .abort import AbortController, AbortSignal
 from .boundsocket import BoundSocket
@@ -66,9 +67,11 @@ __all__ = [
     "events",
     "framing",
     "get_default_high_water_mark",
+    "handover",
     "loop",
     "net",
     "next_tick",
+    "notify",
     "run",
     "set_default_high_water_mark",
     "set_exception_handler",

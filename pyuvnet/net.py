@@ -15,6 +15,7 @@ from ._connecting import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
 from ._shutdown import ShutdownResult
+from ._systemd import listen_fds
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
@@ -109,6 +110,7 @@ __all__ = [
     "is_ip",
     "is_ipv4",
     "is_ipv6",
+    "listen_fds",
     "promises",
     "set_default_auto_select_family",
     "set_default_auto_select_family_attempt_timeout",

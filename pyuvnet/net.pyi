@@ -5,6 +5,7 @@ from . import promises
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._keywords import ServerOptions
 from ._shutdown import ShutdownResult
+from ._systemd import listen_fds
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
@@ -27,6 +28,7 @@ __all__ = [
     "is_ip",
     "is_ipv4",
     "is_ipv6",
+    "listen_fds",
     "promises",
     "set_default_auto_select_family",
     "set_default_auto_select_family_attempt_timeout",

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import AbortController, AbortSignal, BoundSocket, framing, net, streams
+from pyuvnet import AbortController, AbortSignal, BoundSocket, framing, handover, net, streams
 from pyuvnet import errors as classes
 from pyuvnet._kernel import feature_unavailable
 from pyuvnet.errors import (
@@ -128,6 +128,19 @@ def detached_while_connecting() -> Any:
     c.destroy()
     pyuvnet.run()
     return error
+
+
+def successor_that_ends() -> Any:
+    server = net.create_server().listen(0)
+
+    def spawn(callback: Callable[..., object]) -> None:
+        def over(error: Any, pid: Any) -> None:
+            server.close()
+            callback(error)
+
+        handover.spawn(["sh", "-c", "exit 7"], server, callback=over)
+
+    return called(spawn)
 
 
 def written_after_end(callback: Callable[..., None]) -> None:
@@ -307,6 +320,8 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
      lambda: feature_unavailable("mark")),
     ("ERR_INVALID_STATE", StateError, "detach() needs a connection that stands",
      detached_while_connecting),
+    ("ERR_HANDOVER_FAILED", StateError,
+     "The successor ended before it was ready (exit status 7)", successor_that_ends),
     ("ERR_SERVER_ALREADY_LISTEN", StateError, (
         "Listen method has been called more than once without closing."
     ), listen_twice),

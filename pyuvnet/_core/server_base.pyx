@@ -760,6 +760,12 @@ cdef class ServerBase(Acceptor):
             self._close_handle()
         return status
 
+    def _keep_file(self):
+        """Leave the file of the path where it is when the server is closed: it is another's."""
+        self._ready()
+        if isinstance(self._handle, Pipe):
+            (<Pipe>self._handle)._path = None
+
     def _close_handle(self):
         """Stop accepting; returns whether there was a handle."""
         cdef StreamHandle handle

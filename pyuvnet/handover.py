@@ -1,0 +1,309 @@
+"""Hand a server's listener over to a new version of the program, without losing a client.
+
+    await pyuvnet.handover.spawn([sys.executable, "server.py"], server)
+
+The successor gets the listening descriptors as from systemd: `net.listen_fds()` finds them. It
+calls `pyuvnet.handover.ready()` once it accepts; then the server here shuts down. Connections that
+wait in the kernel's queue wait in the same queue all the time.
+
+Node: none
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ._base import TYPE_CHECKING
+from ._base import validation as check
+from ._core.names import add_node_names
+from ._core.timer import set_timeout
+from ._core.waiter import Waiter
+from ._kernel import feature_unavailable
+from ._systemd import FIRST_FD, notify
+from .errors import StateError
+from .server import Server
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+VARIABLE = "PYUVNET_HANDOVER"
+READY_TIMEOUT = 10_000  # ms
+# From the polite signal to the other one, and between two looks at whether a process is gone.
+_PATIENCE = 500
+_LOOK = 10
+# Only a process knows its own number, and it has to be in its environment before it begins.
+_SHELL = f'export LISTEN_PID=$$ {VARIABLE}="$$:$1"; shift; exec "$@"'
+
+_under_way: _Handover | None = None
+
+
+def spawn(
+    argv: Sequence[str | bytes | os.PathLike[str]],
+    server: Server | Sequence[Server] | Mapping[str, Server],
+    ready_timeout: float = READY_TIMEOUT,
+    callback: Callable[[Exception | None, int | None], object] | None = None,
+) -> Waiter[int] | Any:
+    """Start a successor with a server's listener, and shut the server down once it is ready.
+
+    The successor has this process's environment, standard streams and working directory, and the
+    descriptors as LISTEN_FDS says. If it ends before it is ready, or is late, it is ended, and the
+    server goes on as if nothing had been. There is one handover at a time. Under systemd the
+    successor is announced as the new main process (MAINPID=, which needs NotifyAccess=all).
+
+    Args:
+        argv: the program, looked up on PATH, and its arguments.
+        server: Server that listens; or several, or a mapping of LISTEN_FDNAMES to them.
+        ready_timeout: ms, default 10000: until the successor has to be ready.
+        callback: callable(error or None, number or None), once it is over; for programs without
+            coroutines.
+
+    Returns an awaitable of the successor's process number, once the server is down; None where no
+        asyncio loop runs. Cancelling it ends the successor, unless that is ready. A failure that
+        neither awaits nor calls anybody is a RuntimeWarning.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM on Windows),
+        ArgValueError (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE), StateError
+        (ERR_SERVER_NOT_RUNNING, ERR_INVALID_STATE while another is under way), OSError if it cannot
+        be started. The awaitable raises StateError (ERR_HANDOVER_FAILED).
+
+    Node: none
+    """
+    global _under_way
+    words = _words(argv)
+    servers = _servers(server)
+    check.validate_number(ready_timeout, "readyTimeout", 1, 2**31 - 1)
+    if callback is not None:
+        check.validate_function(callback, "callback")
+    if sys.platform == "win32":
+        raise feature_unavailable("handover")
+    if _under_way is not None:
+        raise StateError("A handover is under way", "ERR_INVALID_STATE")
+    handover = _Handover(words, servers, ready_timeout, callback)
+    _under_way = handover
+    return handover.waiter
+
+
+def ready() -> bool:
+    """Say that this process accepts, to the one that has started it by spawn().
+
+    Call it once the servers listen. A second call, or one in a process that was started otherwise,
+    does nothing.
+
+    Returns: bool, whether somebody waited for it.
+
+    Node: none
+    """
+    pid, _, fd = os.environ.pop(VARIABLE, "").partition(":")
+    if pid != str(os.getpid()) or not fd.isdigit():
+        return False
+    try:
+        os.write(int(fd), b"ready\n")
+    except OSError:
+        # Nobody waits any more, and whoever waited ends this process.
+        return False
+    finally:
+        os.close(int(fd))
+    return True
+
+
+def _words(argv: Any) -> list[bytes]:
+    if isinstance(argv, (str, bytes)) or not hasattr(type(argv), "__iter__"):
+        raise check.arg_type_error("argv", "Array", argv)
+    words: list[bytes] = []
+    for word in argv:
+        if not isinstance(word, (str, bytes, os.PathLike)):
+            raise check.arg_type_error("argv", "Array", argv)
+        words.append(os.fsencode(word))
+    if not words or any(b"\0" in word for word in words):
+        raise check.arg_value_error("argv", argv, "must have words without null bytes")
+    return words
+
+
+def _servers(server: Any) -> dict[str, list[Server]]:
+    named: dict[str, list[Server]] = {}
+    if check.is_mapping(server):
+        pairs = list(server.items())
+    elif isinstance(server, Server):
+        pairs = [("server", server)]
+    elif isinstance(server, (list, tuple)):
+        pairs = [("server", each) for each in server]
+    else:
+        raise check.arg_type_error("server", ["Server", "Array", "Object"], server)
+    for name, each in pairs:
+        check.validate_string(name, "server key")
+        if not name.isascii() or not name.isprintable() or ":" in name or not 0 < len(name) < 256:
+            raise check.arg_value_error("server key", name, "must be the name of a descriptor")
+        if not isinstance(each, Server):
+            raise check.arg_type_error("server", "Server", each)
+        each._check()
+        if not each.listening:
+            raise StateError("Server is not running.", "ERR_SERVER_NOT_RUNNING")
+        named.setdefault(name, []).append(each)
+    if not named:
+        raise check.arg_value_error("server", server, "must be at least one server")
+    return named
+
+
+class _Handover:
+    """One handover, from the start of the successor to its end, or to that of the servers."""
+
+    def __init__(
+        self,
+        words: list[bytes],
+        named: dict[str, list[Server]],
+        ready_timeout: float,
+        callback: Callable[[Exception | None, int | None], object] | None,
+    ) -> None:
+        self.callback = callback
+        self.servers = [server for several in named.values() for server in several]
+        names = [name for name, several in named.items() for _ in several]
+        self.reason = ""
+        self.is_ready = False
+        here, there = os.pipe()
+        try:
+            self.pid = _start(words, self.servers, names, there)
+        except BaseException:
+            os.close(here)
+            raise
+        finally:
+            os.close(there)
+        self.waiter: Waiter[int] | None = None
+        try:  # noqa: SIM105 - contextlib takes its time to import
+            self.waiter = Waiter(lambda: self._fail("is not wanted any more"))
+        except RuntimeError:
+            pass  # Without an asyncio loop nobody could await it.
+        self.timer = set_timeout(self._fail, ready_timeout, "was not ready in time")
+        self.pipe = Socket(fd=here, writable=False)
+        self.pipe.on("data", self._said)
+        self.pipe.on("end", lambda: self._fail("ended before it was ready"))
+        self.pipe.on("error", lambda error: self._fail(f"cannot be heard: {error}"))
+
+    def _said(self, chunk: bytes) -> None:
+        if self.is_ready or self.reason:
+            return
+        self.is_ready = True
+        self._forget()
+        try:  # noqa: SIM105
+            notify(f"MAINPID={self.pid}")
+        except OSError:
+            pass  # A service manager that cannot be reached goes on with the old one until it ends.
+        left = 1
+
+        def closed() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._over(None, self.pid)
+
+        for server in self.servers:
+            if server._running:
+                left += 1
+                server.once("close", closed)
+                # The successor's now: closing must not take it away.
+                server._keep_file()
+                if hasattr(server, "shutdown"):
+                    server.shutdown()
+                else:
+                    server.close()
+        closed()
+
+    def _fail(self, reason: str) -> None:
+        """The successor is not to be: end it, and say so once it is gone."""
+        from signal import SIGTERM
+
+        if self.is_ready or self.reason:
+            return
+        self.reason = reason
+        self._forget()
+        self._signal(SIGTERM)
+        self.timer = set_timeout(self._kill, _PATIENCE)
+        self._look()
+
+    def _look(self) -> None:
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            # Somebody else has asked for its status.
+            pid, status = self.pid, None
+        if not pid:
+            set_timeout(self._look, _LOOK)
+            return
+        self.timer.close()
+        how = "" if status is None else f" ({_how(status)})"
+        text = f"The successor {self.reason}{how}"
+        self._over(StateError(text, "ERR_HANDOVER_FAILED"), None)
+
+    def _kill(self) -> None:
+        from signal import SIGKILL
+
+        self._signal(SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        try:  # noqa: SIM105
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def _forget(self) -> None:
+        self.timer.close()
+        self.pipe.destroy()
+
+    def _over(self, error: StateError | None, pid: int | None) -> None:
+        global _under_way
+        _under_way = None
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            if error is not None:
+                waiter.set_exception(error)
+            elif pid is not None:
+                waiter.set_result(pid)
+        if self.callback is not None:
+            self.callback(error, pid)
+        elif error is not None and waiter is None:
+            import warnings
+
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+
+
+def _how(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _start(words: list[bytes], servers: list[Server], names: list[str], pipe: int) -> int:
+    """Start a program with the descriptors of servers, from 3 on, and a pipe behind them."""
+    import fcntl
+    import signal
+
+    above = FIRST_FD + len(servers) + 1
+    kept: list[int] = []
+    try:
+        for fd in [*(server.fileno() for server in servers), pipe]:
+            # Out of the way of the numbers that they are to have there.
+            kept.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above))
+        environment = {
+            name: value
+            for name, value in os.environb.items()
+            if name not in (b"LISTEN_PIDFDID", VARIABLE.encode())
+        }
+        environment[b"LISTEN_FDS"] = str(len(servers)).encode()
+        environment[b"LISTEN_FDNAMES"] = ":".join(names).encode()
+        shell = [b"sh", b"-c", _SHELL.encode(), b"sh", str(above - 1).encode(), *words]
+        return os.posix_spawn(
+            "/bin/sh",
+            shell,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, fd, FIRST_FD + index) for index, fd in enumerate(kept)
+            ],
+            # As in Popen(): Python ignores these.
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    finally:
+        for fd in kept:
+            os.close(fd)
+
+
+add_node_names(globals())
