@@ -51,6 +51,9 @@ class SocketOptions(TypedDict, total=False):
     keep_alive_initial_delay: float | None
     type_of_service: int | None
     block_list: BlockList | None
+    max_write_buffer: int | None
+    on_full: Literal["destroy", "refuse"] | None
+    read_budget: int | None
     fd: int | None
     handle: BoundSocket | None
     onread: Mapping[str, Any] | None
@@ -98,6 +101,15 @@ class ServerOptions(TypedDict, total=False):
     keep_alive_initial_delay: float | None
     high_water_mark: int | None
     block_list: BlockList | None
+    max_write_buffer: int | None
+    on_full: Literal["destroy", "refuse"] | None
+    write_budget: int | None
+    read_budget: int | None
+    max_connections: float | None
+    overflow: Literal["drop", "wait"] | None
+    max_per_address: int | None
+    on_exhausted: Literal["shed", "wait"] | None
+    reserve_descriptors: int | None
     capture_rejections: bool | None
     framing: Framing | None
     proxy_protocol: Mapping[str, Any] | None

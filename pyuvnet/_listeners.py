@@ -12,7 +12,7 @@ from ._core.emitter import _ErrorMonitor
 from ._core.readable import Readable
 from .errors import SystemCallError
 from .socket import Socket
-from .typing import DropInfo
+from .typing import DropInfo, OverloadInfo
 
 ErrorMonitor: TypeAlias = _ErrorMonitor
 StreamEvent: TypeAlias = (
@@ -106,6 +106,7 @@ ServerBaseEvent: TypeAlias = (
         "error",
         "listening",
         "newListener",
+        "overload",
         "removeListener",
         "shutdown",
     ]
@@ -194,4 +195,5 @@ OfErrorAddressFamilyHost = TypeVar(
 )
 OfSocket = TypeVar("OfSocket", bound="Callable[[Socket], object]")
 OfInfo = TypeVar("OfInfo", bound="Callable[[DropInfo | Any], object]")
+OfOverload = TypeVar("OfOverload", bound="Callable[[OverloadInfo], object]")
 OfText = TypeVar("OfText", bound="Callable[[str], object]")

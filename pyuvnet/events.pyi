@@ -11,7 +11,7 @@ from .abort import AbortSignal
 from .errors import SystemCallError
 from .server import Server
 from .socket import Socket
-from .typing import DropInfo, Event, TextDuplex, TextReadable, TextSocket
+from .typing import DropInfo, Event, OverloadInfo, TextDuplex, TextReadable, TextSocket
 
 __all__ = [
     "EventEmitter",
@@ -84,6 +84,13 @@ def once(
     *,
     signal: AbortSignal | None = None,
 ) -> Waiter[list[SystemCallError]]: ...
+@overload
+def once(
+    emitter: Server,
+    event: Literal["overload"],
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[OverloadInfo]]: ...
 @overload
 def once(
     emitter: Socket,

@@ -15,11 +15,13 @@ Node: process.getActiveResourcesInfo()
 from __future__ import annotations
 
 from ._base import TYPE_CHECKING
+from ._base.validation import validate_integer
 from ._core.alive import describe
 from ._core.immediate import Immediate
 from ._core.loop import Loop
 from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
+from ._core.socket_base import set_write_budget as _set_write_budget
 
 if TYPE_CHECKING:
     from typing import Any
@@ -110,6 +112,42 @@ def handles() -> list[HandleInfo]:
     ]
 
 
+def set_write_budget(size: int | None) -> None:
+    """Bound what the sockets of this thread's loop queue together.
+
+    When they queue more, those with the longest queues are destroyed with StateError
+    (ERR_WRITE_BUDGET) until the others fit; 'overload' (info) tells their servers, with
+    `info.scope` 'loop'. What the kernel has taken does not count.
+
+    Args:
+        size: int >= 0, bytes; None: no bound, the default. One that is exceeded already acts at
+            once.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: none
+    """
+    if size is not None:
+        size = validate_integer(size, "size", 0)
+    _set_write_budget(current_loop(), size)
+
+
+def set_max_threadsafe_calls(count: int | None) -> None:
+    """Bound how many calls of other threads may wait in this thread's loop.
+
+    Beyond it call_soon_threadsafe() raises StateError (ERR_QUEUE_FULL) in the thread that calls.
+    `Loop.set_max_threadsafe_calls()` does the same for any loop.
+
+    Args:
+        count: int >= 1; None: no bound, the default.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: none
+    """
+    current_loop().set_max_threadsafe_calls(count)
+
+
 def _where(kind: str, owner: Any, local: Any, peer: Any) -> str | None:
     ends = [
         f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -121,6 +159,14 @@ def _where(kind: str, owner: Any, local: Any, peer: Any) -> str | None:
     return None if path is None else str(path)
 
 
-__all__ = ["HandleInfo", "Immediate", "Loop", "current_loop", "handles"]
+__all__ = [
+    "HandleInfo",
+    "Immediate",
+    "Loop",
+    "current_loop",
+    "handles",
+    "set_max_threadsafe_calls",
+    "set_write_budget",
+]
 add_node_names(HandleInfo)
 add_node_names(globals())

@@ -13,6 +13,7 @@ from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.info import Info
 from ._base.option_table import option_set
+from ._base.options import read_choice, read_queue_bound, read_size
 from ._connecting import no_address
 from ._core.bound import BoundBase
 from ._core.errors import UV_EADDRINUSE, make_os_error
@@ -40,6 +41,29 @@ if TYPE_CHECKING:
     from .typing import AddressInfo
 
 SERVER_OPTIONS = option_set("Server")
+RESERVED_DESCRIPTORS = 16
+
+
+def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Check the options that bound a server; returns what _set_bounds() takes."""
+    most, refuses = read_queue_bound(given)
+    budget = read_size(given, "write_budget")
+    per_address = given.get("max_per_address")
+    if per_address is not None:
+        per_address = check.validate_integer(per_address, "options.maxPerAddress", 1, 2**31 - 1)
+    overflow = read_choice(given, "overflow", "drop", "wait")
+    exhausted = read_choice(given, "on_exhausted", "shed", "wait")
+    reserve = given.get("reserve_descriptors")
+    if reserve is None:
+        reserve = 0 if given.get("on_exhausted") is None else RESERVED_DESCRIPTORS
+    else:
+        reserve = check.validate_integer(reserve, "options.reserveDescriptors", 0, 2**31 - 1)
+    waits = exhausted == "wait"
+    reads = read_size(given, "read_budget")
+    return (
+        *(most, refuses, budget, per_address, overflow == "wait", waits, reserve),
+        -1 if reads is None else reads,
+    )
 
 
 def _in_coroutine() -> bool:
@@ -65,6 +89,26 @@ class Server(ServerBase):
         high_water_mark: int, bytes, default 65536 (16384 on Windows): both marks of accepted
             sockets.
         block_list: BlockList: peers that it matches are closed silently.
+        max_write_buffer: int >= 0, bytes, default no bound: how long the queue of one accepted
+            socket may be.
+        on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
+            'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
+            that might not fit, write() returns False, and its callback gets that error.
+        write_budget: int >= 0, bytes, default no bound: how much the accepted sockets may queue
+            together; beyond it those with the longest queues are destroyed (ERR_WRITE_BUDGET).
+        read_budget: int >= 0, bytes, default 262144: how much of one accepted socket is read in one
+            turn of the loop before others have theirs, in steps of what one read gives; 0: up to 32
+            reads, as libuv does.
+        max_connections: int, default no limit: from how many open connections on no more is taken.
+        overflow: 'drop' or 'wait', default 'drop': 'drop' closes connections beyond the limit,
+            'wait' leaves them in the kernel's queue until no more than 95 % are open.
+        max_per_address: int >= 1, default no limit: how many open connections one remote address
+            may have, a /64 of IPv6; others are dropped.
+        on_exhausted: 'shed' or 'wait', default 'shed': when no descriptor is left, 'shed' accepts
+            connections and closes them, 'wait' leaves them in the kernel's queue; without effect on
+            Windows.
+        reserve_descriptors: int >= 0, default 16 with on_exhausted, else 0: how many descriptors
+            connections leave to the program's own files.
         capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
             that is a coroutine and fails destroys its socket, one of another event emits 'error'.
         framing: one of pyuvnet.framing: what accepted sockets begin with.
@@ -76,8 +120,9 @@ class Server(ServerBase):
             header. What is malformed, too long or late is dropped ('drop' with reason 'proxy' and a
             detail).
 
-    All but the last are attributes too, which act on later connections. `drop_max_connection` is
-    one that nothing here reads (Node's clusters do).
+    Those that Node has are attributes too, which act on later connections, and so are
+    max_connections and framing. `drop_max_connection` is one that nothing here reads (Node's
+    clusters do).
 
     `async with` closes the server and waits until its connections have ended. `async for socket in
     server` takes the connections; it ends at 'close' and raises at 'error'. What it has not handed
@@ -87,14 +132,19 @@ class Server(ServerBase):
     before it had registered anything on the socket. So is the socket of a coroutine listener that
     raises or is cancelled.
 
-    Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info), 'shutdown'.
+    Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info), 'shutdown',
+        'overload' (info).
+
+    'overload' comes in a tick after sockets of the server were destroyed since they, or those of
+    the loop, have exceeded a write budget. Its info has `scope` ('server' or 'loop'), `limit` and
+    `queued` in bytes, and `destroyed`, how many.
 
     'drop' announces a connection that was not taken. Above max_connections its info has
     localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
-    None, as in Node. When accepting failed (pyuvnet's own: Node says nothing), info.reason is the
-    code, such as 'EMFILE' or 'ENOMEM'; the addresses are None if they are not known. Without memory
-    even for 'drop' its MemoryError goes where exceptions of listeners go. `dropped` counts all of
-    them.
+    None, as in Node. Its info.reason says why: 'max_connections', 'max_per_address', 'proxy'. When
+    accepting failed (pyuvnet's own: Node says nothing), info.reason is the code, such as 'EMFILE'
+    or 'ENOMEM'; the addresses are None if they are not known. Without memory even for 'drop' its
+    MemoryError goes where exceptions of listeners go. `dropped` counts all of them.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
 
@@ -130,6 +180,8 @@ class Server(ServerBase):
         delay = keep_alive_seconds(given)
         proxy = given.get("proxy_protocol")
         proxies = check_accepting(proxy)
+        bounds = _check_bounds(given)
+        self._set_max_connections(given.get("max_connections"), "options.maxConnections")
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket)
         if given.get("allow_half_open") is not None:
@@ -141,6 +193,7 @@ class Server(ServerBase):
         if proxies is not None:
             self._proxy_options = Info(proxy)
             self._set_proxies(*proxies)
+        self._set_bounds(*bounds)
         if connection_listener is not None:
             self.on("connection", connection_listener)
 
@@ -668,10 +721,11 @@ class Server(ServerBase):
     def dropped(self) -> Info:
         """How many connections this server refused, by reason.
 
-        'maxConnections'; without 'drop' 'blockList', and 'unknownPeer', of a peer that could not be
-        checked against the block list, since the system did not give its address; and codes of
-        failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did not occur are missing. A
-        failure that leaves the connection waiting counts each time it is tried.
+        'maxConnections', 'maxPerAddress', 'proxy'; without 'drop' 'blockList', and 'unknownPeer',
+        of a peer that could not be checked against the block list, since the system did not give
+        its address; and codes of failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did
+        not occur are missing. A failure that leaves the connection waiting counts each time it is
+        tried, except with on_exhausted 'wait'.
 
         Node: none
         """
@@ -731,7 +785,7 @@ class _Accepted:
             except StateError as error:
                 # Closed with its loop; or the garbage collector runs in another thread.
                 if error.code == "ERR_WRONG_THREAD":
-                    self._loop.call_soon_threadsafe(socket.destroy)
+                    self._loop._push_call(socket.destroy, ())
 
 
 def _not_running() -> StateError:

@@ -15,7 +15,13 @@ from ._base import validation as check
 from ._base.hints import hint_tuple
 from ._base.info import Info
 from ._base.option_table import option_set
-from ._base.options import OptionSet, read_high_water_mark, refuse_object_mode
+from ._base.options import (
+    OptionSet,
+    read_high_water_mark,
+    read_queue_bound,
+    read_size,
+    refuse_object_mode,
+)
 from ._connecting import Attempts, PathConnect, connect_again, defaults
 from ._core import hooks
 from ._core.address import is_ip
@@ -131,6 +137,14 @@ class Socket(SocketMethods):
         type_of_service: int 0..255, default the system's: the byte of the IP header; set when
             connected.
         block_list: BlockList: an address that it matches is not connected to.
+        max_write_buffer: int >= 0, bytes, default no bound: how long the queue of what the kernel
+            has not taken may be.
+        on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
+            'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
+            that might not fit, write() returns False, and its callback gets that error.
+        read_budget: int >= 0, bytes, default 262144: how much is read in one turn of the loop
+            before other sockets have theirs, in steps of what one read gives; 0: up to 32 reads, as
+            libuv does.
         fd: int: a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
             on; reading starts at once. An int instead of the options means this.
         handle: BoundSocket: where to connect from; adopted, and wins over fd.
@@ -187,6 +201,8 @@ class Socket(SocketMethods):
         delay = keep_alive_seconds(given)
         read_mark = read_high_water_mark(given, "readable_high_water_mark")
         write_mark = read_high_water_mark(given, "writable_high_water_mark")
+        most, refuses = read_queue_bound(given)
+        read_budget = read_size(given, "read_budget")
         self._init_emitter(given.get("capture_rejections"))
         self._init_socket(
             given.get("allow_half_open"),
@@ -198,6 +214,9 @@ class Socket(SocketMethods):
             delay if given.get("keep_alive") else None,
         )
         self._set_block_list(block_list)
+        self._set_bound(most, refuses)
+        if read_budget is not None:
+            self._set_read_budget(read_budget)
         if given.get("encoding") is not None:
             self.set_encoding(given["encoding"])
         if given.get("default_encoding") is not None:

@@ -11,6 +11,7 @@ from types import GenericAlias
 
 from ._base.info import Info as AddressInfo
 from ._base.info import Info as DropInfo
+from ._base.info import Info as OverloadInfo
 from ._base.info import Info as ProxyInfo
 from ._core.duplex import Duplex as TextDuplex
 from ._core.readable import Readable as TextReadable
@@ -37,6 +38,7 @@ __all__ = [
     "AddressInfo",
     "DropInfo",
     "Event",
+    "OverloadInfo",
     "ProxyInfo",
     "TextDuplex",
     "TextReadable",

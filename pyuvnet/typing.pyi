@@ -12,6 +12,7 @@ __all__ = [
     "AddressInfo",
     "DropInfo",
     "Event",
+    "OverloadInfo",
     "ProxyInfo",
     "TextDuplex",
     "TextReadable",
@@ -50,6 +51,12 @@ class DropInfo(dict[str, Any]):
     remote_address: str | None
     remote_port: int | None
     remote_family: Literal["IPv4", "IPv6"] | None
+
+class OverloadInfo(dict[str, Any]):
+    scope: Literal["server", "loop"]
+    limit: int | None
+    queued: int | None
+    destroyed: int
 
 # What set_encoding() returns: the same object, which gives str from then on.
 class TextReadable(Readable):

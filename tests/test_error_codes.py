@@ -54,6 +54,36 @@ def raised(call: Callable[[], object]) -> Any:
     raise AssertionError("nothing was raised")
 
 
+def over_its_bound() -> Any:
+    """What a write beyond max_write_buffer gets."""
+    socket = net.Socket(max_write_buffer=10, on_full="refuse")
+    socket.cork()
+    found: list[Any] = []
+    socket.write(b"eleven byte", callback=found.append)
+    pyuvnet.run()
+    return found[0]
+
+
+def over_the_budget() -> Any:
+    """What a client is destroyed with that queues more than its loop may."""
+    errors: list[Any] = []
+    pyuvnet.loop.set_write_budget(10)
+    client = net.connect(1, "127.0.0.1").on("error", errors.append)
+    client.write(b"eleven byte")
+    pyuvnet.run()
+    return errors[0]
+
+
+def too_many_calls() -> Any:
+    """What call_soon_threadsafe() raises beyond its bound."""
+    loop = pyuvnet.current_loop()
+    loop.set_max_threadsafe_calls(1)
+    loop.call_soon_threadsafe(lambda: None)
+    found = raised(lambda: loop.call_soon_threadsafe(lambda: None))
+    pyuvnet.run()
+    return found
+
+
 def called(call: Callable[[Callable[..., None]], object]) -> Any:
     """What a callback is given, once the loop has run."""
     given: list[Any] = []
@@ -372,6 +402,12 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_SERVER_SHUTTING_DOWN", StateError, "The server is shutting down", listen_too_soon),
     ("ERR_UNKNOWN_SIGNAL", ArgTypeError, "Unknown signal: SIGNOTHING",
      lambda: raised(lambda: net.create_server().shutdown_on("SIGNOTHING"))),
+    ("ERR_WRITE_BUFFER_FULL", StateError,
+     "The socket queues more than max_write_buffer, 10 bytes", over_its_bound),
+    ("ERR_WRITE_BUDGET", StateError,
+     ("The sockets of the loop queue more than their write budget, 10 bytes, and this one has the "
+      "longest queue"), over_the_budget),
+    ("ERR_QUEUE_FULL", StateError, "", too_many_calls),
     ("ERR_ALREADY_READING", StateError, "the stream is being read by another task already",
      read_by_two),
     ("ERR_METHOD_NOT_APPLICABLE", StateError, "write_frame() needs a framing; call set_framing()",

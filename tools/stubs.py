@@ -95,6 +95,7 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
             "listening": "",
             "shutdown": "",
             "newListener": "name: Any, listener: Callable[..., Any]",
+            "overload": "overload: OverloadInfo",
             "removeListener": "name: Any, listener: Callable[..., Any]",
         },
     ),
@@ -118,7 +119,7 @@ from ._core.emitter import _ErrorMonitor
 from ._core.readable import Readable
 from .errors import SystemCallError
 from .socket import Socket
-from .typing import DropInfo
+from .typing import DropInfo, OverloadInfo
 
 ErrorMonitor: TypeAlias = _ErrorMonitor'''
 # Functions of the table of options, and the last line of the docstring that documents them.

@@ -94,3 +94,16 @@ class Info(_Items):
     def copy(self) -> Info:
         """Return a shallow copy."""
         return Info(self)
+
+
+class NodeDrop(Info):
+    """What 'drop' has above max_connections: Node's items, and a reason that is not one of them.
+
+    Node: the data of 'drop'
+    """
+
+    __slots__ = ()
+    reason = "max_connections"
+
+    def __missing__(self, key: object) -> Any:
+        return self.reason if key == "reason" else super().__missing__(key)

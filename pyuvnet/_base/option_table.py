@@ -136,6 +136,37 @@ OPTIONS = (
      "an address that it matches is not connected to"),
     ("block_list", "Server", "BlockList", "BlockList", "",
      "peers that it matches are closed silently"),
+    # What bounds memory, and accepting; pyuvnet's own.
+    ("max_write_buffer", "Socket", "int", "int >= 0, bytes", "no bound",
+     "how long the queue of what the kernel has not taken may be"),
+    ("max_write_buffer", "Server", "int", "int >= 0, bytes", "no bound",
+     "how long the queue of one accepted socket may be"),
+    ("on_full", "Socket Server", 'Literal["destroy", "refuse"]', "'destroy' or 'refuse'",
+     "'destroy'",
+     ("what a write beyond that leads to; 'destroy' destroys the socket with "
+      "ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write that might not fit, write() returns "
+      "False, and its callback gets that error")),
+    ("write_budget", "Server", "int", "int >= 0, bytes", "no bound",
+     ("how much the accepted sockets may queue together; beyond it those with the longest queues "
+      "are destroyed (ERR_WRITE_BUDGET)")),
+    ("read_budget", "Socket", "int", "int >= 0, bytes", "262144",
+     ("how much is read in one turn of the loop before other sockets have theirs, in steps of what "
+      "one read gives; 0: up to 32 reads, as libuv does")),
+    ("read_budget", "Server", "int", "int >= 0, bytes", "262144",
+     ("how much of one accepted socket is read in one turn of the loop before others have theirs, "
+      "in steps of what one read gives; 0: up to 32 reads, as libuv does")),
+    ("max_connections", "Server", "float", "int", "no limit",
+     "from how many open connections on no more is taken"),
+    ("overflow", "Server", 'Literal["drop", "wait"]', "'drop' or 'wait'", "'drop'",
+     ("'drop' closes connections beyond the limit, 'wait' leaves them in the kernel's queue until "
+      "no more than 95 % are open")),
+    ("max_per_address", "Server", "int", "int >= 1", "no limit",
+     ("how many open connections one remote address may have, a /64 of IPv6; others are dropped")),
+    ("on_exhausted", "Server", 'Literal["shed", "wait"]', "'shed' or 'wait'", "'shed'",
+     ("when no descriptor is left, 'shed' accepts connections and closes them, 'wait' leaves them "
+      "in the kernel's queue; without effect on Windows")),
+    ("reserve_descriptors", "Server", "int", "int >= 0", "16 with on_exhausted, else 0",
+     "how many descriptors connections leave to the program's own files"),
     ("fd", "Socket", "int", "int", "",
      ("a connected descriptor (TCP, unix socket, pipe), which is the socket's from then on; "
       "reading starts at once. An int instead of the options means this")),

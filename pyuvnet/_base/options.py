@@ -5,11 +5,19 @@ Owns the rules for the names of options; what the values may be is for the funct
 
 from __future__ import annotations
 
+import sys
+
 from . import TYPE_CHECKING
 from .errors import ArgTypeError
 from .names import to_node
 from .notation import is_mapping
-from .validation import arg_type_error, arg_value_error, validate_high_water_mark
+from .validation import (
+    arg_type_error,
+    arg_value_error,
+    validate_high_water_mark,
+    validate_integer,
+    validate_one_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,6 +56,41 @@ def read_high_water_mark(options: Mapping[str, Any], name: str, one_sided: bool 
     elif one_sided:
         name = "high_water_mark"
     return validate_high_water_mark(value, f"options.{to_node(name)}")
+
+
+# What Py_ssize_t holds everywhere.
+_MOST_BYTES = 2**31 - 1 if sys.maxsize == 2**31 - 1 else 2**53 - 1
+
+
+def read_size(options: Mapping[str, Any], name: str) -> int | None:
+    """Return an option that is a number of bytes >= 0, None if it is not given.
+
+    Raises:
+        ArgTypeError: ERR_INVALID_ARG_TYPE. RangeError: ERR_OUT_OF_RANGE.
+    """
+    value = options.get(name)
+    if value is None:
+        return None
+    return validate_integer(value, f"options.{to_node(name)}", 0, _MOST_BYTES)
+
+
+def read_choice(options: Mapping[str, Any], name: str, *choices: str) -> str:
+    """Return an option that is one of some texts; the first one is the default.
+
+    Raises:
+        ArgValueError: ERR_INVALID_ARG_VALUE.
+    """
+    value = options.get(name)
+    if value is None:
+        return choices[0]
+    return validate_one_of(value, f"options.{to_node(name)}", choices)
+
+
+def read_queue_bound(options: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return max_write_buffer, -1 without one, and whether on_full is 'refuse'. Raises: as both."""
+    most = read_size(options, "max_write_buffer")
+    refuses = read_choice(options, "on_full", "destroy", "refuse") == "refuse"
+    return -1 if most is None else most, refuses
 
 
 class OptionSet:

@@ -389,6 +389,14 @@ def _bounds(minimum: float | None, maximum: float | None) -> str:
     return " && ".join(bounds)
 
 
+def validate_one_of(value: object, name: str, choices: Sequence[str]) -> str:
+    """Return value if it is one of the texts. Raises: ArgValueError ERR_INVALID_ARG_VALUE."""
+    if isinstance(value, str) and value in choices:
+        return value
+    listed = ", ".join(f"'{choice}'" for choice in choices)
+    raise arg_value_error(name, value, f"must be one of: {listed}")
+
+
 def validate_high_water_mark(value: object, name: str, server: bool = False) -> int:
     """Return a high-water mark in bytes, -1 if the default is meant.
 

@@ -42,6 +42,7 @@ LAYERS: tuple[str, ...] = (
     "timer",
     "encoding",
     "framing",
+    "limits",
     "stream",
     "piping",
     "readable",

@@ -35,8 +35,23 @@ typedef struct pyuvnet_failed_accept {
  * sa_family 0: not reported (macOS, for a connection that was reset before). */
 typedef struct pyuvnet_arrival {
   int fd;
+  int last_fd; /* The same, also when it was taken. */
   pyuvnet_name there;
 } pyuvnet_arrival;
+
+/* What a listener is to do that libuv's do not. */
+enum {
+  PYUVNET_RESTS = 1,  /* Accept nothing: clients stay in the kernel's queue. */
+  PYUVNET_WAITS = 2,  /* Without descriptors leave them there, rather than drop them. */
+  PYUVNET_MAY = 4     /* Nothing now, but there is room for the note. */
+};
+
+typedef struct pyuvnet_manner {
+  int listener;  /* Its descriptor. */
+  int what;
+  int reserve;   /* How many descriptors it leaves to the program. */
+  int threshold; /* From which number on, when last asked. */
+} pyuvnet_manner;
 
 typedef struct pyuvnet_accepts {
   pyuvnet_failed_accept* failures;
@@ -46,6 +61,8 @@ typedef struct pyuvnet_accepts {
   int status;   /* Why. */
   uv_check_t* check;
   uv_check_cb hand_out;
+  pyuvnet_manner* manners; /* Of listeners that are not as others; few, if any. */
+  size_t manner_count;
 } pyuvnet_accepts;
 
 #if defined(_WIN32)
@@ -62,6 +79,12 @@ static void pyuvnet_pause_listener(int backend, int listener, int pause) {
   (void)backend;
   (void)listener;
   (void)pause;
+}
+static int pyuvnet_set_manner(int listener, int what, int reserve) {
+  (void)listener;
+  (void)what;
+  (void)reserve;
+  return 1;
 }
 static const struct sockaddr* pyuvnet_arrived(int fd) {
   (void)fd;
@@ -88,8 +111,10 @@ static void pyuvnet_take_spare(uv_loop_t* loop) { (void)loop; }
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <netinet/in.h>
@@ -99,6 +124,8 @@ static void pyuvnet_take_spare(uv_loop_t* loop) { (void)loop; }
 #include <sys/event.h>
 #include <sys/time.h>
 #endif
+
+static void pyuvnet_pause_listener(int backend, int listener, int pause);
 
 static _Thread_local pyuvnet_accepts pyuvnet_accept_notes = {.dropping = -1};
 static _Thread_local pyuvnet_arrival pyuvnet_last_arrival = {.fd = -1};
@@ -135,6 +162,20 @@ static void pyuvnet_end_dropping(pyuvnet_accepts* notes) {
   notes->dropping = -1;
 }
 
+static pyuvnet_manner* pyuvnet_manner_of(const pyuvnet_accepts* notes, int listener) {
+  size_t index;
+  for (index = 0; index < notes->manner_count; index++)
+    if (notes->manners[index].listener == listener) return &notes->manners[index];
+  return NULL;
+}
+
+static int pyuvnet_waits(const pyuvnet_accepts* notes, int listener, int error) {
+  pyuvnet_manner* manner;
+  if (notes->manner_count == 0 || (error != EMFILE && error != ENFILE)) return 0;
+  manner = pyuvnet_manner_of(notes, listener);
+  return manner != NULL && (manner->what & PYUVNET_WAITS);
+}
+
 static void pyuvnet_accept_failed(pyuvnet_accepts* notes, int listener, int error) {
   int drained = error == EAGAIN || error == EWOULDBLOCK;
   int scarce = error == EMFILE || error == ENFILE;
@@ -150,7 +191,10 @@ static void pyuvnet_accept_failed(pyuvnet_accepts* notes, int listener, int erro
     return;
   }
   if (drained) return; /* Another process was faster. */
-  if (scarce) {
+  if (pyuvnet_waits(notes, listener, error)) {
+    /* As for the lack of anything else: libuv ignores it, and the listener is paused. */
+    pyuvnet_note_failure(notes, listener, -error, -1, 1);
+  } else if (scarce) {
     pyuvnet_end_dropping(notes);
     notes->dropping = listener;
     notes->dropped = 0;
@@ -159,6 +203,48 @@ static void pyuvnet_accept_failed(pyuvnet_accepts* notes, int listener, int erro
     pyuvnet_note_failure(notes, listener, -error, -1, error == ENOBUFS || error == ENOMEM);
   }
   if (notes->check != NULL) uv_check_start(notes->check, notes->hand_out);
+}
+
+/* Sets what a listener does, and how many descriptors it leaves to the program; 0, 0: as all others.
+ * Returns 0 without memory for that. */
+static int pyuvnet_set_manner(int listener, int what, int reserve) {
+  pyuvnet_accepts* notes = &pyuvnet_accept_notes;
+  pyuvnet_manner* manner = pyuvnet_manner_of(notes, listener);
+  pyuvnet_manner* manners;
+
+  if (listener < 0) return 1;
+  if (!what && !reserve) {
+    if (manner != NULL) *manner = notes->manners[--notes->manner_count];
+    return 1;
+  }
+  if (manner == NULL) {
+    manners = realloc(notes->manners, (notes->manner_count + 1) * sizeof(*manners));
+    if (manners == NULL) return 0;
+    notes->manners = manners;
+    manner = &manners[notes->manner_count++];
+    manner->listener = listener;
+    manner->threshold = 0; /* So that the first accept looks. */
+  }
+  manner->what = what;
+  manner->reserve = reserve;
+  return 1;
+}
+
+/* Whether the next descriptor would be one of those that a listener leaves to the program. */
+static int pyuvnet_reserved(pyuvnet_manner* manner) {
+  struct rlimit limit;
+  int fd;
+
+  /* It takes many files, opened since the last accept, to be wrong here, and not for long. */
+  if (pyuvnet_last_arrival.last_fd + 256 < manner->threshold) return 0;
+  if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > INT_MAX) return 0;
+  manner->threshold =
+      limit.rlim_cur > (rlim_t)manner->reserve ? (int)limit.rlim_cur - manner->reserve : 0;
+  /* The system gives the lowest one that is free. */
+  fd = fcntl(manner->listener, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return 1;
+  close(fd);
+  return fd >= manner->threshold;
 }
 
 static inline int pyuvnet_accepted(int listener, int peer) {
@@ -172,9 +258,31 @@ static inline int pyuvnet_accepted(int listener, int peer) {
     }
   } else if (error != EINTR) {
     pyuvnet_accept_failed(notes, listener, error);
+    if (pyuvnet_waits(notes, listener, error))
+      error = EAGAIN; /* Else libuv would close a spare one, and drop all that wait. */
   }
   errno = error;
   return peer;
+}
+
+/* Whether a listener accepts nothing now, with errno as libuv is to see it. One that rests is out of
+ * the poll, unless that knew nothing of it yet: then it is reported once, and taken out here. */
+static int pyuvnet_refrains(pyuvnet_accepts* notes, int listener) {
+  pyuvnet_manner* manner;
+
+  if (notes->manner_count == 0) return 0;
+  manner = pyuvnet_manner_of(notes, listener);
+  if (manner == NULL) return 0;
+  if (manner->what & PYUVNET_RESTS) {
+    if (notes->check != NULL)
+      pyuvnet_pause_listener(uv_backend_fd(notes->check->loop), listener, 1);
+    errno = EAGAIN;
+    return 1;
+  }
+  if (manner->reserve == 0 || notes->dropping == listener || !pyuvnet_reserved(manner)) return 0;
+  errno = EMFILE;
+  pyuvnet_accepted(listener, -1);
+  return 1;
 }
 
 /* libuv asks for no address; anybody who did would get it as usual. */
@@ -182,18 +290,22 @@ static inline int pyuvnet_accepted(int listener, int peer) {
 int pyuvnet_accept4(int listener, struct sockaddr* address, socklen_t* length, int flags) {
   pyuvnet_arrival* last = &pyuvnet_last_arrival;
   socklen_t size = sizeof(last->there);
+  if (pyuvnet_refrains(&pyuvnet_accept_notes, listener)) return -1;
   if (address != NULL) return pyuvnet_accepted(listener, accept4(listener, address, length, flags));
   last->fd = accept4(listener, &last->there.any, &size, flags);
   if (size == 0) last->there.any.sa_family = 0;
+  if (last->fd >= 0) last->last_fd = last->fd;
   return pyuvnet_accepted(listener, last->fd);
 }
 #else
 int pyuvnet_accept(int listener, struct sockaddr* address, socklen_t* length) {
   pyuvnet_arrival* last = &pyuvnet_last_arrival;
   socklen_t size = sizeof(last->there);
+  if (pyuvnet_refrains(&pyuvnet_accept_notes, listener)) return -1;
   if (address != NULL) return pyuvnet_accepted(listener, accept(listener, address, length));
   last->fd = accept(listener, &last->there.any, &size);
   if (size == 0) last->there.any.sa_family = 0;
+  if (last->fd >= 0) last->last_fd = last->fd;
   return pyuvnet_accepted(listener, last->fd);
 }
 #endif

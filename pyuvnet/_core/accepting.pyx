@@ -43,6 +43,11 @@ cdef extern from "accept_hook.h" nogil:
     bint pyuvnet_free_spare(uv.uv_loop_t*)
     void pyuvnet_take_spare(uv.uv_loop_t*)
     void close(int)
+    bint pyuvnet_set_manner(int, int, int)
+    enum:
+        PYUVNET_RESTS
+        PYUVNET_WAITS
+        PYUVNET_MAY
 
 cdef enum:
     PAUSE_MS = 100
@@ -171,6 +176,8 @@ cdef void _on_resume(uv.uv_timer_t* timer) noexcept nogil:
 cdef int listener_opened(StreamHandle handle) except -1:
     """A handle is about to listen: watch for accepts that fail."""
     cdef Accepting part = _part_of(handle.loop)
+    # Of an earlier listener with this descriptor, which its loop has closed.
+    pyuvnet_set_manner(handle.fileno(), 0, 0)
     if part.listeners is not None:
         pyuvnet_watch_accepts(&part._check, _on_failures)
         part.listeners.append(handle)
@@ -180,9 +187,41 @@ cdef int listener_opened(StreamHandle handle) except -1:
 cdef int listener_closed(StreamHandle handle) except -1:
     """A handle that may have listened is being closed."""
     cdef Accepting part = <Accepting>handle.loop.accepting
+    pyuvnet_set_manner(handle.fileno(), 0, 0)
     if part is not None and part.listeners is not None and handle in part.listeners:
         part.listeners.remove(handle)
     return 0
+
+
+cdef int listener_manner(StreamHandle handle, bint rests, bint waits, int reserve) except -1:
+    """Set what a listener does, before it listens: see listener_rests()."""
+    if not _set_manner(handle, rests, waits, reserve):
+        raise MemoryError
+    return 0
+
+
+cdef void listener_rests(StreamHandle handle, bint rests, bint waits, int reserve) noexcept:
+    """Let a listener accept nothing for the time being, or go on.
+
+    waits: without descriptors it leaves the clients in the kernel's queue.  reserve: how many
+    descriptors it leaves to the program.  For a listener that does nothing of this until now, there
+    must have been a listener_manner().
+    """
+    _set_manner(handle, rests, waits, reserve)
+    if rests or not handle.paused:
+        pyuvnet_pause_listener(uv.uv_backend_fd(&handle.loop._uv), handle.fileno(), rests)
+
+
+cdef bint _set_manner(StreamHandle handle, bint rests, bint waits, int reserve) noexcept:
+    return pyuvnet_set_manner(handle.fileno(), PYUVNET_MAY | (PYUVNET_RESTS if rests else 0)
+                              | (PYUVNET_WAITS if waits else 0), reserve)
+
+
+cdef void retry_listener(StreamHandle handle) noexcept:
+    """A descriptor is free again: a listener that was paused for the lack of one may go on."""
+    if handle.paused:
+        handle.paused = False
+        pyuvnet_pause_listener(uv.uv_backend_fd(&handle.loop._uv), handle.fileno(), False)
 
 
 cdef void accepted_peer(TCP client, PeerName* name) noexcept:

@@ -99,6 +99,11 @@ cdef class ConnectSteps(Connector):
             if status < 0:
                 fresh.close()
                 raise os_error(status, "socket")
+        try:
+            socket._bound_handle(fresh)
+        except MemoryError:
+            fresh.close()
+            raise
         # Making it may have run a finaliser.
         if not self._current():
             fresh.close()
@@ -315,6 +320,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         w_drop_queue(s)
         s.w_length = s.w_size = 0
         s.w_in_flight = 0
+        if s._coroutines & W_LIMITED:
+            s._queue_changed()
         s._peer.family = 0
         # Of what the earlier connection did not live to see.
         drop_internal(s, ON_CONNECT, TICK_FINAL_AT_CONNECT)

@@ -196,6 +196,17 @@ cdef object socket_closed():
     return ClosedError("Socket is closed", "ERR_SOCKET_CLOSED")
 
 
+cdef object queue_full(Py_ssize_t most):
+    return StateError(f"The socket queues more than max_write_buffer, {most} bytes",
+                      "ERR_WRITE_BUFFER_FULL")
+
+
+cdef object over_budget(Py_ssize_t limit, bint of_loop):
+    return StateError(
+        f"The sockets of the {'loop' if of_loop else 'server'} queue more than their write budget, "
+        f"{limit} bytes, and this one has the longest queue", "ERR_WRITE_BUDGET")
+
+
 cdef object closed_before_connection():
     return ClosedError("Socket closed before the connection was established",
                        "ERR_SOCKET_CLOSED_BEFORE_CONNECTION")

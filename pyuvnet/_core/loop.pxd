@@ -83,6 +83,12 @@ cdef class Loop:
     cdef LoopPart accepting
     cdef object timers                 # TimerQueue of the module timer
     cdef set lookups                   # of the module dns: the requests in flight
+    # The handle that filled the read buffer last, in which turn, and with how many bytes in it.
+    cdef void* full_handle
+    cdef unsigned long long full_turn
+    cdef Py_ssize_t full_bytes
+    cdef object budget                 # a Budget of the module limits: what its sockets may queue
+    cdef Py_ssize_t most_calls         # from other threads that may wait; -1: no bound
     cdef object __weakref__
 
     cdef inline int check(self) except -1:

@@ -32,7 +32,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
 
 from .._base.errors import StateError
-from .._base.validation import arg_type_error
+from .._base.validation import arg_type_error, validate_integer
 
 from . cimport uv
 from .capi cimport PyErr_WriteUnraisable, PyObject_CallNoArgs, PyThread_get_thread_ident, \
@@ -219,6 +219,7 @@ cdef class Loop:
         if self.gate.read_buffer is NULL or self.ticks is NULL:
             raise MemoryError
         self.threadsafe_calls = deque()
+        self.most_calls = -1
         # All that may fail comes before there is something to close.
         _open_loops.add(<size_t><PyObject*>self)
         if sys.flags.dev_mode:
@@ -729,12 +730,32 @@ cdef class Loop:
         Args:
             callback: a callable.
 
-        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); StateError if the loop is closed or stale.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); StateError if the loop is closed or stale, or
+            (ERR_QUEUE_FULL) if as many calls wait as set_max_threadsafe_calls() allows.
 
         Node: none (worker messages are the nearest)
         """
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
+        if self.most_calls >= 0 and len(self.threadsafe_calls) >= self.most_calls:
+            raise state_error("ERR_QUEUE_FULL", f"The loop has not begun {self.most_calls} calls "
+                              "from other threads, and takes no more (set_max_threadsafe_calls())")
+        self._push_call(callback, args)
+
+    def set_max_threadsafe_calls(self, count):
+        """Bound how many calls of call_soon_threadsafe() may wait; any thread may call this.
+
+        Args:
+            count: int >= 1, or None: no bound, the default.
+
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+        Node: none
+        """
+        self.most_calls = -1 if count is None else validate_integer(count, "count", 1)
+
+    def _push_call(self, callback, args):
+        """call_soon_threadsafe() of the library's own, without a bound."""
         # Before the check: making an object may start a collection, which may close the loop.
         cdef tuple call = (callback, args)
         # Closing gives the GIL away while it waits for a lookup: nobody would run it any more.

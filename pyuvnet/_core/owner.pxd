@@ -38,6 +38,8 @@ cdef class Acceptor(EventEmitter):
     # The PROXY header of a connection is whole, with data behind it, or there will be none.
     cdef void header_over(self, object header, int status, const char* rest,
                           Py_ssize_t size) noexcept
+    # One was destroyed since its server, or its loop, has exceeded its write budget.
+    cdef void overloaded(self, bint of_loop) noexcept
 
 ctypedef bint (*take_call)(EventEmitter owner, const char* base, Py_ssize_t size) noexcept
 ctypedef int (*read_call)(EventEmitter owner, object handle, const char* base,

@@ -28,3 +28,6 @@ cdef class Acceptor(EventEmitter):
     cdef void header_over(self, object header, int status, const char* rest,
                           Py_ssize_t size) noexcept:
         pass
+
+    cdef void overloaded(self, bint of_loop) noexcept:
+        pass

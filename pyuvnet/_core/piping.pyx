@@ -16,9 +16,9 @@ from .._base.validation import arg_type_error
 from .capi cimport list_of
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DRAIN, ON_END, ON_ERROR, ON_FINISH, \
     ON_UNPIPE, EventEmitter, SharedListener, intern_event, set_shared_class
-from .errors cimport seal
+from .errors cimport queue_full, seal
 from .stream cimport DESTROYED, ERROR_EMITTED, FLOWING_YES, HAS_WRITABLE, R_END_EMITTED, \
-    W_NEED_DRAIN, Stream
+    W_NEED_DRAIN, W_REFUSED, Stream
 
 # What a destination that is not ours has to offer.
 cdef tuple _DEST_METHODS = ("write", "end", "on", "once", "emit", "remove_listener")
@@ -98,6 +98,11 @@ cdef class Piping:
                 raise
             self.dest.destroy(error)
             go_on = True
+        if go_on is False and isinstance(self.dest, Stream) \
+                and (<Stream>self.dest)._coroutines & W_REFUSED:
+            # The rest must not follow where a piece is missing.
+            (<Stream>self.dest)._coroutines &= ~W_REFUSED
+            (<Stream>self.dest)._destroy_with(queue_full((<Stream>self.dest)._most_queued()))
         if go_on is False and not self.flags & PIPING_OVER:
             self.wait()
         return 0

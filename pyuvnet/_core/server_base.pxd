@@ -4,6 +4,7 @@ from .address cimport PeerName
 from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .framing cimport Framing
+from .limits cimport AddressCounts, Budget
 from .loop cimport Loop
 from .owner cimport Acceptor
 from .proxy_header cimport ProxyHeader
@@ -47,6 +48,20 @@ cdef class ServerBase(Acceptor):
 
     cdef bint _ending                  # it shuts down, and the listener is closed
     cdef Py_ssize_t _shown_out         # 1: the sockets had 'shutdown'; and those since
+    # Of the sockets that it accepts.
+    cdef Py_ssize_t _max_write_buffer  # bytes; -1: no bound
+    cdef bint _refuses_writes          # beyond it; else a socket is destroyed
+    cdef Budget _budget                # what they queue together, or None
+    cdef AddressCounts _addresses      # by address, or None: nobody counts
+    # When it accepts nothing, see "Resting"; nothing of it is allocated.
+    cdef unsigned char _rests          # REST_...
+    cdef bint _overflow_waits          # at max_connections; else connections are dropped
+    cdef bint _exhausted_waits         # without descriptors; else they are
+    cdef unsigned int _read_budget     # of its sockets, as a handle keeps it
+    cdef int _reserve                  # descriptors that it leaves to the program
+    cdef Py_ssize_t _overloads[2]      # destroyed since 'overload': for its budget, for the loop's
+    cdef bint _overload_queued         # 'overload' comes in a tick
+
     cdef DropCount _drops[DROP_KINDS]
     cdef Py_ssize_t _waiting_accepts   # connections left for the next accept, see accepting
 
@@ -54,6 +69,15 @@ cdef class ServerBase(Acceptor):
     cdef list _open_sockets(self)
     cdef int _queue_close(self) except -1
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
+    cdef void _rest(self, unsigned int why) noexcept
+    cdef void _go_on(self, unsigned int why) noexcept
+    cdef void _take_waiting(self) noexcept
+    cdef void _room_changed(self) noexcept
+    cdef int _emit_overload(self) except -1
+    cdef int _note_manner(self, StreamHandle handle) except -1
+    cdef int _limit_socket(self, SocketBase socket) except -1
+    cdef bint _full(self) noexcept
+    cdef int _address_full(self, const PeerName* peer) noexcept
     cdef int _accept(self, StreamHandle listener) except -1
     cdef int _admit(self, StreamHandle listener, StreamHandle client,
                     const PeerName* peer) except -1

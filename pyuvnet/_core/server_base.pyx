@@ -11,12 +11,12 @@ from libc.math cimport ceil
 from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memset
 
-from .._base.info import Info
+from .._base.info import Info, NodeDrop
 from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
 
 from . cimport uv
 from .accepting cimport Arrivals, accept_all, accepted_peer, drop_waiting, listener_closed, \
-    listener_opened
+    listener_manner, listener_opened, listener_rests, retry_listener
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
 from .dns cimport resolved_call, start_lookup
@@ -34,10 +34,11 @@ from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
     header_reason, new_proxy_header
 from .readable cimport r_set_framing
-from .socket_base cimport SocketBase, socket_of
+from .socket_base cimport SocketBase, send_collected, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
-from .stream_handle cimport StreamHandle, get_option, handle_kind, set_option
+from .stream_handle cimport StreamHandle, budget_in_kib, get_option, handle_kind, set_option
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
+from .limits cimport IN_SERVER, AddressCount, new_address_counts, new_budget
 from .loop_registry cimport loop_for_new
 
 cdef object _CONNECTION = intern_event("connection")
@@ -49,12 +50,22 @@ cdef enum:
     DROP_BLOCK_LIST
     DROP_UNKNOWN_PEER
     DROP_PROXY
+    DROP_MAX_PER_ADDRESS
+
+cdef enum:
+    # Why a server accepts nothing for the time being; clients stay in the kernel's queue.
+    REST_ASKED = 1 << 0          # pause()
+    REST_FULL = 1 << 1           # max_connections, with overflow "wait"
+
+cdef object _OVERLOAD = intern_event("overload")
 
 cdef enum:
     TICK_LISTENING
     TICK_SERVER_CLOSE
     TICK_SERVER_ERROR
     TICK_LITERAL_RESOLVED
+    TICK_OVERLOAD
+    TICK_TAKE_WAITING
 
 
 cdef extern from *:
@@ -78,13 +89,15 @@ cdef extern from "Python.h":
 
 cdef str _reason(int why):
     if why == DROP_MAX_CONNECTIONS:
-        return "maxConnections"
+        return "max_connections"
     if why == DROP_BLOCK_LIST:
-        return "blockList"
+        return "block_list"
     if why == DROP_UNKNOWN_PEER:
-        return "unknownPeer"
+        return "unknown_peer"
     if why == DROP_PROXY:
         return "proxy"
+    if why == DROP_MAX_PER_ADDRESS:
+        return "max_per_address"
     return status_name(why)
 
 
@@ -127,6 +140,7 @@ cdef class ServerBase(Acceptor):
 
     def __cinit__(self, *args, **kwargs):
         self._limit = -1
+        self._max_write_buffer = -1
         ring_of_one(&self._sockets)
 
     def __dealloc__(self):
@@ -170,6 +184,7 @@ cdef class ServerBase(Acceptor):
         cdef PeerName peer
         cdef int status
         cdef bint without_memory = False
+        cdef int why
         memset(&peer, 0, sizeof(peer))
         try:
             if isinstance(listener, TCP):
@@ -210,7 +225,7 @@ cdef class ServerBase(Acceptor):
         """Drop an accepted connection, or make it a socket."""
         cdef SocketBase socket = None
         cdef bint without_memory = False
-        if self._limit >= 0 and self._connections + self._awaiting >= self._limit:
+        if self._full():
             return self._drop_client(DROP_MAX_CONNECTIONS, client, peer)
         if self._block_list is not None and isinstance(client, TCP) \
                 and name_blocked(peer, self._block_list):
@@ -220,6 +235,10 @@ cdef class ServerBase(Acceptor):
             return 0
         if self._proxies is not None and self._await_header(client, peer):
             return 0
+        if self._addresses is not None:
+            why = self._address_full(peer)
+            if why:
+                return self._drop_client(why, client, peer)
         try:
             socket = self._socket_class.__new__(self._socket_class)
             # On CPython 3.11 the making of an object may run a finaliser, and that closed it.
@@ -272,6 +291,8 @@ cdef class ServerBase(Acceptor):
             header.before.after = header
         self._headers = header
         self._awaiting += 1
+        if self._overflow_waits and self._full():
+            self._rest(REST_FULL)
         return True
 
     cdef void _forget_header(self, ProxyHeader header) noexcept:
@@ -284,6 +305,8 @@ cdef class ServerBase(Acceptor):
             header.before.after = header.after
         header.before = header.after = None
         self._awaiting -= 1
+        if self._rests & REST_FULL:
+            self._room_changed()
 
     cdef void _end_headers(self) noexcept:
         """Close the connections that wait for their headers. Nothing of the program's runs."""
@@ -300,6 +323,9 @@ cdef class ServerBase(Acceptor):
                           Py_ssize_t size) noexcept:
         cdef ProxyHeader whole = header
         cdef StreamHandle client = whole.handle
+        cdef const PeerName* name = &whole.peer
+        if whole.fields.ends >= ENDS_IPV4:
+            name = &whole.fields.source
         self._forget_header(whole)
         try:
             if status < 0:
@@ -308,6 +334,8 @@ cdef class ServerBase(Acceptor):
                     and name_blocked(&whole.fields.source, self._block_list):
                 client.close()
                 self._count_drop(DROP_BLOCK_LIST)
+            elif self._addresses is not None and self._address_full(name):
+                self._drop_client(self._address_full(name), client, name)
             else:
                 self._header_over(whole, client, rest, size)
         except BaseException as exc:
@@ -388,6 +416,7 @@ cdef class ServerBase(Acceptor):
                 socket.set_keep_alive_flag(self._keep_alive_initial_delay)
                 (<TCP>client).keepalive(True, self._keep_alive_initial_delay, KEEP_ALIVE_INTERVAL,
                                         KEEP_ALIVE_COUNT)
+        client.failures = self._read_budget
         self._connections += 1
         if self._allow_half_open >= 0:
             socket._coroutines |= HALF_OPEN_SET
@@ -397,12 +426,183 @@ cdef class ServerBase(Acceptor):
                 self._high_water_mark, self.pause_on_connect)
             if self._framing is not None:
                 r_set_framing(socket, self._framing)
+            if self._max_write_buffer >= 0 or self._budget is not None \
+                    or self._addresses is not None:
+                self._limit_socket(socket)
         except BaseException:
             client.owner = None
             if not socket._state & DESTROYED:
                 socket._give_back()
                 self.connection_gone()
             raise
+        if self._overflow_waits and self._full():
+            self._rest(REST_FULL)
+        return 0
+
+    cdef bint _full(self) noexcept:
+        """Whether there are as many connections as there may be."""
+        return self._limit >= 0 and self._connections + self._awaiting >= self._limit
+
+    cdef int _address_full(self, const PeerName* peer) noexcept:
+        """Why an address may have no more connections, a DROP_... or UV_ENOMEM; 0: it may."""
+        try:
+            if self._addresses.full(peer):
+                return DROP_MAX_PER_ADDRESS
+        except BaseException:
+            # What it makes are bytes.
+            pass
+        return 0
+
+    cdef int _limit_socket(self, SocketBase socket) except -1:
+        """Let the server's bounds apply to a socket that it has accepted."""
+        cdef AddressCount count
+        if self._max_write_buffer >= 0:
+            socket._bound_queue(self._max_write_buffer, self._refuses_writes)
+        if self._budget is not None:
+            socket._join(self._budget)
+        if self._addresses is not None and not socket._state & DESTROYED:
+            # Last, since nothing may fail after it.
+            socket._own_also()
+            count = self._addresses.enter(&socket._peer)
+            socket._also().address = count
+        return 0
+
+    # ---- Resting -------------------------------------------------------------------------------
+
+    # A listener that rests is out of the poll, so that it costs nothing, and clients stay in the
+    # kernel's queue. Where nobody can take it out (Windows, an installed libuv) one connection is
+    # accepted and left with libuv, which then polls the listener no more: `_waiting_accepts`.
+
+    cdef void _rest(self, unsigned int why) noexcept:
+        if not self._rests and self._handle is not None:
+            listener_rests(self._handle, True, self._exhausted_waits, self._reserve)
+        self._rests |= why
+
+    cdef void _go_on(self, unsigned int why) noexcept:
+        if not self._rests & why:
+            return
+        self._rests &= ~why
+        if not self._rests and self._handle is not None:
+            listener_rests(self._handle, False, self._exhausted_waits, self._reserve)
+            if self._waiting_accepts:
+                self._take_waiting()
+            self._loop.touched()
+
+    cdef void _take_waiting(self) noexcept:
+        """Accept in a tick what libuv has accepted meanwhile."""
+        try:
+            self._loop.tick(self, TICK_TAKE_WAITING, None)
+        except MemoryError as exc:
+            self._loop.report(exc)
+
+    cdef void _room_changed(self) noexcept:
+        """max_connections, or how many connections there are, has changed."""
+        # 95 %, and at least one below the limit.
+        cdef Py_ssize_t few = self._limit - self._limit // 20 - (self._limit % 20 > 0)
+        if not self._overflow_waits:
+            return
+        if self._full():
+            self._rest(REST_FULL)
+        elif self._limit < 0 or self._connections + self._awaiting <= few:
+            self._go_on(REST_FULL)
+
+    cdef int _note_manner(self, StreamHandle handle) except -1:
+        """Before a handle listens: what this server does that others do not."""
+        if self._overflow_waits or self._exhausted_waits or self._reserve or self._rests:
+            listener_manner(handle, self._rests != 0, self._exhausted_waits, self._reserve)
+        return 0
+
+    def pause(self):
+        """Accept nothing until resume(): clients stay in the kernel's queue, up to the backlog.
+
+        It may be called before listen() too, and lasts over close() and listen(). A paused server
+        keeps the loop alive, as one that listens. Connections that stand are not concerned.
+
+        Returns the server.
+
+        Node: none
+        """
+        self._ready()
+        if self._handle is not None:
+            # Raises without memory, before anything has changed.
+            listener_manner(self._handle, self._rests != 0, self._exhausted_waits, self._reserve)
+        self._rest(REST_ASKED)
+        return self
+
+    def resume(self):
+        """Accept again after pause(); without it no effect. Returns the server.
+
+        Node: none
+        """
+        self._ready()
+        self._go_on(REST_ASKED)
+        return self
+
+    @property
+    def paused(self):
+        """True from pause() until resume(). Node: none"""
+        return bool(self._rests & REST_ASKED)
+
+    @property
+    def _resting(self):
+        """Whether it accepts nothing now, for whatever reason."""
+        return self._rests != 0
+
+    # ---- Bounds --------------------------------------------------------------------------------
+
+    def _set_bounds(self, Py_ssize_t max_write_buffer, bint refuses, write_budget, max_per_address,
+                    bint overflow_waits, bint exhausted_waits, int reserve,
+                    Py_ssize_t read_budget):
+        """Set what bounds it and its sockets; once, by Server.__init__."""
+        self._max_write_buffer, self._refuses_writes = max_write_buffer, refuses
+        if write_budget is not None:
+            self._budget = new_budget(write_budget, IN_SERVER)
+        if max_per_address is not None:
+            self._addresses = new_address_counts(max_per_address)
+        self._overflow_waits, self._exhausted_waits = overflow_waits, exhausted_waits
+        self._reserve = reserve
+        if read_budget >= 0:
+            self._read_budget = budget_in_kib(read_budget)
+        self._room_changed()
+
+    @property
+    def _write_budget(self):
+        """(limit, queued) of its sockets, None without a budget."""
+        self._ready()
+        if self._budget is None:
+            return None
+        send_collected(self._loop)
+        return (self._budget.limit, self._budget.queued)
+
+    @property
+    def _per_address(self):
+        """The connections of each address, by its bytes: a new dict; None: nobody counts."""
+        return None if self._addresses is None else self._addresses.as_dict()
+
+    cdef void overloaded(self, bint of_loop) noexcept:
+        self._overloads[of_loop] += 1
+        if not self._overload_queued:
+            try:
+                self._loop.tick(self, TICK_OVERLOAD, None)
+                self._overload_queued = True
+            except BaseException as exc:
+                self._loop.report(exc)
+
+    cdef int _emit_overload(self) except -1:
+        cdef Py_ssize_t own = self._overloads[0], loops = self._overloads[1]
+        cdef Budget budget
+        self._overload_queued = False
+        self._overloads[0] = self._overloads[1] = 0
+        if own:
+            self._emit1(_OVERLOAD, Info(
+                scope="server", limit=self._budget.limit, queued=self._budget.queued,
+                destroyed=own))
+        if loops:
+            # None: the program has taken it back meanwhile.
+            budget = self._loop.budget
+            self._emit1(_OVERLOAD, Info(
+                scope="loop", limit=None if budget is None else budget.limit,
+                queued=None if budget is None else budget.queued, destroyed=loops))
         return 0
 
     cdef int _give(self, SocketBase socket) except -1:
@@ -448,10 +648,15 @@ cdef class ServerBase(Acceptor):
 
     @max_connections.setter
     def max_connections(self, value):
+        self._set_max_connections(value, "maxConnections")
+
+    def _set_max_connections(self, value, str name):
+        """Check and store the limit; `name` is for the error."""
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise arg_type_error("maxConnections", "number", value)
+            raise arg_type_error(name, "number", value)
         self._limit = _limit_of(value)
         self._max_connections = value
+        self._room_changed()
 
     @property
     def allow_half_open(self):
@@ -575,7 +780,7 @@ cdef class ServerBase(Acceptor):
         cdef bint tcp = isinstance(self._handle, TCP) or here.family or there.family
         info = None
         if tcp or reason is not None:
-            info = Info()
+            info = NodeDrop() if reason is None else Info()
             if tcp:
                 _add_end(info, "local", here)
                 _add_end(info, "remote", there)
@@ -588,6 +793,10 @@ cdef class ServerBase(Acceptor):
 
     cdef void connection_gone(self) noexcept:
         self._connections -= 1
+        if self._rests & REST_FULL:
+            self._room_changed()
+        if self._exhausted_waits and self._handle is not None:
+            retry_listener(self._handle)
         if self._handle is None and not self._connections \
                 and not (self._ending and self._awaiting):
             try:
@@ -624,6 +833,11 @@ cdef class ServerBase(Acceptor):
             if looked_up is self._looked_up:
                 self._looked_up = None
                 looked_up(None, [(address, family)])
+        elif what == TICK_OVERLOAD:
+            self._emit_overload()
+        elif what == TICK_TAKE_WAITING:
+            if self._handle is not None and not self._rests:
+                _accept_waiting(self, self._handle)
         return 0
 
     def _rejected(self, error, event, arguments):
@@ -731,6 +945,7 @@ cdef class ServerBase(Acceptor):
         self._ending = False
         try:
             listener_opened(handle)
+            self._note_manner(handle)
             status = handle.listen(backlog)
         except BaseException:
             self._close_handle()
@@ -1123,18 +1338,41 @@ cdef int _connection(ServerBase self, object handle, int status) except -1:
     if status < 0:
         self._emit1(ON_ERROR, os_error(status, "accept"))
         return 0
+    if self._rests:
+        # Where a listener cannot be taken out of the poll.
+        self._waiting_accepts += 1
+        return 0
     # Those that could not be taken before; what is left from now on waits for the next time.
     again, self._waiting_accepts = self._waiting_accepts, 0
     self._accept(listener)
     while again and self._handle is listener:
         again -= 1
-        self._accept(listener)
+        if self._rests:
+            self._waiting_accepts += 1
+        else:
+            self._accept(listener)
+    return 0
+
+
+cdef int _accept_waiting(ServerBase self, StreamHandle listener) except -1:
+    """Accept what was left with libuv while the server rested."""
+    cdef Py_ssize_t again
+    again, self._waiting_accepts = self._waiting_accepts, 0
+    while again and self._handle is listener:
+        again -= 1
+        if self._rests:
+            self._waiting_accepts += 1
+        else:
+            self._accept(listener)
     return 0
 
 
 cdef int _accept_failed(ServerBase self, int status, const void* here,
                         const void* there) except -1:
     cdef PeerName ends[2]
+    if self._exhausted_waits and status in (uv.UV_EMFILE, uv.UV_ENFILE):
+        # Nobody is dropped: they wait, and so does the listener.
+        return 0
     memset(ends, 0, sizeof(ends))
     keep_name(<const uv.sockaddr*>here, &ends[0])
     keep_name(<const uv.sockaddr*>there, &ends[1])

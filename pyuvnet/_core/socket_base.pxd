@@ -10,6 +10,8 @@ from .blocklist cimport BlockList
 from .dns cimport Lookup
 from .duplex cimport Duplex
 from .layer cimport Layer
+from .limits cimport AddressCount, Budget, Quota
+from .loop cimport Loop
 from .owner cimport Acceptor, Links
 from .stream cimport STREAM_TICKS, StreamExtra, W_COLLECTING
 from .stream_handle cimport StreamHandle
@@ -59,6 +61,8 @@ cdef enum:
     SOCKET_NOT_BUSY = 1 << 17    # or that it is not.
     SOCKET_TO_END = 1 << 18      # 'shutdown' was emitted: end it when it is idle.
     SOCKET_ENDED_HERE = 1 << 19  # That was done: write() refuses without an error.
+    # Each write is to be counted: it has a budget, or a bound below what may be collected.
+    SOCKET_COUNTS_WRITES = 1 << 20
 
 cdef class SocketBase(Duplex)
 
@@ -85,6 +89,10 @@ cdef class SocketExtra(StreamExtra):
     cdef tuple proxy                   # what the PROXY header says; None without
     cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
     cdef PeerName here
+    cdef unsigned int read_budget      # as a handle keeps it
+    cdef Quota quota                   # what bounds its queue; None: nothing does
+    cdef list in_flight                # the chunk that libuv has, of a socket with a budget
+    cdef AddressCount address          # where its server counts it, by its address
 
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy
@@ -163,11 +171,18 @@ cdef class SocketBase(Duplex):
     cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
     cdef int _end_here(self) except -1
     cdef int _take_handle(self, StreamHandle handle) except -1
+    cdef int _bound_handle(self, StreamHandle handle) except -1
     cdef void _own(self, StreamHandle handle) noexcept
     cdef int _connect_failed(self, object exc) except -1
     cdef int _reset(self) except -1
     cdef int _ready(self) except -1
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1
+    cdef Quota _own_quota(self)
+    cdef void _count_writes(self) noexcept
+    cdef int _bound_queue(self, Py_ssize_t most, bint refuses) except -1
+    cdef int _join(self, Budget budget) except -1
+    cdef int _destroy_longest(self, Budget budget) except -1
+    cdef void _leave_budgets(self) noexcept
     cdef int _touch(self) except -1
     cdef int _read_peer(self) except -1
     cdef void set_no_delay_flag(self, bint enabled) noexcept
@@ -179,6 +194,7 @@ cdef class SocketBase(Duplex):
     cdef bint _writes_overridden(self) noexcept
     cdef bint _inherits_write(self) noexcept
 
+cdef void send_collected(Loop loop) noexcept
 cdef int on_idle_timeout(SocketBase self) except -1
 
 cdef inline PyObject* socket_of(Links* links) noexcept:

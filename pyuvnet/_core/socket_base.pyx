@@ -25,13 +25,15 @@ from .address cimport peer_tuple
 from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, list_of, \
     pyuvnet_call_one, pyuvnet_drop_usual, pyuvnet_has_own, pyuvnet_is_awaitable, \
-    pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, rest_of
+    pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, rest_of, take_item
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
     drop_internal, intern_event, new_internal, only_listener
-from .errors cimport never_reached, os_error, seal, socket_closed, state_error
+from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
+    state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
+from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, leave_ring, raised_call, read_call, \
     status_call, take_call
@@ -41,7 +43,7 @@ from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
 from .stream cimport *
-from .stream_handle cimport StreamHandle, new_read_target, point_at
+from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_at
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .writable cimport *
 
@@ -187,6 +189,8 @@ cdef class SocketBase(Duplex):
         self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
         self._server = server
         self._socket_flags |= SOCKET_COUNTED
+        if self._loop.budget is not None:
+            self._join(self._loop.budget)
         enter_ring(&self._server._sockets, &self._links)
         self._own(handle)
         if paused:
@@ -203,6 +207,8 @@ cdef class SocketBase(Duplex):
         leave_ring(&self._links)
         self._handle = None
         self._server = None
+        if self._coroutines & W_LIMITED:
+            self._leave_budgets()
 
     def _refuse_second_init(self):
         """A socket that is made once cannot be made again: it may own a connection."""
@@ -259,8 +265,16 @@ cdef class SocketBase(Duplex):
         self._take_handle(handle)
 
     cdef int _take_handle(self, StreamHandle handle) except -1:
+        self._bound_handle(handle)
         self._handle = handle
         self._own(handle)
+        return 0
+
+    cdef int _bound_handle(self, StreamHandle handle) except -1:
+        """A handle is about to be this socket's: let the bounds of both apply."""
+        if self._loop.budget is not None:
+            self._join(self._loop.budget)
+        handle.failures = self._also().read_budget
         return 0
 
     cdef void _own(self, StreamHandle handle) noexcept:
@@ -660,6 +674,8 @@ cdef class SocketBase(Duplex):
         self.w_done += index
         self.w_size = size
         self.w_in_flight = 1
+        if self._coroutines & W_LIMITED:
+            self._queue_changed()
         if not self._part_chunks(index, count):
             return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
@@ -693,6 +709,16 @@ cdef class SocketBase(Duplex):
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1:
         """Hand a write over that was not taken at once."""
         cdef int status
+        cdef list held = None
+        if self._socket_flags & SOCKET_COUNTS_WRITES:
+            # So that destroy() can drop it, and need not wait for libuv.
+            try:
+                held = list_of(chunks)
+            except MemoryError:
+                pass
+            if held is None:
+                return w_failed(self, uv.UV_ENOMEM, True)
+            chunks = self._also().in_flight = held
         if self._state & LAYERED:
             status = top_layer(self._handle).write(chunks, bufs, count)
         else:
@@ -701,6 +727,127 @@ cdef class SocketBase(Duplex):
             return w_failed(self, status, True)
         if self._idle is not None:
             self._idle.queue_size = self._handle.stream().write_queue_size
+        return 0
+
+    # ---- Bounds --------------------------------------------------------------------------------
+    #
+    # What bounds a queue is in a Quota. A socket without one has neither W_LIMITED nor anything else
+    # to do. What is queued is charged wherever w_length has changed and nothing is collected. Where
+    # SOCKET_COUNTS_WRITES is not set, a write in a callback may be collected without coming here,
+    # since so little exceeds no bound.
+
+    cdef Quota _own_quota(self):
+        cdef SocketExtra rare = self._own_also()
+        if rare.quota is None:
+            rare.quota = new_quota(<void*>self)
+            self._coroutines = (self._coroutines | W_LIMITED) & ~W_HAS_SINK
+        return rare.quota
+
+    cdef void _count_writes(self) noexcept:
+        self._socket_flags |= SOCKET_COUNTS_WRITES
+
+    def _set_read_budget(self, Py_ssize_t size):
+        """Read so many bytes at most in one turn of the loop; below 0: the default."""
+        if size >= 0:
+            self._own_also().read_budget = budget_in_kib(size)
+            if self._handle is not None:
+                self._handle.failures = self._also().read_budget
+
+    def _set_bound(self, Py_ssize_t most, bint refuses):
+        """Let the queue have so many bytes at most; -1: no bound."""
+        if most >= 0:
+            self._bound_queue(most, refuses)
+
+    cdef int _bound_queue(self, Py_ssize_t most, bint refuses) except -1:
+        """Let the queue have so many bytes at most; beyond it a write is refused, or destroys."""
+        cdef Quota quota = self._own_quota()
+        quota.most, quota.refuses = most, refuses
+        if most < COLLECT_BYTES:
+            self._count_writes()
+        return 0
+
+    cdef int _join(self, Budget budget) except -1:
+        """Count for a budget, of the server or of the loop, from now on."""
+        cdef Quota quota = self._own_quota()
+        self._flush()
+        quota.charge(self.w_length)
+        if (quota.in_server if budget.place == IN_SERVER else quota.in_loop) is not budget:
+            quota.join(budget)
+        self._count_writes()
+        return 0
+
+    cdef void _leave_budgets(self) noexcept:
+        """Destroyed: drop at once what is queued, which libuv would hold until it has closed."""
+        cdef SocketExtra rare = self._also()
+        cdef list chunks
+        rare.quota.leave_all()
+        if rare.in_flight is not None:
+            # libuv looks no more at what it was to write, once its handle is closed.
+            chunks, rare.in_flight = rare.in_flight, None
+            if isinstance(self.w_chunk, list):
+                _release_each(self._loop, self.w_chunk)
+            w_drop_chunk(self)
+            _release_each(self._loop, chunks)
+            if self.w_queue is not None:
+                _release_each(self._loop, self.w_queue)
+            w_drop_queue(self)
+
+    cdef Py_ssize_t _most_queued(self) noexcept:
+        return self._also().quota.most
+
+    cdef void _queue_changed(self) noexcept:
+        cdef SocketExtra rare = self._also()
+        if not self._state & W_WRITING:
+            rare.in_flight = None
+        if not self._state & DESTROYED:
+            rare.quota.charge(self.w_length)
+
+    cdef bint _may_queue(self, Py_ssize_t size) except -1:
+        cdef Quota quota = self._also().quota
+        if not quota.refuses or self.w_length + size <= quota.most:
+            return True
+        self._flush()
+        return self.w_length + size <= quota.most
+
+    cdef int _has_queued(self, Py_ssize_t size) except -1:
+        cdef Quota quota = self._also().quota
+        if self._state & DESTROYED:
+            return 0
+        if self._state & W_COLLECTING and quota.most >= 0 and self.w_length > quota.most:
+            self._flush()
+        if self._state & W_COLLECTING and quota.collect(size):
+            send_collected(self._loop)
+            quota.sent()
+        if self._state & DESTROYED:
+            return 0
+        if not self._state & W_COLLECTING:
+            quota.charge(self.w_length)
+            if quota.most >= 0 and self.w_length > quota.most:
+                self._destroy_with(queue_full(quota.most))
+        if quota.in_server is not None and quota.in_server.exceeded():
+            self._destroy_longest(quota.in_server)
+        if quota.in_loop is not None and quota.in_loop.exceeded():
+            self._destroy_longest(quota.in_loop)
+        return 0
+
+    cdef int _destroy_longest(self, Budget budget) except -1:
+        """Destroy the sockets with the longest queues until the others fit the budget."""
+        cdef SocketBase longest
+        cdef Acceptor server
+        while budget.exceeded() and budget.count:
+            longest = <SocketBase>(<Quota>budget.heap[0]).socket
+            server = longest._server if longest._socket_flags & SOCKET_COUNTED else None
+            try:
+                error = over_budget(budget.limit, budget.place == IN_LOOP)
+            except MemoryError:
+                error = None
+            if longest._state & DESTROYED or not budget.count \
+                    or (<Quota>budget.heap[0]).socket is not <void*>longest:
+                # Making the error has run code of the program.
+                continue
+            longest._destroy_with(error)
+            if server is not None:
+                server.overloaded(budget.place == IN_LOOP)
         return 0
 
     cdef int _wait_for_connect(self, object chunks) except -1:
@@ -872,6 +1019,9 @@ cdef class SocketBase(Duplex):
             self._socket_flags &= ~SOCKET_CLOSE_BY_TICK
         if self._idle is not None:
             self._idle.cancel()
+        if rare is not None and rare.address is not None:
+            rare.address.gone()
+            rare.address = None
         if handle is not None:
             self._handle = None
             handle._reading = False
@@ -879,6 +1029,8 @@ cdef class SocketBase(Duplex):
                     and (<TCP>handle).close_reset() == 0):
                 handle.close()
             self._loop.touched()
+        if self._coroutines & W_LIMITED:
+            self._leave_budgets()
         if connector is not None:
             connector.cancel_lookup()
         try:
@@ -1330,6 +1482,74 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
         self._state |= CLOSE_EMITTED
         _over, self._also().connector = self._also().connector, None
     return self._emit_close_now()
+
+
+cdef void send_collected(Loop loop) noexcept:
+    """Send what sockets with a budget have collected, before the callback is over."""
+    cdef Py_ssize_t index = 0
+    cdef PyObject* owner
+    # What fails does so in a tick; but making its error may run code that writes.
+    while index < loop.collected_count:
+        owner = loop.collected[index]
+        index += 1
+        if not isinstance(<object>owner, SocketBase) \
+                or not (<SocketBase>owner)._socket_flags & SOCKET_COUNTS_WRITES:
+            continue
+        Py_INCREF(<object>owner)
+        try:
+            (<SocketBase>owner)._flush()
+        except BaseException as exc:
+            loop.report(exc)
+        loop.release(owner)
+
+
+cdef void _release_each(Loop loop, list chunks) noexcept:
+    """Release what is in a list at once, and not only when the callback is over."""
+    cdef Py_ssize_t index
+    for index in range(len(chunks)):
+        loop.release(take_item(chunks, index))
+
+
+cdef void _find_sockets(uv.uv_handle_t* handle, void* found) noexcept:
+    if uv.uv_is_closing(handle) or handle.type not in (uv.UV_TCP, uv.UV_NAMED_PIPE):
+        return
+    owner = (<StreamHandle>handle.data).owner
+    if isinstance(owner, SocketBase):
+        (<list>found).append(owner)
+
+
+def set_write_budget(Loop loop not None, limit):
+    """Bound what the sockets of a loop queue together, in bytes; None: no bound."""
+    cdef Budget budget
+    cdef SocketBase socket
+    cdef Quota quota
+    cdef list found = []
+    loop.check()
+    uv.uv_walk(&loop._uv, <uv.uv_walk_cb><void*>_find_sockets, <void*>found)
+    if limit is None:
+        loop.budget = None
+        for socket in found:
+            if socket._coroutines & W_LIMITED:
+                socket._also().quota.leave(IN_LOOP)
+        return
+    budget = new_budget(limit, IN_LOOP)
+    # No later socket is missed, whatever runs meanwhile.
+    loop.budget = budget
+    for socket in found:
+        if not socket._state & DESTROYED:
+            socket._join(budget)
+    if budget.exceeded():
+        (<SocketBase>found[0])._destroy_longest(budget)
+
+
+def write_budget(Loop loop not None):
+    """(limit, queued) of a loop's sockets, None without a budget."""
+    cdef Budget budget = loop.budget
+    loop.check()
+    if budget is None:
+        return None
+    send_collected(loop)
+    return (budget.limit, budget.queued)
 
 
 cdef int on_idle_timeout(SocketBase self) except -1:

@@ -143,7 +143,8 @@ cdef class SocketMethods(SocketBase):
         """
         # No code of the program runs in here.
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-        if self._socket_flags & (SOCKET_READY | SOCKET_CONNECTING) != SOCKET_READY \
+        if self._socket_flags & (SOCKET_READY | SOCKET_CONNECTING | SOCKET_COUNTS_WRITES) \
+                != SOCKET_READY \
                 or self._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING) \
                 or not self._loop.in_callback or self._handle is None or self.w_corked \
                 or not length:

@@ -93,6 +93,10 @@ cdef enum:
     WRITE_REFUSED = 1 << 6       # A write came after destroy() or end().
     EMITTING_ERROR = 1 << 7      # _emit_error() emits the stream's own 'error', without a listener.
     SERVER_DESTROYED = 1 << 8    # Its server did, since it was left by an exception.
+    # What bounds the queue of a socket; see "Bounds" in socket_base.pyx. W_HAS_SINK is not set then,
+    # so that each write gets here by a test that it makes anyway.
+    W_LIMITED = 1 << 9           # There is a Quota.
+    W_REFUSED = 1 << 10          # The last write was refused, since the queue is full.
 
 cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay
@@ -185,6 +189,11 @@ cdef class Stream(Collector):
     cdef int _begin_pair(self, object first, object second, bint has_callback) except -1
     cdef int _begin_queue(self) except -1
     cdef int _begin_final(self) except -1
+    # What bounds a queue: SocketBase overrides.
+    cdef bint _may_queue(self, Py_ssize_t size) except -1
+    cdef int _has_queued(self, Py_ssize_t size) except -1
+    cdef void _queue_changed(self) noexcept
+    cdef Py_ssize_t _most_queued(self) noexcept
 
 cdef inline Py_ssize_t chunk_size(object chunk) noexcept:
     """The bytes of a chunk: bytes, whose __len__ a subclass may override, or our memoryview."""

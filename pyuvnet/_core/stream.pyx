@@ -379,6 +379,21 @@ cdef class Stream(Collector):
     cdef int _begin_final(self) except -1:
         return later.user_final(self)
 
+    cdef bint _may_queue(self, Py_ssize_t size) except -1:
+        """Whether the queue has room for so many bytes more, with W_LIMITED."""
+        return True
+
+    cdef int _has_queued(self, Py_ssize_t size) except -1:
+        """A write of so many bytes was taken, with W_LIMITED: destroy what is over its bound."""
+        return 0
+
+    cdef Py_ssize_t _most_queued(self) noexcept:
+        """The bound of the queue in bytes."""
+        return -1
+
+    cdef void _queue_changed(self) noexcept:
+        """The queue is shorter, or longer, than before, with W_LIMITED."""
+
     def set_framing(self, framing):
         """Cut what arrives into frames: each 'data', read() and turn of `async for` gives one.
 

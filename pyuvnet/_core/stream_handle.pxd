@@ -52,6 +52,7 @@ cdef class StreamHandle(Handle):
     cdef int submitted(self, StreamRequest request, int status) noexcept
 
 cpdef str handle_kind(object fd)
+cdef unsigned int budget_in_kib(Py_ssize_t size) noexcept
 cdef int set_option(StreamHandle handle, int level, int name, object value) except? 1
 cdef object get_option(StreamHandle handle, int level, int name, object size)
 cdef int duplicate(StreamHandle handle) noexcept

@@ -21,7 +21,7 @@ from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal
 from .handle cimport REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
-from .loop cimport Loop
+from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport HandleCalls
 from .splice cimport pyuvnet_tube_open
 from .watchers cimport submit_write, watch_room, watch_room_for_next
@@ -34,6 +34,8 @@ cdef extern from "sockopt.h":
 
 cdef enum:
     POISON = 0xDB
+    DEFAULT_READ_BUDGET = 262144       # bytes of one socket in a turn
+    UNBOUNDED = 4194303                # KiB
 
 ctypedef void (*_alloc_target_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
 
@@ -62,6 +64,8 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     (<StreamHandle>self).loop.enter_for(owner)
     if nread <= 0 or not (<StreamHandle>self).calls.take_read(owner, buf.base, nread):
         _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
+    if nread == <ssize_t>buf.len:
+        _count_full(<StreamHandle>self, nread)
     if UVNET_DEBUG and nread > 0 and (<StreamHandle>self).target is None:
         # Once before what was collected leaves, which must hold what it sends, and once after.
         memset(buf.base, POISON, nread)
@@ -69,6 +73,41 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     (<StreamHandle>self).loop.leave()
     if UVNET_DEBUG:
         _poison_chunk((<StreamHandle>self).loop)
+
+
+# ---- Fairness --------------------------------------------------------------------------------
+#
+# While a read fills the buffer libuv reads again, 32 times, before any other socket has its turn. A
+# socket that has read its budget gets no buffer: then libuv leaves it to the next turn, since the
+# poll reports it as long as there is something. Only reads that fill the buffer come here.
+
+cdef Py_ssize_t _read_budget = DEFAULT_READ_BUDGET
+
+
+cdef unsigned int budget_in_kib(Py_ssize_t size) noexcept:
+    """A read budget as a handle keeps it; 0: no bound but libuv's."""
+    if not size:
+        return UNBOUNDED
+    return <unsigned int>min((size + 1023) // 1024, <Py_ssize_t>UNBOUNDED)
+
+
+cdef void _count_full(StreamHandle self, Py_ssize_t size) noexcept:
+    """A read has filled the buffer: see whether it was the last one in this turn."""
+    cdef Loop loop = self.loop
+    cdef uv.uv_metrics_t metrics
+    cdef Py_ssize_t budget = <Py_ssize_t>self.failures * 1024 if self.failures else _read_budget
+    if not self._reading or self.closing:
+        # libuv stops by itself.
+        return
+    uv.uv_metrics_info(&loop._uv, &metrics)
+    if loop.full_handle is not <void*>self or loop.full_turn != metrics.loop_count:
+        loop.full_handle = <void*>self
+        loop.full_turn = metrics.loop_count
+        loop.full_bytes = 0
+    loop.full_bytes += size
+    if loop.full_bytes >= budget:
+        loop.full_handle = NULL
+        loop.gate.read_size = 0
 
 
 cdef void _poison_chunk(Loop loop) noexcept:
@@ -88,6 +127,10 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
                          const char* base) noexcept:
     # One of the program's calls may give the handle up, and with it the table.
     cdef const HandleCalls* calls = self.calls
+    if nread == uv.UV_ENOBUFS and not self.loop.gate.read_size:
+        # The budget of this turn was used up; see _count_full().
+        self.loop.gate.read_size = READ_BUFFER_SIZE
+        return
     try:
         if nread == uv.UV_ENOBUFS and self.pumps:
             if self.layer is None:
@@ -112,7 +155,7 @@ cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf
 cdef void _on_alloc_target_gil(uv.uv_handle_t* handle, uv.uv_buf_t* buf) noexcept:
     cdef StreamHandle self = <StreamHandle>handle.data
     buf.base = <char*>self.target.view.buf
-    buf.len = self.target.view.len
+    buf.len = self.target.view.len if self.loop.gate.read_size else 0
 
 
 cdef void _on_alloc_target(uv.uv_handle_t* handle, size_t suggested,

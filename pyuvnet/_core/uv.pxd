@@ -60,6 +60,9 @@ cdef extern from "uv.h" nogil:
     const int UV_EALREADY
     const int UV_ENOTCONN
     const int UV_ENOTSOCK
+    const int UV_EMFILE
+    const int UV_ENFILE
+    const int UV_ENOBUFS
     const int UV_ENOMEM
     const int UV_ENOTSUP
     const int UV_EBADF
@@ -168,6 +171,9 @@ cdef extern from "uv.h" nogil:
     int uv_has_ref(const uv_handle_t*)
     int uv_is_active(const uv_handle_t*)
     int uv_is_closing(const uv_handle_t*)
+    ctypedef struct uv_metrics_t:
+        unsigned long long loop_count
+    int uv_metrics_info(uv_loop_t*, uv_metrics_t*)
     void uv_close(uv_handle_t*, uv_close_cb)
     const char* uv_handle_type_name(uv_handle_type)
     uv_handle_type uv_guess_handle(uv_file)

@@ -29,8 +29,8 @@ from .capi cimport PyMemoryView_GET_BUFFER, hold_collector, list_of, numbered, \
     release_collector, rest_of, take_item
 from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
-from .errors cimport already_finished, closed_before_connection, os_error, seal, socket_closed, \
-    state_error, stream_destroyed, write_after_end
+from .errors cimport already_finished, closed_before_connection, os_error, queue_full, seal, \
+    socket_closed, state_error, stream_destroyed, write_after_end
 from .framing cimport FRAMING_LINES, Framing, check_framing, frame_prefix
 from .names import add_node_names
 from .readable cimport r_set_framing
@@ -134,6 +134,8 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     if callback is not None and not callable(callback):
         callback = None
     if not s._coroutines & W_HAS_SINK and not s._state & (W_ENDING | DESTROYED):
+        if s._coroutines & W_LIMITED:
+            return _write_limited(s, chunk, callback, size, False)
         _require_write(s)
     if s._state & (W_ENDING | DESTROYED):
         error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
@@ -192,6 +194,9 @@ cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
     if callback is not None and not callable(callback):
         callback = None
     if not s._coroutines & W_HAS_SINK and not s._state & (W_ENDING | DESTROYED):
+        if s._coroutines & W_LIMITED:
+            return _write_limited(s, payload, callback, chunk_size(first) + chunk_size(second),
+                                  True)
         _require_write(s)
     if s._state & (W_ENDING | DESTROYED):
         # Refused as any write.
@@ -214,6 +219,29 @@ cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
         s._state |= W_NEED_DRAIN
         return False
     return not s._state & (DESTROYED | ERRORED)
+
+
+cdef bint _write_limited(Stream s, object payload, object callback, Py_ssize_t size,
+                         bint frame) except -1:
+    """w_write() or w_write_frame() where the queue is bounded: refuse it, or see what it leads to.
+    """
+    cdef bint go_on
+    if not s._may_queue(size):
+        s._coroutines |= W_REFUSED
+        if callback is not None:
+            s._loop.tick_call(callback, (queue_full(s._most_queued()),))
+        if s.w_length:
+            s._state |= W_NEED_DRAIN
+        return False
+    s._coroutines = (s._coroutines & ~W_REFUSED) | W_HAS_SINK
+    try:
+        go_on = w_write_frame(s, payload, callback) if frame \
+            else w_write(s, payload, None, callback)
+    finally:
+        s._coroutines &= ~W_HAS_SINK
+        # Also where there was no memory for it.
+        s._has_queued(size)
+    return go_on and not s._state & (DESTROYED | ERRORED)
 
 
 cdef int _remember(Stream s, object callback, unsigned long count) except -1:
@@ -328,6 +356,8 @@ cdef void _end_flight(Stream s, bint failed, bint in_call) noexcept:
     s._state &= ~(W_WRITING | W_COLLECTING)
     s.w_length -= s.w_size
     s.w_size = 0
+    if s._coroutines & W_LIMITED:
+        s._queue_changed()
     if failed:
         # Its number stays open: w_fail_writes() calls its callback first, with the error.
         s._state |= ERRORED
@@ -440,6 +470,8 @@ cdef int w_fail_writes(Stream s) except -1:
     ends, s._rare.w_end_callbacks = s._rare.w_end_callbacks, None
     s.w_length = 0
     w_drop_queue(s)
+    if s._coroutines & W_LIMITED:
+        s._queue_changed()
     if waiting is not None:
         for index in range(index, len(waiting)):
             _call_back(s, waiting[index][1],
@@ -527,6 +559,11 @@ cdef int w_end(Stream s, object chunk, object encoding, object callback) except 
             s._fail_later(error)
         else:
             w_write(s, chunk, encoding, None)
+            if s._coroutines & W_REFUSED and not s._state & DESTROYED:
+                # The peer would take what came before it for the whole.
+                error = queue_full(s._most_queued())
+                s._coroutines &= ~W_REFUSED
+                s._destroy_with(error)
     if s.w_corked:
         s.w_corked = 1
         w_uncork(s)

@@ -1,0 +1,267 @@
+"""Bounds of memory: what sockets queue together, and how many connections one address has.
+
+Owns: the sums, the heaps that find the longest queue, the counts by address.  Imports: address,
+errors.
+
+A Budget has as members the sockets of a server, or of a loop; each has a Quota, and a place in the
+heap while it has a queue.  So the sum is exact, a change of a queue costs O(log n) at most, and the
+longest queue is at hand.  A member has its room in the heap from the beginning: nothing needs
+memory while a queue changes, or when a socket is destroyed.  Nothing of the program's runs here.
+
+Writes that are collected are not counted one by one, since most leave whole: `collected` is the
+most that they can be.  Where that would exceed a budget, they are sent first, and then counted.
+"""
+
+cimport cython
+from libc.stdlib cimport free, realloc
+
+from .address cimport PeerName
+from .capi cimport hold_collector, release_collector
+from .errors cimport seal
+
+
+cdef Budget new_budget(Py_ssize_t limit, int place):
+    cdef Budget budget = Budget.__new__(Budget)
+    budget.limit = limit
+    budget.place = place
+    return budget
+
+
+@cython.no_gc    # nothing of a cycle in it
+cdef class Budget:
+    """How many bytes the sockets of a server, or of a loop, may queue together."""
+
+    def __dealloc__(self):
+        free(self.heap)
+
+    cdef int admit(self) except -1:
+        """One member more: make room for it in the heap."""
+        cdef void** heap
+        cdef Py_ssize_t size = self.size
+        if self.members == size:
+            size = 2 * size if size else 16
+            heap = <void**>realloc(self.heap, size * sizeof(void*))
+            if heap is NULL:
+                raise MemoryError
+            self.heap = heap
+            self.size = size
+        self.members += 1
+        return 0
+
+    cdef void changed(self, Quota quota, Py_ssize_t before) noexcept:
+        """A member has charged itself anew."""
+        cdef Py_ssize_t index = quota.places[self.place]
+        self.queued += quota.charged - before
+        if index < 0:
+            if not quota.charged:
+                return
+            index = self.count
+            self.count += 1
+            self._put(index, <void*>quota)
+            self._up(index)
+        elif not quota.charged:
+            quota.places[self.place] = -1
+            self.count -= 1
+            if index < self.count:
+                self._put(index, self.heap[self.count])
+                self._up(index)
+                self._down(index)
+        elif quota.charged > before:
+            self._up(index)
+        else:
+            self._down(index)
+
+    cdef void _put(self, Py_ssize_t index, void* quota) noexcept:
+        self.heap[index] = quota
+        (<Quota>quota).places[self.place] = index
+
+    cdef void _up(self, Py_ssize_t index) noexcept:
+        cdef Py_ssize_t parent
+        cdef void* quota = self.heap[index]
+        while index:
+            parent = (index - 1) // 2
+            if (<Quota>self.heap[parent]).charged >= (<Quota>quota).charged:
+                break
+            self._put(index, self.heap[parent])
+            index = parent
+        self._put(index, quota)
+
+    cdef void _down(self, Py_ssize_t index) noexcept:
+        cdef Py_ssize_t child
+        cdef void* quota = self.heap[index]
+        while True:
+            child = 2 * index + 1
+            if child >= self.count:
+                break
+            if child + 1 < self.count \
+                    and (<Quota>self.heap[child + 1]).charged > (<Quota>self.heap[child]).charged:
+                child += 1
+            if (<Quota>self.heap[child]).charged <= (<Quota>quota).charged:
+                break
+            self._put(index, self.heap[child])
+            index = child
+        self._put(index, quota)
+
+
+cdef Quota new_quota(void* socket):
+    cdef Quota quota = Quota.__new__(Quota)
+    quota.socket = socket
+    quota.most = -1
+    quota.places[IN_SERVER] = quota.places[IN_LOOP] = -1
+    return quota
+
+
+@cython.no_gc    # its budgets know no objects
+cdef class Quota:
+    """What bounds the queue of one socket."""
+
+    def __dealloc__(self):
+        # A closed loop, or the garbage collector, can leave sockets behind.
+        self.leave_all()
+
+    cdef void charge(self, Py_ssize_t length) noexcept:
+        """The queue has so many bytes now."""
+        cdef Py_ssize_t before = self.charged
+        if length == before:
+            return
+        self.charged = length
+        if self.in_server is not None:
+            self.in_server.changed(self, before)
+        if self.in_loop is not None:
+            self.in_loop.changed(self, before)
+
+    cdef bint collect(self, Py_ssize_t size) noexcept:
+        """So many bytes were collected; returns whether what is collected has to leave first."""
+        cdef bint leave = False
+        if self.in_server is not None:
+            leave = self.in_server.collect(size)
+        if self.in_loop is not None:
+            leave |= self.in_loop.collect(size)
+        return leave
+
+    cdef void sent(self) noexcept:
+        """All that was collected in the loop has left, and what is left of it is charged."""
+        if self.in_server is not None:
+            self.in_server.collected = 0
+        if self.in_loop is not None:
+            self.in_loop.collected = 0
+
+    cdef int join(self, Budget budget) except -1:
+        """Become a member; what is queued counts from now on. Nothing has changed if this raises.
+        """
+        budget.admit()
+        self.leave(budget.place)
+        if budget.place == IN_SERVER:
+            self.in_server = budget
+        else:
+            self.in_loop = budget
+        if self.charged:
+            budget.changed(self, 0)
+        return 0
+
+    cdef void leave(self, int place) noexcept:
+        cdef Budget budget = self.in_server if place == IN_SERVER else self.in_loop
+        cdef Py_ssize_t charged = self.charged
+        if budget is None:
+            return
+        self.charged = 0
+        budget.changed(self, charged)
+        self.charged = charged
+        budget.members -= 1
+        if place == IN_SERVER:
+            self.in_server = None
+        else:
+            self.in_loop = None
+
+    cdef void leave_all(self) noexcept:
+        """The socket is destroyed: nothing of it counts any more."""
+        self.leave(IN_SERVER)
+        self.leave(IN_LOOP)
+        self.charged = 0
+
+
+# ---- Connections of one address ------------------------------------------------------------------
+
+cdef enum:
+    PREFIX = 8                         # bytes of an IPv6 address that one customer has
+
+
+cdef AddressCounts new_address_counts(Py_ssize_t most):
+    cdef AddressCounts counts = AddressCounts.__new__(AddressCounts)
+    counts.most = most
+    counts.by_key = {}
+    return counts
+
+
+@cython.no_gc_clear    # gone() needs both
+cdef class AddressCount:
+    """How many connections one address has; each of them holds it."""
+
+    cdef void gone(self) noexcept:
+        self.count -= 1
+        if not self.count:
+            # Of bytes, whose hash is known: this cannot fail, and runs nothing.
+            self.counts.by_key.pop(self.key, None)
+
+
+cdef class AddressCounts:
+    """How many connections each address has: each of IPv4, each /64 of IPv6."""
+
+    cdef bint full(self, const PeerName* peer) except -1:
+        """Whether an address has all the connections that it may have."""
+        cdef AddressCount found
+        if not peer.family:
+            # Unknown: nobody to count.
+            return False
+        found = self.by_key.get(_key_of(peer))
+        return (found.count if found is not None else 0) >= self.most
+
+    cdef AddressCount enter(self, const PeerName* peer):
+        """Count a connection; what is returned has to be told when it is gone."""
+        cdef AddressCount found
+        cdef bytes key
+        cdef int held
+        if not peer.family:
+            return None
+        key = _key_of(peer)
+        found = self.by_key.get(key)
+        if found is None:
+            held = hold_collector()
+            try:
+                found = AddressCount.__new__(AddressCount)
+                found.counts = self
+                found.key = key
+                self.by_key[key] = found
+            finally:
+                release_collector(held)
+        found.count += 1
+        return found
+
+    def as_dict(self):
+        """Return the counts, by key: 4 bytes, or 8."""
+        cdef AddressCount found
+        return {key: (<AddressCount>found).count for key, found in self.by_key.items()}
+
+
+cdef bytes _key_of(const PeerName* peer):
+    """4 bytes of an IPv4 address, mapped or not, or the first 8 of an IPv6 address."""
+    cdef const unsigned char* address = <const unsigned char*>peer.address
+    if peer.family == 4:
+        return address[:4]
+    if _is_mapped(address):
+        return address[12:16]
+    return address[:PREFIX]
+
+
+cdef bint _is_mapped(const unsigned char* address) noexcept:
+    cdef int index
+    for index in range(10):
+        if address[index]:
+            return False
+    return address[10] == 0xFF and address[11] == 0xFF
+
+
+seal(Budget)
+seal(Quota)
+seal(AddressCount)
+seal(AddressCounts)
