@@ -433,7 +433,7 @@ cdef class SocketBase(Duplex):
                 return None
             piping.seen_alone = self._changes
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
-                or dest._socket_flags & SOCKET_CONNECTING \
+                or dest._socket_flags & SOCKET_CONNECTING or dest._coroutines & W_LIMITED \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
                                   | LAYERED):
             return None
