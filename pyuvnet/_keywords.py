@@ -113,6 +113,7 @@ class ServerOptions(TypedDict, total=False):
     capture_rejections: bool | None
     framing: Framing | None
     proxy_protocol: Mapping[str, Any] | None
+    name: str | None
 
 
 class ListenOptions(TypedDict, total=False):

@@ -15,7 +15,8 @@ Node: process.getActiveResourcesInfo()
 from __future__ import annotations
 
 from ._base import TYPE_CHECKING
-from ._base.validation import validate_integer
+from ._base import validation as check
+from ._base.info import Info
 from ._core.alive import describe
 from ._core.immediate import Immediate
 from ._core.loop import Loop
@@ -24,6 +25,7 @@ from ._core.names import add_node_names
 from ._core.socket_base import set_write_budget as _set_write_budget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 auto_attach: bool = True
@@ -128,7 +130,7 @@ def set_write_budget(size: int | None) -> None:
     Node: none
     """
     if size is not None:
-        size = validate_integer(size, "size", 0)
+        size = check.validate_integer(size, "size", 0)
     _set_write_budget(current_loop(), size)
 
 
@@ -148,6 +150,92 @@ def set_max_threadsafe_calls(count: int | None) -> None:
     current_loop().set_max_threadsafe_calls(count)
 
 
+def measure(enabled: bool = True) -> None:
+    """Begin to measure the callbacks of this thread's loop, from zero; False ends it.
+
+    It costs two readings of the clock for each callback, and two for each time that the loop waits.
+    stats() shows what was found.
+
+    Args:
+        enabled: bool, default True.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: perf_hooks.monitorEventLoopDelay(), performance.eventLoopUtilization()
+    """
+    current_loop()._measure(check.validate_boolean(enabled, "enabled"))
+
+
+def on_slow(ms: float, callback: Callable[[str, float], object] | None) -> None:
+    """Call a function for each callback of this thread's loop that takes long.
+
+    Args:
+        ms: int or float, 0 to 2147483647: from how long on.
+        callback: callable(name, ms): what was slow, such as `'handle() at /srv/api.py:12'`, and how
+            long it took. It runs in the check phase, and not for itself. Several functions may be
+            set, each with its own limit. None: none is called any more; ms is ignored.
+
+    It costs two readings of the clock for each callback, and needs no debug mode.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: none
+    """
+    if callback is not None:
+        limit = check.validate_number(ms, "ms", 0, 2147483647)
+        check.validate_function(callback, "callback")
+        current_loop()._on_slow(float(limit), callback)
+    else:
+        current_loop()._on_slow(0.0, None)
+
+
+def stats() -> Info:
+    """Return counters of this thread's loop, at the cost of a few reads.
+
+    Returns: a mapping, whose keys are attributes too, with
+
+        turns: int, how often the loop went round;
+        events, events_waiting: int, how many events the system had for it, and how many of those
+            were there before it asked: a share that grows says that the loop is busy;
+        handles: mapping of kind ('tcp', 'pipe', 'lookup') to int, those being closed included;
+        queued_ticks, queued_calls: int, callbacks of next_tick() and calls from other threads that
+            wait;
+        measured_ms: float, since when measure() measures; None while it does not, and the items
+            below are missing then:
+        idle_ms: float, how long libuv has waited for events; about 0 while asyncio drives the loop,
+            since it is asyncio that waits;
+        busy_ms, busy_share: float, how long callbacks ran, and which part of the time that is;
+        callbacks: int, how many;
+        longest_callback_ms: float;
+        callback_times: list of (limit_ms, count): how many took less than limit_ms, and not less
+            than the limit before, which is half of it. The last limit is infinite.
+
+    Node: performance.eventLoopUtilization(), monitorEventLoopDelay()
+    """
+    found = current_loop()._stats()
+    result = Info(
+        turns=found["turns"],
+        events=found["events"],
+        events_waiting=found["events_waiting"],
+        handles={kind: found[kind] for kind in ("tcp", "pipe")} | {"lookup": found["lookups"]},
+        queued_ticks=found["ticks"],
+        queued_calls=found["calls"],
+        measured_ms=found["measured_ms"],
+    )
+    if found["measured_ms"] is not None:
+        times = found["callback_times"]
+        limits = [2**index / 1000 for index in range(len(times) - 1)] + [float("inf")]
+        result.update(
+            idle_ms=found["idle_ms"],
+            busy_ms=found["busy_ms"],
+            busy_share=found["busy_ms"] / found["measured_ms"] if found["measured_ms"] else 0.0,
+            callbacks=sum(times),
+            longest_callback_ms=found["longest_callback_ms"],
+            callback_times=list(zip(limits, times, strict=True)),
+        )
+    return result
+
+
 def _where(kind: str, owner: Any, local: Any, peer: Any) -> str | None:
     ends = [
         f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -165,8 +253,11 @@ __all__ = [
     "Loop",
     "current_loop",
     "handles",
+    "measure",
+    "on_slow",
     "set_max_threadsafe_calls",
     "set_write_budget",
+    "stats",
 ]
 add_node_names(HandleInfo)
 add_node_names(globals())

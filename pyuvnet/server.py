@@ -7,6 +7,7 @@ tick.
 
 from __future__ import annotations
 
+import sys
 import weakref
 
 from ._base import TYPE_CHECKING, cast, overload
@@ -21,8 +22,10 @@ from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.pipe import remove_stale
 from ._core.server_base import ServerBase
+from ._core.timer import set_timeout
 from ._core.waiter import Waiter
 from ._listen import LISTEN_OPTIONS, ListenPlan
+from ._named import named
 from ._proxy import check_accepting
 from ._shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
 from .abort import on_abort
@@ -64,6 +67,10 @@ def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
         *(most, refuses, budget, per_address, overflow == "wait", waits, reserve),
         -1 if reads is None else reads,
     )
+
+
+# Reasons of 'drop' that are a policy at work and nobody's trouble.
+_SILENT_DROPS = frozenset(("blockList", "unknownPeer"))
 
 
 def _in_coroutine() -> bool:
@@ -119,6 +126,7 @@ class Server(ServerBase):
             they are; timeout, ms, default 5000, and limit, bytes 107..65551, default 4096, for the
             header. What is malformed, too long or late is dropped ('drop' with reason 'proxy' and a
             detail).
+        name: str, default None: under which pyuvnet.metrics shows it.
 
     Those that Node has are attributes too, which act on later connections, and so are
     max_connections and framing. `drop_max_connection` is one that nothing here reads (Node's
@@ -157,6 +165,7 @@ class Server(ServerBase):
     _proxy_options: Any = None
     _shutdown: Shutdown | None = None
     _awaited = 0  # coroutines that wait for the server's end, or for connections
+    _name: str | None = None
 
     def __init__(
         self,
@@ -180,6 +189,9 @@ class Server(ServerBase):
         delay = keep_alive_seconds(given)
         proxy = given.get("proxy_protocol")
         proxies = check_accepting(proxy)
+        name = given.get("name")
+        if name is not None:
+            check.validate_string(name, "options.name")
         bounds = _check_bounds(given)
         self._set_max_connections(given.get("max_connections"), "options.maxConnections")
         self._init_emitter(given.get("capture_rejections"))
@@ -194,6 +206,9 @@ class Server(ServerBase):
             self._proxy_options = Info(proxy)
             self._set_proxies(*proxies)
         self._set_bounds(*bounds)
+        if name is not None:
+            self._name = name
+            named.add(self)
         if connection_listener is not None:
             self.on("connection", connection_listener)
 
@@ -730,6 +745,67 @@ class Server(ServerBase):
         Node: none
         """
         return Info(self._dropped)
+
+    @property
+    def name(self) -> str | None:
+        """The option name: under which pyuvnet.metrics shows the server, or None. Node: none"""
+        return self._name
+
+    def stats(self) -> Info:
+        """Return counters of this server, at the cost of a few reads, however many connections.
+
+        Returns: a mapping, whose keys are attributes too, with
+
+            accepted, open, peak, closed: int, connections so far, now, at most at a time, and over;
+            errors: mapping of code (or class) to int, connections that ended with an error;
+            dropped: mapping of reason to int, as `dropped`;
+            bytes_read, bytes_written: int, of all connections, those that are over included; what
+                the kernel has taken counts as written;
+            listening, paused: bool; a server that listens pauses while it cannot accept, such as
+                without descriptors;
+            accept_queue, accept_queue_limit: int, how many connections wait in the kernel to be
+                accepted, and how many may (Linux, TCP); None elsewhere.
+
+        Node: none
+        """
+        self._check()
+        return self._stats()
+
+    def _stats(self) -> Info:
+        """stats(), from any thread; only the server's own asks the kernel."""
+        found = Info(self._counters())
+        found.dropped = Info(self._dropped)
+        found.accept_queue, found.accept_queue_limit = self._accept_queue() or (None, None)
+        return found
+
+    # ---- Logging -------------------------------------------------------------------------------
+
+    _logged: Mapping[str, int] = {}
+    _log_timer: Any = None
+
+    def _log_drops(self) -> None:
+        """Log which connections were dropped: at once, and then at most once a second."""
+        logging = sys.modules.get("logging")
+        if self._log_timer is not None or logging is None:
+            # A program that logs has imported it.
+            return
+        self._log_new_drops(logging)
+
+    def _log_new_drops(self, logging: Any) -> None:
+        self._log_timer = None
+        now = {reason: self._dropped.get(reason, 0) for reason in self._dropped}
+        fresh = {
+            reason: count - self._logged.get(reason, 0)
+            for reason, count in now.items()
+            if count > self._logged.get(reason, 0) and reason not in _SILENT_DROPS
+        }
+        self._logged = now
+        if not fresh:
+            return
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(fresh.items()))
+        logging.getLogger("pyuvnet").warning("%r dropped connections: %s", self, reasons)
+        self._log_timer = set_timeout(self._log_new_drops, 1000, logging)
+        self._log_timer.unref()
 
     def __repr__(self) -> str:
         address = self.address()

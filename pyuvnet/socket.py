@@ -419,6 +419,53 @@ class Socket(SocketMethods):
             return Info()  # type: ignore[return-value]
         return Info(address=name[0], family=name[2], port=name[1])  # type: ignore[return-value]
 
+    def info(self) -> Info:
+        """Return what is known of the connection: for logs, and to find out what is slow.
+
+        Returns: a mapping, whose keys are attributes too, with
+
+            local_address, local_port, local_family, remote_address, remote_port, remote_family: as
+                the attributes of the same names; None without them;
+            age_ms: int, since the connection stands, in steps of 16; None without one;
+            idle_ms: int, since bytes came or went, as the kernel knows it; None where it does not;
+            bytes_read, bytes_written, writable_length: as the attributes;
+            kernel_unsent: int, bytes that the kernel has taken and the peer has not acknowledged;
+                None where the system does not say;
+            tcp: mapping of what the kernel knows of a TCP connection, None without one and on
+                systems that do not say. On Linux: state, rtt_us, rttvar_us, min_rtt_us, rto_us,
+                retransmits (in a row, now), total_retransmits, bytes_retransmitted, lost, unacked,
+                cwnd (segments), mss, path_mtu, delivery_rate and pacing_rate (bytes a second),
+                not_sent (bytes), busy_us, receive_window_limited_us, send_buffer_limited_us,
+                delivered (segments), bytes_acked, bytes_received, last_data_sent_ms,
+                last_data_received_ms, as far as this kernel has them. On macOS: state, rtt_us,
+                rttvar_us, rto_us, cwnd, mss, total_retransmits.
+
+        It asks the kernel, so it is for now and then, not for each chunk.
+
+        Node: none
+        """
+        # Not at the start of a program, which may never ask.
+        from ._tcp_info import QUIET, read_tcp_info
+
+        age, raw, unsent = self._kernel_info()
+        tcp = Info(read_tcp_info(raw)) if raw is not None else None
+        quiet = [tcp[name] for name in QUIET if name in tcp] if tcp is not None else []
+        ends = {
+            f"{side}_{what}": getattr(self, f"{side}_{what}", None)
+            for side in ("local", "remote")
+            for what in ("address", "port", "family")
+        }
+        return Info(
+            **ends,
+            age_ms=age,
+            idle_ms=min(quiet) if quiet else None,
+            bytes_read=self.bytes_read,
+            bytes_written=self.bytes_written,
+            writable_length=self.writable_length,
+            kernel_unsent=unsent,
+            tcp=tcp,
+        )
+
     @property
     def proxy(self) -> ProxyInfo | None:
         """What the PROXY header of an accepted connection says: a new mapping; None without one.

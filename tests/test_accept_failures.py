@@ -423,7 +423,10 @@ def test_a_paused_listener_can_be_closed_left_and_replaced(way: str, play: Any) 
 @unix
 def test_under_asyncio(play: Any) -> None:
     waited, over = play("""
-    import asyncio
+    import asyncio, logging
+
+    # asyncio imports it, and so the drop is logged.
+    logging.getLogger("pyuvnet").addHandler(logging.NullHandler())
 
     async def main():
         global target

@@ -219,6 +219,7 @@ OPTIONS = (
       "drops others, and False takes them as they are; timeout, ms, default 5000, and limit, bytes "
       "107..65551, default 4096, for the header. What is malformed, too long or late is dropped "
       "('drop' with reason 'proxy' and a detail)")),
+    ("name", "Server", "str", "str", "None", "under which pyuvnet.metrics shows it"),
     # Framings
     ("limit", "Lines", "int", "int >= 1, bytes", "65536", "of a line without its delimiter"),
     ("limit", "LengthPrefix VarintPrefix", "int", "int >= 1, bytes", "16777216", "of the payload"),

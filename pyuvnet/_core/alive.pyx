@@ -115,6 +115,8 @@ cdef int _warn_unclosed(object closing) except -1:
     cdef Loop loop = closing
     cdef Handle handle
     import tracemalloc
+    if loop.debugging.origins is None:
+        return 0
     for handle in _handles(loop):
         if not isinstance(handle, StreamHandle) or handle.closing:
             continue

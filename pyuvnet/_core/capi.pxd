@@ -97,7 +97,25 @@ cdef extern from *:
       PyObject** own = _PyObject_GetDictPtr(ob);
       return own != NULL && *own != NULL && PyDict_Check(*own) && PyDict_Contains(*own, name) == 1;
     }
+    /* The text that an object alone, not its class, has as an attribute, or None. Only a plain str,
+       so that nothing of a program's runs, here or where it serves as a key. */
+    static inline PyObject* pyuvnet_own_text(PyObject* ob, PyObject* name) {
+      PyObject** own = _PyObject_GetDictPtr(ob);
+      PyObject* found = NULL;
+      if (own != NULL && *own != NULL && PyDict_CheckExact(*own))
+        found = PyDict_GetItemWithError(*own, name);
+      if (found == NULL || !PyUnicode_CheckExact(found)) found = Py_None;
+      PyErr_Clear();
+      Py_INCREF(found);
+      return found;
+    }
+    static inline PyObject* pyuvnet_type_name(PyObject* ob) {
+      const char* dot = strrchr(Py_TYPE(ob)->tp_name, '.');
+      return PyUnicode_FromString(dot == NULL ? Py_TYPE(ob)->tp_name : dot + 1);
+    }
     """
+    object own_text "pyuvnet_own_text" (object ob, object name)
+    object type_name "pyuvnet_type_name" (object ob)
     void pyuvnet_drop_dict(object ob) noexcept
     bint pyuvnet_has_own(object ob, object name) noexcept
 

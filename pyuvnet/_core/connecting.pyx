@@ -363,6 +363,7 @@ cdef int abandon_handle(SocketBase s) except -1:
 cdef int serve(SocketBase s) except -1:
     """Put a connection to use: options, 'connect', 'ready', then what waited for it."""
     s._touch()
+    s._note_birth()
     if s._socket_flags & SOCKET_UNREF:
         s._handle.unref()
     s._read_peer()

@@ -1,16 +1,30 @@
-"""Debug mode of a loop: slow callbacks, and where handles were opened; see debugging.pyx."""
+"""What is measured of a loop: its callbacks, and where handles were opened; see debugging.pyx."""
 
 from libc.stdint cimport uint64_t
+
+cdef enum:
+    TIME_BUCKETS = 24                  # the last one holds what takes 4 s or longer
 
 cdef class DebugMode:
     cdef uint64_t slow                 # ns, from which on a callback is logged
     cdef uint64_t began                # when the callback under way began, or was last measured
     cdef object whose                  # whose callback it is; None: nobody said
     cdef dict origins                  # id of a handle: where it was opened; None: switched off
+    # Statistics of callbacks, since measure() of the module loop switched them on.
+    cdef bint counting
+    cdef uint64_t since                # when that was, ns
+    cdef uint64_t busy                 # in callbacks since then, ns
+    cdef uint64_t longest              # ns
+    cdef uint64_t times[TIME_BUCKETS]  # callbacks that took less than 1, 2, 4... microseconds
+    cdef uint64_t idle_before          # what libuv had waited by then, ns
+    # Functions of on_slow(): pairs of nanoseconds and function; None without.
+    cdef list watchers
 
     cdef int switch(self, bint on) except -1
+    cdef bint needed(self) noexcept
+    cdef int count(self, bint on, uint64_t idle) except -1
     cdef void begin(self, object whose) noexcept
-    cdef int measure(self, object whose) except -1
+    cdef int measure(self, object loop, object whose) except -1
     cdef int set_slow_ms(self, object value) except -1
     cdef int note_origin(self, object handle) except -1
     cdef void forget_origin(self, object handle) noexcept

@@ -1,7 +1,8 @@
-"""Debug mode of a loop: it logs slow callbacks, and knows where each open handle was opened.
+"""What a loop measures: how long callbacks take, and in debug mode where handles were opened.
 
 Owns: what is measured and noted.  Imports: libuv's declarations.  A loop makes its DebugMode when
-one is first needed, and asks nothing of it while `Loop.measuring` is False.
+one is first needed, and asks nothing of it while `Loop.measuring` is False.  Three things need it,
+each by itself: debug mode, the statistics of measure(), and the functions of on_slow().
 """
 
 import os.path
@@ -10,8 +11,11 @@ from types import FunctionType, MethodType
 
 from .._base.validation import range_error, validate_number
 
+from libc.string cimport memset
+
 from . cimport uv
 from .errors cimport seal
+from .upcalls cimport later
 
 cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
@@ -32,13 +36,28 @@ cdef class DebugMode:
         self.begin(None)
         return 0
 
+    cdef bint needed(self) noexcept:
+        """Whether anything is to be measured."""
+        return self.origins is not None or self.counting or self.watchers is not None
+
+    cdef int count(self, bint on, uint64_t idle) except -1:
+        """Begin statistics anew, or end them; idle: what libuv has waited so far, ns."""
+        self.counting = on
+        if on:
+            self.since = uv.uv_hrtime()
+            self.idle_before = idle
+            self.busy = self.longest = 0
+            memset(self.times, 0, sizeof(self.times))
+        self.begin(None)
+        return 0
+
     cdef void begin(self, object whose) noexcept:
         """A callback begins."""
         self.began = uv.uv_hrtime()
         self.whose = whose
 
-    cdef int measure(self, object whose) except -1:
-        """Log what has run since begin(), or the last measure(), if it took long.
+    cdef int measure(self, object loop, object whose) except -1:
+        """Take note of what has run since begin(), or the last measure().
 
         `whose` names it; None: begin() did.
         """
@@ -46,16 +65,34 @@ cdef class DebugMode:
         cdef uint64_t took = now - self.began
         begun_for, self.whose = self.whose, None
         self.began = now
-        if took >= self.slow:
-            # Imported when it is needed, since it is much, and few programs debug.
-            import logging
+        if self.counting:
+            self.busy += took
+            self.longest = max(self.longest, took)
+            self.times[bucket_of(took)] += 1
+        if took >= self.slow and self.origins is not None or self.watchers is not None:
             try:
-                name = _name_of(begun_for if whose is None else whose)
-                logging.getLogger("pyuvnet").warning(
-                    "Executing %s took %.3f seconds", name, took / 1e9)
+                self._slow(loop, begun_for if whose is None else whose, took)
             finally:
                 self.began = uv.uv_hrtime()
         return 0
+
+    def _slow(self, loop, whose, uint64_t took):
+        """Log a callback, and call those that want to know."""
+        cdef str name = None
+        cdef list watchers = self.watchers
+        if took >= self.slow and self.origins is not None:
+            name = _name_of(whose)
+            # Imported when it is needed, since it is much, and few programs debug.
+            import logging
+            logging.getLogger("pyuvnet").warning(
+                "Executing %s took %.3f seconds", name, took / 1e9)
+        for least, function in watchers or ():
+            # Itself not, since that would never end.
+            if took >= <uint64_t>least and whose is not function:
+                if name is None:
+                    name = _name_of(whose)
+                # In the check phase: here a callback may be ending, behind its ticks.
+                later.set_immediate(loop, function, (name, took / 1e6))
 
     cdef int set_slow_ms(self, object value) except -1:
         # Without bounds, what does not fit into the field (NaN, say) is undefined in C.
@@ -101,6 +138,16 @@ cdef str _name_of(object whose):
         code = function.__code__
         return f"{function.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"
     return f"a callback of {whose!r}"
+
+
+cdef int bucket_of(uint64_t took) noexcept:
+    """The place of so many nanoseconds in DebugMode.times."""
+    cdef uint64_t micros = took // 1000
+    cdef int bucket = 0
+    while micros and bucket < TIME_BUCKETS - 1:
+        micros >>= 1
+        bucket += 1
+    return bucket
 
 
 seal(DebugMode)

@@ -45,6 +45,7 @@ cdef class Handle:
         self.loop = loop
         self._uv.data = <void*>self
         Py_INCREF(self)
+        loop.open_handles[<int>handle.type] += 1
         if UVNET_DEBUG:
             _handles += 1
         if self.loop.measuring:
@@ -68,6 +69,7 @@ cdef class Handle:
         global _handles
         cdef EventEmitter owner = self.owner
         cdef Loop loop = self.loop
+        loop.open_handles[<int>self._uv.type] -= 1
         self._uv = NULL
         self.owner = None
         if loop.measuring:

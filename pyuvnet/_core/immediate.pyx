@@ -55,7 +55,7 @@ cdef class ImmediateQueue(LoopPart):
             except BaseException as exc:
                 loop.report(exc)
             if loop.measuring:
-                loop.measure(immediate._callback)
+                loop.note_time(immediate._callback)
             loop.after_callback()
             if loop.failure is not None or loop.stopping:
                 break

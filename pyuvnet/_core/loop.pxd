@@ -75,7 +75,8 @@ cdef class Loop:
     cdef bint wake_due                 # it has been woken, or will be when the turn ends
     cdef bint _undriven_noted          # used without asyncio, while nobody turned it
     cdef readonly bint _turned         # run, or driven, at least once
-    cdef bint measuring                # debug mode: measures callbacks, remembers who opened what
+    cdef bint measuring                # something has to be measured: see debugging.pyx
+    cdef Py_ssize_t open_handles[uv.UV_HANDLE_TYPE_MAX]    # by libuv's type, closing ones included
     # What other modules keep here, each made when first needed.
     cdef DebugMode debugging
     cdef SignalWatch signals
@@ -122,7 +123,7 @@ cdef class Loop:
     cdef int _raise_failure(self) except -1
     cdef DebugMode _debug_mode(self)
     cdef int _set_debug(self, bint debug) except -1
-    cdef void measure(self, object whose) noexcept
+    cdef void note_time(self, object whose) noexcept
     cdef int _check_undriven(self) except -1
     cdef int used(self) except -1
     cdef int _forget_ticks(self) noexcept
@@ -170,7 +171,7 @@ cdef class Loop:
             self.after_callback()
         self.in_callback = False
         if self.measuring:
-            self.measure(None)
+            self.note_time(None)
 
 cdef Loop loop_from_uv(uv.uv_loop_t* loop)
 cdef list open_loops()

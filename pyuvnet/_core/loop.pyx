@@ -30,6 +30,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
+from libc.stdint cimport uint64_t
 
 from .._base.errors import StateError
 from .._base.validation import arg_type_error, validate_integer
@@ -38,7 +39,7 @@ from . cimport uv
 from .capi cimport PyErr_WriteUnraisable, PyObject_CallNoArgs, PyThread_get_thread_ident, \
     PyTypeObject, gate_close, gate_open, traverseproc, visitproc
 from .debug cimport UVNET_DEBUG
-from .debugging cimport DebugMode, new_debug_mode
+from .debugging cimport TIME_BUCKETS, DebugMode, new_debug_mode
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
 from .hidden_calls cimport ENTRY, LEAVE, RELEASE, hidden_call
@@ -434,7 +435,7 @@ cdef class Loop:
         """Run queued ticks until none is left, or one of them fails for good."""
         cdef Tick due
         if self.measuring:
-            self.measure(None)
+            self.note_time(None)
         while self.tick_count and self.failure is None:
             if self.released_count:
                 # After a tick the program may use a buffer again.
@@ -457,7 +458,7 @@ cdef class Loop:
                 except BaseException as exc:
                     self.report(exc)
             if self.measuring:
-                self.measure(<object>due.target)
+                self.note_time(<object>due.target)
             Py_XDECREF(due.target)
             Py_XDECREF(due.argument)
 
@@ -818,7 +819,7 @@ cdef class Loop:
 
         Node: none
         """
-        return bool(self.measuring)
+        return self.debugging is not None and self.debugging.origins is not None
 
     @debug.setter
     def debug(self, value):
@@ -832,8 +833,57 @@ cdef class Loop:
 
     cdef int _set_debug(self, bint debug) except -1:
         self._debug_mode().switch(debug)
-        self.measuring = debug
+        self.measuring = self.debugging.needed()
         return 0
+
+    def _measure(self, bint on):
+        """Begin statistics of callbacks anew, or end them."""
+        self.check()
+        if on:
+            # libuv has no way to undo it; it reads the clock twice for each poll.
+            uv.uv_loop_configure(&self._uv, uv.UV_METRICS_IDLE_TIME)
+        self._debug_mode().count(on, uv.uv_metrics_idle_time(&self._uv))
+        self.measuring = self.debugging.needed()
+
+    def _on_slow(self, double ms, function):
+        """Let function(name, ms) be called for callbacks that took so long; None: nobody any more.
+        """
+        self.check()
+        cdef DebugMode debugging = self._debug_mode()
+        cdef list _before = debugging.watchers, watchers = None
+        if function is not None:
+            watchers = list(_before or ())
+            watchers.append((int(ms * 1e6), function))
+        debugging.watchers = watchers
+        debugging.begin(None)
+        self.measuring = debugging.needed()
+
+    def _stats(self):
+        """What stats() of the module loop shows: a dict by PEP 8 names."""
+        cdef uv.uv_metrics_t metrics
+        cdef DebugMode debugging = self.debugging
+        cdef uint64_t passed, idle
+        cdef int index
+        self.check()
+        uv.uv_metrics_info(&self._uv, &metrics)
+        found = {
+            "turns": metrics.loop_count, "events": metrics.events,
+            "events_waiting": metrics.events_waiting, "ticks": self.tick_count,
+            "calls": len(self.threadsafe_calls), "lookups": len(self.lookups or ()),
+            "tcp": self.open_handles[<int>uv.UV_TCP],
+            "pipe": self.open_handles[<int>uv.UV_NAMED_PIPE],
+            "measured_ms": None,
+        }
+        if debugging is not None and debugging.counting:
+            passed = uv.uv_hrtime() - debugging.since
+            idle = uv.uv_metrics_idle_time(&self._uv) - debugging.idle_before
+            times = []
+            for index in range(TIME_BUCKETS):
+                times.append(debugging.times[index])
+            found.update(
+                measured_ms=passed / 1e6, idle_ms=idle / 1e6, busy_ms=debugging.busy / 1e6,
+                longest_callback_ms=debugging.longest / 1e6, callback_times=times)
+        return found
 
     @property
     def slow_callback_ms(self):
@@ -851,11 +901,11 @@ cdef class Loop:
         self.check()
         self._debug_mode().set_slow_ms(value)
 
-    cdef void measure(self, object whose) noexcept:
-        """Log what has run since the callback began, or since the last call, if it took long."""
+    cdef void note_time(self, object whose) noexcept:
+        """Measure what has run since the callback began, or since the last call."""
         if not self.silent:
             try:
-                self.debugging.measure(whose)
+                self.debugging.measure(self, whose)
             except BaseException as exc:
                 self.report(exc)
 

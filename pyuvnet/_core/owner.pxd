@@ -1,5 +1,7 @@
 """What the lower layers call on the objects above them; see owner.pyx."""
 
+from libc.stdint cimport uint64_t
+
 from .emitter cimport EventEmitter
 
 cdef class Collector(EventEmitter):
@@ -33,8 +35,11 @@ cdef inline void leave_ring(Links* links) noexcept:
 
 cdef class Acceptor(EventEmitter):
     cdef Links _sockets                          # the ring of its open connections, oldest first
+    # What its sockets have received, and handed to the kernel, open ones and others.
+    cdef uint64_t bytes_read, bytes_written
 
-    cdef void connection_gone(self) noexcept     # a socket that it accepted was destroyed
+    # A socket that it accepted was destroyed, with an error or None.
+    cdef void connection_gone(self, BaseException error) noexcept
     # The PROXY header of a connection is whole, with data behind it, or there will be none.
     cdef void header_over(self, object header, int status, const char* rest,
                           Py_ssize_t size) noexcept

@@ -22,7 +22,7 @@ cdef class Collector(EventEmitter):
 cdef class Acceptor(EventEmitter):
     """What accepts sockets and counts them."""
 
-    cdef void connection_gone(self) noexcept:
+    cdef void connection_gone(self, BaseException error) noexcept:
         pass
 
     cdef void header_over(self, object header, int status, const char* rest,

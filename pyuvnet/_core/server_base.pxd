@@ -1,5 +1,7 @@
 """ServerBase: a listening handle and its connection count; see server_base.pyx."""
 
+from libc.stdint cimport uint64_t
+
 from .address cimport PeerName
 from .blocklist cimport BlockList
 from .dns cimport Lookup
@@ -63,6 +65,9 @@ cdef class ServerBase(Acceptor):
     cdef bint _overload_queued         # 'overload' comes in a tick
 
     cdef DropCount _drops[DROP_KINDS]
+    cdef uint64_t _accepted            # sockets so far
+    cdef Py_ssize_t _peak              # most connections at a time
+    cdef dict _failures                # code of an error: sockets it destroyed; None without
     cdef Py_ssize_t _waiting_accepts   # connections left for the next accept, see accepting
 
     cdef int _ready(self) except -1
@@ -98,3 +103,4 @@ cdef class ServerBase(Acceptor):
     cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,
                         str detail=*) except -1
     cdef void _count_drop(self, int why) noexcept
+    cdef void _count_failure(self, BaseException error) noexcept

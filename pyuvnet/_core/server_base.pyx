@@ -22,6 +22,7 @@ from .blocklist cimport BlockList
 from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DROP, ON_ERROR, ON_LISTENING, \
     intern_event
+from .capi cimport own_text, type_name
 from .errors cimport lookup_error, os_error, state_error, status_name
 from .framing cimport check_framing
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
@@ -39,7 +40,11 @@ from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED
 from .stream_handle cimport StreamHandle, budget_in_kib, get_option, handle_kind, set_option
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .limits cimport IN_SERVER, AddressCount, new_address_counts, new_budget
+from .loop cimport this_thread
 from .loop_registry cimport loop_for_new
+
+cdef extern from "sockopt.h":
+    int pyuvnet_accept_queue(const uv.uv_handle_t* handle, int* length, int* limit) noexcept
 
 cdef object _CONNECTION = intern_event("connection")
 cdef object _SHUTDOWN = intern_event("shutdown")
@@ -66,6 +71,7 @@ cdef enum:
     TICK_LITERAL_RESOLVED
     TICK_OVERLOAD
     TICK_TAKE_WAITING
+    TICK_LOG_DROPS
 
 
 cdef extern from *:
@@ -418,6 +424,8 @@ cdef class ServerBase(Acceptor):
                                         KEEP_ALIVE_COUNT)
         client.failures = self._read_budget
         self._connections += 1
+        self._accepted += 1
+        self._peak = max(self._peak, self._connections)
         if self._allow_half_open >= 0:
             socket._coroutines |= HALF_OPEN_SET
         try:
@@ -433,7 +441,8 @@ cdef class ServerBase(Acceptor):
             client.owner = None
             if not socket._state & DESTROYED:
                 socket._give_back()
-                self.connection_gone()
+                self._accepted -= 1
+                self.connection_gone(None)
             raise
         if self._overflow_waits and self._full():
             self._rest(REST_FULL)
@@ -761,7 +770,10 @@ cdef class ServerBase(Acceptor):
             if self._drops[index].why == why or not self._drops[index].why:
                 self._drops[index].why = why
                 self._drops[index].count += 1
-                return
+                break
+        if why != DROP_BLOCK_LIST and why != DROP_UNKNOWN_PEER and self._loop.reserve_ticks(1):
+            # The log has one line a second at most; what makes it is Python's.
+            self._loop.tick(self, TICK_LOG_DROPS, None)
 
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1:
         """Close a connection that was accepted (None: it is closed), count it, and emit 'drop'."""
@@ -791,8 +803,10 @@ cdef class ServerBase(Acceptor):
         self._emit1(ON_DROP, info)
         return 0
 
-    cdef void connection_gone(self) noexcept:
+    cdef void connection_gone(self, BaseException error) noexcept:
         self._connections -= 1
+        if error is not None:
+            self._count_failure(error)
         if self._rests & REST_FULL:
             self._room_changed()
         if self._exhausted_waits and self._handle is not None:
@@ -803,6 +817,38 @@ cdef class ServerBase(Acceptor):
                 self._queue_close()
             except BaseException as exc:
                 self._loop.report(exc)
+
+    cdef void _count_failure(self, BaseException error) noexcept:
+        # Nothing of the program's runs here: a code that is no plain attribute is not asked for.
+        try:
+            if self._failures is None:
+                self._failures = {}
+            code = own_text(error, "code")
+            if code is None:
+                code = type_name(error)
+            self._failures[code] = self._failures.get(code, 0) + 1
+        except MemoryError:
+            pass
+
+    def _counters(self):
+        """What stats() shows, from any thread: a dict by PEP 8 names."""
+        cdef StreamHandle handle = self._handle
+        return {
+            "accepted": self._accepted, "open": self._connections, "peak": self._peak,
+            "closed": self._accepted - self._connections,
+            "errors": {} if self._failures is None else self._failures.copy(),
+            "bytes_read": self.bytes_read, "bytes_written": self.bytes_written,
+            "listening": handle is not None,
+            "paused": handle is not None and bool(handle.paused),
+        }
+
+    def _accept_queue(self):
+        """(length, limit) of the kernel's queue of accepted connections; None in another thread."""
+        cdef int length = 0, limit = 0
+        if self._loop.thread != this_thread() or not isinstance(self._handle, TCP) \
+                or pyuvnet_accept_queue(self._handle._uv, &length, &limit) < 0:
+            return None
+        return length, limit
 
     def _close_if_drained(self):
         """'close' in a tick, once there is neither handle nor connection."""
@@ -828,6 +874,8 @@ cdef class ServerBase(Acceptor):
                 self._is_down()
         elif what == TICK_SERVER_ERROR:
             self._emit1(ON_ERROR, argument)
+        elif what == TICK_LOG_DROPS:
+            self._log_drops()
         elif what == TICK_LITERAL_RESOLVED:
             looked_up, address, family = argument
             if looked_up is self._looked_up:

@@ -64,6 +64,9 @@ cdef enum:
     # Each write is to be counted: it has a budget, or a bound below what may be collected.
     SOCKET_COUNTS_WRITES = 1 << 20
 
+cdef enum:
+    BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
+
 cdef class SocketBase(Duplex)
 
 cdef class Connector:
@@ -104,6 +107,7 @@ cdef class SocketBase(Duplex):
     cdef Acceptor _server              # the server that accepted it
     cdef Links _links                  # in that server's ring while SOCKET_COUNTED
     cdef PeerName _peer                # read once
+    cdef unsigned int _born            # when the connection stood, in loop time: BORN_SHIFT
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1
@@ -132,6 +136,18 @@ cdef class SocketBase(Duplex):
     cdef inline SocketExtra _own_also(self):
         return <SocketExtra>self.own_extra()
 
+    # What a server's socket counts, the server counts too, whose figures outlive it.
+    cdef inline void _received(self, Py_ssize_t size) noexcept:
+        self._bytes_read += size
+        if self._socket_flags & SOCKET_COUNTED:
+            self._server.bytes_read += size
+
+    cdef inline void _dispatched(self, Py_ssize_t size) noexcept:
+        """Bytes went to the kernel, or to libuv."""
+        self._bytes_dispatched += size
+        if self._socket_flags & SOCKET_COUNTED:
+            self._server.bytes_written += size
+
     cdef inline bint _collect(self, object chunk, Py_ssize_t size, bint in_callback) except -1:
         """Take one more chunk to those that leave together; raises before anything has changed.
 
@@ -152,7 +168,7 @@ cdef class SocketBase(Duplex):
 
     cdef inline void _all_taken(self) noexcept:
         """All that was collected is taken."""
-        self._bytes_dispatched += self.w_size
+        self._dispatched(self.w_size)
         self.w_length -= self.w_size
         self.w_size = 0
         self.w_done += self.w_in_flight
@@ -165,6 +181,9 @@ cdef class SocketBase(Duplex):
 
     cdef inline bint _has_onread(self) noexcept:
         return (<SocketExtra>self._rare).onread is not None
+
+    cdef inline void _note_birth(self) noexcept:
+        self._born = <unsigned int>(uv.uv_now(&self._loop._uv) >> BORN_SHIFT)
 
     cdef uint64_t _activity(self) noexcept
     cdef int _begin_to_end(self) except -1

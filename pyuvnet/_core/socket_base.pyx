@@ -47,6 +47,10 @@ from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .writable cimport *
 
+cdef extern from "sockopt.h":
+    int pyuvnet_tcp_info(const uv.uv_handle_t* handle, char* info, int room) noexcept
+    int pyuvnet_unsent(const uv.uv_handle_t* handle) noexcept
+
 cdef object _DATA = intern_event("data")
 cdef object _READABLE = intern_event("readable")
 cdef object _SHUTDOWN = intern_event("shutdown")
@@ -192,6 +196,7 @@ cdef class SocketBase(Duplex):
         if self._loop.budget is not None:
             self._join(self._loop.budget)
         enter_ring(&self._server._sockets, &self._links)
+        self._note_birth()
         self._own(handle)
         if paused:
             self._flowing = FLOWING_NO
@@ -459,9 +464,9 @@ cdef class SocketBase(Duplex):
         buf.len = size
         taken = dest._handle.try_write(&buf, 1)
         self._state = (self._state & ~R_READING) | R_DID_READ
-        self._bytes_read += size
+        self._received(size)
         if taken == size:
-            dest._bytes_dispatched += size
+            dest._dispatched(size)
             if size < READ_BUFFER_SIZE:
                 piping.flags &= ~PIPING_FILLED
             elif not piping.flags & PIPING_FILLED:
@@ -471,7 +476,7 @@ cdef class SocketBase(Duplex):
                 piping.flags |= PIPING_UNFIT
         elif taken >= 0 or taken == uv.UV_EAGAIN:
             taken = max(taken, 0)
-            dest._bytes_dispatched += taken
+            dest._dispatched(taken)
             self._write_rest(dest, PyBytes_FromStringAndSize(base + taken, size - taken))
         else:
             # The kernel reports an error once: it is that of a write() of these bytes.
@@ -642,7 +647,7 @@ cdef class SocketBase(Duplex):
         cdef Py_ssize_t whole = 0, size
         if taken == self.w_size:
             if together is not None:
-                self._bytes_dispatched += taken
+                self._dispatched(taken)
                 return w_completed(self, None, in_call)
             self._all_taken()
             w_drop_queue(self)
@@ -654,7 +659,7 @@ cdef class SocketBase(Duplex):
                 # The first one failed, and the others will with it.
                 self.w_size = bufs[0].len
                 self.w_in_flight = 1
-            self._bytes_dispatched += self.w_size
+            self._dispatched(self.w_size)
             return w_failed(self, <int>taken, in_call)
         taken = max(taken, 0)
         while index + 1 < count and taken >= <Py_ssize_t>bufs[index].len:
@@ -665,11 +670,11 @@ cdef class SocketBase(Duplex):
         bufs[index].base += taken
         bufs[index].len -= taken
         if together is not None:
-            self._bytes_dispatched += self.w_size
+            self._dispatched(self.w_size)
             return self._submit(together, &bufs[index], count - index)
         # Chunks that left whole are done; the one that did not goes out by a request, and the
         # rest waits behind it, as chunks written while another is in flight.
-        self._bytes_dispatched += whole
+        self._dispatched(whole)
         self.w_length -= whole
         self.w_done += index
         self.w_size = size
@@ -679,7 +684,7 @@ cdef class SocketBase(Duplex):
         if not self._part_chunks(index, count):
             return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
-        self._bytes_dispatched += size
+        self._dispatched(size)
         if index and (self._rare.w_waiting is not None or self._state & W_NEED_DRAIN):
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         return self._submit(self.w_chunk, &bufs[index], 1)
@@ -956,6 +961,24 @@ cdef class SocketBase(Duplex):
             pass
         return None
 
+    def _kernel_info(self):
+        """(age in ms, what TCP_INFO gave, bytes the kernel holds) of a connection.
+
+        Each is None where it is not known.
+        """
+        cdef char[512] info
+        cdef int size = -1, unsent = -1
+        cdef unsigned int now = <unsigned int>(uv.uv_now(&self._loop._uv) >> BORN_SHIFT)
+        self._ready()
+        if self._handle is None or self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
+            return None, None, None
+        if isinstance(self._handle, TCP):
+            size = pyuvnet_tcp_info(self._handle._uv, info, sizeof(info))
+        unsent = pyuvnet_unsent(self._handle._uv)
+        return (<long long>(now - self._born) << BORN_SHIFT,
+                PyBytes_FromStringAndSize(info, size) if size >= 0 else None,
+                unsent if unsent >= 0 else None)
+
     cdef int _apply_options(self) except -1:
         cdef TCP tcp
         cdef int status
@@ -1039,7 +1062,7 @@ cdef class SocketBase(Duplex):
             # Out of memory for the tick that emits 'error'. 'close' comes with the handle's end.
             self._loop.report(exc)
         if server is not None:
-            server.connection_gone()
+            server.connection_gone(error)
         try:
             if connector is not None:
                 connector.stop()
@@ -1224,7 +1247,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
         self._loop.last_chunk = <bytes>chunk
         Py_DECREF(<object>chunk)
     chunk = <PyObject*>self._loop.last_chunk
-    self._bytes_read += size
+    self._received(size)
     if self._idle is not None:
         self._idle.touch()
     self._state = (self._state & ~R_READING) | R_DID_READ
@@ -1264,14 +1287,14 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
             return False
         loop.last_chunk = <bytes>chunk
         Py_DECREF(<object>chunk)
-    self._bytes_read += size
+    self._received(size)
     if self._idle is not None:
         self._idle.touch()
     self._state = (self._state & ~(R_READING | R_EMITTED_READABLE | R_END_UNSEEN)) | R_DID_READ
     taken = reader.deliver(loop.last_chunk)
     if not taken:
         # It is read again, the usual way.
-        self._bytes_read -= size
+        self._received(-size)
     elif self._handle is not None and (self._state & (R_ENDED | DESTROYED)
                                        or self.r_length and self.r_length >= self.r_mark):
         self._read_stop()
@@ -1287,7 +1310,7 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
         self._idle.touch()
     if not size:
         return 0
-    self._bytes_read += size
+    self._received(size)
     if self.r_transforms & (R_FRAMES | R_READERS):
         go_on = r_push_framed(self, base, size) if self.r_transforms & R_FRAMES \
             else _read_for_reader(self, base, size)
@@ -1332,8 +1355,8 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
         left = pyuvnet_splice_out(&loop.tube, dest._handle.fileno(), got, &failure)
         if left or got < want:
             break
-    self._bytes_read += moved
-    dest._bytes_dispatched += moved - left
+    self._received(moved)
+    dest._dispatched(moved - left)
     if moved:
         self._state = (self._state & ~R_READING) | R_DID_READ
     if moved < READ_BUFFER_SIZE and not left or got < 0 and got != uv.UV_EAGAIN:
@@ -1397,7 +1420,7 @@ cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base
     cdef Py_ssize_t count
     if self._idle is not None:
         self._idle.touch()
-    self._bytes_read += size
+    self._received(size)
     while size and self._handle is handle:
         view = &handle.target.view
         count = min(size, view.len)

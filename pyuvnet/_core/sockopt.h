@@ -17,6 +17,9 @@ typedef SOCKET pyuvnet_socket;
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
 typedef int pyuvnet_socket;
 #define PYUVNET_SOCKET_ERROR() uv_translate_sys_error(errno)
 #endif
@@ -47,6 +50,66 @@ static inline int pyuvnet_set_tos(const uv_tcp_t* tcp, int value) {
   if (setsockopt((pyuvnet_socket) fd, level, name, (const char*) &value, sizeof value) != 0)
     return PYUVNET_SOCKET_ERROR();
   return 0;
+}
+
+/* What the kernel knows of a TCP connection: its struct tcp_info (Linux) or tcp_connection_info
+   (macOS), as far as this kernel has it. Returns its size, or a libuv status below 0. */
+static inline int pyuvnet_tcp_info(const uv_handle_t* handle, char* info, int room) {
+#if defined(__linux__) || defined(__APPLE__)
+  uv_os_fd_t fd;
+  socklen_t size = (socklen_t) room;
+  int status = uv_fileno(handle, &fd);
+  if (status < 0) return status;
+#ifdef __linux__
+  status = getsockopt(fd, IPPROTO_TCP, 11 /* TCP_INFO */, info, &size);
+#else
+  status = getsockopt(fd, IPPROTO_TCP, 0x106 /* TCP_CONNECTION_INFO */, info, &size);
+#endif
+  return status != 0 ? PYUVNET_SOCKET_ERROR() : (int) size;
+#else
+  (void) handle, (void) info, (void) room;
+  return UV_ENOTSUP;
+#endif
+}
+
+/* The accepted connections that wait in the kernel, and how many may. Returns a libuv status. */
+static inline int pyuvnet_accept_queue(const uv_handle_t* handle, int* length, int* limit) {
+#ifdef __linux__
+  unsigned int info[8];
+  int size = pyuvnet_tcp_info(handle, (char*) info, sizeof info);
+  if (size < 0) return size;
+  if (size < (int) sizeof info) return UV_ENOTSUP;
+  /* tcpi_unacked and tcpi_sacked, which a listener uses for these. */
+  *length = (int) info[6];
+  *limit = (int) info[7];
+  return 0;
+#else
+  (void) handle, (void) length, (void) limit;
+  return UV_ENOTSUP;
+#endif
+}
+
+/* How many bytes the kernel has taken for a socket and the peer has not acknowledged (unix sockets:
+   not read), or a libuv status below 0. */
+static inline int pyuvnet_unsent(const uv_handle_t* handle) {
+#if defined(__linux__) || defined(__APPLE__)
+  uv_os_fd_t fd;
+  int count = 0;
+  int status = uv_fileno(handle, &fd);
+  if (status < 0) return status;
+#ifdef __linux__
+  status = ioctl(fd, SIOCOUTQ, &count);
+#else
+  {
+    socklen_t size = sizeof count;
+    status = getsockopt(fd, SOL_SOCKET, SO_NWRITE, &count, &size);
+  }
+#endif
+  return status != 0 ? PYUVNET_SOCKET_ERROR() : count;
+#else
+  (void) handle;
+  return UV_ENOTSUP;
+#endif
 }
 
 /* Returns the type of service, or a libuv status below 0. */

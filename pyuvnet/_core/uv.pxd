@@ -83,6 +83,7 @@ cdef extern from "uv.h" nogil:
     ctypedef enum uv_handle_type:
         UV_NAMED_PIPE
         UV_TCP
+        UV_HANDLE_TYPE_MAX
         UV_TTY
         UV_UDP
         UV_FILE
@@ -111,6 +112,11 @@ cdef extern from "uv.h" nogil:
     ctypedef struct uv_check_t:
         void* data
         uv_loop_t* loop
+    ctypedef struct uv_metrics_t:
+        uint64_t loop_count
+        uint64_t events
+        uint64_t events_waiting
+
     ctypedef struct uv_idle_t:
         void* data
     ctypedef struct uv_async_t:
@@ -215,6 +221,13 @@ cdef extern from "uv.h" nogil:
     int uv_check_init(uv_loop_t*, uv_check_t*)
     int uv_check_start(uv_check_t*, uv_check_cb)
     int uv_check_stop(uv_check_t*)
+    ctypedef enum uv_loop_option:
+        UV_METRICS_IDLE_TIME
+
+    int uv_loop_configure(uv_loop_t*, uv_loop_option, ...)
+    int uv_metrics_info(uv_loop_t*, uv_metrics_t*)
+    uint64_t uv_metrics_idle_time(uv_loop_t*)
+
     int uv_idle_init(uv_loop_t*, uv_idle_t*)
     int uv_idle_start(uv_idle_t*, uv_idle_cb)
     int uv_idle_stop(uv_idle_t*)

@@ -1,0 +1,212 @@
+"""Metrics of servers and loops, for Prometheus and whatever reads OpenMetrics.
+
+    server = net.create_server(handle, name="api").listen(8000)
+    metrics.serve(9464)                     # http://127.0.0.1:9464/metrics
+
+Only servers with a name are shown. Those that share one, such as a server in each thread, are added
+up. Reading the metrics costs a few reads for each server, whatever the number of its connections.
+
+Node: none
+"""
+
+from __future__ import annotations
+
+from . import net
+from ._base import TYPE_CHECKING
+from ._base.info import Info
+from ._core.names import add_node_names
+from ._core.timer import set_timeout
+from ._named import named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .server import Server
+
+    Sample = tuple[dict[str, str], float]
+    Family = tuple[str, str, str, str, list[Sample]]
+
+# Name, kind, unit, help, and the item of Server.stats() that it is. A mapping gives a sample for
+# each of its items, with its key as the label that stands behind the item.
+_SERVER_FAMILIES = (
+    ("connections", "gauge", "", "Open connections.", "open", ""),
+    ("connections_peak", "gauge", "", "Most connections at a time.", "peak", ""),
+    ("accepted", "counter", "", "Connections accepted.", "accepted", ""),
+    ("closed", "counter", "", "Connections closed.", "closed", ""),
+    ("dropped", "counter", "", "Connections refused.", "dropped", "reason"),
+    ("errors", "counter", "", "Connections that ended with an error.", "errors", "code"),
+    ("received_bytes", "counter", "bytes", "Bytes received.", "bytes_read", ""),
+    ("sent_bytes", "counter", "bytes", "Bytes handed to the kernel.", "bytes_written", ""),
+    ("queued_bytes", "gauge", "bytes", "Bytes written that the kernel has not taken.",
+     "queued_bytes", ""),
+    ("accept_queue", "gauge", "", "Connections that wait to be accepted.", "accept_queue", ""),
+    ("accept_queue_limit", "gauge", "", "How many may wait.", "accept_queue_limit", ""),
+    ("listening", "gauge", "", "1 while the server listens.", "listening", ""),
+    ("paused", "gauge", "", "1 while the server accepts nothing for now.", "paused", ""),
+)  # fmt: skip
+
+
+def _families() -> Iterator[Family]:
+    """Each family: name, kind, unit, help, samples."""
+    totals: dict[str, Info] = {}
+    for server in sorted(named, key=lambda server: server.name or ""):
+        total = totals.setdefault(server.name or "", Info())
+        for item, value in server._stats().items():
+            if isinstance(value, dict):
+                counts = total.setdefault(item, {})
+                for key, count in value.items():
+                    counts[key] = counts.get(key, 0) + count
+            elif value is not None:
+                total[item] = total.get(item, 0) + value
+    for name, kind, unit, text, item, label in _SERVER_FAMILIES:
+        samples: list[Sample] = []
+        for server_name, total in totals.items():
+            value = total.get(item)
+            if label:
+                samples += [
+                    ({"server": server_name, label: key}, count)
+                    for key, count in sorted((value or {}).items())
+                ]
+            elif value is not None:
+                samples.append(({"server": server_name}, value))
+        yield f"pyuvnet_server_{name}", kind, unit, text, samples
+
+
+def text(openmetrics: bool = True) -> str:
+    """Return the metrics of all servers that have a name.
+
+    Args:
+        openmetrics: bool, default True: in OpenMetrics form, else in Prometheus's older one, which
+            differs in how counters are declared.
+
+    May be called in any thread.
+
+    Node: none
+    """
+    lines = []
+    for name, kind, unit, help_text, samples in _families():
+        sample_name = f"{name}_total" if kind == "counter" else name
+        shown = name if openmetrics else sample_name
+        lines.append(f"# HELP {shown} {help_text}")
+        lines.append(f"# TYPE {shown} {kind}")
+        if unit and openmetrics:
+            lines.append(f"# UNIT {shown} {unit}")
+        for labels, value in samples:
+            inside = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+            lines.append(f"{sample_name}{{{inside}}} {int(value)}")
+    if openmetrics:
+        lines.append("# EOF")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+class PrometheusCollector:
+    """What the package prometheus_client collects of pyuvnet's servers.
+
+        from prometheus_client import REGISTRY
+        REGISTRY.register(metrics.PrometheusCollector())
+
+    Raises: ImportError without that package.
+
+    Node: none
+    """
+
+    def __init__(self) -> None:
+        import prometheus_client.core
+
+        self._core = prometheus_client.core
+
+    def collect(self) -> Iterator[Any]:
+        """Yield a metric family for each metric. Called by the registry, in any thread.
+
+        Node: none
+        """
+        for name, kind, unit, help_text, samples in _families():
+            family = self._core.Metric(name, help_text, kind, unit)
+            for labels, value in samples:
+                family.add_sample(f"{name}_total" if kind == "counter" else name, labels, value)
+            yield family
+
+
+# ---- The listener --------------------------------------------------------------------------------
+
+_HEAD_LIMIT = 8192
+_TIMEOUT = 5000
+_CONNECTIONS = 32
+_OPENMETRICS = "application/openmetrics-text"
+
+
+def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
+    """Serve the metrics over HTTP, at /metrics: what a scraper reads.
+
+    Args:
+        port: int 0..65535, default 9464: 0 lets the system choose one.
+        host: literal address or name, default '127.0.0.1': where to listen. The metrics say how
+            busy a service is; show them to others only behind a firewall or a proxy.
+
+    Returns the server, which does not keep the loop alive; close() ends it. It takes 32 connections
+    at a time, 8 KiB of request, and 5 seconds for each, so that who attacks it does not disturb the
+    program.
+    Raises: as Server.listen().
+
+    Node: none
+    """
+    server = net.create_server(_answer)
+    server.max_connections = _CONNECTIONS
+    server.listen(port, host)
+    server.unref()
+    return server
+
+
+def _answer(socket: Any) -> None:
+    head = b""
+    deadline = set_timeout(socket.destroy, _TIMEOUT)
+    deadline.unref()
+
+    def data(chunk: bytes) -> None:
+        nonlocal head
+        head += chunk
+        if b"\r\n\r\n" in head:
+            reply(*_response(head))
+        elif len(head) > _HEAD_LIMIT:
+            reply("431 Request Header Fields Too Large", "text/plain", "", True)
+
+    def reply(status: str, kind: str, body: str, with_body: bool) -> None:
+        socket.remove_listener("data", data)
+        payload = body.encode()
+        answer = (
+            f"HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\n"
+            f"Content-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
+        ).encode()
+        socket.end(answer + payload if with_body else answer)
+        # What comes behind the request is not looked at; without reading, its end would not come.
+        socket.resume()
+
+    socket.on("data", data)
+    socket.on("error", lambda error: None)
+    socket.on("close", lambda had_error: deadline.close())
+
+
+def _response(head: bytes) -> tuple[str, str, str, bool]:
+    """(status, content type, body, whether to send it) for a request."""
+    lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    parts = lines[0].split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+        return "400 Bad Request", "text/plain", "", True
+    method, target, _version = parts
+    if method not in ("GET", "HEAD"):
+        return "405 Method Not Allowed", "text/plain", "", True
+    if target.partition("?")[0] != "/metrics":
+        return "404 Not Found", "text/plain", "/metrics\n", method == "GET"
+    accept = [line for line in lines[1:] if line.lower().startswith("accept:")]
+    openmetrics = any(_OPENMETRICS in line for line in accept)
+    kind = f"{_OPENMETRICS}; version=1.0.0" if openmetrics else "text/plain; version=0.0.4"
+    return "200 OK", kind, text(openmetrics), method == "GET"
+
+
+__all__ = ["PrometheusCollector", "serve", "text"]
+add_node_names(globals())

@@ -1,0 +1,273 @@
+"""pyuvnet.metrics: the text, its listener, and the collector of prometheus_client."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import socket as posix
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import pyuvnet
+from pyuvnet import metrics, net
+
+
+@pytest.fixture
+def named() -> Iterator[Callable[..., net.Server]]:
+    """named("api") is a server that listens, with a connection that has sent 10 bytes."""
+    # Those of earlier tests are shown as long as they are there.
+    gc.collect()
+    made: list[net.Server] = []
+
+    def make(name: str, clients: int = 1) -> net.Server:
+        server = net.create_server(lambda socket: socket.on("data", socket.write), name=name)
+        server.listen(0, "127.0.0.1", pyuvnet.stop)
+        pyuvnet.run()
+        made.append(server)
+        for _ in range(clients):
+            client = net.connect(server.address().port, "127.0.0.1")
+            client.on("data", lambda chunk: pyuvnet.stop())
+            client.write(b"0123456789")
+            pyuvnet.run()
+            client.unref()
+        return server
+
+    yield make
+    for server in made:
+        server.close()
+        server.destroy_sockets()
+    pyuvnet.run()
+
+
+def lines(text: str) -> dict[str, str]:
+    """The samples of a text."""
+    return dict(
+        line.rsplit(" ", 1)  # type: ignore[misc]
+        for line in text.splitlines()
+        if not line.startswith("#")
+    )
+
+
+# ---- The text ------------------------------------------------------------------------------------
+
+
+def test_servers_with_a_name_are_shown(named: Callable[..., net.Server]) -> None:
+    server = named("api")
+    nameless = net.create_server()
+    assert (server.name, nameless.name) == ("api", None)
+    shown = lines(metrics.text())
+    assert shown['pyuvnet_server_connections{server="api"}'] == "1"
+    assert shown['pyuvnet_server_accepted_total{server="api"}'] == "1"
+    assert shown['pyuvnet_server_received_bytes_total{server="api"}'] == "10"
+    assert shown['pyuvnet_server_sent_bytes_total{server="api"}'] == "10"
+    assert shown['pyuvnet_server_listening{server="api"}'] == "1"
+    assert not [key for key in shown if 'server="api"' not in key]
+
+
+def test_servers_with_the_same_name_are_added_up(named: Callable[..., net.Server]) -> None:
+    first, second = named("api"), named("api", clients=2)
+    for server in (first, second):
+        server.max_connections = 0
+        peer = posix.create_connection(("127.0.0.1", server.address().port))
+        while not server.dropped:
+            pyuvnet.current_loop().turn()
+        peer.close()
+    shown = lines(metrics.text())
+    assert shown['pyuvnet_server_connections{server="api"}'] == "3"
+    assert shown['pyuvnet_server_dropped_total{server="api",reason="maxConnections"}'] == "2"
+
+
+def test_a_server_that_is_gone_is_shown_no_more() -> None:
+    net.create_server(name="gone")
+    gc.collect()
+    assert "gone" not in metrics.text()
+
+
+def test_labels_are_escaped() -> None:
+    server = net.create_server(name='a"b\\c\nd')
+    assert 'server="a\\"b\\\\c\\nd"' in metrics.text()
+    assert server.name is not None
+
+
+@pytest.mark.parametrize("name", [b"api", 5])
+def test_a_name_is_text(name: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        net.create_server(name=name)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"  # type: ignore[attr-defined]
+
+
+def test_another_thread_may_read_them(named: Callable[..., net.Server]) -> None:
+    server = named("api")
+    texts: list[str] = []
+    thread = threading.Thread(target=lambda: texts.append(metrics.text()))
+    thread.start()
+    thread.join()
+    shown = lines(texts[0])
+    assert shown['pyuvnet_server_connections{server="api"}'] == "1"
+    assert server.name == "api"
+
+
+def test_prometheus_clients_parser_takes_it(named: Callable[..., net.Server]) -> None:
+    pytest.importorskip("prometheus_client")
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as opened
+    from prometheus_client.parser import text_string_to_metric_families as older
+
+    named("api")
+    families = list(opened(metrics.text()))
+    found = {family.name: family for family in families}
+    assert found["pyuvnet_server_accepted"].type == "counter"
+    assert found["pyuvnet_server_received_bytes"].unit == "bytes"
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    assert values["pyuvnet_server_received_bytes_total"] == 10
+    assert {family.name for family in older(metrics.text(openmetrics=False))} >= {
+        "pyuvnet_server_accepted",
+        "pyuvnet_server_connections",
+    }
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here")
+def test_promtool_finds_no_fault(named: Callable[..., net.Server]) -> None:
+    named("api")
+    child = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=metrics.text(openmetrics=False),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+
+
+def test_the_collector(named: Callable[..., net.Server]) -> None:
+    client = pytest.importorskip("prometheus_client")
+    named("api")
+    registry = client.CollectorRegistry()
+    registry.register(metrics.PrometheusCollector())
+    assert registry.get_sample_value("pyuvnet_server_accepted_total", {"server": "api"}) == 1
+    assert b'pyuvnet_server_connections{server="api"} 1.0' in client.generate_latest(registry)
+
+
+# ---- The listener --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Iterator[net.Server]:
+    server = metrics.serve(0)
+    server.once("listening", pyuvnet.stop)
+    pyuvnet.run()
+    yield server
+    server.close()
+    server.destroy_sockets()
+    pyuvnet.run()
+
+
+def asked(listener: net.Server, request: bytes, parts: int = 1) -> tuple[str, dict[str, str], str]:
+    """(status, headers, body) of what is answered."""
+    client = net.connect(listener.address().port, "127.0.0.1")
+    got: list[bytes] = []
+    client.on("data", got.append)
+    client.on("error", lambda error: None)
+    client.on("close", lambda had_error: pyuvnet.stop())
+    size = -(-len(request) // parts)
+    for start in range(0, len(request), size):
+        client.write(request[start : start + size])
+        pyuvnet.current_loop().turn()
+    pyuvnet.run()
+    head, _, body = b"".join(got).decode().partition("\r\n\r\n")
+    status, *fields = head.split("\r\n")
+    return status, dict(field.split(": ", 1) for field in fields), body  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("parts", [1, 7, 100])
+def test_a_scraper_reads_them(
+    listener: net.Server, named: Callable[..., net.Server], parts: int
+) -> None:
+    named("api")
+    request = (
+        b"GET /metrics?x HTTP/1.1\r\nHost: here\r\nAccept: application/openmetrics-text\r\n\r\n"
+    )
+    status, headers, body = asked(listener, request, parts)
+    assert status == "HTTP/1.1 200 OK"
+    assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert int(headers["Content-Length"]) == len(body)
+    assert lines(body)['pyuvnet_server_connections{server="api"}'] == "1"
+    assert body.endswith("# EOF\n")
+    status, headers, body = asked(listener, b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "# EOF" not in body
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /metrics HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
+        (b"GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
+        (b"GET /metricsx HTTP/1.1\r\n\r\n", "404 Not Found"),
+        (b"\r\n\r\n", "400 Bad Request"),
+        (b"\x16\x03\x01\0\xff\r\n\r\n", "400 Bad Request"),
+        (b"GET /metrics\r\n\r\n", "400 Bad Request"),
+        (b"x" * 9000, "431 Request Header Fields Too Large"),
+    ],
+)
+def test_other_requests(listener: net.Server, request_: bytes, status: str) -> None:
+    assert asked(listener, request_)[0] == f"HTTP/1.1 {status}"
+    # It lives.
+    assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
+
+
+def test_head_has_no_body(listener: net.Server) -> None:
+    status, headers, body = asked(listener, b"HEAD /metrics HTTP/1.1\r\n\r\n")
+    assert (status, body) == ("HTTP/1.1 200 OK", "")
+    assert int(headers["Content-Length"]) > 0
+
+
+def test_a_peer_that_sends_byte_by_byte_is_gone_after_the_deadline(
+    listener: net.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_TIMEOUT", 60)
+    listener.ref()
+    peer = posix.create_connection(("127.0.0.1", listener.address().port))
+    peer.setblocking(False)
+    end = time.monotonic() + 10
+    gone = False
+    while not gone and time.monotonic() < end:
+        pyuvnet.current_loop().turn()
+        try:
+            peer.send(b"x")
+            gone = peer.recv(10) == b""
+        except BlockingIOError:
+            pass
+        except OSError:
+            gone = True
+    peer.close()
+    assert gone
+
+
+def test_connections_are_limited(listener: net.Server) -> None:
+    listener.ref()
+    peers = [posix.create_connection(("127.0.0.1", listener.address().port)) for _ in range(40)]
+    while listener.stats().accepted + sum(listener.dropped.values()) < 40:
+        pyuvnet.current_loop().turn()
+    assert listener.stats().open == 32
+    assert listener.dropped == {"maxConnections": 8}
+    for peer in peers:
+        peer.close()
+
+
+def test_it_does_not_keep_the_program_running(run_child: Any) -> None:
+    child = run_child(
+        """
+        import pyuvnet
+        from pyuvnet import metrics
+
+        server = metrics.serve(0)
+        pyuvnet.run()
+        print(server.address().address)
+        """
+    ).clean()
+    assert child.lines == ["127.0.0.1"]
