@@ -70,7 +70,7 @@ def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 # Reasons of 'drop' that are a policy at work and nobody's trouble.
-_SILENT_DROPS = frozenset(("blockList", "unknownPeer"))
+_SILENT_DROPS = frozenset(("block_list", "unknown_peer"))
 
 
 def _in_coroutine() -> bool:
@@ -761,6 +761,8 @@ class Server(ServerBase):
             dropped: mapping of reason to int, as `dropped`;
             bytes_read, bytes_written: int, of all connections, those that are over included; what
                 the kernel has taken counts as written;
+            queued_bytes: int, what its sockets have written and the kernel has not taken; counted
+                with the option write_budget only, else None;
             listening, paused: bool; a server that listens pauses while it cannot accept, such as
                 without descriptors;
             accept_queue, accept_queue_limit: int, how many connections wait in the kernel to be

@@ -183,6 +183,16 @@ def test_a_fresh_server_has_counted_nothing() -> None:
     assert stats.accept_queue is stats.accept_queue_limit is None
 
 
+def test_queued_bytes_are_counted_with_a_budget() -> None:
+    server, there, client = connected(write_budget=50_000_000, pause_on_connect=True)
+    assert server.stats().queued_bytes == 0
+    there.write(b"x" * 20_000_000)
+    assert server.stats().queued_bytes > 0
+    close(server, client, there)
+    assert server.stats().queued_bytes == 0
+    assert net.create_server().stats().queued_bytes is None
+
+
 def test_connections_are_counted() -> None:
     server, _, client = connected(lambda socket: socket.resume())
     more = [net.connect(server.address().port, "127.0.0.1") for _ in range(3)]
@@ -300,7 +310,7 @@ def test_drops_are_those_of_dropped() -> None:
     refused.on("error", lambda error: None).resume()
     refused.once("close", lambda had_error: pyuvnet.stop())
     pyuvnet.run()
-    assert server.stats().dropped == server.dropped == {"maxConnections": 1}
+    assert server.stats().dropped == server.dropped == {"max_connections": 1}
     assert server.stats().accepted == 1
     close(server, client, there)
 
@@ -496,14 +506,14 @@ def test_drops_are_logged_at_once_and_then_once_a_second(log: Callable[[], list[
     server = listening()
     server.max_connections = 0
     refused(server, 1)
-    assert [text.split(" dropped ")[1] for text in log()] == ["connections: 1 maxConnections"]
+    assert [text.split(" dropped ")[1] for text in log()] == ["connections: 1 max_connections"]
     refused(server, 5)
     assert len(log()) == 1
     # The others follow when the second is over.
     end = time.monotonic() + 5
     while len(log()) < 2 and time.monotonic() < end:
         pyuvnet.current_loop().turn()
-    assert log()[1].endswith(" dropped connections: 5 maxConnections")
+    assert log()[1].endswith(" dropped connections: 5 max_connections")
     server.close()
     pyuvnet.run()
 
@@ -513,7 +523,7 @@ def test_a_block_list_at_work_is_not_logged(log: Callable[[], list[str]]) -> Non
     blocked.add_address("127.0.0.1")
     server = listening(block_list=blocked)
     refused(server, 3)
-    assert server.stats().dropped == {"blockList": 3}
+    assert server.stats().dropped == {"block_list": 3}
     server.close()
     pyuvnet.run()
     assert log() == []
@@ -535,4 +545,4 @@ def test_without_logging_nothing_is_imported(run_child: Any) -> None:
         print(server.dropped, "logging" in sys.modules)
         """
     ).clean()
-    assert child.lines == ["{'maxConnections': 1} False"]
+    assert child.lines == ["{'max_connections': 1} False"]

@@ -838,8 +838,9 @@ cdef class ServerBase(Acceptor):
             "closed": self._accepted - self._connections,
             "errors": {} if self._failures is None else self._failures.copy(),
             "bytes_read": self.bytes_read, "bytes_written": self.bytes_written,
+            "queued_bytes": None if self._budget is None else self._budget.queued,
             "listening": handle is not None,
-            "paused": handle is not None and bool(handle.paused),
+            "paused": handle is not None and (bool(handle.paused) or self._rests != 0),
         }
 
     def _accept_queue(self):
