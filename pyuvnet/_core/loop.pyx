@@ -485,7 +485,8 @@ cdef class Loop:
             # A write that fails reports, and so may run code that collects again.
             while index < self.collected_count:
                 try:
-                    (<Collector>self.collected[index])._flush()
+                    if not (<Collector>self.collected[index])._flush_one():
+                        (<Collector>self.collected[index])._flush()
                 except BaseException as exc:
                     self.report(exc)
                 index += 1
