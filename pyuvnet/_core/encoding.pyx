@@ -7,7 +7,8 @@ the padding) costs nothing in the loop, and a pass over the text before CPython'
 Imports: nothing of ours but argument errors.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
@@ -83,6 +84,24 @@ cdef str encoding_name(object name):
 
 # ---- Text to bytes -----------------------------------------------------------------------------
 
+cdef enum:
+    REMEMBERED = 65536           # bytes, at most
+
+# What was encoded last: a text that goes to many sockets is encoded once. Plain objects, which run
+# no code when they are dropped.
+cdef str _last_text = None
+cdef bytes _last_bytes = None
+
+
+cdef bytes _encoded(str text):
+    """A text as UTF-8; raises for a lone surrogate."""
+    global _last_text, _last_bytes
+    cdef bytes made = PyUnicode_AsUTF8String(text)
+    if PyUnicode_CheckExact(text) and PyBytes_GET_SIZE(made) <= REMEMBERED:
+        _last_text, _last_bytes = text, made
+    return made
+
+
 cdef bytes encode(str text, object name):
     """Encode text as Node's Buffer.from(text, encoding) does.
 
@@ -90,8 +109,10 @@ cdef bytes encode(str text, object name):
     """
     cdef Encoding kind = ENC_UTF8 if name is None else <Encoding>_kinds[encoding_name(name)]
     if kind == ENC_UTF8:
+        if text is _last_text:
+            return _last_bytes
         try:
-            return PyUnicode_AsUTF8String(text)
+            return _encoded(text)
         except UnicodeEncodeError:
             pass
         # Pairs of surrogates join to one character; a lone one becomes U+FFFD.

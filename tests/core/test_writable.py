@@ -547,3 +547,25 @@ def test_finish_waits_for_the_tick_where_drain_was_due(trace):
     next_tick(trace, "tick")
     run()
     assert trace == ["tick", ("end", None), "finish"]
+
+
+def test_a_text_that_goes_to_many_is_encoded_once():
+    text = "".join(["gr\u00fc\u00df", "e"])
+    sinks = [Gather(), Gather()]
+    for sink in sinks:
+        sink.cork()
+        sink.write(text)
+        sink.write(text, "latin1")
+        sink.write(text + "!")
+        sink.write(text)
+        sink.uncork()
+    first, second = ([*sink.got[0]] for sink in sinks)
+    assert (
+        first
+        == second
+        == [text.encode(), text.encode("latin1"), f"{text}!".encode(), text.encode()]
+    )
+    assert first[0] is not first[2]
+    assert second[0] is first[3]
+    for sink in sinks:
+        finish(sink)
