@@ -33,6 +33,8 @@ cdef extern from "gate.h":
         PyObject* loop
         char* read_buffer
         size_t read_size
+        char* large
+        size_t large_size
         int keep
     void gate_open(pyuvnet_gate* gate) noexcept nogil
     void gate_close(pyuvnet_gate* gate) noexcept nogil
@@ -176,6 +178,46 @@ cdef extern from *:
     }
     """
     bint pyuvnet_refill(void* chunk, const char* source, Py_ssize_t size) noexcept
+
+cdef extern from *:
+    """
+    /* Whether the caller's reference to a bytes object is the only one: it may be written to. */
+    static inline int pyuvnet_sole(void* object) {
+    #ifdef Py_GIL_DISABLED
+      (void) object;
+      return 0;
+    #else
+      return object != (void*) Py_None && Py_REFCNT((PyObject*) object) == 1;
+    #endif
+    }
+    /* A bytes object to be read into, or NULL without an exception. */
+    static inline PyObject* pyuvnet_new_large(Py_ssize_t size) {
+    #ifdef Py_GIL_DISABLED
+      (void) size;
+      return NULL;
+    #else
+      PyObject* chunk = PyBytes_FromStringAndSize(NULL, size);
+      if (chunk == NULL) PyErr_Clear();
+      return chunk;
+    #endif
+    }
+    /* Makes an object of pyuvnet_new_large() as long as what was read into it; its memory stays. */
+    static inline void pyuvnet_cut_large(PyObject* chunk, Py_ssize_t size) {
+      Py_SET_SIZE((PyVarObject*) chunk, size);
+      PyBytes_AS_STRING(chunk)[size] = 0;
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic push
+    #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    #endif
+      ((PyBytesObject*) chunk)->ob_shash = -1;
+    #if defined(__GNUC__)
+    #pragma GCC diagnostic pop
+    #endif
+    }
+    """
+    bint pyuvnet_sole(void* chunk) noexcept
+    PyObject* pyuvnet_new_large(Py_ssize_t size) noexcept
+    void pyuvnet_cut_large(PyObject* chunk, Py_ssize_t size) noexcept
 
 cdef extern from *:
     """

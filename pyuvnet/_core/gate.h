@@ -14,6 +14,8 @@ typedef struct pyuvnet_gate {
   PyObject* loop;      /* The Loop that owns it, borrowed; uv_loop_t.data points to the gate. */
   char* read_buffer;   /* Where every read of the loop lands; alloc callbacks hand it out. */
   size_t read_size;
+  char* large;         /* Where a large read lands, in an object of the loop; NULL without one. */
+  size_t large_size;
   int keep;            /* The poll will not wait: keep the GIL over it. */
 } pyuvnet_gate;
 

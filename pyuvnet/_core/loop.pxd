@@ -27,6 +27,9 @@ cdef extern from *:
 
 cdef enum:
     READ_BUFFER_SIZE = 65536
+    # What a large read asks for: with the object's header it stays below the size from which glibc
+    # maps each block anew.
+    LARGE_READ_SIZE = 131072 - 128
 
 cdef struct Tick:
     PyObject* target       # a callable, or (what >= 0) the emitter whose _on_tick() runs
@@ -50,6 +53,7 @@ cdef class Loop:
     cdef pyuvnet_gate gate
     cdef pyuvnet_tube tube             # what a pipe's bytes go through inside the kernel
     cdef bytes last_chunk              # what the last read handed out, refilled if forgotten
+    cdef bytes large_chunk             # where large reads land; nobody else has it
     cdef bint in_callback              # a libuv callback is on the stack: writes are collected
     cdef readonly bint running
     cdef readonly bint closed
@@ -102,6 +106,7 @@ cdef class Loop:
             return self.admit()
         return 0
 
+    cdef bint renew_large(self) noexcept
     cdef int admit(self) except -1
     cdef int refuse(self) except -1
     cdef int tick(self, EventEmitter target, int what, object argument) except -1

@@ -36,8 +36,9 @@ from .._base.errors import StateError
 from .._base.validation import arg_type_error, validate_integer
 
 from . cimport uv
-from .capi cimport PyErr_WriteUnraisable, PyObject_CallNoArgs, PyThread_get_thread_ident, \
-    PyTypeObject, gate_close, gate_open, traverseproc, visitproc
+from .capi cimport PyBytes_AS_STRING, PyErr_WriteUnraisable, PyObject_CallNoArgs, \
+    PyThread_get_thread_ident, PyTypeObject, gate_close, gate_open, pyuvnet_new_large, \
+    pyuvnet_sole, traverseproc, visitproc
 from .debug cimport UVNET_DEBUG
 from .debugging cimport TIME_BUCKETS, DebugMode, new_debug_mode
 from .emitter cimport EventEmitter
@@ -257,6 +258,21 @@ cdef class Loop:
         PyMem_RawFree(self.collected)
         PyMem_RawFree(self.released)
         PyMem_RawFree(self.gate.read_buffer)
+
+    cdef bint renew_large(self) noexcept:
+        """Have an object for the next large read that nobody has; False: there is none."""
+        cdef PyObject* fresh
+        if not pyuvnet_sole(<void*>self.large_chunk):
+            self.gate.large = NULL
+            self.large_chunk = None
+            fresh = pyuvnet_new_large(LARGE_READ_SIZE)
+            if fresh is NULL:
+                return False
+            self.large_chunk = <bytes>fresh
+            Py_DECREF(<object>fresh)
+            self.gate.large = PyBytes_AS_STRING(self.large_chunk)
+            self.gate.large_size = LARGE_READ_SIZE
+        return True
 
     cdef int _forget_ticks(self) noexcept:
         """Drop what the C arrays refer to, at the end or to break a cycle."""

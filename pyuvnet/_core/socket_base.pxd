@@ -118,7 +118,7 @@ cdef class SocketBase(Duplex):
     cdef int _apply_options(self) except -1
     cdef int _wait_for_connect(self, object chunks) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
-    cdef void _settle_chunk(self, object result) noexcept
+    cdef void _settle_chunk(self, object result, object chunk) noexcept
     cdef void _listener_raised(self) noexcept
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,

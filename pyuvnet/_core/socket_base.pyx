@@ -24,8 +24,9 @@ from . cimport uv
 from .address cimport peer_tuple
 from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, list_of, \
-    pyuvnet_call_one, pyuvnet_drop_usual, pyuvnet_has_own, pyuvnet_is_awaitable, \
-    pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, rest_of, take_item
+    pyuvnet_call_one, pyuvnet_cut_large, pyuvnet_drop_usual, pyuvnet_has_own, \
+    pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, \
+    rest_of, take_item
 from .debug cimport UVNET_DEBUG
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
@@ -388,9 +389,9 @@ cdef class SocketBase(Duplex):
                 self._fail(os_error(status, "read"))
         return 0
 
-    cdef void _settle_chunk(self, object result) noexcept:
+    cdef void _settle_chunk(self, object result, object chunk) noexcept:
         try:
-            self._settle(result, _DATA, (self._loop.last_chunk,))
+            self._settle(result, _DATA, (chunk,))
         except BaseException as exc:
             _read_raised(self, None, exc)
 
@@ -1240,13 +1241,18 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
         return False
     # A program that echoes or parses drops each chunk before the next one comes: then the
     # loop holds the only reference, and the object serves again.
-    if not pyuvnet_refill(<void*>self._loop.last_chunk, base, size):
-        chunk = pyuvnet_new_chunk(base, size)
-        if chunk is NULL:
-            return False
-        self._loop.last_chunk = <bytes>chunk
-        Py_DECREF(<object>chunk)
-    chunk = <PyObject*>self._loop.last_chunk
+    if size >= READ_BUFFER_SIZE and base == self._loop.gate.large:
+        # It has landed in an object that can be handed out.
+        chunk = <PyObject*>self._loop.large_chunk
+        pyuvnet_cut_large(chunk, size)
+    else:
+        if not pyuvnet_refill(<void*>self._loop.last_chunk, base, size):
+            chunk = pyuvnet_new_chunk(base, size)
+            if chunk is NULL:
+                return False
+            self._loop.last_chunk = <bytes>chunk
+            Py_DECREF(<object>chunk)
+        chunk = <PyObject*>self._loop.last_chunk
     self._received(size)
     if self._idle is not None:
         self._idle.touch()
@@ -1255,14 +1261,17 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     Py_INCREF(<object>listener)
     Py_INCREF(<object>chunk)
     result = pyuvnet_call_one(listener, chunk)
-    Py_DECREF(<object>chunk)
     self._loop.release(listener)
     if result is NULL:
         self._listener_raised()
     elif not pyuvnet_drop_usual(result):
         if pyuvnet_is_awaitable(<object>result):
-            self._settle_chunk(<object>result)
+            self._settle_chunk(<object>result, <object>chunk)
         self._loop.release(result)
+    Py_DECREF(<object>chunk)
+    if size >= READ_BUFFER_SIZE and base == self._loop.gate.read_buffer \
+            and self._handle is not None:
+        self._handle.read_large(True)
     if self._state & (R_ENDED | DESTROYED) \
             or self.r_length and self.r_length >= self.r_mark:
         if self._handle is not None:
@@ -1311,6 +1320,9 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
     if not size:
         return 0
     self._received(size)
+    if size >= READ_BUFFER_SIZE and self._handle is not None:
+        # It may be buffered, which the mark is to bound.
+        self._handle.read_large(False)
     if self.r_transforms & (R_FRAMES | R_READERS):
         go_on = r_push_framed(self, base, size) if self.r_transforms & R_FRAMES \
             else _read_for_reader(self, base, size)

@@ -42,6 +42,7 @@ cdef class StreamHandle(Handle):
     cdef void read_stop(self) noexcept
     cdef bint pump_start(self) noexcept
     cdef void pump_stop(self) noexcept
+    cdef void read_large(self, bint large) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int shutdown(self) noexcept
     cdef int watchable(self) noexcept

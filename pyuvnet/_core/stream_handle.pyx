@@ -16,12 +16,12 @@ from .._base.validation import arg_type_error, arg_value_error, as_number, valid
 
 from . cimport uv
 from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, pyuvnet_gate, \
-    pyuvnet_refill, release_collector
+    pyuvnet_refill, pyuvnet_sole, release_collector
 from .debug cimport UVNET_DEBUG
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal
 from .handle cimport REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
-from .loop cimport READ_BUFFER_SIZE, Loop
+from .loop cimport LARGE_READ_SIZE, READ_BUFFER_SIZE, Loop
 from .owner cimport HandleCalls
 from .splice cimport pyuvnet_tube_open
 from .watchers cimport submit_write, watch_room, watch_room_for_next
@@ -54,6 +54,18 @@ cdef void _on_alloc_nothing(uv.uv_handle_t* handle, size_t suggested,
     buf.len = 0
 
 
+cdef void _on_alloc_large(uv.uv_handle_t* handle, size_t suggested,
+                          uv.uv_buf_t* buf) noexcept nogil:
+    cdef pyuvnet_gate* gate = <pyuvnet_gate*>handle.loop.data
+    if gate.large is NULL:
+        buf.base = gate.read_buffer
+        buf.len = gate.read_size
+    else:
+        buf.base = gate.large
+        # 0: somebody has used its budget up, and gets nothing in this turn.
+        buf.len = gate.large_size if gate.read_size else 0
+
+
 cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept:
     # Borrowed: the handle is pinned until its close callback, which cannot come in here, and it
     # holds its loop.
@@ -68,9 +80,13 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
         _count_full(<StreamHandle>self, nread)
     if UVNET_DEBUG and nread > 0 and (<StreamHandle>self).target is None:
         # Once before what was collected leaves, which must hold what it sends, and once after.
-        memset(buf.base, POISON, nread)
+        if buf.base != (<StreamHandle>self).loop.gate.large:
+            memset(buf.base, POISON, nread)
         _poison_chunk((<StreamHandle>self).loop)
     (<StreamHandle>self).loop.leave()
+    if nread >= READ_BUFFER_SIZE and (<StreamHandle>self).loop.large_chunk is not None:
+        # The program may have kept what it got.
+        (<StreamHandle>self).loop.renew_large()
     if UVNET_DEBUG:
         _poison_chunk((<StreamHandle>self).loop)
 
@@ -121,6 +137,8 @@ cdef void _poison_chunk(Loop loop) noexcept:
         # Apart, since it holds a reference while it looks.
         size = PyBytes_GET_SIZE(loop.last_chunk)
         pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer, size)
+    if loop.large_chunk is not None and pyuvnet_sole(<void*>loop.large_chunk):
+        memset(loop.gate.large, POISON, LARGE_READ_SIZE)
 
 
 cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
@@ -316,6 +334,19 @@ cdef class StreamHandle(Handle):
         if self.pumps:
             self.pumps = False
             self.stream().alloc_cb = _on_alloc
+
+    cdef void read_large(self, bint large) noexcept:
+        """Let the next reads be larger than the loop's buffer, until reading stops, or not.
+
+        They land in an object that the owner may hand out, if nobody has it any more.
+        """
+        if not self._reading or self.closing or self.pumps or self.target is not None \
+                or uv.WINDOWS:
+            return
+        if not large or self.layer is not None or not self.loop.renew_large():
+            self.stream().alloc_cb = _on_alloc
+        else:
+            self.stream().alloc_cb = _on_alloc_large
 
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Submit an asynchronous write; `chunks` stays alive until libuv is done with it.
