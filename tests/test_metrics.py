@@ -79,7 +79,7 @@ def test_servers_with_the_same_name_are_added_up(named: Callable[..., net.Server
         peer.close()
     shown = lines(metrics.text())
     assert shown['pyuvnet_server_connections{server="api"}'] == "3"
-    assert shown['pyuvnet_server_dropped_total{server="api",reason="max_connections"}'] == "2"
+    assert shown['pyuvnet_server_dropped_total{server="api",reason="maxConnections"}'] == "2"
 
 
 def test_a_server_that_is_gone_is_shown_no_more() -> None:
@@ -254,7 +254,7 @@ def test_connections_are_limited(listener: net.Server) -> None:
     while listener.stats().accepted + sum(listener.dropped.values()) < 40:
         pyuvnet.current_loop().turn()
     assert listener.stats().open == 32
-    assert listener.dropped == {"max_connections": 8}
+    assert listener.dropped == {"maxConnections": 8}
     for peer in peers:
         peer.close()
 
