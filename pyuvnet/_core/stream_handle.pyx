@@ -296,6 +296,16 @@ cdef class StreamHandle(Handle):
     cdef int _open(self, int fd) noexcept:
         return uv.UV_EINVAL
 
+    cdef void closed(self) noexcept:
+        cdef PyObject* layer
+        if self.loop.silent and self.layer is not None:
+            # Nobody is called, and the two refer to each other, which no collector would see.
+            layer = <PyObject*>self.layer
+            Py_INCREF(<object>layer)
+            self.layer = None
+            self.loop.release(layer)
+        Handle.closed(self)
+
     cdef int read_start(self) noexcept:
         """Start reading; returns a libuv status. Reading already: no effect."""
         cdef int status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net, next_tick, run, set_timeout
-from pyuvnet._core.proxy_header import crc32c, parse
+from pyuvnet._core.proxy_header import ProxyHeader, crc32c, parse
 from tests.support import proxy as form
 from tests.support.proxy import ipv4, ipv6, model, tlv, unix, v2, with_checksum
 
@@ -548,9 +549,74 @@ def test_a_reconnect_forgets_the_header() -> None:
 
 
 def test_a_loop_that_is_closed_closes_the_connections_that_wait() -> None:
-    front = Front()
-    with peer(front.port) as one:
-        when(lambda: front.server._awaiting, pyuvnet.stop)
-        run()
-        pyuvnet.current_loop().close()
-        assert closed(one)
+    def play() -> None:
+        front = Front()
+        with peer(front.port) as one:
+            when(lambda: front.server._awaiting, pyuvnet.stop)
+            run()
+            pyuvnet.current_loop().close()
+            assert closed(one)
+
+    play()
+    gc.collect()
+    # The handle and its layer referred to each other.
+    assert not [each for each in gc.get_objects() if type(each) is ProxyHeader]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [b"", LINE[:20], v2(ipv4())[:20]], ids=["nothing", "v1", "v2"])
+def test_thousands_that_never_finish_their_header(sent: bytes) -> None:
+    """They are gone after the time limit, cost little, and the others are served meanwhile."""
+    count, served = 3000, 20
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 3 * count:
+        pytest.skip("too few descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3 * count, hard))
+    front = Front({"timeout": 3000})
+    idle: list[socket.socket] = []
+
+    def attack() -> None:
+        if len(idle) > front.server._awaiting + len(front.heard):
+            # A queue that overflows would leave some that nobody ever accepts.
+            pyuvnet.set_immediate(attack)
+            return
+        for _ in range(100):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", front.port))
+            idle.append(one)
+        if sent:
+            for one in idle[-200:-100]:
+                one.send(sent)
+        if len(idle) < count:
+            pyuvnet.set_immediate(attack)
+        else:
+            for _ in range(served):
+                net.connect(front.port, "127.0.0.1", proxy_protocol={"source": ("1.2.3.4", 5),
+                            "destination": ("5.6.7.8", 9)}).end("data").resume()  # fmt: skip
+
+    before = resident()
+    attack()
+    most = []
+    front.server.on("connection", lambda one: most.append((front.server._awaiting, resident())))
+    try:
+        front.until(count + served)
+    finally:
+        for one in idle:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert front.heard.count(("1.2.3.4", b"data")) == served
+    assert front.heard.count(("proxy", "late")) == count
+    assert most[-1][0] > count // 2
+    # Less than a socket each: a handle, its layer, its timer, and what was sent.
+    assert most[-1][1] - before < count * 3000 + (4 << 20)
+
+
+def resident() -> int:
+    """The memory of this process, in bytes; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * 4096
+    except FileNotFoundError:
+        return 0
