@@ -203,10 +203,7 @@ class _Handover:
                 server.once("close", closed)
                 # The successor's now: closing must not take it away.
                 server._keep_file()
-                if hasattr(server, "shutdown"):
-                    server.shutdown()
-                else:
-                    server.close()
+                server.shutdown()
         closed()
 
     def _fail(self, reason: str) -> None:
