@@ -243,6 +243,49 @@ def accept(case: Case) -> Generator[Step, None, object]:
     return case.received_until(peer, b"hi")
 
 
+def accept_proxied(case: Case) -> Generator[Step, None, object]:
+    """A connection is accepted, and its PROXY header read in two parts, with data behind it."""
+    case.server.proxy_protocol = {"trusted": ["127.0.0.1"]}
+    peer = case.peer()
+    peer.send(b"PROXY TCP4 1.2.3.4 5.6.7.8 ")
+
+    def act() -> None:
+        case.turns()
+        try:  # noqa: SIM105 - no object is to be made here
+            peer.send(b"5 9\r\nhi")
+        except OSError:
+            pass  # It was dropped.
+        case.turns()
+
+    yield act
+    got = case.received_until(peer, b"hi")
+    case.server.proxy_protocol = None
+    return got
+
+
+def connect_proxied(case: Case) -> Generator[Step, None, object]:
+    """A connection that begins with a PROXY header, on a socket with options of the kernel."""
+    case.server.proxy_protocol = {"trusted": ["127.0.0.1"]}
+    done: list[Any] = []
+    # A client that fails before its header has left is dropped, which is no failure here.
+    case.server.off("drop", case.said.append)
+    case.server.on("drop", lambda info: info.reason == "proxy" or case.said.append(info))
+
+    def act() -> None:
+        options = {"proxy_protocol": {"version": 2, "checksum": True}, "send_buffer": 20_000}
+        socket = net.connect(case.address.port, "127.0.0.1", **options)
+        case.sockets.append(socket)
+        socket.on("error", case.said.append)
+        socket.on("data", done.append)
+        socket.write(b"hi")
+        case.turns()
+
+    yield act
+    case.wait(lambda: done or case.said)
+    case.server.proxy_protocol = None
+    return done == [b"hi"]
+
+
 def listen(case: Case) -> Generator[Step, None, object]:
     """Another server, and its end."""
     done: list[Any] = []
@@ -785,7 +828,7 @@ OPERATIONS: dict[str, Operation] = {
         *(read_paused, read_by_readable, read_into_target, write, write_in_callback, write_much),
         *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
         *(idle_timeout, listeners, loop, threadsafe, attach, attach_by_itself, iterate),
-        *(read_frames, write_frames, readers),
+        *(read_frames, write_frames, readers, accept_proxied, connect_proxied),
     )
 }
 
