@@ -781,6 +781,76 @@ def _framing_of_sockets() -> None:
     done(client, accepted)
 
 
+def attempt(function: Callable[..., Any], *args: Any) -> None:
+    """Call what raises."""
+    try:
+        function(*args)
+    except (pyuvnet.Error, OSError):
+        return
+    raise AssertionError("nothing was raised")
+
+
+@operation(
+    "Socket.set_option", "Socket.get_option", "Socket.fileno", "Server.set_option",
+    "Server.get_option", "Server.fileno", "BoundSocket.set_option", "BoundSocket.get_option",
+    "Socket.connect (send_buffer)",
+)  # fmt: skip
+def _options_of_the_kernel() -> None:
+    bound = BoundSocket(host="127.0.0.1")
+    client, accepted = pair(send_buffer=20_000, linger=0)
+    for one in (bound, client, accepted, server()):
+        one.set_option(posix.SOL_SOCKET, posix.SO_KEEPALIVE, True)
+        one.set_option(posix.SOL_SOCKET, posix.SO_LINGER, bytes(8))
+        one.get_option(posix.SOL_SOCKET, posix.SO_LINGER, 8)
+        attempt(one.get_option, posix.SOL_SOCKET, 9999)
+        attempt(one.set_option, posix.SOL_SOCKET, posix.SO_KEEPALIVE, "x")
+    for one in (client, server()):
+        one.fileno()
+    bound.close()
+    done(client, accepted)
+
+
+@operation("Socket.detach", "Socket.peer_credentials")
+def _detach() -> None:
+    client, accepted = pair()
+    attempt(accepted.peer_credentials)
+    client.cork()
+    attempt(client.detach)
+    os.close(accepted.detach())
+    done(client, accepted)
+
+
+@operation("net.listen_fds", "notify")
+def _service_manager() -> None:
+    os.environ["LISTEN_PID"] = str(os.getpid())
+    os.environ["LISTEN_FDS"] = "0"
+    net.listen_fds()
+    pyuvnet.notify("READY=1")
+    attempt(pyuvnet.notify, "READY")
+
+
+@operation("Server (proxy_protocol)", "Socket.connect (proxy_protocol)", "Socket.proxy")
+def _proxy_header() -> None:
+    def connection(socket: Socket) -> None:
+        assert socket.proxy is not None
+        socket.on("error", nothing).end()
+        socket.resume()
+        listener.close()
+
+    listener = net.create_server(connection, proxy_protocol={"trusted": ["127.0.0.1"]}).listen(0)
+    listener.on("drop", nothing)
+    port = listener.address().port
+    # One that is dropped, and one that still waits when the server closes.
+    for wrong in (b"x", b"PROXY"):
+        with posix.create_connection(("127.0.0.1", port)) as peer:
+            peer.sendall(wrong)
+            pyuvnet.set_immediate(pyuvnet.stop)
+            run()
+    options = {"tlvs": {"authority": "x"}, "checksum": True}
+    net.connect(port, "127.0.0.1", proxy_protocol=options).on("error", nothing).resume()
+    run()
+
+
 class SilentDuplex(Duplex):
     """Everything comes by push()."""
 
