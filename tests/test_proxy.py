@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,7 @@ def test_a_header_goes_before_everything_else(version: int) -> None:
     assert (proxy.version, data) == (version, b"first last")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has named pipes")
 def test_over_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     one, _, data = exchange(path, {"version": 1, **ENDS})

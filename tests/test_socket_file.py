@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
 import socket as posix
 import stat
@@ -15,6 +14,8 @@ import pytest
 
 from pyuvnet import net, run
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
+
+grp: Any = pytest.importorskip("grp", reason="Windows has neither modes nor groups")
 
 
 def listening(path: Path, **options: Any) -> tuple[int, int]:

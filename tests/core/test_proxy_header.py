@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 import struct
+import sys
 from typing import Any
 
 import pytest
@@ -481,6 +482,7 @@ def test_a_connection_without_listeners_is_closed() -> None:
         run()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has named pipes")
 def test_over_a_unix_socket_everybody_is_trusted(tmp_path: Any) -> None:
     path = str(tmp_path / "s")
     heard: list[Any] = []
