@@ -13,6 +13,7 @@ cdef enum:
     # Of a pipe between sockets.
     PIPING_FILLED = 1 << 6           # the last read filled the buffer
     PIPING_UNFIT = 1 << 7            # splice() is not for it
+    PIPING_TO_SOCKET = 1 << 8        # dest is a SocketBase
 
 cdef class Piping(SharedListener):
     """One pipe from a source to a destination, and its listeners."""

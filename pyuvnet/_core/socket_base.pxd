@@ -13,6 +13,7 @@ from .layer cimport Layer
 from .limits cimport AddressCount, Budget, Quota
 from .loop cimport Loop
 from .owner cimport Acceptor, Links
+from .piping cimport Piping
 from .stream cimport STREAM_TICKS, StreamExtra, W_COLLECTING
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP
@@ -207,8 +208,10 @@ cdef class SocketBase(Duplex):
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef void set_keep_alive_flag(self, unsigned int delay) noexcept
     cdef int _send_keep_alive(self, TCP tcp, bint enable) noexcept
-    cdef SocketBase _native_dest(self)
-    cdef bint _relay(self, const char* base, Py_ssize_t size) except -1
+    cdef SocketBase _native_dest(self) noexcept
+    cdef bint _looks_alone(self, Piping piping) noexcept
+    cdef bint _relay(self, const char* base, Py_ssize_t size) noexcept
+    cdef int _relayed(self, SocketBase dest, uv.uv_buf_t* buf, Py_ssize_t taken) except -1
     cdef int _write_rest(self, SocketBase dest, bytes rest) except -1
     cdef bint _writes_overridden(self) noexcept
     cdef bint _inherits_write(self) noexcept

@@ -39,7 +39,7 @@ from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, leave_ring, raised_call, read_call, \
     status_call, take_call
 from .pipe cimport Pipe, new_pipe
-from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_UNFIT, Piping
+from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_TO_SOCKET, PIPING_UNFIT, Piping
 from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
@@ -412,7 +412,7 @@ cdef class SocketBase(Duplex):
             self._handle.target = target
         return 0
 
-    cdef SocketBase _native_dest(self):
+    cdef SocketBase _native_dest(self) noexcept:
         """The one socket that this one is piped into, if bytes may go there without a chunk object.
 
         None where the ordinary path has to do it, since somebody listens, decodes, overrides, or
@@ -424,8 +424,10 @@ cdef class SocketBase(Duplex):
         if type(self.r_pipes) is not Piping:
             return None
         piping = <Piping>self.r_pipes
-        if not isinstance(piping.dest, SocketBase):
-            return None
+        if not piping.flags & PIPING_TO_SOCKET:
+            if not isinstance(piping.dest, SocketBase):
+                return None
+            piping.flags |= PIPING_TO_SOCKET
         dest = <SocketBase>piping.dest
         # First, since it may ask a metaclass of the program's.
         if dest._writes_overridden():
@@ -434,10 +436,8 @@ cdef class SocketBase(Duplex):
                 or self._state & (R_ENDED | DESTROYED) \
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
             return None
-        if piping.seen_alone != self._changes:
-            if self._find(_DATA) is not piping:
-                return None
-            piping.seen_alone = self._changes
+        if piping.seen_alone != self._changes and not self._looks_alone(piping):
+            return None
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_CONNECTING or dest._coroutines & W_LIMITED \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
@@ -449,28 +449,49 @@ cdef class SocketBase(Duplex):
             dest._idle.touch()
         return dest
 
-    cdef bint _relay(self, const char* base, Py_ssize_t size) except -1:
+    cdef bint _looks_alone(self, Piping piping) noexcept:
+        """Whether a pipe is the only 'data' listener, which is remembered."""
+        try:
+            if self._find(_DATA) is not piping:
+                return False
+        except BaseException:
+            # A comparison of names failed; it will for the ordinary path too.
+            return False
+        piping.seen_alone = self._changes
+        return True
+
+    cdef bint _relay(self, const char* base, Py_ssize_t size) noexcept:
         """Move bytes straight to the one socket that this one is piped into, if nobody can notice.
 
         What the kernel does not take becomes a write of dest, and the pipe waits for its 'drain'.
         """
-        cdef Piping piping
         cdef SocketBase dest = self._native_dest()
         cdef uv.uv_buf_t buf
         cdef Py_ssize_t taken
         if dest is None:
             return False
-        piping = <Piping>self.r_pipes
         buf.base = <char*>base
         buf.len = size
         taken = dest._handle.try_write(&buf, 1)
         self._state = (self._state & ~R_READING) | R_DID_READ
         self._received(size)
+        if taken == size and size < READ_BUFFER_SIZE:
+            dest._dispatched(size)
+            (<Piping>self.r_pipes).flags &= ~PIPING_FILLED
+            return True
+        try:
+            self._relayed(dest, &buf, taken)
+        except BaseException as exc:
+            _read_raised(self, None, exc)
+        return True
+
+    cdef int _relayed(self, SocketBase dest, uv.uv_buf_t* buf, Py_ssize_t taken) except -1:
+        """Account for a chunk that filled the buffer, or was not taken whole."""
+        cdef Piping piping = <Piping>self.r_pipes
+        cdef Py_ssize_t size = buf.len
         if taken == size:
             dest._dispatched(size)
-            if size < READ_BUFFER_SIZE:
-                piping.flags &= ~PIPING_FILLED
-            elif not piping.flags & PIPING_FILLED:
+            if not piping.flags & PIPING_FILLED:
                 piping.flags |= PIPING_FILLED
             elif not piping.flags & PIPING_UNFIT and not self._state & LAYERED \
                     and self._handle is not None and not self._handle.pump_start():
@@ -478,14 +499,14 @@ cdef class SocketBase(Duplex):
         elif taken >= 0 or taken == uv.UV_EAGAIN:
             taken = max(taken, 0)
             dest._dispatched(taken)
-            self._write_rest(dest, PyBytes_FromStringAndSize(base + taken, size - taken))
+            self._write_rest(dest, PyBytes_FromStringAndSize(buf.base + taken, size - taken))
         else:
             # The kernel reports an error once: it is that of a write() of these bytes.
             w_accept(dest, size)
             dest.w_size = size
             dest.w_in_flight = 1
-            dest._account(&buf, 1, taken, None, True)
-        return True
+            dest._account(buf, 1, taken, None, True)
+        return 0
 
     cdef int _write_rest(self, SocketBase dest, bytes rest) except -1:
         """Let dest write what the kernel did not take, and wait for its 'drain' without reading."""
@@ -1235,6 +1256,8 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     if self._flowing != FLOWING_YES or self.r_length \
             or self._state & (R_ENDED | DESTROYED | R_SYNC) \
             or self.r_transforms or self.r_pipes is not None:
+        if self.r_pipes is not None:
+            return self._relay(base, size)
         return self.r_reader is not None and _deliver(self, base, size)
     listener = only_listener(self, <PyObject*>_DATA)
     if listener is NULL:
@@ -1313,7 +1336,7 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
 cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:
     cdef Loop loop = self._loop
     cdef int go_on
-    if self.r_pipes is not None and size and self._relay(base, size):
+    if self._state & LAYERED and self.r_pipes is not None and size and self._relay(base, size):
         return 0
     if self._idle is not None:
         self._idle.touch()
