@@ -3,6 +3,8 @@
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
+from .capi cimport PyUnicode_CHECK_INTERNED
+
 cdef enum:
     EMITTER_EMIT_OVERRIDDEN = 1 << 0   # the class's own emit() gets every emission
     EMITTER_REMOVING_ALL = 1 << 1      # inside remove_all_listeners(), without 'removeListener'
@@ -108,6 +110,12 @@ cdef object new_internal(EventEmitter target, int what)
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1
 cdef bint has_internal(EventEmitter emitter, object event, int what) except -1
+
+cdef inline bint is_event(object event, object name) except -1:
+    """event == name, for an interned name: two interned texts are equal if they are identical."""
+    if event is name:
+        return True
+    return not (type(event) is str and PyUnicode_CHECK_INTERNED(event)) and event == name
 
 cdef inline PyObject* only_listener(EventEmitter emitter, PyObject* event) noexcept:
     """The only listener of an event, borrowed, if calling it is all that emitting would do.

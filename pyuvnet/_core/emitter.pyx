@@ -456,7 +456,7 @@ cdef class EventEmitter:
         cdef int held
         if not callable(listener):
             raise arg_type_error("listener", "function", listener)
-        watches = event == _NEW_LISTENER or event == _REMOVE_LISTENER
+        watches = is_event(event, _NEW_LISTENER) or is_event(event, _REMOVE_LISTENER)
         if self._emitter_flags & EMITTER_WATCHED and self._find(_NEW_LISTENER) is not None:
             original = listener.listener if type(listener) is OnceListener else listener
             if not _hidden(listener):
@@ -536,7 +536,12 @@ cdef class EventEmitter:
 
     cdef bint _cut_out(self, object event, Py_ssize_t index, object listener) except -1:
         """Change the list; False: the listener is not there."""
-        cdef tuple entries = _entries(self._find(event))
+        cdef tuple entries
+        cdef object entry = self._find(event)
+        if entry is listener:
+            self._drop(event)
+            return True
+        entries = _entries(entry)
         if not 0 <= index < len(entries) or entries[index] is not listener:
             index = len(entries) - 1
             while index >= 0 and entries[index] is not listener:

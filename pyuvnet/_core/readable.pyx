@@ -37,7 +37,7 @@ from .._base.validation import arg_type_error, range_error
 from .capi cimport hold_collector, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
     pyuvnet_is_awaitable, pyuvnet_raised, pyuvnet_refill, release_collector
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event, \
-    only_listener
+    is_event, only_listener
 from .debug cimport UVNET_DEBUG
 from .encoding cimport Decoder, encode, encoding_name
 from .errors cimport never_reached, os_error, seal, state_error
@@ -508,14 +508,14 @@ cdef int r_resume(Stream s) except -1:
 
 
 cdef int r_listener_added(Stream s, object event) except -1:
-    if event == _DATA:
+    if is_event(event, _DATA):
         # A 'readable' listener that was added after 'end' rules from now on.
         if _listened(s):
             s._state |= R_LISTENING
         if s._flowing != FLOWING_NO:
             # r_resume is what Node's on('data') calls, through resume().
             s.resume()
-    elif event == _READABLE:
+    elif is_event(event, _READABLE):
         s._ready()
         _begin_listening(s)
     return 0
@@ -578,7 +578,7 @@ cdef bint r_reads_over(Stream s) noexcept:
 
 
 cdef int r_listener_removed(Stream s, object event) except -1:
-    if event == _READABLE and s._loop is not None:
+    if is_event(event, _READABLE) and s._loop is not None:
         # In a tick, since the listener may be replaced at once (once, for one).
         s._loop.tick(s, TICK_UPDATE_READABLE, None)
     return 0
