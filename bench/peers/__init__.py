@@ -156,6 +156,20 @@ def _makers(node: str, newest: str | None) -> dict[str, Callable[[], Peer]]:
             "block", "uvloop", "pyuvnet-with-uvloop", "pyuvnet async with, uvloop", "#5fa69a"
         ),
         "rloop": lambda: _on("protocols.py", "rloop", "rloop", "#c2185b"),
+        "aiofastnet-protocol": lambda: _on(
+            "protocols.py", "aiofastnet:asyncio", "aiofastnet Protocol", "#5d4037"
+        ),
+        "aiofastnet-protocol-uvloop": lambda: _on(
+            "protocols.py", "aiofastnet:uvloop", "aiofastnet Protocol, uvloop", "#a1887f"
+        ),
+        "blazio-protocol": lambda: _on("protocols.py", "blazio", "blazio Protocol", "#00897b"),
+        "loopmini-protocol": lambda: _on(
+            "protocols.py", "loopmini", "loopmini Protocol", "#558b2f"
+        ),
+        "talyn-protocol": lambda: _on("protocols.py", "talyn", "talyn Protocol", "#c0a000"),
+        "veloxloop-protocol": lambda: _on(
+            "protocols.py", "veloxloop", "veloxloop Protocol", "#37474f"
+        ),
         "uvloop-protocol": lambda: _on("protocols.py", "uvloop", "uvloop Protocol", "#7b1fa2"),
         "uvloop-streams": lambda: _on("streams.py", "uvloop", "uvloop streams", "#ba8fd6"),
         "asyncio-protocol": lambda: _on("protocols.py", "asyncio", "asyncio Protocol", "#e67700"),

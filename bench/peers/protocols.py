@@ -1,9 +1,11 @@
-"""Peer: asyncio protocols, on the loop of asyncio, uvloop or rloop.
+"""Peer: asyncio protocols, on the loop of asyncio or of another package, and over aiofastnet.
 
 python protocols.py LOOP MODE [PATH] [N]     MODE: echo, writes, lines, frames, pipe, proxy,
                                              timed_proxy, send, receive, broadcast,
                                              broadcast_text; N as in
                                              pyuvnet_net.py
+LOOP: asyncio, or the package with the loop; aiofastnet:asyncio and aiofastnet:uvloop put aiofastnet
+on a loop
 
 What pipes in Node is here an echo that stops reading while its answers are not taken.
 """
@@ -231,7 +233,11 @@ async def main() -> None:
 bytes(1 << 20)
 
 factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-if loop_name != "asyncio":
-    factory = importlib.import_module(loop_name).new_event_loop
+layer, _, base = loop_name.rpartition(":")
+if base != "asyncio":
+    made = importlib.import_module(base)
+    factory = getattr(made, "new_event_loop", None) or made.Loop
+if layer:
+    factory = importlib.import_module(layer).loop_factory(factory)
 with asyncio.Runner(loop_factory=factory) as runner:
     runner.run(main())

@@ -299,11 +299,11 @@ INSTRUCTIONS: dict[str, tuple[str, Callable[[Running], Repeat], int]] = {
     "broadcast of text, delivery": ("broadcast_text", _to_all, 2500),
     "proxy, there and back": ("proxy", _through, 500),
     "proxy with timeouts, there and back": ("proxy_timeouts", _through, 500),
-    "connect, echo, close, listener": ("listener", _churn, 200),
-    "connect, echo, close, method": ("method", _churn, 200),
-    "connect, echo, close, pipe": ("pipe", _churn, 200),
-    "connect, echo, close, coroutine": ("coroutine", _churn, 200),
-    "connect, echo, close, async with": ("coroutine_with", _churn, 200),
+    "connect, echo, close, listener": ("listener", _churn, 400),
+    "connect, echo, close, method": ("method", _churn, 400),
+    "connect, echo, close, pipe": ("pipe", _churn, 400),
+    "connect, echo, close, coroutine": ("coroutine", _churn, 400),
+    "connect, echo, close, async with": ("coroutine_with", _churn, 400),
 }
 IMPORT, START = "import", "import to listening"
 # Name -> server.
