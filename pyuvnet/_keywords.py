@@ -88,12 +88,22 @@ class ConnectOptions(SocketOptions, total=False):
     congestion: str | None
     mark: int | None
     linger: int | None
+    idle_timeout: float | None
+    first_byte_timeout: float | None
+    write_timeout: float | None
+    max_lifetime: float | None
+    min_read_rate: tuple[int, float] | None
     proxy_protocol: Mapping[str, Any] | None
 
 
 class ServerOptions(TypedDict, total=False):
     """Of Server() and create_server()."""
 
+    idle_timeout: float | None
+    first_byte_timeout: float | None
+    write_timeout: float | None
+    max_lifetime: float | None
+    min_read_rate: tuple[int, float] | None
     allow_half_open: bool | None
     pause_on_connect: bool | None
     no_delay: bool | None

@@ -14,6 +14,7 @@ from ._base import validation as check
 from ._connecting import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
+from ._deadlines import GUARDED
 from ._shutdown import ShutdownResult
 from ._systemd import listen_fds
 from .blocklist import BlockList
@@ -95,6 +96,7 @@ def set_default_auto_select_family_attempt_timeout(value: int | None = None) -> 
 
 
 __all__ = [
+    "GUARDED",
     "BlockList",
     "BoundSocket",
     "Server",

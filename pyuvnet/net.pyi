@@ -3,6 +3,7 @@ from typing import Any, Unpack
 
 from . import promises
 from ._core.address import is_ip, is_ipv4, is_ipv6
+from ._deadlines import GUARDED
 from ._keywords import ServerOptions
 from ._shutdown import ShutdownResult
 from ._systemd import listen_fds
@@ -13,6 +14,7 @@ from .socket import Socket, create_connection
 from .socketaddress import SocketAddress
 
 __all__ = [
+    "GUARDED",
     "BlockList",
     "BoundSocket",
     "Server",

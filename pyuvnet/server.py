@@ -24,6 +24,7 @@ from ._core.pipe import remove_stale
 from ._core.server_base import ServerBase
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
+from ._deadlines import read_limits
 from ._listen import LISTEN_OPTIONS, ListenPlan
 from ._named import named
 from ._proxy import check_accepting
@@ -89,6 +90,17 @@ class Server(ServerBase):
     Args:
         options: a mapping of the options below, or the connection listener; keywords win.
         connection_listener: callable(socket), added to 'connection'.
+        idle_timeout: ms, default none: destroy a socket after so long without a byte either way
+            (ERR_SOCKET_IDLE).
+        first_byte_timeout: ms, default none: destroy one that has received nothing so long after it
+            was connected (ERR_FIRST_BYTE_TIMEOUT).
+        write_timeout: ms, default none: reset one whose queue is not empty and of which the kernel
+            has taken nothing for so long (ERR_WRITE_TIMEOUT).
+        max_lifetime: ms, default none: the age, give or take a tenth, at which a socket emits
+            'shutdown'; it is ended when it has been silent for 1000 ms since, and destroyed another
+            1000 ms later (ERR_MAX_LIFETIME).
+        min_read_rate: (bytes, ms), default none: destroy one from which fewer bytes came in so
+            long, not counting the time in which it was not read (ERR_TOO_SLOW).
         allow_half_open: bool, default False: for accepted sockets.
         pause_on_connect: bool, default False: accepted sockets read nothing until resume().
         no_delay, keep_alive: bool, default False: set on accepted TCP sockets.
@@ -186,6 +198,7 @@ class Server(ServerBase):
         self._set_high_water_mark(given.get("high_water_mark"), "options.highWaterMark")
         self._set_block_list(given.get("block_list"), "options.blockList")
         self._set_framing(given.get("framing"), "options.framing")
+        limits = read_limits(given)
         delay = keep_alive_seconds(given)
         proxy = given.get("proxy_protocol")
         proxies = check_accepting(proxy)
@@ -202,6 +215,7 @@ class Server(ServerBase):
         self.no_delay = bool(given.get("no_delay", False))
         self.keep_alive = bool(given.get("keep_alive", False))
         self.keep_alive_initial_delay = delay
+        self._set_limits(limits)
         if proxies is not None:
             self._proxy_options = Info(proxy)
             self._set_proxies(*proxies)

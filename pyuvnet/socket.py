@@ -32,6 +32,7 @@ from ._core.framing import checked_framing
 from ._core.names import add_node_names
 from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
+from ._deadlines import read_limits
 from ._kernel import feature_unavailable, kernel_options
 from ._paths import is_path, path_bytes, warn_of_host
 from ._proxy import check_sending, described
@@ -298,6 +299,17 @@ class Socket(SocketMethods):
             mark: int, default none: for routing and filters; needs rights (SO_MARK).
             linger: int, seconds, default off: how long a close waits for data to leave; with 0 it
                 resets (SO_LINGER).
+            idle_timeout: ms, default none: destroy a socket after so long without a byte either way
+                (ERR_SOCKET_IDLE).
+            first_byte_timeout: ms, default none: destroy one that has received nothing so long
+                after it was connected (ERR_FIRST_BYTE_TIMEOUT).
+            write_timeout: ms, default none: reset one whose queue is not empty and of which the
+                kernel has taken nothing for so long (ERR_WRITE_TIMEOUT).
+            max_lifetime: ms, default none: the age, give or take a tenth, at which a socket emits
+                'shutdown'; it is ended when it has been silent for 1000 ms since, and destroyed
+                another 1000 ms later (ERR_MAX_LIFETIME).
+            min_read_rate: (bytes, ms), default none: destroy one from which fewer bytes came in so
+                long, not counting the time in which it was not read (ERR_TOO_SLOW).
             proxy_protocol: mapping: send a PROXY header first, before anything that is written. Its
                 keys, all optional: version, 1 or 2 (default 2); command, 'PROXY' (default) or
                 'LOCAL'; source and destination, both or neither, each (address, port), a mapping of
@@ -343,6 +355,7 @@ class Socket(SocketMethods):
                 self.destroy(make_os_error(busy, "connect", plan["host"], plan["port"]))
             return
         try:
+            self._set_limits(plan["limits"])
             kind = Attempts if plan["path"] is None else PathConnect
             connector = kind(self, plan)
             self._attempted_addresses = None
@@ -571,6 +584,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     """Check the options of connect(); nothing has changed if this raises."""
     path, port, host = options.get("path"), options.get("port"), options.get("host")
     proxy = check_sending(options.get("proxy_protocol"))
+    limits = read_limits(options)
     if path is not None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise check.arg_type_error("options.path", "string", path)
@@ -579,6 +593,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
             "name": path_bytes(path, "options.path"),
             "proxy": proxy,
             "kernel": kernel_options(options, False),
+            "limits": limits,
         }
     if port is None:
         raise check.missing_args_error(["options", "port", "path"])
@@ -587,7 +602,7 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
         hint_tuple(error, "connect", port)
         raise error
     plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
-    plan["proxy"] = proxy
+    plan["proxy"], plan["limits"] = proxy, limits
     plan["kernel"] = kernel_options(options)
     host = check.validate_string("" if host is None else host, "options.host") or "localhost"
     if "\0" in host:

@@ -30,6 +30,7 @@ from pyuvnet.errors import (
     ArgValueError,
     ClosedError,
     ConnectTimeoutError,
+    DeadlineError,
     FrameError,
     IncompleteReadError,
     RangeError,
@@ -260,6 +261,21 @@ class Half(net.Socket):
         pass
 
 
+def too_late(connection: Any = net.Socket.resume, **options: Any) -> Any:
+    """The error of an accepted socket whose peer does nothing."""
+    errors: list[Any] = []
+
+    def accepted(socket: net.Socket) -> None:
+        server.close()
+        socket.on("error", errors.append)
+        connection(socket)
+
+    server = net.create_server(accepted, **options).listen(0)
+    with posix.create_connection(("127.0.0.1", server.address()["port"])):
+        pyuvnet.run()
+    return errors[0]
+
+
 def listen_too_soon() -> Any:
     server = net.create_server().listen(0)
     server.shutdown()
@@ -399,6 +415,18 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_NOT_CONSTRUCTED", StateError, "", lambda: raised(Half().pause)),
     ("ERR_CONSTRUCTED_TWICE", StateError, "",
      lambda: raised(net.Socket().__init__)),  # type: ignore[misc]
+    ("ERR_SOCKET_IDLE", DeadlineError, "The socket was idle for too long",
+     lambda: too_late(idle_timeout=5)),
+    ("ERR_FIRST_BYTE_TIMEOUT", DeadlineError, "Nothing was received in time",
+     lambda: too_late(first_byte_timeout=5)),
+    ("ERR_WRITE_TIMEOUT", DeadlineError, "The peer does not read what was written",
+     lambda: too_late(lambda s: s.write(b"x" * 30_000_000), write_timeout=5)),
+    ("ERR_MAX_LIFETIME", DeadlineError, "The lifetime of the socket is over",
+     lambda: too_late(lambda s: setattr(s, "busy", True), max_lifetime=5)),
+    ("ERR_TOO_SLOW", DeadlineError, "The peer sends too slowly",
+     lambda: too_late(min_read_rate=(1, 5))),
+    ("ERR_DEADLINE", DeadlineError, "The deadline of the socket has passed",
+     lambda: too_late(lambda s: s.set_deadline(5))),
     ("ERR_SERVER_SHUTTING_DOWN", StateError, "The server is shutting down", listen_too_soon),
     ("ERR_UNKNOWN_SIGNAL", ArgTypeError, "Unknown signal: SIGNOTHING",
      lambda: raised(lambda: net.create_server().shutdown_on("SIGNOTHING"))),
@@ -440,6 +468,7 @@ BASES: dict[type[Exception], tuple[str, tuple[type[Exception], ...]]] = {
     StateError: ("Error", (RuntimeError,)),
     ClosedError: ("Error", (RuntimeError, ConnectionError)),
     ConnectTimeoutError: ("Error", (TimeoutError,)),
+    DeadlineError: ("Error", (RuntimeError, StateError, TimeoutError)),
     FrameError: ("Error", (RuntimeError, StateError)),
     IncompleteReadError: ("Error", (EOFError,)),
     AbortError: ("AbortError", ()),

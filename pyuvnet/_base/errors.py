@@ -28,6 +28,7 @@ __all__ = [
     "ArgValueError",
     "ClosedError",
     "ConnectTimeoutError",
+    "DeadlineError",
     "Error",
     "FrameError",
     "IncompleteReadError",
@@ -196,6 +197,20 @@ class ConnectTimeoutError(Error, TimeoutError):
     # For the reason that ClosedError has one.
     def __new__(cls, message: str = "", code: str | None = None) -> ConnectTimeoutError:
         return super().__new__(cls, message)
+
+
+class DeadlineError(StateError, TimeoutError):
+    """A deadline of a socket has passed, and the socket is destroyed.
+
+    The code says which: ERR_SOCKET_IDLE, ERR_FIRST_BYTE_TIMEOUT, ERR_WRITE_TIMEOUT,
+    ERR_MAX_LIFETIME, ERR_DEADLINE or ERR_TOO_SLOW.
+
+    Node: none
+    """
+
+    # For the reason that ClosedError has one.
+    def __new__(cls, message: str = "", code: str | None = None) -> DeadlineError:
+        return TimeoutError.__new__(cls, message)
 
 
 class AbortError(Error):

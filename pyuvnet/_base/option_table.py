@@ -70,6 +70,21 @@ OPTIONS = (
      "how long a close waits for data to leave; with 0 it resets (SO_LINGER)"),
     ("defer_accept", "listen", "int", "int, seconds", "off",
      "a connection is accepted when its first data are there (TCP_DEFER_ACCEPT)"),
+    # Deadlines
+    ("idle_timeout", "Server connect", "float", "ms", "none",
+     "destroy a socket after so long without a byte either way (ERR_SOCKET_IDLE)"),
+    ("first_byte_timeout", "Server connect", "float", "ms", "none",
+     ("destroy one that has received nothing so long after it was connected "
+     "(ERR_FIRST_BYTE_TIMEOUT)")),
+    ("write_timeout", "Server connect", "float", "ms", "none",
+     ("reset one whose queue is not empty and of which the kernel has taken nothing for so long "
+     "(ERR_WRITE_TIMEOUT)")),
+    ("max_lifetime", "Server connect", "float", "ms", "none",
+     ("the age, give or take a tenth, at which a socket emits 'shutdown'; it is ended when it has "
+     "been silent for 1000 ms since, and destroyed another 1000 ms later (ERR_MAX_LIFETIME)")),
+    ("min_read_rate", "Server connect", "tuple[int, float]", "(bytes, ms)", "none",
+     ("destroy one from which fewer bytes came in so long, not counting the time in which it was "
+     "not read (ERR_TOO_SLOW)")),
     # listen()
     ("handle", "listen", "Place", "BoundSocket, Server, Socket, or anything with an int `fd`", "",
      "a BoundSocket is adopted; the system's socket of a Server or Socket is shared"),

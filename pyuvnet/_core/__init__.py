@@ -59,6 +59,7 @@ LAYERS: tuple[str, ...] = (
     "dns",
     "alive",
     "socket_base",
+    "deadlines",
     "meter",
     "proxy_header",
     "connecting",

@@ -14,6 +14,7 @@ from libc.string cimport memcmp
 from . cimport uv
 from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
+from .deadlines cimport Limits, arm
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error
@@ -269,6 +270,8 @@ cdef class ConnectSteps(Connector):
             send_header(socket, header)
             if socket._state & DESTROYED:
                 return
+        if socket._also().limits is not None:
+            arm(socket, <Limits>socket._also().limits)
         serve(socket)
 
 

@@ -953,6 +953,8 @@ cdef class Loop:
             self.immediates.forget()
         if self.accepting is not None:
             self.accepting.forget()
+        if self.deadlines is not None:
+            self.deadlines.forget()
         # There may be no memory for a new one.
         self.threadsafe_calls = _no_calls
         self.exception_handler = self.failure = self.driver = self.theirs = None

@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 
 from .address cimport PeerName
 from .blocklist cimport BlockList
+from .deadlines cimport Limits
 from .dns cimport Lookup
 from .framing cimport Framing
 from .limits cimport AddressCounts, Budget
@@ -30,6 +31,7 @@ cdef class ServerBase(Acceptor):
     cdef unsigned int _keep_alive_initial_delay         # seconds
     cdef Py_ssize_t _high_water_mark                    # bytes
     cdef BlockList _block_list         # peers it matches are closed silently
+    cdef Limits _limits                # of later connections, or None
     cdef Framing _framing              # of later connections, or None
     # PROXY headers: from whom they are read (None: from nobody), and what a header may take.
     cdef BlockList _proxies

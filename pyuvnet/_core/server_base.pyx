@@ -19,6 +19,7 @@ from .accepting cimport Arrivals, accept_all, accepted_peer, drop_waiting, liste
     listener_manner, listener_opened, listener_rests, retry_listener
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
+from .deadlines cimport Limits, arm
 from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DROP, ON_ERROR, ON_LISTENING, \
     intern_event
@@ -437,6 +438,8 @@ cdef class ServerBase(Acceptor):
             if self._max_write_buffer >= 0 or self._budget is not None \
                     or self._addresses is not None:
                 self._limit_socket(socket)
+            if self._limits is not None:
+                arm(socket, self._limits)
         except BaseException:
             client.owner = None
             if not socket._state & DESTROYED:
@@ -749,6 +752,10 @@ cdef class ServerBase(Acceptor):
     @framing.setter
     def framing(self, value):
         self._set_framing(value, "framing")
+
+    def _set_limits(self, Limits limits):
+        """Store the deadlines of later connections; None: none."""
+        self._limits = limits
 
     def _set_framing(self, value, str name):
         """Check and store the framing; `name` is for the error."""

@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from . cimport uv
 from .address cimport PeerName
@@ -68,6 +68,18 @@ cdef enum:
 cdef enum:
     BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
 
+# What an armed socket has; see deadlines.pyx.
+cdef struct Deadlines:
+    PyObject* limits                   # a Limits, referenced; NULL: only `at` counts
+    uint32_t due                       # when it is looked at
+    uint32_t born                      # when the limits began to count
+    uint32_t at                        # of set_deadline()
+    uint32_t active_at, activity       # when SocketBase._activity() was last seen to change
+    uint32_t place                     # in the heap, and flags in its low 8 bits
+
+cdef enum:
+    DEADLINE_READ_STOPPED = 1 << 0     # Reading was stopped since the socket was last looked at.
+
 cdef class SocketBase(Duplex)
 
 cdef class Connector:
@@ -90,6 +102,12 @@ cdef class SocketExtra(StreamExtra):
     # Of a socket that is to end when it is idle.
     cdef uint64_t active_at            # loop time of the last activity that was noticed
     cdef uint64_t activity             # what _activity() was then
+    # Of deadlines.
+    cdef object limits                 # of a client, from connect() on
+    cdef object deadline_error         # of set_deadline()
+    cdef uint32_t write_at, write_taken        # when the kernel last took some of a queue
+    cdef uint32_t rate_at, rate_bytes          # the window of a rate
+    cdef bint write_waits
     cdef tuple proxy                   # what the PROXY header says; None without
     cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
     cdef PeerName here
@@ -107,6 +125,7 @@ cdef class SocketBase(Duplex):
     cdef IdleTimeout _idle
     cdef Acceptor _server              # the server that accepted it
     cdef Links _links                  # in that server's ring while SOCKET_COUNTED
+    cdef Deadlines* _deadlines         # NULL while it is not armed
     cdef PeerName _peer                # read once
     cdef unsigned int _born            # when the connection stood, in loop time: BORN_SHIFT
 

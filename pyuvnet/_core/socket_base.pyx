@@ -46,6 +46,7 @@ from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
 from .stream cimport *
 from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_at
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
+from .upcalls cimport later
 from .writable cimport *
 
 cdef extern from "sockopt.h":
@@ -304,6 +305,11 @@ cdef class SocketBase(Duplex):
         if block_list is not None:
             self._own_also().block_list = block_list
 
+    def _set_limits(self, limits):
+        """Remember the limits that count once it is connected."""
+        if limits is not None or not self._rare.shared:
+            self._own_also().limits = limits
+
     def _set_undo_signal(self, undo):
         """Remember how to take our listener off an abort signal, for when it is all over."""
         self._own_also().undo_signal = undo
@@ -371,6 +377,8 @@ cdef class SocketBase(Duplex):
         return self._handle.read_start()
 
     cdef void _read_stop(self) noexcept:
+        if self._deadlines is not NULL:
+            self._deadlines.place |= DEADLINE_READ_STOPPED
         if self._state & LAYERED:
             top_layer(self._handle).read_stop()
         else:
@@ -752,6 +760,8 @@ cdef class SocketBase(Duplex):
             status = self._handle.write(chunks, bufs, count)
         if status < 0:
             return w_failed(self, status, True)
+        if self._deadlines is not NULL:
+            later.write_waits(self)
         if self._idle is not None:
             self._idle.queue_size = self._handle.stream().write_queue_size
         return 0
@@ -1067,6 +1077,8 @@ cdef class SocketBase(Duplex):
         if rare is not None and rare.address is not None:
             rare.address.gone()
             rare.address = None
+        if self._deadlines is not NULL:
+            later.stop_deadlines(self)
         if handle is not None:
             self._handle = None
             handle._reading = False

@@ -64,6 +64,7 @@ class SocketMethods(SocketBase):
     @property
     def pending(self) -> bool: ...
     busy: bool | None
+    def set_deadline(self, ms: float | None = None, error: BaseException | None = None) -> Self: ...
     @property
     def ready_state(
         self,

@@ -15,6 +15,7 @@ from .._base.validation import arg_type_error, range_error
 from . cimport uv
 from .address cimport peer_tuple
 from .capi cimport Py_TYPE
+from .deadlines cimport clear_deadline, set_deadline
 from .descriptors cimport pyuvnet_method, same_method, set_method
 from .iteration import plain_reads as _plain_reads
 
@@ -112,6 +113,35 @@ cdef class SocketMethods(SocketBase):
         if self._idle is None:
             self._idle = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
         self._idle.requested = value
+
+    def set_deadline(self, ms=None, error=None):
+        """Destroy the socket at a time that no byte puts off.
+
+        Args:
+            ms: int or float, milliseconds from now; None takes the deadline back.
+            error: an exception, default a DeadlineError (ERR_DEADLINE).
+
+        Returns the socket. A second call puts its deadline in the place of the first; destroyed
+        already: no effect. Events: 'error' (error), 'close'.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
+
+        Node: none
+        """
+        self._ready()
+        if ms is not None:
+            if isinstance(ms, bool) or not isinstance(ms, (int, float)):
+                raise arg_type_error("ms", "number", ms)
+            if not 0 <= ms <= MAX_TIMEOUT:
+                raise range_error("ms", f">= 0 && <= {MAX_TIMEOUT}", ms)
+        if error is not None and not isinstance(error, BaseException):
+            raise arg_type_error("error", "Error", error)
+        if self._state & DESTROYED:
+            return self
+        if ms is None:
+            clear_deadline(self)
+        else:
+            set_deadline(self, int(ms), error)
+        return self
 
     # ---- The stream ----------------------------------------------------------------------------
 

@@ -29,5 +29,7 @@ cdef struct LaterCalls:
     int (*user_pair)(object, object, object) except -1    # writable: two chunks that go together
     int (*user_queue)(object) except -1               # writable: the queue for `_write`, `_writev`
     int (*user_final)(object) except -1               # writable: the last step, `_final`
+    void (*stop_deadlines)(object) noexcept           # deadlines: an armed socket is destroyed
+    void (*write_waits)(object) noexcept              # deadlines: and its kernel takes no more
 
 cdef LaterCalls later

@@ -918,6 +918,19 @@ def _shutdown() -> None:
     run()
 
 
+@operation("Socket.set_deadline")
+def _set_deadline() -> None:
+    Socket().set_deadline(1000).set_deadline(None)
+    Socket().on("error", nothing).set_deadline(0, ValueError("E"))
+    pyuvnet.set_timeout(nothing, 2)
+    run()
+    options = {"idle_timeout": 1000, "min_read_rate": (1, 1000), "max_lifetime": 1000}
+    server = net.create_server(lambda s: s.on("error", nothing).end(), **options).listen(0)
+    client = net.connect(server.address().port, "127.0.0.1", idle_timeout=1000)
+    client.on("error", nothing).on("close", lambda _: server.close()).resume()
+    run()
+
+
 @operation("Server.destroy_sockets")
 def _destroy_sockets() -> None:
     def connection(socket: Socket) -> None:
