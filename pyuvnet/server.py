@@ -115,7 +115,7 @@ class Server(ServerBase):
             that might not fit, write() returns False, and its callback gets that error.
         write_budget: int >= 0, bytes, default no bound: how much the accepted sockets may queue
             together; beyond it those with the longest queues are destroyed (ERR_WRITE_BUDGET).
-        read_budget: int >= 0, bytes, default 262144: how much of one accepted socket is read in one
+        read_budget: int >= 0, bytes, default 131072: how much of one accepted socket is read in one
             turn of the loop before others have theirs, in steps of what one read gives; 0: up to 32
             reads, as libuv does.
         max_connections: int, default no limit: from how many open connections on no more is taken.

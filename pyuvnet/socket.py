@@ -143,7 +143,7 @@ class Socket(SocketMethods):
         on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
             'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
             that might not fit, write() returns False, and its callback gets that error.
-        read_budget: int >= 0, bytes, default 262144: how much is read in one turn of the loop
+        read_budget: int >= 0, bytes, default 131072: how much is read in one turn of the loop
             before other sockets have theirs, in steps of what one read gives; 0: up to 32 reads, as
             libuv does.
         fd: int: a connected descriptor (TCP, unix socket, pipe), which is the socket's from then

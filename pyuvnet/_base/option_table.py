@@ -164,10 +164,10 @@ OPTIONS = (
     ("write_budget", "Server", "int", "int >= 0, bytes", "no bound",
      ("how much the accepted sockets may queue together; beyond it those with the longest queues "
       "are destroyed (ERR_WRITE_BUDGET)")),
-    ("read_budget", "Socket", "int", "int >= 0, bytes", "262144",
+    ("read_budget", "Socket", "int", "int >= 0, bytes", "131072",
      ("how much is read in one turn of the loop before other sockets have theirs, in steps of what "
       "one read gives; 0: up to 32 reads, as libuv does")),
-    ("read_budget", "Server", "int", "int >= 0, bytes", "262144",
+    ("read_budget", "Server", "int", "int >= 0, bytes", "131072",
      ("how much of one accepted socket is read in one turn of the loop before others have theirs, "
       "in steps of what one read gives; 0: up to 32 reads, as libuv does")),
     ("max_connections", "Server", "float", "int", "no limit",

@@ -34,7 +34,7 @@ cdef extern from "sockopt.h":
 
 cdef enum:
     POISON = 0xDB
-    DEFAULT_READ_BUDGET = 262144       # bytes of one socket in a turn
+    DEFAULT_READ_BUDGET = 131072       # bytes of one socket in a turn
     UNBOUNDED = 4194303                # KiB
 
 ctypedef void (*_alloc_target_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
