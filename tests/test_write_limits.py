@@ -96,6 +96,7 @@ def fill(socket: net.Socket, size: int = 65536) -> None:
 # ---- max_write_buffer --------------------------------------------------------------------------
 
 
+@pytest.mark.spec("D130")
 @cases("path", PATHS)
 @cases("in_callback", [True, False])
 def test_a_queue_that_is_too_long_destroys_its_socket(
@@ -886,6 +887,7 @@ def elsewhere() -> Iterator[Callable[[Callable[[], Any]], Any]]:
     return run
 
 
+@pytest.mark.spec("D131")
 def test_more_calls_than_allowed_raise_in_the_caller(loop: Any, elsewhere: Any) -> None:
     called: list[int] = []
     loop.set_max_threadsafe_calls(3)
