@@ -121,7 +121,8 @@ cdef void _count_full(StreamHandle self, Py_ssize_t size) noexcept:
         loop.full_turn = metrics.loop_count
         loop.full_bytes = 0
     loop.full_bytes += size
-    if loop.full_bytes >= budget:
+    # A large read is a little less than 128 KiB.
+    if loop.full_bytes >= budget - 1024:
         loop.full_handle = NULL
         loop.gate.read_size = 0
 
