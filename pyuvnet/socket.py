@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from _operator import itemgetter
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
@@ -61,9 +60,17 @@ class PeerCredentials(tuple[int, int, int]):
     __slots__ = ()
     __match_args__ = _fields = ("pid", "uid", "gid")
 
-    pid = property(itemgetter(0))
-    uid = property(itemgetter(1))
-    gid = property(itemgetter(2))
+    @property
+    def pid(self) -> int:
+        return self[0]
+
+    @property
+    def uid(self) -> int:
+        return self[1]
+
+    @property
+    def gid(self) -> int:
+        return self[2]
 
     def __repr__(self) -> str:
         return f"PeerCredentials(pid={self[0]}, uid={self[1]}, gid={self[2]})"
