@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
+from _weakrefset import WeakSet
 
 from ._base import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .server import Server
 
-named: weakref.WeakSet[Server] = weakref.WeakSet()
+named: WeakSet[Server] = WeakSet()

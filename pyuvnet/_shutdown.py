@@ -7,16 +7,12 @@ servers. Accepting who waits, and ending idle sockets, is compiled, in ServerBas
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-import weakref
-from collections import namedtuple
-from functools import partial
+from _weakref import ref
 
-from ._base import TYPE_CHECKING
+from ._base import TYPE_CHECKING, partial
 from ._base import validation as check
-from ._core.loop import running_asyncio
+from ._core.loop import in_main_thread, running_asyncio
 from ._core.loop_registry import current_loop
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
@@ -33,10 +29,7 @@ if TYPE_CHECKING:
 MOST = 2**31 - 1  # ms, what a timer takes
 
 
-_Numbers = namedtuple("_Numbers", ("ended", "destroyed", "unaccepted"), module="collections")
-
-
-class ShutdownResult(_Numbers):
+class ShutdownResult(tuple[int, int, int]):
     """What a graceful shutdown came to: a named tuple of three numbers.
 
     Attributes:
@@ -47,12 +40,30 @@ class ShutdownResult(_Numbers):
     Node: none
     """
 
+    # As collections.namedtuple() makes it; importing that takes a program's start longer.
     __slots__ = ()
+    __match_args__ = _fields = ("ended", "destroyed", "unaccepted")
 
-    if TYPE_CHECKING:
-        ended: int
-        destroyed: int
-        unaccepted: int
+    def __new__(cls, ended: int, destroyed: int, unaccepted: int) -> ShutdownResult:
+        return tuple.__new__(cls, (ended, destroyed, unaccepted))
+
+    def __getnewargs__(self) -> tuple[int, int, int]:
+        return self[0], self[1], self[2]
+
+    def __repr__(self) -> str:
+        return f"ShutdownResult(ended={self[0]}, destroyed={self[1]}, unaccepted={self[2]})"
+
+    @property
+    def ended(self) -> int:
+        return self[0]
+
+    @property
+    def destroyed(self) -> int:
+        return self[1]
+
+    @property
+    def unaccepted(self) -> int:
+        return self[2]
 
 
 def check_times(timeout: Any, lame_duck: Any, idle_grace: Any) -> tuple[int, int, int]:
@@ -205,7 +216,7 @@ class _Watched:
     """A server whose shutdown a signal begins."""
 
     def __init__(self, server: Server, times: tuple[int, int, int]) -> None:
-        self.server = weakref.ref(server)
+        self.server = ref(server)
         self.times = times
 
 
@@ -213,6 +224,8 @@ class _Installed:
     """How one signal is handled now, and what was there before."""
 
     def __init__(self, number: int, ours: Loop) -> None:
+        import signal
+
         self.number = number
         self.pid = os.getpid()
         self.before = signal.getsignal(number)
@@ -226,6 +239,8 @@ class _Installed:
 
         def handler(number: int, frame: object) -> None:
             # Also in the middle of a callback, or of our own code: nothing is done here.
+            import signal
+
             if self.pid == os.getpid() and not ours.closed:
                 ours.call_soon_threadsafe(on_signals.arrived, number)
             else:
@@ -242,6 +257,8 @@ class _Installed:
 
     def remove(self) -> None:
         """Put back what was there before."""
+        import signal
+
         if self.theirs is not None:
             if self.theirs.is_closed() or not self.theirs.remove_signal_handler(self.number):
                 return
@@ -275,6 +292,8 @@ class _OnSignals:
 
     def arrived(self, number: int) -> None:
         """A signal has come: begin, or destroy at once what has begun."""
+        import signal
+
         if self._begun:
             begun = list(self._begun)
             self._restore()
@@ -334,9 +353,11 @@ def end_run(waited_for: bool) -> None:
 
 def check_signals(given: tuple[Any, ...]) -> list[int]:
     """Check the signals of shutdown_on(); returns their numbers."""
+    import signal
+
     if not given:
         raise check.missing_args_error(["signal"])
-    if threading.current_thread() is not threading.main_thread():
+    if not in_main_thread():
         raise StateError("shutdown_on() is for the main thread only", "ERR_WRONG_THREAD")
     numbers = []
     for name in given:

@@ -8,7 +8,7 @@ tick.
 from __future__ import annotations
 
 import sys
-import weakref
+from _weakref import ref
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
@@ -843,7 +843,7 @@ class _Accepted:
 
     def __init__(self, server: Server) -> None:
         self._loop = current_loop()
-        self._server = weakref.ref(server)
+        self._server = ref(server)
         self._arrivals = Arrivals(server, "connection", ["close"])
 
     def __aiter__(self) -> _Accepted:
