@@ -3,11 +3,11 @@
 Owns: the heap of armed sockets, of which the first is due at the time of one timer, and what a
 socket's limits are.  Imports socket_base and below.
 
-An armed socket has a block of 32 bytes and a place in the heap, no more; what its server's sockets
-have in common is one Limits object. Nothing is done for each chunk: a socket has counters anyway, and
-is looked at now and then, an eighth of a limit apart, to see whether they have changed. So silence
-is noticed between the limit and an eighth more. Times are the low 32 bits of the loop's, which
-differences survive.
+An armed socket has a block of 32 bytes and a place in the heap, no more; what the sockets of a
+server have in common is one Limits object. Nothing is done for each chunk: a socket has counters
+anyway, and is looked at now and then, an eighth of a limit apart, to see whether they have changed.
+So silence is noticed between the limit and an eighth more. Times are the low 32 bits of the loop's
+own, whose differences survive.
 
 A socket has a block exactly while it is in the heap, which keeps it alive.
 """
