@@ -57,6 +57,8 @@ OURS = {
 # Functions of ours that empty a field by Loop.release().
 MOVING = {"w_drop_chunk": "w_chunk", "w_drop_queue": "w_queue"}
 DROPPING = {"Py_DECREF", "Py_XDECREF", "Py_CLEAR"}
+# What has a part of an object's fields.
+RARE = {"_rare", "_also", "_own_also", "own_extra"}
 # "file function field": why it may.
 _EMPTY = "it is None: nothing is in flight"
 _ANEW = "each round reads the ring, or the list, anew"
@@ -67,15 +69,17 @@ ALLOWED = {
     "loop _forget_ticks Py_DECREF": _ANEW,
     "loop release_all Py_DECREF": _ANEW,
     "loop drain Py_XDECREF": _ANEW,
+    "loop renew_large Py_DECREF": "it has another reference",
     "loop _end exception_handler": _CLOSING,
     "loop _end failure": _CLOSING,
     "loop _end driver": _CLOSING,
     "loop _end theirs": _CLOSING,
+    "readable _buffer r_chunks": "it is None",
     "readable r_unshift r_chunks": "items before r_head are None",
-    "readable _give_quickly Py_DECREF": "exact bytes of ours, which run nothing",
     "readable _uncut r_chunks": "it is None: with a framing the cutter has the bytes",
     "writable w_write w_waiting": "the argument `callback` is what the entry holds",
     "writable w_write_frame w_waiting": "the argument `callback` is what the entry holds",
+    "readable _give_quickly Py_DECREF": "exact bytes of ours, which run nothing",
     "writable _user_write w_chunk": _EMPTY,
     "writable _user_queue w_chunk": _EMPTY,
     "stream_handle write _chunks": "it is None in a new request",
@@ -91,8 +95,6 @@ ALLOWED = {
     "accepting _on_failures_gil Py_XDECREF": "the array is this function's own",
     "emitter _move_to_dict _events": "it is None: the object has no dict yet",
     "emitter _drop _entry1": _MOVES,
-    "emitter _drop _entry2": _MOVES,
-    "emitter _drop _entry3": _MOVES,
     "emitter _drop_more entry1": _MOVES,
     "emitter _drop_more entry2": _MOVES,
     "emitter _drop_more entry3": _MOVES,
@@ -135,13 +137,25 @@ def functions(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def field_of(node: Any) -> tuple[str, str] | None:
-    """("x", "f") of `x.f`, or of an item of it, where x is a name."""
+    """("x", "f") of `x.f`, or of an item of it, where x is a name.
+
+    `x._rare.f`, `x._also().f` and `x._own_also().f`, where rare state is, count as `x.f`.
+    """
     while isinstance(node, ExprNodes.IndexNode | ExprNodes.SliceIndexNode):
         node = node.base
     if isinstance(node, ExprNodes.AttributeNode):
         base = node.obj
-        while isinstance(base, ExprNodes.TypecastNode):
-            base = base.operand
+        while True:
+            if isinstance(base, ExprNodes.TypecastNode):
+                base = base.operand
+            elif isinstance(base, ExprNodes.SimpleCallNode) and isinstance(
+                base.function, ExprNodes.AttributeNode
+            ):
+                base = base.function
+            elif isinstance(base, ExprNodes.AttributeNode) and base.attribute in RARE:
+                base = base.obj
+            else:
+                break
         if isinstance(base, ExprNodes.NameNode):
             return base.name, node.attribute
     return None

@@ -250,7 +250,8 @@ cdef bint _note_arrival(Arrivals* arrivals, int fd, const pyuvnet_name* name) no
     """Keep one more; False: out of memory."""
     cdef Arrival* grown
     if arrivals.count == arrivals.size:
-        grown = <Arrival*>PyMem_RawRealloc(arrivals.items, (2 * arrivals.size or 64) * sizeof(Arrival))
+        grown = <Arrival*>PyMem_RawRealloc(
+            arrivals.items, (2 * arrivals.size or 64) * sizeof(Arrival))
         if grown is NULL:
             return False
         arrivals.items = grown

@@ -191,7 +191,6 @@ cdef class ServerBase(Acceptor):
         cdef PeerName peer
         cdef int status
         cdef bint without_memory = False
-        cdef int why
         memset(&peer, 0, sizeof(peer))
         try:
             if isinstance(listener, TCP):
@@ -667,7 +666,7 @@ cdef class ServerBase(Acceptor):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise arg_type_error(name, "number", value)
         self._limit = _limit_of(value)
-        self._max_connections = value
+        _before, self._max_connections = self._max_connections, value
         self._room_changed()
 
     @property
@@ -1085,7 +1084,7 @@ cdef class ServerBase(Acceptor):
             return 0
         tcp = isinstance(listener, TCP)
         memset(&here, 0, sizeof(here))
-        # Finished before anything of the program's runs, and the listener closed as early as can be.
+        # Before anything of the program's runs, and the listener closed as early as can be.
         self._handle = None
         why = accept_all(listener, &arrivals)
         listener.owner = None

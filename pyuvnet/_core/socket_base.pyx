@@ -297,8 +297,8 @@ cdef class SocketBase(Duplex):
     def _set_onread(self, callback, buffer):
         """Give each read to a callback, in a buffer of the program's."""
         cdef SocketExtra rare = self._own_also()
-        rare.onread = callback
-        rare.onread_buffer = buffer
+        _callback, rare.onread = rare.onread, callback
+        _buffer, rare.onread_buffer = rare.onread_buffer, buffer
 
     def _set_block_list(self, BlockList block_list):
         """Remember the list that every address to connect to is checked against."""
@@ -459,14 +459,15 @@ cdef class SocketBase(Duplex):
 
     cdef bint _looks_alone(self, Piping piping) noexcept:
         """Whether a pipe is the only 'data' listener, which is remembered."""
+        cdef bint alone = False
         try:
-            if self._find(_DATA) is not piping:
-                return False
+            alone = self._find(_DATA) is piping
         except BaseException:
             # A comparison of names failed; it will for the ordinary path too.
-            return False
-        piping.seen_alone = self._changes
-        return True
+            pass
+        if alone:
+            piping.seen_alone = self._changes
+        return alone
 
     cdef bint _relay(self, const char* base, Py_ssize_t size) noexcept:
         """Move bytes straight to the one socket that this one is piped into, if nobody can notice.
@@ -744,7 +745,7 @@ cdef class SocketBase(Duplex):
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1:
         """Hand a write over that was not taken at once."""
         cdef int status
-        cdef list held = None
+        cdef list held = None, _before = None
         if self._socket_flags & SOCKET_COUNTS_WRITES:
             # So that destroy() can drop it, and need not wait for libuv.
             try:
@@ -753,7 +754,8 @@ cdef class SocketBase(Duplex):
                 pass
             if held is None:
                 return w_failed(self, uv.UV_ENOMEM, True)
-            chunks = self._also().in_flight = held
+            _before, self._also().in_flight = self._also().in_flight, held
+            chunks = held
         if self._state & LAYERED:
             status = top_layer(self._handle).write(chunks, bufs, count)
         else:
@@ -768,10 +770,10 @@ cdef class SocketBase(Duplex):
 
     # ---- Bounds --------------------------------------------------------------------------------
     #
-    # What bounds a queue is in a Quota. A socket without one has neither W_LIMITED nor anything else
-    # to do. What is queued is charged wherever w_length has changed and nothing is collected. Where
-    # SOCKET_COUNTS_WRITES is not set, a write in a callback may be collected without coming here,
-    # since so little exceeds no bound.
+    # What bounds a queue is in a Quota. A socket without one has neither W_LIMITED nor anything
+    # else to do. What is queued is charged wherever w_length has changed and nothing is collected.
+    # Where SOCKET_COUNTS_WRITES is not set, a write in a callback may be collected without coming
+    # here, since so little exceeds no bound.
 
     cdef Quota _own_quota(self):
         cdef SocketExtra rare = self._own_also()
@@ -834,8 +836,9 @@ cdef class SocketBase(Duplex):
 
     cdef void _queue_changed(self) noexcept:
         cdef SocketExtra rare = self._also()
+        cdef list _over = None
         if not self._state & W_WRITING:
-            rare.in_flight = None
+            _over, rare.in_flight = rare.in_flight, None
         if not self._state & DESTROYED:
             rare.quota.charge(self.w_length)
 
@@ -1592,7 +1595,6 @@ def set_write_budget(Loop loop not None, limit):
     """Bound what the sockets of a loop queue together, in bytes; None: no bound."""
     cdef Budget budget
     cdef SocketBase socket
-    cdef Quota quota
     cdef list found = []
     loop.check()
     uv.uv_walk(&loop._uv, <uv.uv_walk_cb><void*>_find_sockets, <void*>found)

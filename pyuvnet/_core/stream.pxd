@@ -93,8 +93,8 @@ cdef enum:
     WRITE_REFUSED = 1 << 6       # A write came after destroy() or end().
     EMITTING_ERROR = 1 << 7      # _emit_error() emits the stream's own 'error', without a listener.
     SERVER_DESTROYED = 1 << 8    # Its server did, since it was left by an exception.
-    # What bounds the queue of a socket; see "Bounds" in socket_base.pyx. W_HAS_SINK is not set then,
-    # so that each write gets here by a test that it makes anyway.
+    # What bounds the queue of a socket; see "Bounds" in socket_base.pyx. W_HAS_SINK is not set
+    # then, so that each write gets here by a test that it makes anyway.
     W_LIMITED = 1 << 9           # There is a Quota.
     W_REFUSED = 1 << 10          # The last write was refused, since the queue is full.
 
