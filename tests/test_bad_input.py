@@ -15,7 +15,13 @@ from tests.support import prod
 KINDS = sorted(set(prod.KINDS) - {"Stream"})  # Stream is Socket
 # Python's own errors, where they are the right ones: the system's, of files and of JSON.
 FILES = {"FileNotFoundError", "UnicodeEncodeError", "ValueError", "IsADirectoryError"}
-OWN = {"load": FILES, "from_json": {"JSONDecodeError"}, "fromJSON": {"JSONDecodeError"}}
+# What the kernel says of an option that it has not, and of a socket that is not there.
+KERNEL = {"OSError ENOPROTOOPT", "OSError EBADF", "OSError EINVAL", "OSError EOPNOTSUPP"}
+OWN = {
+    "load": FILES,
+    "from_json": {"JSONDecodeError"},
+    "fromJSON": {"JSONDecodeError"},
+} | dict.fromkeys(("get_option", "getOption", "set_option", "setOption"), KERNEL)
 # Wrong by the rules of the language: an argument too many or too few, a name that has no hash,
 # an object that is no iterable or cannot be copied.
 PYTHONS = {"wrong number of arguments", "TypeError"}

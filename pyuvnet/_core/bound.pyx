@@ -111,7 +111,7 @@ cdef class BoundBase:
         cdef StreamHandle handle = self._open()
         return (<TCP>handle).sockname() if isinstance(handle, TCP) else None
 
-    def set_option(self, int level, int name, value):
+    def set_option(self, level, name, value):
         """Set an option of the bound socket's socket in the kernel, as setsockopt() does.
 
         Args:
@@ -130,7 +130,7 @@ cdef class BoundBase:
             raise os_error(status, "setsockopt")
         return self
 
-    def get_option(self, int level, int name, size=None):
+    def get_option(self, level, name, size=None):
         """Return an option of the bound socket's socket in the kernel, as getsockopt() does.
 
         Args:

@@ -1051,6 +1051,9 @@ cdef class ServerBase(Acceptor):
         self._loop.touched()
         return True
 
+    def _log_drops(self):
+        """A connection was dropped; for Server."""
+
     # ---- Shutting down -------------------------------------------------------------------------
 
     def _is_down(self):
@@ -1304,7 +1307,7 @@ cdef class ServerBase(Acceptor):
         """True while the server has a handle. Node: server.listening"""
         return self._handle is not None
 
-    def set_option(self, int level, int name, value):
+    def set_option(self, level, name, value):
         """Set an option of the server's socket in the kernel, as setsockopt() does.
 
         Args:
@@ -1324,7 +1327,7 @@ cdef class ServerBase(Acceptor):
             raise os_error(status, "setsockopt")
         return self
 
-    def get_option(self, int level, int name, size=None):
+    def get_option(self, level, name, size=None):
         """Return an option of the server's socket in the kernel, as getsockopt() does.
 
         Args:

@@ -475,7 +475,7 @@ cdef class SocketMethods(SocketBase):
 
     # ---- Options of the kernel -----------------------------------------------------------------
 
-    def set_option(self, int level, int name, value):
+    def set_option(self, level, name, value):
         """Set an option of the socket's socket in the kernel, as setsockopt() does.
 
         Args:
@@ -495,7 +495,7 @@ cdef class SocketMethods(SocketBase):
             raise os_error(status, "setsockopt")
         return self
 
-    def get_option(self, int level, int name, size=None):
+    def get_option(self, level, name, size=None):
         """Return an option of the socket's socket in the kernel, as getsockopt() does.
 
         Args:

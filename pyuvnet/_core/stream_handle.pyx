@@ -426,30 +426,38 @@ cdef class StreamHandle(Handle):
         return uv.uv_accept(self.stream(), client.stream())
 
 
-cdef int set_option(StreamHandle handle, int level, int name, object value) except? 1:
+cdef int _option_number(object value, str name) except? -1:
+    """Check the level, or the name, of an option of the kernel."""
+    return validate_int32(value, name)
+
+
+cdef int set_option(StreamHandle handle, object level, object name, object value) except? 1:
     """Set an option of a handle's socket to an int or to bytes; returns a libuv status.
 
     Raises: ArgTypeError, RangeError.
     """
     cdef Py_buffer view
-    cdef int number, status
-    if handle is None or handle._uv is NULL:
-        return uv.UV_EBADF
+    cdef int number, status = uv.UV_EBADF
+    cdef int of = _option_number(level, "level"), which = _option_number(name, "name")
     if isinstance(value, bool) or as_number(value) is not None:
         number = <int><unsigned int>(
             validate_int32(int(value) if isinstance(value, bool) else value, "value",
                            -2**31, 2**32 - 1) & 0xffffffff)
-        return pyuvnet_set_option(handle._uv, level, name, &number, sizeof(number))
+        if handle is not None and handle._uv is not NULL:
+            status = pyuvnet_set_option(handle._uv, of, which, &number, sizeof(number))
+        return status
     try:
         PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
     except (TypeError, BufferError):
         raise arg_type_error("value", ["number", "Buffer"], value) from None
-    status = pyuvnet_set_option(handle._uv, level, name, view.buf, view.len)
+    # Getting the buffer may have run code of the program, which closed the handle.
+    if handle is not None and handle._uv is not NULL:
+        status = pyuvnet_set_option(handle._uv, of, which, view.buf, view.len)
     PyBuffer_Release(&view)
     return status
 
 
-cdef object get_option(StreamHandle handle, int level, int name, object size):
+cdef object get_option(StreamHandle handle, object level, object name, object size):
     """Return an option of a handle's socket as an int, or as bytes, `size` of them at most.
 
     Raises: OSError (syscall 'getsockopt'), ArgTypeError, RangeError.
@@ -457,14 +465,15 @@ cdef object get_option(StreamHandle handle, int level, int name, object size):
     cdef char buffer[1024]
     cdef size_t length
     cdef int number = 0, status = uv.UV_EBADF
+    cdef int of = _option_number(level, "level"), which = _option_number(name, "name")
     if size is None:
         length = sizeof(number)
         if handle is not None and handle._uv is not NULL:
-            status = pyuvnet_get_option(handle._uv, level, name, &number, &length)
+            status = pyuvnet_get_option(handle._uv, of, which, &number, &length)
     else:
         length = validate_int32(size, "size", 1, 1024)
         if handle is not None and handle._uv is not NULL:
-            status = pyuvnet_get_option(handle._uv, level, name, buffer, &length)
+            status = pyuvnet_get_option(handle._uv, of, which, buffer, &length)
     if status < 0:
         raise os_error(status, "getsockopt")
     if size is None:

@@ -76,7 +76,8 @@ KINDS: dict[str, type] = {
     for module in (pyuvnet, net)
     for name in module.__all__
     if isinstance(kind := getattr(module, name), type)
-    and not issubclass(kind, (BaseException, pyuvnet.Loop))
+    # Nor has what is a tuple methods of its own.
+    and not issubclass(kind, (BaseException, pyuvnet.Loop, tuple))
 }
 
 
