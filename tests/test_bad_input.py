@@ -21,7 +21,8 @@ OWN = {
     "load": FILES,
     "from_json": {"JSONDecodeError"},
     "fromJSON": {"JSONDecodeError"},
-} | dict.fromkeys(("get_option", "getOption", "set_option", "setOption"), KERNEL)
+}
+OWN |= dict.fromkeys(("get_option", "getOption", "set_option", "setOption"), KERNEL)
 # Wrong by the rules of the language: an argument too many or too few, a name that has no hash,
 # an object that is no iterable or cannot be copied.
 PYTHONS = {"wrong number of arguments", "TypeError"}

@@ -39,10 +39,6 @@ cdef PyObject* _BYTES = <PyObject*>bytes
 
 MAX_TIMEOUT = 2147483647
 
-cdef enum:
-    ENDED_HERE = 2
-
-
 cdef class SocketMethods(SocketBase):
     """What a program calls of a socket: the methods and properties that are compiled."""
 
@@ -194,21 +190,20 @@ cdef class SocketMethods(SocketBase):
 
     cdef object _write(self, object data, object encoding, object callback):
         self._ready()
-        cdef int refused = self._refuses_writes(encoding if callback is None else callback)
-        if refused:
-            return refused == ENDED_HERE
+        if self._refuses_writes(encoding if callback is None else callback):
+            return False
         return w_write(self, data, encoding, callback)
 
-    cdef int _refuses_writes(self, object callback) except -1:
+    cdef bint _refuses_writes(self, object callback) except -1:
         """Whether the peer has ended first: then a write destroys the socket.
 
-        Returns 0, 1, or ENDED_HERE: the end was the library's, which is no mistake of the program.
+        Or a shutdown of the server has ended it, which is no mistake of the program's.
         """
         if self._socket_flags & SOCKET_ENDED_HERE and self._state & W_ENDING \
                 and not self._state & DESTROYED:
             if callback is not None and callable(callback):
                 self._loop.tick_call(callback, (write_after_end(),))
-            return ENDED_HERE
+            return True
         if not self._socket_flags & SOCKET_REFUSES_WRITES or not self._state & W_ENDING \
                 or not self._state & R_END_EMITTED:
             return False
@@ -232,11 +227,9 @@ cdef class SocketMethods(SocketBase):
 
         Node: none
         """
-        cdef int refused
         self._ready()
-        refused = self._refuses_writes(callback)
-        if refused:
-            return refused == ENDED_HERE
+        if self._refuses_writes(callback):
+            return False
         return w_write_frame(self, payload, callback)
 
     def end(self, data=None, encoding=None, callback=None):
