@@ -81,7 +81,8 @@ def connect(port: int) -> socket.socket:
 def test_who_asks_at_the_end_gets_the_answer(
     moment: str, port: int, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    text = program("app.py").replace("8124", str(port)).replace("1000,", "3000,")
+    text = program("app.py").replace("8124", str(port))
+    text = text.replace("timeout=10_000", "timeout=20_000, idle_grace=3_000")
     process = start("app.py", text)
     assert process.stdout is not None
     assert process.stdout.readline() == "listening\n"
