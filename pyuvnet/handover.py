@@ -61,8 +61,8 @@ def spawn(
             coroutines.
 
     Returns an awaitable of the successor's process number, once the server is down; None where no
-        asyncio loop runs. Cancelling it ends the successor, unless that is ready. A failure that
-        neither awaits nor calls anybody is a RuntimeWarning.
+    asyncio loop runs. Cancelling it ends the successor, unless that is ready. A failure that nobody
+    awaits, and for which there is no callback, is a RuntimeWarning.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM on Windows),
         ArgValueError (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE), StateError
         (ERR_SERVER_NOT_RUNNING, ERR_INVALID_STATE while another is under way), OSError if it cannot

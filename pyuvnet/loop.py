@@ -161,7 +161,7 @@ def measure(enabled: bool = True) -> None:
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
-    Node: perf_hooks.monitorEventLoopDelay(), performance.eventLoopUtilization()
+    Node: none (perf_hooks.monitorEventLoopDelay())
     """
     current_loop()._measure(check.validate_boolean(enabled, "enabled"))
 
@@ -192,8 +192,9 @@ def on_slow(ms: float, callback: Callable[[str, float], object] | None) -> None:
 def stats() -> Info:
     """Return counters of this thread's loop, at the cost of a few reads.
 
-    Returns: a mapping, whose keys are attributes too, with
+    The result is a mapping, whose keys are attributes too.
 
+    Returns:
         turns: int, how often the loop went round;
         events, events_waiting: int, how many events the system had for it, and how many of those
             were there before it asked: a share that grows says that the loop is busy;
@@ -210,7 +211,7 @@ def stats() -> Info:
         callback_times: list of (limit_ms, count): how many took less than limit_ms, and not less
             than the limit before, which is half of it. The last limit is infinite.
 
-    Node: performance.eventLoopUtilization(), monitorEventLoopDelay()
+    Node: none (performance.eventLoopUtilization())
     """
     found = current_loop()._stats()
     result = Info(

@@ -332,7 +332,7 @@ class Server(ServerBase):
             callback: callable, added as a once listener of 'listening'.
 
         Returns the server. Events: 'listening'; 'error' (syscall 'listen' or 'setsockopt') in the
-            next tick.
+        next tick.
         Raises: StateError (ERR_SERVER_ALREADY_LISTEN, ERR_SOCKET_HANDLE_ADOPTED), RangeError
             (ERR_SOCKET_BAD_PORT, ERR_OUT_OF_RANGE), ArgValueError (ERR_INVALID_ARG_VALUE),
             ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION,
@@ -768,8 +768,9 @@ class Server(ServerBase):
     def stats(self) -> Info:
         """Return counters of this server, at the cost of a few reads, however many connections.
 
-        Returns: a mapping, whose keys are attributes too, with
+        The result is a mapping, whose keys are attributes too.
 
+        Returns:
             accepted, open, peak, closed: int, connections so far, now, at most at a time, and over;
             errors: mapping of code (or class) to int, connections that ended with an error;
             dropped: mapping of reason to int, as `dropped`;

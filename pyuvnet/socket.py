@@ -442,8 +442,9 @@ class Socket(SocketMethods):
     def info(self) -> Info:
         """Return what is known of the connection: for logs, and to find out what is slow.
 
-        Returns: a mapping, whose keys are attributes too, with
+        The result is a mapping, whose keys are attributes too.
 
+        Returns:
             local_address, local_port, local_family, remote_address, remote_port, remote_family: as
                 the attributes of the same names; None without them;
             age_ms: int, since the connection stands, in steps of 16; None without one;
