@@ -16,6 +16,7 @@ from ._core.loop import in_main_thread, running_asyncio
 from ._core.loop_registry import current_loop
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
+from ._tasks import GoesOn
 from .errors import ArgTypeError, StateError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def milliseconds(value: Any, name: str) -> int:
     return int(number)
 
 
-class Shutdown:
+class Shutdown(GoesOn):
     """The shutdown of one server, from the call of shutdown() to its result; awaitable.
 
     It can be awaited by any number of tasks, also when it is over. Cancelling one of them changes
@@ -242,7 +243,8 @@ class _Installed:
             import signal
 
             if self.pid == os.getpid() and not ours.closed:
-                ours.call_soon_threadsafe(on_signals.arrived, number)
+                # The bound of set_max_threadsafe_calls() is for other threads.
+                ours._push_call(on_signals.arrived, (number,))
             else:
                 self.remove()
                 signal.raise_signal(number)
@@ -275,6 +277,7 @@ class _OnSignals:
         self._servers: dict[int, list[_Watched]] = {}
         self._installed: dict[int, _Installed] = {}
         self._begun: set[Server] = set()
+        self._arrived: set[int] = set()
         self._waited_for = False
 
     def watch(self, server: Server, numbers: list[int], times: tuple[int, int, int]) -> None:
@@ -294,20 +297,24 @@ class _OnSignals:
         """A signal has come: begin, or destroy at once what has begun."""
         import signal
 
-        if self._begun:
+        watched = [(each.server(), each.times) for each in self._servers.get(number, ())]
+        servers = [(server, times) for server, times in watched if server is not None]
+        # A signal of other servers begins theirs, and is no second one of these.
+        first = any(server not in self._begun for server, _ in servers)
+        if self._begun and (number in self._arrived or not first):
             begun = list(self._begun)
             self._restore()
             for server in begun:
                 server.shutdown(0)
             return
-        watched = [(each.server(), each.times) for each in self._servers.get(number, ())]
-        servers = [(server, times) for server, times in watched if server is not None]
         if not servers:
             # They are gone: the signal means what it did before.
             self._restore()
             signal.raise_signal(number)
             return
-        self._waited_for = False
+        if not self._begun:
+            self._waited_for = False
+        self._arrived.add(number)
         self._begun.update(server for server, _ in servers)
         for server, (timeout, lame_duck, idle_grace) in servers:
             server.shutdown(timeout, lame_duck=lame_duck, idle_grace=idle_grace)
@@ -318,12 +325,18 @@ class _OnSignals:
             return
         self._begun.discard(server)
         self._waited_for = self._waited_for or server._awaited > 0
-        if not self._begun:
+        if not self._begun and not self._any_left():
             self._restore()
             end_run(self._waited_for)
 
+    def _any_left(self) -> bool:
+        """Whether a server runs that another signal is to shut down."""
+        watched = [each.server() for group in self._servers.values() for each in group]
+        return any(server is not None and server._running for server in watched)
+
     def _restore(self) -> None:
         self._servers.clear()
+        self._arrived.clear()
         installed, self._installed = self._installed, {}
         for each in installed.values():
             each.remove()

@@ -181,6 +181,10 @@ class _Serving(_Listening):
         self.returned()
 
 
+class GoesOn:
+    """An awaitable of something that goes on by itself: a listener may return it unawaited."""
+
+
 def run_listener(
     awaitable: Awaitable[Any],
     emitter: EventEmitter,
@@ -189,6 +193,8 @@ def run_listener(
     captured: bool,
 ) -> None:
     """Run what a coroutine listener returned."""
+    if isinstance(awaitable, GoesOn):
+        return
     theirs = running_asyncio()
     if theirs is None:
         if hasattr(awaitable, "close"):

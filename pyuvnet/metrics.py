@@ -37,7 +37,7 @@ _SERVER_FAMILIES = (
     ("dropped", "counter", "", "Connections refused.", "dropped", "reason"),
     ("errors", "counter", "", "Connections that ended with an error.", "errors", "code"),
     ("received_bytes", "counter", "bytes", "Bytes received.", "bytes_read", ""),
-    ("sent_bytes", "counter", "bytes", "Bytes handed to the kernel.", "bytes_written", ""),
+    ("sent_bytes", "counter", "bytes", "Bytes sent, or queued for the kernel.", "bytes_written", ""),
     ("queued_bytes", "gauge", "bytes", "Bytes written that the kernel has not taken.",
      "queued_bytes", ""),
     ("accept_queue", "gauge", "", "Connections that wait to be accepted.", "accept_queue", ""),
@@ -52,7 +52,9 @@ def _families() -> Iterator[Family]:
     totals: dict[str, Info] = {}
     for server in sorted(named, key=lambda server: server.name or ""):
         total = totals.setdefault(server.name or "", Info())
-        for item, value in server._stats().items():
+        # Reasons as 'drop' has them, not as the keys of a mapping, which are Node's.
+        stats = dict(server._stats(), dropped=server._dropped)
+        for item, value in stats.items():
             if isinstance(value, dict):
                 counts = total.setdefault(item, {})
                 for key, count in value.items():
@@ -137,6 +139,7 @@ class PrometheusCollector:
 _HEAD_LIMIT = 8192
 _TIMEOUT = 5000
 _CONNECTIONS = 32
+_RETRY = 1000
 _OPENMETRICS = "application/openmetrics-text"
 
 
@@ -148,6 +151,9 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
         host: literal address or name, default '127.0.0.1': where to listen. The metrics say how
             busy a service is; show them to others only behind a firewall or a proxy.
 
+    If the port is taken, a warning is logged and it tries again each second: the program serves on,
+    and the successor of a handover has the port as soon as the process before it has ended.
+
     Returns the server, which does not keep the loop alive; close() ends it. It takes 32 connections
     at a time, 8 KiB of request, and 5 seconds for each, so that who attacks it does not disturb the
     program.
@@ -157,6 +163,27 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
     """
     server = net.create_server(_answer)
     server.max_connections = _CONNECTIONS
+    closed = logged = False
+
+    def failed(error: Exception) -> None:
+        nonlocal logged
+        if not logged:
+            logged = True
+            import logging
+
+            logging.getLogger("pyuvnet").warning("The metrics are not served yet: %s", error)
+        set_timeout(again, _RETRY).unref()
+
+    def again() -> None:
+        if not closed and not server.listening:
+            server.listen(port, host)
+
+    def over() -> None:
+        nonlocal closed
+        closed = True
+
+    server.on("error", failed)
+    server.on("close", over)
     server.listen(port, host)
     server.unref()
     return server

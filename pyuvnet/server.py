@@ -775,7 +775,7 @@ class Server(ServerBase):
             errors: mapping of code (or class) to int, connections that ended with an error;
             dropped: mapping of reason to int, as `dropped`;
             bytes_read, bytes_written: int, of all connections, those that are over included; what
-                the kernel has taken counts as written;
+                was handed over to be written counts, also while it waits for the kernel;
             queued_bytes: int, what its sockets have written and the kernel has not taken; counted
                 with the option write_budget only, else None;
             listening, paused: bool; a server that listens pauses while it cannot accept, such as

@@ -79,7 +79,7 @@ def test_servers_with_the_same_name_are_added_up(named: Callable[..., net.Server
         peer.close()
     shown = lines(metrics.text())
     assert shown['pyuvnet_server_connections{server="api"}'] == "3"
-    assert shown['pyuvnet_server_dropped_total{server="api",reason="maxConnections"}'] == "2"
+    assert shown['pyuvnet_server_dropped_total{server="api",reason="max_connections"}'] == "2"
 
 
 def test_a_server_that_is_gone_is_shown_no_more() -> None:
@@ -218,6 +218,27 @@ def test_other_requests(listener: net.Server, request_: bytes, status: str) -> N
     assert asked(listener, request_)[0] == f"HTTP/1.1 {status}"
     # It lives.
     assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
+
+
+def test_a_port_that_is_taken_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "_RETRY", 10)
+    taken = posix.create_server(("127.0.0.1", 0))
+    server = metrics.serve(taken.getsockname()[1])
+    server.ref()
+    pyuvnet.set_timeout(taken.close, 100)
+    alive = pyuvnet.set_interval(lambda: None, 1000)
+    server.once("listening", pyuvnet.stop)
+    pyuvnet.run()
+    alive.close()
+    assert server.listening
+    said = [record.getMessage() for record in caplog.records if record.name == "pyuvnet"]
+    assert len(said) == 1
+    assert "EADDRINUSE" in said[0]
+    server.close()
+    pyuvnet.run()
+    assert not server.listening
 
 
 def test_head_has_no_body(listener: net.Server) -> None:

@@ -677,6 +677,87 @@ def test_the_program_goes_on_until_the_last_server_is_down(open_child) -> None:
     assert out.splitlines() == ["shutdown", "shutdown", "cleaned up", "over True"]
 
 
+SEPARATE = """
+import signal, sys
+import pyuvnet
+from pyuvnet import net
+
+def start(name, number):
+    server = net.create_server(lambda socket: socket.resume()).listen(0)
+    print(server.address()["port"], flush=True)
+    server.on("shutdown", lambda: print("shutdown", name, flush=True))
+    server.on("close", lambda: print("close", name, flush=True))
+    server.shutdown_on(number, timeout=60_000, idle_grace=50)
+    return server
+
+a, b = start("a", "SIGTERM"), start("b", "SIGINT")
+pyuvnet.current_loop().set_max_threadsafe_calls(1)
+pyuvnet.run()
+print("over", flush=True)
+"""
+
+
+def test_servers_with_signals_of_their_own_are_apart(open_child) -> None:
+    with open_child(SEPARATE) as child:
+        ports = [int(child.stdout.readline()) for _ in range(2)]
+        one, other = [posix.create_connection(("127.0.0.1", port)) for port in ports]
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline() == "shutdown a\n"
+        # Its own signal: no second one of the other's.
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "shutdown b\n"
+        for peer, name in ((one, "a"), (other, "b")):
+            assert peer.recv(1) == b""
+            peer.close()
+            assert child.stdout.readline() == f"close {name}\n"
+        assert child.stdout.readline() == "over\n"
+        _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, "")
+
+
+def test_run_goes_on_while_a_server_of_another_signal_is_up(open_child) -> None:
+    with open_child(SEPARATE) as child:
+        _, port = [int(child.stdout.readline()) for _ in range(2)]
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline() == "shutdown a\n"
+        assert child.stdout.readline() == "close a\n"
+        peer = posix.create_connection(("127.0.0.1", port))
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "shutdown b\n"
+        assert peer.recv(1) == b""
+        peer.close()
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, "")
+    assert out.splitlines() == ["close b", "over"]
+
+
+def test_a_signal_comes_through_a_full_queue_of_calls(open_child) -> None:
+    program = SEPARATE.replace(
+        "pyuvnet.run()",
+        "import os\n"
+        "ours = pyuvnet.current_loop()\n"
+        "pyuvnet.set_timeout(lambda: (ours.call_soon_threadsafe(print, 'called'), "
+        "os.kill(os.getpid(), signal.SIGTERM), os.kill(os.getpid(), signal.SIGINT)), 10)\n"
+        "pyuvnet.run()",
+    )
+    with open_child(program) as child:
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (0, "")
+    assert sorted(out.splitlines()[2:]) == [
+        *("called", "close a", "close b", "over", "shutdown a", "shutdown b")
+    ]
+
+
+def test_a_listener_may_return_the_shutdown(trace) -> None:
+    server = net.create_server().listen(0)
+    server.on("connection", lambda socket: server.shutdown(idle_grace=10))
+    server.on("close", trace.note("close"))
+    client = net.connect(server.address().port).resume()
+    client.on("close", trace.note("client"))
+    pyuvnet.run()
+    assert "close" in trace
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "code"),
     [
