@@ -37,7 +37,7 @@ _SERVER_FAMILIES = (
     ("dropped", "counter", "", "Connections refused.", "dropped", "reason"),
     ("errors", "counter", "", "Connections that ended with an error.", "errors", "code"),
     ("received_bytes", "counter", "bytes", "Bytes received.", "bytes_read", ""),
-    ("sent_bytes", "counter", "bytes", "Bytes sent, or queued for the kernel.", "bytes_written", ""),
+    ("sent_bytes", "counter", "bytes", "Bytes sent, or queued for it.", "bytes_written", ""),
     ("queued_bytes", "gauge", "bytes", "Bytes written that the kernel has not taken.",
      "queued_bytes", ""),
     ("accept_queue", "gauge", "", "Connections that wait to be accepted.", "accept_queue", ""),

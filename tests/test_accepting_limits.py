@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import net
+from pyuvnet import framing, net
 from pyuvnet._core.info import build_flags
 from tests.support.cases import cases
 
@@ -881,3 +881,49 @@ def test_half_built_servers_and_other_threads_are_refused() -> None:
         with pytest.raises(pyuvnet.errors.StateError) as caught:
             call()
         assert caught.value.code == "ERR_NOT_CONSTRUCTED"
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        # Spent with the 32nd read, after which libuv turns to the next socket by itself.
+        ({"read_budget": 2 << 20, "framing": framing.Fixed(65536)}, 1 << 20),
+        ({"onread": {"buffer": bytearray(4096), "callback": lambda size, buffer: None}}, 1 << 18),
+    ],
+    ids=["frames", "onread"],
+)
+def test_who_has_spent_its_budget_takes_no_turn_of_another(
+    options: dict[str, Any], size: int
+) -> None:
+    (feeder, fed), (other, heard) = posix.socketpair(), posix.socketpair()
+    feeder.setblocking(False)
+    busy = net.Socket({"fd": fed.detach(), **options})
+    busy.on("data", lambda chunk: None)
+    quiet = net.Socket(fd=heard.detach())
+    got: list[int] = []
+    count = 0
+
+    def feed() -> None:
+        nonlocal count
+        count += 1
+        try:
+            while True:
+                feeder.send(bytes(size))
+        except BlockingIOError:
+            pass
+        if count == 20:
+            other.send(b"x")
+        if got or count == 200:
+            busy.destroy()
+            quiet.destroy()
+        else:
+            pyuvnet.set_immediate(feed)
+
+    quiet.on("data", lambda chunk: got.append(count))
+    busy.resume()
+    pyuvnet.set_immediate(feed)
+    pyuvnet.run()
+    feeder.close()
+    other.close()
+    assert got
+    assert got[0] <= 24

@@ -136,6 +136,31 @@ def test_a_peer_that_does_not_read_is_reset() -> None:
     assert guarded.after >= 99
 
 
+def test_a_write_timeout_begins_anew_with_each_connection() -> None:
+    listener = posix.create_server(("127.0.0.1", 0))
+    socket = net.Socket()
+    took: list[float] = []
+    began = 0.0
+
+    def connect() -> None:
+        nonlocal began
+        began = time.monotonic()
+        socket.connect(listener.getsockname()[1], "127.0.0.1", write_timeout=200)
+
+    def closed(had_error: bool) -> None:
+        took.append(time.monotonic() - began)
+        if len(took) < 3:
+            connect()
+
+    socket.on("connect", lambda: socket.write(bytes(8_000_000)))
+    socket.on("error", lambda error: None)
+    socket.on("close", closed)
+    connect()
+    pyuvnet.run()
+    listener.close()
+    assert min(took) >= 0.19
+
+
 def test_the_peer_that_does_not_read_sees_a_reset() -> None:
     guarded = Guarded(lambda s: s.resume().write(b"x" * 30_000_000), write_timeout=50)
     pyuvnet.run()

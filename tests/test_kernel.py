@@ -425,7 +425,9 @@ def test_a_detached_connection_may_be_opened_again() -> None:
     assert seen == [b"x"]
 
 
-@pytest.mark.parametrize("why", ["queued", "buffered", "ended", "corked", "readers' bytes"])
+@pytest.mark.parametrize(
+    "why", ["queued", "buffered", "ended", "corked", "readers' bytes", "half a character"]
+)
 def test_detach_needs_a_socket_with_nothing_under_way(why: str) -> None:
     seen: list[Any] = []
 
@@ -440,6 +442,11 @@ def test_detach_needs_a_socket_with_nothing_under_way(why: str) -> None:
             client.end()
         elif why == "corked":
             client.cork()
+        elif why == "half a character":
+            client.set_encoding("utf8")
+            accepted.write("ä".encode()[:1])
+            set_timeout(refused, 20, client.on("data", seen.append), accepted)
+            return
         else:
             client.set_framing(framing.Lines())
             accepted.write("no line yet")

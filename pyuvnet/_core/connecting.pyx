@@ -341,6 +341,7 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         s._errored = None
     s._bytes_read = s._bytes_dispatched = 0
     rare.bytes_pending = 0
+    rare.write_waits = False
     _proxy, rare.proxy = rare.proxy, None
     rare.renamed = False
     s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES | SOCKET_BUSY

@@ -179,6 +179,7 @@ cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1:
         layer.below, bottom.top.above = bottom.top, layer
         bottom.top = layer
     layer.handle = handle
+    handle.read_large(False)
     if handle._reading and handle.target is not None:
         # From now on into the loop's buffer, which layers may look at.
         handle.read_stop()

@@ -231,7 +231,8 @@ cdef class ServerBase(Acceptor):
         """Drop an accepted connection, or make it a socket."""
         cdef SocketBase socket = None
         cdef bint without_memory = False
-        if self._full():
+        # Those that a shutdown accepts were to wait, not to be dropped.
+        if self._full() and not (self._ending and self._overflow_waits):
             return self._drop_client(DROP_MAX_CONNECTIONS, client, peer)
         if self._block_list is not None and isinstance(client, TCP) \
                 and name_blocked(peer, self._block_list):

@@ -534,7 +534,8 @@ cdef class SocketMethods(SocketBase):
                 or self._state & (W_WRITING | W_ENDING | LAYERED):
             raise state_error("ERR_INVALID_STATE",
                               "detach() needs a socket that has sent all, and that was not ended")
-        if self.r_length or self._rare.r_cutter is not None and self._rare.r_cutter.size():
+        if self.r_length or self._rare.r_cutter is not None and self._rare.r_cutter.size() \
+                or self._rare.r_decoder is not None and self._rare.r_decoder.kept():
             raise state_error("ERR_INVALID_STATE",
                               "detach() needs a socket whose data have been read")
         fd = duplicate(self._handle)

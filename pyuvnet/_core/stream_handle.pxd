@@ -39,6 +39,7 @@ cdef class StreamHandle(Handle):
     cdef int open(self, int fd) noexcept
     cdef int _open(self, int fd) noexcept
     cdef int read_start(self) noexcept
+    cdef void unspent(self) noexcept
     cdef void read_stop(self) noexcept
     cdef bint pump_start(self) noexcept
     cdef void pump_stop(self) noexcept

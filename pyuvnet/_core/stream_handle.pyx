@@ -36,6 +36,8 @@ cdef enum:
     POISON = 0xDB
     DEFAULT_READ_BUDGET = 131072       # bytes of one socket in a turn
     UNBOUNDED = 4194303                # KiB
+    SPENT = 1                          # with the usual buffer,
+    SPENT_LARGE                        # or with the large one
 
 ctypedef void (*_alloc_target_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
 
@@ -62,8 +64,7 @@ cdef void _on_alloc_large(uv.uv_handle_t* handle, size_t suggested,
         buf.len = gate.read_size
     else:
         buf.base = gate.large
-        # 0: somebody has used its budget up, and gets nothing in this turn.
-        buf.len = gate.large_size if gate.read_size else 0
+        buf.len = gate.large_size
 
 
 cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf) noexcept:
@@ -124,7 +125,10 @@ cdef void _count_full(StreamHandle self, Py_ssize_t size) noexcept:
     # A large read is a little less than 128 KiB.
     if loop.full_bytes >= budget - 1024:
         loop.full_handle = NULL
-        loop.gate.read_size = 0
+        # Its own callback: if libuv does not read from it any more in this turn, the next socket
+        # must not pay for it.
+        self.spent = SPENT_LARGE if self.stream().alloc_cb == _on_alloc_large else SPENT
+        self.stream().alloc_cb = _on_alloc_nothing
 
 
 cdef void _poison_chunk(Loop loop) noexcept:
@@ -146,9 +150,9 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
                          const char* base) noexcept:
     # One of the program's calls may give the handle up, and with it the table.
     cdef const HandleCalls* calls = self.calls
-    if nread == uv.UV_ENOBUFS and not self.loop.gate.read_size:
-        # The budget of this turn was used up; see _count_full().
-        self.loop.gate.read_size = READ_BUFFER_SIZE
+    if nread == uv.UV_ENOBUFS and self.spent:
+        # The budget of the turn was used up; see _count_full().
+        self.unspent()
         return
     try:
         if nread == uv.UV_ENOBUFS and self.pumps:
@@ -174,7 +178,7 @@ cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf
 cdef void _on_alloc_target_gil(uv.uv_handle_t* handle, uv.uv_buf_t* buf) noexcept:
     cdef StreamHandle self = <StreamHandle>handle.data
     buf.base = <char*>self.target.view.buf
-    buf.len = self.target.view.len if self.loop.gate.read_size else 0
+    buf.len = self.target.view.len
 
 
 cdef void _on_alloc_target(uv.uv_handle_t* handle, size_t suggested,
@@ -312,6 +316,7 @@ cdef class StreamHandle(Handle):
         cdef int status
         if self._reading or self.closing or self._uv is NULL:
             return 0
+        self.spent = 0
         if self.pumps:
             status = uv.uv_read_start(self.stream(), _on_alloc_nothing, _on_read)
         elif self.target is None or self.layer is not None:
@@ -344,6 +349,20 @@ cdef class StreamHandle(Handle):
     cdef void pump_stop(self) noexcept:
         if self.pumps:
             self.pumps = False
+            self.spent = 0
+            self.stream().alloc_cb = _on_alloc
+
+    cdef void unspent(self) noexcept:
+        """Another turn: read again."""
+        cdef bint large = self.spent == SPENT_LARGE
+        self.spent = 0
+        if self.pumps or not self._reading or self.closing:
+            return
+        if self.target is not None and self.layer is None:
+            self.stream().alloc_cb = _on_alloc_target
+        elif large:
+            self.read_large(True)
+        else:
             self.stream().alloc_cb = _on_alloc
 
     cdef void read_large(self, bint large) noexcept:
@@ -352,7 +371,7 @@ cdef class StreamHandle(Handle):
         They land in an object that the owner may hand out, if nobody has it any more.
         """
         if not self._reading or self.closing or self.pumps or self.target is not None \
-                or uv.WINDOWS:
+                or self.spent or uv.WINDOWS:
             return
         if not large or self.layer is not None or not self.loop.renew_large():
             self.stream().alloc_cb = _on_alloc

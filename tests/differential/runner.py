@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import os
 import re
@@ -17,6 +18,9 @@ from typing import Any
 
 import pyuvnet
 from pyuvnet import net
+
+# Node logs nothing of dropped connections.
+logging.getLogger("pyuvnet").addHandler(logging.NullHandler())
 
 EVENTS = [
     "listening", "lookup", "connectionAttempt", "connectionAttemptFailed",
