@@ -586,6 +586,11 @@ class Server(ServerBase):
         return self._shutdown is not None
 
     def _is_down(self) -> None:
+        timer, self._log_timer = self._log_timer, None
+        if timer is not None:
+            # It would keep the server for the rest of its second.
+            timer.close()
+            self._log_new_drops(sys.modules["logging"], False)
         if self._shutdown is not None:
             self._shutdown.over()
 
@@ -808,7 +813,7 @@ class Server(ServerBase):
             return
         self._log_new_drops(logging)
 
-    def _log_new_drops(self, logging: Any) -> None:
+    def _log_new_drops(self, logging: Any, more: bool = True) -> None:
         self._log_timer = None
         now = {reason: self._dropped.get(reason, 0) for reason in self._dropped}
         fresh = {
@@ -820,9 +825,9 @@ class Server(ServerBase):
         if not fresh:
             return
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(fresh.items()))
-        logging.getLogger("pyuvnet").warning("%r dropped connections: %s", self, reasons)
-        self._log_timer = set_timeout(self._log_new_drops, 1000, logging)
-        self._log_timer.unref()
+        logging.getLogger("pyuvnet").warning("%s dropped connections: %s", repr(self), reasons)
+        if more:
+            self._log_timer = set_timeout(self._log_new_drops, 1000, logging).unref()
 
     def __repr__(self) -> str:
         address = self.address()

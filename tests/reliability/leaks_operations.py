@@ -810,6 +810,32 @@ def _options_of_the_kernel() -> None:
     done(client, accepted)
 
 
+@operation(
+    "Server.pause", "Server.resume", "Server.stats", "Socket.info", "loop.stats", "loop.measure",
+    "loop.on_slow", "loop.set_write_budget", "loop.set_max_threadsafe_calls",
+    "Loop.set_max_threadsafe_calls", "ShutdownResult", "net.GUARDED",
+)  # fmt: skip
+def _seen_and_bounded() -> None:
+    pyuvnet.loop.measure()
+    pyuvnet.loop.on_slow(1000, nothing)
+    pyuvnet.loop.set_write_budget(1 << 20)
+    pyuvnet.loop.set_max_threadsafe_calls(100)
+    client, accepted = pair()
+    server().pause()
+    server().resume()
+    for one in (client, accepted):
+        one.info()
+    server().stats()
+    pyuvnet.loop.stats()
+    dict(net.GUARDED)
+    net.ShutdownResult(1, 2, 3)
+    done(client, accepted)
+    pyuvnet.loop.set_max_threadsafe_calls(None)
+    pyuvnet.loop.set_write_budget(None)
+    pyuvnet.loop.on_slow(0, None)
+    pyuvnet.loop.measure(False)
+
+
 @operation("Socket.detach", "Socket.peer_credentials")
 def _detach() -> None:
     client, accepted = pair()

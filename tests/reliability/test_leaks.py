@@ -5,6 +5,7 @@ The large versions: `python -m tests.reliability.leaks`, and `tests/tools/refcou
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 
@@ -35,6 +36,10 @@ def test_every_public_operation_is_in_the_table() -> None:
 @pytest.mark.skipif(not leaks_operations.counter()(), reason="this allocator does not count")
 @pytest.mark.skipif(sys.platform == "win32", reason="opens paths and descriptors of unix")
 @pytest.mark.parametrize("name", leaks_operations.OPERATIONS)
-def test_an_operation_leaves_nothing_behind(server: None, name: str) -> None:
+def test_an_operation_leaves_nothing_behind(
+    server: None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pytest keeps what is logged.
+    monkeypatch.setattr(logging.getLogger("pyuvnet"), "disabled", True)
     left = leaks_operations.growth(leaks_operations.OPERATIONS[name], TIMES)
     assert not leaks_operations.leaks(left, TIMES), f"{TIMES} calls left, round by round: {left}"

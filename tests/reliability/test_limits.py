@@ -73,7 +73,8 @@ def test_a_socket_reads_ahead_to_its_mark_and_a_chunk(mark: int) -> None:
             return min(sum(chunks), 3_000_000)
 
         settle(go_on)
-        assert max(chunks[len(chunks) // 2 :]) == CHUNK
+        # Once it flows, reads that fill the buffer become larger.
+        assert CHUNK <= max(chunks[len(chunks) // 2 :]) <= 2 * CHUNK
         held[0].destroy()
     server.close()
     run()
