@@ -17,6 +17,7 @@ from bench.scenarios import Case, Metric, Sample, with_rates
 CONNECTIONS = 100
 LOAD, BESIDE = 0.7, 0.35
 BURST = 5000
+LEAST = 0.3  # seconds
 
 
 def at_a_rate(share: float, mode: str, **more: object) -> Callable[[Runner, Peer], Sample]:
@@ -24,8 +25,12 @@ def at_a_rate(share: float, mode: str, **more: object) -> Callable[[Runner, Peer
 
     def measure(runner: Runner, peer: Peer) -> Sample:
         options: dict[str, object] = {"size": 1024, "connections": CONNECTIONS}
+        # Less says nothing of a server's capacity, nor of one request in a hundred.
+        options["seconds"] = max(runner.seconds, LEAST)
         with runner.serve(peer, "echo") as server:
             fastest = with_rates(runner.load("echo", server, **options))
+            if not fastest["cpu_us"]:
+                raise ValueError("no CPU time was measured")
             rate = share * 1e6 / fastest["cpu_us"]
             server.warmup = 0.05
             sample = with_rates(runner.load(mode, server, rate=f"{rate:.1f}", **options, **more))
