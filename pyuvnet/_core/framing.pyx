@@ -493,6 +493,9 @@ cdef class Cutter:
     cdef int append(self, const char* base, Py_ssize_t size) except -1:
         """Put bytes behind all others, in our memory."""
         self.settle()
+        if not size:
+            # There may be no memory yet, and none is needed.
+            return 0
         self._reserve(size)
         memcpy(<char*>self._data + self._size, base, size)
         if UVNET_DEBUG:
