@@ -161,8 +161,7 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
 
     Node: none
     """
-    server = net.create_server(_answer)
-    server.max_connections = _CONNECTIONS
+    server = net.create_server(_answer, max_connections=_CONNECTIONS)
     closed = logged = False
 
     def failed(error: Exception) -> None:
@@ -191,8 +190,7 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
 
 def _answer(socket: Any) -> None:
     head = b""
-    deadline = set_timeout(socket.destroy, _TIMEOUT)
-    deadline.unref()
+    socket.set_deadline(_TIMEOUT)
 
     def data(chunk: bytes) -> None:
         nonlocal head
@@ -215,7 +213,6 @@ def _answer(socket: Any) -> None:
 
     socket.on("data", data)
     socket.on("error", lambda error: None)
-    socket.on("close", lambda had_error: deadline.close())
 
 
 def _response(head: bytes) -> tuple[str, str, str, bool]:

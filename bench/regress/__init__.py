@@ -13,7 +13,9 @@ Each server of servers.py runs under callgrind, which counts what the program ex
 the kernel. Whatever is sent is sent while the server sleeps, so nothing depends on how fast anybody
 is, and the cost of one message is the difference between few and many. Memory is what malloc() and
 Python's allocator hold for a connection, after 200 connections that do not count. Two runs give the
-same figures, except for the import, which looks at folders: 0.1 %.
+same figures, except for the import, which looks at folders: 0.1 %. Another checkout moves those of
+coroutines and lines by up to 0.4 %, since CPython's cache of attributes goes by addresses: in
+figures.json they are the highest of several checkouts.
 
 The figures depend on how Python and the core were compiled, and on the processor, for which the C
 library chooses its functions. figures.json has those of several Pythons, and says for each where

@@ -74,7 +74,8 @@ def test_a_socket_reads_ahead_to_its_mark_and_a_chunk(mark: int) -> None:
 
         settle(go_on)
         # Once it flows, reads that fill the buffer become larger.
-        assert CHUNK <= max(chunks[len(chunks) // 2 :]) <= 2 * CHUNK
+        large = CHUNK if sys.platform == "win32" else 2 * CHUNK - 128
+        assert max(chunks[len(chunks) // 2 :]) == large
         held[0].destroy()
     server.close()
     run()
