@@ -11,7 +11,7 @@ from .fork cimport fork_generation
 from .loop cimport Loop
 from .names import add_node_names
 from .pipe cimport Pipe, new_pipe
-from .stream_handle cimport StreamHandle, get_option, set_option
+from .stream_handle cimport StreamHandle, change_option, get_option
 from .tcp cimport TCP, new_tcp
 from .loop_registry cimport loop_for_new
 
@@ -125,9 +125,7 @@ cdef class BoundBase:
 
         Node: none
         """
-        cdef int status = set_option(self._open(), level, name, value)
-        if status < 0:
-            raise os_error(status, "setsockopt")
+        change_option(self._open(), level, name, value)
         return self
 
     def get_option(self, level, name, size=None):

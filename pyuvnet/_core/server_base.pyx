@@ -38,7 +38,8 @@ from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
 from .readable cimport r_set_framing
 from .socket_base cimport SocketBase, send_collected, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
-from .stream_handle cimport StreamHandle, budget_in_kib, get_option, handle_kind, set_option
+from .stream_handle cimport StreamHandle, budget_in_kib, change_option, get_option, handle_kind, \
+    set_option
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .limits cimport IN_SERVER, AddressCount, new_address_counts, new_budget
 from .loop cimport this_thread
@@ -1323,9 +1324,7 @@ cdef class ServerBase(Acceptor):
         Node: none
         """
         self._ready()
-        cdef int status = set_option(self._handle, level, name, value)
-        if status < 0:
-            raise os_error(status, "setsockopt")
+        change_option(self._handle, level, name, value)
         return self
 
     def get_option(self, level, name, size=None):

@@ -26,7 +26,7 @@ from .pipe cimport Pipe
 from .readable cimport r_pause, r_read, r_readable, r_resume
 from .socket_base cimport *
 from .stream cimport *
-from .stream_handle cimport duplicate, get_option, set_option
+from .stream_handle cimport change_option, duplicate, get_option
 from .tcp cimport TCP
 from .timer cimport idle_call, new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write, w_write_frame
@@ -483,9 +483,7 @@ cdef class SocketMethods(SocketBase):
         Node: none
         """
         self._ready()
-        cdef int status = set_option(self._handle, level, name, value)
-        if status < 0:
-            raise os_error(status, "setsockopt")
+        change_option(self._handle, level, name, value)
         return self
 
     def get_option(self, level, name, size=None):

@@ -56,6 +56,7 @@ cdef class StreamHandle(Handle):
 cpdef str handle_kind(object fd)
 cdef unsigned int budget_in_kib(Py_ssize_t size) noexcept
 cdef int set_option(StreamHandle handle, object level, object name, object value) except? 1
+cdef int change_option(StreamHandle handle, object level, object name, object value) except -1
 cdef object get_option(StreamHandle handle, object level, object name, object size)
 cdef int duplicate(StreamHandle handle) noexcept
 cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil

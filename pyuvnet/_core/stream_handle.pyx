@@ -476,6 +476,14 @@ cdef int set_option(StreamHandle handle, object level, object name, object value
     return status
 
 
+cdef int change_option(StreamHandle handle, object level, object name, object value) except -1:
+    """set_option() for a program: what the system refuses is raised, with the syscall."""
+    cdef int status = set_option(handle, level, name, value)
+    if status < 0:
+        raise os_error(status, "setsockopt")
+    return 0
+
+
 cdef object get_option(StreamHandle handle, object level, object name, object size):
     """Return an option of a handle's socket as an int, or as bytes, `size` of them at most.
 
