@@ -35,7 +35,10 @@ class Proxy:
         self.upstream_class = upstream_class
         self.sink = net.create_server(self._sink_connected)
         self.proxy = net.create_server(self._front_connected)
-        self.sink.listen(0, "127.0.0.1", lambda: self.proxy.listen(0, "127.0.0.1", self._send))
+        # Bulk is spliced where reads fill the buffer, and the window that the kernel chooses may
+        # stay below that.
+        place = {"port": 0, "host": "127.0.0.1", "receive_buffer": 200_000}
+        self.sink.listen(0, "127.0.0.1", lambda: self.proxy.listen(place, self._send))
         self.on_sink = None
 
     def run(self):
