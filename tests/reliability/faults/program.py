@@ -82,8 +82,8 @@ class Bytes:
 def place(kind: str) -> Any:
     """Where to listen."""
     if kind == "tcp":
-        # Reads have to fill the buffer where bytes are to be spliced, and the window that the kernel
-        # chooses may stay below that.
+        # Bytes are spliced only where reads fill the buffer, and the window that the kernel chooses
+        # may stay below that.
         return {"port": 0, "host": "127.0.0.1", "receive_buffer": 200_000}
     # libuv removes it, and the folder is the test's.
     return {"path": tempfile.mktemp(dir=os.environ["FAULTS_FOLDER"])}
