@@ -247,7 +247,7 @@ class Attempts(ConnectSteps):
             problem = self._problem(address, family)
             if problem is None:
                 if (address, family) not in valid:
-                    valid.append((address, family))
+                    valid.append((check.plain_str(address), family))
             elif refused is None:
                 refused = problem
         if not valid:

@@ -149,7 +149,7 @@ class ListenPlan:
             self.port = check.validate_port(port, "options.port")
         host = options.get("host")
         if host is not None:
-            check.validate_string(host, "hostname")
+            host = check.validate_string(host, "hostname")
             if "\0" in host:
                 raise check.arg_value_error("hostname", host, "must be a string without null bytes")
             self.host = host or None

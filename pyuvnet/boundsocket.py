@@ -71,7 +71,7 @@ class BoundSocket(BoundBase):
             return
         host = given.get("host")
         if host is not None:
-            check.validate_string(host, "options.host")
+            host = check.validate_string(host, "options.host")
             if not is_ip(host):
                 raise check.arg_value_error(
                     "options.host",

@@ -617,9 +617,12 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
         raise check.arg_value_error("options.host", host, "must be a string without null bytes")
     plan["host"] = host
     local_address = options.get("local_address")
-    if local_address is not None and not (isinstance(local_address, str) and is_ip(local_address)):
-        shown = local_address if isinstance(local_address, str) else check.notation(local_address)
-        raise ArgTypeError(f"Invalid IP address: {shown}", "ERR_INVALID_IP_ADDRESS")
+    if local_address is not None:
+        if not (isinstance(local_address, str) and is_ip(local_address)):
+            text = isinstance(local_address, str)
+            shown = local_address if text else check.notation(local_address)
+            raise ArgTypeError(f"Invalid IP address: {shown}", "ERR_INVALID_IP_ADDRESS")
+        local_address = check.plain_str(local_address)
     plan["local_address"] = local_address
     local_port = options.get("local_port")
     if local_port is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import subprocess
 import sys
@@ -447,3 +448,62 @@ print(*set(sys.modules) - before)
 """
     output = subprocess.check_output([sys.executable, "-I", "-S", "-c", program], text=True)
     assert not set(output.split()) & SLOW_TO_IMPORT
+
+
+class Setting(enum.StrEnum):
+    """What a program may keep its settings in: text of a class of its own."""
+
+    HOST = "127.0.0.1"
+    NAME = "localhost"
+    EVENT = "data"
+    ENCODING = "hex"
+    TEXT = "6162"
+
+
+def test_text_of_a_subclass_is_taken_wherever_text_is() -> None:
+    got: list[object] = []
+    received = bytearray()
+
+    def serve(socket: net.Socket) -> None:
+        server.close()
+        socket.on(Setting.EVENT, received.extend)
+        socket.write(Setting.TEXT, Setting.ENCODING)
+        socket.set_default_encoding(Setting.ENCODING)
+        socket.end(Setting.TEXT)
+
+    def connect() -> None:
+        port = server.address().port
+        client = net.connect(port, Setting.NAME, local_address=Setting.HOST, family=4)
+        client.set_encoding(Setting.ENCODING)
+        client.on(Setting.EVENT, got.append)
+        client.write(Setting.TEXT)
+        client.end(Setting.NAME)
+
+    server = net.create_server(serve).listen(0, Setting.HOST, connect)
+    pyuvnet.run()
+    assert "".join(map(str, got)) == "61626162"
+    assert received == b"6162localhost"
+    assert all(type(each) is str for each in got)
+
+    rules = net.BlockList()
+    rules.add_address(Setting.HOST)
+    assert rules.check(Setting.HOST)
+    assert net.is_ip(Setting.HOST) == 4
+    assert net.SocketAddress(address=Setting.HOST).address == Setting.HOST
+    with net.BoundSocket(host=Setting.HOST) as bound:
+        assert bound.address()["address"] == Setting.HOST
+    pyuvnet.run()
+
+
+def test_addresses_of_a_lookup_may_be_of_a_subclass() -> None:
+    def lookup(host: str, options: object, callback: Any) -> None:
+        callback(None, [{"address": Setting.HOST, "family": 4}])
+
+    def connect() -> None:
+        client = net.connect(server.address().port, "example.test", lookup=lookup)
+        client.on("connect", lambda: (trace.append(client.remote_address), client.end()))
+
+    trace: list[object] = []
+    server = net.create_server(lambda socket: server.close()).listen(0, "127.0.0.1", connect)
+    pyuvnet.run()
+    assert trace == ["127.0.0.1"]

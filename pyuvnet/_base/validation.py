@@ -291,10 +291,15 @@ def missing_args_error(*names: str | Sequence[str]) -> ArgTypeError:
 # Checks: each returns the value to use
 
 
+def plain_str(text: str) -> str:
+    """A text of a subclass, such as a member of a StrEnum, as the plain str that the core takes."""
+    return text if type(text) is str else str.__str__(text)
+
+
 def validate_string(value: object, name: str) -> str:
-    """Return value if it is a str. Raises: ArgTypeError ERR_INVALID_ARG_TYPE."""
+    """Return value as a plain str if it is one. Raises: ArgTypeError ERR_INVALID_ARG_TYPE."""
     if isinstance(value, str):
-        return value
+        return plain_str(value)
     raise arg_type_error(name, "string", value)
 
 

@@ -11,7 +11,7 @@ cdef enum Encoding:
     ENC_BUFFER             # a name that Node takes with bytes, where it has no effect
 
 cdef str encoding_name(object name)
-cdef bytes encode(str text, object name)
+cdef bytes encode(object given, object name)
 
 cdef class Decoder:
     cdef readonly str encoding         # Node's canonical name

@@ -19,6 +19,7 @@ cdef extern from "Python.h":
     object PyUnicode_DecodeUTF8Stateful(const char*, Py_ssize_t, const char*, Py_ssize_t*)
     object PyUnicode_DecodeUTF16Stateful(const char*, Py_ssize_t, const char*, int*, Py_ssize_t*)
     object PyUnicode_DecodeLatin1(const char*, Py_ssize_t, const char*)
+    str PyUnicode_FromObject(object)
     bytes PyUnicode_AsUTF8String(object)
     bytes PyUnicode_AsLatin1String(object)
     object PyUnicode_New(Py_ssize_t, Py_UCS4)
@@ -27,6 +28,7 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(object)
     Py_UCS4 PyUnicode_READ(int, void*, Py_ssize_t)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
 
 cdef enum:
     PADDING = 0x40
@@ -96,18 +98,25 @@ cdef bytes _last_bytes = None
 cdef bytes _encoded(str text):
     """A text as UTF-8; raises for a lone surrogate."""
     global _last_text, _last_bytes
-    cdef bytes made = PyUnicode_AsUTF8String(text)
-    if PyUnicode_CheckExact(text) and PyBytes_GET_SIZE(made) <= REMEMBERED:
+    cdef bytes made
+    if PyUnicode_IS_COMPACT_ASCII(text):
+        made = PyBytes_FromStringAndSize(<const char*>PyUnicode_1BYTE_DATA(text),
+                                         PyUnicode_GET_LENGTH(text))
+    else:
+        made = PyUnicode_AsUTF8String(text)
+    if PyBytes_GET_SIZE(made) <= REMEMBERED:
         _last_text, _last_bytes = text, made
     return made
 
 
-cdef bytes encode(str text, object name):
+cdef bytes encode(object given, object name):
     """Encode text as Node's Buffer.from(text, encoding) does.
 
     Raises: ArgTypeError (ERR_UNKNOWN_ENCODING), also for 'buffer', which is for bytes only.
     """
     cdef Encoding kind = ENC_UTF8 if name is None else <Encoding>_kinds[encoding_name(name)]
+    # The value of a subclass's, such as a StrEnum's: str() would call the program.
+    cdef str text = given if PyUnicode_CheckExact(given) else PyUnicode_FromObject(given)
     if kind == ENC_UTF8:
         if text is _last_text:
             return _last_bytes
@@ -345,7 +354,7 @@ cdef class Decoder:
         return self.finish()
 
 
-def encode_text(str text not None, encoding=None):
+def encode_text(text, encoding=None):
     """Return text as bytes, as a stream writes it.
 
     Raises: ArgTypeError (ERR_UNKNOWN_ENCODING).

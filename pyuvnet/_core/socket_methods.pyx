@@ -17,6 +17,7 @@ from .address cimport peer_tuple
 from .capi cimport Py_TYPE
 from .deadlines cimport clear_deadline, set_deadline
 from .descriptors cimport pyuvnet_method, same_method, set_method
+from .encoding cimport encode
 from .iteration import plain_reads as _plain_reads
 
 from .emitter cimport ON_CONNECT, ON_FINISH, ON_TIMEOUT, has_internal, new_internal
@@ -36,6 +37,7 @@ cdef extern from "sockopt.h":
 
 cdef object _TRUE = True
 cdef PyObject* _BYTES = <PyObject*>bytes
+cdef PyObject* _STR = <PyObject*>str
 
 MAX_TIMEOUT = 2147483647
 
@@ -187,6 +189,12 @@ cdef class SocketMethods(SocketBase):
             # Out of memory: nobody would send it when the callback is over.
             self._flush()
         return True
+
+    cdef bint _collect_text(self, str text) except -1:
+        """_collect_plain() of a text in the default encoding."""
+        if self._rare.w_encoding is not None or len(text) >= COLLECT_BYTES:
+            return False
+        return self._collect_plain(encode(text, None))
 
     cdef object _write(self, object data, object encoding, object callback):
         self._ready()
@@ -653,8 +661,15 @@ cdef pyuvnet_method _write_by_steps = NULL
 cdef PyObject* _write_quickly(PyObject* socket, PyObject** args, Py_ssize_t count,
                               PyObject* names) except NULL:
     """write(chunk) without sorting arguments, which costs more than collecting the chunk does."""
-    if count == 1 and names is NULL and <PyObject*>Py_TYPE(args[0]) is _BYTES \
-            and (<SocketMethods>socket)._collect_plain(<bytes>args[0]):
+    cdef PyObject* kind
+    cdef bint collected = False
+    if count == 1 and names is NULL:
+        kind = <PyObject*>Py_TYPE(args[0])
+        if kind is _BYTES:
+            collected = (<SocketMethods>socket)._collect_plain(<bytes>args[0])
+        elif kind is _STR:
+            collected = (<SocketMethods>socket)._collect_text(<str>args[0])
+    if collected:
         Py_INCREF(_TRUE)
         return <PyObject*>_TRUE
     return _write_by_steps(socket, args, count, names)

@@ -110,6 +110,33 @@ def test_end_and_cork_keep_the_order(pair: Any, where: str) -> None:
 
 @pytest.mark.spec("S4.2-14", "S4.4-01")
 @pytest.mark.parametrize("where", PLACES)
+def test_text_is_sent_as_encoded_and_between_the_bytes_around_it(pair: Any, where: str) -> None:
+    told: list[Any] = []
+    long = "\xe9" * 40_000
+
+    def act(c: net.Socket) -> None:
+        told.extend([c.write("a"), c.write(b"b"), c.write("\xe9\U0001f600"), c.write("")])
+        c.write("\ud83d\ude00")
+        c.write("\ud800")
+        told.append(c.writable_length)
+        c.write(Name("n"))
+        c.write(long)
+        c.set_default_encoding("hex")
+        c.write("616263")
+        c.write("d", "utf8")
+        c.end("65")
+
+    assert pair(act, where) == (
+        b"ab" + "\xe9\U0001f600\U0001f600\ufffd".encode() + b"n" + long.encode() + b"abcde"
+    )
+    assert told == [True, True, True, True, 0]
+
+
+class Name(str):
+    """Text of a class of the program's."""
+
+
+@pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("mark", [0, 1, 100, 65536])
 def test_false_and_drain_whatever_the_mark(pair: Any, where: str, mark: int) -> None:
     drains: list[int] = []
