@@ -7,7 +7,16 @@ from __future__ import annotations
 
 # Acronyms which Node writes in capitals when they end a name.
 _ACRONYMS = {"ip": "IP", "json": "JSON", "cidr": "CIDR", "cidrs": "CIDRs"}
-_IRREGULAR = {"is_ipv4": "isIPv4", "is_ipv6": "isIPv6"}
+_IRREGULAR = {
+    "is_ipv4": "isIPv4",
+    "is_ipv6": "isIPv6",
+    "alpn_protocols": "ALPNProtocols",
+    "alpn_callback": "ALPNCallback",
+    "sni_callback": "SNICallback",
+    "min_dh_size": "minDHSize",
+    "get_tls_ticket": "getTLSTicket",
+    "request_ocsp": "requestOCSP",
+}
 
 
 def to_node(name: str) -> str:

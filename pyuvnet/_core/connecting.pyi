@@ -3,7 +3,7 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from .socket_base import Connector
+from .socket_base import Connector, SocketBase
 
 @disjoint_base
 class ConnectSteps(Connector):
@@ -24,3 +24,6 @@ class ConnectSteps(Connector):
     def _succeed(
         self, address: str | None = None, make_header: Callable[[Any, Any], bytes] | None = None
     ) -> None: ...
+
+def begin_upgrade(s: SocketBase, plain: SocketBase) -> None: ...
+def finish_upgrade(s: SocketBase, plain: SocketBase, announce: bool) -> None: ...

@@ -372,6 +372,8 @@ cdef int serve(SocketBase s) except -1:
         s._handle.unref()
     s._read_peer()
     s._apply_options()
+    if s._also().at_connect is not None:
+        s._also().at_connect(b"")
     if s._state & DESTROYED:
         return 0
     try:
@@ -381,6 +383,41 @@ cdef int serve(SocketBase s) except -1:
         # A listener's exception must not leave a connection that nobody serves.
         _go_on_at_connect(s)
     return 0
+
+
+def begin_upgrade(SocketBase s not None, SocketBase plain not None):
+    """Let a socket wait for the connection of a plain one; each destroys the other with itself."""
+    s._ready()
+    plain._ready()
+    begin_anew(s, Connector(s))
+    s._own_also().twin, plain._own_also().twin = plain, s
+
+
+def finish_upgrade(SocketBase s not None, SocketBase plain not None, bint announce):
+    """Take the connection of a plain socket, whose writes have left, and put it to use.
+
+    Args:
+        announce: emit 'connect' and 'ready'.
+    """
+    cdef bytes data
+    s._ready()
+    if s._state & DESTROYED or not s._socket_flags & SOCKET_CONNECTING:
+        return
+    data = s._take_over(plain)
+    _over, s._also().connector = s._also().connector, None
+    s._socket_flags &= ~SOCKET_CONNECTING
+    s._touch()
+    s._apply_options()
+    if s._also().at_connect is not None and not s._state & DESTROYED:
+        s._also().at_connect(data)
+    if s._state & DESTROYED:
+        return
+    try:
+        if announce:
+            s._emit0(ON_CONNECT)
+            s._emit0(ON_READY)
+    finally:
+        _go_on_at_connect(s)
 
 
 cdef int _go_on_at_connect(SocketBase s) except -1:

@@ -2,6 +2,7 @@ from .._base.errors import StateError, SystemCallError
 
 UV_EADDRINUSE: int
 UV_EALREADY: int
+UV_ECONNRESET: int
 UV_ECANCELED: int
 UV_EINVAL: int
 UV_EISCONN: int

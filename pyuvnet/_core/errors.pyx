@@ -236,6 +236,7 @@ def make_os_error(int status, str syscall, address=None, port=None, detail=None)
 # The statuses which the Python side gives reasons of its own for.
 UV_EADDRINUSE = uv.UV_EADDRINUSE
 UV_EALREADY = uv.UV_EALREADY
+UV_ECONNRESET = uv.UV_ECONNRESET
 UV_ECANCELED = uv.UV_ECANCELED
 UV_EINVAL = uv.UV_EINVAL
 UV_EISCONN = uv.UV_EISCONN

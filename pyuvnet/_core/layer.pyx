@@ -39,6 +39,8 @@ cdef class Layer:
         # What a listener has destroyed hears no more, even if it has another connection by now.
         if handle is None or handle.closing or handle.owner is None:
             return 0
+        if size > 0 and _calls(handle).take_read(handle.owner, base, size):
+            return 0
         return _calls(handle).read(handle.owner, handle, base, size)
 
     cdef int read_ended(self, int status) except -1:
@@ -141,10 +143,13 @@ cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
     cdef Layer lowest = <Layer>handle.layer
     cdef const HandleCalls* calls = lowest.calls
     cdef Layer layer = lowest
+    # Once more: a layer may have a write that never got to the handle.
+    (<StreamHandle>handle).owner = owner
     while layer is not None:
         layer.closed()
         layer.handle = None
         layer = layer.above
+    (<StreamHandle>handle).owner = None
     try:
         return calls.closed(owner, handle, status)
     finally:

@@ -87,6 +87,7 @@ cdef class Loop:
     cdef LoopPart immediates           # of the module immediate
     cdef LoopPart accepting
     cdef LoopPart deadlines            # of the module deadlines
+    cdef LoopPart ciphers              # of the module tls
     cdef object timers                 # TimerQueue of the module timer
     cdef set lookups                   # of the module dns: the requests in flight
     # The handle that filled the read buffer last, in which turn, and with how many bytes in it.

@@ -1277,6 +1277,22 @@ cdef int _say_bytes(Stream s) except -1:
     return 0
 
 
+cdef bytes r_take_bytes(Stream s):
+    """Take all bytes out of the buffer, in whatever form they are there."""
+    cdef Cutter cutter
+    cdef bytes data
+    if not s.r_transforms & (R_FRAMES | R_READERS):
+        if not s.r_length and s._rare.r_decoder is None:
+            return b""
+        r_keep_bytes(s)
+    cutter = s._rare.r_cutter
+    cutter.settle()
+    data = PyBytes_FromStringAndSize(cutter._data, cutter._size) if cutter._size else b""
+    cutter.clear()
+    s.r_length = 0
+    return data
+
+
 cdef int r_taken(Stream s) except -1:
     """A reader has taken bytes."""
     s._state = (s._state | R_DID_READ) & ~(R_EMITTED_READABLE | R_END_UNSEEN)

@@ -26,6 +26,7 @@ cdef class ServerBase(Acceptor):
     cdef StreamHandle _handle          # None while not listening
     cdef readonly Py_ssize_t _connections
     cdef object _socket_class
+    cdef object _secure_class          # of a TLS server: of connections that nobody sees before
     cdef public bint pause_on_connect, no_delay, keep_alive
     cdef signed char _allow_half_open  # of accepted sockets; -1: not said
     cdef unsigned int _keep_alive_initial_delay         # seconds
@@ -100,6 +101,7 @@ cdef class ServerBase(Acceptor):
                           Py_ssize_t size) except -1
     cdef void _forget_header(self, ProxyHeader header) noexcept
     cdef int _drop_header(self, int why, StreamHandle client, const PeerName* peer) except -1
+    cdef int _give_secure(self, SocketBase socket) except -1
     cdef void _destroy_unused(self, SocketBase socket) noexcept
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1
     cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,

@@ -248,7 +248,10 @@ cdef class ServerBase(Acceptor):
             if why:
                 return self._drop_client(why, client, peer)
         try:
-            socket = self._socket_class.__new__(self._socket_class)
+            kind = self._socket_class
+            if self._secure_class is not None and self._find(_CONNECTION) is None:
+                kind = self._secure_class
+            socket = kind.__new__(kind)
             # On CPython 3.11 the making of an object may run a finaliser, and that closed it.
             if self._wanted(listener):
                 self._adopt(socket, client, peer)
@@ -434,7 +437,8 @@ cdef class ServerBase(Acceptor):
             socket._adopt_accepted(
                 self, client, ALLOW_HALF_OPEN if self._allow_half_open > 0 else 0,
                 self._high_water_mark, self.pause_on_connect)
-            if self._framing is not None:
+            if self._framing is not None and (
+                    self._secure_class is None or isinstance(socket, self._secure_class)):
                 r_set_framing(socket, self._framing)
             if self._max_write_buffer >= 0 or self._budget is not None \
                     or self._addresses is not None:
@@ -621,6 +625,8 @@ cdef class ServerBase(Acceptor):
     cdef int _give(self, SocketBase socket) except -1:
         """Emit 'connection'. A socket that nobody takes is destroyed."""
         cdef bint taken
+        if self._secure_class is not None:
+            return self._give_secure(socket)
         try:
             if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
                 # An override that returns None has not refused it.
@@ -639,6 +645,27 @@ cdef class ServerBase(Acceptor):
             self._shown_out += 1
             self._show_out(socket)
         return 0
+
+    cdef int _give_secure(self, SocketBase socket) except -1:
+        """Begin TLS; 'connection' has the plain socket, if anybody listens."""
+        try:
+            if not isinstance(socket, self._secure_class):
+                self._emit1(_CONNECTION, socket)
+            if hooked(HOOK_SERVER_SOCKET):
+                publish(HOOK_SERVER_SOCKET, {"socket": socket})
+            if not socket._state & DESTROYED:
+                self._secure(socket)
+        except BaseException:
+            socket._destroy_with(None)
+            raise
+        return 0
+
+    def _secure(self, socket):
+        """Begin the handshake of a connection; a TLS server overrides it."""
+
+    def _set_secure_class(self, secure_class):
+        """Let accepted connections begin with TLS; _secure(socket) begins it."""
+        self._secure_class = secure_class
 
     cdef void _destroy_unused(self, SocketBase socket) noexcept:
         """Destroy a socket on which nobody has registered anything, since nobody else would."""

@@ -271,6 +271,69 @@ cdef class SocketBase(Duplex):
         self._socket_flags |= SOCKET_BOUND
         self._take_handle(handle)
 
+    def _set_at_connect(self, function):
+        """Call function(bytes) when the connection stands, before 'connect'.
+
+        Its argument is what has come already, over the connection of another socket.
+        """
+        self._own_also().at_connect = function
+
+    @property
+    def _can_be_taken(self):
+        """Whether the handle can go to another socket: connected, without layers."""
+        return self._handle is not None and not self._state & LAYERED \
+            and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND)
+
+    def _stop_reading(self):
+        """Let nothing more come, whatever listens, and keep what is there for another socket."""
+        self._ready()
+        cdef SocketExtra rare = self._own_also()
+        data = r_take_bytes(self)
+        rare.early = data if rare.early is None else rare.early + data
+        self._flowing = FLOWING_NO
+        self._paused = 1
+        if self._handle is not None:
+            self._read_stop()
+
+    def _take_over(self, SocketBase other not None):
+        """Take the connection of another socket, whose writes have all left.
+
+        That one reads and writes no more; each destroys the other with itself. Returns the bytes
+        that it had and that nobody was given.
+        """
+        cdef StreamHandle handle
+        cdef SocketExtra mine, its
+        cdef bytes data
+        self._ready()
+        other._ready()
+        mine, its = self._own_also(), other._own_also()
+        other._flush()
+        data = r_take_bytes(other)
+        if its.early is not None:
+            data, its.early = its.early + data, None
+        handle = other._handle
+        if handle is None or other._state & (LAYERED | W_WRITING) or self._handle is not None \
+                or self._state & DESTROYED:
+            raise socket_closed()
+        handle.read_stop()
+        handle.target = None
+        other._handle = None
+        self._peer, self._born = other._peer, other._born
+        self._server = other._server
+        if other._socket_flags & SOCKET_COUNTED:
+            # Its server's ring and counts have this one instead.
+            other._socket_flags &= ~SOCKET_COUNTED
+            leave_ring(&other._links)
+            self._socket_flags |= SOCKET_COUNTED
+            enter_ring(&self._server._sockets, &self._links)
+        mine.address, its.address = its.address, None
+        mine.proxy, mine.renamed, mine.here = its.proxy, its.renamed, its.here
+        mine.twin, its.twin = other, self
+        if other._idle is not None:
+            other._idle.cancel()
+        self._take_handle(handle)
+        return data
+
     cdef int _take_handle(self, StreamHandle handle) except -1:
         self._bound_handle(handle)
         self._handle = handle
@@ -342,6 +405,21 @@ cdef class SocketBase(Duplex):
         if self._has_onread():
             raise arg_value_error("framing", None, "cannot be used on a socket with onread")
         return 0
+
+    # ---- What the TLS layer calls, and TLSSocket overrides --------------------------------------
+
+    def _hello(self, servername, protocols):
+        """The first message of a client has come: start the layer with a context."""
+
+    def _secured(self):
+        """The handshake is over."""
+
+    def _tls_failed(self, error, secure):
+        """The layer has failed."""
+        self._destroy_with(error if isinstance(error, BaseException) else socket_closed())
+
+    def _ticket(self):
+        """There may be a new session."""
 
     # ---- Layers, and what they or the handle do ------------------------------------------------
 
@@ -1060,7 +1138,9 @@ cdef class SocketBase(Duplex):
         cdef Acceptor server = None
         # Of this connection: an observer that hears of it below may begin another.
         cdef Connector connector = rare.connector
+        cdef SocketBase twin = None
         undo, rare.undo_signal = rare.undo_signal, None
+        twin, rare.twin = rare.twin, None
         if handle is None:
             # No callback of one will come.
             rare.connector = None
@@ -1108,6 +1188,11 @@ cdef class SocketBase(Duplex):
         try:
             if undo is not None:
                 undo()
+        except BaseException as exc:
+            self._loop.report(exc)
+        try:
+            if twin is not None:
+                twin._destroy_with(None)
         except BaseException as exc:
             self._loop.report(exc)
         return 0

@@ -384,7 +384,7 @@ cdef class SocketMethods(SocketBase):
 
     cdef object _read_chunk(self):
         if self.r_length == 0 and self._handle is not None and self._handle._reading \
-                and not self._state & (R_ENDED | DESTROYED | ERRORED | R_SYNC):
+                and not self._state & (R_ENDED | DESTROYED | ERRORED | R_SYNC | LAYERED):
             # What r_read() comes to where the source need not be asked.
             self._state = (self._state | R_READING | R_NEED_READABLE) & ~R_EMITTED_READABLE
             return None

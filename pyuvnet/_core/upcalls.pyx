@@ -41,6 +41,16 @@ METHODS = {
     "Connector.connected":
         "(status): the attempt under way is over; a libuv status, UV_ECANCELED from destroy().",
     "Connector.stop": "(): the socket is being destroyed; ends timers and tasks.",
+    "TLSSocket._hello":
+        "(servername, protocols): the client's first message is there; starts the layer, now or "
+        "later. servername is a str or None; protocols is a list, None if the message is invalid.",
+    "TLSSocket._secured": "(): the handshake is over; what was written before leaves after it.",
+    "TLSSocket._tls_failed":
+        "(error, secure): the layer has failed, after the handshake or not; destroys the socket. "
+        "error is what the engine raised, an OSError, a TimeoutError for a handshake that takes "
+        "too long, or None for a connection that ended without close_notify.",
+    "TLSSocket._ticket": "(): there may be a new session.",
+    "Server._secure": "(socket): a TLS server has accepted a connection; begins the handshake.",
 }
 
 cdef list _functions = [None] * UPCALLS

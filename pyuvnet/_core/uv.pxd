@@ -68,7 +68,9 @@ cdef extern from "uv.h" nogil:
     const int UV_EBADF
     const int UV_EEXIST
     const int UV_ETIMEDOUT
-    const int UV_ENOBUFS
+    const int UV_EPIPE
+    const int UV_ECONNRESET
+    const int UV_EPROTO
 
     ctypedef int uv_file
     ctypedef int uv_os_sock_t

@@ -1,0 +1,3 @@
+LIMIT: int
+
+def read_hello(data: bytes) -> tuple[str | None, list[str]] | None: ...

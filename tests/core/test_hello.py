@@ -1,0 +1,86 @@
+"""The first message of a TLS client, whole, in pieces and broken."""
+
+from __future__ import annotations
+
+import random
+import ssl
+
+import pytest
+
+from pyuvnet._core.hello import LIMIT, read_hello
+
+
+def hello(servername: str | None = None, protocols: list[str] | None = None) -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    outgoing = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=servername)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def split(data: bytes, size: int) -> bytes:
+    """The message of one record in records of so many bytes."""
+    body = data[5:]
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(data[:3] + len(part).to_bytes(2, "big") + part for part in parts)
+
+
+@pytest.mark.parametrize("servername", [None, "localhost", "a.b.example"])
+@pytest.mark.parametrize("protocols", [[], ["h2"], ["h2", "http/1.1"]])
+def test_what_a_client_says(servername: str | None, protocols: list[str]) -> None:
+    data = hello(servername, protocols)
+    assert read_hello(data) == (servername, protocols)
+    assert read_hello(data + b"\x17 what follows") == (servername, protocols)
+    for size in (1, 2, 50):
+        assert read_hello(split(data, size)) == (servername, protocols)
+
+
+def test_nothing_is_said_before_all_has_come() -> None:
+    data = split(hello("localhost", ["h2"]), 60)
+    for size in range(len(data)):
+        assert read_hello(data[:size]) is None, size
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"\x16\x02\x00\x00\x05",
+        b"\x16\x03\x01\x00\x00",
+        b"\x16\x03\x01\xff\xff",
+        b"\x16\x03\x01\x00\x01\x02",
+        b"\x16\x03\x01\x00\x04\x01\xff\xff\xff",
+        b"\x16\x03\x01\x00\x06\x01\x00\x00\x02\x03\x03",
+    ],
+)
+def test_what_is_no_hello(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"hello|Hello|record"):
+        read_hello(data)
+
+
+def test_a_hello_without_end_is_refused_at_the_limit() -> None:
+    record = b"\x16\x03\x01\x40\x00" + bytes(16384)
+    assert read_hello(b"\x16\x03\x01\x00\x04\x01\x00\xff\x00" + record * 3) is None
+    with pytest.raises(ValueError, match="too long"):
+        read_hello(b"\x16\x03\x01\x00\x04\x01\x00\xff\xff")
+    assert LIMIT == 65536
+
+
+def test_broken_hellos_are_values_or_errors() -> None:
+    chance = random.Random(3)
+    data = hello("localhost", ["h2", "http/1.1"])
+    for _ in range(3000):
+        broken = bytearray(data[: chance.randrange(len(data) + 1)])
+        for _ in range(chance.randrange(4)):
+            if broken:
+                broken[chance.randrange(len(broken))] = chance.randrange(256)
+        try:
+            found = read_hello(bytes(broken))
+        except ValueError:
+            continue
+        assert found is None or len(found) == 2
