@@ -12,6 +12,7 @@ from ._core.emitter import _ErrorMonitor
 from ._core.readable import Readable
 from .errors import SystemCallError
 from .socket import Socket
+from .tls import TLSSocket
 from .typing import DropInfo, OverloadInfo
 
 ErrorMonitor: TypeAlias = _ErrorMonitor
@@ -92,6 +93,9 @@ SocketBaseEvent: TypeAlias = (
         "ready",
         "removeListener",
         "resume",
+        "secure",
+        "secureConnect",
+        "session",
         "shutdown",
         "timeout",
         "unpipe",
@@ -108,7 +112,9 @@ ServerBaseEvent: TypeAlias = (
         "newListener",
         "overload",
         "removeListener",
+        "secureConnection",
         "shutdown",
+        "tlsClientError",
     ]
     | ErrorMonitor
 )
@@ -167,6 +173,9 @@ TextSocketEvent: TypeAlias = (
         "ready",
         "removeListener",
         "resume",
+        "secure",
+        "secureConnect",
+        "session",
         "shutdown",
         "timeout",
         "unpipe",
@@ -193,7 +202,10 @@ OfErrorAddressFamilyHost = TypeVar(
     "OfErrorAddressFamilyHost",
     bound="Callable[[SystemCallError | None, str | None, int | None, str], object]",
 )
+OfSession = TypeVar("OfSession", bound="Callable[[Any], object]")
 OfSocket = TypeVar("OfSocket", bound="Callable[[Socket], object]")
 OfInfo = TypeVar("OfInfo", bound="Callable[[DropInfo | Any], object]")
 OfOverload = TypeVar("OfOverload", bound="Callable[[OverloadInfo], object]")
+OfSecured = TypeVar("OfSecured", bound="Callable[[TLSSocket], object]")
+OfFailureSecured = TypeVar("OfFailureSecured", bound="Callable[[Exception, TLSSocket], object]")
 OfText = TypeVar("OfText", bound="Callable[[str], object]")

@@ -146,7 +146,7 @@ class _Listening:
 
 
 class _Serving(_Listening):
-    """The same for a 'connection' listener, which owns its socket while it runs."""
+    """The same for a listener that is given a connection, and owns it while it runs."""
 
     __slots__ = ("owns",)
     owns: bool
@@ -204,7 +204,8 @@ def run_listener(
             "thread: start the program by pyuvnet.run(main()) or asyncio.run(main())",
             "ERR_NO_ASYNC_LOOP",
         )
-    if event != "connection" or not arguments or not isinstance(arguments[0], SocketBase):
+    given = event in ("connection", "secureConnection") and bool(arguments)
+    if not given or not isinstance(arguments[0], SocketBase):
         _begin(theirs, awaitable, _Listening(emitter, event, arguments, captured))
         return
     serving = _Serving(emitter, event, arguments, captured)

@@ -11,6 +11,7 @@ from .abort import AbortSignal
 from .errors import SystemCallError
 from .server import Server
 from .socket import Socket
+from .tls import TLSSocket
 from .typing import DropInfo, Event, OverloadInfo, TextDuplex, TextReadable, TextSocket
 
 __all__ = [
@@ -59,7 +60,14 @@ def once(
 @overload
 def once(
     emitter: Server,
-    event: Literal["close", "listening", "newListener", "removeListener", "shutdown"],
+    event: Literal[
+        "close",
+        "listening",
+        "newListener",
+        "removeListener",
+        "shutdown",
+        "tlsClientError",
+    ],
     *,
     signal: AbortSignal | None = None,
 ) -> Waiter[list[Any]]: ...
@@ -93,6 +101,13 @@ def once(
 ) -> Waiter[list[OverloadInfo]]: ...
 @overload
 def once(
+    emitter: Server,
+    event: Literal["secureConnection"],
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[TLSSocket]]: ...
+@overload
+def once(
     emitter: Socket,
     event: Literal["close"],
     *,
@@ -108,6 +123,9 @@ def once(
         "connectionAttemptTimeout",
         "lookup",
         "ready",
+        "secure",
+        "secureConnect",
+        "session",
         "shutdown",
         "timeout",
     ],

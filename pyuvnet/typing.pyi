@@ -261,6 +261,8 @@ class TextSocket(Socket):
             "readable",
             "ready",
             "resume",
+            "secure",
+            "secureConnect",
             "shutdown",
             "timeout",
         ],
@@ -304,6 +306,10 @@ class TextSocket(Socket):
     ) -> Callable[[_listeners.OfSource], _listeners.OfSource]: ...
     @overload
     def on(
+        self, event: Literal["session"], listener: None = None
+    ) -> Callable[[_listeners.OfSession], _listeners.OfSession]: ...
+    @overload
+    def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
     @overload
@@ -320,6 +326,8 @@ class TextSocket(Socket):
             "readable",
             "ready",
             "resume",
+            "secure",
+            "secureConnect",
             "shutdown",
             "timeout",
         ],
@@ -370,6 +378,8 @@ class TextSocket(Socket):
         self, event: Literal["pipe", "unpipe"], listener: Callable[[Readable], object]
     ) -> Self: ...
     @overload
+    def on(self, event: Literal["session"], listener: Callable[[Any], object]) -> Self: ...
+    @overload
     def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
     add_listener = on
     once = on
@@ -395,6 +405,8 @@ class TextSocket(Socket):
             "readable",
             "ready",
             "resume",
+            "secure",
+            "secureConnect",
             "shutdown",
             "timeout",
         ],
@@ -451,6 +463,8 @@ class TextSocket(Socket):
     def emit(self, event: Literal["oversize"], size: int, /) -> bool: ...
     @overload
     def emit(self, event: Literal["pipe", "unpipe"], source: Readable, /) -> bool: ...
+    @overload
+    def emit(self, event: Literal["session"], session: Any, /) -> bool: ...
     @overload
     def emit(self, event: Event[Unpack[_Ts]], *arguments: Unpack[_Ts]) -> bool: ...
     # Events end

@@ -1,15 +1,15 @@
-"""Room for TLS: a stream that takes a Socket over, made of what everybody may call.
-
-pyuvnet has no TLS of its own. What one needs for it is shown by making it here, with Python's ssl:
-the wire is read by 'data' or by onread, and 'connect', 'end', 'close', end() and destroy() do the
-rest. Both programs then see an ordinary Duplex.
+"""tls: connections, servers, contexts, STARTTLS, sessions, limits; what Node does is compared in
+tests/differential/scenarios/tls.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import random
+import asyncio
+import gc
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,206 +17,768 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import Duplex, net
+from pyuvnet import framing, net, tls
+from tests.support.certificates import certificates
 
-PEM = Path(__file__).parent / "localhost.pem"
-
-
-class Secure(Duplex):
-    """TLS over a socket.
-
-    Args:
-        wire: the socket, connected or connecting; it belongs to this stream from now on.
-        context: ssl.SSLContext.
-        server_side, server_hostname: as for SSLContext.wrap_bio().
-
-    Events: those of Duplex, and 'secure' when the handshake is done.
-    """
-
-    def __init__(self, wire: net.Socket, context: ssl.SSLContext, **side: Any) -> None:
-        super().__init__(allow_half_open=True)
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, **side)
-        self.wire = wire
-        self.secure = self.over = False
-        self.waiting: list[Callable[[], None]] = []
-        wire.on("data", self.received)
-        wire.on("connect", self.advance)
-        wire.on("end", self.ended)
-        wire.on("error", self.destroy)
-        wire.on("close", lambda had_error: self.destroy())
-
-    def onread(self, size: int, buffer: Any) -> None:
-        """For the socket's option onread, which takes the place of 'data'."""
-        self.received(buffer[:size])
-
-    def received(self, data: Any) -> None:
-        self.incoming.write(data)
-        self.advance()
-
-    def ended(self) -> None:
-        self.incoming.write_eof()
-        self.advance()
-
-    def advance(self) -> None:
-        """Go on with the handshake, or with reading, as far as the records at hand allow."""
-        try:
-            if not self.secure:
-                self.tls.do_handshake()
-                self.secure = True
-                self.emit("secure")
-                for write in self.waiting:
-                    write()
-            while not (self.over or self.destroyed):
-                data = self.tls.read(65536)
-                self.over = not data
-                if not self.push(data or None) and data:
-                    self.wire.pause()
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self.over = True
-            self.push(None)
-        except ssl.SSLError as error:
-            self.flush()
-            self.destroy(error)
-        self.flush()
-
-    def flush(self, callback: Callable[..., None] | None = None) -> None:
-        data = self.outgoing.read()
-        if data and not self.wire.destroyed:
-            self.wire.write(data, None, callback)
-        elif callback is not None:
-            callback()
-
-    def _read(self, size: int) -> None:
-        self.wire.resume()
-
-    def _write(self, chunk: Any, encoding: str, callback: Callable[..., None]) -> None:
-        def write() -> None:
-            self.tls.write(chunk)
-            self.flush(callback)
-
-        if self.secure:
-            write()
-        else:
-            self.waiting.append(write)
-
-    def _final(self, callback: Callable[..., None]) -> None:
-        with contextlib.suppress(ssl.SSLError):  # the peer's own good bye has not come yet
-            self.tls.unwrap()
-        self.flush()
-        self.wire.end(callback)
-
-    def _destroy(self, error: BaseException | None, callback: Callable[..., None]) -> None:
-        # A good end leaves the wire time to end, too.
-        if error is not None or not (self.over and self.writable_finished):
-            self.wire.destroy()
-        callback(error)
+PKI = certificates()
+KEYS: dict[str, Any] = {"key": PKI / "server.key", "cert": PKI / "server.pem"}
+OTHER: dict[str, Any] = {"key": PKI / "other.key", "cert": PKI / "other.pem"}
+TRUST: dict[str, Any] = {"ca": PKI / "ca.pem", "servername": "localhost"}
+VERSIONS = ["TLSv1.2", "TLSv1.3"]
 
 
-@pytest.fixture
-def server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
-    return context
+class Both:
+    """A server and a client; `events` has what both saw."""
+
+    def __init__(
+        self, server: dict[str, Any] | None = None, client: dict[str, Any] | None = None
+    ) -> None:
+        self.events: list[Any] = []
+        self.server = tls.create_server({**KEYS, **(server or {})})
+        self.client_options = {"host": "127.0.0.1", **TRUST, **(client or {})}
+        self.accepted: Callable[[tls.TLSSocket], object] = lambda socket: socket.end()
+        self.connected: Callable[[tls.TLSSocket], object] = lambda socket: None
+        self.client: Any = None
+        self.got = bytearray()
+        self.clients = 1
+
+    def run(self) -> Both:
+        self.server.on("secureConnection", lambda socket: self.accepted(socket))
+        self.server.on(
+            "tlsClientError",
+            lambda error, socket: self.events.append(("tlsClientError", error.code)),
+        )
+        self.server.listen(0)
+        self.next()
+        pyuvnet.run()
+        return self
+
+    def next(self) -> None:
+        self.clients -= 1
+        client = self.client = tls.connect(
+            {"port": self.server.address().port, **self.client_options}
+        )
+        client.on("secureConnect", lambda: self.connected(client))
+        client.on("data", self.got.extend)
+        client.on("error", lambda error: self.events.append(("error", error.code)))
+        client.on("close", lambda had_error: self.next() if self.clients else self.server.close())
 
 
-@pytest.fixture
-def client_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(PEM))
+# ---- A connection --------------------------------------------------------------------------------
 
 
-def secure_client(port: int, context: ssl.SSLContext, onread: bool) -> Secure:
-    made: list[Secure] = []
-    options: dict[str, Any] = {}
-    if onread:
-        options["onread"] = {
-            "buffer": bytearray(65536),
-            "callback": lambda size, buffer: made[0].onread(size, buffer),
-        }
-    wire = net.create_connection(port=port, host="127.0.0.1", **options)
-    made.append(Secure(wire, context, server_hostname="localhost"))
-    return made[0]
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_a_connection_says_of_itself(version: str) -> None:
+    seen: dict[str, Any] = {}
+    both = Both({"max_version": version, "alpn_protocols": ["h2"]}, {"alpn_protocols": ["h2"]})
+
+    def connected(c: tls.TLSSocket) -> None:
+        seen.update(
+            protocol=c.get_protocol(),
+            cipher=c.get_cipher(),
+            peer=c.get_peer_certificate(True),
+            own=c.get_certificate(),
+            ssl=type(c.ssl_object),
+            alpn=c.alpn_protocol,
+            fragment=(c.set_max_send_fragment(100), c.set_max_send_fragment(512)),
+        )
+
+    both.connected = connected
+    both.run()
+    assert seen["protocol"] == version
+    assert seen["ssl"] is ssl.SSLObject
+    assert seen["alpn"] == "h2"
+    assert seen["cipher"].version == version or seen["cipher"].version == "TLSv1.2"
+    assert seen["cipher"].standardName.startswith("TLS_")
+    assert seen["own"] == {}
+    assert seen["fragment"] == (False, True)
+    peer = seen["peer"]
+    assert peer.subject.CN == "localhost"
+    assert peer.issuer.CN == "Test CA"
+    assert peer.subjectaltname == "DNS:localhost, DNS:*.wild.example, IP Address:127.0.0.1"
+    assert (peer.bits, peer.asn1Curve, peer.nistCurve, peer.ca) == (
+        256,
+        "prime256v1",
+        "P-256",
+        False,
+    )
+    assert len(peer.fingerprint256.split(":")) == 32
+    assert ssl.DER_cert_to_PEM_cert(peer.raw) in (PKI / "server.pem").read_text()
 
 
-def watch(stream: Any, trace: Any, who: str) -> None:
-    for event in ("secure", "connect", "end", "finish", "error", "close"):
-        stream.on(event, lambda *args, event=event: trace((who, event)))
+def test_an_rsa_certificate_has_its_modulus_and_the_clients_uses() -> None:
+    seen: dict[str, Any] = {}
+    keys = {"key": PKI / "rsa.key", "cert": PKI / "rsa.pem"}
+    alice = {"key": PKI / "client.key", "cert": PKI / "client.pem"}
+    both = Both({**keys, "request_cert": True, "ca": PKI / "ca.pem"}, alice)
+
+    def accepted(socket: tls.TLSSocket) -> None:
+        seen["client"] = socket.get_peer_certificate()
+        seen["own"] = socket.get_certificate()
+        seen["authorized"] = socket.authorized
+        socket.end()
+
+    both.accepted = accepted
+    both.connected = lambda c: seen.update(
+        server=c.get_peer_certificate(), mine=c.get_certificate()
+    )
+    both.run()
+    assert seen["authorized"]
+    assert (seen["server"].bits, seen["server"].exponent) == (2048, "0x10001")
+    assert len(seen["server"].modulus) == 512
+    assert seen["own"].modulus == seen["server"].modulus
+    assert seen["client"].subject == {"CN": "alice", "O": "Testers"}
+    assert seen["client"].ext_key_usage == ["1.3.6.1.5.5.7.3.2"]
+    assert seen["mine"].subject == seen["client"].subject
 
 
-@pytest.mark.spec("N146")
-@pytest.mark.parametrize("onread", [False, True], ids=["data", "onread"])
-def test_an_echo_over_tls(
-    trace: Any, onread: bool, server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
-    data = random.Random(11).randbytes(1_000_000)
-    on_the_wire = bytearray()
+@pytest.mark.parametrize("form", ["path", "str", "bytes", "list"])
+def test_keys_and_certificates_in_each_form(form: str) -> None:
+    def as_form(path: Path) -> Any:
+        if form == "path":
+            return path
+        data: Any = path.read_text() if form == "str" else path.read_bytes()
+        return [data] if form == "list" else data
+
+    both = Both(
+        {"key": as_form(PKI / "server.key"), "cert": as_form(PKI / "server.pem")},
+        {"ca": as_form(PKI / "ca.pem")},
+    )
+    both.accepted = lambda socket: socket.end("fine")
+    assert both.run().got == b"fine"
+
+
+def test_an_encrypted_key(tmp_path: Path) -> None:
+    name = tmp_path / "secret.key"
+    command = [
+        "openssl",
+        "ec",
+        "-in",
+        str(PKI / "server.key"),
+        "-aes128",
+        "-passout",
+        "pass:sesame",
+    ]
+    subprocess.run([*command, "-out", str(name)], check=True, capture_output=True)
+    both = Both({"key": name, "passphrase": "sesame"})
+    both.accepted = lambda socket: socket.end("fine")
+    assert both.run().got == b"fine"
+    for passphrase in ("wrong", None):
+        with pytest.raises(tls.TLSError) as raised:
+            tls.create_secure_context(key=name, cert=KEYS["cert"], passphrase=passphrase)
+        assert "sesame" not in repr(raised.value)
+    both = Both({"key": [{"pem": name.read_bytes(), "passphrase": "sesame"}]})
+    both.accepted = lambda socket: socket.end("fine")
+    assert both.run().got == b"fine"
+
+
+def test_a_key_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    tls.create_secure_context(key=(PKI / "server.key").read_bytes(), cert=KEYS["cert"])
+    # Where there is no memory that looks like a file.
+    monkeypatch.setattr(sys, "platform", "other")
+    seen: list[int] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def watched(self: ssl.SSLContext, name: str, *rest: Any, **more: Any) -> None:
+        seen.append(os.stat(name).st_mode & 0o777)
+        load(self, name, *rest, **more)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
+    tls.create_secure_context(key=(PKI / "server.key").read_bytes(), cert=KEYS["cert"])
+    assert seen == [0o600]
+    assert list(tmp_path.iterdir()) == []
+    if before:
+        assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+
+
+@pytest.mark.spec("D131")
+def test_a_context_of_the_programs() -> None:
+    theirs = ssl.create_default_context(cafile=str(PKI / "ca.pem"))
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    mine.load_cert_chain(PKI / "server.pem", PKI / "server.key")
+    server = tls.create_server({"context": mine}, lambda socket: socket.end("fine"))
+    got = bytearray()
+    errors: list[Any] = []
+
+    def listening() -> None:
+        port = server.address().port
+        good = tls.connect(port=port, host="127.0.0.1", servername="localhost", context=theirs)
+        good.on("data", got.extend)
+        good.on("close", lambda had_error: bad())
+
+    def bad() -> None:
+        port = server.address().port
+        client = tls.connect(port=port, host="127.0.0.1", servername="nope", context=theirs)
+        client.on("error", errors.append)
+        client.on("close", lambda had_error: server.close())
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert got == b"fine"
+    assert [error.code for error in errors] == ["HOSTNAME_MISMATCH"]
+
+
+@pytest.mark.parametrize("option", ["key", "ca", "ciphers", "min_version"])
+def test_a_context_of_the_programs_excludes_what_makes_one(option: str) -> None:
+    with pytest.raises(pyuvnet.ArgValueError, match=option) as raised:
+        tls.create_secure_context({"context": ssl.create_default_context(), option: "x"})
+    assert raised.value.code == "ERR_INVALID_ARG_VALUE"
+    with pytest.raises(pyuvnet.ArgValueError):
+        tls.create_server(context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), alpn_protocols=["a"])
+
+
+UNAVAILABLE = [
+    "pfx", "ticket_keys", "sigalgs", "session_timeout", "session_id_context", "client_cert_engine",
+    "private_key_engine", "private_key_identifier", "secure_protocol",
+]  # fmt: skip
+
+
+@pytest.mark.spec("D123")
+@pytest.mark.parametrize("option", UNAVAILABLE)
+def test_what_pythons_ssl_cannot_do_says_so(option: str) -> None:
+    with pytest.raises(pyuvnet.StateError) as raised:
+        tls.create_secure_context({option: b"x"})
+    assert raised.value.code == "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"
+
+
+def test_more_that_pythons_ssl_cannot_do() -> None:
+    server = tls.create_server(KEYS)
+    calls: list[Callable[[], object]] = [
+        lambda: tls.create_secure_context(ciphers="TLS_AES_128_GCM_SHA256"),
+        lambda: tls.create_secure_context(ecdh_curve="X25519:P-256"),
+        lambda: tls.create_server(psk_callback=print),
+        server.get_ticket_keys,
+        lambda: server.set_ticket_keys(bytes(48)),
+        lambda: tls.TLSSocket().export_keying_material(32, "label"),
+        lambda: tls.TLSSocket().get_ephemeral_key_info(),
+        lambda: tls.TLSSocket().renegotiate(),
+    ]
+    for call in calls:
+        with pytest.raises(pyuvnet.StateError) as raised:
+            call()
+        assert raised.value.code == "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"
+
+
+@pytest.mark.spec("D120")
+@pytest.mark.spec("D126")
+def test_an_error_is_ours_and_pythons() -> None:
+    both = Both(client={"ca": None})
+    errors: list[Any] = []
+    both.connected = lambda c: None
+    both.server.listen(0)
+    client = tls.connect(port=both.server.address().port, host="127.0.0.1", servername="localhost")
+    client.on("error", errors.append)
+    client.on("close", lambda had_error: both.server.close())
+    pyuvnet.run()
+    (error,) = errors
+    assert isinstance(error, tls.TLSError)
+    assert isinstance(error, ssl.SSLError)
+    assert isinstance(error, pyuvnet.Error)
+    assert isinstance(error, OSError)
+    assert error.code == "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
+    assert error.verify_code == 20
+    assert error.reason == "CERTIFICATE_VERIFY_FAILED"
+    assert error.library == "SSL"
+
+
+@pytest.mark.spec("D122")
+def test_nothing_is_verified_without_reject_unauthorized() -> None:
+    both = Both(client={"ca": None, "reject_unauthorized": False})
+    seen: list[Any] = []
+    both.connected = lambda c: seen.append((c.authorized, c.authorization_error))
+    both.run()
+    assert seen == [(False, "CERT_NOT_VERIFIED")]
+
+
+def test_a_revoked_certificate_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "ca.cnf"
+    config.write_text(
+        f"[ca]\ndefault_ca=c\n[c]\ndatabase={tmp_path}/index\ndefault_md=sha256\n"
+        "default_crl_days=100\n"
+    )
+    (tmp_path / "index").write_text("")
+    base = [
+        "openssl",
+        "ca",
+        "-config",
+        str(config),
+        "-cert",
+        PKI / "ca.pem",
+        "-keyfile",
+        PKI / "ca.key",
+    ]
+    crl = tmp_path / "crl.pem"
+    both = Both(client={})
+    for revoke in (False, True):
+        if revoke:
+            subprocess.run([*base, "-revoke", PKI / "server.pem"], check=True, capture_output=True)
+        subprocess.run([*base, "-gencrl", "-out", crl], check=True, capture_output=True)
+        both = Both(client={"crl": crl})
+        both.accepted = lambda socket: socket.end("fine")
+        both.run()
+        assert both.got == (b"" if revoke else b"fine")
+    assert ("error", "CERT_REVOKED") in both.events
+
+
+# ---- Sessions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("renewed", [False, True], ids=["same", "renewed"])
+def test_a_session_resumes(version: str, renewed: bool) -> None:
+    both = Both({"max_version": version})
+    both.clients = 2
+    reused: list[Any] = []
+
+    def accepted(socket: tls.TLSSocket) -> None:
+        reused.append(socket.is_session_reused())
+        socket.end("x")
+
+    def connected(client: tls.TLSSocket) -> None:
+        reused.append(client.is_session_reused())
+        # Late enough for TLS 1.2, where the event came before.
+        client.on("session", keep)
+
+    def keep(session: Any) -> None:
+        both.client_options["session"] = session
+
+    both.accepted, both.connected = accepted, connected
+    follow = both.next
+
+    def again() -> None:
+        if renewed and both.clients == 1:
+            both.server.set_secure_context({**KEYS, "max_version": version})
+        follow()
+        both.client.on("session", keep)
+
+    both.next = again  # type: ignore[method-assign]
+    both.run()
+    assert sorted(reused) == [False, False, True, True]
+    assert repr(both.client_options["session"]) == "<Session>"
+
+
+@pytest.mark.spec("D127")
+def test_a_session_of_another_context_is_not_used() -> None:
+    both = Both()
+    both.clients = 2
+    reused: list[bool] = []
+    both.connected = lambda client: reused.append(client.is_session_reused())
+    follow = both.next
+
+    def again() -> None:
+        if both.clients == 1:
+            both.client_options["ciphers"] = "ECDHE-ECDSA-AES128-GCM-SHA256"
+        follow()
+        both.client.on("session", lambda s: both.client_options.update(session=s))
+
+    both.next = again  # type: ignore[method-assign]
+    both.run()
+    assert reused == [False, False]
+
+
+# ---- Servers -------------------------------------------------------------------------------------
+
+
+def test_certificates_are_renewed_without_a_restart() -> None:
+    both = Both()
+    both.clients = 3
+    names: list[str] = []
+
+    def connected(client: tls.TLSSocket) -> None:
+        names.append(client.get_peer_certificate().subject.CN)  # type: ignore[union-attr]
+        if len(names) == 1:
+            both.server.set_secure_context(OTHER)
+            both.client_options["servername"] = "other.example"
+        elif len(names) == 2:
+            with pytest.raises(tls.TLSError):
+                both.server.set_secure_context(key=OTHER["key"], cert=KEYS["cert"])
+
+    both.connected = connected
+    both.run()
+    assert names == ["localhost", "other.example", "other.example"]
+
+
+@pytest.mark.parametrize("kind", ["return", "coroutine", "raises"])
+def test_a_server_chooses_by_name(kind: str) -> None:
+    other = tls.create_secure_context(OTHER)
+
+    def choose(name: str, callback: Any) -> Any:
+        if kind == "raises":
+            raise RuntimeError("no")
+        return other if kind == "return" else later()
+
+    async def later() -> Any:
+        await asyncio.sleep(0.01)
+        return other
+
+    async def main() -> Both:
+        both = Both({"sni_callback": choose}, {"servername": "other.example"})
+        both.accepted = lambda socket: socket.end("fine")
+        both.server.on("secureConnection", lambda socket: both.accepted(socket))
+        both.server.on("tlsClientError", lambda error, s: both.events.append(str(error)))
+        both.server.listen(0)
+        both.next()
+        await both.server.wait_closed()
+        return both
+
+    both = asyncio.run(main())
+    if kind == "raises":
+        assert both.events[0] == "no"
+    else:
+        assert both.got == b"fine"
+
+
+@pytest.mark.spec("D124")
+def test_a_handshake_has_its_time() -> None:
+    server = tls.create_server({**KEYS, "handshake_timeout": 30})
+    events: list[Any] = []
+    client = net.Socket()
+
+    def failed(error: Any, socket: tls.TLSSocket) -> None:
+        events.append((error.code, socket.destroyed))
+        server.close()
+
+    server.on("tlsClientError", failed)
+    server.listen(0, lambda: client.connect(server.address().port))
+    client.on("end", lambda: events.append("end"))
+    client.resume()
+    pyuvnet.run()
+    assert events == [("ERR_TLS_HANDSHAKE_TIMEOUT", True), "end"]
+
+
+def test_only_so_many_handshakes_are_unfinished() -> None:
+    server = tls.create_server({**KEYS, "max_handshakes": 2, "handshake_timeout": 500})
+    plain = [net.Socket() for _ in range(2)]
+    events: list[Any] = []
+    server.on("secureConnection", lambda socket: (events.append("secure"), socket.end()))
+    server.on("tlsClientError", lambda error, socket: events.append(error.code))
+
+    def listening() -> None:
+        port = server.address().port
+        for stalled in plain:
+            stalled.resume()
+            stalled.connect(port)
+        pyuvnet.set_timeout(later, 30)
+
+    def later() -> None:
+        for _ in range(3):
+            client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+            client.resume()
+            client.on("close", closed)
+
+    def closed(had_error: bool) -> None:
+        if events.count("secure") == 3:
+            server.close()
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    # Nobody was served while two were stalled.
+    assert events[0] == "ERR_TLS_HANDSHAKE_TIMEOUT"
+    assert events.count("secure") == 3
+    assert events.count("ERR_TLS_HANDSHAKE_TIMEOUT") == 2
+    assert not server._unfinished
+    assert not server._waiting
+
+
+def test_hundreds_of_stalled_handshakes_do_no_harm() -> None:
+    server = tls.create_server({**KEYS, "handshake_timeout": 300})
+    got: list[bytes] = []
+    failures: list[str] = []
+    count: list[int] = []
+    server.on("secureConnection", lambda socket: socket.end("served"))
+    server.on("tlsClientError", lambda error, socket: failures.append(error.code))
+    stalled = [net.Socket() for _ in range(200)]
+
+    def listening() -> None:
+        for number, socket in enumerate(stalled):
+            socket.resume()
+            socket.on("error", lambda error: None)
+            socket.connect(server.address().port, "127.0.0.1")
+            socket.write(b"\x16\x03\x01\x02\x00\x01"[: number % 7])
+
+    def connected(_: net.Socket) -> None:
+        count.append(1)
+        if len(count) == len(stalled):
+            pyuvnet.next_tick(serve)
+
+    def serve() -> None:
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.on("data", got.append)
+        client.on("close", lambda had_error: server.close())
+
+    server.on("connection", connected)
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert got == [b"served"]
+    assert len(failures) == 200
+
+
+def test_a_listener_of_connection_sees_the_plain_socket_and_may_end_it() -> None:
+    server = tls.create_server(KEYS)
+    events: list[Any] = []
+    server.on("connection", lambda socket: (events.append(type(socket)), socket.destroy()))
+    server.on("secureConnection", lambda socket: events.append("secure"))
+
+    def listening() -> None:
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.on("error", lambda error: events.append(error.code))
+        client.on("close", lambda had_error: server.close())
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert events == [net.Socket, "ECONNRESET"]
+
+
+@pytest.mark.spec("D128")
+def test_a_connection_that_nobody_takes_is_closed() -> None:
+    server = tls.create_server(KEYS)
+    events: list[str] = []
+
+    def listening() -> None:
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.on("error", lambda error: events.append(error.code))
+        client.on("close", lambda had_error: server.close())
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert events in ([], ["ERR_TLS_TRUNCATED"])
+
+
+# ---- STARTTLS ------------------------------------------------------------------------------------
+
+
+def smtp_like(early: bytes = b"", end_early: bool = False) -> tuple[list[str], list[Any]]:
+    """A server with STARTTLS; returns what it read in the clear, and what it read encrypted."""
+    clear: list[str] = []
+    secret: list[Any] = []
+
+    def serve(plain: net.Socket) -> None:
+        plain.set_framing(framing.Lines())
+
+        def line(data: bytes) -> None:
+            clear.append(data.decode("latin-1"))
+            if data == b"STARTTLS":
+                plain.write("220 go ahead\r\n")
+                secure = tls.TLSSocket(plain, is_server=True, **KEYS)
+                secure.on("data", lambda data: (secret.append(bytes(data)), secure.end("250 ok")))
+                secure.on("error", lambda error: secret.append(error.code))
+
+        plain.on("data", line)
+        plain.write("220 ready\r\n")
+
+    server = net.create_server(serve)
+
+    def listening() -> None:
+        client = net.connect(server.address().port, "127.0.0.1")
+
+        def greeted(data: bytes) -> None:
+            client.write(b"STARTTLS\r\n" + early)
+            client.once("data", accepted)
+
+        def accepted(data: bytes) -> None:
+            secure = tls.connect(socket=client, **TRUST)
+            secure.write("EHLO")
+            secure.on("data", lambda data: secret.append(("answer", bytes(data))))
+            secure.on("error", lambda error: secret.append(("client", error.code)))
+            secure.on("close", lambda had_error: server.close())
+
+        client.once("data", greeted)
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    return clear, secret
+
+
+def test_a_connection_is_upgraded_on_both_sides() -> None:
+    clear, secret = smtp_like()
+    assert clear == ["STARTTLS"]
+    assert secret == [b"EHLO", ("answer", b"250 ok")]
+
+
+def test_text_that_came_before_the_handshake_is_never_delivered() -> None:
+    clear, secret = smtp_like(early=b"RCPT TO:<evil>\r\n")
+    assert clear == ["STARTTLS"]
+    assert b"RCPT TO:<evil>" not in secret
+    assert "ERR_SSL_WRONG_VERSION_NUMBER" in secret
+
+
+def test_a_hello_that_waits_in_the_plain_socket_goes_to_the_engine() -> None:
+    server = net.create_server()
+    got: list[bytes] = []
+
+    def accepted(plain: net.Socket) -> None:
+        plain.on("readable", lambda: None)
+        pyuvnet.set_timeout(upgrade, 40, plain)
+
+    def upgrade(plain: net.Socket) -> None:
+        assert plain.readable_length > 100
+        secure = tls.TLSSocket(plain, {"is_server": True, **KEYS})
+        secure.on("data", lambda data: (got.append(bytes(data)), secure.end()))
+        assert plain.read() is None
+
+    server.on("connection", accepted)
+
+    def listening() -> None:
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.write("early")
+        client.on("close", lambda had_error: server.close())
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert got == [b"early"]
+
+
+def test_over_any_duplex_stream() -> None:
+    """TLS within TLS: the inner one has no handle of its own."""
+    outer = tls.create_server(KEYS)
+    got: list[bytes] = []
+
+    def accepted(stream: tls.TLSSocket) -> None:
+        inner = tls.TLSSocket(stream, is_server=True, **OTHER)
+        inner.on("data", lambda data: inner.end(b"inner " + data))
+
+    outer.on("secureConnection", accepted)
+
+    def listening() -> None:
+        first = tls.connect(port=outer.address().port, host="127.0.0.1", **TRUST)
+        second = tls.connect(socket=first, ca=PKI / "ca.pem", servername="other.example")
+        second.write("hello")
+        second.on("data", lambda data: got.append(bytes(data)))
+        second.on("close", lambda had_error: (first.destroy(), outer.close()))
+
+    outer.listen(0, listening)
+    pyuvnet.run()
+    assert got == [b"inner hello"]
+
+
+def test_a_plain_socket_and_its_secure_one_go_together() -> None:
+    server = net.create_server(lambda socket: socket.resume())
+    events: list[str] = []
+
+    def listening() -> None:
+        plain = net.connect(server.address().port, "127.0.0.1")
+        secure = tls.connect(socket=plain, **TRUST)
+        plain.on("close", lambda had_error: events.append("plain"))
+        secure.on("close", lambda had_error: (events.append("secure"), server.close()))
+        plain.on("connect", lambda: pyuvnet.set_timeout(plain.destroy, 10))
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert sorted(events) == ["plain", "secure"]
+
+
+# ---- Everything that a socket has ----------------------------------------------------------------
+
+
+def test_framing_over_tls() -> None:
+    both = Both({"framing": framing.Lines()})
+    lines: list[bytes] = []
+
+    def accepted(socket: tls.TLSSocket) -> None:
+        socket.on("data", lines.append)
+        socket.on("end", socket.end)
+
+    both.accepted = accepted
+    both.connected = lambda client: client.end(b"one\ntwo\nth" + b"ree\n")
+    both.run()
+    assert lines == [b"one", b"two", b"three"]
+
+
+def test_a_pipe_between_two_connections() -> None:
+    both = Both()
+    data = os.urandom(700_000)
+    both.accepted = lambda socket: socket.pipe(socket)
+    both.connected = lambda client: client.end(data)
+    both.run()
+    assert both.got == data
+
+
+def test_onread_gets_plain_bytes() -> None:
+    got = bytearray()
+    onread = {"buffer": bytearray(1000), "callback": lambda n, b: got.extend(b[:n])}
+    both = Both(client={"onread": onread})
+    both.accepted = lambda socket: socket.end(bytes(50_000))
+    both.run()
+    assert got == bytes(50_000)
+
+
+def test_a_path(tmp_path: Path) -> None:
+    server = tls.create_server(KEYS, lambda socket: socket.end("over a path"))
     got = bytearray()
 
-    def connection(wire: net.Socket) -> None:
-        server.close()
-        wire.on("data", on_the_wire.extend)
-        s = Secure(wire, server_context, server_side=True)
-        watch(s, trace, "s")
-        s.pipe(s)
+    def listening() -> None:
+        client = tls.connect(str(tmp_path / "sock"), TRUST, lambda: None)
+        client.on("data", got.extend)
+        client.on("close", lambda had_error: server.close())
 
-    server = net.create_server(connection, allow_half_open=True).listen(0)
-    c = secure_client(server.address()["port"], client_context, onread)
-    watch(c, trace, "c")
-    watch(c.wire, trace, "wire")
-    c.on("data", got.extend)
-    # Written before there is a connection, to be sent after the handshake.
-    c.write(data[:1000])
-    c.end(data[1000:])
+    server.listen(str(tmp_path / "sock"), listening)
     pyuvnet.run()
-    assert got == data
-    assert data[:100] not in on_the_wire
-    assert len(on_the_wire) > len(data)
-
-    def of(who: str) -> list[str]:
-        return [event for each, event in trace if each == who]
-
-    assert of("c") == ["secure", "finish", "end", "close"]
-    assert of("s") == ["secure", "end", "finish", "close"]
-    assert of("wire") == ["connect", "finish", "end", "close"]
+    assert got == b"over a path"
 
 
-@pytest.mark.spec("N146")
-def test_destroy_over_tls(
-    trace: Any, server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
-    def connection(wire: net.Socket) -> None:
-        server.close()
-        s = Secure(wire, server_context, server_side=True)
-        watch(s, trace, "s")
-        s.on("data", lambda chunk: trace(("s", bytes(chunk))))
+def test_coroutines() -> None:
+    async def serve(socket: tls.TLSSocket) -> None:
+        async for chunk in socket:
+            socket.write(chunk.upper())
+        socket.end()
 
-    server = net.create_server(connection, allow_half_open=True).listen(0)
-    c = secure_client(server.address()["port"], client_context, False)
-    watch(c, trace, "c")
-    watch(c.wire, trace, "wire")
-    c.write(b"hello", None, lambda error: c.destroy())
-    pyuvnet.run()
-    assert [event for who, event in trace if who == "c"] == ["secure", "close"]
-    assert [event for who, event in trace if who == "wire"] == ["connect", "close"]
-    # Without the good bye of TLS the end of the wire is no end of the data.
-    assert [event for who, event in trace if who == "s"] == ["secure", b"hello", "error", "close"]
+    async def main() -> bytes:
+        server = await tls.promises.listen({**KEYS, "port": 0}, connection_listener=serve)
+        async with server:
+            client = await tls.promises.connect(
+                port=server.address().port, host="127.0.0.1", **TRUST
+            )
+            client.end(b"quiet")
+            return b"".join([chunk async for chunk in client])
+
+    assert asyncio.run(main()) == b"QUIET"
 
 
-def test_a_certificate_nobody_trusts_is_an_error(
-    trace: Any, server_context: ssl.SSLContext
-) -> None:
-    def connection(wire: net.Socket) -> None:
-        server.close()
-        watch(Secure(wire, server_context, server_side=True), trace, "s")
+def test_a_failed_handshake_raises_in_a_coroutine() -> None:
+    async def main() -> None:
+        server = await tls.promises.listen({**KEYS, "port": 0})
+        async with server:
+            with pytest.raises(tls.TLSError, match="issuer"):
+                await tls.promises.connect(port=server.address().port, servername="localhost")
 
-    server = net.create_server(connection, allow_half_open=True).listen(0)
-    c = secure_client(server.address()["port"], ssl.create_default_context(), False)
-    watch(c, trace, "c")
-    errors: list[Any] = []
-    c.on("error", errors.append)
-    pyuvnet.run()
-    assert isinstance(errors[0], ssl.SSLCertVerificationError)
-    assert [event for who, event in trace if who == "c"] == ["error", "close"]
-    assert [event for who, event in trace if who == "s"] == ["error", "close"]
+    asyncio.run(main())
+
+
+def test_an_idle_connection_leaves_nothing_behind() -> None:
+    both = Both()
+    both.clients = 30
+    both.accepted = lambda socket: socket.end(bytes(20_000))
+    both.run()
+    del both
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, tls.TLSSocket)]
+
+
+# ---- The module ----------------------------------------------------------------------------------
+
+
+def test_the_names_of_node() -> None:
+    assert tls.createServer is tls.create_server
+    assert tls.checkServerIdentity is tls.check_server_identity
+    assert tls.DEFAULT_MIN_VERSION == "TLSv1.2"
+    assert tls.DEFAULT_MAX_VERSION == "TLSv1.3"
+    assert "tls_aes_128_gcm_sha256" in tls.get_ciphers()
+    assert tls.Server.setSecureContext is tls.Server.set_secure_context
+    assert tls.TLSSocket.getPeerCertificate is tls.TLSSocket.get_peer_certificate
+    assert all(pem.startswith("-----BEGIN CERTIFICATE-----") for pem in tls.root_certificates)
+
+
+def test_import_costs_nothing_without_tls(run_child: Any) -> None:
+    child = run_child("import pyuvnet, sys; print('ssl' in sys.modules, '_ssl' in sys.modules)")
+    assert child.clean().lines == ["False False"]
+
+
+def test_nothing_secret_shows() -> None:
+    context = tls.create_secure_context(KEYS)
+    for thing in (context, tls.create_server(KEYS), tls.TLSSocket(**KEYS)):
+        assert "PRIVATE" not in repr(thing)
+        assert "PRIVATE" not in str(thing)

@@ -81,6 +81,10 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
             ),
             "ready": "",
             "shutdown": "",
+            # These three of TLSSocket alone.
+            "secure": "",
+            "secureConnect": "",
+            "session": "session: Any",
             "timeout": "",
         },
     ),
@@ -97,6 +101,9 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
             "newListener": "name: Any, listener: Callable[..., Any]",
             "overload": "overload: OverloadInfo",
             "removeListener": "name: Any, listener: Callable[..., Any]",
+            # These two of tls.Server alone.
+            "secureConnection": "secured: TLSSocket",
+            "tlsClientError": "failure: Exception, secured: TLSSocket",
         },
     ),
     "TextReadable": ("Readable", {"data": "text: str"}),
@@ -119,6 +126,7 @@ from ._core.emitter import _ErrorMonitor
 from ._core.readable import Readable
 from .errors import SystemCallError
 from .socket import Socket
+from .tls import TLSSocket
 from .typing import DropInfo, OverloadInfo
 
 ErrorMonitor: TypeAlias = _ErrorMonitor'''
@@ -130,15 +138,19 @@ DOCUMENTED = {
     "LengthPrefix": "Node: none (Erlang's {packet, 1 | 2 | 4})",
     "Lines": "Node: none (Erlang's {packet, line})",
     "Readable": "Node: stream.Readable",
+    "SecureContext": "Node: tls.SecureContext",
     "Server": "Node: net.Server",
     "Socket": "Node: net.Socket",
     "SocketAddress": "Node: net.SocketAddress",
+    "TLSSocket": "Node: tls.TLSSocket",
     "VarintPrefix": "Node: none (Protocol Buffers' delimited messages)",
     "Writable": "Node: stream.Writable",
     "connect": "Node: socket.connect()",
     "create_connection": "Node: net.createConnection(), net.connect()",
     "listen": "Node: server.listen()",
     "promises.listen": "Node: net.promises.listen()",
+    "tls.Server": "Node: tls.Server",
+    "tls.connect": "Node: tls.connect()",
 }
 # The TypedDicts: bases, docstring, and the functions whose options they add to those of the bases.
 TYPED = {

@@ -6,23 +6,27 @@
 const dc = require('diagnostics_channel');
 const fs = require('fs');
 const net = require('net');
+const tls = require('tls');
 
 const EVENTS = ['listening', 'lookup', 'connectionAttempt', 'connectionAttemptFailed',
                 'connectionAttemptTimeout', 'connect', 'ready', 'data', 'end', 'finish', 'drain',
                 'timeout', 'error', 'close', 'pause', 'resume', 'drop'];
 const STATE = ['ready_state', 'destroyed', 'writable_length', 'bytes_read', 'bytes_written'];
 const ODD = { nan: NaN, inf: Infinity, '-inf': -Infinity, null: null };
-const camel = (name) => name.replace(/(?<=\w)_(\w)/g, (_, c) => c.toUpperCase());
+const ODD_NAMES = { alpn_protocols: 'ALPNProtocols', sni_callback: 'SNICallback',
+                    alpn_callback: 'ALPNCallback' };
+const camel = (name) => ODD_NAMES[name] || name.replace(/(?<=\w)_(\w)/g, (_, c) => c.toUpperCase());
 const plain = (value) => Object.prototype.toString.call(value) === '[object Object]';
 
 class Player {
   constructor(script, folder) {
     this.script = script;
     this.folder = folder;
-    this.things = { net };
+    this.things = { net, tls };
     this.ports = { ...script.ports };
     this.trace = [];
     this.accepted = 0;
+    this.sessions = {};
     this.over = false;
     this.limit = setTimeout(() => { this.note('-', 'timed out'); this.finish(); }, 8000).unref();
   }
@@ -43,6 +47,7 @@ class Player {
     if (typeof value === 'function') return 'a function';
     if (typeof value !== 'object') return this.text(String(value));
     for (const [name, thing] of Object.entries(this.things)) if (thing === value) return name;
+    if (value instanceof tls.TLSSocket) return 'a TLSSocket';
     return `{${Object.entries(value).filter(([, v]) => v !== undefined).map(([k, v]) =>
       `${k}: ${/Port$/.test(k) && /^\d+$/.test(this.show(v)) ? 'a port' : this.show(v)}`
     ).join(', ')}}`;
@@ -55,7 +60,11 @@ class Player {
     if (error.address != null) parts.push(`at ${error.address}:${this.show(error.port)}`);
     if (error.cause != null) parts.push(`because ${this.show(error.cause)}`);
     if (error.errors) parts.push(this.show(error.errors));
-    return this.text(`<${parts.join(' ')}: ${error.message}>`);
+    // The texts of OpenSSL have addresses and places in its source.
+    const ssl = /^ERR_(SSL|OSSL)/.test(error.code || '') && error.reason;
+    // Newer ones have another name for some alerts.
+    return this.text(`<${parts.join(' ')}: ${ssl || error.message}>`
+      .replace('SSL/TLS_ALERT', 'SSLV3_ALERT').replace('ssl/tls alert', 'sslv3 alert'));
   }
 
   text(text) {
@@ -87,6 +96,29 @@ class Player {
   make_bytes(me, { text, count }) { return Buffer.from(text.repeat(count), 'latin1'); }
   make_port(me, { of }) { return this.ports[of]; }
   make_path(me, { name }) { return this.folder + name; }
+  make_pem(me, { name }) { return fs.readFileSync(this.script.pki + '/' + name); }
+  make_context(me, { options }) { return tls.createSecureContext(this.value(me, options)); }
+  make_session(me, { of }) { return this.sessions[of]; }
+  make_sni(me, { answers, when }) {
+    return (name, callback) => {
+      this.note(me, 'sni', name);
+      const [error, context] = this.value(me, answers[name] || [null, null]);
+      const reply = this.later(() => callback(error, context));
+      if (when === 'now') reply(); else setImmediate(reply);
+    };
+  }
+  make_alpn(me, { answer }) {
+    return ({ servername, protocols }) => {
+      this.note(me, 'alpn', this.show(servername || false), this.show(protocols));
+      return answer === null ? undefined : answer;
+    };
+  }
+  make_identity(me, { error }) {
+    return (host, cert) => {
+      this.note(me, 'identity', host, this.show(cert.subject), this.show(cert.subjectaltname));
+      return error ? new Error(error) : undefined;
+    };
+  }
   make_fd(me, { of }) { return this.script.fds[of]; }
   make_thing(me, { name }) { return this.things[name]; }
   make_signal(me, { of }) { return this.things[of].signal; }
@@ -128,9 +160,21 @@ class Player {
       thing.prependListener('listening', () => {
         if (thing.address().port) this.ports[name] = thing.address().port;
       });
-      thing.on('connection', (socket) => this.take(name, socket));
+      if (thing instanceof tls.Server) {
+        if ((this.script.raw || []).includes(name)) {
+          thing.on('connection', (socket) => this.take(name, socket, 'r'));
+        }
+        thing.on('secureConnection', (socket) => this.take(name, socket));
+      } else {
+        thing.on('connection', (socket) => this.take(name, socket));
+      }
     }
-    for (const event of [...EVENTS, ...((this.script.hear || {})[name] || [])]) {
+    if (thing instanceof tls.TLSSocket) {
+      thing.on('session', (session) => { this.sessions[name] = session; });
+    }
+    const more = thing instanceof tls.Server ? ['tlsClientError'] :
+      thing instanceof tls.TLSSocket ? ['secure', 'secureConnect'] : [];
+    for (const event of [...EVENTS, ...more, ...((this.script.hear || {})[name] || [])]) {
       if (silent.includes(event)) continue;
       thing.on(event, (...args) => {
         counts[event] = (counts[event] || 0) + 1;
@@ -140,8 +184,8 @@ class Player {
     }
   }
 
-  take(server, socket) {
-    const child = 's' + ++this.accepted;
+  take(server, socket, prefix = 's') {
+    const child = prefix + ++this.accepted;
     this.note(server, 'connection');
     this.watch(child, socket);
     this.react(child, 'accepted', 1);
@@ -190,6 +234,15 @@ class Player {
   }
   do_create(me, name, ...args) {
     this.make(me, name, () => net.createConnection(...args.map((a) => this.value(name, a))));
+  }
+  do_tls_server(me, name, ...args) {
+    this.make(me, name, () => tls.createServer(...args.map((a) => this.value(name, a))));
+  }
+  do_tls_connect(me, name, ...args) {
+    this.make(me, name, () => tls.connect(...args.map((a) => this.value(name, a))));
+  }
+  do_tls_socket(me, name, plain, options) {
+    this.make(me, name, () => new tls.TLSSocket(this.things[plain], this.value(name, options)));
   }
   do_bound(me, name, options) {
     try {
@@ -278,7 +331,9 @@ class Player {
     clearTimeout(this.limit);
     for (const [name, thing] of Object.entries(this.things)) {
       if (thing instanceof net.Socket) {
-        this.note(name, 'left', ...STATE.map((p) => this.show(thing[camel(p)])));
+        // How many bytes a record has is nobody's business.
+        const state = this.script.tls ? STATE.slice(0, 3) : STATE;
+        this.note(name, 'left', ...state.map((p) => this.show(thing[camel(p)])));
         thing.destroy();
       } else if (thing instanceof net.Server) {
         this.note(name, 'left', this.show(thing.listening));

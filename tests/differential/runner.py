@@ -7,6 +7,7 @@ The twin of runner.js, method by method. scripts.py says what a script is.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import math
@@ -14,10 +15,11 @@ import os
 import re
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pyuvnet
-from pyuvnet import net
+from pyuvnet import net, tls
 
 # Node logs nothing of dropped connections.
 logging.getLogger("pyuvnet").addHandler(logging.NullHandler())
@@ -40,10 +42,11 @@ class Player:
     def __init__(self, script: dict[str, Any], folder: str) -> None:
         self.script = script
         self.folder = folder
-        self.things: dict[str, Any] = {"net": net}
+        self.things: dict[str, Any] = {"net": net, "tls": tls}
         self.ports: dict[str, int] = dict(script.get("ports", {}))
         self.trace: list[tuple[str, str]] = []
         self.accepted = 0
+        self.sessions: dict[str, Any] = {}
         self.over = False
         self.done: asyncio.Future[None] | None = None
         self.subscribed: list[tuple[str, Any]] = []
@@ -71,6 +74,8 @@ class Player:
         for name, thing in self.things.items():
             if thing is value:
                 return name
+        if isinstance(value, tls.TLSSocket):
+            return "a TLSSocket"
         if not isinstance(value, dict):
             return "a function" if callable(value) else "{}"
         items = [(key, self.show(each)) for key, each in value.items() if each is not None]
@@ -93,7 +98,7 @@ class Player:
         return self.text(f"<{' '.join(parts)}: {getattr(error, 'message', error)}>")
 
     def text(self, text: str) -> str:
-        text = text.replace(self.folder, "FOLDER")
+        text = text.replace(self.folder, "FOLDER").replace("ssl/tls alert", "sslv3 alert")
         text = re.sub(r"(Local \(.*:)[1-9]\d*\)", r"\1a port)", text)
         for name, port in self.ports.items():
             text = re.sub(rf"\b{port}\b", f"port({name})", text)
@@ -129,6 +134,45 @@ class Player:
 
     def make_path(self, me: str, of: dict[str, Any]) -> Any:
         return self.folder + of["name"]
+
+    def make_pem(self, me: str, of: dict[str, Any]) -> Any:
+        return Path(self.script["pki"], of["name"])
+
+    def make_context(self, me: str, of: dict[str, Any]) -> Any:
+        return tls.create_secure_context(self.value(me, of["options"]))
+
+    def make_session(self, me: str, of: dict[str, Any]) -> Any:
+        return self.sessions.get(of["of"])
+
+    def make_sni(self, me: str, of: dict[str, Any]) -> Any:
+        def choose(name: str, callback: Any) -> None:
+            self.note(me, "sni", name)
+            error, context = self.value(me, of["answers"].get(name, [None, None]))
+
+            def reply() -> None:
+                if not self.over:
+                    callback(error, context)
+
+            if of["when"] == "now":
+                reply()
+            else:
+                pyuvnet.set_immediate(reply)
+
+        return choose
+
+    def make_alpn(self, me: str, of: dict[str, Any]) -> Any:
+        def choose(offer: Any) -> Any:
+            self.note(me, "alpn", self.show(offer.servername or False), self.show(offer.protocols))
+            return of["answer"]
+
+        return choose
+
+    def make_identity(self, me: str, of: dict[str, Any]) -> Any:
+        def check(host: str, cert: Any) -> Any:
+            self.note(me, "identity", host, self.show(cert.subject), self.show(cert.subjectaltname))
+            return RuntimeError(of["error"]) if of["error"] else None
+
+        return check
 
     def make_fd(self, me: str, of: dict[str, Any]) -> Any:
         return self.script["fds"][of["of"]]
@@ -203,14 +247,23 @@ class Player:
 
         if isinstance(thing, net.Server):
             thing.prepend_listener("listening", listening)
-            thing.on("connection", lambda socket: self.take(name, socket))
-        for event in [*EVENTS, *self.script.get("hear", {}).get(name, [])]:
+            if isinstance(thing, tls.Server):
+                if name in self.script.get("raw", []):
+                    thing.on("connection", lambda socket: self.take(name, socket, "r"))
+                thing.on("secureConnection", lambda socket: self.take(name, socket))
+            else:
+                thing.on("connection", lambda socket: self.take(name, socket))
+        more = ["tlsClientError"] if isinstance(thing, tls.Server) else []
+        if isinstance(thing, tls.TLSSocket):
+            more = ["secure", "secureConnect"]
+            thing.on("session", lambda session: self.sessions.update({name: session}))
+        for event in [*EVENTS, *more, *self.script.get("hear", {}).get(name, [])]:
             if event not in silent:
                 thing.on(event, listener(event))
 
-    def take(self, server: str, socket: net.Socket) -> None:
+    def take(self, server: str, socket: net.Socket, prefix: str = "s") -> None:
         self.accepted += 1
-        child = f"s{self.accepted}"
+        child = f"{prefix}{self.accepted}"
         self.note(server, "connection")
         self.watch(child, socket)
         self.react(child, "accepted", 1)
@@ -259,6 +312,15 @@ class Player:
 
     def do_create(self, me: str, name: str, *args: Any) -> None:
         self.make(me, name, net.create_connection, args)
+
+    def do_tls_server(self, me: str, name: str, *args: Any) -> None:
+        self.make(me, name, tls.create_server, args)
+
+    def do_tls_connect(self, me: str, name: str, *args: Any) -> None:
+        self.make(me, name, tls.connect, args)
+
+    def do_tls_socket(self, me: str, name: str, plain: str, options: Any) -> None:
+        self.make(me, name, functools.partial(tls.TLSSocket, self.things[plain]), [options])
 
     def do_bound(self, me: str, name: str, options: Any) -> None:
         try:
@@ -370,7 +432,9 @@ class Player:
         self.limit.close()
         for name, thing in list(self.things.items()):
             if isinstance(thing, net.Socket):
-                self.note(name, "left", *[self.show(getattr(thing, p)) for p in STATE])
+                # How many bytes a record has is nobody's business.
+                state = STATE[:3] if self.script.get("tls") else STATE
+                self.note(name, "left", *[self.show(getattr(thing, p)) for p in state])
                 thing.destroy()
             elif isinstance(thing, net.Server):
                 self.note(name, "left", self.show(thing.listening))

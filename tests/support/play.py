@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.support.certificates import certificates
 from tests.support.hosts import hosts
 from tests.support.peers import peers_on_call
 
@@ -74,6 +75,8 @@ def _open(script: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> 
             one.bind(("127.0.0.1", 0))
             ports[name] = one.getsockname()[1]
             give(name, one)
+    if script.get("tls"):
+        script = script | {"pki": str(certificates())}
     return script | {"fds": fds, "ports": ports}
 
 

@@ -1,0 +1,283 @@
+"""Certificates as Node shows them, and whether one is of a host."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+
+from ._base import TYPE_CHECKING
+from ._base.info import Info
+from ._core.address import is_ip
+from ._tls_errors import TLSError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+# What Python's ssl calls the parts of a name, with the abbreviations that Node shows.
+_SHORT = {
+    "countryName": "C",
+    "stateOrProvinceName": "ST",
+    "localityName": "L",
+    "streetAddress": "street",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "commonName": "CN",
+    "domainComponent": "DC",
+    "userId": "UID",
+}
+_CURVES = {
+    "1.2.840.10045.3.1.7": ("prime256v1", "P-256", 256),
+    "1.3.132.0.34": ("secp384r1", "P-384", 384),
+    "1.3.132.0.35": ("secp521r1", "P-521", 521),
+    "1.3.132.0.10": ("secp256k1", None, 256),
+}
+
+
+# ---- Identity ------------------------------------------------------------------------------------
+
+
+def _labels(name: str) -> list[str]:
+    """The labels of a DNS name, in lower case."""
+    return name.rstrip(".").lower().split(".")
+
+
+def _matches(host: list[str], pattern: str, wildcards: bool) -> bool:
+    """Whether a name of a certificate, maybe with a wildcard in its first label, covers a host."""
+    if not pattern or not pattern.isascii():
+        return False
+    parts = _labels(pattern)
+    if len(parts) != len(host) or "" in parts or parts[1:] != host[1:]:
+        return False
+    first = parts[0]
+    if "*" not in first:
+        return first == host[0]
+    before, _, after = first.partition("*")
+    if not wildcards or "*" in after or first.startswith("xn--") or len(parts) <= 2:
+        return False
+    return (
+        len(host[0]) >= len(before) + len(after)
+        and host[0].startswith(before)
+        and host[0].endswith(after)
+    )
+
+
+def _split_names(text: str) -> list[str]:
+    """The alternative names in Node's one text, which has JSON strings for odd ones."""
+    return [
+        part.strip() for part in re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+', text) if part.strip()
+    ]
+
+
+def _unquoted(text: str) -> str:
+    if text.startswith('"'):
+        import json
+
+        try:
+            return str(json.loads(text))
+        except ValueError:
+            return ""
+    return text
+
+
+def _canonical_ip(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
+def check_server_identity(hostname: str, cert: Mapping[str, Any]) -> TLSError | None:
+    """Return the error of a certificate that is not of a host, None for one that is.
+
+    Args:
+        hostname: a name or a literal address.
+        cert: the certificate, as get_peer_certificate() returns it.
+
+    Returns: TLSError (ERR_TLS_CERT_ALTNAME_INVALID) with reason, host and cert, or None.
+
+    Node: tls.checkServerIdentity()
+    """
+    hostname = str(hostname)
+    subject = cert.get("subject") or {}
+    names = cert.get("subjectaltname")
+    dns_names, addresses = [], []
+    for name in _split_names(names or ""):
+        if name.startswith("DNS:"):
+            dns_names.append(_unquoted(name[4:]))
+        elif name.startswith("IP Address:"):
+            addresses.append(_canonical_ip(name[11:]))
+    valid = False
+    reason = "Unknown reason"
+    host = hostname.rstrip(".")
+    if is_ip(host):
+        valid = _canonical_ip(host) in addresses
+        if not valid:
+            reason = f"IP: {host} is not in the cert's list: {', '.join(addresses)}"
+    elif dns_names or subject.get("CN"):
+        labels = _labels(host)
+        if dns_names:
+            valid = any(_matches(labels, name, True) for name in dns_names)
+            if not valid:
+                reason = f"Host: {host}. is not in the cert's altnames: {names}"
+        else:
+            common = subject["CN"]
+            if isinstance(common, list):
+                valid = any(_matches(labels, name, True) for name in common)
+            else:
+                valid = _matches(labels, common, True)
+            if not valid:
+                shown = ",".join(common) if isinstance(common, list) else common
+                reason = f"Host: {host}. is not cert's CN: {shown}"
+    else:
+        reason = "Cert does not contain a DNS name"
+    if valid:
+        return None
+    error = TLSError(
+        f"Hostname/IP does not match certificate's altnames: {reason}",
+        "ERR_TLS_CERT_ALTNAME_INVALID",
+    )
+    error.reason, error.host, error.cert = reason, host, cert
+    return error
+
+
+# ---- Certificates --------------------------------------------------------------------------------
+
+
+def _name(parts: Any) -> Info:
+    """A name as Node shows it; a part that is there twice is a list."""
+    found: dict[str, Any] = {}
+    for relative in parts or ():
+        for key, value in relative:
+            key = _SHORT.get(key, key)
+            if key in found:
+                before = found[key]
+                found[key] = [*before, value] if isinstance(before, list) else [before, value]
+            else:
+                found[key] = value
+    return Info(found)
+
+
+def _alternative(kind: str, value: Any) -> str:
+    text = f"{kind}:{value}"
+    if re.search(r'[,"\\]', str(value)):
+        import json
+
+        text = f"{kind}:{json.dumps(str(value))}"
+    return text.replace("DirName:(", "DirName:(") if kind != "DirName" else f"DirName:{value}"
+
+
+def identity_of(decoded: Mapping[str, Any]) -> Info:
+    """What check_server_identity() looks at, of Python's mapping."""
+    found = Info(subject=_name(decoded.get("subject")))
+    names = decoded.get("subjectAltName")
+    if names:
+        found["subjectaltname"] = ", ".join(
+            _alternative(kind, value.strip()) for kind, value in names
+        )
+    return found
+
+
+def certificate(der: bytes, decoded: Mapping[str, Any]) -> Info:
+    """A certificate as Node shows it.
+
+    Args:
+        der: its bytes.
+        decoded: Python's mapping of it.
+    """
+    found = Info(subject=_name(decoded.get("subject")), issuer=_name(decoded.get("issuer")))
+    found.update(identity_of(decoded))
+    access = {}
+    for key, name in (("OCSP", "OCSP - URI"), ("caIssuers", "CA Issuers - URI")):
+        if decoded.get(key):
+            access[name] = list(decoded[key])
+    if access:
+        found["infoAccess"] = Info(access)
+    found["ca"] = False
+    # Nobody vouches for what a peer sends; without these the rest is still true.
+    with contextlib.suppress(ValueError, IndexError, StopIteration):
+        _add_der(found, der)
+    found["valid_from"] = decoded.get("notBefore")
+    found["valid_to"] = decoded.get("notAfter")
+    for name, algorithm in (
+        ("fingerprint", "sha1"),
+        ("fingerprint256", "sha256"),
+        ("fingerprint512", "sha512"),
+    ):
+        digest = hashlib.new(algorithm, der, usedforsecurity=False).hexdigest().upper()
+        found[name] = ":".join(re.findall("..", digest))
+    found["serialNumber"] = decoded.get("serialNumber")
+    found["raw"] = der
+    return found
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The elements of DER: tag, content, and all of it."""
+    at = 0
+    while at < len(data):
+        tag, length, head = data[at], data[at + 1], 2
+        if length & 128:
+            count = length & 127
+            if count > 4:
+                raise ValueError("too long")
+            length = int.from_bytes(data[at + 2 : at + 2 + count], "big")
+            head += count
+        if at + head + length > len(data):
+            raise ValueError("ends early")
+        yield tag, data[at + head : at + head + length], data[at : at + head + length]
+        at += head + length
+
+
+def _oid(data: bytes) -> str:
+    first = data[0]
+    parts, value = [min(first // 40, 2)], 0
+    parts.append(first - 40 * parts[0])
+    for byte in data[1:]:
+        value = value << 7 | byte & 127
+        if not byte & 128:
+            parts.append(value)
+            value = 0
+    return ".".join(map(str, parts))
+
+
+def _add_der(found: dict[str, Any], der: bytes) -> None:
+    """Add what Python's mapping has not: the key, the uses, whether it is an authority's."""
+    (_, outer, _) = next(_items(der))
+    (_, body, _) = next(_items(outer))
+    fields = [item for item in _items(body) if item[0] != 0xA0]
+    info = fields[5]
+    (_, algorithm, _), (_, bits, _) = list(_items(info[1]))[:2]
+    kinds = list(_items(algorithm))
+    kind = _oid(kinds[0][1])
+    key = bits[1:]
+    if kind == "1.2.840.113549.1.1.1":
+        (_, pair, _) = next(_items(key))
+        modulus, exponent = (int.from_bytes(item[1], "big") for item in list(_items(pair))[:2])
+        found["modulus"] = f"{modulus:X}"
+        found["bits"] = modulus.bit_length()
+        found["exponent"] = f"0x{exponent:x}"
+        found["pubkey"] = info[2]
+    elif kind == "1.2.840.10045.2.1":
+        name, nist, size = _CURVES.get(_oid(kinds[1][1]), (None, None, None))
+        if size:
+            found["bits"] = size
+        found["pubkey"] = key
+        if name:
+            found["asn1Curve"] = name
+        if nist:
+            found["nistCurve"] = nist
+    for tag, content, _ in fields:
+        if tag == 0xA3:
+            (_, extensions, _) = next(_items(content))
+            for _, extension, _ in _items(extensions):
+                parts = list(_items(extension))
+                name, value = _oid(parts[0][1]), parts[-1][1]
+                if name == "2.5.29.19":
+                    (_, inner, _) = next(_items(value))
+                    found["ca"] = any(t == 1 and v != b"\0" for t, v, _ in _items(inner))
+                elif name == "2.5.29.37":
+                    (_, inner, _) = next(_items(value))
+                    found["ext_key_usage"] = [_oid(v) for _, v, _ in _items(inner)]

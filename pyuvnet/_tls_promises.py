@@ -1,0 +1,82 @@
+"""tls.connect() and tls.Server.listen() to await; see promises.py. Node: none"""
+
+from __future__ import annotations
+
+from ._base import TYPE_CHECKING
+from ._base import validation as check
+from ._base.option_table import option_set
+from ._core.waiter import Waiter
+from ._tlsserver import TLS_SERVER_OPTIONS, Server
+from ._tlsserver import connect as _connect
+from ._tlssocket import TLSSocket
+from .promises import _closed, _Listening, _unconnected
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_OWN = option_set("promises.listen")
+
+
+async def connect(*args: Any, **keywords: Any) -> TLSSocket:
+    """Connect a TLSSocket and return it once the server is known to be who it should be.
+
+    Args: as for tls.connect(), without a listener.
+
+    Raises: what tls.connect() raises; the error of a connection or a handshake that fails. The
+        socket is destroyed then, also if the waiting task is cancelled.
+
+    Node: none
+    """
+    socket = _connect(*args, **keywords)
+    done: Waiter[None] = Waiter()
+    with _Listening(
+        socket,
+        secureConnect=lambda: done.set_result(None),
+        error=done.set_exception,
+        close=lambda had_error: done.set_exception(_unconnected()),
+    ):
+        try:
+            await done
+        except BaseException:
+            socket.destroy()
+            raise
+    return socket
+
+
+async def listen(*args: Any, **keywords: Any) -> Server:
+    """Make a server with TLS and return it once it listens.
+
+    Args: as for tls.Server() and Server.listen(), as keywords or one mapping, without a callback.
+        connection_listener: callable(socket): added to 'secureConnection'.
+        signal: AbortSignal that closes the server, now or later.
+
+    Raises: what tls.Server() and listen() raise; the error of a server that cannot listen;
+        AbortError (ABORT_ERR). The server is closed then, also if the waiting task is cancelled.
+
+    Node: none
+    """
+    mapping = args[0] if args and check.is_mapping(args[0]) else None
+    both = _OWN | TLS_SERVER_OPTIONS
+    given = both.read(mapping, {name: keywords[name] for name in keywords if name in both})
+    listener = given.pop("connection_listener", None)
+    signal = keywords.get("signal")
+    if signal is None and mapping is not None:
+        signal = mapping.get("signal")
+    server = Server(given, listener)
+    done: Waiter[None] = Waiter()
+    with _Listening(
+        server,
+        listening=lambda: done.set_result(None),
+        error=done.set_exception,
+        close=lambda: done.set_exception(_closed(signal)),
+    ):
+        server.listen(*args, **{name: keywords[name] for name in keywords if name not in both})
+        try:
+            await done
+        except BaseException:
+            server.close()
+            raise
+    return server
+
+
+__all__ = ["connect", "listen"]

@@ -1,0 +1,291 @@
+"""tls.Server and tls.connect(): what accepts TLSSockets, and what makes one connect. See tls.py."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from ._base import TYPE_CHECKING, cast
+from ._base import validation as check
+from ._base.option_table import option_set
+from ._core.names import add_node_names
+from ._tls_context import SecureContext, as_context
+from ._tls_errors import unavailable
+from ._tlssocket import Rules, TLSSocket
+from .errors import Error
+from .server import SERVER_OPTIONS
+from .server import Server as NetServer
+from .socket import SOCKET_OPTIONS, Socket, check_connect, connect_arguments
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+TLS_SERVER_OPTIONS = option_set("tls.Server", "SecureContext", "Server")
+TLS_CONNECT_OPTIONS = option_set(
+    "tls.connect", "SecureContext", "connect", "create_connection", "Socket"
+)
+HANDSHAKE_TIMEOUT = 120_000
+
+
+class Server(NetServer):
+    """Accepts connections and emits a TLSSocket for each, once its handshake is over.
+
+    Args:
+        options: a mapping of the options below, of those of SecureContext and of net.Server, or the
+        secure_context: SecureContext, default one of the other options: what
+            create_secure_context() returned.
+        alpn_protocols: list of str, default []: protocols for the connection, the best first.
+        reject_unauthorized: bool, default True: refuse a peer whose certificate is not good; False
+            on a client verifies nothing.
+        allow_truncation: bool, default False: a connection that ends without close_notify has
+            ended, and has not failed.
+        alpn_callback: callable(mapping of servername and protocols): returns one of the client's
+            protocols, or None to refuse; excludes alpn_protocols.
+        sni_callback: callable(servername, callback): calls callback(error, context), or returns a
+            context or an awaitable of one; None is the server's own.
+        request_cert: bool, default False: ask clients for a certificate.
+        handshake_timeout: ms, default 120000: how long a handshake may take.
+        max_handshakes: int >= 0, default 0 (no limit): how many may be unfinished at once; others
+            wait, and are not read.
+        secure_connection_listener: callable(socket), added to 'secureConnection'.
+
+    Events: those of net.Server, of which 'connection' has the plain socket; 'secureConnection'
+        (socket), 'tlsClientError' (error, socket), for a handshake that fails, whose socket is
+        destroyed.
+    Raises: what net.Server() and create_secure_context() raise; ArgTypeError
+        (ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS).
+
+    Node: tls.Server
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any] | Callable[[TLSSocket], object] | None = None,
+        secure_connection_listener: Callable[[TLSSocket], object] | None = None,
+        **keywords: Any,
+    ) -> None:
+        self._refuse_second_init()
+        if callable(options) and not check.is_mapping(options):
+            if secure_connection_listener is not None:
+                raise check.arg_type_error("options", "object", options)
+            options, secure_connection_listener = None, options
+        elif options is not None and not check.is_mapping(options):
+            raise check.arg_type_error("options", "object", options)
+        listener = secure_connection_listener
+        if listener is not None and not callable(listener):
+            raise check.arg_type_error("secureConnectionListener", "function", listener)
+        given = TLS_SERVER_OPTIONS.read(options, keywords)
+        timeout = given.get("handshake_timeout")
+        if timeout is None:
+            timeout = HANDSHAKE_TIMEOUT
+        check.validate_number(timeout, "options.handshakeTimeout")
+        most = given.get("max_handshakes")
+        if most is not None:
+            check.validate_integer(most, "options.maxHandshakes", 0)
+        self._rules = Rules(given, True)
+        super().__init__({name: given[name] for name in SERVER_OPTIONS if name in given})
+        self._handshake_timeout = max(int(timeout), 1)
+        self._max_handshakes = most or 0
+        self._unfinished: set[TLSSocket] = set()
+        self._waiting: deque[TLSSocket] = deque()
+        self._contexts: list[tuple[re.Pattern[str], SecureContext]] = []
+        self._set_secure_class(TLSSocket)
+        if listener is not None:
+            self.on("secureConnection", listener)
+
+    # ---- Connections ---------------------------------------------------------------------------
+
+    def _secure(self, socket: Socket) -> None:
+        if isinstance(socket, TLSSocket):
+            socket._rules, socket._tls_server = self._rules, self
+            held = self._limit(socket)
+            socket._attach_server(held)
+            return
+        # A listener of 'connection' has seen the plain socket.
+        TLSSocket(
+            socket,
+            server=self,
+            allow_half_open=self.allow_half_open,
+            framing=self.framing,
+            high_water_mark=self.high_water_mark,
+        )
+
+    def _limit(self, socket: TLSSocket) -> bool:
+        """Count a handshake; True if others have to end first."""
+        if not self._max_handshakes:
+            return False
+        socket.once("close", lambda had_error: self._handshake_over(socket))
+        if len(self._unfinished) < self._max_handshakes:
+            self._unfinished.add(socket)
+            return False
+        self._waiting.append(socket)
+        return True
+
+    def _handshake_over(self, socket: TLSSocket) -> None:
+        """A handshake has come to its end: let the next one begin."""
+        if socket not in self._unfinished:
+            return
+        self._unfinished.discard(socket)
+        while self._waiting and len(self._unfinished) < self._max_handshakes:
+            other = self._waiting.popleft()
+            if not other.destroyed:
+                self._unfinished.add(other)
+                other._go_on()
+
+    # ---- Contexts ------------------------------------------------------------------------------
+
+    def _context_for(self, servername: str) -> SecureContext | None:
+        for pattern, context in reversed(self._contexts):
+            if pattern.fullmatch(servername):
+                return context
+        return None
+
+    def add_context(
+        self, hostname: str, context: SecureContext | ssl.SSLContext | Mapping[str, Any]
+    ) -> None:
+        """Use a context for the clients that ask for a host.
+
+        Args:
+            hostname: a name, or a pattern in which '*' stands for one label.
+            context: SecureContext, ssl.SSLContext, or a mapping of the options of one.
+
+        A context that is added later wins. It has no effect with sni_callback.
+        Raises: TLSError (ERR_TLS_REQUIRED_SERVER_NAME), what create_secure_context() raises.
+
+        Node: server.addContext()
+        """
+        self._check()
+        if not hostname:
+            raise Error(
+                '"servername" is required parameter for Server.addContext',
+                "ERR_TLS_REQUIRED_SERVER_NAME",
+            )
+        check.validate_string(hostname, "hostname")
+        made = (
+            SecureContext(context) if check.is_mapping(context) else as_context(context, "context")
+        )
+        text = re.escape(hostname).replace(r"\*", "[^.]*")
+        self._contexts.append((re.compile(text, re.IGNORECASE), made))
+
+    def set_secure_context(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+        """Use other keys, certificates and rules for later connections.
+
+        If only keys and certificates change, sessions of before still resume.
+
+        Args:
+            options: those of SecureContext, all that are to hold.
+
+        Raises: what create_secure_context() raises; nothing has changed then.
+
+        Node: server.setSecureContext()
+        """
+        self._check()
+        if options is not None and not check.is_mapping(options):
+            raise check.arg_type_error("options", "object", options)
+        self._rules.context = self._rules.context._renewed({**(options or {}), **keywords})
+
+    def get_ticket_keys(self) -> bytes:
+        """Python's ssl does not hand them out.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: server.getTicketKeys()
+        """
+        raise unavailable("get_ticket_keys()")
+
+    def set_ticket_keys(self, keys: bytes) -> None:
+        """Python's ssl does not take them.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: server.setTicketKeys()
+        """
+        raise unavailable("set_ticket_keys()")
+
+    def _rejected(self, error: BaseException, event: Any, arguments: tuple[Any, ...]) -> None:
+        if event == "secureConnection" and arguments:
+            arguments[0].destroy(error)
+        else:
+            super()._rejected(error, event, arguments)  # type: ignore[misc]
+
+
+def create_server(
+    options: Mapping[str, Any] | Callable[[TLSSocket], object] | None = None,
+    secure_connection_listener: Callable[[TLSSocket], object] | None = None,
+    **keywords: Any,
+) -> Server:
+    """Make a server; same as Server(...).
+
+    Args:
+        options: a mapping of Server's options, or the listener.
+        secure_connection_listener: callable(socket), added to 'secureConnection'.
+
+    Raises: what Server() raises.
+
+    Node: tls.createServer()
+    """
+    return Server(options, secure_connection_listener, **keywords)
+
+
+def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords: Any) -> TLSSocket:
+    """Make a TLSSocket and connect it; returns it at once, connecting.
+
+    Forms: connect(port, host='localhost', options=None, listener=None), connect(path, options=None,
+    listener=None), connect(options, listener=None), or keywords.
+
+    Args:
+        options: those below, of SecureContext, of Socket and of Socket.connect().
+        secure_context: SecureContext, default one of the other options: what
+            create_secure_context() returned.
+        alpn_protocols: list of str, default []: protocols for the connection, the best first.
+        reject_unauthorized: bool, default True: refuse a peer whose certificate is not good; False
+            on a client verifies nothing.
+        allow_truncation: bool, default False: a connection that ends without close_notify has
+            ended, and has not failed.
+        servername: str, default host, unless that is an address: the name that the server is asked
+            for, and that its certificate must have.
+        check_server_identity: callable(hostname, cert), default tls.check_server_identity: returns
+            an error for a certificate that is not of the host, else None.
+        session: what get_session() returned: resume it, if the context is the same and the server
+            agrees.
+        min_dh_size: int: accepted, without effect here.
+        socket: Socket, or another Duplex: the connection to use, instead of host, port and path:
+            what STARTTLS does.
+        listener: callable, added as a once listener of 'secureConnect'.
+
+    Events: 'connect', 'ready', then 'secureConnect' and 'secure', or 'error'.
+    Raises: what Socket(), Socket.connect() and create_secure_context() raise.
+
+    Node: tls.connect()
+    """
+    if args and check.is_mapping(args[-1]) and not check.is_mapping(args[0]):
+        keywords = {**TLS_CONNECT_OPTIONS.read(args[-1]), **keywords}
+        args = args[:-1]
+    elif len(args) > 1 and callable(args[-1]) and check.is_mapping(args[-2]) and len(args) > 2:
+        keywords = {**TLS_CONNECT_OPTIONS.read(args[-2]), **keywords}
+        args = (*args[:-2], args[-1])
+    options, callback = connect_arguments(args, keywords, listener, TLS_CONNECT_OPTIONS)
+    plain = options.get("socket")
+    plan = None
+    if plain is None:
+        plan = check_connect(options)
+        if plan["path"] is None:
+            options["host"] = plan["host"]
+    rules = Rules(options, False)
+    socket = TLSSocket.__new__(TLSSocket)
+    Socket.__init__(socket, {name: options[name] for name in SOCKET_OPTIONS if name in options})
+    socket._use(rules)
+    if options.get("timeout"):
+        socket.set_timeout(options["timeout"])
+    if callback is not None:
+        socket.once("secureConnect", callback)
+    if plain is not None:
+        socket._wrap(plain)
+    else:
+        socket._connect_checked(cast("dict[str, Any]", plan), None)
+    return socket
+
+
+add_node_names(Server)

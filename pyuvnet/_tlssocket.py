@@ -1,0 +1,774 @@
+"""TLSSocket: a socket with TLS on its connection; what happens once for each of them.
+
+Bytes are the layer's (_core/tls.pyx). Here are the handshake's beginning and end: which context,
+whether the peer is who it should be, and which events say so.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+import ssl
+from itertools import pairwise
+
+from ._base import TYPE_CHECKING, cast
+from ._base import validation as check
+from ._base.info import Info
+from ._base.option_table import option_set
+from ._core.address import is_ip
+from ._core.connecting import begin_upgrade, finish_upgrade
+from ._core.descriptors import own_method
+from ._core.duplex import Duplex
+from ._core.names import add_node_names
+from ._core.tls import attach
+from ._run import next_tick
+from ._tls_context import (
+    CONTEXT_OPTIONS,
+    SecureContext,
+    as_context,
+    context_of,
+    protocol_list,
+    shared_context,
+)
+from ._tls_errors import (
+    TLSError,
+    alert_error,
+    reset_error,
+    timeout_error,
+    tls_error,
+    truncated,
+    unavailable,
+)
+from ._tls_identity import certificate, check_server_identity, identity_of
+from .errors import ArgTypeError
+from .socket import SOCKET_OPTIONS, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from ._tlsserver import Server
+
+TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext")
+# What Node has and Python's ssl has not.
+UNAVAILABLE = ("psk_callback", "psk_identity_hint", "request_ocsp", "enable_trace")
+NO_APPLICATION_PROTOCOL = 120
+
+
+def refuse_unavailable(options: Mapping[str, Any]) -> None:
+    """Raise for options that ask for what Python's ssl cannot do."""
+    for name in UNAVAILABLE:
+        if options.get(name):
+            raise unavailable(f"options.{name}")
+
+
+def check_server_options(options: Mapping[str, Any]) -> None:
+    """Check the options of the server's side."""
+    if options.get("sni_callback") is not None:
+        check.validate_function(options["sni_callback"], "options.SNICallback")
+    if options.get("alpn_callback") is not None:
+        check.validate_function(options["alpn_callback"], "options.ALPNCallback")
+        if options.get("alpn_protocols") is not None:
+            raise ArgTypeError(
+                "The ALPNCallback and ALPNProtocols TLS options are mutually exclusive",
+                "ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
+            )
+
+
+class Session:
+    """What get_session() returns: a session that a later connection can resume.
+
+    It holds a secret, and belongs to one context. Node: Buffer
+    """
+
+    __slots__ = ("_context", "_session")
+
+    def __init__(self, session: ssl.SSLSession, context: ssl.SSLContext) -> None:
+        self._session, self._context = session, context
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Rules:
+    """The options of connections, checked, as one server's or one client's connections share them.
+
+    It is for TLSSocket and Server.
+    """
+
+    def __init__(self, options: Mapping[str, Any], server: bool) -> None:
+        refuse_unavailable(options)
+        if server:
+            check_server_options(options)
+        self.server = server
+        self.protocols = protocol_list(options.get("alpn_protocols"))
+        self.reject = options.get("reject_unauthorized") is not False
+        self.request = bool(options.get("request_cert")) if server else self.reject
+        self.lenient = bool(options.get("allow_truncation"))
+        self.sni_callback = options.get("sni_callback")
+        self.alpn_callback = options.get("alpn_callback")
+        self.identity = options.get("check_server_identity")
+        if self.identity is not None:
+            check.validate_function(self.identity, "options.checkServerIdentity")
+        self.session = options.get("session")
+        if self.session is not None and not isinstance(self.session, Session):
+            raise check.arg_type_error("options.session", "Session", self.session)
+        self.servername = options.get("servername")
+        if self.servername is not None:
+            check.validate_string(self.servername, "options.servername")
+        self.host: str | None = options.get("host")
+        if options.get("secure_context") is None and not server:
+            self.context = shared_context(options)
+        else:
+            self.context = context_of(options)
+        if self.context.context is not None and self.protocols:
+            raise check.arg_value_error(
+                "options.alpnProtocols", list(self.protocols), "cannot be used with context"
+            )
+        if not server:
+            # What is wrong with the authorities shows now.
+            self.variant(self.protocols)
+
+    def variant(self, protocols: tuple[str, ...]) -> ssl.SSLContext:
+        """Python's context for a connection."""
+        return self.context._variant(self.server, protocols, self.request, self.reject)
+
+
+class TLSSocket(Socket):
+    """A connection with TLS: everything that a Socket has, encrypted.
+
+    tls.connect() and tls.Server make it. Made by hand, it puts TLS on a connection that is there.
+
+    Args:
+        socket: Socket or another Duplex: whose connection is used, and which reads and writes no
+            more.
+        options: a mapping of the options below and of those of SecureContext; keywords win over it.
+        secure_context: SecureContext, default one of the other options: what
+            create_secure_context() returned.
+        alpn_protocols: list of str, default []: protocols for the connection, the best first.
+        reject_unauthorized: bool, default True: refuse a peer whose certificate is not good; False
+            on a client verifies nothing.
+        allow_truncation: bool, default False: a connection that ends without close_notify has
+            ended, and has not failed.
+        alpn_callback: callable(mapping of servername and protocols): returns one of the client's
+            protocols, or None to refuse; excludes alpn_protocols.
+        sni_callback: callable(servername, callback): calls callback(error, context), or returns a
+            context or an awaitable of one; None is the server's own.
+        request_cert: bool, default False: ask clients for a certificate.
+        servername: str, default host, unless that is an address: the name that the server is asked
+            for, and that its certificate must have.
+        check_server_identity: callable(hostname, cert), default tls.check_server_identity: returns
+            an error for a certificate that is not of the host, else None.
+        session: what get_session() returned: resume it, if the context is the same and the server
+            agrees.
+        is_server: bool, default False: which side this is.
+        server: tls.Server: whose options and events are used.
+
+    Events: those of Socket; 'secureConnect' on a client whose server is who it should be, 'secure'
+        when the handshake is over, 'session' (session), when it could be resumed later.
+    Raises: what Socket() and create_secure_context() raise.
+
+    Node: tls.TLSSocket
+    """
+
+    _layer: Any = None
+    _rules: Rules | None = None
+    _tls_server: Server | None = None
+    _over = False  # The handshake has come to its end, one or the other.
+    _authorized = False
+    _authorization_error: str | None = None
+    _alpn: str | bool | None = None
+    _servername: str | bool | None = None
+    _known: Any = None
+    _announce = False
+
+    def __init__(
+        self,
+        socket: Duplex | None = None,
+        options: Mapping[str, Any] | None = None,
+        **keywords: Any,
+    ) -> None:
+        self._refuse_second_init()
+        if socket is not None and not isinstance(socket, Duplex):
+            raise check.arg_type_error("socket", "Duplex", socket)
+        given = TLS_SOCKET_OPTIONS.read(options, keywords)
+        server = given.get("server")
+        if server is not None:
+            self._tls_server = server
+            rules = server._rules
+        else:
+            rules = Rules(given, bool(given.get("is_server")))
+        super().__init__({name: given[name] for name in SOCKET_OPTIONS if name in given})
+        self._use(rules)
+        if socket is not None:
+            self._wrap(socket)
+
+    def _use(self, rules: Rules) -> None:
+        self._rules = rules
+        self._set_at_connect(self._begin_server if rules.server else self._begin_client)
+
+    # ---- The connection of another socket ------------------------------------------------------
+
+    def _wrap(self, plain: Duplex) -> None:
+        """Put TLS on the connection of another socket, or over any stream."""
+        if (
+            not isinstance(plain, Socket)
+            or isinstance(plain, TLSSocket)
+            or plain._bound_kind()
+            or (not plain.pending and not plain._can_be_taken)
+        ):
+            plain = self._bridge(plain)
+        if plain.destroyed or (plain.pending and not plain.connecting):
+            begin_upgrade(self, plain)
+            self.destroy(
+                reset_error(
+                    "Client network socket disconnected before secure TLS "
+                    "connection was established"
+                )
+            )
+            return
+        begin_upgrade(self, plain)
+        plain.on("error", self._plain_failed)
+        if plain.connecting:
+            self._announce = True
+            plain.once("connect", lambda: self._drain(plain))
+        else:
+            next_tick(self._drain, plain)
+            plain._stop_reading()
+
+    def _plain_failed(self, error: BaseException) -> None:
+        self.destroy(error)
+
+    def _drain(self, plain: Socket) -> None:
+        """Wait until all that the plain socket wrote has left."""
+        if self.destroyed or plain.destroyed:
+            return
+        plain._stop_reading()
+        if plain.writable_length:
+
+            def written(error: BaseException | None = None) -> None:
+                self._drain(plain)
+
+            plain.write(b"", written)
+            return
+        plain.off("error", self._plain_failed)
+        finish_upgrade(self, plain, self._announce)
+
+    def _bridge(self, stream: Duplex) -> Socket:
+        """A socket whose bytes are those of any stream."""
+        ours, theirs = _socket.socketpair()
+        near, far = Socket(fd=ours.detach()), Socket(fd=theirs.detach(), allow_half_open=True)
+        stream.pipe(far)
+        far.pipe(stream)
+
+        def failed(error: BaseException) -> None:
+            self.destroy(error)
+
+        def gone(*_: object) -> None:
+            far.destroy()
+            stream.destroy()
+
+        stream.on("error", failed)
+        far.on("error", gone)
+        stream.on("close", lambda *_: far.destroy())
+        self.on("close", gone)
+        return near
+
+    # ---- The handshake -------------------------------------------------------------------------
+
+    def _begin_client(self, early: bytes) -> None:
+        rules = cast("Rules", self._rules)
+        name = rules.servername
+        if name is None:
+            name = rules.host or ""
+            if is_ip(name):
+                name = ""
+        context = rules.variant(rules.protocols)
+        ready = rules.context.context is not None
+        if ready and context.check_hostname and not name:
+            name = rules.host or "localhost"
+        self._servername = name or False
+        session = rules.session
+        if session is not None and session._context is not context:
+            session = None
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        try:
+            made = context.wrap_bio(
+                incoming,
+                outgoing,
+                server_hostname=name or None,
+                session=None if session is None else session._session,
+            )
+        except (ValueError, ssl.SSLError) as error:
+            self.destroy(tls_error(error))
+            return
+        self._layer = attach(self, lenient=rules.lenient)
+        self._watch_sessions()
+        if early:
+            self._layer.receive(early)
+        self._layer.start(made, incoming, outgoing)
+
+    def _begin_server(self, early: bytes) -> None:
+        server = self._tls_server
+        held = server is not None and server._limit(self)
+        self._attach_server(held)
+        if early:
+            self._layer.receive(early)
+        if early and not held:
+            self._layer.go_on()
+
+    def _attach_server(self, held: bool) -> None:
+        rules = cast("Rules", self._rules)
+        self._layer = attach(self, True, True, held, rules.lenient)
+        if self._tls_server is not None and not held:
+            self._layer.set_deadline(self._tls_server._handshake_timeout)
+
+    def _go_on(self) -> None:
+        """Begin a handshake that waited for others to end."""
+        self._layer.set_deadline(cast("Server", self._tls_server)._handshake_timeout)
+        self._layer.go_on()
+
+    def _hello(self, servername: str | None, protocols: list[str] | None) -> None:
+        rules = cast("Rules", self._rules)
+        self._servername = servername or False
+        if protocols is None:
+            # The engine says what is wrong with it.
+            self._start_server(rules.context, rules.protocols)
+            return
+        callback = rules.sni_callback
+        if not servername or (callback is None and self._tls_server is None):
+            self._choose_protocol(rules.context, protocols)
+            return
+        if callback is None:
+            found = cast("Server", self._tls_server)._context_for(servername)
+            self._choose_protocol(found or rules.context, protocols)
+            return
+        answered = False
+
+        def answer(error: BaseException | None = None, context: Any = None) -> None:
+            nonlocal answered
+            if answered or self.destroyed:
+                return
+            answered = True
+            if error is not None:
+                self._tls_failed(error, False)
+                return
+            try:
+                chosen = rules.context if context is None else as_context(context, "context")
+            except ArgTypeError:
+                self._tls_failed(
+                    ArgTypeError("Invalid SNI context", "ERR_TLS_INVALID_CONTEXT"), False
+                )
+                return
+            self._choose_protocol(chosen, protocols)
+
+        try:
+            result = callback(servername, answer)
+        except Exception as error:
+            answer(error)
+            return
+        if result is None:
+            return
+        if hasattr(result, "__await__"):
+            self._answer_later(result, answer)
+        else:
+            answer(None, result)
+
+    def _answer_later(self, awaitable: Any, answer: Callable[..., None]) -> None:
+        """Let a coroutine choose."""
+        import asyncio
+
+        async def wait() -> None:
+            try:
+                context = await awaitable
+            except Exception as error:
+                answer(error)
+            else:
+                answer(None, context)
+
+        self._task = asyncio.ensure_future(wait())
+
+    def _choose_protocol(self, context: SecureContext, offered: list[str]) -> None:
+        rules = cast("Rules", self._rules)
+        protocols = rules.protocols
+        if rules.alpn_callback is not None and offered:
+            try:
+                chosen = rules.alpn_callback(
+                    Info(servername=self._servername or "", protocols=list(offered))
+                )
+            except Exception as error:
+                self._tls_failed(error, False)
+                return
+            if chosen is not None and chosen not in offered:
+                self._tls_failed(
+                    ArgTypeError(
+                        f"ALPN callback returned a value ({chosen}) that did not match any of the "
+                        f"client's offered protocols ({', '.join(offered)})",
+                        "ERR_TLS_ALPN_CALLBACK_INVALID_RESULT",
+                    ),
+                    False,
+                )
+                return
+            protocols = () if chosen is None else (chosen,)
+            refused = chosen is None
+        else:
+            refused = bool(offered and protocols) and not set(offered) & set(protocols)
+        if refused:
+            self._layer.refuse(NO_APPLICATION_PROTOCOL)
+            self._tls_failed(alert_error("no application protocol"), False)
+            return
+        self._start_server(context, protocols)
+
+    def _start_server(self, context: SecureContext, protocols: tuple[str, ...]) -> None:
+        rules = cast("Rules", self._rules)
+        if self._layer is None or self.destroyed:
+            return
+        try:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            made = rules.variant(protocols).wrap_bio(incoming, outgoing, server_side=True)
+            if context is not rules.context:
+                # The certificates and authorities of that one; the rest, and tickets, stay.
+                made.context = context._variant(True, protocols, rules.request, rules.reject)
+        except (ValueError, OSError) as error:
+            self._tls_failed(error, False)
+            return
+        self._layer.start(made, incoming, outgoing)
+
+    def _secured(self) -> None:
+        rules = cast("Rules", self._rules)
+        made = self._layer.ssl_object
+        self._over = True
+        self._alpn = made.selected_alpn_protocol() or False
+        if rules.server:
+            self._secured_server(rules, made)
+        else:
+            self._secured_client(rules, made)
+
+    def _secured_server(self, rules: Rules, made: Any) -> None:
+        server = self._tls_server
+        if made.context.verify_mode != ssl.CERT_NONE:
+            self._authorized = made.getpeercert(True) is not None
+            if not self._authorized:
+                self._authorization_error = "UNABLE_TO_GET_ISSUER_CERT"
+        if server is None:
+            self.emit("secure")
+            return
+        server._handshake_over(self)
+        announce = self.listener_count("secure")
+        if not server.emit("secureConnection", self) and not self.destroyed:
+            self.destroy()
+        if announce:
+            self.emit("secure")
+
+    def _secured_client(self, rules: Rules, made: Any) -> None:
+        error = None
+        if made.context.verify_mode == ssl.CERT_NONE:
+            self._authorization_error = "CERT_NOT_VERIFIED"
+        else:
+            error = self._check_identity(rules, made)
+            self._authorized = error is None
+        if error is not None:
+            self._authorization_error = getattr(error, "code", None) or str(error)
+            self.emit("secure")
+            self.destroy(error)
+            return
+        # Node's own listener of 'secure' emits the other: those that it adds hear the next one.
+        announce = self.listener_count("secure")
+        self.emit("secureConnect")
+        self._watch_sessions()
+        if not self.destroyed and made.version() != "TLSv1.3":
+            self._ticket()
+        if announce:
+            self.emit("secure")
+
+    def _check_identity(self, rules: Rules, made: Any) -> BaseException | None:
+        name = rules.servername or rules.host or "localhost"
+        if rules.identity is None:
+            if rules.context.context is not None:
+                # Python has checked it, or the program's context says that nobody does.
+                return None
+            return check_server_identity(name, identity_of(made.getpeercert() or {}))
+        try:
+            result = rules.identity(name, self.get_peer_certificate(True))
+        except Exception as error:
+            return error
+        if result is None or result is False or result is True:
+            return None
+        if isinstance(result, BaseException):
+            return result
+        return TLSError(str(result), "ERR_TLS_CERT_ALTNAME_INVALID")
+
+    def _tls_failed(self, error: BaseException | None, secure: bool) -> None:
+        if secure:
+            self.destroy(truncated() if error is None else tls_error(error))
+            return
+        self._over = True
+        rules = self._rules
+        if isinstance(error, TimeoutError) and not isinstance(error, TLSError):
+            error = timeout_error()
+        server = self._tls_server
+        if rules is not None and rules.server:
+            failure = reset_error("socket hang up") if error is None else tls_error(error)
+            if server is None:
+                self.destroy(failure)
+                return
+            self.destroy()
+            server._handshake_over(self)
+            server.emit("tlsClientError", cast("Exception", failure), self)
+            return
+        if error is not None:
+            self.destroy(tls_error(error))
+            return
+        # As in Node, 'end' comes first.
+        text = "Client network socket disconnected before secure TLS connection was established"
+        self.prepend_once_listener("end", lambda: self.destroy(reset_error(text)))
+        self._layer.end_up()
+
+    # ---- Sessions ------------------------------------------------------------------------------
+
+    def _watch_sessions(self) -> None:
+        if self._layer is not None and self.listener_count("session"):
+            self._layer.set_one_by_one(True)
+
+    def _ticket(self) -> None:
+        rules = self._rules
+        if rules is None or rules.server or not self.listener_count("session"):
+            return
+        made = self._layer.ssl_object
+        session = made.session
+        if session is None or session == self._known:
+            return
+        if made.version() == "TLSv1.3" and not session.has_ticket:
+            return
+        self._known = session
+        self.emit("session", Session(session, made.context))
+
+    def get_session(self) -> Session | None:
+        """Return the session, to resume it in a later connection; None before the handshake.
+
+        With TLS 1.3 it comes after the handshake: wait for 'session'.
+
+        Node: tlsSocket.getSession()
+        """
+        made = self.ssl_object
+        session = None if made is None else made.session
+        return None if session is None else Session(session, made.context)
+
+    def is_session_reused(self) -> bool:
+        """Return True if the handshake has resumed a session.
+
+        Node: tlsSocket.isSessionReused()
+        """
+        made = self.ssl_object
+        return bool(made is not None and made.session_reused)
+
+    # ---- What the handshake came to ------------------------------------------------------------
+
+    @property
+    def ssl_object(self) -> Any:
+        """Python's ssl.SSLObject, to look at; None before there is one. Node: none"""
+        return None if self._layer is None else self._layer.ssl_object
+
+    @property
+    def encrypted(self) -> bool:
+        """True: what tells it from a plain socket. Node: tlsSocket.encrypted"""
+        return True
+
+    @property
+    def secure_connecting(self) -> bool:
+        """True until the handshake is over. Node: tlsSocket.secureConnecting"""
+        return not self._over and not self.destroyed
+
+    @property
+    def authorized(self) -> bool:
+        """True if the peer's certificate was verified, and is good. Node: tlsSocket.authorized"""
+        return self._authorized
+
+    @property
+    def authorization_error(self) -> str | None:
+        """Why the peer is not authorized, a code; None if it is, or if nobody asked.
+
+        'CERT_NOT_VERIFIED': reject_unauthorized is False, so that nothing was verified.
+
+        Node: tlsSocket.authorizationError
+        """
+        return self._authorization_error
+
+    @property
+    def alpn_protocol(self) -> str | bool | None:
+        """The protocol that both sides chose, False if none; None before the handshake is over.
+
+        Node: tlsSocket.alpnProtocol
+        """
+        return self._alpn
+
+    @property
+    def servername(self) -> str | bool | None:
+        """The name that the client has asked for; on a server False if it did not.
+
+        Node: tlsSocket.servername
+        """
+        return self._servername
+
+    def get_protocol(self) -> str | None:
+        """Return 'TLSv1.2', 'TLSv1.3', 'unknown' in the handshake, or None when closed.
+
+        Node: tlsSocket.getProtocol()
+        """
+        made = self.ssl_object
+        if self.destroyed or made is None:
+            return None
+        return made.version() or "unknown"
+
+    def get_cipher(self) -> Info | None:
+        """Return name, standard_name and version of the cipher suite; None before the handshake.
+
+        Node: tlsSocket.getCipher()
+        """
+        made = self.ssl_object
+        found = None if made is None else made.cipher()
+        if found is None:
+            return None
+        name, version = found[0], found[1]
+        return Info(name=name, standardName=_standard_name(name), version=version)
+
+    def get_peer_certificate(self, detailed: bool = False) -> Info | None:
+        """Return the peer's certificate as Node shows it.
+
+        Args:
+            detailed: add issuerCertificate, as far as the peer has sent the chain.
+
+        Returns: a mapping, which is empty if the peer has none; None before the handshake.
+
+        Node: tlsSocket.getPeerCertificate()
+        """
+        made = self.ssl_object
+        if made is None or not self._over:
+            return None
+        chain = made._sslobj.get_unverified_chain() if hasattr(made, "_sslobj") else None
+        if not chain:
+            der = made.getpeercert(True)
+            return Info() if der is None else certificate(der, made.getpeercert() or {})
+        shown = [
+            certificate(_der(each), each.get_info()) for each in (chain if detailed else chain[:1])
+        ]
+        for below, above in pairwise(shown):
+            below["issuerCertificate"] = above
+        if detailed and shown[-1].get("issuer") == shown[-1].get("subject"):
+            shown[-1]["issuerCertificate"] = shown[-1]
+        return shown[0]
+
+    def get_certificate(self) -> Info | None:
+        """Return our own certificate as Node shows it; empty without one, None when closed.
+
+        Node: tlsSocket.getCertificate()
+        """
+        if self.destroyed or self._rules is None:
+            return None
+        return self._rules.context._own_certificate()
+
+    def get_finished(self) -> bytes | None:
+        """Return the last Finished message that was sent, up to TLS 1.2; None before.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) where Python does not have it.
+
+        Node: tlsSocket.getFinished()
+        """
+        return self._finished(True)
+
+    def get_peer_finished(self) -> bytes | None:
+        """Return the last Finished message that was received, up to TLS 1.2; None before.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) where Python does not have it.
+
+        Node: tlsSocket.getPeerFinished()
+        """
+        return self._finished(False)
+
+    def _finished(self, ours: bool) -> bytes | None:
+        made = self.ssl_object
+        if made is None or not self._over:
+            return None
+        rules = cast("Rules", self._rules)
+        # "tls-unique" is the first of the two: the client's, the server's if a session was resumed.
+        first_is_ours = rules.server == bool(made.session_reused)
+        if ours is not first_is_ours or made.version() == "TLSv1.3":
+            raise unavailable("get_finished()")
+        return cast("bytes | None", made.get_channel_binding("tls-unique"))
+
+    def export_keying_material(
+        self, length: int, label: str, context: bytes | None = None
+    ) -> bytes:
+        """Python's ssl has no keying material to export.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.exportKeyingMaterial()
+        """
+        raise unavailable("export_keying_material()")
+
+    def get_ephemeral_key_info(self) -> Info:
+        """Python's ssl does not have it.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.getEphemeralKeyInfo()
+        """
+        raise unavailable("get_ephemeral_key_info()")
+
+    def disable_renegotiation(self) -> None:
+        """Nothing to do, since renegotiation is always refused.
+
+        Node: tlsSocket.disableRenegotiation()
+        """
+        self._check()
+
+    def renegotiate(self, *_: object) -> bool:
+        """Renegotiation is refused.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.renegotiate()
+        """
+        raise unavailable("renegotiate()")
+
+    def set_max_send_fragment(self, size: int = 16384) -> bool:
+        """Let no record that is sent carry more than so many bytes.
+
+        Args:
+            size: int 512..16384, default 16384.
+
+        Returns: bool, False for another size, or before there is a connection.
+
+        Node: tlsSocket.setMaxSendFragment()
+        """
+        self._check()
+        check.validate_number(size, "size")
+        if self._layer is None or not 512 <= size <= 16384:
+            return False
+        self._layer.set_record_size(int(size))
+        return True
+
+
+def _der(chained: Any) -> bytes:
+    import _ssl
+
+    return cast("bytes", chained.public_bytes(_ssl.ENCODING_DER))
+
+
+def _standard_name(name: str) -> str:
+    """The name of a suite in the registry, of OpenSSL's name."""
+    if name.startswith("TLS_"):
+        return name
+    parts = name.replace("AES128", "AES_128").replace("AES256", "AES_256").split("-")
+    exchange = [part for part in parts if part in ("ECDHE", "DHE", "RSA", "ECDSA", "PSK")]
+    rest = [part for part in parts if part not in exchange]
+    if rest and rest[-1] == "POLY1305":
+        rest.append("SHA256")
+    elif rest and not any(mode in rest for mode in ("GCM", "CCM", "CCM8")):
+        rest.insert(-1, "CBC")
+    return f"TLS_{'_'.join(exchange or ['RSA'])}_WITH_{'_'.join(rest)}"
+
+
+own_method(TLSSocket, "write")
+add_node_names(TLSSocket)
+__all__ = ["CONTEXT_OPTIONS", "Session", "TLSSocket"]
