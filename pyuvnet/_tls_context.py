@@ -20,7 +20,7 @@ from ._base.notation import notation
 from ._base.option_table import option_set
 from ._core.names import add_node_names
 from ._tls_errors import TLSError, tls_error, unavailable
-from ._tls_identity import certificate
+from ._tls_identity import certificate, key_kind
 from .errors import ArgTypeError
 
 if TYPE_CHECKING:
@@ -212,7 +212,14 @@ class SecureContext:
     def _renewed(self, options: dict[str, Any]) -> SecureContext:
         """A context with other options; with the same but for certificates, tickets stay good."""
         fresh = SecureContext(options)
-        if self._ready is None and fresh._ready is None and fresh._given.rules == self._given.rules:
+        # OpenSSL keeps one certificate for each kind of key, so that one of another kind would
+        # only be added.
+        if (
+            self._ready is None
+            and fresh._ready is None
+            and fresh._given.rules == self._given.rules
+            and fresh._given.kinds() == self._given.kinds()
+        ):
             for kind, made in self._made.items():
                 # What it refuses has raised above, when `fresh` was made.
                 fresh._given.load_keys(made)
@@ -302,6 +309,15 @@ class _Given:
             self.tickets,
         )
         self.key = (self.rules, self.certificates, self.keys, self.passphrase)
+
+    def kinds(self) -> set[str]:
+        """The kinds of keys that the certificates have."""
+        found = set()
+        for chain in self.certificates:
+            # Of what is no plain PEM it is not known, which is a kind of its own.
+            with contextlib.suppress(ValueError):
+                found.add(key_kind(ssl.PEM_cert_to_DER_cert(_first_pem(chain))))
+        return found
 
     @staticmethod
     def _check_suites(ciphers: str) -> None:

@@ -243,6 +243,18 @@ def _oid(data: bytes) -> str:
     return ".".join(map(str, parts))
 
 
+def key_kind(der: bytes) -> str:
+    """The algorithm of a certificate's key; '' if it cannot be read."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, IndexError, StopIteration):
+        (_, outer, _) = next(_items(der))
+        (_, body, _) = next(_items(outer))
+        info = [item for item in _items(body) if item[0] != 0xA0][5]
+        (_, algorithm, _) = next(_items(info[1]))
+        found["kind"] = _oid(next(_items(algorithm))[1])
+    return str(found.get("kind", ""))
+
+
 def _add_der(found: dict[str, Any], der: bytes) -> None:
     """Add what Python's mapping has not: the key, the uses, whether it is an authority's."""
     (_, outer, _) = next(_items(der))

@@ -172,7 +172,7 @@ class Server(NetServer):
     def set_secure_context(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         """Use other keys, certificates and rules for later connections.
 
-        If only keys and certificates change, sessions of before still resume.
+        If only certificates and keys of the same kinds change, sessions of before still resume.
 
         Args:
             options: those of SecureContext, all that are to hold.

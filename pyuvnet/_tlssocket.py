@@ -385,7 +385,15 @@ class TLSSocket(Socket):
             else:
                 answer(None, context)
 
-        self._task = asyncio.ensure_future(wait())
+        choosing = wait()
+        try:
+            self._task = asyncio.ensure_future(choosing)
+        except RuntimeError as error:
+            # No asyncio loop runs here.
+            choosing.close()
+            if hasattr(awaitable, "close"):
+                awaitable.close()
+            answer(error)
 
     def _choose_protocol(self, context: SecureContext, offered: list[str]) -> None:
         rules = cast("Rules", self._rules)

@@ -46,7 +46,9 @@ class Both:
         self.server.on("secureConnection", lambda socket: self.accepted(socket))
         self.server.on(
             "tlsClientError",
-            lambda error, socket: self.events.append(("tlsClientError", error.code)),
+            lambda error, socket: self.events.append(
+                ("tlsClientError", getattr(error, "code", None))
+            ),
         )
         self.server.listen(0)
         self.next()
@@ -430,6 +432,46 @@ def test_a_server_chooses_by_name(kind: str) -> None:
         assert both.events[0] == "no"
     else:
         assert both.got == b"fine"
+
+
+def test_a_coroutine_for_a_name_needs_asyncio() -> None:
+    async def choose(name: str, callback: Any) -> None:
+        raise AssertionError("never run")
+
+    both = Both({"sni_callback": choose}).run()
+    assert both.events[0] == ("tlsClientError", None)
+
+
+def test_certificates_are_renewed_under_load() -> None:
+    """Every connection gets one certificate or the other, whole."""
+    server = tls.create_server(KEYS, lambda socket: socket.end(bytes(50_000)))
+    contexts = [KEYS, {"key": PKI / "rsa.key", "cert": PKI / "rsa.pem"}]
+    sizes: list[int] = []
+    kinds: set[int] = set()
+    left = 60
+
+    def next_one() -> None:
+        nonlocal left
+        if not left:
+            if len(sizes) == 60:
+                server.close()
+            return
+        left -= 1
+        server.set_secure_context(contexts[left % 2])
+        got = bytearray()
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.on("secureConnect", lambda: kinds.add(client.get_peer_certificate().bits))
+        client.on("data", got.extend)
+        client.on("close", lambda had_error: (sizes.append(len(got)), next_one()))
+
+    def listening() -> None:
+        for _ in range(10):
+            next_one()
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert sizes == [50_000] * 60
+    assert kinds == {256, 2048}
 
 
 @pytest.mark.spec("D124")
