@@ -197,7 +197,7 @@ def test_a_key_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
 
 
-@pytest.mark.spec("D131")
+@pytest.mark.spec("D161")
 def test_a_context_of_the_programs() -> None:
     theirs = ssl.create_default_context(cafile=str(PKI / "ca.pem"))
     mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -239,7 +239,7 @@ UNAVAILABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.spec("D123")
+@pytest.mark.spec("D153")
 @pytest.mark.parametrize("option", UNAVAILABLE)
 def test_what_pythons_ssl_cannot_do_says_so(option: str) -> None:
     with pytest.raises(pyuvnet.StateError) as raised:
@@ -265,8 +265,8 @@ def test_more_that_pythons_ssl_cannot_do() -> None:
         assert raised.value.code == "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"
 
 
-@pytest.mark.spec("D120")
-@pytest.mark.spec("D126")
+@pytest.mark.spec("D150")
+@pytest.mark.spec("D156")
 def test_an_error_is_ours_and_pythons() -> None:
     both = Both(client={"ca": None})
     errors: list[Any] = []
@@ -287,7 +287,7 @@ def test_an_error_is_ours_and_pythons() -> None:
     assert error.library == "SSL"
 
 
-@pytest.mark.spec("D122")
+@pytest.mark.spec("D152")
 def test_nothing_is_verified_without_reject_unauthorized() -> None:
     both = Both(client={"ca": None, "reject_unauthorized": False})
     seen: list[Any] = []
@@ -363,7 +363,7 @@ def test_a_session_resumes(version: str, renewed: bool) -> None:
     assert repr(both.client_options["session"]) == "<Session>"
 
 
-@pytest.mark.spec("D127")
+@pytest.mark.spec("D157")
 def test_a_session_of_another_context_is_not_used() -> None:
     both = Both()
     both.clients = 2
@@ -474,7 +474,7 @@ def test_certificates_are_renewed_under_load() -> None:
     assert kinds == {256, 2048}
 
 
-@pytest.mark.spec("D124")
+@pytest.mark.spec("D154")
 def test_a_handshake_has_its_time() -> None:
     server = tls.create_server({**KEYS, "handshake_timeout": 30})
     events: list[Any] = []
@@ -575,7 +575,7 @@ def test_a_listener_of_connection_sees_the_plain_socket_and_may_end_it() -> None
     assert events == [net.Socket, "ECONNRESET"]
 
 
-@pytest.mark.spec("D128")
+@pytest.mark.spec("D158")
 def test_a_connection_that_nobody_takes_is_closed() -> None:
     server = tls.create_server(KEYS)
     events: list[str] = []

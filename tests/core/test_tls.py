@@ -298,7 +298,7 @@ def test_thousands_of_empty_records_are_refused_or_skipped() -> None:
     assert talk.events[-1] == "close"
 
 
-@pytest.mark.spec("D121")
+@pytest.mark.spec("D151")
 @pytest.mark.parametrize("lenient", [False, True])
 def test_an_end_without_close_notify_is_an_error_unless_allowed(lenient: bool) -> None:
     talk = Talk(lenient=lenient)
@@ -332,7 +332,7 @@ def test_a_peer_that_answers_our_end_with_a_bare_one_has_ended() -> None:
     assert talk.events[-2:] == ["end", "close"]
 
 
-@pytest.mark.spec("D129")
+@pytest.mark.spec("D159")
 def test_a_peer_that_never_answers_our_end_is_left_after_a_second(loop: pyuvnet.Loop) -> None:
     talk = Talk()
     talk.when_secure = lambda: talk.near.end(b"done")
@@ -398,7 +398,7 @@ def test_junk_after_the_handshake_fails(version: ssl.TLSVersion) -> None:
         assert talk.chunks == []
 
 
-@pytest.mark.spec("D130")
+@pytest.mark.spec("D160")
 def test_a_handshake_record_after_the_handshake_is_refused() -> None:
     talk = Talk(ssl.TLSVersion.TLSv1_2)
     talk.when_far = lambda: talk.far.write(b"\x16\x03\x03\x00\x04\x00\x00\x00\x00")
@@ -561,7 +561,7 @@ def test_flipped_bits_fail_and_nothing_else(version: ssl.TLSVersion) -> None:
         assert b"".join(talk.chunks) in (b"", b"y" * 300)
 
 
-@pytest.mark.spec("D125")
+@pytest.mark.spec("D155")
 def test_an_end_before_the_handshake_waits_for_it() -> None:
     talk = Talk(server=False)
     both = talk.both
