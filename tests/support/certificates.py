@@ -25,10 +25,11 @@ def _openssl(folder: Path, *arguments: str, text: str = "") -> None:
     )
 
 
-def _itself(folder: Path, name: str, subject: str, extension: str) -> None:
+def _itself(folder: Path, name: str, subject: str, *extensions: str) -> None:
     """A certificate that has signed itself."""
     ends = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "3650", "-subj", subject]
-    _openssl(folder, "req", "-x509", *EC, "-nodes", *ends, "-addext", extension)
+    more = [part for extension in extensions for part in ("-addext", extension)]
+    _openssl(folder, "req", "-x509", *EC, "-nodes", *ends, *more)
 
 
 def _signed(
@@ -37,7 +38,9 @@ def _signed(
     """A certificate of the authority."""
     request = ["-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject]
     _openssl(folder, "req", *key, "-nodes", *request)
-    (folder / "extensions").write_text(extension)
+    # From 3.13 on Python's default context wants all that the standard does.
+    more = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    (folder / "extensions").write_text(f"{extension}\n{more}")
     authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", days]
     ends = ["-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "extensions"]
     _openssl(folder, "x509", "-req", *authority, *ends)
@@ -48,7 +51,8 @@ def certificates() -> Path:
     """The folder, which goes with the process."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, True)
-    _itself(folder, "ca", "/CN=Test CA", "basicConstraints=critical,CA:TRUE")
+    authority = "basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"
+    _itself(folder, "ca", "/CN=Test CA", *authority)
     _itself(folder, "self", "/CN=localhost", "subjectAltName=DNS:localhost")
     _signed(folder, "server", "/CN=localhost", LOCALHOST)
     _signed(folder, "rsa", "/CN=localhost", LOCALHOST, key=RSA)
