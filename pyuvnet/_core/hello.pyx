@@ -1,8 +1,10 @@
 """hello: what the first message of a TLS client says, read before any cipher has begun.
 
 A server chooses the certificate and the protocol by it. Nothing here is trusted, since the engine
-reads the same bytes afterwards, and refuses what is wrong with them.  Imports: nothing.
+reads the same bytes afterwards, and refuses what is wrong with them.  Imports: errors.
 """
+
+from .errors cimport seal
 
 cdef enum:
     HANDSHAKE_RECORD = 22
@@ -122,3 +124,6 @@ cdef tuple _read_message(bytes message):
             while inner.left:
                 protocols.append(inner.vector(1).decode("latin-1"))
     return servername, protocols
+
+
+seal(_Reader)

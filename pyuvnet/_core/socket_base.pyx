@@ -327,11 +327,13 @@ cdef class SocketBase(Duplex):
             self._socket_flags |= SOCKET_COUNTED
             enter_ring(&self._server._sockets, &self._links)
         mine.address, its.address = its.address, None
-        mine.proxy, mine.renamed, mine.here = its.proxy, its.renamed, its.here
+        mine.renamed, mine.here = its.renamed, its.here
         mine.twin, its.twin = other, self
         if other._idle is not None:
             other._idle.cancel()
         self._take_handle(handle)
+        # Of nothing before, since this one is new.
+        mine.proxy = its.proxy
         return data
 
     cdef int _take_handle(self, StreamHandle handle) except -1:
