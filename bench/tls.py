@@ -79,7 +79,8 @@ class Echo(asyncio.Protocol):
 
 async def serve_asyncio(folder: Path, start: Any = None) -> None:
     loop = asyncio.get_running_loop()
-    where = {"host": "127.0.0.1", "port": 0, "backlog": 4096, "ssl": context(folder)}
+    where: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "backlog": 4096}
+    where["ssl"] = context(folder)
     server = await (loop.create_server(Echo, **where) if start is None else start(loop, where))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -313,8 +314,8 @@ def main() -> None:
     heads = list(next(iter(medians.values())))
     print("| | " + " | ".join(heads) + " |")
     print("|---|" + "---:|" * len(heads))
-    for kind, row in medians.items():
-        print(f"| {kind} | " + " | ".join(f"{row[what]:.1f}" for what in heads) + " |")
+    for kind, found in medians.items():
+        print(f"| {kind} | " + " | ".join(f"{found[what]:.1f}" for what in heads) + " |")
 
 
 if __name__ == "__main__":

@@ -456,7 +456,7 @@ def protocol_list(value: Any) -> tuple[str, ...]:
             data = data[1 + data[0] :]
         return tuple(found)
     if not isinstance(value, (list, tuple)):
-        raise check.arg_type_error("options.alpnProtocols", ["Array", "Buffer"], value)
+        raise check.arg_type_error("options.ALPNProtocols", ["Array", "Buffer"], value)
     for index, name in enumerate(value):
         if isinstance(name, (bytes, bytearray)):
             continue

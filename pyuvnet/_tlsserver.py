@@ -33,7 +33,7 @@ class Server(NetServer):
     """Accepts connections and emits a TLSSocket for each, once its handshake is over.
 
     Args:
-        options: a mapping of the options below, of those of SecureContext and of net.Server, or the
+        options: a mapping of the options below and of those of SecureContext and net.Server.
         secure_context: SecureContext, default one of the other options: what
             create_secure_context() returned.
         alpn_protocols: list of str, default []: protocols for the connection, the best first.

@@ -122,7 +122,7 @@ class Rules:
             self.context = context_of(options)
         if self.context.context is not None and self.protocols:
             raise check.arg_value_error(
-                "options.alpnProtocols", list(self.protocols), "cannot be used with context"
+                "options.ALPNProtocols", list(self.protocols), "cannot be used with context"
             )
         if not server:
             # What is wrong with the authorities shows now.

@@ -23,6 +23,7 @@ from pyuvnet import (
     framing,
     net,
     streams,
+    tls,
 )
 from pyuvnet._base import validation, words
 from pyuvnet._base.option_table import OPTIONS
@@ -161,7 +162,7 @@ def test_data_after_the_end_hints_at_what_says_so():
 def parameters():
     """All parameters, options and attributes that a program meets."""
     found = {row[0] for row in OPTIONS}
-    for module in (pyuvnet, net, events, streams, diagnostics, framing, pyuvnet.loop):
+    for module in (pyuvnet, net, tls, events, streams, diagnostics, framing, pyuvnet.loop):
         for thing in (getattr(module, name) for name in module.__all__):
             members = vars(thing).items() if isinstance(thing, type) else [("", thing)]
             for cls in getattr(thing, "__mro__", ()):

@@ -22,6 +22,9 @@ _PARAMETERS = {
     "hostname": "host",
     "msecs": "timeout",
     "network": "net",
+    "options.ALPNCallback": "alpn_callback",
+    "options.ALPNProtocols": "alpn_protocols",
+    "options.SNICallback": "sni_callback",
     "setMaxListeners": "n",
 }
 # Types of JavaScript, and classes of Node, that have other names here.
@@ -60,6 +63,9 @@ def parameter(name: str) -> str:
 
     if name in _PARAMETERS or name.startswith("pyuvnet."):
         return _PARAMETERS.get(name, name)
+    whole, bracket, index = name.partition("[")
+    if whole in _PARAMETERS:
+        return f"{_PARAMETERS[whole]}{bracket}{index}"
     first, *keys = name.removeprefix("options.").split(".")
     found = re.sub(r"(?<=[a-z0-9])[A-Z]+", lambda part: f"_{part[0].lower()}", first)
     return found + "".join(f"[{key!r}]" for key in keys)
