@@ -57,6 +57,8 @@ class TLSError(Error, ssl.SSLError):
             ERR_TLS_CERT_ALTNAME_INVALID a text.
         library: the part of OpenSSL, such as 'SSL', or None.
         verify_code: OpenSSL's number of what is wrong with a certificate, or None.
+        host: the name that was wanted, of ERR_TLS_CERT_ALTNAME_INVALID; else None.
+        cert: the certificate that has another, as get_peer_certificate() returns it; else None.
 
     Node: Error [ERR_SSL_WRONG_VERSION_NUMBER], [ERR_TLS_HANDSHAKE_TIMEOUT]
     """

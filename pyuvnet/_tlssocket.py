@@ -77,7 +77,7 @@ def check_server_options(options: Mapping[str, Any]) -> None:
 class Session:
     """What get_session() returns: a session that a later connection can resume.
 
-    It holds a secret, and belongs to one context. Node: Buffer
+    It holds a secret, and belongs to one context. Node: none (a Buffer)
     """
 
     __slots__ = ("_context", "_session")

@@ -43,6 +43,23 @@ HEADINGS = {
         net.setDefaultAutoSelectFamilyAttemptTimeout(value) | net.isIP(input)
         net.isIPv4(input) | net.isIPv6(input)
     """,
+    "tls": """
+        Class: `tls.Server` | server.addContext(hostname, context) | server.getTicketKeys()
+        server.setSecureContext(options) | server.setTicketKeys(keys)
+        Class: `tls.TLSSocket` | tlsSocket.authorizationError | tlsSocket.authorized
+        tlsSocket.disableRenegotiation() | tlsSocket.enableTrace() | tlsSocket.encrypted
+        tlsSocket.exportKeyingMaterial(length, label[, context]) | tlsSocket.getCertificate()
+        tlsSocket.getCipher() | tlsSocket.getEphemeralKeyInfo() | tlsSocket.getFinished()
+        tlsSocket.getPeerCertificate([detailed]) | tlsSocket.getPeerFinished()
+        tlsSocket.getPeerX509Certificate() | tlsSocket.getProtocol() | tlsSocket.getSession()
+        tlsSocket.getSharedSigalgs() | tlsSocket.getTLSTicket() | tlsSocket.getX509Certificate()
+        tlsSocket.isSessionReused() | tlsSocket.renegotiate(options, callback)
+        tlsSocket.setKeyCert(context) | tlsSocket.setMaxSendFragment(size)
+        tls.checkServerIdentity(hostname, cert) | tls.connect(options[, callback])
+        tls.createSecureContext([options])
+        tls.createServer([options][, secureConnectionListener]) | tls.getCACertificates([type])
+        tls.getCiphers() | tls.setDefaultCACertificates(certs)
+    """,
     "stream": """
         Class: `stream.Readable` | Class: `stream.Writable` | Class: `stream.Duplex`
         duplex.allowHalfOpen | readable.closed | readable.destroy([error]) | readable.destroyed
@@ -171,9 +188,13 @@ UNDOCUMENTED = {
     "server.pauseOnConnect",
     "socket.server",
     "socketaddress.toJSON()",
+    "tls.SecureContext",
+    "tlsSocket.alpnProtocol",
+    "tlsSocket.secureConnecting",
+    "tlsSocket.servername",
 }
 
-PAGES = {"net", "stream", "events", "timers", "diagnostics_channel", "errors"}
+PAGES = {"net", "tls", "stream", "events", "timers", "diagnostics_channel", "errors"}
 
 
 def _slug(heading: str) -> str:

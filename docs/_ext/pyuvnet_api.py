@@ -23,6 +23,7 @@ import node_links
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -382,6 +383,10 @@ class ClassDirective(Described):
             if member in without:
                 continue
             documented = DOCUMENTED.get(owner)
+            for whole, target in WHOLE.items():
+                inherited = whole is not cls and issubclass(cls, whole) and issubclass(whole, owner)
+                if inherited and not documented:
+                    owner, documented = whole, target
             if owner is not cls and documented and documented != path:
                 elsewhere.setdefault(owner, []).append(member)
                 continue
@@ -395,7 +400,7 @@ class ClassDirective(Described):
             lines += [f"    .. py:method:: {dunder}()", "", f"        *({words})* {first}"]
             lines += [f"        {line}" for line in rest]
         for owner, names in elsewhere.items():
-            target = DOCUMENTED[owner]
+            target = DOCUMENTED.get(owner) or WHOLE[owner]
             links = ", ".join(f":py:obj:`~{target}.{item}`" for item in names)
             lines += [f"    From :py:class:`~{target}`: {links}", ""]
         return self.parse(lines, path)
@@ -409,6 +414,8 @@ DOCUMENTED = {
     pyuvnet.Error: "pyuvnet.Error",
     pyuvnet.SystemCallError: "pyuvnet.SystemCallError",
 }
+# Those whose page has the members of their private bases too.
+WHOLE = {pyuvnet.Server: "pyuvnet.net.Server", pyuvnet.Socket: "pyuvnet.net.Socket"}
 
 
 class FunctionDirective(Described):
@@ -481,6 +488,10 @@ def tables() -> list[tuple[str, list[tuple[str, str, str]]]]:
         rows = []
         for name, owner in members(cls).items():
             documented = DOCUMENTED.get(owner)
+            for whole, target in WHOLE.items():
+                inherited = whole is not cls and issubclass(cls, whole) and issubclass(whole, owner)
+                if inherited and not documented:
+                    owner, documented = whole, target
             if owner is not cls and documented and documented != REFERENCE[cls.__name__]:
                 continue
             rows.append((to_node(name), name, f"{REFERENCE[cls.__name__]}.{name}"))
@@ -565,7 +576,7 @@ FOREIGN = re.compile(
     r"(?:.*\.)?(?:Any|AsyncIterator|Awaitable|Buffer|ByteRead|Callable|Coroutine|Ellipsis|Hashable|Iterable|"
     r"Info|Mapping|PathLike|ReadableBuffer|Self|Sequence|T|Waiter|WriteableBuffer|_\w+|[a-z]\w*|"
     r"Exception|BaseException|ClassVar|Literal|Immediate|Timeout|ExceptionGroup|Data|os\.PathLike|"
-    r"AsyncIterable|AbstractEventLoop|[A-Z])"
+    r"AsyncIterable|AbstractEventLoop|ssl\.\w+|[A-Z])"
 )
 
 
@@ -578,10 +589,19 @@ def missing(app: Any, env: Any, node: Any, content: Any) -> Any:
     return content
 
 
+def choose_server(app: Any, document: Any) -> None:
+    """In signatures, `Server` is that of the page: there are two classes of the name."""
+    page = "pyuvnet.tls" if app.env.docname == "api/tls" else "pyuvnet.net"
+    for node in document.findall(addnodes.pending_xref):
+        if node.get("refdomain") == "py" and node["reftarget"] == "Server":
+            node["reftarget"] = f"{page}.Server"
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.add_directive("pyuvnet-class", ClassDirective)
     app.add_directive("pyuvnet-function", FunctionDirective)
     app.add_directive("pyuvnet-names", NamesDirective)
     app.add_directive("pyuvnet-results", ResultsDirective)
     app.connect("missing-reference", missing)
+    app.connect("doctree-read", choose_server)
     return {"parallel_read_safe": False, "version": pyuvnet.__version__}
