@@ -920,7 +920,8 @@ cdef class TLS(Layer):
             return 0
         if self.at == self.count:
             return self._completed(0)
-        if not self.flags & TLS_SERVING:
+        if not self.flags & TLS_SERVING or self.over():
+            # Of a handle that closes closed() completes the write.
             return 0
         result = self._push()
         return self._completed(result) if result < 0 else 0

@@ -254,12 +254,21 @@ class Player:
             else:
                 thing.on("connection", lambda socket: self.take(name, socket))
         more = ["tlsClientError"] if isinstance(thing, tls.Server) else []
-        if isinstance(thing, tls.TLSSocket):
+        if isinstance(thing, tls.TLSSocket) and self.script.get("tls"):
             more = ["secure", "secureConnect"]
             thing.on("session", lambda session: self.sessions.update({name: session}))
         for event in [*EVENTS, *more, *self.script.get("hear", {}).get(name, [])]:
             if event not in silent:
-                thing.on(event, listener(event))
+                thing.on(self.heard_as(thing, event), listener(event))
+
+    def heard_as(self, thing: Any, event: str) -> str:
+        """The event which says over TLS what another one says without."""
+        if self.script.get("over_tls"):
+            if isinstance(thing, net.Server) and event == "connection":
+                return "secureConnection"
+            if isinstance(thing, net.Socket) and event in ("connect", "ready"):
+                return "secureConnect"
+        return event
 
     def take(self, server: str, socket: net.Socket, prefix: str = "s") -> None:
         self.accepted += 1
@@ -283,6 +292,8 @@ class Player:
 
     def do_call(self, me: str, name: str, method: str, *args: Any) -> None:
         thing = self.things[name]
+        if method in ("on", "once", "prepend_listener", "off", "remove_all_listeners", "emit"):
+            args = (*(self.heard_as(thing, event) for event in args[:1]), *args[1:])
         try:
             result = getattr(thing, method)(*[self.value(name, each) for each in args])
         except Exception as error:
@@ -304,14 +315,30 @@ class Player:
         except Exception as error:
             self.note(me, name, "raised", self.show(error))
 
+    def secured(self, kind: Any, **keys: str) -> Any:
+        """The same over TLS, if the script is played like that."""
+        if not self.script.get("over_tls"):
+            return kind
+        files: dict[str, Any] = {
+            option: Path(self.script["pki"], file) for option, file in keys.items()
+        }
+        # Many scripts destroy a socket, which sends no close_notify.
+        files["allow_truncation"] = True
+        if kind is net.Server:
+            return functools.partial(tls.Server, **files)
+        if kind is net.Socket:
+            return functools.partial(tls.TLSSocket, None, servername="localhost", **files)
+        return functools.partial(tls.connect, servername="localhost", **files)
+
     def do_server(self, me: str, name: str, *args: Any) -> None:
-        self.make(me, name, net.Server, args)
+        kind = self.secured(net.Server, key="server.key", cert="server.pem")
+        self.make(me, name, kind, args)
 
     def do_socket(self, me: str, name: str, *args: Any) -> None:
-        self.make(me, name, net.Socket, args)
+        self.make(me, name, self.secured(net.Socket, ca="ca.pem"), args)
 
     def do_create(self, me: str, name: str, *args: Any) -> None:
-        self.make(me, name, net.create_connection, args)
+        self.make(me, name, self.secured(net.create_connection, ca="ca.pem"), args)
 
     def do_tls_server(self, me: str, name: str, *args: Any) -> None:
         self.make(me, name, tls.create_server, args)
@@ -392,7 +419,7 @@ class Player:
         async def fail(*args: Any) -> None:
             raise RuntimeError(text)
 
-        self.things[name].on(event, fail)
+        self.things[name].on(self.heard_as(self.things[name], event), fail)
 
     def do_throw(self, me: str, text: str) -> None:
         raise RuntimeError(text)

@@ -75,7 +75,7 @@ def _open(script: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> 
             one.bind(("127.0.0.1", 0))
             ports[name] = one.getsockname()[1]
             give(name, one)
-    if script.get("tls"):
+    if script.get("tls") or script.get("over_tls"):
         script = script | {"pki": str(certificates())}
     return script | {"fds": fds, "ports": ports}
 
