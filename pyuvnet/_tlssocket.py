@@ -319,8 +319,17 @@ class TLSSocket(Socket):
     def _attach_server(self, held: bool) -> None:
         rules = cast("Rules", self._rules)
         self._layer = attach(self, True, True, held, rules.lenient)
-        if self._tls_server is not None and not held:
-            self._layer.set_deadline(self._tls_server._handshake_timeout)
+        if self._tls_server is not None:
+            # What destroys it before the program has it, such as a deadline.
+            self.on("error", self._failed_early)
+            if not held:
+                self._layer.set_deadline(self._tls_server._handshake_timeout)
+
+    def _failed_early(self, error: Exception) -> None:
+        server = cast("Server", self._tls_server)
+        self._over = True
+        server._handshake_over(self)
+        server.emit("tlsClientError", error, self)
 
     def _go_on(self) -> None:
         """Begin a handshake that waited for others to end."""
@@ -460,6 +469,7 @@ class TLSSocket(Socket):
         if server is None:
             self.emit("secure")
             return
+        self.off("error", self._failed_early)
         server._handshake_over(self)
         announce = self.listener_count("secure")
         if not server.emit("secureConnection", self) and not self.destroyed:

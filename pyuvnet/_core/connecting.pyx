@@ -14,7 +14,7 @@ from libc.string cimport memcmp
 from . cimport uv
 from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
-from .deadlines cimport Limits, arm
+from .deadlines cimport Limits, arm, move_deadlines
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error
@@ -408,6 +408,7 @@ def finish_upgrade(SocketBase s not None, SocketBase plain not None, bint announ
     s._socket_flags &= ~SOCKET_CONNECTING
     s._touch()
     s._apply_options()
+    move_deadlines(plain, s)
     if s._also().at_connect is not None and not s._state & DESTROYED:
         s._also().at_connect(data)
     if s._state & DESTROYED:

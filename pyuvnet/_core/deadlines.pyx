@@ -27,7 +27,7 @@ from .errors cimport seal
 from .loop cimport Loop
 from .socket_base cimport DEADLINE_READ_STOPPED, SOCKET_CONNECTING, SOCKET_RESET, Deadlines, \
     SocketBase, SocketExtra
-from .stream cimport DESTROYED, R_ENDED
+from .stream cimport DESTROYED, LAYERED, R_ENDED
 from .tcp cimport TCP
 from .timer cimport Timer
 from .upcalls cimport later
@@ -292,6 +292,33 @@ cdef void _stop(object of) noexcept:
         _free(socket)
 
 
+cdef int move_deadlines(SocketBase source, SocketBase target) except -1:
+    """Let what counts for a socket count for the one that has taken its connection."""
+    cdef Deadlines* block = source._deadlines
+    cdef Deadlines* its
+    if block is NULL or target._state & DESTROYED:
+        return 0
+    if block.limits is not NULL and (<Limits>block.limits).rate_ms:
+        target._own_also()
+    _block_of(target)
+    # Making it may have run a finaliser that destroyed either.
+    block, its = source._deadlines, target._deadlines
+    if block is NULL or its is NULL:
+        return 0
+    if its.limits is NULL and block.limits is not NULL:
+        Py_INCREF(<object>block.limits)
+        its.limits = block.limits
+        its.born = block.born
+        its.place |= block.place & (HEARD | RETIRING)
+    if block.place & HAS_DEADLINE and not its.place & HAS_DEADLINE:
+        its.at = block.at
+        its.place |= HAS_DEADLINE
+        target._own_also().deadline_error = source._also().deadline_error
+    its.place |= DEADLINE_READ_STOPPED
+    _stop(source)
+    return _bring_forward(target)
+
+
 cdef void _write_waits(object of) noexcept:
     """The kernel has not taken a write whole: look soon enough, from now on."""
     cdef SocketBase socket = <SocketBase>of
@@ -362,8 +389,12 @@ cdef Due _look(SocketBase socket, uint32_t now) noexcept:
     limits = <Limits>block.limits
     if limits.first_byte and not block.place & (HEARD | RETIRING):
         left = _left(block.born + limits.first_byte, now)
-        if socket._bytes_read or pyuvnet_has_unread(socket._handle.fileno()):
+        if socket._bytes_read or not socket._state & LAYERED \
+                and pyuvnet_has_unread(socket._handle.fileno()):
             block.place |= HEARD
+        elif left <= 0 and pyuvnet_has_unread(socket._handle.fileno()):
+            # A layer will say what these are: a handshake, or bytes.
+            wait = min(wait, max(limits.first_byte // PARTS, <uint32_t>1))
         elif left <= 0:
             return DUE_FIRST_BYTE
         else:

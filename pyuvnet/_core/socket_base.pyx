@@ -303,6 +303,7 @@ cdef class SocketBase(Duplex):
         """
         cdef StreamHandle handle
         cdef SocketExtra mine, its
+        cdef Quota quota
         cdef bytes data
         self._ready()
         other._ready()
@@ -315,6 +316,16 @@ cdef class SocketBase(Duplex):
         if handle is None or other._state & (LAYERED | W_WRITING) or self._handle is not None \
                 or self._state & DESTROYED:
             raise socket_closed()
+        quota = its.quota
+        if quota is not None:
+            # Of its server, unless this one has bounds of its own.
+            if quota.most >= 0 and (mine.quota is None or mine.quota.most < 0):
+                self._bound_queue(quota.most, quota.refuses)
+            if quota.in_server is not None:
+                self._join(quota.in_server)
+            quota.leave_all()
+        if not mine.read_budget:
+            mine.read_budget = handle.failures
         handle.read_stop()
         handle.target = None
         other._handle = None

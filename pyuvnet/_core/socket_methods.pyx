@@ -524,8 +524,9 @@ cdef class SocketMethods(SocketBase):
         caller's to close; its number is another than fileno() had.
 
         Events: 'close'.
-        Raises: StateError (ERR_INVALID_STATE) while connecting, or if something is queued, buffered
-            or ended; ClosedError (ERR_SOCKET_CLOSED) without a connection; OSError (syscall 'dup').
+        Raises: StateError (ERR_INVALID_STATE) while connecting, with TLS, or if something is
+            queued, buffered or ended; ClosedError (ERR_SOCKET_CLOSED) without a connection;
+            OSError (syscall 'dup').
 
         Node: none
         """
@@ -536,8 +537,11 @@ cdef class SocketMethods(SocketBase):
             raise socket_closed()
         if self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
             raise state_error("ERR_INVALID_STATE", "detach() needs a connection that stands")
+        if self._state & LAYERED:
+            raise state_error("ERR_INVALID_STATE",
+                              "detach() needs a connection without TLS, and no header under way")
         if self.w_length or self.w_corked or self._handle.stream().write_queue_size \
-                or self._state & (W_WRITING | W_ENDING | LAYERED):
+                or self._state & (W_WRITING | W_ENDING):
             raise state_error("ERR_INVALID_STATE",
                               "detach() needs a socket that has sent all, and that was not ended")
         if self.r_length or self._rare.r_cutter is not None and self._rare.r_cutter.size() \

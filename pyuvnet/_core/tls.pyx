@@ -17,6 +17,7 @@ is asked after either.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
 from . cimport uv
@@ -274,6 +275,9 @@ cdef class TLS(Layer):
             else:
                 self._keep(base, size)
                 # A handshake is activity.
+                if not self.over() and (<SocketBase>self.handle.owner)._deadlines is not NULL:
+                    (<SocketBase>self.handle.owner)._deadlines.active_at = <uint32_t>uv.uv_now(
+                        &self.handle.loop._uv)
                 Layer.read(self, base, 0)
                 self._pump()
         finally:
