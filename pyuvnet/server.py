@@ -107,7 +107,7 @@ class Server(ServerBase):
         keep_alive_initial_delay: ms, default 0 (the system's): before the first probe.
         high_water_mark: int, bytes, default 65536 (16384 on Windows): both marks of accepted
             sockets.
-        block_list: BlockList: peers that it matches are closed silently.
+        block_list: BlockList: connections of peers that it matches are dropped.
         max_write_buffer: int >= 0, bytes, default no bound: how long the queue of one accepted
             socket may be.
         on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
@@ -117,7 +117,7 @@ class Server(ServerBase):
             together; beyond it those with the longest queues are destroyed (ERR_WRITE_BUDGET).
         read_budget: int >= 0, bytes, default 131072: how much of one accepted socket is read in one
             turn of the loop before others have theirs, in steps of what one read gives; 0: up to 32
-            reads, as libuv does.
+            reads, as libuv does. Of a pipe() inside the kernel the default is 524288.
         max_connections: int, default no limit: from how many open connections on no more is taken.
         overflow: 'drop' or 'wait', default 'drop': 'drop' closes connections beyond the limit,
             'wait' leaves them in the kernel's queue until no more than 95 % are open.
@@ -161,10 +161,11 @@ class Server(ServerBase):
 
     'drop' announces a connection that was not taken. Above max_connections its info has
     localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
-    None, as in Node. Its info.reason says why: 'max_connections', 'max_per_address', 'proxy'. When
-    accepting failed (pyuvnet's own: Node says nothing), info.reason is the code, such as 'EMFILE'
-    or 'ENOMEM'; the addresses are None if they are not known. Without memory even for 'drop' its
-    MemoryError goes where exceptions of listeners go. `dropped` counts all of them.
+    None, as in Node. Its info.reason says why: 'max_connections', 'max_per_address', 'block_list',
+    'unknown_peer' (there is a block list, and the system did not give the peer's address), 'proxy'.
+    When accepting failed (pyuvnet's own: Node says nothing), info.reason is the code, such as
+    'EMFILE' or 'ENOMEM'; the addresses are None if they are not known. Without memory even for
+    'drop' its MemoryError goes where exceptions of listeners go. `dropped` counts all of them.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
 
@@ -755,9 +756,9 @@ class Server(ServerBase):
     def dropped(self) -> Info:
         """How many connections this server refused, by reason.
 
-        'maxConnections', 'maxPerAddress', 'proxy'; without 'drop' 'blockList', and 'unknownPeer',
-        of a peer that could not be checked against the block list, since the system did not give
-        its address; and codes of failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did
+        'maxConnections', 'maxPerAddress', 'proxy', 'blockList'; 'unknownPeer', of a peer that could
+        not be checked against the block list, since the system did not give its address; and codes
+        of failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did
         not occur are missing. A failure that leaves the connection waiting counts each time it is
         tried, except with on_exhausted 'wait'.
 

@@ -152,7 +152,7 @@ class Socket(SocketMethods):
             that might not fit, write() returns False, and its callback gets that error.
         read_budget: int >= 0, bytes, default 131072: how much is read in one turn of the loop
             before other sockets have theirs, in steps of what one read gives; 0: up to 32 reads, as
-            libuv does.
+            libuv does. Of a pipe() inside the kernel the default is 524288.
         fd: int: a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
             on; reading starts at once. An int instead of the options means this.
         handle: BoundSocket: where to connect from; adopted, and wins over fd.

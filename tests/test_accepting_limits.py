@@ -927,3 +927,45 @@ def test_who_has_spent_its_budget_takes_no_turn_of_another(
     other.close()
     assert got
     assert got[0] <= 24
+
+
+# ---- Without memory ------------------------------------------------------------------------------
+
+
+def test_a_connection_that_could_not_be_taken_does_not_count_for_its_address() -> None:
+    memory = pytest.importorskip("_testcapi")
+    accepted: list[net.Socket] = []
+    server = net.create_server(
+        accepted.append, max_per_address=3, idle_timeout=60_000, min_read_rate=(1, 60_000),
+        max_write_buffer=100, write_budget=1000,
+    )  # fmt: skip
+    drops: list[str] = []
+    server.on("drop", lambda info: drops.append(info.reason))
+    failures: list[BaseException] = []
+    pyuvnet.set_exception_handler(failures.append)
+    server.listen(0, "127.0.0.1")
+    turn = pyuvnet.current_loop().turn
+    turn()
+    place = server.address()
+    for nth in range(60):
+        peer = connected(place)
+        memory.set_nomemory(nth, nth + 1)
+        try:
+            turn()
+        finally:
+            memory.remove_mem_hooks()
+        for _ in range(4):
+            turn()
+        for socket in server.sockets:
+            socket.destroy()
+        peer.close()
+        for _ in range(4):
+            turn()
+        assert (nth, server._per_address, server._connections) == (nth, {}, 0)
+    pyuvnet.set_exception_handler(None)
+    assert {type(error) for error in failures} <= {MemoryError}
+    assert set(drops) <= {"ENOMEM"}
+    assert accepted
+    assert drops or failures
+    server.close()
+    pyuvnet.run()

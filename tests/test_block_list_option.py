@@ -27,13 +27,15 @@ def blocking(*addresses: str) -> net.BlockList:
     return rules
 
 
-@pytest.mark.spec("N103", "N152")
+@pytest.mark.spec("N103", "N152", "D114")
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])
-def test_a_blocked_peer_is_closed_silently(host) -> None:
+def test_a_blocked_peer_is_closed_and_dropped(host) -> None:
     """Also on a dual-stack server, which sees the peer as an IPv4-mapped address."""
     events: list[object] = []
+    drops: list[Any] = []
     server = net.create_server(block_list=blocking("127.0.0.1"))
-    for event in ("connection", "drop", "error"):
+    server.on("drop", drops.append)
+    for event in ("connection", "error"):
         server.on(event, lambda *a, event=event: events.append(("server", event)))
 
     def listening() -> None:
@@ -46,6 +48,27 @@ def test_a_blocked_peer_is_closed_silently(host) -> None:
     server.listen(0, host, listening)
     run()
     assert events == [("connect",), ("ready",), ("end",), ("finish",), ("close", False), 0]
+    (info,) = drops
+    assert info.reason == "block_list"
+    assert info.remote_address.endswith("127.0.0.1")
+    assert info.local_port > 0
+    assert server.dropped == {"blockList": 1}
+
+
+def test_an_emit_of_a_subclass_hears_of_blocked_peers_too() -> None:
+    reasons: list[str] = []
+
+    class Watching(net.Server):
+        def emit(self, event: Any, *arguments: Any) -> bool:
+            if event == "drop":
+                reasons.append(arguments[0].reason)
+            return super().emit(event, *arguments)
+
+    server = Watching(block_list=blocking("127.0.0.1")).listen(0, "127.0.0.1")
+    client = net.connect(port_of(server), "127.0.0.1").resume()
+    client.on("close", lambda had_error: server.close())
+    run()
+    assert reasons == ["block_list"]
 
 
 def test_another_peer_gets_through_and_the_list_may_change() -> None:
@@ -135,9 +158,11 @@ def test_a_blocked_peer_that_has_reset_the_connection_does_not_get_through(
 ) -> None:
     """The kernel has forgotten its name when the server asks."""
     events: list[Any] = []
+    drops: list[Any] = []
     rules = blocking(bad)
     server = net.create_server(block_list=rules)
-    for event in ("connection", "drop", "error"):
+    server.on("drop", lambda info: drops.append((info.reason, info.remote_address[-len(bad) :])))
+    for event in ("connection", "error"):
         server.on(event, lambda *a, event=event: events.append(event))
     server.listen(0, host)
     place = (target, port_of(server))
@@ -149,6 +174,7 @@ def test_a_blocked_peer_that_has_reset_the_connection_does_not_get_through(
     server.close()
     run()
     assert events == []
+    assert drops == [("block_list", bad)] * 5
     assert server.dropped == {"blockList": 5}
 
 
@@ -176,6 +202,8 @@ def test_a_peer_of_unknown_address_is_sent_away_if_there_is_a_list() -> None:
 
     accepted: list[net.Socket] = []
     server = net.create_server(accepted.append, block_list=net.BlockList()).listen(0, "127.0.0.1")
+    drops: list[Any] = []
+    server.on("drop", lambda info: drops.append((info.reason, info.remote_address)))
     place = ("127.0.0.1", port_of(server))
     loop = pyuvnet.current_loop()
     _forget_arrivals(True)
@@ -185,6 +213,7 @@ def test_a_peer_of_unknown_address_is_sent_away_if_there_is_a_list() -> None:
             loop.turn()
         assert accepted == []
         assert server.dropped == {"unknownPeer": 1}
+        assert drops == [("unknown_peer", None)]
         # One that is still there is known by getpeername().
         server.block_list.add_address("127.0.0.67")
         hit_and_run(place, "127.0.0.68")

@@ -212,6 +212,7 @@ def test_missing_folders_and_rights(folder: Path, run_child: Any) -> None:
         assert outcome("closed/sock") == "EACCES"
 
 
+@pytest.mark.spec("D115")
 def test_the_umask_decides_about_rights(folder: Path) -> None:
     for mask in (0o077, 0o002):
         before = os.umask(mask)

@@ -548,3 +548,67 @@ def test_without_a_descriptor_for_the_kernel_pipe_bytes_are_read_and_written():
             thread.join()
     assert received == sent
     assert counts == [total, total, expected]
+
+
+def moved_in_one_turn(**options):
+    """The most that a pipe between two sockets moves in one turn of the loop, out of 12 MB."""
+    total, most = 12_000_000, 0
+    fronts, backs = [], []
+    front = net.create_server(fronts.append, **options).listen(0)
+    back = net.create_server(backs.append).listen(0)
+    source = posix.create_connection(("127.0.0.1", front.address().port))
+    sink = posix.create_connection(("127.0.0.1", back.address().port))
+    source.setblocking(False)
+    sink.setblocking(False)
+    loop = current_loop()
+    while not (fronts and backs):
+        loop.turn()
+    (socket,), (dest,) = fronts, backs
+    socket.on("data", lambda chunk: None).remove_all_listeners("data")
+    socket.pipe(dest)
+    left, got = total, 0
+    block = bytes(1 << 20)
+    until = time.monotonic() + 20
+    while got < total:
+        assert time.monotonic() < until
+        with contextlib.suppress(BlockingIOError):
+            while left:
+                left -= source.send(block[: min(left, len(block))])
+        before = socket.bytes_read
+        loop.turn()
+        most = max(most, socket.bytes_read - before)
+        with contextlib.suppress(BlockingIOError):
+            while chunk := sink.recv(1 << 20):
+                got += len(chunk)
+    for each in (source, sink):
+        each.close()
+    for each in (socket, dest):
+        each.destroy()
+    front.close()
+    back.close()
+    run()
+    return most
+
+
+@linux
+@pytest.mark.parametrize("budget", [None, 65536, 1 << 20])
+def test_the_read_budget_bounds_what_a_pipe_moves_in_a_turn(budget):
+    found = []
+
+    def body(before):
+        found.append(moved_in_one_turn(read_budget=budget))
+
+    alone(body)
+    # Unless it is set: such bytes cost less than those that are read.
+    assert found[0] <= (budget or 524288)
+
+
+@linux
+def test_without_a_read_budget_a_pipe_moves_more_in_a_turn():
+    found = []
+
+    def body(before):
+        found.append(moved_in_one_turn(read_budget=0))
+
+    alone(body)
+    assert 524288 < found[0] <= 4 << 20

@@ -15,8 +15,14 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
+from pyuvnet._core.info import build_flags
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
 from tests.support.errors import BoomError
+
+hooked = pytest.mark.skipif(
+    sys.platform == "win32" or "installed libuv" in build_flags(),
+    reason="the hook on accept() is not there",
+)
 
 
 def peer_of(server: net.Server) -> posix.socket:
@@ -809,3 +815,16 @@ def test_a_signal_for_servers_that_are_gone_means_what_it_did_before(trace) -> N
         assert trace == ["before", "before"]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@hooked
+def test_what_a_listener_does_that_others_do_not_is_forgotten_with_it() -> None:
+    """Its descriptor has another owner soon."""
+    from pyuvnet._core.accepting import _manners
+
+    before = _manners()
+    server = net.create_server(lambda socket: socket.resume(), on_exhausted="wait").listen(0)
+    assert _manners() == before + 1
+    peers = connected(server, 2)
+    assert down(server, Readers(peers), idle_grace=0).ended == 2
+    assert _manners() == before

@@ -978,3 +978,41 @@ def test_wrong_bounds_of_a_loop_raise_and_change_nothing(call: Any, code: str, l
     assert write_budget(loop) == (1000, 0)
     loop.call_soon_threadsafe(lambda: None)
     pyuvnet.run()
+
+
+def test_a_socket_that_is_destroyed_while_it_joins_a_budget_is_no_member(
+    loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has collected is sent first; the error of that is Python's, and anything may run."""
+    from pyuvnet._base.errors import SystemCallError
+
+    accepted: list[net.Socket] = []
+    server = net.create_server(accepted.append, pause_on_connect=True).listen(0)
+    peer = posix.create_connection(("127.0.0.1", server.address().port))
+    while not accepted:
+        loop.turn()
+    (socket,) = accepted
+    socket.on("error", lambda error: None)
+    server.close()
+    acted = []
+
+    def begin() -> None:
+        socket.write(b"x" * 1000)
+        socket.write(b"y" * 1000)
+        monkeypatch.setattr(SystemCallError, "__setattr__", acting, raising=False)
+        pyuvnet.loop.set_write_budget(0)
+        monkeypatch.undo()
+
+    def acting(self: Any, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if not acted:
+            acted.append(socket.destroy())
+
+    # A write after a reset fails at once.
+    peer.setsockopt(posix.SOL_SOCKET, posix.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    peer.close()
+    pyuvnet.set_immediate(begin)
+    pyuvnet.run()
+    assert acted
+    assert write_budget(loop) == (0, 0)
+    pyuvnet.loop.set_write_budget(None)

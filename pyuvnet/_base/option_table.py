@@ -150,7 +150,7 @@ OPTIONS = (
     ("block_list", "Socket", "BlockList", "BlockList", "",
      "an address that it matches is not connected to"),
     ("block_list", "Server", "BlockList", "BlockList", "",
-     "peers that it matches are closed silently"),
+     "connections of peers that it matches are dropped"),
     # What bounds memory, and accepting; pyuvnet's own.
     ("max_write_buffer", "Socket", "int", "int >= 0, bytes", "no bound",
      "how long the queue of what the kernel has not taken may be"),
@@ -166,10 +166,12 @@ OPTIONS = (
       "are destroyed (ERR_WRITE_BUDGET)")),
     ("read_budget", "Socket", "int", "int >= 0, bytes", "131072",
      ("how much is read in one turn of the loop before other sockets have theirs, in steps of what "
-      "one read gives; 0: up to 32 reads, as libuv does")),
+      "one read gives; 0: up to 32 reads, as libuv does. Of a pipe() inside the kernel the default "
+      "is 524288")),
     ("read_budget", "Server", "int", "int >= 0, bytes", "131072",
      ("how much of one accepted socket is read in one turn of the loop before others have theirs, "
-      "in steps of what one read gives; 0: up to 32 reads, as libuv does")),
+      "in steps of what one read gives; 0: up to 32 reads, as libuv does. Of a pipe() inside the "
+      "kernel the default is 524288")),
     ("max_connections", "Server", "float", "int", "no limit",
      "from how many open connections on no more is taken"),
     ("overflow", "Server", 'Literal["drop", "wait"]', "'drop' or 'wait'", "'drop'",

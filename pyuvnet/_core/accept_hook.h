@@ -86,6 +86,7 @@ static int pyuvnet_set_manner(int listener, int what, int reserve) {
   (void)reserve;
   return 1;
 }
+static size_t pyuvnet_manner_count(void) { return 0; }
 static const struct sockaddr* pyuvnet_arrived(int fd) {
   (void)fd;
   return NULL;
@@ -229,6 +230,8 @@ static int pyuvnet_set_manner(int listener, int what, int reserve) {
   manner->reserve = reserve;
   return 1;
 }
+
+static size_t pyuvnet_manner_count(void) { return pyuvnet_accept_notes.manner_count; }
 
 /* Whether the next descriptor would be one of those that a listener leaves to the program. */
 static int pyuvnet_reserved(pyuvnet_manner* manner) {

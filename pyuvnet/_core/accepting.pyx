@@ -44,6 +44,7 @@ cdef extern from "accept_hook.h" nogil:
     void pyuvnet_take_spare(uv.uv_loop_t*)
     void close(int)
     bint pyuvnet_set_manner(int, int, int)
+    size_t pyuvnet_manner_count()
     enum:
         PYUVNET_RESTS
         PYUVNET_WAITS
@@ -64,6 +65,11 @@ def _forget_arrivals(bint forget):
     """Know peers by getpeername() only, as on Windows and with an installed libuv; for tests."""
     global _forgetful
     _forgetful = forget
+
+
+def _manners():
+    """How many listeners of this thread do what others do not, see listener_rests(); for tests."""
+    return pyuvnet_manner_count()
 
 
 cdef class Accepting(LoopPart):
@@ -294,6 +300,8 @@ cdef int accept_all(StreamHandle listener, Arrivals* arrivals) noexcept:
             why = why or uv.UV_ENOMEM
             close(arrived)
             _note_arrival(arrivals, -1, &name)
+    # Its number may be another's from now on.
+    pyuvnet_set_manner(fd, 0, 0)
     listener.close()
     if freed:
         pyuvnet_take_spare(&listener.loop._uv)

@@ -237,10 +237,9 @@ cdef class ServerBase(Acceptor):
             return self._drop_client(DROP_MAX_CONNECTIONS, client, peer)
         if self._block_list is not None and isinstance(client, TCP) \
                 and name_blocked(peer, self._block_list):
-            # Closed without a word: the peer sees a connection that ends.
-            client.close()
-            self._count_drop(DROP_BLOCK_LIST if peer.family else DROP_UNKNOWN_PEER)
-            return 0
+            # The peer sees a connection that ends.
+            return self._drop_client(
+                DROP_BLOCK_LIST if peer.family else DROP_UNKNOWN_PEER, client, peer)
         if self._proxies is not None and self._await_header(client, peer):
             return 0
         if self._addresses is not None:
@@ -343,8 +342,7 @@ cdef class ServerBase(Acceptor):
                 self._drop_header(status, client, &whole.peer)
             elif whole.fields.ends >= ENDS_IPV4 and self._block_list is not None \
                     and name_blocked(&whole.fields.source, self._block_list):
-                client.close()
-                self._count_drop(DROP_BLOCK_LIST)
+                self._drop_client(DROP_BLOCK_LIST, client, name)
             elif self._addresses is not None and self._address_full(name):
                 self._drop_client(self._address_full(name), client, name)
             else:
@@ -749,7 +747,7 @@ cdef class ServerBase(Acceptor):
 
     @property
     def block_list(self):
-        """The BlockList whose peers are closed silently, or None.
+        """The BlockList whose peers are dropped, or None.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
@@ -823,8 +821,13 @@ cdef class ServerBase(Acceptor):
 
     cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,
                         str detail=None) except -1:
-        cdef str reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
-        cdef bint tcp = isinstance(self._handle, TCP) or here.family or there.family
+        cdef str reason
+        cdef bint tcp
+        if not self._emitter_flags & EMITTER_EMIT_OVERRIDDEN and self._find(ON_DROP) is None:
+            # A flood that is dropped costs no more than it has to.
+            return 0
+        reason = None if why == DROP_MAX_CONNECTIONS else _reason(why)
+        tcp = isinstance(self._handle, TCP) or here.family or there.family
         info = None
         if tcp or reason is not None:
             info = NodeDrop() if reason is None else Info()

@@ -44,7 +44,7 @@ from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
 from .stream cimport *
-from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_at
+from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_at, pump_budget
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .upcalls cimport later
 from .writable cimport *
@@ -212,6 +212,11 @@ cdef class SocketBase(Duplex):
         self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
         self._socket_flags &= ~SOCKET_COUNTED
         leave_ring(&self._links)
+        if self._deadlines is not NULL:
+            later.stop_deadlines(self)
+        if self._also().address is not None:
+            self._also().address.gone()
+            self._also().address = None
         self._handle = None
         self._server = None
         if self._coroutines & W_LIMITED:
@@ -900,6 +905,9 @@ cdef class SocketBase(Duplex):
         """Count for a budget, of the server or of the loop, from now on."""
         cdef Quota quota = self._own_quota()
         self._flush()
+        if self._state & DESTROYED:
+            # By what a write that failed has run: nothing of it counts any more.
+            return 0
         quota.charge(self.w_length)
         if (quota.in_server if budget.place == IN_SERVER else quota.in_loop) is not budget:
             quota.join(budget)
@@ -967,6 +975,10 @@ cdef class SocketBase(Duplex):
         cdef Acceptor server
         while budget.exceeded() and budget.count:
             longest = <SocketBase>(<Quota>budget.heap[0]).socket
+            if longest._state & DESTROYED:
+                # It left when it was destroyed. If it did not, this must not spin.
+                (<Quota>budget.heap[0]).leave_all()
+                continue
             server = longest._server if longest._socket_flags & SOCKET_COUNTED else None
             try:
                 error = over_budget(budget.limit, budget.place == IN_LOOP)
@@ -1481,7 +1493,7 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
     cdef SocketBase dest = self._native_dest()
     cdef Loop loop = self._loop
     cdef StreamHandle source = self._handle
-    cdef Py_ssize_t want = 0, got = 0, moved = 0
+    cdef Py_ssize_t want = 0, got = 0, moved = 0, most
     cdef size_t left = 0
     cdef int failure = 0
     cdef bytes rest
@@ -1489,13 +1501,14 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
     if dest is None or self._state & LAYERED or not loop.tube.size:
         source.pump_stop()
         return 0
-    while moved < PUMP_BYTES:
+    most = min(max(pump_budget(source), READ_BUFFER_SIZE), PUMP_BYTES)
+    while moved < most:
         want = pyuvnet_send_room(dest._handle.fileno())
         if want < 0:
             got = uv.UV_EINVAL
             break
         # Without any room a few bytes are taken all the same: their write tells when there is.
-        want = min(max(want, PUMP_LEAST), <Py_ssize_t>loop.tube.size)
+        want = min(max(want, PUMP_LEAST), min(<Py_ssize_t>loop.tube.size, most - moved))
         got = pyuvnet_splice_in(&loop.tube, source.fileno(), want)
         if got <= 0:
             break

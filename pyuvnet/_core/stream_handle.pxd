@@ -55,6 +55,7 @@ cdef class StreamHandle(Handle):
 
 cpdef str handle_kind(object fd)
 cdef unsigned int budget_in_kib(Py_ssize_t size) noexcept
+cdef Py_ssize_t pump_budget(StreamHandle handle) noexcept
 cdef int set_option(StreamHandle handle, object level, object name, object value) except? 1
 cdef int change_option(StreamHandle handle, object level, object name, object value) except -1
 cdef object get_option(StreamHandle handle, object level, object name, object size)
