@@ -19,32 +19,32 @@ RESERVE = 32
 
 def read_limits(options: Mapping[str, Any]) -> Limits | None:
     """Check the deadlines among some options; None: there are none."""
-    idle = _milliseconds(options, "idle_timeout", "idleTimeout")
-    first = _milliseconds(options, "first_byte_timeout", "firstByteTimeout")
-    write = _milliseconds(options, "write_timeout", "writeTimeout")
-    lifetime = _milliseconds(options, "max_lifetime", "maxLifetime", MOST_LIFETIME)
+    idle = _milliseconds(options, "idle_timeout")
+    first = _milliseconds(options, "first_byte_timeout")
+    write = _milliseconds(options, "write_timeout")
+    lifetime = _milliseconds(options, "max_lifetime", MOST_LIFETIME)
     size = per = 0
     rate = options.get("min_read_rate")
     if rate is not None:
-        name = "options.minReadRate"
+        name = "options.min_read_rate"
         if not isinstance(rate, (tuple, list)) or len(rate) != 2:
-            raise check.arg_type_error(name, "Array", rate)
-        size = int(check.validate_number(rate[0], f"{name}[0]", 1, MOST))
-        per = int(check.validate_number(rate[1], f"{name}[1]", 1, MOST))
+            raise check.arg_type_error(name, "a pair (bytes, ms)", rate)
+        size = int(check.validate_number(rate[0], f"{name}[0] (bytes)", 1, MOST))
+        per = int(check.validate_number(rate[1], f"{name}[1] (ms)", 1, MOST))
     if not (idle or first or write or lifetime or per):
         return None
     return Limits(idle, first, write, lifetime, size, per)
 
 
-def _milliseconds(options: Mapping[str, Any], option: str, shown: str, most: int = MOST) -> int:
+def _milliseconds(options: Mapping[str, Any], option: str, most: int = MOST) -> int:
     value = options.get(option)
     if value is None:
         return 0
     if isinstance(value, bool):
-        raise check.arg_type_error(f"options.{shown}", "number", value)
-    number = check.validate_number(value, f"options.{shown}")
+        raise check.arg_type_error(f"options.{option}", "number", value)
+    number = check.validate_number(value, f"options.{option}")
     if not 0 <= number <= most:
-        raise check.range_error(f"options.{shown}", f">= 0 && <= {most}", value)
+        raise check.range_error(f"options.{option}", f">= 0 && <= {most}", value)
     return 0 if number == 0 else max(int(number), 1)
 
 

@@ -7,7 +7,6 @@ import sys
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
-from ._base.names import to_node
 from .errors import ArgTypeError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def kernel_options(options: Mapping[str, Any], tcp: bool = True) -> list[tuple[i
         value = options.get(option)
         if value is None:
             continue
-        shown = f"options.{to_node(option)}"
+        shown = f"options.{option}"
         if most is None:
             text = check.validate_string(value, shown)
             if not (text.isascii() and 0 < len(text) <= LONGEST_NAME and text.isprintable()):

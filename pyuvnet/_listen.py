@@ -73,13 +73,18 @@ class ListenPlan:
         self.writable_all = options.get("writable_all") is True
         self._take_file(options)
         # The order of these decisions is Node's: what comes first hides the faults of the others.
-        if options.get("handle") is not None and self._take_handle(options["handle"]):
-            return
-        self.signal = check.validate_abort_signal(options.get("signal"), "options.signal")
-        if self.fd is None:
-            self.fd = _descriptor(options.get("fd"))
-        if self.fd is None:
-            self._take_address(shown)
+        if options.get("handle") is None or not self._take_handle(options["handle"]):
+            self.signal = check.validate_abort_signal(options.get("signal"), "options.signal")
+            if self.fd is None:
+                self.fd = _descriptor(options.get("fd"))
+            if self.fd is None:
+                self._take_address(shown)
+        if self.path is None:
+            for name in ("mode", "group", "unlink_stale"):
+                if options.get(name) is not None and options[name] is not False:
+                    raise check.arg_value_error(
+                        f"options.{name}", options[name], "has no effect without a path"
+                    )
 
     def _take_file(self, options: dict[str, Any]) -> None:
         """What the file of a path is to be like, and the options of the kernel."""
@@ -99,7 +104,7 @@ class ListenPlan:
             raise feature_unavailable("mode" if mode is not None else "group")
         stale = options.get("unlink_stale")
         if stale is not None:
-            self.unlink_stale = check.validate_boolean(stale, "options.unlinkStale")
+            self.unlink_stale = check.validate_boolean(stale, "options.unlink_stale")
         self.kernel = kernel_options(options, options.get("path") is None)
 
     def _take_handle(self, value: Any) -> bool:

@@ -62,7 +62,7 @@ SSL_TEXTS = {
     0x24: "signature_algorithm",
     0x25: "key_algorithm",
 }
-OPTION = "options.proxyProtocol"
+OPTION = "options.proxy_protocol"
 
 
 def _read(value: Any, options: OptionSet) -> dict[str, Any]:
@@ -89,6 +89,11 @@ def check_accepting(value: Any) -> tuple[BlockList, bool, int, int] | None:
         if not hasattr(type(trusted), "__iter__"):
             raise check.arg_type_error(f"{OPTION}.trusted", ["net.BlockList", "Array"], trusted)
         trusted = _trusted(trusted)
+        if not trusted.size:
+            # A BlockList that is empty may have entries later.
+            raise check.arg_value_error(
+                f"{OPTION}.trusted", [], "must name whom headers are read from: it trusts nobody"
+            )
     required = given.get("required")
     if required is not None:
         check.validate_boolean(required, f"{OPTION}.required")

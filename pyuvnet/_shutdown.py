@@ -69,11 +69,11 @@ class ShutdownResult(tuple[int, int, int]):
 
 def check_times(timeout: Any, lame_duck: Any, idle_grace: Any) -> tuple[int, int, int]:
     """Check the durations of shutdown(); returns them as whole milliseconds."""
-    return (
-        milliseconds(timeout, "timeout"),
-        milliseconds(lame_duck, "lameDuck"),
-        milliseconds(idle_grace, "idleGrace"),
-    )
+    limit, lame = milliseconds(timeout, "timeout"), milliseconds(lame_duck, "lame_duck")
+    if lame > limit:
+        # It is a part of that time, and nobody could be served to the end.
+        raise check.range_error("lame_duck", f">= 0 && <= {limit}, the timeout", lame_duck)
+    return limit, lame, milliseconds(idle_grace, "idle_grace")
 
 
 def milliseconds(value: Any, name: str) -> int:

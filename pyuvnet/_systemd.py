@@ -8,6 +8,7 @@ import os
 from ._base import TYPE_CHECKING
 from ._base import validation as check
 from ._core.errors import make_os_error
+from .errors import ArgValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +40,10 @@ def listen_fds() -> Mapping[str, list[int]]:
     descriptors = range(FIRST_FD, FIRST_FD + _number("LISTEN_FDS", count))
     each = names.split(":") if names else ["unknown"] * len(descriptors)
     if len(each) != len(descriptors):
-        reason = f"must have {len(descriptors)} names, as many as LISTEN_FDS says"
-        raise check.arg_value_error("LISTEN_FDNAMES", names, reason)
+        raise _malformed(
+            f"LISTEN_FDNAMES has {len(each)} names ({names!r}), but LISTEN_FDS says "
+            f"{len(descriptors)}"
+        )
     for fd in descriptors:
         try:
             os.set_inheritable(fd, False)
@@ -54,8 +57,12 @@ def listen_fds() -> Mapping[str, list[int]]:
 
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise check.arg_value_error(name, text, "must be a decimal number")
+        raise _malformed(f"{name} must be a decimal number, not {text!r}")
     return int(text)
+
+
+def _malformed(text: str) -> ArgValueError:
+    return ArgValueError(f"The environment variable {text}", "ERR_INVALID_ARG_VALUE")
 
 
 def notify(state: str) -> bool:

@@ -72,8 +72,8 @@ def spawn(
     """
     global _under_way
     words = _words(argv)
+    check.validate_number(ready_timeout, "ready_timeout", 1, 2**31 - 1)
     servers = _servers(server)
-    check.validate_number(ready_timeout, "readyTimeout", 1, 2**31 - 1)
     if callback is not None:
         check.validate_function(callback, "callback")
     if sys.platform == "win32":
@@ -116,7 +116,9 @@ def _words(argv: Any) -> list[bytes]:
         if not isinstance(word, (str, bytes, os.PathLike)):
             raise check.arg_type_error("argv", "Array", argv)
         words.append(os.fsencode(word))
-    if not words or any(b"\0" in word for word in words):
+    if not words:
+        raise check.arg_value_error("argv", argv, "must have the program as its first word")
+    if any(b"\0" in word for word in words):
         raise check.arg_value_error("argv", argv, "must have words without null bytes")
     return words
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from . import net
 from ._base import TYPE_CHECKING
+from ._base import validation as check
 from ._base.info import Info
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
@@ -83,9 +84,11 @@ def text(openmetrics: bool = True) -> str:
             differs in how counters are declared.
 
     May be called in any thread.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
     Node: none
     """
+    check.validate_boolean(openmetrics, "openmetrics")
     lines = []
     for name, kind, unit, help_text, samples in _families():
         sample_name = f"{name}_total" if kind == "counter" else name

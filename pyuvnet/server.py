@@ -14,7 +14,7 @@ from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.info import Info
 from ._base.option_table import option_set
-from ._base.options import read_choice, read_queue_bound, read_size
+from ._base.options import check_needed, read_choice, read_queue_bound, read_size
 from ._connecting import no_address
 from ._core.bound import BoundBase
 from ._core.errors import UV_EADDRINUSE, make_os_error
@@ -54,14 +54,16 @@ def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
     budget = read_size(given, "write_budget")
     per_address = given.get("max_per_address")
     if per_address is not None:
-        per_address = check.validate_integer(per_address, "options.maxPerAddress", 1, 2**31 - 1)
+        per_address = check.validate_integer(per_address, "options.max_per_address", 1, 2**31 - 1)
     overflow = read_choice(given, "overflow", "drop", "wait")
+    check_needed(given, "overflow", "max_connections")
     exhausted = read_choice(given, "on_exhausted", "shed", "wait")
     reserve = given.get("reserve_descriptors")
     if reserve is None:
         reserve = 0 if given.get("on_exhausted") is None else RESERVED_DESCRIPTORS
     else:
-        reserve = check.validate_integer(reserve, "options.reserveDescriptors", 0, 2**31 - 1)
+        check_needed(given, "reserve_descriptors", "on_exhausted")
+        reserve = check.validate_integer(reserve, "options.reserve_descriptors", 0, 2**31 - 1)
     waits = exhausted == "wait"
     reads = read_size(given, "read_budget")
     return (
@@ -112,7 +114,8 @@ class Server(ServerBase):
             socket may be.
         on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
             'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
-            that might not fit, write() returns False, and its callback gets that error.
+            that might not fit, write() returns False, and its callback gets that error. Only with
+            max_write_buffer.
         write_budget: int >= 0, bytes, default no bound: how much the accepted sockets may queue
             together; beyond it those with the longest queues are destroyed (ERR_WRITE_BUDGET).
         read_budget: int >= 0, bytes, default 131072: how much of one accepted socket is read in one
@@ -120,14 +123,15 @@ class Server(ServerBase):
             reads, as libuv does. Of a pipe() inside the kernel the default is 524288.
         max_connections: int, default no limit: from how many open connections on no more is taken.
         overflow: 'drop' or 'wait', default 'drop': 'drop' closes connections beyond the limit,
-            'wait' leaves them in the kernel's queue until no more than 95 % are open.
+            'wait' leaves them in the kernel's queue until no more than 95 % are open. Only with
+            max_connections.
         max_per_address: int >= 1, default no limit: how many open connections one remote address
             may have, a /64 of IPv6; others are dropped.
         on_exhausted: 'shed' or 'wait', default 'shed': when no descriptor is left, 'shed' accepts
             connections and closes them, 'wait' leaves them in the kernel's queue; without effect on
             Windows.
         reserve_descriptors: int >= 0, default 16 with on_exhausted, else 0: how many descriptors
-            connections leave to the program's own files.
+            connections leave to the program's own files; only with on_exhausted.
         capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
             that is a coroutine and fails destroys its socket, one of another event emits 'error'.
         framing: one of pyuvnet.framing: what accepted sockets begin with.
@@ -323,7 +327,7 @@ class Server(ServerBase):
             reuse_port: exactly True: several processes share the port (SO_REUSEPORT).
             readable_all, writable_all: exactly True: everybody may use the file of the path.
             mode: int 0..0o777, default what the umask leaves: of the path's file, which is made
-                with it.
+                with it; 0o660 suits a balancer in the same group.
             group: str or int, default the process's: the name or number of the group of the path's
                 file.
             unlink_stale: bool, default False: replace the file of a unix socket from which nobody
@@ -519,7 +523,7 @@ class Server(ServerBase):
 
         Args:
             timeout: ms, default 30000: from this call until what is left is destroyed.
-            lame_duck: ms, default 0.
+            lame_duck: ms, default 0: at most `timeout`.
             idle_grace: ms, default 1000: ending at once would lose the request that is on its way.
             callback: callable(result), once.
 

@@ -149,7 +149,8 @@ class Socket(SocketMethods):
             has not taken may be.
         on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
             'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
-            that might not fit, write() returns False, and its callback gets that error.
+            that might not fit, write() returns False, and its callback gets that error. Only with
+            max_write_buffer.
         read_budget: int >= 0, bytes, default 131072: how much is read in one turn of the loop
             before other sockets have theirs, in steps of what one read gives; 0: up to 32 reads, as
             libuv does. Of a pipe() inside the kernel the default is 524288.

@@ -851,14 +851,38 @@ def test_a_burst_of_connects_is_accepted_one_by_one() -> None:
         ({"max_per_address": 1.5}, "ERR_OUT_OF_RANGE"),
         ({"max_per_address": "1"}, "ERR_INVALID_ARG_TYPE"),
         ({"on_exhausted": "crash"}, "ERR_INVALID_ARG_VALUE"),
-        ({"reserve_descriptors": -1}, "ERR_OUT_OF_RANGE"),
-        ({"reserve_descriptors": "16"}, "ERR_INVALID_ARG_TYPE"),
+        ({"on_exhausted": "shed", "reserve_descriptors": -1}, "ERR_OUT_OF_RANGE"),
+        ({"on_exhausted": "shed", "reserve_descriptors": "16"}, "ERR_INVALID_ARG_TYPE"),
+        ({"max_connections": -1}, "ERR_OUT_OF_RANGE"),
+        ({"max_connections": -(10**30)}, "ERR_OUT_OF_RANGE"),
+        ({"max_connections": -0.5}, "ERR_OUT_OF_RANGE"),
+        ({"max_connections": float("nan")}, "ERR_OUT_OF_RANGE"),
+        # What would have no effect.
+        ({"overflow": "wait"}, "ERR_INVALID_ARG_VALUE"),
+        ({"on_full": "refuse"}, "ERR_INVALID_ARG_VALUE"),
+        ({"reserve_descriptors": 16}, "ERR_INVALID_ARG_VALUE"),
     ],
 )
 def test_wrong_options_raise(options: dict[str, Any], code: str) -> None:
     with pytest.raises(pyuvnet.errors.Error) as caught:
         net.create_server(**options)
     assert caught.value.code == code
+
+
+def test_max_connections_may_be_more_than_any_number_of_connections() -> None:
+    for most in (10**30, float("inf"), 0, 0.5):
+        server = net.create_server(max_connections=most)
+        assert server.max_connections == most
+        with pytest.raises(pyuvnet.errors.RangeError):
+            server.max_connections = -1
+        assert server.max_connections == most
+
+
+def test_a_modifier_may_come_with_an_option_that_is_none() -> None:
+    """As from a configuration, or GUARDED where there is no limit of descriptors."""
+    server = net.create_server(max_connections=None, overflow="wait")
+    assert server.max_connections is None
+    net.Socket(max_write_buffer=None, on_full="refuse")
 
 
 def test_none_is_not_given() -> None:

@@ -151,17 +151,18 @@ def test_what_cannot_be_sent_raises_before_anything_changes(
 WRONG_SERVERS: dict[str, tuple[Any, type[Exception]]] = {
     "no mapping": (True, ArgTypeError),
     "nobody is trusted": ({}, ArgTypeError),
+    "an empty list": ({"trusted": []}, ArgValueError),
     "trusted is a text": ({"trusted": "10.0.0.0/8"}, ArgTypeError),
     "trusted is a number": ({"trusted": 1}, ArgTypeError),
     "no address": ({"trusted": ["localhost"]}, ArgValueError),
     "no prefix": ({"trusted": ["10.0.0.0/33"]}, Exception),
     "no text": ({"trusted": [5]}, ArgTypeError),
-    "an unknown key": ({"trusted": [], "timeouts": 1}, ArgTypeError),
-    "required": ({"trusted": [], "required": 1}, ArgTypeError),
-    "a limit below the least": ({"trusted": [], "limit": 106}, RangeError),
-    "a limit above the most": ({"trusted": [], "limit": 65552}, RangeError),
-    "no time": ({"trusted": [], "timeout": 0}, RangeError),
-    "time of another type": ({"trusted": [], "timeout": "5"}, ArgTypeError),
+    "an unknown key": ({"trusted": ["::1"], "timeouts": 1}, ArgTypeError),
+    "required": ({"trusted": ["::1"], "required": 1}, ArgTypeError),
+    "a limit below the least": ({"trusted": ["::1"], "limit": 106}, RangeError),
+    "a limit above the most": ({"trusted": ["::1"], "limit": 65552}, RangeError),
+    "no time": ({"trusted": ["::1"], "timeout": 0}, RangeError),
+    "time of another type": ({"trusted": ["::1"], "timeout": "5"}, ArgTypeError),
 }
 
 
@@ -177,7 +178,7 @@ def test_wrong_options_of_a_server_raise_at_once(value: Any, error: type[Excepti
 
 
 def test_the_defaults_are_documented_ones() -> None:
-    trusted, required, limit, timeout = check_accepting({"trusted": []})  # type: ignore[misc]
+    trusted, required, limit, timeout = check_accepting({"trusted": net.BlockList()})  # type: ignore[misc]
     assert (trusted.rules, required, limit, timeout) == ([], True, 4096, 5000)
 
 

@@ -147,7 +147,7 @@ def test_over_a_unix_socket_too(tmp_path) -> None:
 def test_during_lame_duck_everything_is_as_before(trace) -> None:
     server = net.create_server(lambda s: s.on("data", s.end)).listen(0)
     server.on("close", trace.note("close"))
-    shutdown = server.shutdown(lame_duck=60_000, callback=trace.note("over"))
+    shutdown = server.shutdown(90_000, lame_duck=60_000, callback=trace.note("over"))
     assert server.shutting_down
     assert server.listening
     peers = connected(server, 2)

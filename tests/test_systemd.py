@@ -136,18 +136,26 @@ def test_sockets_of_another_process_are_left_alone(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "variables",
-    [{"LISTEN_PID": "x"}, {"LISTEN_PID": ""}, {"LISTEN_FDS": "-1"}, {"LISTEN_FDS": "1" * 20},
-     {"LISTEN_FDNAMES": "a:b"}, {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a"}],
-)  # fmt: skip
+    ("variables", "text"),
+    [
+        ({"LISTEN_PID": "x"}, "LISTEN_PID must be a decimal number, not 'x'"),
+        ({"LISTEN_PID": ""}, "LISTEN_PID must be a decimal number, not ''"),
+        ({"LISTEN_FDS": "-1"}, "LISTEN_FDS must be a decimal number, not '-1'"),
+        ({"LISTEN_FDS": "1" * 20}, "LISTEN_FDS must be a decimal number"),
+        ({"LISTEN_FDNAMES": "a:b"}, "LISTEN_FDNAMES has 2 names ('a:b'), but LISTEN_FDS says 1"),
+        ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a"}, "LISTEN_FDNAMES has 1 names ('a'), but"),
+    ],
+)
 def test_malformed_variables_raise(
-    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"} | variables
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ArgValueError):
+    with pytest.raises(ArgValueError) as caught:
         net.listen_fds()
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
+    assert caught.value.message.startswith(f"The environment variable {text}")
 
 
 def test_a_descriptor_that_is_not_open_raises(run_child: Any) -> None:

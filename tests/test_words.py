@@ -21,6 +21,8 @@ from pyuvnet import (
     diagnostics,
     events,
     framing,
+    handover,
+    metrics,
     net,
     streams,
     tls,
@@ -127,6 +129,59 @@ WORDS = [
 ]  # fmt: skip
 
 
+# What Node does not have goes by its one name, also in the text itself.
+ADDED = [
+    (lambda: Server(max_write_buffer=-1), "options.max_write_buffer"),
+    (lambda: Server(max_write_buffer=1, on_full="x"), "options.on_full"),
+    (lambda: Server(on_full="refuse"), "'options.on_full' has no effect without max_write_buffer"),
+    (lambda: Socket(on_full="refuse"), "'options.on_full' has no effect without max_write_buffer"),
+    (lambda: Server(overflow="wait"), "'options.overflow' has no effect without max_connections"),
+    (lambda: Server(reserve_descriptors=1),
+     "'options.reserve_descriptors' has no effect without on_exhausted"),
+    (lambda: Server(write_budget="x"), "options.write_budget"),
+    (lambda: Server(read_budget=-1), "options.read_budget"),
+    (lambda: Server(max_per_address=0), "options.max_per_address"),
+    (lambda: Server(on_exhausted="x"), "options.on_exhausted"),
+    (lambda: Server(idle_timeout=-1), "options.idle_timeout"),
+    (lambda: Server(first_byte_timeout="1"), "options.first_byte_timeout"),
+    (lambda: Server(write_timeout=True), "options.write_timeout"),
+    (lambda: Server(max_lifetime=2**31), "options.max_lifetime"),
+    (lambda: Server(min_read_rate=5), 'min_read_rate" property must be a pair (bytes, ms)'),
+    (lambda: Server(min_read_rate=(0, 5)), "options.min_read_rate[0] (bytes)"),
+    (lambda: Server(min_read_rate=(5, 0)), "options.min_read_rate[1] (ms)"),
+    (lambda: Server(proxy_protocol={"trusted": []}),
+     ("'options.proxy_protocol.trusted' must name whom headers are read from: it trusts nobody. "
+      "Received []")),
+    (lambda: net.connect(1, user_timeout=-1), "options.user_timeout"),
+    (lambda: net.create_server().listen(0, receive_buffer=0), "options.receive_buffer"),
+    (lambda: net.create_server().listen(path="x", unlink_stale=1), "options.unlink_stale"),
+    (lambda: net.create_server().listen(0, unlink_stale=True),
+     "'options.unlink_stale' has no effect without a path"),
+    (lambda: net.create_server().listen(0, mode=0o660), "'options.mode' has no effect without a"),
+    (lambda: net.create_server().listen(fd=0, mode=0), "'options.mode' has no effect without a"),
+    (lambda: net.create_server().shutdown(5, lame_duck=6),
+     '"lame_duck" is out of range. It must be >= 0 && <= 5, the timeout. Received 6'),
+    (lambda: net.create_server().shutdown(idle_grace=-1), '"idle_grace"'),
+    (lambda: net.create_server().shutdown_on("SIGTERM", timeout=5, lame_duck=6), '"lame_duck"'),
+    (lambda: handover.spawn([], net.create_server()),
+     "'argv' must have the program as its first word. Received []"),
+    (lambda: handover.spawn(["a"], net.create_server(), 0), '"ready_timeout"'),
+    (lambda: metrics.text("x"), '"openmetrics" argument must be of type boolean'),
+]  # fmt: skip
+
+
+@cases(("call", "expected"), ADDED)
+def test_an_error_of_what_node_has_not_names_it_as_it_was_written(call, expected):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    error = caught.value
+    assert error.code.startswith("ERR_")
+    assert expected in error.message
+    assert not re.search("[a-z][A-Z]", error.message.partition("Received")[0])
+    for note in error.__notes__:
+        assert note.startswith(BEGIN)
+
+
 @cases(("call", "expected"), WORDS)
 def test_the_note_names_what_the_caller_gave(call, expected):
     with pytest.raises((TypeError, ValueError)) as caught:
@@ -206,8 +261,8 @@ def test_each_parameter_that_a_note_can_name_is_one():
     # load() is a method of the class and of the object; the last is what a function returns.
     known = parameters() | {
         *("the data", "path_or_lines", "length(header)"),
-        # Of handover.spawn(), of the environment, and of an option's mapping.
-        *("argv", "server", "ready_timeout", "LISTEN_FDNAMES", "server key"),
+        # Of handover.spawn(), of an option's mapping, and of metrics.text().
+        *("argv", "server", "ready_timeout", "server key", "openmetrics"),
     }
     names = {re.sub(r"\[.*", "", words.parameter(name)) for name in named}
     assert {name for name in names - known if not name.startswith("pyuvnet.")} == set()

@@ -102,7 +102,7 @@ OPTIONS = (
     ("writable_all", "listen", "bool", "exactly True", "",
      "everybody may use the file of the path"),
     ("mode", "listen", "int", "int 0..0o777", "what the umask leaves",
-     "of the path's file, which is made with it"),
+     "of the path's file, which is made with it; 0o660 suits a balancer in the same group"),
     ("group", "listen", "str | int", "str or int", "the process's",
      "the name or number of the group of the path's file"),
     ("unlink_stale", "listen", "bool", "bool", "False",
@@ -160,7 +160,7 @@ OPTIONS = (
      "'destroy'",
      ("what a write beyond that leads to; 'destroy' destroys the socket with "
       "ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write that might not fit, write() returns "
-      "False, and its callback gets that error")),
+      "False, and its callback gets that error. Only with max_write_buffer")),
     ("write_budget", "Server", "int", "int >= 0, bytes", "no bound",
      ("how much the accepted sockets may queue together; beyond it those with the longest queues "
       "are destroyed (ERR_WRITE_BUDGET)")),
@@ -176,14 +176,14 @@ OPTIONS = (
      "from how many open connections on no more is taken"),
     ("overflow", "Server", 'Literal["drop", "wait"]', "'drop' or 'wait'", "'drop'",
      ("'drop' closes connections beyond the limit, 'wait' leaves them in the kernel's queue until "
-      "no more than 95 % are open")),
+      "no more than 95 % are open. Only with max_connections")),
     ("max_per_address", "Server", "int", "int >= 1", "no limit",
      ("how many open connections one remote address may have, a /64 of IPv6; others are dropped")),
     ("on_exhausted", "Server", 'Literal["shed", "wait"]', "'shed' or 'wait'", "'shed'",
      ("when no descriptor is left, 'shed' accepts connections and closes them, 'wait' leaves them "
       "in the kernel's queue; without effect on Windows")),
     ("reserve_descriptors", "Server", "int", "int >= 0", "16 with on_exhausted, else 0",
-     "how many descriptors connections leave to the program's own files"),
+     "how many descriptors connections leave to the program's own files; only with on_exhausted"),
     ("fd", "Socket", "int", "int", "",
      ("a connected descriptor (TCP, unix socket, pipe), which is the socket's from then on; "
       "reading starts at once. An int instead of the options means this")),

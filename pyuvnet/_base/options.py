@@ -71,7 +71,7 @@ def read_size(options: Mapping[str, Any], name: str) -> int | None:
     value = options.get(name)
     if value is None:
         return None
-    return validate_integer(value, f"options.{to_node(name)}", 0, _MOST_BYTES)
+    return validate_integer(value, f"options.{name}", 0, _MOST_BYTES)
 
 
 def read_choice(options: Mapping[str, Any], name: str, *choices: str) -> str:
@@ -83,13 +83,25 @@ def read_choice(options: Mapping[str, Any], name: str, *choices: str) -> str:
     value = options.get(name)
     if value is None:
         return choices[0]
-    return validate_one_of(value, f"options.{to_node(name)}", choices)
+    return validate_one_of(value, f"options.{name}", choices)
+
+
+def check_needed(options: Mapping[str, Any], name: str, needed: str) -> None:
+    """Refuse an option that modifies another one which is not given: it would do nothing.
+
+    Raises:
+        ArgValueError: ERR_INVALID_ARG_VALUE.
+    """
+    value = options.get(name)
+    if value is not None and needed not in options:
+        raise arg_value_error(f"options.{name}", value, f"has no effect without {needed}")
 
 
 def read_queue_bound(options: Mapping[str, Any]) -> tuple[int, bool]:
     """Return max_write_buffer, -1 without one, and whether on_full is 'refuse'. Raises: as both."""
     most = read_size(options, "max_write_buffer")
     refuses = read_choice(options, "on_full", "destroy", "refuse") == "refuse"
+    check_needed(options, "on_full", "max_write_buffer")
     return -1 if most is None else most, refuses
 
 

@@ -12,7 +12,8 @@ from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memset
 
 from .._base.info import Info, NodeDrop
-from .._base.validation import arg_type_error, validate_high_water_mark, validate_uint32
+from .._base.validation import arg_type_error, range_error, validate_high_water_mark, \
+    validate_uint32
 
 from . cimport uv
 from .accepting cimport Arrivals, accept_all, accepted_peer, drop_waiting, listener_closed, \
@@ -130,6 +131,15 @@ cdef Py_ssize_t _limit_of(object number) except? -2:
     if overflow > 0 or overflow == 0 and limit > PY_SSIZE_T_MAX:
         return -1
     return <Py_ssize_t>limit if overflow == 0 and limit > 0 else 0
+
+
+cdef bint _is_no_count(object number) except -1:
+    """Whether a limit is below zero, or NaN. Nothing of the program's runs here."""
+    cdef int overflow = 0
+    if isinstance(number, float):
+        return not PyFloat_AS_DOUBLE(number) >= 0
+    return number is not None and PyLong_AsLongLongAndOverflow(number, &overflow) < 0 \
+        and overflow <= 0
 
 
 cdef int _add_end(object info, str side, const PeerName* name) except -1:
@@ -678,7 +688,8 @@ cdef class ServerBase(Acceptor):
     def max_connections(self):
         """From how many open connections on a peer is refused; None: no limit, 0: all are.
 
-        Settable at any time. Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
+        Settable at any time. Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError
+        (ERR_OUT_OF_RANGE).
 
         Node: server.maxConnections
         """
@@ -692,6 +703,8 @@ cdef class ServerBase(Acceptor):
         """Check and store the limit; `name` is for the error."""
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise arg_type_error(name, "number", value)
+        if _is_no_count(value):
+            raise range_error(name, ">= 0", value)
         self._limit = _limit_of(value)
         _before, self._max_connections = self._max_connections, value
         self._room_changed()

@@ -336,7 +336,7 @@ def test_of_a_peer_that_is_not_trusted_no_header_is_read() -> None:
 
 
 def test_a_required_header_of_a_peer_that_is_not_trusted_is_a_drop() -> None:
-    front = Front({"trusted": []})
+    front = Front({"trusted": net.BlockList()})
     info: list[Any] = []
     front.server.on("drop", info.append)
     said(front, b"", end=False)
@@ -490,7 +490,7 @@ def test_a_connection_without_listeners_is_closed() -> None:
 def test_over_a_unix_socket_everybody_is_trusted(tmp_path: Any) -> None:
     path = str(tmp_path / "s")
     heard: list[Any] = []
-    server = net.create_server(proxy_protocol={"trusted": []})
+    server = net.create_server(proxy_protocol={"trusted": net.BlockList()})
 
     @server.on("connection")
     def take(one: net.Socket) -> None:

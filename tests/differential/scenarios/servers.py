@@ -281,6 +281,20 @@ SCENARIOS = {
             "c.close": [call("S", "get_connections", cb("count")), CLOSE],
         },
         "since": 26,
+        "deviation": (
+            "D114: 'drop' has the reason",
+            {
+                "S": [
+                    "listening",
+                    (
+                        "drop {localAddress: ::ffff:127.0.0.1, localPort: port(S), localFamily: "
+                        "IPv6, remoteAddress: ::ffff:127.0.0.1, remotePort: a port, remoteFamily: "
+                        "IPv6, reason: block_list}"
+                    ),
+                    *("cb count 0", "close", "cb server closed", "left False"),
+                ]
+            },
+        ),
     },
     "pause_on_connect": pair(
         {
