@@ -54,6 +54,7 @@ class SocketOptions(TypedDict, total=False):
     max_write_buffer: int | None
     on_full: Literal["destroy", "refuse"] | None
     read_budget: int | None
+    handles: bool | None
     fd: int | None
     handle: BoundSocket | None
     onread: Mapping[str, Any] | None
@@ -120,6 +121,7 @@ class ServerOptions(TypedDict, total=False):
     max_per_address: int | None
     on_exhausted: Literal["shed", "wait"] | None
     reserve_descriptors: int | None
+    handles: bool | None
     capture_rejections: bool | None
     framing: Framing | None
     proxy_protocol: Mapping[str, Any] | None

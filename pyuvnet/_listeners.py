@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ._core.emitter import _ErrorMonitor
 from ._core.readable import Readable
 from .errors import SystemCallError
+from .server import Server
 from .socket import Socket
 from .tls import TLSSocket
 from .typing import DropInfo, OverloadInfo
@@ -84,6 +85,7 @@ SocketBaseEvent: TypeAlias = (
         "end",
         "error",
         "finish",
+        "handle",
         "lookup",
         "newListener",
         "oversize",
@@ -164,6 +166,7 @@ TextSocketEvent: TypeAlias = (
         "end",
         "error",
         "finish",
+        "handle",
         "lookup",
         "newListener",
         "oversize",
@@ -198,6 +201,7 @@ OfAddressPortFamilyError = TypeVar(
     bound="Callable[[str, int | Any, int | Any, SystemCallError], object]",
 )
 OfIpPortFamily = TypeVar("OfIpPortFamily", bound="Callable[[str, int, int], object]")
+OfHandleData = TypeVar("OfHandleData", bound="Callable[[Socket | Server, bytes], object]")
 OfErrorAddressFamilyHost = TypeVar(
     "OfErrorAddressFamilyHost",
     bound="Callable[[SystemCallError | None, str | None, int | None, str], object]",

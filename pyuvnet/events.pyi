@@ -121,6 +121,7 @@ def once(
         "connectionAttempt",
         "connectionAttemptFailed",
         "connectionAttemptTimeout",
+        "handle",
         "lookup",
         "ready",
         "secure",

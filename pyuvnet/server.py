@@ -25,14 +25,14 @@ from ._core.server_base import ServerBase
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
 from ._deadlines import read_limits
-from ._listen import LISTEN_OPTIONS, ListenPlan
+from ._listen import DEFAULT_BACKLOG, LISTEN_OPTIONS, ListenPlan
 from ._named import named
 from ._proxy import check_accepting
 from ._shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
 from .abort import on_abort
 from .errors import StateError
 from .events import Arrivals
-from .socket import Socket, keep_alive_seconds
+from .socket import Socket, check_handles, keep_alive_seconds
 from .streams import cannot_wait
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class Server(ServerBase):
             Windows.
         reserve_descriptors: int >= 0, default 16 with on_exhausted, else 0: how many descriptors
             connections leave to the program's own files; only with on_exhausted.
+        handles: bool, default False: as of Socket(), for accepted sockets over a path.
         capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
             that is a coroutine and fails destroys its socket, one of another event emits 'error'.
         framing: one of pyuvnet.framing: what accepted sockets begin with.
@@ -211,6 +212,7 @@ class Server(ServerBase):
         if name is not None:
             check.validate_string(name, "options.name")
         bounds = _check_bounds(given)
+        passes = check_handles(given)
         self._set_max_connections(given.get("max_connections"), "options.maxConnections")
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket)
@@ -225,6 +227,7 @@ class Server(ServerBase):
             self._proxy_options = Info(proxy)
             self._set_proxies(*proxies)
         self._set_bounds(*bounds)
+        self._set_passes(passes)
         if name is not None:
             self._name = name
             named.add(self)
@@ -404,6 +407,20 @@ class Server(ServerBase):
         path = getattr(source, "_path", None)
         if self._listen_opened(status, plan):
             self._path = path
+
+    def _listen_on(self, fd: int) -> int:
+        """Listen on a descriptor that is another's too; returns a libuv status.
+
+        It is the server's, unless opening it fails.
+        """
+        status = self._open_fd(fd)
+        if status:
+            return status
+        self._key = "null:null:null"
+        status = self._start_listening(DEFAULT_BACKLOG)
+        if status:
+            self._listen_failed(make_os_error(status, "listen", None, None, ""))
+        return 0
 
     def _listen_opened(self, status: int, plan: ListenPlan) -> bool:
         """Listen on a handle that was opened, if it was; address and port are unknown."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
@@ -29,6 +30,8 @@ from ._core.dns import AI_ADDRCONFIG, AI_ALL, AI_V4MAPPED
 from ._core.errors import UV_EALREADY, UV_EISCONN, UV_ENOTSUP, make_os_error
 from ._core.framing import checked_framing
 from ._core.names import add_node_names
+from ._core.passing import check_passing, pass_handles, send_descriptor
+from ._core.server_base import ServerBase
 from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
 from ._deadlines import read_limits
@@ -38,7 +41,7 @@ from ._proxy import check_sending, described
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
-from .errors import ArgTypeError
+from .errors import ArgTypeError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,6 +96,16 @@ def check_block_list(options: Mapping[str, Any]) -> BlockList | None:
     if block_list is not None and not isinstance(block_list, BlockList):
         raise check.arg_type_error("options.blockList", "net.BlockList", block_list)
     return block_list
+
+
+def check_handles(options: Mapping[str, Any]) -> bool:
+    """Return the option `handles`. Raises: ArgTypeError."""
+    if options.get("handles") is None:
+        return False
+    passes: bool = check.validate_boolean(options["handles"], "options.handles")
+    if passes and sys.platform == "win32":
+        raise feature_unavailable("handles")
+    return passes
 
 
 def _check_descriptor(options: Mapping[str, Any]) -> str | None:
@@ -154,6 +167,8 @@ class Socket(SocketMethods):
         read_budget: int >= 0, bytes, default 131072: how much is read in one turn of the loop
             before other sockets have theirs, in steps of what one read gives; 0: up to 32 reads, as
             libuv does. Of a pipe() inside the kernel the default is 524288.
+        handles: bool, default False: over a unix socket, send_handle() may send sockets and
+            servers, and those that the peer sends arrive by 'handle'; without it they are closed.
         fd: int: a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
             on; reading starts at once. An int instead of the options means this.
         handle: BoundSocket: where to connect from; adopted, and wins over fd.
@@ -171,11 +186,12 @@ class Socket(SocketMethods):
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
         port, family), 'connect', 'ready', 'data' (bytes or str), 'drain', 'end', 'finish',
         'timeout', 'error' (error), 'close' (had_error), 'readable', 'pause', 'resume',
-        'oversize' (bytes), 'shutdown'.
+        'oversize' (bytes), 'shutdown', 'handle' (handle, data).
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_FD_TYPE, ERR_UNKNOWN_ENCODING,
-        ERR_UNKNOWN_OPTION), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
-        (ERR_OUT_OF_RANGE), StateError (ERR_SOCKET_HANDLE_ADOPTED); OSError (syscall 'open') if
-        the descriptor cannot be used, for one, by another handle (EEXIST).
+        ERR_UNKNOWN_OPTION, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM), ArgValueError
+        (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE), StateError
+        (ERR_SOCKET_HANDLE_ADOPTED); OSError (syscall 'open') if the descriptor cannot be used, for
+        one, by another handle (EEXIST).
 
     Node: net.Socket
     """
@@ -183,6 +199,8 @@ class Socket(SocketMethods):
     if TYPE_CHECKING:
         write = SocketMethods.write  # The class's own, by own_method() below.
 
+    # Of a socket that wants what arrives beside its bytes as numbers.
+    _take_descriptors: Callable[[list[int], bytes], object] | None = None
     _attempted_addresses: list[str] | None = None
     _signal: Any = None
 
@@ -212,6 +230,7 @@ class Socket(SocketMethods):
         write_mark = read_high_water_mark(given, "writable_high_water_mark")
         most, refuses = read_queue_bound(given)
         read_budget = read_size(given, "read_budget")
+        passes = check_handles(given)
         self._init_emitter(given.get("capture_rejections"))
         self._init_socket(
             given.get("allow_half_open"),
@@ -236,10 +255,14 @@ class Socket(SocketMethods):
             self._set_type_of_service(tos)
         if onread is not None:
             self._set_onread(*onread)
+        if passes:
+            self._set_passes()
         if bound is not None:
             self._adopt_bound(bound._adopt())
         elif kind is not None:
             self._open_descriptor(given["fd"], kind)
+            if passes:
+                pass_handles(self)
         if signal is not None:
             self._signal = signal
             self._set_undo_signal(on_abort(signal, self._aborted))
@@ -430,6 +453,52 @@ class Socket(SocketMethods):
 
     # ---- Addresses -----------------------------------------------------------------------------
 
+    # ---- Handles -------------------------------------------------------------------------------
+
+    def send_handle(
+        self,
+        handle: Any,
+        data: bytes | bytearray | memoryview = b"\0",
+        callback: Callable[[BaseException | None], object] | None = None,
+        *,
+        keep_open: bool = False,
+    ) -> bool:
+        """Send a socket or a server to the process at the other end, with bytes of the stream.
+
+        It arrives by 'handle', if the peer has opted in. A socket that is sent is closed here; a
+        server goes on, and both accept.
+
+        Args:
+            handle: Socket, of which nothing was read, and nothing is buffered or queued; or Server
+                that listens.
+            data: bytes-like, at least one byte, default b"\\0": what it arrives with. Earlier bytes
+                of the stream may arrive in the same piece, before these.
+            callback: callable(error or None), once the kernel has taken both.
+            keep_open: bool, default False: leave the socket open here too.
+
+        Returns: bool, as write().
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_HANDLE_TYPE,
+            ERR_FEATURE_UNAVAILABLE_ON_PLATFORM on Windows), ArgValueError (ERR_INVALID_ARG_VALUE),
+            StateError (ERR_INVALID_STATE) if this socket cannot send it or the handle cannot be
+            sent; ClosedError (ERR_SOCKET_CLOSED); OSError (syscall 'dup'). Nothing has changed
+            then.
+
+        Node: none (subprocess.send(message, handle))
+        """
+        self._check()
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise check.arg_type_error("data", ["Buffer", "TypedArray", "DataView"], data)
+        data = bytes(data)
+        if not data:
+            raise check.arg_value_error("data", data, "must have at least one byte")
+        if callback is not None:
+            check.validate_function(callback, "callback")
+        check.validate_boolean(keep_open, "options.keepOpen")
+        check_passing(self)
+        if handle is self:
+            raise StateError("A connection cannot be sent over itself", "ERR_INVALID_STATE")
+        return send_descriptor(self, take_descriptor(handle, keep_open), data, callback)
+
     def address(self) -> AddressInfo:
         """Return the local end: address, family ('IPv4' or 'IPv6') and port; empty without one.
 
@@ -516,6 +585,24 @@ class Socket(SocketMethods):
     def __repr__(self) -> str:
         peer = f" {self.remote_address}:{self.remote_port}" if self.remote_address else ""
         return f"<{type(self).__name__} {self.ready_state}{peer}>"
+
+
+def take_descriptor(handle: Any, keep_open: bool) -> int:
+    """A descriptor of a socket or server that is sent elsewhere, which is the caller's.
+
+    Raises: as Socket.send_handle(), and nothing has changed.
+    """
+    if isinstance(handle, ServerBase):
+        handle._check()
+        if not handle.listening:
+            raise StateError("A server that is sent has to listen", "ERR_INVALID_STATE")
+        return os.dup(handle.fileno())
+    if not isinstance(handle, Socket):
+        raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
+    handle._check()
+    if handle.bytes_read:
+        raise StateError("A socket that has been read cannot be sent", "ERR_INVALID_STATE")
+    return handle._duplicate() if keep_open else handle.detach()
 
 
 @overload

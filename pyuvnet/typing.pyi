@@ -6,6 +6,7 @@ from . import _listeners
 from ._core.duplex import Duplex
 from ._core.readable import Readable
 from .errors import SystemCallError
+from .server import Server
 from .socket import Socket
 
 __all__ = [
@@ -290,6 +291,10 @@ class TextSocket(Socket):
     ) -> Callable[[_listeners.OfError], _listeners.OfError]: ...
     @overload
     def on(
+        self, event: Literal["handle"], listener: None = None
+    ) -> Callable[[_listeners.OfHandleData], _listeners.OfHandleData]: ...
+    @overload
+    def on(
         self, event: Literal["lookup"], listener: None = None
     ) -> Callable[[_listeners.OfErrorAddressFamilyHost], _listeners.OfErrorAddressFamilyHost]: ...
     @overload
@@ -358,6 +363,10 @@ class TextSocket(Socket):
         self,
         event: Literal["error"] | _listeners.ErrorMonitor,
         listener: Callable[[SystemCallError], object],
+    ) -> Self: ...
+    @overload
+    def on(
+        self, event: Literal["handle"], listener: Callable[[Socket | Server, bytes], object]
     ) -> Self: ...
     @overload
     def on(
@@ -441,6 +450,8 @@ class TextSocket(Socket):
     def emit(
         self, event: Literal["error"] | _listeners.ErrorMonitor, error: BaseException, /
     ) -> bool: ...
+    @overload
+    def emit(self, event: Literal["handle"], handle: Socket | Server, data: bytes, /) -> bool: ...
     @overload
     def emit(
         self,

@@ -35,7 +35,7 @@ CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
 FILES = [
     "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "framing", "handle",
-    "immediate", "layer", "loop", "meter", "pipe", "piping", "readable", "server_base",
+    "immediate", "layer", "loop", "meter", "passing", "pipe", "piping", "readable", "server_base",
     "socket_base", "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
@@ -82,7 +82,7 @@ ALLOWED = {
     "readable _give_quickly Py_DECREF": "exact bytes of ours, which run nothing",
     "writable _user_write w_chunk": _EMPTY,
     "writable _user_queue w_chunk": _EMPTY,
-    "stream_handle write _chunks": "it is None in a new request",
+    "stream_handle write_with _chunks": "it is None in a new request",
     "socket_base _wait_for_connect w_chunk": "it is None, or the same list",
     "socket_base _begin_queue w_chunk": _EMPTY,
     "socket_base _write_rest w_chunk": _EMPTY,

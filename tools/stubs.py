@@ -76,6 +76,7 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
                 "address: str, port: int | Any, family: int | Any, error: SystemCallError"
             ),
             "connectionAttemptTimeout": "ip: str, port: int, family: int",
+            "handle": "handle: Socket | Server, data: bytes",
             "lookup": (
                 "error: SystemCallError | None, address: str | None, family: int | None, host: str"
             ),
@@ -125,6 +126,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ._core.emitter import _ErrorMonitor
 from ._core.readable import Readable
 from .errors import SystemCallError
+from .server import Server
 from .socket import Socket
 from .tls import TLSSocket
 from .typing import DropInfo, OverloadInfo

@@ -184,6 +184,11 @@ OPTIONS = (
       "in the kernel's queue; without effect on Windows")),
     ("reserve_descriptors", "Server", "int", "int >= 0", "16 with on_exhausted, else 0",
      "how many descriptors connections leave to the program's own files; only with on_exhausted"),
+    ("handles", "Socket", "bool", "bool", "False",
+     ("over a unix socket, send_handle() may send sockets and servers, and those that the peer "
+      "sends arrive by 'handle'; without it they are closed")),
+    ("handles", "Server", "bool", "bool", "False",
+     "as of Socket(), for accepted sockets over a path"),
     ("fd", "Socket", "int", "int", "",
      ("a connected descriptor (TCP, unix socket, pipe), which is the socket's from then on; "
       "reading starts at once. An int instead of the options means this")),

@@ -18,6 +18,7 @@ from .deadlines cimport Limits, arm, move_deadlines
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error
+from .passing cimport add_passing
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport send_header
 from .readable cimport r_kick
@@ -95,7 +96,7 @@ cdef class ConnectSteps(Connector):
         if self._tcp:
             fresh = new_tcp_socket(socket._loop, family) if family else new_tcp(socket._loop)
         else:
-            fresh = new_pipe(socket._loop)
+            fresh = new_pipe(socket._loop, socket._also().passes)
             status = fresh.open(fd) if fd >= 0 else 0
             if status < 0:
                 fresh.close()
@@ -264,6 +265,10 @@ cdef class ConnectSteps(Connector):
             socket._destroy_with(ip_blocked(
                 peer_tuple(&socket._peer)[0] if socket._peer.family else address))
             return
+        if socket._also().passes and isinstance(socket._handle, Pipe):
+            add_passing(socket)
+            if socket._state & DESTROYED:
+                return
         if make_header is not None:
             socket._read_peer()
             header = make_header(socket._local_name(), peer_tuple(&socket._peer))

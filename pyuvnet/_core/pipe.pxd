@@ -26,4 +26,4 @@ cdef class Pipe(StreamHandle):
     cdef int give_rights(self, int rights) noexcept
     cdef int connect(self, bytes path) except? 1
 
-cdef Pipe new_pipe(Loop loop)
+cdef Pipe new_pipe(Loop loop, bint passes=*)

@@ -13,10 +13,13 @@ from .loop cimport Loop
 from .stream_handle cimport StreamHandle, StreamRequest, on_connected
 
 
-cdef Pipe new_pipe(Loop loop):
-    """An open pipe handle of a loop, which nobody owns yet."""
+cdef Pipe new_pipe(Loop loop, bint passes=False):
+    """An open pipe handle of a loop, which nobody owns yet.
+
+    passes: it passes descriptors beside the bytes (a Passing has to take those that come).
+    """
     cdef Pipe pipe = Pipe.__new__(Pipe)
-    cdef int status = uv.uv_pipe_init(&loop._uv, &pipe._pipe, 0)
+    cdef int status = uv.uv_pipe_init(&loop._uv, &pipe._pipe, passes)
     if status < 0:
         raise os_error(status, "uv_pipe_init")
     pipe.opened(<uv.uv_handle_t*>&pipe._pipe, loop)

@@ -64,6 +64,7 @@ cdef class ServerBase(Acceptor):
     cdef bint _exhausted_waits         # without descriptors; else they are
     cdef unsigned int _read_budget     # of its sockets, as a handle keeps it
     cdef int _reserve                  # descriptors that it leaves to the program
+    cdef bint _passes                  # descriptors, beside bytes, over paths
     cdef Py_ssize_t _overloads[2]      # destroyed since 'overload': for its budget, for the loop's
     cdef bint _overload_queued         # 'overload' comes in a tick
 
@@ -90,7 +91,8 @@ cdef class ServerBase(Acceptor):
     cdef int _admit(self, StreamHandle listener, StreamHandle client,
                     const PeerName* peer) except -1
     cdef bint _wanted(self, StreamHandle listener) noexcept
-    cdef int _take_arrival(self, bint tcp, int fd, const PeerName* peer) except -1
+    cdef int _take_arrival(self, bint tcp, int fd, const PeerName* peer,
+                           StreamHandle listener=*) except -1
     cdef int _show_out(self, SocketBase socket) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1

@@ -33,6 +33,7 @@ from .layer cimport remove_layer
 from .names import add_node_names
 from .owner cimport Acceptor, HandleCalls, Links, failed_call, leave_ring, ring_of_one, \
     status_call
+from .passing cimport add_passing
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
     header_reason, new_proxy_header
@@ -207,7 +208,7 @@ cdef class ServerBase(Acceptor):
             if isinstance(listener, TCP):
                 client = new_tcp(self._loop)
             else:
-                client = new_pipe(self._loop)
+                client = new_pipe(self._loop, self._passes)
         except MemoryError:
             without_memory = True
         finally:
@@ -448,6 +449,8 @@ cdef class ServerBase(Acceptor):
             if self._framing is not None and (
                     self._secure_class is None or isinstance(socket, self._secure_class)):
                 r_set_framing(socket, self._framing)
+            if self._passes and isinstance(client, Pipe):
+                add_passing(socket)
             if self._max_write_buffer >= 0 or self._budget is not None \
                     or self._addresses is not None:
                 self._limit_socket(socket)
@@ -792,6 +795,10 @@ cdef class ServerBase(Acceptor):
     def framing(self, value):
         self._set_framing(value, "framing")
 
+    def _set_passes(self, bint passes):
+        """Let later connections over a path pass descriptors."""
+        self._passes = passes
+
     def _set_limits(self, Limits limits):
         """Store the deadlines of later connections; None: none."""
         self._limits = limits
@@ -1033,8 +1040,11 @@ cdef class ServerBase(Acceptor):
             os.close(fd)
         return status
 
-    def _start_listening(self, int backlog):
-        """Listen on the bound handle; returns a libuv status, with no handle left on failure."""
+    def _start_listening(self, int backlog, bint accepts=True):
+        """Listen on the bound handle; returns a libuv status, with no handle left on failure.
+
+        accepts: False if another process accepts, and this server gets connections by _deliver().
+        """
         cdef StreamHandle handle
         cdef int status = 0
         self._ready()
@@ -1045,8 +1055,9 @@ cdef class ServerBase(Acceptor):
         self._ending = False
         try:
             listener_opened(handle)
-            self._note_manner(handle)
-            status = handle.listen(backlog)
+            if accepts:
+                self._note_manner(handle)
+                status = handle.listen(backlog)
         except BaseException:
             self._close_handle()
             raise
@@ -1154,14 +1165,15 @@ cdef class ServerBase(Acceptor):
             PyMem_RawFree(arrivals.items)
         return lost
 
-    cdef int _take_arrival(self, bint tcp, int fd, const PeerName* peer) except -1:
+    cdef int _take_arrival(self, bint tcp, int fd, const PeerName* peer,
+                           StreamHandle listener=None) except -1:
         cdef StreamHandle client = None
         cdef int status = uv.UV_ENOMEM
         try:
             if tcp:
                 client = new_tcp(self._loop)
             else:
-                client = new_pipe(self._loop)
+                client = new_pipe(self._loop, self._passes)
             status = client.open(fd)
         except MemoryError:
             pass
@@ -1170,7 +1182,21 @@ cdef class ServerBase(Acceptor):
             return self._drop_client(status, client, peer)
         if tcp and not peer.family:
             (<TCP>client).read_peer(<PeerName*>peer)
-        return self._admit(None, client, peer)
+        return self._admit(listener, client, peer)
+
+    def _deliver(self, int fd):
+        """Take a connection that another process has accepted, by its descriptor.
+
+        Returns False, and has not taken it, if the server does not listen, rests, or has as many
+        connections as it may, unless drop_max_connection says to drop it then.
+        """
+        cdef PeerName peer
+        self._ready()
+        if self._handle is None or self._rests or self._full() and not self.drop_max_connection:
+            return False
+        memset(&peer, 0, sizeof(peer))
+        self._take_arrival(isinstance(self._handle, TCP), fd, &peer, self._handle)
+        return True
 
     def _begin_to_end(self):
         """Emit 'shutdown' on every open socket; returns how many these were."""

@@ -118,6 +118,7 @@ cdef class SocketExtra(StreamExtra):
     cdef object at_connect             # called when the connection stands, before 'connect'
     cdef SocketBase twin               # a plain socket and the TLSSocket that has its connection
     cdef bytes early                   # what a plain socket had when it was given to one
+    cdef bint passes                   # descriptors, beside bytes, over a path
 
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy

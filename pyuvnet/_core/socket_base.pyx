@@ -259,7 +259,7 @@ cdef class SocketBase(Duplex):
             handle = tcp = new_tcp(self._loop)
             status = tcp.open(fd)
         else:
-            handle = pipe = new_pipe(self._loop)
+            handle = pipe = new_pipe(self._loop, self._also().passes)
             status = pipe.open(fd)
         if status < 0:
             handle.close()
@@ -887,6 +887,14 @@ cdef class SocketBase(Duplex):
             self._own_also().read_budget = budget_in_kib(size)
             if self._handle is not None:
                 self._handle.failures = self._also().read_budget
+
+    def _set_passes(self):
+        """Let a connection over a path pass descriptors beside the bytes."""
+        self._own_also().passes = True
+
+    def _passes(self):
+        """Whether a connection over a path is to pass descriptors."""
+        return self._also().passes
 
     def _set_bound(self, Py_ssize_t most, bint refuses):
         """Let the queue have so many bytes at most; -1: no bound."""

@@ -530,6 +530,12 @@ cdef class SocketMethods(SocketBase):
 
         Node: none
         """
+        fd = self._duplicate()
+        self._destroy_with(None)
+        return fd
+
+    def _duplicate(self):
+        """Another descriptor of a connection that could be handed over. Raises: as detach()."""
         cdef int fd
         self._ready()
         w_flush(self)
@@ -551,7 +557,6 @@ cdef class SocketMethods(SocketBase):
         fd = duplicate(self._handle)
         if fd < 0:
             raise os_error(fd, "dup")
-        self._destroy_with(None)
         return fd
 
     def _peer_credentials(self):

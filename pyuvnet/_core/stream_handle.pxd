@@ -45,6 +45,8 @@ cdef class StreamHandle(Handle):
     cdef void pump_stop(self) noexcept
     cdef void read_large(self, bint large) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept
+    cdef int write_with(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count,
+                        uv.uv_stream_t* carried) noexcept
     cdef int shutdown(self) noexcept
     cdef int watchable(self) noexcept
     cdef int listen(self, int backlog) noexcept

@@ -399,12 +399,17 @@ cdef class StreamHandle(Handle):
 
         Returns a libuv status. No code of the program runs meanwhile.
         """
+        return self.write_with(chunks, bufs, count, NULL)
+
+    cdef int write_with(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count,
+                        uv.uv_stream_t* carried) noexcept:
+        """write(), with a descriptor that goes with the first byte, for an IPC pipe; or NULL."""
         cdef StreamRequest request = self.new_request(REQUEST_WRITE)
         if request is None:
             return uv.UV_ENOMEM
         request._chunks = chunks
         return self.submitted(request, submit_write(
-            &request._req.write, self.stream(), bufs, count, _on_written))
+            &request._req.write, self.stream(), bufs, count, carried, _on_written))
 
     cdef int shutdown(self) noexcept:
         """Send FIN once everything written has left. As write(), for status and program."""

@@ -12,6 +12,7 @@ cdef enum Upcall:
     STREAM_FROM_ITERABLE
     STANDARD_STREAM
     WAIT_FOR_DRAIN
+    HANDLES_ARRIVED
     UPCALLS
 
 cdef object upcall(Upcall which)

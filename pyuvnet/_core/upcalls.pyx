@@ -27,6 +27,9 @@ FUNCTIONS = {
         "None for any other destination.",
     "wait_for_drain":
         "(stream): drained(); returns its awaitable.",
+    "handles_arrived":
+        "(socket, descriptors, data): descriptors have come with data; takes them over, and "
+        "returns False if the data are still to be read.",
 }
 assert len(FUNCTIONS) == UPCALLS
 

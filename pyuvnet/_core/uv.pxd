@@ -192,6 +192,7 @@ cdef extern from "uv.h" nogil:
     int uv_read_stop(uv_stream_t*)
     int uv_write(uv_write_t*, uv_stream_t*, const uv_buf_t*, unsigned int, uv_write_cb)
     int uv_try_write(uv_stream_t*, const uv_buf_t*, unsigned int)
+    int uv_try_write2(uv_stream_t*, const uv_buf_t*, unsigned int, uv_stream_t*)
     int uv_shutdown(uv_shutdown_t*, uv_stream_t*, uv_shutdown_cb)
 
     const unsigned int UV_TCP_IPV6ONLY
@@ -210,6 +211,7 @@ cdef extern from "uv.h" nogil:
     const unsigned int UV_PIPE_NO_TRUNCATE
     int uv_pipe_init(uv_loop_t*, uv_pipe_t*, int)
     int uv_pipe_open(uv_pipe_t*, uv_file)
+    int uv_pipe_pending_count(uv_pipe_t*)
     int uv_pipe_bind2(uv_pipe_t*, const char*, size_t, unsigned int)
     int uv_pipe_connect2(uv_connect_t*, uv_pipe_t*, const char*, size_t, unsigned int,
                          uv_connect_cb)

@@ -119,12 +119,12 @@ static int pyuvnet_watch_room_for_next(uv_loop_t* loop) {
 
 #endif
 
-/* uv_write(); libuv 1.52.1 counts a request that it refuses for want of memory, for ever, and the
+/* uv_write2(); libuv 1.52.1 counts a request that it refuses for want of memory, for ever, and the
  * loop would never end. */
 static int pyuvnet_uv_write(uv_write_t* request, uv_stream_t* stream, const uv_buf_t* bufs,
-                            unsigned int count, uv_write_cb done) {
+                            unsigned int count, uv_stream_t* carried, uv_write_cb done) {
   unsigned int requests = stream->loop->active_reqs.count;
-  int status = uv_write(request, stream, bufs, count, done);
+  int status = uv_write2(request, stream, bufs, count, carried, done);
   if (status < 0) stream->loop->active_reqs.count = requests;
   return status;
 }

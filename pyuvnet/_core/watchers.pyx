@@ -11,7 +11,7 @@ cdef extern from "watchers.h" nogil:
     int pyuvnet_watch_room(uv.uv_loop_t*, int)
     int pyuvnet_watch_room_for_next(uv.uv_loop_t*)
     int pyuvnet_uv_write(uv.uv_write_t*, uv.uv_stream_t*, const uv.uv_buf_t*, unsigned int,
-                         uv.uv_write_cb)
+                         uv.uv_stream_t*, uv.uv_write_cb)
     int pyuvnet_hook_allocations()
     long pyuvnet_fail(bint, long, long)
 
@@ -27,9 +27,13 @@ cdef int watch_room_for_next(uv.uv_loop_t* loop) noexcept nogil:
 
 
 cdef int submit_write(uv.uv_write_t* request, uv.uv_stream_t* stream, const uv.uv_buf_t* bufs,
-                      unsigned int count, uv.uv_write_cb done) noexcept nogil:
-    """uv_write(), which leaves nothing behind when it fails; returns its status."""
-    return pyuvnet_uv_write(request, stream, bufs, count, done)
+                      unsigned int count, uv.uv_stream_t* carried,
+                      uv.uv_write_cb done) noexcept nogil:
+    """uv_write2(), which leaves nothing behind when it fails; returns its status.
+
+    carried: whose descriptor goes with the bytes; NULL: none.
+    """
+    return pyuvnet_uv_write(request, stream, bufs, count, carried, done)
 
 
 def fail_allocations(int start, int stop=0):
