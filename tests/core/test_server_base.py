@@ -299,16 +299,13 @@ def test_a_subscriber_of_the_channel_may_take_the_socket() -> None:
 @cases(
     ("limit", "taken"),
     [
-        (float("nan"), 3),
         (float("inf"), 3),
-        (-float("inf"), 0),
         (10**400, 3),
-        (-(10**400), 0),
-        (-1, 0),
         (1.5, 2),
         (2.0, 2),
         (0.1, 1),
-        (-0.5, 0),
+        (0, 0),
+        (-0.0, 0),
     ],
 )
 def test_a_limit_of_any_number(limit: float, taken: int) -> None:
