@@ -21,7 +21,7 @@ from ._base.option_table import option_set
 from ._core.names import add_node_names
 from ._tls_errors import TLSError, tls_error, unavailable
 from ._tls_identity import certificate, key_kind
-from .errors import ArgTypeError
+from .errors import ArgTypeError, ArgValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -261,8 +261,10 @@ class _Given:
                 raise check.arg_type_error("options.context", "ssl.SSLContext", ready)
             for name, value in options.items():
                 if name != "context" and value is not None:
-                    raise check.arg_value_error(
-                        f"options.{name}", value, "cannot be used together with context"
+                    # Its value may be a secret.
+                    raise ArgValueError(
+                        f"The option '{name}' cannot be used together with context",
+                        "ERR_INVALID_ARG_VALUE",
                     )
         for name in UNAVAILABLE:
             if options.get(name) is not None:

@@ -166,6 +166,7 @@ class Server(NetServer):
         made = (
             SecureContext(context) if check.is_mapping(context) else as_context(context, "context")
         )
+        self._rules.check_context(made)
         text = re.escape(hostname).replace(r"\*", "[^.]*")
         self._contexts.append((re.compile(text, re.IGNORECASE), made))
 
@@ -184,7 +185,8 @@ class Server(NetServer):
         self._check()
         if options is not None and not check.is_mapping(options):
             raise check.arg_type_error("options", "object", options)
-        self._rules.context = self._rules.context._renewed({**(options or {}), **keywords})
+        fresh = self._rules.context._renewed({**(options or {}), **keywords})
+        self._rules.context = self._rules.check_context(fresh)
 
     def get_ticket_keys(self) -> bytes:
         """Python's ssl does not hand them out.

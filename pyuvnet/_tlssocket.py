@@ -13,6 +13,7 @@ from itertools import pairwise
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
 from ._base.info import Info
+from ._base.names import to_node
 from ._base.option_table import option_set
 from ._core.address import is_ip
 from ._core.connecting import begin_upgrade, finish_upgrade
@@ -39,7 +40,7 @@ from ._tls_errors import (
     unavailable,
 )
 from ._tls_identity import certificate, check_server_identity, identity_of
-from .errors import ArgTypeError
+from .errors import ArgTypeError, ArgValueError
 from .socket import SOCKET_OPTIONS, Socket
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext")
 # What Node has and Python's ssl has not.
 UNAVAILABLE = ("psk_callback", "psk_identity_hint", "request_ocsp", "enable_trace")
+# What a ready ssl.SSLContext decides, and an option would have no effect on.
+READY_HAS = ("request_cert", "reject_unauthorized", "alpn_protocols", "alpn_callback")
 NO_APPLICATION_PROTOCOL = 120
 
 
@@ -120,13 +123,35 @@ class Rules:
             self.context = shared_context(options)
         else:
             self.context = context_of(options)
-        if self.context.context is not None and self.protocols:
-            raise check.arg_value_error(
-                "options.ALPNProtocols", list(self.protocols), "cannot be used with context"
-            )
+        if self.context.context is not None:
+            for name in READY_HAS:
+                if options.get(name) is not None:
+                    raise check.arg_value_error(
+                        f"options.{to_node(name)}",
+                        options[name],
+                        "cannot be used with context, which has its own",
+                    )
         if not server:
             # What is wrong with the authorities shows now.
             self.variant(self.protocols)
+
+    def check_context(self, context: SecureContext) -> SecureContext:
+        """Return a context for some connections of a server, if it can do what the server is to.
+
+        Raises: ArgValueError (ERR_INVALID_ARG_VALUE).
+        """
+        ready = context.context
+        if ready is None or self.context.context is not None:
+            return context
+        if self.protocols or self.alpn_callback is not None:
+            lacks = "ALPN: use the options of a SecureContext"
+        elif self.request and ready.verify_mode == ssl.CERT_NONE:
+            lacks = "request_cert: set its verify_mode"
+        else:
+            return context
+        raise ArgValueError(
+            f"An ssl.SSLContext does not take over the server's {lacks}", "ERR_INVALID_ARG_VALUE"
+        )
 
     def variant(self, protocols: tuple[str, ...]) -> ssl.SSLContext:
         """Python's context for a connection."""
@@ -355,6 +380,7 @@ class TLSSocket(Socket):
 
         def answer(error: BaseException | None = None, context: Any = None) -> None:
             nonlocal answered
+            self._check()
             if answered or self.destroyed:
                 return
             answered = True
@@ -362,11 +388,16 @@ class TLSSocket(Socket):
                 self._tls_failed(error, False)
                 return
             try:
-                chosen = rules.context if context is None else as_context(context, "context")
+                chosen = rules.context
+                if context is not None:
+                    chosen = rules.check_context(as_context(context, "context"))
             except ArgTypeError:
                 self._tls_failed(
                     ArgTypeError("Invalid SNI context", "ERR_TLS_INVALID_CONTEXT"), False
                 )
+                return
+            except ArgValueError as refused:
+                self._tls_failed(refused, False)
                 return
             self._choose_protocol(chosen, protocols)
 
@@ -441,16 +472,17 @@ class TLSSocket(Socket):
             return
         try:
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            made = rules.variant(protocols).wrap_bio(incoming, outgoing, server_side=True)
-            if context is not rules.context:
-                # The certificates and authorities of that one; the rest, and tickets, stay.
-                made.context = context._variant(True, protocols, rules.request, rules.reject)
+            # Of the context that was chosen, down to its tickets: a session of another one, which
+            # may trust other authorities, is no session here.
+            chosen = context._variant(True, protocols, rules.request, rules.reject)
+            made = chosen.wrap_bio(incoming, outgoing, server_side=True)
         except (ValueError, OSError) as error:
             self._tls_failed(error, False)
             return
         self._layer.start(made, incoming, outgoing)
 
     def _secured(self) -> None:
+        # Nothing of the program's runs before the layer knows whether to go on.
         rules = cast("Rules", self._rules)
         made = self._layer.ssl_object
         self._over = True
@@ -466,6 +498,7 @@ class TLSSocket(Socket):
             self._authorized = made.getpeercert(True) is not None
             if not self._authorized:
                 self._authorization_error = "UNABLE_TO_GET_ISSUER_CERT"
+        self._layer.accept()
         if server is None:
             self.emit("secure")
             return
@@ -483,12 +516,16 @@ class TLSSocket(Socket):
             self._authorization_error = "CERT_NOT_VERIFIED"
         else:
             error = self._check_identity(rules, made)
+            if self.destroyed:
+                # By the program's check.
+                return
             self._authorized = error is None
         if error is not None:
             self._authorization_error = getattr(error, "code", None) or str(error)
-            self.emit("secure")
             self.destroy(error)
+            self.emit("secure")
             return
+        self._layer.accept()
         # Node's own listener of 'secure' emits the other: those that it adds hear the next one.
         announce = self.listener_count("secure")
         self.emit("secureConnect")
@@ -504,7 +541,15 @@ class TLSSocket(Socket):
             if rules.context.context is not None:
                 # Python has checked it, or the program's context says that nobody does.
                 return None
-            return check_server_identity(name, identity_of(made.getpeercert() or {}))
+            try:
+                return check_server_identity(name, identity_of(made.getpeercert() or {}))
+            except Exception as error:
+                # A certificate that Python cannot read is nobody's.
+                unreadable = TLSError(
+                    "The certificate's names cannot be read", "ERR_TLS_CERT_ALTNAME_FORMAT"
+                )
+                unreadable.host, unreadable.__cause__ = name, error
+                return unreadable
         try:
             result = rules.identity(name, self.get_peer_certificate(True))
         except Exception as error:

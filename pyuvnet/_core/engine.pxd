@@ -26,4 +26,5 @@ cdef class Engine:
     cdef int end(self) noexcept                                         # close_notify
     cdef object ssl_object(self)
 
+cdef bint is_engines(object error) noexcept
 cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Window window)

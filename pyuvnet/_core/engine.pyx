@@ -14,6 +14,8 @@ Rules:
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.object cimport PyObject
 
+from .._base.errors import StateError
+
 from .errors cimport seal
 
 cdef extern from "Python.h":
@@ -158,6 +160,11 @@ cdef class _PythonEngine(Engine):
             self._failed(exc)
             result = ENGINE_FAILED
         return result
+
+
+cdef bint is_engines(object error) noexcept:
+    """Whether an engine's error is its own, and not what a signal handler has raised."""
+    return isinstance(error, (OSError, ValueError, MemoryError, StateError))
 
 
 cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Window window):

@@ -12,8 +12,10 @@ cdef enum:
     SERVER_NAME = 0
     ALPN = 16
 
-# What the hello of a client may have at most, over all its records.
+# What the hello of a client may have at most, over all its records, and how many these may be: all
+# of it is read again whenever more has come.
 LIMIT = 65536
+MAX_RECORDS = 256
 
 
 cdef class _Reader:
@@ -59,9 +61,10 @@ cpdef tuple read_hello(bytes data):
         data: all bytes that have come.
 
     Returns: (servername, protocols), a str or None and a list of str; None while bytes are missing.
-    Raises: ValueError: this is none, or it is longer than LIMIT.
+    Raises: ValueError: this is none; OverflowError: it is longer than LIMIT, or in more parts than
+        MAX_RECORDS.
     """
-    cdef Py_ssize_t at = 0, size = len(data), length, total = -1
+    cdef Py_ssize_t at = 0, size = len(data), length, total = -1, records = 0
     cdef const unsigned char* bytes_ = data
     cdef bytes message = b""
     while total < 0 or len(message) < total:
@@ -76,16 +79,19 @@ cpdef tuple read_hello(bytes data):
             raise ValueError("no record of TLS")
         if size - at < 5 + length:
             if at + 5 + length > LIMIT:
-                raise ValueError("the hello is too long")
+                raise OverflowError("the hello is too long")
             return None
         message += data[at + 5:at + 5 + length]
         at += 5 + length
+        records += 1
+        if records > MAX_RECORDS:
+            raise OverflowError("the hello has too many parts")
         if message[0] != CLIENT_HELLO:
             raise ValueError("no ClientHello")
         if total < 0 and len(message) >= 4:
             total = 4 + (message[1] << 16 | message[2] << 8 | message[3])
             if total > LIMIT:
-                raise ValueError("the hello is too long")
+                raise OverflowError("the hello is too long")
     return _read_message(message[4:total])
 
 

@@ -144,7 +144,9 @@ cdef class SocketBase(Duplex):
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef void _settle_chunk(self, object result, object chunk) noexcept
     cdef void _listener_raised(self) noexcept
+    cdef int _flush_through(self, uv.uv_buf_t* bufs, unsigned int count) except -1
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
+    cdef Py_ssize_t _offer_through(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
                       list together, bint in_call) except -1
     cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept

@@ -751,7 +751,47 @@ cdef class SocketBase(Duplex):
                 count += 1
         if UVNET_DEBUG:
             assert count == self.w_in_flight
+        if self._state & LAYERED:
+            return self._flush_through(bufs, count)
         return self._account(bufs, count, self._offer(bufs, count), None, True)
+
+    cdef int _flush_through(self, uv.uv_buf_t* bufs, unsigned int count) except -1:
+        """_flush() through layers, which may run signal handlers of the program.
+
+        For them this is a write in flight: what they write waits behind it.
+        """
+        cdef object first = self.w_chunk
+        cdef list chunks = None
+        cdef Py_ssize_t taken
+        cdef int held
+        if count > 1:
+            held = hold_collector()
+            try:
+                chunks = [first]
+                chunks.extend(self.w_queue)
+            except MemoryError:
+                chunks = None
+            finally:
+                release_collector(held)
+            if chunks is None:
+                return w_failed(self, uv.UV_ENOMEM, True)
+            self.w_chunk = chunks
+            w_drop_queue(self)
+        self._state |= W_WRITING
+        taken = self._offer(bufs, count)
+        if taken == self.w_size:
+            self._dispatched(taken)
+            return w_completed(self, None, True)
+        if taken < 0 and taken != uv.UV_EAGAIN:
+            self._dispatched(self.w_size)
+            return w_failed(self, <int>taken, True)
+        if chunks is not None:
+            return self._account(bufs, count, taken, chunks, True)
+        taken = max(taken, 0)
+        bufs[0].base += taken
+        bufs[0].len -= taken
+        self._dispatched(self.w_size)
+        return self._submit(first, bufs, 1)
 
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Offer the chunks in flight to what is below; returns how many bytes it took, or why not.
@@ -761,8 +801,17 @@ cdef class SocketBase(Duplex):
         if not self.w_size:
             return 0
         if self._state & LAYERED:
-            return top_layer(self._handle).try_write(bufs, count)
+            return self._offer_through(bufs, count)
         return self._handle.try_write(bufs, count)
+
+    cdef Py_ssize_t _offer_through(self, uv.uv_buf_t* bufs, unsigned int count) noexcept:
+        """_offer() to layers: UV_ECANCELED if a signal handler has destroyed the socket."""
+        cdef StreamHandle handle = self._handle
+        cdef object _kept = self.w_chunk
+        cdef int held = hold_collector()
+        cdef Py_ssize_t taken = top_layer(handle).try_write(bufs, count)
+        release_collector(held)
+        return taken if self._handle is handle else uv.UV_ECANCELED
 
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
                       list together, bint in_call) except -1:

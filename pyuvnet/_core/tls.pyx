@@ -60,6 +60,8 @@ cdef enum:
     TLS_IN_READ = 1 << 13        # read() is on the stack.
     TLS_UNDIGESTED = 1 << 14     # The engine was fed records that nobody has taken.
     TLS_TICK_DUE = 1 << 15       # A tick goes on with what came with the end of the handshake.
+    TLS_ACCEPTED = 1 << 16       # TLSSocket has found nothing wrong with the peer.
+    TLS_HEARD = 1 << 17          # Data came after our close_notify.
 
 
 cdef class _Shared(LoopPart):
@@ -212,6 +214,10 @@ cdef class TLS(Layer):
         if self.handle is not None and not self.handle.closing:
             Layer.read_ended(self, uv.UV_EOF)
 
+    def accept(self):
+        """Let data pass: the peer is who it should be. Without this the connection fails."""
+        self.flags |= TLS_ACCEPTED
+
     def refuse(self, unsigned char description):
         """Send a fatal alert in the clear, before there is an engine."""
         if not self.over():
@@ -240,6 +246,8 @@ cdef class TLS(Layer):
     cdef int _hand_up(self, const char* base, Py_ssize_t size) except -1:
         """Layer.read(), after which this layer goes on whatever a listener raises."""
         cdef StreamHandle handle = self.handle
+        if self.flags & TLS_ENDED:
+            self.flags |= TLS_HEARD
         try:
             Layer.read(self, base, size)
         except BaseException as exc:
@@ -302,12 +310,16 @@ cdef class TLS(Layer):
 
     cdef bint _read_hello(self) except -1:
         """Read the hello that was kept; False: it is not whole, or a context is to be chosen."""
-        cdef object found
+        cdef object found, failure = None
         try:
             found = read_hello(PyBytes_FromStringAndSize(self.inbox, self.in_size))
         except ValueError:
             # The engine has the right error for that.
             found = (None, None)
+        except OverflowError as exc:
+            found, failure = None, exc
+        if failure is not None:
+            self.fail(state_error("ERR_SSL_EXCESSIVE_MESSAGE_SIZE", str(failure)))
         if found is None:
             return False
         self.flags = (self.flags & ~TLS_READS_HELLO) | TLS_DECIDING
@@ -360,12 +372,22 @@ cdef class TLS(Layer):
         self.flags |= TLS_SECURE | TLS_UNDIGESTED
         self._stop_waiting()
         # Before our last message: a peer that is not who it should be never gets it.
+        failure = None
         try:
             owner._secured()
         except BaseException as exc:
-            # A listener's; the connection goes on.
-            loop.report(exc)
-        if self.over() or not self._send_collected():
+            failure = exc
+        if failure is not None and (
+                self.flags & TLS_ACCEPTED or self.over() or not isinstance(failure, Exception)):
+            # A listener's, and no reason to end the connection; or an interrupt of the program.
+            loop.report(failure)
+            failure = None
+        if self.over():
+            return 0
+        if not self.flags & TLS_ACCEPTED:
+            return self.fail(failure or state_error(
+                "ERR_SSL_INTERRUPTED", "The peer could not be verified"))
+        if not self._send_collected():
             return 0
         self.flags |= TLS_SERVING
         if self.chunks is not None:
@@ -591,12 +613,14 @@ cdef class TLS(Layer):
             return 0
         if self.broken:
             status = self.broken
-        if self.flags & TLS_SERVING and status == uv.UV_EOF \
-                and (self.flags & TLS_LENIENT or self.flags & TLS_ENDED
-                     and not (<SocketBase>self.handle.owner)._state & ALLOW_HALF_OPEN):
+        if self.flags & TLS_SERVING and status == uv.UV_EOF and self.flags & TLS_LENIENT:
             self.flags |= TLS_PEER_ENDED
             self._stop_waiting()
             return Layer.read_ended(self, status)
+        if status == uv.UV_EOF and self.flags & (TLS_ENDED | TLS_HEARD) == TLS_ENDED \
+                and not (<SocketBase>self.handle.owner)._state & ALLOW_HALF_OPEN:
+            # It need not answer our close_notify. But 'end' would say that its data are whole.
+            return self._finished()
         if self.flags & TLS_SERVING and status != uv.UV_EOF:
             return Layer.read_ended(self, status)
         return self.fail(None if status == uv.UV_EOF else os_error(status, "read"))
@@ -605,12 +629,30 @@ cdef class TLS(Layer):
 
     cdef int _engine_failed(self) except -1:
         """The engine has failed; the peer is sent why, if it made an alert."""
-        cdef object error = self.engine.error
+        cdef object error
+        self._report_interrupt()
+        error = self.engine.error
         if error is None:
             error = state_error("ERR_SSL_NO_RENEGOTIATION", "renegotiation is refused")
         if not self._send_collected():
             return 0
         return self.fail(error)
+
+    cdef void _report_interrupt(self) noexcept:
+        """Let what a signal handler has raised in the engine come out of run().
+
+        The connection is lost with it, since the engine does not say how far it was.
+        """
+        cdef object error = self.engine.error
+        if error is None or is_engines(error):
+            return
+        self.engine.error = None
+        self.handle.loop.report(error)
+        try:
+            error = state_error("ERR_SSL_INTERRUPTED", "A signal handler interrupted TLS")
+        except MemoryError as exc:
+            error = exc
+        self.engine.error = error
 
     cdef int fail(self, object error) except -1:
         """Tell the socket, which destroys itself.
@@ -629,11 +671,15 @@ cdef class TLS(Layer):
         if self.over():
             return 0
         if self.flags & TLS_SECURE:
-            # The peer has said nothing since our close_notify.
-            self.flags |= TLS_FAILED
-            (<SocketBase>self.handle.owner)._destroy_with(None)
-            return 0
+            return self._finished()
         return self.fail(TimeoutError())
+
+    cdef int _finished(self) except -1:
+        """Close: the peer has said nothing since our close_notify."""
+        self.flags |= TLS_FAILED
+        self._stop_waiting()
+        (<SocketBase>self.handle.owner)._destroy_with(None)
+        return 0
 
     cdef int _wait(self, unsigned long ms) except -1:
         if self.handle is None:
@@ -744,7 +790,7 @@ cdef class TLS(Layer):
             # One small chunk, as most are.
             size = self.engine.give(bufs[0].base, bufs[0].len)
             record = self.engine.collect() if size > 0 else None
-            if record is None:
+            if record is None or self.over():
                 return self._write_failed()
             out[0].base = PyBytes_AS_STRING(record)
             out[0].len = PyBytes_GET_SIZE(record)
@@ -775,16 +821,15 @@ cdef class TLS(Layer):
                     count = 0
                     break
                 record = self.engine.collect()
-                if record is None:
-                    return self._write_failed()
-                try:
-                    if records is None:
-                        records = [record]
-                    else:
-                        records.append(record)
-                except MemoryError:
-                    record = None
-                if record is None:
+                if record is not None:
+                    try:
+                        if records is None:
+                            records = [record]
+                        else:
+                            records.append(record)
+                    except MemoryError:
+                        record = None
+                if record is None or self.over():
                     return self._write_failed()
                 out[made].base = PyBytes_AS_STRING(record)
                 out[made].len = PyBytes_GET_SIZE(record)
@@ -831,6 +876,9 @@ cdef class TLS(Layer):
         return taken if taken else uv.UV_EAGAIN
 
     cdef int _write_failed(self) noexcept:
+        if self.over():
+            return uv.UV_ECANCELED
+        self._report_interrupt()
         return uv.UV_ENOMEM if isinstance(self.engine.error, MemoryError) else uv.UV_EPROTO
 
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
@@ -896,6 +944,8 @@ cdef class TLS(Layer):
                     record = None
             if record is None:
                 return uv.UV_ENOMEM
+            if self.over():
+                return uv.UV_ECANCELED
             out[made].base = PyBytes_AS_STRING(record)
             out[made].len = PyBytes_GET_SIZE(record)
             made += 1
@@ -949,6 +999,8 @@ cdef class TLS(Layer):
         cdef int status
         self.flags = (self.flags & ~TLS_END_DUE) | TLS_ENDED
         self.engine.end()
+        if self.over():
+            return uv.UV_ECANCELED
         alert = self.engine.collect()
         status = uv.UV_ENOMEM if alert is None else self._send(alert)
         if status < 0 and status != uv.UV_EPIPE and status != uv.UV_ECONNRESET:

@@ -36,7 +36,7 @@ def test_what_a_client_says(servername: str | None, protocols: list[str]) -> Non
     data = hello(servername, protocols)
     assert read_hello(data) == (servername, protocols)
     assert read_hello(data + b"\x17 what follows") == (servername, protocols)
-    for size in (1, 2, 50):
+    for size in (3, 7, 50):
         assert read_hello(split(data, size)) == (servername, protocols)
 
 
@@ -54,7 +54,6 @@ def test_nothing_is_said_before_all_has_come() -> None:
         b"\x16\x03\x01\x00\x00",
         b"\x16\x03\x01\xff\xff",
         b"\x16\x03\x01\x00\x01\x02",
-        b"\x16\x03\x01\x00\x04\x01\xff\xff\xff",
         b"\x16\x03\x01\x00\x06\x01\x00\x00\x02\x03\x03",
     ],
 )
@@ -66,9 +65,20 @@ def test_what_is_no_hello(data: bytes) -> None:
 def test_a_hello_without_end_is_refused_at_the_limit() -> None:
     record = b"\x16\x03\x01\x40\x00" + bytes(16384)
     assert read_hello(b"\x16\x03\x01\x00\x04\x01\x00\xff\x00" + record * 3) is None
-    with pytest.raises(ValueError, match="too long"):
+    with pytest.raises(OverflowError, match="too long"):
         read_hello(b"\x16\x03\x01\x00\x04\x01\x00\xff\xff")
+    with pytest.raises(OverflowError, match="too long"):
+        read_hello(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff")
     assert LIMIT == 65536
+
+
+def test_a_hello_in_too_many_parts_is_refused() -> None:
+    # Each byte that comes would have all of them read again.
+    part = b"\x16\x03\x01\x00\x01"
+    begun = b"".join(part + bytes((each,)) for each in (1, 0, 255, 0))
+    assert read_hello(begun + (part + b"\x00") * 252) is None
+    with pytest.raises(OverflowError, match="too many parts"):
+        read_hello(begun + (part + b"\x00") * 253)
 
 
 def test_broken_hellos_are_values_or_errors() -> None:

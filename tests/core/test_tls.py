@@ -43,6 +43,7 @@ class Near(net.Socket):
     said: list[Any]
     layer: Any = None
     hello: Any = None
+    verify: Callable[[], object] | None = None
     when_secure: Callable[[], object] | None = None
 
     def _hello(self, servername: str | None, protocols: list[str]) -> None:
@@ -51,6 +52,9 @@ class Near(net.Socket):
 
     def _secured(self) -> None:
         self.said.append("secure")
+        if self.verify is not None:
+            self.verify()
+        self.layer.accept()
         if self.when_secure is not None:
             self.when_secure()
 
@@ -324,12 +328,23 @@ def test_an_end_inside_a_record_is_an_error() -> None:
 
 
 def test_a_peer_that_answers_our_end_with_a_bare_one_has_ended() -> None:
+    """It need not say more; but 'end' would say that its data are whole, which nobody knows."""
     talk = Talk()
     talk.when_secure = lambda: talk.near.end(b"done")
     talk.when_far_ends = lambda: talk.far.end()
     talk.run()
     assert talk.got == b"done"
-    assert talk.events[-2:] == ["end", "close"]
+    assert talk.events == ["secure", "finish", "far end", "close"]
+
+
+@pytest.mark.spec("D151")
+def test_an_answer_that_is_cut_after_our_end_is_an_error() -> None:
+    talk = Talk()
+    talk.when_secure = lambda: talk.near.end(b"question")
+    talk.when_far_ends = lambda: (talk.send(b"half of the ans"), talk.far.end())
+    talk.run()
+    assert ("failed", "NoneType", True) in talk.events
+    assert "end" not in talk.events
 
 
 @pytest.mark.spec("D159")
