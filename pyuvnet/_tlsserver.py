@@ -60,6 +60,8 @@ class Server(NetServer):
     Node: tls.Server
     """
 
+    _arrival = "secureConnection"
+
     def __init__(
         self,
         options: Mapping[str, Any] | Callable[[TLSSocket], object] | None = None,

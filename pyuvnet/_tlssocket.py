@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket as _socket
 import ssl
+from functools import partial
 from itertools import pairwise
 
 from ._base import TYPE_CHECKING, cast
@@ -55,6 +56,7 @@ UNAVAILABLE = ("psk_callback", "psk_identity_hint", "request_ocsp", "enable_trac
 # What a ready ssl.SSLContext decides, and an option would have no effect on.
 READY_HAS = ("request_cert", "reject_unauthorized", "alpn_protocols", "alpn_callback")
 NO_APPLICATION_PROTOCOL = 120
+DISCONNECTED = "Client network socket disconnected before secure TLS connection was established"
 
 
 def refuse_unavailable(options: Mapping[str, Any]) -> None:
@@ -244,18 +246,13 @@ class TLSSocket(Socket):
             plain = self._bridge(plain)
         if plain.destroyed or (plain.pending and not plain.connecting):
             begin_upgrade(self, plain)
-            self.destroy(
-                reset_error(
-                    "Client network socket disconnected before secure TLS "
-                    "connection was established"
-                )
-            )
+            self._disconnected()
             return
         begin_upgrade(self, plain)
         plain.on("error", self._plain_failed)
         if plain.connecting:
             self._announce = True
-            plain.once("connect", lambda: self._drain(plain))
+            plain.once("connect", partial(self._drain, plain))
         else:
             next_tick(self._drain, plain)
             plain._stop_reading()
@@ -263,17 +260,13 @@ class TLSSocket(Socket):
     def _plain_failed(self, error: BaseException) -> None:
         self.destroy(error)
 
-    def _drain(self, plain: Socket) -> None:
+    def _drain(self, plain: Socket, error: BaseException | None = None) -> None:
         """Wait until all that the plain socket wrote has left."""
         if self.destroyed or plain.destroyed:
             return
         plain._stop_reading()
         if plain.writable_length:
-
-            def written(error: BaseException | None = None) -> None:
-                self._drain(plain)
-
-            plain.write(b"", written)
+            plain.write(b"", partial(self._drain, plain))
             return
         plain.off("error", self._plain_failed)
         finish_upgrade(self, plain, self._announce)
@@ -376,6 +369,11 @@ class TLSSocket(Socket):
             found = cast("Server", self._tls_server)._context_for(servername)
             self._choose_protocol(found or rules.context, protocols)
             return
+        self._ask(callback, servername, protocols)
+
+    def _ask(self, callback: Any, servername: str, protocols: list[str]) -> None:
+        """Let the program choose a context by name."""
+        rules = cast("Rules", self._rules)
         answered = False
 
         def answer(error: BaseException | None = None, context: Any = None) -> None:
@@ -582,9 +580,11 @@ class TLSSocket(Socket):
             self.destroy(tls_error(error))
             return
         # As in Node, 'end' comes first.
-        text = "Client network socket disconnected before secure TLS connection was established"
-        self.prepend_once_listener("end", lambda: self.destroy(reset_error(text)))
+        self.prepend_once_listener("end", self._disconnected)
         self._layer.end_up()
+
+    def _disconnected(self) -> None:
+        self.destroy(reset_error(DISCONNECTED))
 
     # ---- Sessions ------------------------------------------------------------------------------
 

@@ -184,6 +184,7 @@ class Server(ServerBase):
     _shutdown: Shutdown | None = None
     _awaited = 0  # coroutines that wait for the server's end, or for connections
     _name: str | None = None
+    _arrival = "connection"  # what `async for` waits for
 
     def __init__(
         self,
@@ -872,7 +873,7 @@ class _Accepted:
     def __init__(self, server: Server) -> None:
         self._loop = current_loop()
         self._server = ref(server)
-        self._arrivals = Arrivals(server, "connection", ["close"])
+        self._arrivals = Arrivals(server, server._arrival, ["close"])
 
     def __aiter__(self) -> _Accepted:
         return self

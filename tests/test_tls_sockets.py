@@ -433,6 +433,24 @@ def test_coroutines_read(wire: Wire, way: str) -> None:
     assert wire.said == []
 
 
+def test_a_coroutine_takes_the_connections(wire: Wire) -> None:
+    """With TLS they are those that the program may use, and not the plain ones."""
+    got: list[bytes] = []
+
+    async def main() -> None:
+        server = wire.serve(lambda socket: None)
+        wire.connect().on("data", got.append)
+        async for socket in server:
+            assert isinstance(socket, tls.TLSSocket) is wire.secure
+            socket.end("hello")
+            server.close()
+
+    pyuvnet.run(main())
+    pyuvnet.run()
+    assert wire.said == []
+    assert got == [b"hello"]
+
+
 def test_drained_waits_for_the_kernel(wire: Wire) -> None:
     async def main() -> None:
         server = wire.serve(lambda socket: socket.resume())

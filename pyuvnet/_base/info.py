@@ -88,8 +88,10 @@ class Info(_Items):
 
     def update(self, *args: Any, **items: Any) -> None:
         """Set items from a mapping or from pairs, and from keywords."""
-        for key, value in dict(*args, **items).items():
-            self[key] = value
+        given = dict(*args, **items)
+        # items() crashes CPython 3.11 where there is no memory for it.
+        for key in given:
+            self[key] = given[key]
 
     def copy(self) -> Info:
         """Return a shallow copy."""

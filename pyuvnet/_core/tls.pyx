@@ -879,7 +879,9 @@ cdef class TLS(Layer):
         if self.over():
             return uv.UV_ECANCELED
         self._report_interrupt()
-        return uv.UV_ENOMEM if isinstance(self.engine.error, MemoryError) else uv.UV_EPROTO
+        # Without an error of the engine there was none for the list of its records.
+        return uv.UV_ENOMEM if self.engine.error is None \
+            or isinstance(self.engine.error, MemoryError) else uv.UV_EPROTO
 
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
         cdef int status = 0

@@ -42,7 +42,9 @@ from pyuvnet import (
     net,
     run,
     streams,
+    tls,
 )
+from tests.support.certificates import certificates
 
 OPERATIONS: dict[str, Callable[[], Any]] = {}
 NAMES: set[str] = set()
@@ -72,6 +74,8 @@ MODULES = {
     "streams": streams,
     "diagnostics": diagnostics,
     "loop": loop,
+    "tls": tls,
+    "tls.promises": tls.promises,
 }
 # Constants, and what only a loop that drives ours calls (the operation "attach" does).
 LEFT_OUT = {
@@ -83,6 +87,9 @@ LEFT_OUT = {
     "Loop.turn",
     "Loop.wait_for_io",
     "events.error_monitor",
+    "tls.DEFAULT_CIPHERS",
+    "tls.DEFAULT_MAX_VERSION",
+    "tls.DEFAULT_MIN_VERSION",
 }
 
 
@@ -99,15 +106,21 @@ def public() -> set[str]:
             if not isinstance(thing, type):
                 found.add(f"{module}.{name}" if module else name)
             elif not issubclass(thing, BaseException):
-                found.add(name)
-                found |= set(methods(thing))
+                # tls.Server is another than net's.
+                label = f"tls.{name}" if contents is tls else name
+                found.add(label)
+                found |= {f"{label}.{method}" for method in methods(thing)}
     return found - LEFT_OUT
 
 
 def methods(kind: type) -> Iterator[str]:
-    """The methods of a class that stand in itself or in a base that is not public."""
+    """The methods of a class, by name, that stand in itself or in a base that is not public."""
+    contents = dir if kind.__name__ in tls.__all__ else vars
     theirs = {
-        name for base in kind.__mro__[1:] if base.__name__ in pyuvnet.__all__ for name in vars(base)
+        name
+        for base in kind.__mro__[1:]
+        if base.__name__ in pyuvnet.__all__
+        for name in contents(base)
     }
     for base in kind.__mro__:
         if not base.__module__.startswith("pyuvnet"):
@@ -119,7 +132,7 @@ def methods(kind: type) -> Iterator[str]:
             if base is not kind and name in theirs:
                 continue
             if callable(value) or isinstance(value, (staticmethod, classmethod)):
-                yield f"{kind.__name__}.{name}"
+                yield name
 
 
 def read_properties(thing: Any) -> None:
@@ -1040,6 +1053,158 @@ def _promises() -> None:
             await net.promises.connect(os.path.join("nowhere", "at all"))
         with contextlib.suppress(pyuvnet.Error):
             await net.promises.listen(-1)
+
+    run(main())
+    run()
+
+
+# ---- TLS -----------------------------------------------------------------------------------------
+
+KEYS: dict[str, Any] = {}
+
+
+def keys() -> dict[str, Any]:
+    """Options of a server, and the authority that clients trust."""
+    if not KEYS:
+        folder = certificates()
+        KEYS.update(key=folder / "server.key", cert=folder / "server.pem", ca=folder / "ca.pem")
+    return KEYS
+
+
+# Contexts are made once in most programs.
+_contexts: list[Any] = []
+
+
+def contexts() -> tuple[Any, Any]:
+    """A server's, and a client's."""
+    if not _contexts:
+        given = keys()
+        _contexts.append(tls.create_secure_context(key=given["key"], cert=given["cert"]))
+        _contexts.append(tls.create_secure_context(ca=given["ca"]))
+    return _contexts[0], _contexts[1]
+
+
+def secured(
+    accepted: Callable[[Any], object], connected: Callable[[Any], object], **options: Any
+) -> None:
+    """A server with TLS, and a client whose end closes it."""
+    ours, theirs = contexts()
+    server = tls.create_server({"secure_context": ours, **options}, accepted).listen(0)
+    server.on("tlsClientError", nothing)
+    port = server.address().port
+    client = tls.connect(port=port, servername="localhost", secure_context=theirs)
+    client.on("error", nothing).on("secureConnect", lambda: connected(client))
+    client.on("close", lambda had_error: server.close()).resume()
+    run()
+
+
+@operation("tls.create_secure_context", "SecureContext", "tls.SecureContext", "tls.get_ciphers")
+def _secure_context() -> None:
+    given = keys()
+    for form in (given["key"], given["key"].read_bytes(), given["key"].read_text()):
+        tls.create_secure_context(key=form, cert=given["cert"])
+    attempt(tls.create_secure_context, {"key": b"none", "cert": given["cert"]})
+    tls.get_ciphers()
+
+
+@operation(
+    "tls.Server", "tls.Server.add_context", "tls.Server.set_secure_context",
+    "tls.Server.get_ticket_keys", "tls.Server.set_ticket_keys", "tls.create_server",
+)  # fmt: skip
+def _secure_server() -> None:
+    given = {name: keys()[name] for name in ("key", "cert")}
+    server = tls.Server(given, max_handshakes=5)
+    server.add_context("*.example", given)
+    server.set_secure_context(given)
+    attempt(server.set_secure_context, {"key": b"none", "cert": b"none"})
+    attempt(server.get_ticket_keys)
+    attempt(server.set_ticket_keys, b"")
+    read_properties(server)
+
+
+@operation("tls.connect", "tls.TLSSocket", "tls.Session", "tls.check_server_identity")
+def _secure_connection() -> None:
+    kept: list[Any] = []
+
+    def accepted(socket: Any) -> None:
+        socket.on("error", nothing).end("hello")
+        socket.resume()
+
+    secured(accepted, lambda client: client.on("session", kept.append))
+    tls.check_server_identity("localhost", {"subject": {"CN": "localhost"}})
+    # One that the client refuses, one that nobody trusts, and what is no TLS at all.
+    secured(accepted, lambda client: client.destroy(ValueError("E")))
+    server = tls.create_server(secure_context=contexts()[0]).listen(0)
+    server.on("tlsClientError", lambda *_: server.close())
+    tls.connect(server.address().port).on("error", nothing)
+    run()
+    server = tls.create_server(secure_context=contexts()[0]).listen(0)
+    server.on("tlsClientError", lambda *_: server.close())
+    net.connect(server.address().port).on("error", nothing).end("GET / HTTP/1.1\r\n\r\n")
+    run()
+
+
+@operation(
+    "tls.TLSSocket.get_certificate", "tls.TLSSocket.get_cipher", "tls.TLSSocket.get_protocol",
+    "tls.TLSSocket.get_ephemeral_key_info", "tls.TLSSocket.get_finished",
+    "tls.TLSSocket.get_peer_certificate", "tls.TLSSocket.get_peer_finished",
+    "tls.TLSSocket.get_session", "tls.TLSSocket.is_session_reused", "tls.TLSSocket.renegotiate",
+    "tls.TLSSocket.export_keying_material", "tls.TLSSocket.disable_renegotiation",
+    "tls.TLSSocket.set_max_send_fragment", "tls.TLSSocket.write",
+)  # fmt: skip
+def _secure_answers() -> None:
+    def look(client: Any) -> None:
+        read_properties(client)
+        _ = repr(client)
+        client.set_max_send_fragment(1000)
+        for name in ("certificate", "cipher", "protocol", "session"):
+            getattr(client, f"get_{name}")()
+        attempt(client.get_finished)
+        attempt(client.get_peer_finished)
+        client.get_peer_certificate(True)
+        attempt(client.get_ephemeral_key_info)
+        attempt(client.export_keying_material, 10, "label")
+        attempt(client.renegotiate)
+        client.is_session_reused()
+        client.disable_renegotiation()
+        client.write(bytes(100_000))
+        client.end()
+
+    secured(lambda socket: socket.on("error", nothing).resume(), look)
+
+
+@operation("tls.TLSSocket (of a plain one)", "tls.connect (socket)")
+def _upgrade() -> None:
+    ours, theirs = contexts()
+
+    def accepted(plain: Socket) -> None:
+        listening.close()
+        secure = tls.TLSSocket(plain, is_server=True, secure_context=ours)
+        secure.on("error", nothing).on("data", lambda data: secure.end(data))
+
+    listening = net.create_server(accepted).listen(0)
+    plain = net.connect(listening.address().port)
+    client = tls.connect(socket=plain, servername="localhost", secure_context=theirs)
+    client.on("error", nothing).resume().write("hello")
+    run()
+
+
+@operation("tls.promises.connect", "tls.promises.listen")
+def _secure_promises() -> None:
+    given = {name: keys()[name] for name in ("key", "cert")}
+    ca = keys()["ca"]
+
+    async def main() -> None:
+        async with await tls.promises.listen(0, **given) as listening:
+            connections = aiter(listening)
+            port = listening.address()["port"]
+            client = await tls.promises.connect(port=port, servername="localhost", ca=ca)
+            async with client:
+                accepted = await anext(connections)
+                accepted.end(b"bye")
+                async for _ in client:
+                    pass
+            accepted.destroy()
 
     run(main())
     run()

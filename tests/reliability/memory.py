@@ -30,12 +30,13 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pyuvnet
-from pyuvnet import framing, net
+from pyuvnet import framing, net, tls
 from pyuvnet._core import info
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
 from pyuvnet._driver import drivers
 from pyuvnet.errors import StateError
+from tests.support.certificates import certificates
 
 try:
     import _testcapi
@@ -821,6 +822,177 @@ def readers(case: Case) -> Generator[Step, None, object]:
     return got == [b"line", b"four", b"last;"]
 
 
+class Secure:
+    """A server with TLS, and options with which a client trusts it."""
+
+    def __init__(self, case: Case, **options: Any) -> None:
+        folder = certificates()
+        self.case = case
+        self.accepted: list[Any] = []
+        self.got: list[bytes] = []
+        keys = {"key": folder / "server.key", "cert": folder / "server.pem"}
+        self.server: Any = tls.create_server(self.secure, **keys, **options)
+        self.server.on("tlsClientError", lambda error, socket: case.said.append(error))
+        self.server.on("drop", case.said.append)
+        self.server.listen(0, "127.0.0.1")
+        case.turns()
+        self.context = tls.create_secure_context(ca=folder / "ca.pem")
+
+    def secure(self, socket: Any) -> None:
+        self.accepted.append(socket)
+        self.case.sockets.append(socket)
+        socket.on("error", self.case.said.append)
+        socket.on("data", socket.write)
+
+    def connect(self, **options: Any) -> Any:
+        if "socket" not in options:
+            options["port"] = self.server.address().port
+        socket = tls.connect(
+            host="127.0.0.1", servername="localhost", secure_context=self.context, **options
+        )
+        self.case.sockets.append(socket)
+        socket.on("error", self.case.said.append)
+        socket.on("data", self.got.append)
+        return socket
+
+    def pair(self) -> tuple[Any, Any]:
+        """A client, and the server's socket."""
+        client = self.connect()
+        self.case.wait(lambda: self.accepted and not client.secure_connecting)
+        self.case.turns()
+        return client, self.accepted[0]
+
+    def end(self) -> None:
+        self.server.close()
+        for socket in list(self.server.sockets):
+            socket.destroy()
+
+
+def tls_handshake(case: Case) -> Generator[Step, None, object]:
+    """Both sides of a connection with TLS, and a write before it stands."""
+    secure = Secure(case)
+    # Contexts read their files when they are used first.
+    secure.pair()
+
+    def act() -> None:
+        secure.connect().write(b"hi")
+        case.turns()
+        case.turns()
+
+    yield act
+    case.wait(lambda: secure.got or case.said)
+    secure.end()
+    return secure.got == [b"hi"]
+
+
+def tls_read_and_write(case: Case) -> Generator[Step, None, object]:
+    """Records of both sides, small ones and large ones, joined ones and a queue."""
+    secure = Secure(case)
+    client, _ = secure.pair()
+    size = 15 + 200_000 + 2_000_000
+
+    def act() -> None:
+        client.write(b"small", case.tell)
+        client.cork()
+        client.write(b"x" * 200_000, case.tell)
+        client.write(b"more than")
+        client.uncork()
+        client.write(b"y" * 2_000_000, case.tell)
+        client.write(b"z")
+        case.turns()
+
+    yield act
+    case.wait(lambda: sum(map(len, secure.got)) == size or case.said)
+    secure.end()
+    return (
+        b"".join(secure.got) == b"small" + b"x" * 200_000 + b"more than" + b"y" * 2_000_000 + b"z"
+    )
+
+
+def tls_end(case: Case) -> Generator[Step, None, object]:
+    """The end of both sides, with something written before."""
+    secure = Secure(case)
+    client, accepted = secure.pair()
+    ends: list[Any] = []
+    for socket in (client, accepted):
+        socket.on("end", lambda: ends.append(True))
+
+    def act() -> None:
+        client.end(b"last", callback=case.tell)
+        case.turns()
+
+    yield act
+    case.wait(lambda: len(ends) == 2 or case.said)
+    secure.end()
+    return len(ends) == 2
+
+
+def tls_destroy(case: Case) -> Generator[Step, None, object]:
+    """A connection with writes under way is destroyed, and so is one in the handshake."""
+    secure = Secure(case)
+    client, _ = secure.pair()
+    closes: list[Any] = []
+    client.pause()
+
+    def act() -> None:
+        other = secure.connect()
+        for socket in (client, other):
+            socket.on("close", closes.append)
+        client.write(b"x" * 9_000_000, lambda error: None)
+        case.turn()
+        client.destroy()
+        other.destroy()
+        case.turns()
+
+    yield act
+    for socket in case.sockets:
+        socket.destroy()
+    case.wait(lambda: len(closes) == 2)
+    case.wait(lambda: all(socket.closed for socket in secure.accepted))
+    secure.end()
+    # The server's sockets say that they were cut, and those that failed that there was no memory.
+    return len(closes) == 2 or case.raised
+
+
+def tls_upgrade(case: Case) -> Generator[Step, None, object]:
+    """STARTTLS of both sides, and a write before it."""
+    folder = certificates()
+    secure = Secure(case)
+    context = tls.create_secure_context(key=folder / "server.key", cert=folder / "server.pem")
+
+    def accepted(plain: Any) -> None:
+        case.sockets.append(plain)
+        plain.on("error", case.said.append)
+        upgraded = tls.TLSSocket(plain, is_server=True, secure_context=context)
+        case.sockets.append(upgraded)
+        upgraded.on("error", case.said.append)
+        upgraded.on("data", upgraded.write)
+
+    server = net.create_server(accepted).listen(0, "127.0.0.1")
+    server.on("drop", case.said.append)
+    case.turns()
+    port = server.address().port
+
+    def act() -> None:
+        plain = net.connect(port, "127.0.0.1")
+        case.sockets.append(plain)
+        plain.on("error", case.said.append)
+        secure.connect(socket=plain).write(b"hi")
+        case.turns()
+        case.turns()
+
+    # Contexts read their files when they are used first.
+    act()
+    case.wait(lambda: secure.got)
+    yield act
+    case.wait(lambda: len(secure.got) == 2 or case.said)
+    secure.end()
+    server.close()
+    for one in list(server.sockets):
+        one.destroy()
+    return secure.got == [b"hi", b"hi"]
+
+
 OPERATIONS: dict[str, Operation] = {
     function.__name__: function
     for function in (
@@ -829,6 +1001,7 @@ OPERATIONS: dict[str, Operation] = {
         *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
         *(idle_timeout, listeners, loop, threadsafe, attach, attach_by_itself, iterate),
         *(read_frames, write_frames, readers, accept_proxied, connect_proxied),
+        *(tls_handshake, tls_read_and_write, tls_end, tls_destroy, tls_upgrade),
     )
 }
 
