@@ -175,6 +175,7 @@ class End:
         # An end that is accepted after its peer was piped to, too.
         self.loose = program.piped  # what arrives is not followed any more
         self.fed = False  # a pipe writes here
+        self.interrupted = False  # a signal handler has done something with it
         self.acted = 0  # how often something was done with it
         self.undefined = False  # something was while it was about to connect: it may begin anew
         self.broken = False  # one of its listeners raised, so that later ones were not called
@@ -199,7 +200,8 @@ class End:
             return
         assert "close" not in self.events, f"{name!r} after 'close'"
         # A handshake that the peer ends destroys the socket in its first listener of 'end'.
-        failing = name == "end" and isinstance(self.stream, tls.TLSSocket)
+        # The handler of a signal that comes during decryption runs as the listener begins.
+        failing = isinstance(self.stream, tls.TLSSocket) and (name == "end" or self.interrupted)
         if name in LIVE and self.stream is not None and not program.storm and not failing:
             assert not self.stream.destroyed, f"{name!r} after destroy()"
         if name in ("end", "finish", "error", "connect"):
@@ -363,6 +365,7 @@ class Program:
         self.budget = steps * 12
         self.piped = False
         self.hidden = False  # hidden actions happen now
+        self.interrupting = False  # a signal handler runs
         self.storm = False  # collections happen at each allocation
         self.rate = self.random.choice([0.02, 0.1, 0.3, 0.8])
         self.trace: list[str] | None = [] if os.environ.get("HIDDEN_TRACE") else None
@@ -485,6 +488,7 @@ class Program:
             return
         else:
             end.acted += 1
+            end.interrupted |= self.interrupting
             self.act_on_stream(end, stream, what)
 
     def act_on_stream(self, end: End, stream: Any, what: str) -> None:
@@ -669,8 +673,12 @@ class Program:
             self.safe_step()
 
     def interrupted(self) -> None:
-        with suppress(Exception):
-            self.point("signal")
+        before, self.interrupting = self.interrupting, True
+        try:
+            with suppress(Exception):
+                self.point("signal")
+        finally:
+            self.interrupting = before
 
     def calm(self) -> None:
         """Nothing hidden happens any more."""
