@@ -24,6 +24,7 @@ PROGRAMS = {
     "regress": "instructions and bytes, beside the committed ones",
     "instructions": "user-space instructions of an echo, by how the listener is written",
     "threads": "what a busy thread and a busy loop leave each other",
+    "tls": "TLS: requests, idle connections, handshakes",
 }
 
 
