@@ -3,7 +3,7 @@
 pyuvnet._core.upcalls lists them and says when the core calls each.
 """
 
-from . import _passing, _tasks, _undriven, streams
+from . import _log, _passing, _tasks, _undriven, streams
 from ._core import upcalls
 
 
@@ -19,4 +19,5 @@ def provide_upcalls() -> None:
         standard_stream=streams._standard,
         wait_for_drain=streams._drained,
         handles_arrived=_passing.handles_arrived,
+        slow_log=_log.SlowLog,
     )

@@ -22,6 +22,7 @@ from ._core.immediate import Immediate
 from ._core.loop import Loop
 from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
+from ._core.socket_base import queued_bytes
 from ._core.socket_base import set_write_budget as _set_write_budget
 
 if TYPE_CHECKING:
@@ -153,8 +154,9 @@ def set_max_threadsafe_calls(count: int | None) -> None:
 def measure(enabled: bool = True) -> None:
     """Begin to measure the callbacks of this thread's loop, from zero; False ends it.
 
-    It costs two readings of the clock for each callback, and two for each time that the loop waits.
-    stats() shows what was found.
+    It costs two readings of the clock for each callback, for each listener, and each time that the
+    loop waits. stats() shows what was found. A callback that takes the loop's slow_callback_ms or
+    longer is logged, as by on_slow().
 
     Args:
         enabled: bool, default True.
@@ -166,45 +168,54 @@ def measure(enabled: bool = True) -> None:
     current_loop()._measure(check.validate_boolean(enabled, "enabled"))
 
 
-def on_slow(ms: float, callback: Callable[[str, float], object] | None) -> None:
-    """Call a function for each callback of this thread's loop that takes long.
+def on_slow(ms: float | None, callback: Callable[[str, float], object] | None = None) -> None:
+    """Log each callback of this thread's loop that takes long, or call a function for it.
 
     Args:
-        ms: int or float, 0 to 2147483647: from how long on.
-        callback: callable(name, ms): what was slow, such as `'handle() at /srv/api.py:12'`, and how
-            long it took. It runs in the check phase, and not for itself. Several functions may be
-            set, each with its own limit. None: none is called any more; ms is ignored.
+        ms: int or float, 0 to 2147483647: from how long on. None: end it, for all that were set.
+        callback: callable(name, ms): what was slow, and how long it took. It runs in the check
+            phase, and not for itself. None, the default: the logger `pyuvnet` warns, at once and
+            then at most once a second, with the slowest and how many there were.
 
-    It costs two readings of the clock for each callback, and needs no debug mode.
+    Several may be set, each with its own limit. The name is that of the listener, or the function,
+    that took longest, such as `'handle() at /srv/api.py:12'`; of a coroutine also its task's.
+    It costs two readings of the clock for each callback and each listener, and needs no debug mode.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
 
     Node: none
     """
     if callback is not None:
-        limit = check.validate_number(ms, "ms", 0, 2147483647)
         check.validate_function(callback, "callback")
-        current_loop()._on_slow(float(limit), callback)
+    if ms is not None:
+        current_loop()._on_slow(float(check.validate_number(ms, "ms", 0, 2147483647)), callback)
     else:
-        current_loop()._on_slow(0.0, None)
+        current_loop()._on_slow(-1.0, None)
 
 
 def stats() -> Info:
-    """Return counters of this thread's loop, at the cost of a few reads.
+    """Return counters of this thread's loop.
 
-    The result is a mapping, whose keys are attributes too.
+    The result is a mapping, whose keys are attributes too. It costs a few reads, and without
+    set_write_budget() one for each open socket, for queued_bytes.
 
     Returns:
+        age_ms: float, since the loop was made;
+        cpu_ms, cpu_share: float, how long its thread has used a CPU since then, and which part of
+            the time that is: near 1, the loop cannot do more. What its callbacks wait for does not
+            count;
         turns: int, how often the loop went round;
         events, events_waiting: int, how many events the system had for it, and how many of those
             were there before it asked: a share that grows says that the loop is busy;
         handles: mapping of kind ('tcp', 'pipe', 'lookup') to int, those being closed included;
+        queued_bytes: int, what its sockets have written and the kernel has not taken;
         queued_ticks, queued_calls: int, callbacks of next_tick() and calls from other threads that
             wait;
         measured_ms: float, since when measure() measures; None while it does not, and the items
             below are missing then:
         idle_ms: float, how long libuv has waited for events; about 0 while asyncio drives the loop,
-            since it is asyncio that waits;
+            since it is asyncio that waits. Counting it costs two readings of the clock each time
+            that the loop waits, so that it begins with measure();
         busy_ms, busy_share: float, how long callbacks ran, and which part of the time that is;
         callbacks: int, how many;
         longest_callback_ms: float;
@@ -215,10 +226,15 @@ def stats() -> Info:
     """
     found = current_loop()._stats()
     result = Info(
+        age_ms=found["age_ms"],
+        # The two clocks are read one after the other.
+        cpu_ms=min(found["cpu_ms"], found["age_ms"]),
+        cpu_share=min(found["cpu_ms"] / found["age_ms"], 1.0),
         turns=found["turns"],
         events=found["events"],
         events_waiting=found["events_waiting"],
         handles={kind: found[kind] for kind in ("tcp", "pipe")} | {"lookup": found["lookups"]},
+        queued_bytes=queued_bytes(current_loop()),
         queued_ticks=found["ticks"],
         queued_calls=found["calls"],
         measured_ms=found["measured_ms"],

@@ -4,7 +4,8 @@
     metrics.serve(9464)                     # http://127.0.0.1:9464/metrics
 
 Only servers with a name are shown. Those that share one, such as a server in each thread, are added
-up. Reading the metrics costs a few reads for each server, whatever the number of its connections.
+up, and what they have counted stays when they are gone, so that no counter goes backwards: use few
+names. Reading the metrics costs a few reads for each server, however many connections it has.
 
 Node: none
 """
@@ -14,10 +15,9 @@ from __future__ import annotations
 from . import net
 from ._base import TYPE_CHECKING
 from ._base import validation as check
-from ._base.info import Info
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
-from ._named import named
+from ._named import add, named, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,21 +50,19 @@ _SERVER_FAMILIES = (
 
 def _families() -> Iterator[Family]:
     """Each family: name, kind, unit, help, samples."""
-    totals: dict[str, Info] = {}
-    for server in sorted(named, key=lambda server: server.name or ""):
-        total = totals.setdefault(server.name or "", Info())
-        # Reasons as 'drop' has them, not as the keys of a mapping, which are Node's.
-        stats = dict(server._stats(), dropped=server._dropped)
-        for item, value in stats.items():
-            if isinstance(value, dict):
-                counts = total.setdefault(item, {})
-                for key, count in value.items():
-                    counts[key] = counts.get(key, 0) + count
-            elif value is not None:
-                total[item] = total.get(item, 0) + value
+    # First, and held: one that is collected meanwhile would be in neither.
+    servers = _servers()
+    # Of names whose servers are gone there is an alert all the same: nobody listens.
+    sums = {name: {"open": 0, "listening": 0, **counts} for name, counts in totals().items()}
+    for server in servers:
+        server_name = server.name or ""
+        counts = server._counters()
+        counts["dropped"] = server._dropped
+        counts["accept_queue"], counts["accept_queue_limit"] = server._accept_queue() or (None,) * 2
+        sums[server_name] = add(sums.get(server_name, {}), counts)
     for name, kind, unit, text, item, label in _SERVER_FAMILIES:
         samples: list[Sample] = []
-        for server_name, total in totals.items():
+        for server_name, total in sorted(sums.items()):
             value = total.get(item)
             if label:
                 samples += [
@@ -74,6 +72,15 @@ def _families() -> Iterator[Family]:
             elif value is not None:
                 samples.append(({"server": server_name}, value))
         yield f"pyuvnet_server_{name}", kind, unit, text, samples
+
+
+def _servers() -> list[Server]:
+    while True:
+        try:
+            return list(named)
+        except RuntimeError:
+            # Another thread has made one meanwhile.
+            continue
 
 
 def text(openmetrics: bool = True) -> str:

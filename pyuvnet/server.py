@@ -26,7 +26,8 @@ from ._core.timer import set_timeout
 from ._core.waiter import Waiter
 from ._deadlines import read_limits
 from ._listen import DEFAULT_BACKLOG, LISTEN_OPTIONS, ListenPlan
-from ._named import named
+from ._log import OverloadLog
+from ._named import keep, named
 from ._proxy import check_accepting
 from ._shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
 from .abort import on_abort
@@ -614,6 +615,9 @@ class Server(ServerBase):
             # It would keep the server for the rest of its second.
             timer.close()
             self._log_new_drops(sys.modules["logging"], False)
+        overloads, self._overload_log = self._overload_log, None
+        if overloads is not None:
+            overloads.close()
         if self._shutdown is not None:
             self._shutdown.over()
 
@@ -827,6 +831,7 @@ class Server(ServerBase):
 
     _logged: Mapping[str, int] = {}
     _log_timer: Any = None
+    _overload_log: OverloadLog | None = None
 
     def _log_drops(self) -> None:
         """Log which connections were dropped: at once, and then at most once a second."""
@@ -851,6 +856,16 @@ class Server(ServerBase):
         logging.getLogger("pyuvnet").warning("%s dropped connections: %s", repr(self), reasons)
         if more:
             self._log_timer = set_timeout(self._log_new_drops, 1000, logging).unref()
+
+    def _log_overload(self, count: int, scope: str, limit: int | None) -> None:
+        if self._overload_log is None:
+            self._overload_log = OverloadLog(self)
+        self._overload_log.destroyed(count, scope, limit)
+
+    def __del__(self) -> None:
+        if self._name is not None:
+            # No counter of a name goes backwards while the process lives.
+            keep(self._name, {**self._counters(), "dropped": self._dropped})
 
     def __repr__(self) -> str:
         address = self.address()

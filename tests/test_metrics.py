@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import metrics, net
+from pyuvnet import _named, metrics, net
 
 
 @pytest.fixture
 def named() -> Iterator[Callable[..., net.Server]]:
     """named("api") is a server that listens, with a connection that has sent 10 bytes."""
-    # Those of earlier tests are shown as long as they are there.
+    # What those of earlier tests have counted is shown too.
     gc.collect()
+    _named.forget()
     made: list[net.Server] = []
 
     def make(name: str, clients: int = 1) -> net.Server:
@@ -37,6 +38,7 @@ def named() -> Iterator[Callable[..., net.Server]]:
             client.unref()
         return server
 
+    make.made = made  # type: ignore[attr-defined]
     yield make
     for server in made:
         server.close()
@@ -86,6 +88,53 @@ def test_a_server_that_is_gone_is_shown_no_more() -> None:
     net.create_server(name="gone")
     gc.collect()
     assert "gone" not in metrics.text()
+
+
+@pytest.mark.spec("D117")
+def test_what_a_server_has_counted_stays_when_it_is_gone(named: Callable[..., net.Server]) -> None:
+    """A scraper would take a counter that goes backwards for a restart of the process."""
+    made = [named("api", clients=2)]
+    made[0].max_connections = 0
+    peer = posix.create_connection(("127.0.0.1", made[0].address().port))
+    while not made[0].dropped:
+        pyuvnet.current_loop().turn()
+    peer.close()
+    before = lines(metrics.text())
+    made[0].destroy_sockets(ValueError("over"))
+    made[0].close()
+    pyuvnet.set_exception_handler(lambda error: None)
+    pyuvnet.run()
+    pyuvnet.set_exception_handler(None)
+    del named.made[:], made[:]  # type: ignore[attr-defined]
+    gc.collect()
+    assert not _named.named
+    after = lines(metrics.text())
+    for key, value in before.items():
+        if "_total" in key:
+            assert int(after[key]) >= int(value), key
+    assert after['pyuvnet_server_received_bytes_total{server="api"}'] == "20"
+    assert after['pyuvnet_server_closed_total{server="api"}'] == "2"
+    assert after['pyuvnet_server_dropped_total{server="api",reason="max_connections"}'] == "1"
+    assert after['pyuvnet_server_errors_total{server="api",code="ValueError"}'] == "2"
+    # It does not listen, which is worth an alert.
+    assert after['pyuvnet_server_listening{server="api"}'] == "0"
+    assert after['pyuvnet_server_connections{server="api"}'] == "0"
+    # The next one of the name goes on from there.
+    named("api")
+    again = lines(metrics.text())
+    assert again['pyuvnet_server_received_bytes_total{server="api"}'] == "30"
+    assert again['pyuvnet_server_listening{server="api"}'] == "1"
+
+
+def test_totals_of_many_servers_are_added_up_in_time() -> None:
+    _named.forget()
+    for _ in range(1000):
+        _named.keep("api", {"accepted": 1, "closed": 0, "dropped": {"EMFILE": 1}, "errors": {},
+                            "bytes_read": 10, "bytes_written": 0})  # fmt: skip
+        assert len(_named._collected) <= 101
+    assert _named.totals()["api"]["accepted"] == 1000
+    assert _named.totals()["api"]["dropped"] == {"EMFILE": 1000}
+    _named.forget()
 
 
 def test_labels_are_escaped() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import itertools
 import logging
 import socket as posix
@@ -358,6 +360,9 @@ def test_the_loop_counts_turns_events_and_handles() -> None:
     before = loop.stats()
     assert before.measured_ms is None
     assert "busy_ms" not in before
+    assert before.queued_bytes == 0
+    assert 0 < before.cpu_ms <= before.age_ms
+    assert before.cpu_share == pytest.approx(before.cpu_ms / before.age_ms)
     server, there, client = connected()
     stats = loop.stats()
     assert stats.turns > before.turns
@@ -402,6 +407,7 @@ def test_measuring_begins_anew() -> None:
     assert loop.stats().longest_callback_ms == 0
 
 
+@pytest.mark.spec("D116")
 def test_measuring_is_off_by_default_and_can_be_ended() -> None:
     loop.measure()
     loop.measure(False)
@@ -421,7 +427,7 @@ def slow() -> Iterator[list[str]]:
     found: list[str] = []
     loop.on_slow(25, lambda name, ms: found.append(name) if ms >= 25 else found.append("fast"))
     yield found
-    loop.on_slow(0, None)
+    loop.on_slow(None)
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -448,7 +454,7 @@ def test_a_function_for_slow_callbacks_is_not_called_for_itself() -> None:
     pyuvnet.set_immediate(nap)
     pyuvnet.run()
     pyuvnet.run()
-    loop.on_slow(0, None)
+    loop.on_slow(None)
     assert len([name for name in called if name.startswith("nap")]) == 1
     assert not [name for name in called if "watch" in name]
 
@@ -459,7 +465,7 @@ def test_each_function_has_its_own_limit_and_none_ends_them() -> None:
     loop.on_slow(10_000, lambda name, ms: found.append("10000"))
     pyuvnet.set_immediate(nap)
     pyuvnet.run()
-    loop.on_slow(0, None)
+    loop.on_slow(None)
     pyuvnet.set_immediate(nap)
     pyuvnet.run()
     assert set(found) == {"20"}
@@ -480,6 +486,123 @@ def test_wrong_arguments_of_on_slow(ms: Any, callback: Any, code: str) -> None:
     assert caught.value.code == code
     pyuvnet.set_immediate(lambda: None)
     pyuvnet.run()
+
+
+# ---- Names of what was slow ----------------------------------------------------------------------
+
+
+class Handler:
+    """An object with a method, and one that can be called, as listeners."""
+
+    def heard(self, *arguments: object) -> None:
+        nap()
+
+    def __call__(self, *arguments: object) -> None:
+        nap()
+
+
+def slow_server(prepare: Callable[[net.Socket], object], **options: Any) -> None:
+    """A server whose sockets one peer writes to, until it has ended."""
+    server = net.create_server(prepare, **options).listen(0)
+    client = net.connect(server.address().port, "127.0.0.1")
+    client.on("close", lambda had_error: server.close())
+    client.resume().end(b"hello")
+    pyuvnet.run()
+
+
+def quick(*arguments: object) -> None:
+    pass
+
+
+LISTENERS: dict[str, tuple[Callable[[net.Socket], object], str, dict[str, Any]]] = {
+    "data": (lambda one: one.on("data", nap_of), "nap_of()", {}),
+    "one of several": (
+        lambda one: [one.on("data", each) for each in (quick, nap_of, quick)], "nap_of()", {},
+    ),
+    "once": (lambda one: one.once("data", nap_of).resume(), "nap_of()", {}),
+    "end, which is a tick": (lambda one: one.on("end", nap_of).resume(), "nap_of()", {}),
+    "close, of the last phase": (lambda one: one.on("close", nap_of).resume(), "nap_of()", {}),
+    "connection": (lambda one: (one.resume(), nap()), "LISTENERS_connection", {}),
+    "a method": (lambda one: one.on("data", Handler().heard), "Handler.heard()", {}),
+    "an object": (lambda one: one.on("data", Handler()), "Handler.__call__()", {}),
+    "a partial": (lambda one: one.on("data", functools.partial(nap_of, 1)), "nap_of()", {}),
+    "a frame": (lambda one: one.on("data", nap_of), "nap_of()", {"framing": framing.Fixed(5)}),
+    "a write callback": (lambda one: one.resume().write(b"x", nap_of), "nap_of()", {}),
+}  # fmt: skip
+
+
+def nap_of(*arguments: object) -> None:
+    nap()
+
+
+@pytest.mark.spec("D118")
+@pytest.mark.parametrize(("prepare", "name", "options"), LISTENERS.values(), ids=LISTENERS)
+def test_a_slow_listener_is_named(
+    slow: list[str], prepare: Callable[[net.Socket], object], name: str, options: dict[str, Any]
+) -> None:
+    slow_server(prepare, **options)
+    pyuvnet.run()
+    if name == "LISTENERS_connection":
+        name = "<lambda>()"
+    assert f"{name} at {__file__}:" in " ".join(slow)
+    assert not [each for each in slow if "Socket" in each]
+
+
+@pytest.mark.parametrize("way", ["listener", "iterate", "read"])
+def test_a_slow_step_of_a_coroutine_is_named_with_its_task(way: str) -> None:
+    found: list[str] = []
+
+    async def handle(one: net.Socket) -> None:
+        if way == "iterate":
+            async for _chunk in one:
+                nap()
+        else:
+            await one.read_exactly(5)
+            nap()
+        one.destroy()
+
+    async def main() -> None:
+        loop.on_slow(25, lambda name, ms: found.append(name))
+        server = net.create_server()
+        if way == "listener":
+            server.on("connection", handle)
+        else:
+            tasks = []
+            server.on("connection", lambda one: tasks.append(
+                asyncio.get_running_loop().create_task(handle(one), name="of a peer")
+            ))  # fmt: skip
+        server.listen(0)
+        client = await net.promises.connect(server.address().port, "127.0.0.1")
+        await asyncio.sleep(0.01)
+        client.end(b"hello")
+        async for _ in client:
+            pass
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0)
+
+    pyuvnet.run(main())
+    loop.on_slow(None)
+    (text,) = [each for each in found if "handle" in each]
+    assert "handle() at " + __file__ in text
+    assert "in the task '" in text
+    assert way == "listener" or text.endswith("in the task 'of a peer'")
+
+
+def test_a_loop_that_is_closed_watches_no_listeners() -> None:
+    from pyuvnet._core.debugging import _watched_loops
+
+    def body() -> None:
+        loop.on_slow(25, quick)
+        pyuvnet.current_loop().debug = True
+        assert _watched_loops() == before + 1
+        pyuvnet.current_loop().close()
+
+    before = _watched_loops()
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert _watched_loops() == before
 
 
 # ---- The log -------------------------------------------------------------------------------------
@@ -527,6 +650,64 @@ def test_a_block_list_at_work_is_not_logged(log: Callable[[], list[str]]) -> Non
     server.close()
     pyuvnet.run()
     assert log() == []
+
+
+@pytest.mark.spec("D119")
+@pytest.mark.parametrize("how", ["on_slow", "measure"])
+def test_slow_callbacks_are_logged_once_a_second_with_a_count(
+    log: Callable[[], list[str]], how: str
+) -> None:
+    if how == "on_slow":
+        loop.on_slow(20)
+    else:
+        pyuvnet.current_loop().slow_callback_ms = 20
+        loop.measure()
+    for seconds in (0.1, 0.03, 0.2, 0.03):
+        pyuvnet.set_immediate(nap, seconds)
+    pyuvnet.run()
+    (text,) = log()
+    assert text.startswith(f"Executing nap() at {__file__}:")
+    assert 0.1 <= float(text.split()[-2]) < 0.2
+    # A timer that keeps no loop alive writes the rest.
+    pyuvnet.set_timeout(quick, 1200)
+    pyuvnet.run()
+    first, second = log()
+    assert first == text
+    assert second.startswith(f"Executing nap() at {__file__}:")
+    assert second.endswith(" seconds, the slowest of 3 in a second")
+    assert float(second.split(" took ")[1].split()[0]) >= 0.2
+    loop.on_slow(None)
+    loop.measure(False)
+    pyuvnet.current_loop().slow_callback_ms = 100
+    pyuvnet.set_immediate(nap)
+    pyuvnet.run()
+    assert len(log()) == 2
+
+
+@pytest.mark.spec("D119")
+def test_sockets_destroyed_for_a_budget_are_logged(log: Callable[[], list[str]]) -> None:
+    sockets: list[net.Socket] = []
+    server = net.create_server(sockets.append, write_budget=100_000).listen(0)
+    peers = [posix.create_connection(("127.0.0.1", server.address().port)) for _ in range(3)]
+    while len(sockets) < 3:
+        pyuvnet.current_loop().turn()
+
+    def write() -> None:
+        for each in sockets:
+            each.on("error", quick)
+            each.write(bytes(10_000_000))
+
+    pyuvnet.set_immediate(write)
+    pyuvnet.set_immediate(server.destroy_sockets)
+    pyuvnet.set_immediate(server.close)
+    pyuvnet.run()
+    (text,) = log()
+    assert text.endswith(
+        " destroyed 3 sockets with the longest queues: over the write budget of the server, "
+        "100000 bytes"
+    )
+    for peer in peers:
+        peer.close()
 
 
 def test_without_logging_nothing_is_imported(run_child: Any) -> None:

@@ -17,11 +17,14 @@ cdef class DebugMode:
     cdef uint64_t longest              # ns
     cdef uint64_t times[TIME_BUCKETS]  # callbacks that took less than 1, 2, 4... microseconds
     cdef uint64_t idle_before          # what libuv had waited by then, ns
-    # Functions of on_slow(): pairs of nanoseconds and function; None without.
+    # Functions of on_slow(): pairs of nanoseconds and function, None for the log; None without.
     cdef list watchers
+    cdef bint names                    # it is one of those for which listeners are watched
+    cdef object log                    # a SlowLog of _log.py, made with the first line
 
     cdef int switch(self, bint on) except -1
     cdef bint needed(self) noexcept
+    cdef void end(self) noexcept
     cdef int count(self, bint on, uint64_t idle) except -1
     cdef void begin(self, object whose) noexcept
     cdef int measure(self, object loop, object whose) except -1
@@ -30,3 +33,5 @@ cdef class DebugMode:
     cdef void forget_origin(self, object handle) noexcept
 
 cdef DebugMode new_debug_mode()
+cdef object call_watched(object listener, tuple arguments)
+cdef void note_slow(object what, uint64_t took) noexcept

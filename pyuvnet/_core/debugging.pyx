@@ -7,21 +7,81 @@ each by itself: debug mode, the statistics of measure(), and the functions of on
 
 import os.path
 import sys
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
 from .._base.validation import range_error, validate_number
 
 from libc.string cimport memset
 
 from . cimport uv
+from .emitter cimport EventEmitter, InternalListener, watch_listeners
 from .errors cimport seal
-from .upcalls cimport later
+from .upcalls cimport SLOW_LOG, later, upcall
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    #define PYUVNET_OF_THREAD __declspec(thread)
+    #else
+    #define PYUVNET_OF_THREAD _Thread_local
+    #endif
+    /* What took longest in the callback under way, referenced. */
+    static PYUVNET_OF_THREAD PyObject* pyuvnet_slowest;
+    static PYUVNET_OF_THREAD uint64_t pyuvnet_slowest_took;
+    """
+    PyObject* pyuvnet_slowest
+    uint64_t pyuvnet_slowest_took
 
 cdef str _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 cdef uint64_t SLOW = 100_000_000   # ns; what asyncio calls slow too
 cdef enum:
     MAX_SLOW = 2147483647          # ms, as of timers
+
+
+# How many loops want to know which listener was slow.
+cdef Py_ssize_t _watching = 0
+
+
+def _watched_loops():
+    """How many loops these are; for tests."""
+    return _watching
+
+
+cdef object call_watched(object listener, tuple arguments):
+    """Call a listener, and note how long it takes."""
+    cdef uint64_t began = uv.uv_hrtime()
+    try:
+        return listener(*arguments)
+    finally:
+        if not isinstance(listener, InternalListener):
+            note_slow(listener, uv.uv_hrtime() - began)
+
+
+cdef void note_slow(object what, uint64_t took) noexcept:
+    """A listener, or a step of a task, took so many ns of the callback under way."""
+    cdef PyObject* before = pyuvnet_slowest
+    global pyuvnet_slowest, pyuvnet_slowest_took
+    if took > pyuvnet_slowest_took:
+        Py_INCREF(what)
+        pyuvnet_slowest = <PyObject*>what
+        pyuvnet_slowest_took = took
+        Py_XDECREF(before)
+
+
+cdef object _take_slowest():
+    """What note_slow() has found since the last call; None: nothing."""
+    cdef PyObject* found = pyuvnet_slowest
+    global pyuvnet_slowest, pyuvnet_slowest_took
+    pyuvnet_slowest, pyuvnet_slowest_took = NULL, 0
+    if found is NULL:
+        return None
+    what = <object>found
+    Py_DECREF(what)
+    return what
 
 
 cdef DebugMode new_debug_mode():
@@ -32,13 +92,31 @@ cdef DebugMode new_debug_mode():
 
 cdef class DebugMode:
     cdef int switch(self, bint on) except -1:
-        self.origins = {} if on else None
+        _origins, self.origins = self.origins, {} if on else None
+        _log, self.log = self.log, None
         self.begin(None)
         return 0
 
     cdef bint needed(self) noexcept:
-        """Whether anything is to be measured."""
-        return self.origins is not None or self.counting or self.watchers is not None
+        """Whether anything is to be measured, which is about to begin or end."""
+        global _watching
+        cdef bint needed = self.origins is not None or self.counting or self.watchers is not None
+        if needed != self.names:
+            self.names = needed
+            _watching += 1 if needed else -1
+            if _watching:
+                watch_listeners(call_watched)
+            else:
+                watch_listeners(NULL)
+        return needed
+
+    cdef void end(self) noexcept:
+        """The loop is closing."""
+        _origins, self.origins = self.origins, None
+        _watchers, self.watchers = self.watchers, None
+        _log, self.log = self.log, None
+        self.counting = False
+        self.needed()
 
     cdef int count(self, bint on, uint64_t idle) except -1:
         """Begin statistics anew, or end them; idle: what libuv has waited so far, ns."""
@@ -53,6 +131,7 @@ cdef class DebugMode:
 
     cdef void begin(self, object whose) noexcept:
         """A callback begins."""
+        _take_slowest()
         self.began = uv.uv_hrtime()
         self.whose = whose
 
@@ -64,14 +143,22 @@ cdef class DebugMode:
         cdef uint64_t now = uv.uv_hrtime()
         cdef uint64_t took = now - self.began
         begun_for, self.whose = self.whose, None
+        slowest = _take_slowest()
+        if whose is None:
+            whose = begun_for
+        if slowest is not None \
+                and (whose is None or whose is loop or isinstance(whose, EventEmitter)):
+            # It says more than whose callback that was.
+            whose = slowest
         self.began = now
         if self.counting:
             self.busy += took
             self.longest = max(self.longest, took)
             self.times[bucket_of(took)] += 1
-        if took >= self.slow and self.origins is not None or self.watchers is not None:
+        if took >= self.slow and (self.origins is not None or self.counting) \
+                or self.watchers is not None:
             try:
-                self._slow(loop, begun_for if whose is None else whose, took)
+                self._slow(loop, whose, took)
             finally:
                 self.began = uv.uv_hrtime()
         return 0
@@ -80,13 +167,18 @@ cdef class DebugMode:
         """Log a callback, and call those that want to know."""
         cdef str name = None
         cdef list watchers = self.watchers
-        if took >= self.slow and self.origins is not None:
-            name = _name_of(whose)
-            # Imported when it is needed, since it is much, and few programs debug.
-            import logging
-            logging.getLogger("pyuvnet").warning(
-                "Executing %s took %.3f seconds", name, took / 1e9)
+        cdef bint logged = took >= self.slow and (self.origins is not None or self.counting)
         for least, function in watchers or ():
+            if function is None and took >= <uint64_t>least:
+                logged = True
+        if logged:
+            name = _name_of(whose)
+            if self.log is None:
+                self.log = upcall(SLOW_LOG)()
+            self.log.slow(name, took / 1e9)
+        for least, function in watchers or ():
+            if function is None:
+                continue
             # Itself not, since that would never end.
             if took >= <uint64_t>least and whose is not function:
                 if name is None:
@@ -133,10 +225,21 @@ cdef str _name_of(object whose):
     """Whose callback was slow: a function by name and place, anything else by its repr."""
     if whose is None:
         return "a callback"
+    if hasattr(whose, "get_coro"):
+        # A task of asyncio's.
+        return f"{_name_of(whose.get_coro())}, in the task {whose.get_name()!r}"
     function = whose.__func__ if isinstance(whose, MethodType) else whose
-    if isinstance(function, FunctionType):
-        code = function.__code__
+    if hasattr(function, "func") and hasattr(function, "keywords"):
+        function = function.func     # of functools.partial
+    code = getattr(function, "__code__", None) or getattr(function, "cr_code", None)
+    if isinstance(code, CodeType) and isinstance(getattr(function, "__qualname__", None), str):
         return f"{function.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"
+    if isinstance(function, (BuiltinFunctionType, type)):
+        return f"{function.__qualname__}()"
+    call = getattr(type(whose), "__call__", None)
+    if isinstance(call, FunctionType):
+        code = call.__code__
+        return f"{call.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"
     return f"a callback of {whose!r}"
 
 

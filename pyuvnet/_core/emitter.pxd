@@ -104,6 +104,9 @@ cdef class SharedListener(InternalListener):
     cdef int _hear(self, EventEmitter emitter, object event, tuple arguments) except -1
 
 cdef void set_shared_class(object cls) noexcept
+# How listeners are called while slow ones are to be named (debugging.pyx); NULL: as usual.
+ctypedef object (*watched_call)(object listener, tuple arguments)
+cdef void watch_listeners(watched_call call) noexcept
 cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept
 cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)

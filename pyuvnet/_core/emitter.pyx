@@ -48,6 +48,13 @@ cdef object ON_TIMEOUT = intern_event("timeout")
 cdef object _NEW_LISTENER = intern_event("newListener")
 cdef object _REMOVE_LISTENER = intern_event("removeListener")
 cdef object _base_emit = None
+cdef watched_call _watched = NULL
+
+
+cdef void watch_listeners(watched_call call) noexcept:
+    """Call listeners by another function from now on; NULL: as usual."""
+    global _watched
+    _watched = call
 
 
 class _ErrorMonitor:
@@ -593,7 +600,7 @@ cdef class EventEmitter:
         if entry is None:
             return 0
         if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener \
-                and not _is_shared(entry):
+                and _watched is NULL and not _is_shared(entry):
             result = PyObject_CallNoArgs(entry)
             if pyuvnet_is_awaitable(result):
                 self._settle(result, event, ())
@@ -616,7 +623,7 @@ cdef class EventEmitter:
         return self._emit1_to(event, entry, argument)
 
     cdef int _emit1_to(self, object event, object entry, object argument) except -1:
-        if PyTuple_CheckExact(entry) or type(entry) is OnceListener:
+        if PyTuple_CheckExact(entry) or type(entry) is OnceListener or _watched is not NULL:
             return self._dispatch(event, entry, (argument,))
         result = PyObject_CallOneArg(entry, argument)
         if pyuvnet_is_awaitable(result):
@@ -663,7 +670,10 @@ cdef class EventEmitter:
         elif _is_shared(listener):
             (<SharedListener>listener)._hear(self, event, arguments)
             return 0
-        result = listener(*arguments)
+        if _watched is NULL:
+            result = listener(*arguments)
+        else:
+            result = _watched(listener, arguments)
         if pyuvnet_is_awaitable(result):
             self._settle(result, event, arguments)
         return 0

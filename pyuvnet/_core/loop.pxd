@@ -1,6 +1,7 @@
 """Loop: the fields that handles and streams touch on the hot path; see loop.pyx."""
 
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 from cpython.ref cimport Py_INCREF
 
 from . cimport uv
@@ -95,6 +96,8 @@ cdef class Loop:
     cdef unsigned long long full_turn
     cdef Py_ssize_t full_bytes
     cdef object budget                 # a Budget of the module limits: what its sockets may queue
+    cdef uint64_t made_at              # ns
+    cdef double cpu_before             # what its thread had used by then, s
     cdef Py_ssize_t most_calls         # from other threads that may wait; -1: no bound
     cdef object __weakref__
 

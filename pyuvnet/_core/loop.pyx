@@ -24,6 +24,7 @@ Invariants:
 
 import sys
 from _collections import deque
+from time import thread_time
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject
@@ -222,6 +223,7 @@ cdef class Loop:
             raise MemoryError
         self.threadsafe_calls = deque()
         self.most_calls = -1
+        self.made_at, self.cpu_before = uv.uv_hrtime(), thread_time()
         # All that may fail comes before there is something to close.
         _open_loops.add(<size_t><PyObject*>self)
         if sys.flags.dev_mode:
@@ -863,15 +865,18 @@ cdef class Loop:
         self.measuring = self.debugging.needed()
 
     def _on_slow(self, double ms, function):
-        """Let function(name, ms) be called for callbacks that took so long; None: nobody any more.
+        """Let function(name, ms) be called for callbacks that took so long, or with None the log.
+
+        ms: below 0: nobody is called any more.
         """
         self.check()
         cdef DebugMode debugging = self._debug_mode()
         cdef list _before = debugging.watchers, watchers = None
-        if function is not None:
+        if ms >= 0:
             watchers = list(_before or ())
             watchers.append((int(ms * 1e6), function))
         debugging.watchers = watchers
+        _log, debugging.log = debugging.log, None
         debugging.begin(None)
         self.measuring = debugging.needed()
 
@@ -883,7 +888,9 @@ cdef class Loop:
         cdef int index
         self.check()
         uv.uv_metrics_info(&self._uv, &metrics)
+        passed = uv.uv_hrtime() - self.made_at
         found = {
+            "age_ms": passed / 1e6, "cpu_ms": (thread_time() - self.cpu_before) * 1e3,
             "turns": metrics.loop_count, "events": metrics.events,
             "events_waiting": metrics.events_waiting, "ticks": self.tick_count,
             "calls": len(self.threadsafe_calls), "lookups": len(self.lookups or ()),
@@ -946,7 +953,7 @@ cdef class Loop:
         self.silent = True
         self.measuring = False
         if self.debugging is not None:
-            self.debugging.switch(False)
+            self.debugging.end()
         self.driven = False
         self.at_entry = True
         if self.immediates is not None:

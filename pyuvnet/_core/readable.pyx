@@ -938,7 +938,7 @@ cdef int _hand_out(Stream s, Cutter cutter) except -1:
                 s._loop.release(listener)
                 # It may remove itself.
                 seen = s._changes
-                listener = only_listener(s, <PyObject*>_DATA)
+                listener = NULL if s._loop.measuring else only_listener(s, <PyObject*>_DATA)
                 if listener is not NULL:
                     Py_INCREF(<object>listener)
             if (listener is NULL or s.r_transforms != R_FRAMES or not _give_quickly(

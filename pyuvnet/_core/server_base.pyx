@@ -622,6 +622,11 @@ cdef class ServerBase(Acceptor):
         self._overload_queued = False
         self._overloads[0] = self._overloads[1] = 0
         if own:
+            self._log_overload(own, "server", self._budget.limit)
+        if loops:
+            budget = self._loop.budget
+            self._log_overload(loops, "loop", None if budget is None else budget.limit)
+        if own:
             self._emit1(_OVERLOAD, Info(
                 scope="server", limit=self._budget.limit, queued=self._budget.queued,
                 destroyed=own))
@@ -1109,6 +1114,9 @@ cdef class ServerBase(Acceptor):
 
     def _log_drops(self):
         """A connection was dropped; for Server."""
+
+    def _log_overload(self, count, scope, limit):
+        """So many sockets were destroyed for a write budget; for Server."""
 
     # ---- Shutting down -------------------------------------------------------------------------
 

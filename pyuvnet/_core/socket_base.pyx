@@ -28,6 +28,7 @@ from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, lis
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, \
     rest_of, take_item
 from .debug cimport UVNET_DEBUG
+from .debugging cimport call_watched
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
     drop_internal, intern_event, new_internal, only_listener
@@ -1647,7 +1648,11 @@ cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base
             memmove(view.buf, base, count)
         base += count
         size -= count
-        if self._also().onread(count, handle.target.buffer) is False and self._handle is handle:
+        if self._loop.measuring:
+            result = call_watched(self._also().onread, (count, handle.target.buffer))
+        else:
+            result = self._also().onread(count, handle.target.buffer)
+        if result is False and self._handle is handle:
             self._read_stop()
         if self._handle is handle and callable(self._also().onread_buffer):
             self._next_target()
@@ -1780,6 +1785,25 @@ def set_write_budget(Loop loop not None, limit):
             socket._join(budget)
     if budget.exceeded():
         (<SocketBase>found[0])._destroy_longest(budget)
+
+
+cdef void _add_queued(uv.uv_handle_t* handle, void* sum) noexcept:
+    if not uv.uv_is_closing(handle) and handle.type in (uv.UV_TCP, uv.UV_NAMED_PIPE):
+        owner = (<StreamHandle>handle.data).owner
+        if isinstance(owner, SocketBase):
+            (<Py_ssize_t*>sum)[0] += (<SocketBase>owner).w_length
+
+
+def queued_bytes(Loop loop not None):
+    """What the sockets of a loop have written and the kernel has not taken."""
+    cdef Budget budget = loop.budget
+    cdef Py_ssize_t found = 0
+    loop.check()
+    if budget is not None:
+        send_collected(loop)
+        return budget.queued
+    uv.uv_walk(&loop._uv, <uv.uv_walk_cb><void*>_add_queued, &found)
+    return found
 
 
 def write_budget(Loop loop not None):

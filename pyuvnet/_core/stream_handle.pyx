@@ -18,7 +18,7 @@ from . cimport uv
 from .capi cimport PyBytes_GET_SIZE, gate_close, hold_collector, pyuvnet_gate, \
     pyuvnet_refill, pyuvnet_sole, release_collector
 from .debug cimport UVNET_DEBUG
-from .emitter cimport EventEmitter
+from .emitter cimport EventEmitter, SharedListener, intern_event, only_listener
 from .errors cimport os_error, seal
 from .handle cimport REQUEST_SHUTDOWN, REQUEST_WRITE, Handle
 from .loop cimport LARGE_READ_SIZE, READ_BUFFER_SIZE, Loop
@@ -31,6 +31,8 @@ cdef extern from "sockopt.h":
     int pyuvnet_set_option(const uv.uv_handle_t*, int, int, const void*, size_t) noexcept
     int pyuvnet_get_option(const uv.uv_handle_t*, int, int, void*, size_t*) noexcept
     int pyuvnet_duplicate(int fd) noexcept
+
+cdef object _DATA = intern_event("data")
 
 cdef enum:
     POISON = 0xDB
@@ -75,8 +77,10 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
     cdef EventEmitter owner = (<StreamHandle>self).owner
     if owner is None or (<StreamHandle>self).loop.silent:
         return
-    (<StreamHandle>self).loop.enter_for(owner)
-    if nread <= 0 or not (<StreamHandle>self).calls.take_read(owner, buf.base, nread):
+    (<StreamHandle>self).loop.in_callback = True
+    if (<StreamHandle>self).loop.measuring:
+        _read_measured(<StreamHandle>self, owner, nread, buf.base)
+    elif nread <= 0 or not (<StreamHandle>self).calls.take_read(owner, buf.base, nread):
         _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
     if nread == <ssize_t>buf.len:
         _count_full(<StreamHandle>self, nread)
@@ -160,6 +164,16 @@ cdef void _poison_chunk(Loop loop) noexcept:
         pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer, size)
     if loop.large_chunk is not None and pyuvnet_sole(<void*>loop.large_chunk):
         memset(loop.gate.large, POISON, LARGE_READ_SIZE)
+
+
+cdef void _read_measured(StreamHandle self, EventEmitter owner, ssize_t nread,
+                         const char* base) noexcept:
+    """A read whose listener is to be named, if it is slow: so it is called as any other."""
+    cdef PyObject* listener = only_listener(owner, <PyObject*>_DATA)
+    self.loop.debugging.begin(owner)
+    if nread <= 0 or listener is not NULL and not isinstance(<object>listener, SharedListener) \
+            or not self.calls.take_read(owner, base, nread):
+        _read_by_steps(self, owner, nread, base)
 
 
 cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,

@@ -13,6 +13,7 @@ cdef enum Upcall:
     STANDARD_STREAM
     WAIT_FOR_DRAIN
     HANDLES_ARRIVED
+    SLOW_LOG
     UPCALLS
 
 cdef object upcall(Upcall which)

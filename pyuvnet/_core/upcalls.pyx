@@ -30,6 +30,9 @@ FUNCTIONS = {
     "handles_arrived":
         "(socket, descriptors, data): descriptors have come with data; takes them over, and "
         "returns False if the data are still to be read.",
+    "slow_log":
+        "(): a callback was slow and is to be logged, for the first time; returns what has "
+        "slow(name, seconds).",
 }
 assert len(FUNCTIONS) == UPCALLS
 

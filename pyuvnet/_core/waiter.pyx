@@ -20,9 +20,12 @@ cimport cython
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.stdint cimport uint64_t
 
+from . cimport uv
 from .capi cimport PYGEN_NEXT, PYGEN_RETURN, PyErr_SetObject, PyIter_Send, PyObject_CallNoArgs, \
     PyObject_CallOneArg, pyuvnet_raised
+from .debugging cimport note_slow
 from .descriptors cimport set_iternext
 from .errors cimport seal, state_error
 from .loop cimport Continuation, Loop
@@ -294,6 +297,18 @@ cdef Waiter renewed(Waiter waiter, Loop ours):
 
 
 cdef int _wake(Waiter waiter, object callback, object context, object loop) except -1:
+    cdef uint64_t began
+    if waiter._ours is not None and waiter._ours.measuring:
+        began = uv.uv_hrtime()
+        try:
+            return _wake_now(waiter, callback, context, loop)
+        finally:
+            # The task, if it is one.
+            note_slow(getattr(callback, "__self__", callback), uv.uv_hrtime() - began)
+    return _wake_now(waiter, callback, context, loop)
+
+
+cdef int _wake_now(Waiter waiter, object callback, object context, object loop) except -1:
     try:
         if context is None:
             PyObject_CallOneArg(callback, waiter)
@@ -438,6 +453,7 @@ cdef class Stepper:
         cdef object task = self._task, context = waiter._context, coroutine = self.coroutine
         cdef PyObject* outcome = NULL
         cdef int kind
+        cdef uint64_t took = 0
         if task is None or context is None:
             return self.hand_over(waiter)
         try:
@@ -455,7 +471,12 @@ cdef class Stepper:
             return self.hand_over(waiter)
         waiter._stepping = True
         waiter._task = task
-        kind = PyIter_Send(coroutine, None, &outcome)
+        if waiter._ours.measuring:
+            took = uv.uv_hrtime()
+            kind = PyIter_Send(coroutine, None, &outcome)
+            took = uv.uv_hrtime() - took
+        else:
+            kind = PyIter_Send(coroutine, None, &outcome)
         if kind == PYGEN_NEXT:
             self._held, self._value = YIELDED, <object>outcome
         elif kind == PYGEN_RETURN:
@@ -468,6 +489,8 @@ cdef class Stepper:
         Py_XDECREF(outcome)
         PyContext_Exit(context)
         _leave_task(self._loop, task)
+        if took:
+            note_slow(task, took)
         waiter._stepping = False
         waiter._task = None
         if self._held != YIELDED or self._value is not waiter or waiter._done:

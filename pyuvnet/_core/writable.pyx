@@ -27,6 +27,7 @@ from .._base.validation import arg_type_error, null_values_error, unknown_encodi
 
 from .capi cimport PyMemoryView_GET_BUFFER, hold_collector, list_of, numbered, \
     release_collector, rest_of, take_item
+from .debugging cimport call_watched
 from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, os_error, queue_full, seal, \
@@ -379,7 +380,10 @@ cdef int _failed_with(Stream s, BaseException error, bint in_call) except -1:
 cdef int _call_back(Stream s, object callback, object error) except -1:
     """Call one of several callbacks: if it fails, the others and the stream go on."""
     try:
-        callback(error)
+        if s._loop.measuring:
+            call_watched(callback, (error,))
+        else:
+            callback(error)
     except BaseException as exc:
         s._loop.report(exc)
     return 0
