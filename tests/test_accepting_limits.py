@@ -43,7 +43,7 @@ def connected(place: Any) -> posix.socket:
 # ---- pause() and resume() ----------------------------------------------------------------------
 
 
-@pytest.mark.spec("D132")
+@pytest.mark.spec("D132", "P5-01")
 @cases("path", PATHS)
 @cases("when", ["before listen", "at listening", "later"])
 def test_a_paused_server_leaves_clients_in_the_queue(
@@ -182,6 +182,7 @@ def test_a_paused_server_costs_no_cpu_whoever_waits(run_child: Any) -> None:
 # ---- max_connections ---------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P5-02")
 @cases("path", PATHS)
 @cases(("limit", "resumes"), [(1, 0), (2, 1), (3, 2), (20, 19), (40, 38), (100, 95)])
 def test_overflow_wait_pauses_at_the_limit_and_resumes_at_95_percent(
@@ -325,6 +326,7 @@ def test_a_program_that_pauses_is_not_resumed_by_room() -> None:
         peer.close()
 
 
+@pytest.mark.spec("P5-03")
 def test_overflow_drop_is_nodes() -> None:
     drops: list[Any] = []
     peers: list[posix.socket] = []
@@ -345,6 +347,7 @@ def test_overflow_drop_is_nodes() -> None:
 # ---- max_per_address ---------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P5-03", "P5-04")
 def test_one_address_may_have_so_many_connections() -> None:
     drops: list[Any] = []
     sockets: list[net.Socket] = []
@@ -389,6 +392,7 @@ def test_one_address_may_have_so_many_connections() -> None:
         one.close()
 
 
+@pytest.mark.spec("P5-04")
 def test_the_addresses_of_a_64_of_ipv6_count_as_one() -> None:
     drops: list[Any] = []
     sockets: list[net.Socket] = []
@@ -594,6 +598,7 @@ def exhausted(run_child: Any, options: str, clients: int = 200, limit: int = 64)
     return found
 
 
+@pytest.mark.spec("P5-05", "P5-06")
 @hooked
 def test_on_exhausted_wait_loses_nobody_and_keeps_a_reserve(run_child: Any) -> None:
     found = exhausted(run_child, "on_exhausted='wait'")
@@ -611,6 +616,7 @@ def test_on_exhausted_wait_without_a_reserve_loses_nobody_either(run_child: Any)
     assert found["dropped"] == {}
 
 
+@pytest.mark.spec("P5-03", "P5-06")
 @hooked
 def test_on_exhausted_shed_drops_with_a_reason_and_keeps_a_reserve(run_child: Any) -> None:
     found = exhausted(run_child, "on_exhausted='shed', reserve_descriptors=20")
@@ -701,6 +707,7 @@ def test_close_while_waiting_for_descriptors(run_child: Any) -> None:
 # ---- Fairness ----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P5-07")
 @cases("onread", [False, True])
 @cases(
     ("budget", "most"),
@@ -808,6 +815,7 @@ def test_another_socket_has_its_turn_between_two_budgets() -> None:
     assert order.count("big") > 3
 
 
+@pytest.mark.spec("P5-08")
 def test_a_burst_of_connects_is_accepted_one_by_one() -> None:
     """One connection of a listener is accepted in a turn, so that others have theirs between."""
     by_turn: list[int] = [0]
@@ -840,6 +848,7 @@ def test_a_burst_of_connects_is_accepted_one_by_one() -> None:
 # ---- Wrong options -----------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P0-02")
 @cases(
     ("options", "code"),
     [

@@ -293,6 +293,7 @@ def test_the_pages_show_the_published_run() -> None:
 # Instructions and bytes.
 
 
+@pytest.mark.spec("P0-01")
 @pytest.mark.parametrize(
     ("name", "now", "same", "verdict"),
     [
@@ -313,7 +314,9 @@ def test_what_became_dearer_is_found(name: str, now: float, same: bool, verdict:
     assert (change.worse, change.better) == (verdict == "worse", verdict == "better")
 
 
+@pytest.mark.spec("P0-01")
 def test_figures_are_known_of_everything_that_is_counted() -> None:
+    """CI counts again (`python -m bench.regress`), and fails for what became dearer."""
     for version, kept in json.loads(regress.FIGURES.read_text("utf-8")).items():
         assert list(kept["figures"]) == regress.NAMES, version
         assert kept["built"].startswith(version)

@@ -27,7 +27,7 @@ def blocking(*addresses: str) -> net.BlockList:
     return rules
 
 
-@pytest.mark.spec("N103", "N152", "D114")
+@pytest.mark.spec("N103", "N152", "D114", "P5-03")
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])
 def test_a_blocked_peer_is_closed_and_dropped(host) -> None:
     """Also on a dual-stack server, which sees the peer as an IPv4-mapped address."""

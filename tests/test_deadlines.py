@@ -65,6 +65,7 @@ class Guarded:
         send()
 
 
+@pytest.mark.spec("P4-07")
 def test_a_deadline_error_is_a_state_error_and_a_timeout_error() -> None:
     error = DeadlineError("text", "ERR_DEADLINE")
     assert isinstance(error, StateError)
@@ -75,7 +76,7 @@ def test_a_deadline_error_is_a_state_error_and_a_timeout_error() -> None:
 # ---- Idle ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("D113")
+@pytest.mark.spec("D113", "P4-01")
 def test_an_idle_socket_is_destroyed() -> None:
     guarded = Guarded(idle_timeout=80)
     assert guarded.run() == "ERR_SOCKET_IDLE"
@@ -106,6 +107,7 @@ def test_bytes_either_way_put_the_idle_timeout_off(way: str) -> None:
 # ---- The first byte ------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P4-02")
 def test_a_peer_that_sends_nothing_is_destroyed() -> None:
     guarded = Guarded(lambda s: s.resume().write(b"hello"), first_byte_timeout=60)
     assert guarded.run() == "ERR_FIRST_BYTE_TIMEOUT"
@@ -130,6 +132,7 @@ def test_a_byte_that_the_program_has_not_read_counts() -> None:
 # ---- Writing -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P4-03")
 def test_a_peer_that_does_not_read_is_reset() -> None:
     guarded = Guarded(lambda s: s.resume().write(b"x" * 30_000_000), write_timeout=100)
     assert guarded.run() == "ERR_WRITE_TIMEOUT"
@@ -161,6 +164,7 @@ def test_a_write_timeout_begins_anew_with_each_connection() -> None:
     assert min(took) >= 0.19
 
 
+@pytest.mark.spec("P4-03")
 def test_the_peer_that_does_not_read_sees_a_reset() -> None:
     guarded = Guarded(lambda s: s.resume().write(b"x" * 30_000_000), write_timeout=50)
     pyuvnet.run()
@@ -198,6 +202,7 @@ def test_an_empty_queue_has_no_write_timeout() -> None:
 # ---- Lifetime ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P4-04")
 def test_at_the_end_of_its_lifetime_a_socket_gets_shutdown_and_is_ended(trace) -> None:
     def connection(socket: net.Socket) -> None:
         socket.on("shutdown", lambda: (trace("shutdown"), setattr(socket, "busy", False)))
@@ -223,6 +228,7 @@ def test_a_busy_socket_is_destroyed_after_its_lifetime() -> None:
     assert 2000 <= guarded.after < 4000
 
 
+@pytest.mark.spec("P4-04")
 def test_lifetimes_differ_by_up_to_a_tenth_either_way() -> None:
     ages: list[float] = []
 
@@ -246,6 +252,7 @@ def test_lifetimes_differ_by_up_to_a_tenth_either_way() -> None:
 # ---- set_deadline() ------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P4-05")
 def test_bytes_do_not_extend_a_deadline() -> None:
     guarded = Guarded(lambda s: s.resume().set_deadline(100))
     guarded.drip(10)
@@ -264,6 +271,7 @@ def test_a_deadline_with_an_error_of_the_programs() -> None:
     assert socket.destroyed
 
 
+@pytest.mark.spec("P4-05")
 def test_none_takes_a_deadline_back_and_a_second_one_replaces_the_first() -> None:
     errors: list[Any] = []
     sockets = [net.Socket().on("error", errors.append) for _ in range(3)]
@@ -317,6 +325,7 @@ def test_a_wrong_error_of_a_deadline_raises() -> None:
 # ---- The rate ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P4-06")
 def test_slowloris_is_destroyed() -> None:
     guarded = Guarded(min_read_rate=(100, 200), idle_timeout=10_000, first_byte_timeout=10_000)
     guarded.drip(20)
@@ -345,6 +354,7 @@ def test_time_in_which_nothing_is_read_does_not_count() -> None:
 NAMES = ["idle_timeout", "first_byte_timeout", "write_timeout", "max_lifetime"]
 
 
+@pytest.mark.spec("P0-02")
 @cases(
     ("name", "value", "kind"),
     [
@@ -432,6 +442,7 @@ def test_armed_sockets_are_freed() -> None:
     assert watched[2]() is None
 
 
+@pytest.mark.spec("P4-09")
 def test_guarded_is_a_mapping_of_options() -> None:
     resource = pytest.importorskip("resource")
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -79,7 +79,7 @@ def gone(pid: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-@pytest.mark.spec("D126")
+@pytest.mark.spec("D126", "P10-01")
 def test_a_successor_serves_and_the_server_shuts_down() -> None:
     async def main() -> None:
         server = listening()
@@ -112,6 +112,7 @@ def test_it_works_without_coroutines() -> None:
     gone(pid)
 
 
+@pytest.mark.spec("P10-04")
 def test_nobody_is_refused_meanwhile() -> None:
     """One client after another, from before the start until the successor has served its share."""
 
@@ -177,6 +178,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.spec("P10-02")
 @pytest.mark.parametrize("how", FAILURES)
 def test_a_successor_that_fails_is_ended_and_the_server_goes_on(how: str, tmp_path: Path) -> None:
     code, text = FAILURES[how]
@@ -247,6 +249,7 @@ async def _await(thing: Any) -> Any:
     return await thing
 
 
+@pytest.mark.spec("P10-03")
 def test_one_at_a_time() -> None:
     async def main() -> None:
         server = listening()
@@ -296,6 +299,7 @@ def test_connections_that_are_open_are_served_to_their_end() -> None:
     run(main())
 
 
+@pytest.mark.spec("P0-02")
 @pytest.mark.parametrize(
     ("argv", "error"),
     [("sh", ArgTypeError), (5, ArgTypeError), ([], ArgValueError), ([5], ArgTypeError),

@@ -62,7 +62,7 @@ def ended(*both: net.Socket) -> None:
 # ---- By number -----------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("D120")
+@pytest.mark.spec("D120", "P7-01")
 def test_a_number_is_set_and_read_as_by_the_standard_library() -> None:
     seen: list[Any] = []
 
@@ -108,6 +108,7 @@ def test_servers_and_bound_sockets_have_options_too() -> None:
     run()
 
 
+@pytest.mark.spec("P7-01")
 def test_errors_are_the_systems() -> None:
     server = net.create_server().listen(0)
     with pytest.raises(OSError, match="setsockopt") as caught:
@@ -173,6 +174,7 @@ def read(one: Any, name: str) -> Any:
     return one.get_option(level, getattr(posix, option), size)
 
 
+@pytest.mark.spec("P7-02")
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_option_of_connect_is_set_before_the_connection(name: str) -> None:
     if not has(name):
@@ -190,6 +192,7 @@ def test_a_named_option_of_connect_is_set_before_the_connection(name: str) -> No
     assert [error.code for error in errors] in ([], ["ECONNRESET"])
 
 
+@pytest.mark.spec("P7-02")
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_option_of_listen_is_the_listeners(name: str) -> None:
     if not has(name):
@@ -324,6 +327,7 @@ WRONG: list[tuple[str, Any, type[Exception]]] = [
 ]
 
 
+@pytest.mark.spec("P0-02")
 @pytest.mark.parametrize(("name", "value", "error"), WRONG)
 def test_a_wrong_value_raises_before_anything_changes(
     name: str, value: Any, error: type[Exception]
@@ -339,6 +343,7 @@ def test_a_wrong_value_raises_before_anything_changes(
     run()
 
 
+@pytest.mark.spec("P7-03")
 @pytest.mark.parametrize("name", [*NAMED, "mark", "defer_accept"])
 def test_an_option_that_the_system_lacks_raises_when_it_is_asked_for(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -381,7 +386,7 @@ def test_fileno_is_the_descriptor_that_stays_ours() -> None:
     run()
 
 
-@pytest.mark.spec("D121")
+@pytest.mark.spec("D121", "P7-04")
 def test_a_detached_connection_goes_on_elsewhere() -> None:
     seen: list[Any] = []
     taken: list[posix.socket] = []
@@ -486,7 +491,7 @@ def test_detach_needs_a_connection() -> None:
 
 
 @pytest.mark.skipif(not (LINUX or sys.platform == "darwin"), reason="of Linux and macOS")
-@pytest.mark.spec("D122")
+@pytest.mark.spec("D122", "P7-05")
 def test_the_peer_of_a_unix_socket_is_known(tmp_path: Path) -> None:
     seen: list[Any] = []
 

@@ -58,6 +58,7 @@ def lines(text: str) -> dict[str, str]:
 # ---- The text ------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P6-04")
 def test_servers_with_a_name_are_shown(named: Callable[..., net.Server]) -> None:
     server = named("api")
     nameless = net.create_server()
@@ -90,7 +91,7 @@ def test_a_server_that_is_gone_is_shown_no_more() -> None:
     assert "gone" not in metrics.text()
 
 
-@pytest.mark.spec("D117")
+@pytest.mark.spec("D117", "P6-06")
 def test_what_a_server_has_counted_stays_when_it_is_gone(named: Callable[..., net.Server]) -> None:
     """A scraper would take a counter that goes backwards for a restart of the process."""
     made = [named("api", clients=2)]
@@ -161,6 +162,7 @@ def test_another_thread_may_read_them(named: Callable[..., net.Server]) -> None:
     assert server.name == "api"
 
 
+@pytest.mark.spec("P6-04")
 def test_prometheus_clients_parser_takes_it(named: Callable[..., net.Server]) -> None:
     pytest.importorskip("prometheus_client")
     from prometheus_client.openmetrics.parser import text_string_to_metric_families as opened
@@ -179,6 +181,7 @@ def test_prometheus_clients_parser_takes_it(named: Callable[..., net.Server]) ->
     }
 
 
+@pytest.mark.spec("P6-04")
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here")
 def test_promtool_finds_no_fault(named: Callable[..., net.Server]) -> None:
     named("api")
@@ -232,6 +235,7 @@ def asked(listener: net.Server, request: bytes, parts: int = 1) -> tuple[str, di
     return status, dict(field.split(": ", 1) for field in fields), body  # type: ignore[misc]
 
 
+@pytest.mark.spec("P6-05")
 @pytest.mark.parametrize("parts", [1, 7, 100])
 def test_a_scraper_reads_them(
     listener: net.Server, named: Callable[..., net.Server], parts: int
@@ -296,6 +300,7 @@ def test_head_has_no_body(listener: net.Server) -> None:
     assert int(headers["Content-Length"]) > 0
 
 
+@pytest.mark.spec("P6-05")
 def test_a_peer_that_sends_byte_by_byte_is_gone_after_the_deadline(
     listener: net.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +323,7 @@ def test_a_peer_that_sends_byte_by_byte_is_gone_after_the_deadline(
     assert gone
 
 
+@pytest.mark.spec("P6-05")
 def test_connections_are_limited(listener: net.Server) -> None:
     listener.ref()
     peers = [posix.create_connection(("127.0.0.1", listener.address().port)) for _ in range(40)]

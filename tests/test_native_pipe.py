@@ -590,6 +590,7 @@ def moved_in_one_turn(**options):
     return most
 
 
+@pytest.mark.spec("P5-07")
 @linux
 @pytest.mark.parametrize("budget", [None, 65536, 1 << 20])
 def test_the_read_budget_bounds_what_a_pipe_moves_in_a_turn(budget):

@@ -166,6 +166,7 @@ WRONG_SERVERS: dict[str, tuple[Any, type[Exception]]] = {
 }
 
 
+@pytest.mark.spec("P0-02")
 @pytest.mark.parametrize(("value", "error"), WRONG_SERVERS.values(), ids=WRONG_SERVERS)
 def test_wrong_options_of_a_server_raise_at_once(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
@@ -255,7 +256,7 @@ def exchange(
     return seen[0], seen[1], bytes(data)
 
 
-@pytest.mark.spec("D110")
+@pytest.mark.spec("D110", "P8-08")
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_header_goes_before_everything_else(version: int) -> None:
     one, proxy, data = exchange(0, {"version": version, **ENDS})

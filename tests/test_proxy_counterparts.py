@@ -171,6 +171,7 @@ def talk(where: dict[str, Any], question: bytes = b"question", **options: Any) -
 # ---- To us ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P8-09")
 @needs_haproxy
 @pytest.mark.parametrize("behind", ["TCP", "unix"])
 @pytest.mark.parametrize("before", ["IPv4", "IPv6", "unix"])
@@ -262,6 +263,7 @@ listen front
     assert proxy.tlvs.ssl.certificate is False
 
 
+@pytest.mark.spec("P8-09")
 @needs_stream
 @pytest.mark.parametrize("behind", ["TCP", "unix"])
 @pytest.mark.parametrize("before", ["IPv4", "IPv6", "unix"])
@@ -314,6 +316,7 @@ def body(where: dict[str, Any], proxy: dict[str, Any]) -> str:
     return text.decode().strip()
 
 
+@pytest.mark.spec("P8-09")
 @needs_haproxy
 @pytest.mark.parametrize("over", ["IPv4", "IPv6", "unix"])
 @pytest.mark.parametrize("family", ENDS)
@@ -350,6 +353,7 @@ frontend front
     assert body(where, {"version": version}) == f"::1 ::1 {where['port']}"
 
 
+@pytest.mark.spec("P8-09")
 @needs_nginx
 @pytest.mark.parametrize("over", ["IPv4", "IPv6", "unix"])
 @pytest.mark.parametrize("family", ENDS)

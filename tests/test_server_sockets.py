@@ -42,7 +42,7 @@ def close_all(server: net.Server, peers: list[posix.socket]) -> None:
         peer.close()
 
 
-@pytest.mark.spec("D111")
+@pytest.mark.spec("D111", "P2-01")
 def test_sockets_are_those_that_are_open_with_the_oldest_first() -> None:
     accepted: list[net.Socket] = []
     server = net.create_server(lambda s: (kept(s), accepted.append(s))).listen(0)
@@ -59,6 +59,15 @@ def test_sockets_are_those_that_are_open_with_the_oldest_first() -> None:
     assert server.sockets == []
 
 
+@pytest.mark.spec("P2-02")
+def test_the_list_costs_16_bytes_for_each_connection() -> None:
+    """Two pointers in the socket itself; that entering and leaving needs no memory follows."""
+    from pyuvnet._core.socket_base import _links_size
+
+    assert _links_size() <= 16
+
+
+@pytest.mark.spec("P2-01")
 def test_the_list_is_a_snapshot() -> None:
     server = net.create_server(kept).listen(0)
     peers = connected(server, 3)
@@ -129,6 +138,7 @@ def test_the_list_holds_at_random_order_of_leaving() -> None:
     close_all(server, peers)
 
 
+@pytest.mark.spec("P2-03")
 def test_destroy_sockets_destroys_all_of_them_and_the_server_goes_on() -> None:
     closed: list[bool] = []
     server = net.create_server(lambda s: s.on("close", closed.append)).listen(0)
@@ -141,6 +151,7 @@ def test_destroy_sockets_destroys_all_of_them_and_the_server_goes_on() -> None:
     assert closed == [False] * 4
 
 
+@pytest.mark.spec("P2-03")
 def test_destroy_sockets_gives_its_error_to_each() -> None:
     errors: list[BaseException] = []
     server = net.create_server(lambda s: s.on("error", errors.append)).listen(0)

@@ -102,6 +102,7 @@ def kept(socket: net.Socket) -> None:
 # ---- The steps -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P1-01", "P1-09")
 def test_a_server_without_connections_closes_and_has_a_result(trace) -> None:
     server = net.create_server(kept).listen(0)
     server.on("shutdown", trace.note("shutdown")).on("close", trace.note("close"))
@@ -117,7 +118,7 @@ def test_a_server_without_connections_closes_and_has_a_result(trace) -> None:
     pyuvnet.run()
 
 
-@pytest.mark.spec("D112")
+@pytest.mark.spec("D112", "P1-03")
 def test_those_in_the_kernels_queue_are_served() -> None:
     """200 clients that have connected and sent their request, of which the server has seen none."""
     server = net.create_server(
@@ -144,6 +145,7 @@ def test_over_a_unix_socket_too(tmp_path) -> None:
     assert readers.all() == [b"x"] * 20
 
 
+@pytest.mark.spec("P1-02")
 def test_during_lame_duck_everything_is_as_before(trace) -> None:
     server = net.create_server(lambda s: s.on("data", s.end)).listen(0)
     server.on("close", trace.note("close"))
@@ -173,6 +175,7 @@ def test_lame_duck_ends_by_itself() -> None:
     assert readers.all() == [b""]
 
 
+@pytest.mark.spec("P1-05")
 def test_each_open_socket_gets_shutdown_and_may_say_goodbye() -> None:
     def connection(socket: net.Socket) -> None:
         socket.on("shutdown", lambda: socket.write(b"bye"))
@@ -184,6 +187,7 @@ def test_each_open_socket_gets_shutdown_and_may_say_goodbye() -> None:
     assert readers.all() == [b"bye"] * 3
 
 
+@pytest.mark.spec("P1-06")
 def test_a_socket_is_ended_when_it_has_been_silent_for_idle_grace() -> None:
     server = net.create_server(lambda s: s.on("data", s.write)).listen(0)
     [peer] = connected(server, 1)
@@ -208,6 +212,7 @@ def test_a_socket_is_ended_when_it_has_been_silent_for_idle_grace() -> None:
     assert not loop.alive()
 
 
+@pytest.mark.spec("P1-06")
 def test_a_socket_with_something_queued_is_not_idle() -> None:
     size = 20_000_000
     server = net.create_server(kept).listen(0)
@@ -224,6 +229,7 @@ def test_a_socket_with_something_queued_is_not_idle() -> None:
     assert len(got[0]) == size
 
 
+@pytest.mark.spec("P1-06")
 def test_received_and_not_read_is_not_idle(trace) -> None:
     """The program has paused the socket: the request that waits is answered first."""
     server = net.create_server({"pause_on_connect": True}, kept).listen(0)
@@ -240,6 +246,7 @@ def test_received_and_not_read_is_not_idle(trace) -> None:
     assert readers.all() == [b"request"]
 
 
+@pytest.mark.spec("P1-07")
 @pytest.mark.parametrize("to", [False, None])
 def test_a_busy_socket_is_left_until_it_is_not(to: bool | None) -> None:
     server = net.create_server(kept).listen(0)
@@ -260,6 +267,7 @@ def test_a_busy_socket_is_left_until_it_is_not(to: bool | None) -> None:
     assert readers.all() == [b"answer", b""]
 
 
+@pytest.mark.spec("P1-07")
 def test_a_socket_that_is_not_busy_is_ended_at_once() -> None:
     server = net.create_server(kept).listen(0)
     peers = connected(server, 2)
@@ -272,6 +280,7 @@ def test_a_socket_that_is_not_busy_is_ended_at_once() -> None:
     assert readers.all() == [b"", b"bye"]
 
 
+@pytest.mark.spec("P1-08")
 def test_at_timeout_what_is_left_is_destroyed_and_counted() -> None:
     server = net.create_server(kept).listen(0)
     peers = connected(server, 5)
@@ -292,6 +301,7 @@ def test_a_peer_that_never_ends_is_destroyed_at_timeout() -> None:
         peer.close()
 
 
+@pytest.mark.spec("P1-10")
 def test_shutdown_again_is_the_same_and_a_smaller_timeout_shortens_it(trace) -> None:
     server = net.create_server(kept).listen(0)
     peers = connected(server, 1)
@@ -368,6 +378,7 @@ def test_max_connections_and_block_lists_count_for_the_queue_too() -> None:
     assert [info["remotePort"] for info in drops] == ports[3:]
 
 
+@pytest.mark.spec("P1-04")
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of descriptors")
 def test_those_without_a_descriptor_are_counted_as_unaccepted() -> None:
     # The loop's own descriptors.
@@ -485,6 +496,7 @@ def test_a_callback_or_close_listener_that_raises_keeps_nobody_from_the_result(t
     assert trace == [BoomError, BoomError, ("second", (0, 0, 0))]
 
 
+@pytest.mark.spec("P0-02")
 @pytest.mark.parametrize("name", ["timeout", "lame_duck", "idle_grace", "callback"])
 def test_wrong_arguments_raise_and_change_nothing(name: str) -> None:
     server: Any = net.create_server(kept).listen(0)
@@ -633,6 +645,7 @@ PROGRAM = """
 MODES = ["run", "coroutine", "attached", "unrelated", "uvloop"]
 
 
+@pytest.mark.spec("P1-11", "P1-12")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_signal_shuts_down_and_the_exit_status_is_0(open_child, mode, number) -> None:
@@ -651,6 +664,7 @@ def test_a_signal_shuts_down_and_the_exit_status_is_0(open_child, mode, number) 
     assert out.splitlines() == [*said, "over True"]
 
 
+@pytest.mark.spec("P1-11")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_second_signal_destroys_everything_at_once(open_child, mode) -> None:
     with open_child(PROGRAM, mode, "busy") as child:
@@ -667,6 +681,7 @@ def test_a_second_signal_destroys_everything_at_once(open_child, mode) -> None:
     assert (child.returncode, err) == (0, "")
 
 
+@pytest.mark.spec("P1-12")
 def test_the_program_goes_on_until_the_last_server_is_down(open_child) -> None:
     with open_child(PROGRAM, "two", "idle") as child:
         ports = [int(child.stdout.readline()) for _ in range(2)]
@@ -784,6 +799,7 @@ def test_wrong_signals_raise_and_change_nothing(given, kind, code) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.spec("P1-13")
 def test_shutdown_on_is_for_the_main_thread_only() -> None:
     codes: list[Any] = []
 

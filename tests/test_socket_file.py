@@ -36,7 +36,7 @@ def listening(path: Path, **options: Any) -> tuple[int, int]:
 
 @pytest.mark.parametrize("mode", [0o660, 0o600, 0o777, 0o000, 0o640])
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
-@pytest.mark.spec("D123")
+@pytest.mark.spec("D123", "P7-06")
 def test_the_file_has_exactly_the_mode_whatever_the_umask(
     mode: int, umask: int, tmp_path: Path
 ) -> None:
@@ -48,6 +48,7 @@ def test_the_file_has_exactly_the_mode_whatever_the_umask(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.spec("P7-06")
 def test_without_a_mode_the_umask_decides(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -57,6 +58,7 @@ def test_without_a_mode_the_umask_decides(tmp_path: Path) -> None:
         os.umask(before)
 
 
+@pytest.mark.spec("P7-06")
 def test_the_file_has_its_mode_from_the_first_moment(tmp_path: Path) -> None:
     """Another thread that looks all the time never sees another mode, nor a moment of chmod."""
     path, seen, over = tmp_path / "s", set(), threading.Event()
@@ -77,6 +79,7 @@ def test_the_file_has_its_mode_from_the_first_moment(tmp_path: Path) -> None:
     assert seen <= {0o620}
 
 
+@pytest.mark.spec("P7-06")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose any group")
 @pytest.mark.parametrize("group", ["daemon", 1234])
 def test_the_file_belongs_to_the_group(group: str | int, tmp_path: Path) -> None:
@@ -154,6 +157,7 @@ def leave(path: Path, kind: int = posix.SOCK_STREAM) -> None:
         one.bind(str(path))
 
 
+@pytest.mark.spec("P7-07")
 def test_a_stale_file_is_in_the_way_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
     leave(path)
@@ -164,6 +168,7 @@ def test_a_stale_file_is_in_the_way_unless_it_is_to_be_replaced(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.spec("P7-07")
 def test_a_file_that_somebody_accepts_from_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
     # It sees a connection that ends at once.

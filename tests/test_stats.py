@@ -62,6 +62,7 @@ def test_info_of_a_socket_without_connection() -> None:
     assert (info.bytes_read, info.bytes_written, info.writable_length) == (0, 0, 0)
 
 
+@pytest.mark.spec("P6-01")
 def test_info_has_both_ends_and_what_was_counted() -> None:
     server, there, client = connected(lambda socket: socket.resume())
     client.write(b"x" * 1000, lambda error: pyuvnet.stop())
@@ -89,6 +90,7 @@ def test_the_age_begins_when_the_connection_stands() -> None:
     close(server, client, there)
 
 
+@pytest.mark.spec("P6-01")
 @linux
 def test_what_the_kernel_knows_of_a_connection() -> None:
     server, there, client = connected(pause_on_connect=True)
@@ -195,6 +197,7 @@ def test_queued_bytes_are_counted_with_a_budget() -> None:
     assert net.create_server().stats().queued_bytes is None
 
 
+@pytest.mark.spec("P6-02")
 def test_connections_are_counted() -> None:
     server, _, client = connected(lambda socket: socket.resume())
     more = [net.connect(server.address().port, "127.0.0.1") for _ in range(3)]
@@ -282,6 +285,7 @@ class OddError(Exception):
         raise AssertionError("nobody may ask")
 
 
+@pytest.mark.spec("P6-02")
 @pytest.mark.parametrize(
     ("error", "name"),
     [
@@ -305,6 +309,7 @@ def test_a_reset_is_counted_by_its_code() -> None:
     assert server.stats().errors == {"ECONNRESET": 1}
 
 
+@pytest.mark.spec("P6-02")
 def test_drops_are_those_of_dropped() -> None:
     server, there, client = connected()
     server.max_connections = 1
@@ -317,6 +322,7 @@ def test_drops_are_those_of_dropped() -> None:
     close(server, client, there)
 
 
+@pytest.mark.spec("P6-02")
 @linux
 def test_the_accept_queue() -> None:
     server = net.create_server().listen(0, "127.0.0.1", backlog=20)
@@ -356,6 +362,7 @@ def measured() -> Iterator[None]:
     loop.measure(False)
 
 
+@pytest.mark.spec("P6-03")
 def test_the_loop_counts_turns_events_and_handles() -> None:
     before = loop.stats()
     assert before.measured_ms is None
@@ -378,6 +385,7 @@ def test_the_loop_counts_turns_events_and_handles() -> None:
     assert (after.queued_ticks, after.queued_calls) == (0, 0)
 
 
+@pytest.mark.spec("P6-03")
 @pytest.mark.usefixtures("measured")
 def test_callback_times() -> None:
     pyuvnet.set_timeout(time.sleep, 1, 0.04)
@@ -535,7 +543,7 @@ def nap_of(*arguments: object) -> None:
     nap()
 
 
-@pytest.mark.spec("D118")
+@pytest.mark.spec("D118", "P6-07")
 @pytest.mark.parametrize(("prepare", "name", "options"), LISTENERS.values(), ids=LISTENERS)
 def test_a_slow_listener_is_named(
     slow: list[str], prepare: Callable[[net.Socket], object], name: str, options: dict[str, Any]
@@ -548,6 +556,7 @@ def test_a_slow_listener_is_named(
     assert not [each for each in slow if "Socket" in each]
 
 
+@pytest.mark.spec("P6-07")
 @pytest.mark.parametrize("way", ["listener", "iterate", "read"])
 def test_a_slow_step_of_a_coroutine_is_named_with_its_task(way: str) -> None:
     found: list[str] = []
@@ -624,7 +633,7 @@ def refused(server: net.Server, count: int) -> None:
         peer.close()
 
 
-@pytest.mark.spec("D119")
+@pytest.mark.spec("D119", "P6-08")
 def test_drops_are_logged_at_once_and_then_once_a_second(log: Callable[[], list[str]]) -> None:
     server = listening()
     server.max_connections = 0
@@ -652,7 +661,7 @@ def test_a_block_list_at_work_is_not_logged(log: Callable[[], list[str]]) -> Non
     assert log() == []
 
 
-@pytest.mark.spec("D119")
+@pytest.mark.spec("D119", "P6-08")
 @pytest.mark.parametrize("how", ["on_slow", "measure"])
 def test_slow_callbacks_are_logged_once_a_second_with_a_count(
     log: Callable[[], list[str]], how: str
@@ -684,7 +693,7 @@ def test_slow_callbacks_are_logged_once_a_second_with_a_count(
     assert len(log()) == 2
 
 
-@pytest.mark.spec("D119")
+@pytest.mark.spec("D119", "P6-08")
 def test_sockets_destroyed_for_a_budget_are_logged(log: Callable[[], list[str]]) -> None:
     sockets: list[net.Socket] = []
     server = net.create_server(sockets.append, write_budget=100_000).listen(0)

@@ -78,7 +78,7 @@ def manager(listeners: list[socket.socket], code: str, **variables: str) -> Any:
     )
 
 
-@pytest.mark.spec("D124")
+@pytest.mark.spec("D124", "P9-01")
 @pytest.mark.parametrize("names", [None, "http:admin", "http:http"])
 def test_the_sockets_of_a_service_manager_are_found_by_name(
     names: str | None, tmp_path: Path
@@ -135,6 +135,7 @@ def test_sockets_of_another_process_are_left_alone(monkeypatch: pytest.MonkeyPat
     assert not [name for name in VARIABLES if name in os.environ]
 
 
+@pytest.mark.spec("P0-02")
 @pytest.mark.parametrize(
     ("variables", "text"),
     [
@@ -174,6 +175,7 @@ def test_a_descriptor_that_is_not_open_raises(run_child: Any) -> None:
     assert child.lines == ["EBADF fcntl"]
 
 
+@pytest.mark.spec("P9-03")
 @pytest.mark.slow
 @pytest.mark.skipif(ACTIVATE is None, reason="no systemd-socket-activate here")
 @pytest.mark.parametrize("kind", ["tcp", "unix", "named"])
@@ -231,7 +233,7 @@ def listener(
         yield one
 
 
-@pytest.mark.spec("D125")
+@pytest.mark.spec("D125", "P9-02")
 @pytest.mark.parametrize("state", ["READY=1", "STOPPING=1", "WATCHDOG=1", "READY=1\nSTATUS=é"])
 def test_a_service_manager_is_told(state: str, listener: socket.socket) -> None:
     assert pyuvnet.notify(state) is True

@@ -170,6 +170,7 @@ ADDED = [
 ]  # fmt: skip
 
 
+@pytest.mark.spec("P0-02")
 @cases(("call", "expected"), ADDED)
 def test_an_error_of_what_node_has_not_names_it_as_it_was_written(call, expected):
     with pytest.raises((TypeError, ValueError)) as caught:

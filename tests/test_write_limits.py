@@ -96,7 +96,7 @@ def fill(socket: net.Socket, size: int = 65536) -> None:
 # ---- max_write_buffer --------------------------------------------------------------------------
 
 
-@pytest.mark.spec("D130")
+@pytest.mark.spec("D130", "P3-01")
 @cases("path", PATHS)
 @cases("in_callback", [True, False])
 def test_a_queue_that_is_too_long_destroys_its_socket(
@@ -162,6 +162,7 @@ def test_a_peer_that_reads_keeps_its_socket_however_much_is_written() -> None:
     assert got[0] == sent[0]
 
 
+@pytest.mark.spec("P3-02")
 def test_what_refuse_does_not_take_is_not_sent_and_the_socket_lives() -> None:
     seen: list[Any] = []
     received: list[bytes] = []
@@ -420,6 +421,7 @@ def test_destroy_in_the_error_listener_and_in_the_callback_is_harmless() -> None
 # ---- Budgets -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("P3-03", "P3-04")
 @cases("of_loop", [False, True])
 @cases("path", PATHS)
 def test_the_socket_with_the_longest_queue_is_destroyed(
@@ -451,6 +453,7 @@ def test_the_socket_with_the_longest_queue_is_destroyed(
     assert 0 < info.queued <= MIB
 
 
+@pytest.mark.spec("P3-03", "P3-05")
 def test_it_destroys_again_until_the_others_fit() -> None:
     overloads: list[Any] = []
 
@@ -481,6 +484,7 @@ def test_it_destroys_again_until_the_others_fit() -> None:
     assert [(info.scope, info.destroyed) for info in overloads] == [("server", 1), ("loop", 3)]
 
 
+@pytest.mark.spec("P3-06")
 def test_the_count_is_exact_at_every_write_and_completion() -> None:
     """Against the sum of all queues, while peers read, stop, end and are destroyed."""
     import random
@@ -787,6 +791,7 @@ def test_one_overload_event_stands_for_all_of_one_callback() -> None:
     assert info.destroyed == len(idle.errors) > 1
 
 
+@pytest.mark.spec("P3-09")
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_thousand_peers_that_never_read_stay_within_64_mib_and_others_are_served(
@@ -887,7 +892,7 @@ def elsewhere() -> Iterator[Callable[[Callable[[], Any]], Any]]:
     return run
 
 
-@pytest.mark.spec("D131")
+@pytest.mark.spec("D131", "P3-08")
 def test_more_calls_than_allowed_raise_in_the_caller(loop: Any, elsewhere: Any) -> None:
     called: list[int] = []
     loop.set_max_threadsafe_calls(3)
@@ -946,6 +951,7 @@ BAD_OF_SERVERS: list[Any] = [
 ]
 
 
+@pytest.mark.spec("P0-02")
 @cases(("options", "code"), BAD + BAD_OF_SERVERS)
 def test_wrong_options_of_a_server_raise(options: dict[str, Any], code: str) -> None:
     with pytest.raises(pyuvnet.errors.Error) as caught:

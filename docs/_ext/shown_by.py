@@ -19,6 +19,7 @@ PAGES = {
     "coverage": re.compile(r"\| (N\d+) \|"),
     "deviations": re.compile(r"\| (D\d+) \|"),
     "streams-rules": re.compile(r"- ([SOR][\d.]+-\d\d): "),
+    "operations-rules": re.compile(r"- (P[\d.]+-\d\d): "),
 }
 
 
@@ -44,7 +45,7 @@ def add_tests(page: str, text: str) -> str:
     for at, line in enumerate(lines):
         if begins := PAGES[page].match(line):
             shown = ", ".join(f"`{test}`" for test in tests().get(begins[1], []))
-            if page == "streams-rules":
+            if page.endswith("-rules"):
                 lines[at] = f"{line} ({shown})"
             else:
                 lines[at] = f"{line} {shown} |"

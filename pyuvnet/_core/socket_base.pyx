@@ -1794,6 +1794,11 @@ cdef void _add_queued(uv.uv_handle_t* handle, void* sum) noexcept:
             (<Py_ssize_t*>sum)[0] += (<SocketBase>owner).w_length
 
 
+def _links_size():
+    """What being in the ring of its server costs a socket, in bytes; for tests."""
+    return sizeof(Links)
+
+
 def queued_bytes(Loop loop not None):
     """What the sockets of a loop have written and the kernel has not taken."""
     cdef Budget budget = loop.budget

@@ -6,6 +6,7 @@ import gc
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -195,6 +196,7 @@ def said(front: Front, *data: bytes, end: bool = True) -> Front:
         return front.until(1)
 
 
+@pytest.mark.spec("P8-01", "P8-07")
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 @pytest.mark.parametrize("data", [b"", b"data", b"\r\n" * 50_000], ids=["", "some", "much"])
 def test_the_ends_are_those_of_the_header_and_what_follows_is_data(
@@ -237,6 +239,7 @@ def test_a_header_of_unix_sockets_has_paths_and_no_addresses() -> None:
     assert (one.proxy.source_path, one.proxy.destination_path) == ("/a", "\0b")
 
 
+@pytest.mark.spec("P8-04")
 def test_local_keeps_the_connections_own_ends() -> None:
     front = Front()
     seen = []
@@ -258,6 +261,7 @@ def test_a_header_may_be_cut_anywhere_with_its_data_behind() -> None:
         assert said(Front(), header[:cut], header[cut:] + b"data").heard == [("1.2.3.4", b"data")]
 
 
+@pytest.mark.spec("P8-05")
 @pytest.mark.parametrize("data", WRONG.values(), ids=WRONG)
 def test_what_is_no_header_is_dropped_and_counted(data: bytes) -> None:
     front = said(Front(), data, end=False)
@@ -266,6 +270,7 @@ def test_what_is_no_header_is_dropped_and_counted(data: bytes) -> None:
     assert front.server.dropped == {"proxy": 1}
 
 
+@pytest.mark.spec("P8-05")
 def test_a_header_over_the_limit_is_dropped() -> None:
     long = v2(ipv4() + tlv(0xE0, bytes(5000)))
     assert said(Front(), long, end=False).heard == [("proxy", "too long")]
@@ -289,6 +294,7 @@ def test_a_wrong_checksum_is_dropped() -> None:
     assert said(Front(), bytes(wrong), end=False).heard == [("proxy", "checksum")]
 
 
+@pytest.mark.spec("P8-05")
 def test_a_late_header_is_dropped_however_often_a_byte_comes() -> None:
     front = Front({"timeout": 40})
     with peer(front.port) as one:
@@ -328,6 +334,66 @@ def test_a_reset_before_the_header_is_whole_is_a_drop(sent: bytes) -> None:
     assert front.until(1).heard == [("proxy", "ECONNRESET")]
 
 
+@pytest.mark.spec("P1-14")
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_shutdown_waits_for_headers_until_its_time_is_up(in_time: bool) -> None:
+    front = Front()
+    results: list[net.ShutdownResult] = []
+    shown: list[str] = []
+    front.server.on("connection", lambda one: one.on("shutdown", lambda: shown.append("shutdown")))
+    with peer(front.port) as one:
+        one.sendall(LINE[:-1])
+
+        def begin() -> None:
+            if not front.server._awaiting:
+                set_timeout(begin, 1)
+                return
+            front.server.shutdown(300, idle_grace=20, callback=results.append)
+            if in_time:
+                set_timeout(one.sendall, 60, LINE[-1:] + b"data")
+                set_timeout(one.shutdown, 120, socket.SHUT_WR)
+
+        begin()
+        run()
+        assert closed(one)
+    (result,) = results
+    if in_time:
+        # It was accepted before, so it is served, hears of the shutdown, and is ended.
+        assert shown == ["shutdown"]
+        assert (result.ended, result.destroyed) == (1, 0)
+        assert front.sockets[0].remote_address == "1.2.3.4"
+    else:
+        assert (shown, front.sockets) == ([], [])
+        assert result.ended == 0
+    assert front.server._awaiting == 0
+
+
+@pytest.mark.spec("P4-10")
+def test_deadlines_begin_when_the_header_is_there() -> None:
+    front = Front(first_byte_timeout=120, idle_timeout=60_000)
+    times: list[float] = []
+    front.server.on("connection", lambda one: times.append(time.monotonic()))
+
+    def closed(had_error: bool) -> None:
+        times.append(time.monotonic())
+        front.server.destroy_sockets()
+
+    front.server.on("connection", lambda one: one.on("close", closed))
+    with peer(front.port) as one, peer(front.port) as other:
+        one.sendall(LINE[:-1])
+        other.sendall(LINE + b"x")
+        # Later than the deadline of a connection without a header would be.
+        set_timeout(one.sendall, 250, LINE[-1:])
+        front.until(1)
+    assert front.heard[0] == "ERR_FIRST_BYTE_TIMEOUT"
+    # The bytes behind a header are the first ones: the other connection has met its deadline.
+    assert len(front.sockets) == 2
+    assert front.sockets[1].errored is not None
+    assert front.sockets[0].errored is None
+    assert times[2] - times[1] >= 0.11
+
+
+@pytest.mark.spec("P8-02")
 def test_of_a_peer_that_is_not_trusted_no_header_is_read() -> None:
     front = Front({"trusted": ["10.0.0.0/8"], "required": False})
     (one,) = said(front, LINE + b"data").sockets
@@ -335,6 +401,7 @@ def test_of_a_peer_that_is_not_trusted_no_header_is_read() -> None:
     assert one.proxy is None
 
 
+@pytest.mark.spec("P8-03")
 def test_a_required_header_of_a_peer_that_is_not_trusted_is_a_drop() -> None:
     front = Front({"trusted": net.BlockList()})
     info: list[Any] = []
@@ -351,6 +418,7 @@ def test_who_is_trusted_may_change_while_the_server_runs() -> None:
     assert said(front, LINE).heard == [("1.2.3.4", b"")]
 
 
+@pytest.mark.spec("P8-06")
 def test_the_block_list_matches_the_address_of_the_header_too() -> None:
     blocked = net.BlockList()
     blocked.add_subnet("1.2.3.0", 24)

@@ -114,6 +114,7 @@ def trickle():
 needs_socketpair = pytest.mark.skipif(sys.platform == "win32", reason="takes over a descriptor")
 
 
+@pytest.mark.spec("P3-07")
 @needs_socketpair
 @pytest.mark.parametrize("encoding", [None, "utf8"])
 @pytest.mark.parametrize("waiting", ["paused", "reading"])
@@ -141,7 +142,7 @@ def test_small_segments_cost_little_more_than_their_bytes(trickle, waiting, enco
     assert got == ("ab" if encoding else b"ab") * 20_010
 
 
-@pytest.mark.spec("D37")
+@pytest.mark.spec("D37", "P3-07")
 @needs_socketpair
 def test_the_first_chunks_of_a_socket_come_out_as_they_came_and_the_others_joined(trickle):
     trickle.socket.pause()

@@ -5,9 +5,12 @@ The large version: `python -m tests.reliability.shutdowns`.
 
 from __future__ import annotations
 
+import pytest
+
 from . import shutdowns
 
 
+@pytest.mark.spec("P1-15")
 def test_busy_clients_see_neither_a_reset_nor_an_unanswered_request() -> None:
     for _ in range(3):
         seen = shutdowns.once(100, 300)

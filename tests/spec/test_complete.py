@@ -1,4 +1,4 @@
-"""Every rule of docs/streams-rules.md is named by a test, and every name is a rule."""
+"""Every rule of the pages of rules is named by a test, and every name is a rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-RULES = Path(__file__).resolve().parents[2] / "docs" / "streams-rules.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = ["streams-rules.md", "operations-rules.md"]
 
 # For the tests to be collected, which takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(250)
@@ -16,9 +17,10 @@ pytestmark = pytest.mark.timeout(250)
 def rules() -> dict[str, str]:
     """What each rule says, by its id."""
     found: dict[str, str] = {}
-    for line in RULES.read_text(encoding="utf-8").splitlines():
+    lines = [line for page in PAGES for line in (DOCS / page).read_text("utf-8").splitlines()]
+    for line in lines:
         if line.startswith("- "):
-            match = re.fullmatch(r"- ([SOR][\d.]+-\d\d): (\S.*)", line)
+            match = re.fullmatch(r"- ([SORP][\d.]+-\d\d): (\S.*)", line)
             assert match, f"not of the form '- id: rule': {line}"
             assert match[1] not in found, f"{match[1]} stands there twice"
             found[match[1]] = match[2]
@@ -32,7 +34,7 @@ def named(collected: dict[str, list[str]]) -> dict[str, list[str]]:
     for test, ids in collected.items():
         for each in ids:
             # Those of tests/test_coverage.py begin with other letters.
-            if each[0] in "SOR":
+            if each[0] in "SORP":
                 found.setdefault(each, []).append(test)
     return found
 
