@@ -60,8 +60,15 @@ cdef class ImmediateQueue(LoopPart):
             if loop.failure is not None or loop.stopping:
                 break
         if done < len(due) and self._waiting is not None:
-            due = due[done:]
-            self._waiting[0:0] = due
+            try:
+                due = due[done:]
+                self._waiting[0:0] = due
+            except MemoryError as exc:
+                # They are lost, and must not keep the loop alive, which would spin.
+                for immediate in due:
+                    if immediate._due:
+                        _retire(immediate)
+                loop.report(exc)
             if self._ref_count:
                 uv.uv_idle_start(&self._idle, _on_idle)
         loop.leave()

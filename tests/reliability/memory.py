@@ -30,7 +30,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pyuvnet
-from pyuvnet import framing, net, tls
+from pyuvnet import framing, metrics, net, tls
 from pyuvnet._core import info
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
@@ -285,6 +285,169 @@ def connect_proxied(case: Case) -> Generator[Step, None, object]:
     case.wait(lambda: done or case.said)
     case.server.proxy_protocol = None
     return done == [b"hi"]
+
+
+def accept_limited(case: Case) -> Generator[Step, None, object]:
+    """A connection is accepted by a server with every bound and deadline."""
+    done: list[Any] = []
+
+    def accepted(socket: Any) -> None:
+        case.accepted(socket)
+        socket.on("data", done.append)
+
+    limits = {"idle_timeout": 60_000, "write_timeout": 60_000, "min_read_rate": (1, 60_000)}
+    server = net.create_server(
+        accepted, max_per_address=5, write_budget=1 << 20, max_write_buffer=1 << 20,
+        max_connections=5, overflow="wait", on_exhausted="wait", **limits,
+    )  # fmt: skip
+    server.on("error", case.said.append)
+    server.on("drop", case.said.append)
+    server.listen(0)
+    peer = posix.create_connection(("127.0.0.1", server.address().port))
+    peer.send(b"hi")
+    case.peers.append(peer)
+    yield case.turns
+    case.wait(lambda: done or case.said)
+    for socket in server.sockets:
+        socket.destroy()
+    server.close()
+    case.turns()
+    assert server._per_address == {}, "an address counts that has no connection"
+    assert server._write_budget == (1 << 20, 0), "bytes count that nobody has queued"
+    return done == [b"hi"]
+
+
+def write_over_budget(case: Case) -> Generator[Step, None, object]:
+    """A write exceeds what a socket, and a server, may queue."""
+    codes: list[str] = []
+    overloads: list[Any] = []
+    sockets: list[Any] = []
+
+    def accepted(socket: Any) -> None:
+        sockets.append(socket)
+        case.sockets.append(socket)
+        socket.on("error", case.said.append)
+        socket.on("error", lambda error: codes.append(getattr(error, "code", None)))
+
+    server = net.create_server(accepted, write_budget=100_000, max_write_buffer=90_000_000)
+    server.on("overload", overloads.append)
+    server.listen(0)
+    case.peers.append(posix.create_connection(("127.0.0.1", server.address().port)))
+    case.wait(lambda: sockets)
+    chunk = bytes(20_000_000)
+
+    def act() -> None:
+        for socket in sockets:
+            socket.write(chunk)
+        case.turns()
+
+    yield act
+    case.turns()
+    destroyed = all(socket.destroyed for socket in sockets)
+    for socket in sockets:
+        socket.destroy()
+    server.close()
+    case.turns()
+    assert server._write_budget == (100_000, 0), "bytes count that nobody has queued"
+    # Without memory for the error the socket is destroyed all the same.
+    return destroyed
+
+
+def deadlines(case: Case) -> Generator[Step, None, object]:
+    """Deadlines are set, set anew and taken back, and one is over."""
+    done: list[Any] = []
+    socket, _peer = case.pair()
+    other = net.Socket()
+    case.sockets.append(other)
+    socket.on("close", lambda had_error: done.append(True))
+
+    def act() -> None:
+        other.set_deadline(60_000)
+        socket.set_deadline(60_000)
+        socket.set_deadline(1, ValueError("late"))
+        other.set_deadline(None)
+        case.turns()
+
+    yield act
+    if case.raised:
+        socket.destroy()
+    else:
+        case.wait(lambda: done)
+        # The program's own error, or none was to be made.
+        case.said[:] = [said for said in case.said if not isinstance(said, ValueError)]
+    return done
+
+
+def shutdown(case: Case) -> Generator[Step, None, object]:
+    """A server with a connection, and one in the kernel's queue, shuts down."""
+    results: list[Any] = []
+    accepted: list[Any] = []
+
+    def connected(socket: Any) -> None:
+        accepted.append(socket)
+        case.sockets.append(socket)
+        socket.on("error", case.said.append)
+        socket.on("shutdown", socket.end)
+        socket.resume()
+
+    server = net.create_server(connected)
+    server.on("error", case.said.append)
+    server.on("drop", case.said.append)
+    server.listen(0)
+    place = ("127.0.0.1", server.address().port)
+    first = posix.create_connection(place)
+    case.wait(lambda: accepted)
+    case.peers += [first, posix.create_connection(place)]
+
+    def act() -> None:
+        server.shutdown(100, idle_grace=0, callback=results.append)
+        case.turns()
+
+    yield act
+    for peer in case.peers:
+        peer.close()
+    case.peers.clear()
+    case.wait(lambda: results or case.raised)
+    if not results:
+        server.destroy_sockets()
+        if server.listening:
+            server.close()
+        case.wait(lambda: not server._running)
+    return results
+
+
+def show_metrics(case: Case) -> Generator[Step, None, object]:
+    """The text of metrics, and what a server and the loop have counted."""
+    done: list[str] = []
+    server = net.create_server(name="swept")
+    case.served()
+
+    def act() -> None:
+        server.stats()
+        case.server.stats()
+        case.sockets[-1].info()
+        pyuvnet.loop.stats()
+        done.append(metrics.text())
+
+    yield act
+    return done and 'server="swept"' in done[0]
+
+
+def name_slow(case: Case) -> Generator[Step, None, object]:
+    """A slow callback is named and logged."""
+    done: list[str] = []
+    peer = case.served()
+    case.sockets[-1].on("data", lambda data: done.append("data"))
+
+    def act() -> None:
+        pyuvnet.loop.on_slow(0, lambda name, ms: done.append(name))
+        peer.send(b"x")
+        case.turns()
+
+    yield act
+    pyuvnet.loop.on_slow(None)
+    case.turns()
+    return [each for each in done if each.endswith("()") or "() at " in each]
 
 
 def listen(case: Case) -> Generator[Step, None, object]:
@@ -1000,7 +1163,8 @@ OPERATIONS: dict[str, Operation] = {
         *(read_paused, read_by_readable, read_into_target, write, write_in_callback, write_much),
         *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
         *(idle_timeout, listeners, loop, threadsafe, attach, attach_by_itself, iterate),
-        *(read_frames, write_frames, readers, accept_proxied, connect_proxied),
+        *(read_frames, write_frames, readers, accept_proxied, connect_proxied, accept_limited),
+        *(write_over_budget, deadlines, shutdown, show_metrics, name_slow),
         *(tls_handshake, tls_read_and_write, tls_end, tls_destroy, tls_upgrade),
     )
 }

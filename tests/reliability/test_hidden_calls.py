@@ -960,3 +960,140 @@ def test_a_second_socket_that_writes_while_the_first_is_flushed_is_sent(
         acts,
     )
     assert lines == ["b'answer' b'second' 0"]
+
+
+# ---- Operations of a server in production --------------------------------------------------------
+
+PRODUCTION = """
+from pyuvnet import metrics
+from pyuvnet._core.hidden_calls import set_hidden_hook
+from pyuvnet._core.handle import live_counts
+
+what, act = sys.argv[1:]
+LINE = b"PROXY TCP4 1.2.3.4 5.6.7.8 5 9\\r\\n"
+
+def once(nth):
+    # One time that a server does it, with an act at the n-th hidden place; returns how many it has.
+    places = 0
+    sockets, peers, results = [], [], []
+    def accepted(sock):
+        sockets.append(sock)
+        sock.on("error", lambda error: None)
+        sock.on("data", lambda data: None)
+    options = {"proxy_protocol": {"trusted": ["127.0.0.1"]}} if what == "proxy" else {}
+    server = net.create_server(
+        accepted, name="hidden", max_per_address=9, write_budget=100_000, max_connections=9,
+        overflow="wait", on_exhausted="wait", idle_timeout=60_000, write_timeout=60_000,
+        first_byte_timeout=60_000, min_read_rate=(1, 60_000), **options)
+    server.on("overload", lambda info: None)
+    server.listen(0)
+    port = server.address().port
+    def connect(data=b""):
+        # The act may have closed the server.
+        try:
+            peer = posix.create_connection(("127.0.0.1", port))
+            peers.append(peer)
+            peer.send(data)
+        except OSError:
+            pass
+    def hook(place):
+        nonlocal places
+        places += 1
+        if places - 1 == nth:
+            if act == "destroy":
+                server.destroy_sockets()
+            elif act == "close":
+                if server.listening:
+                    server.close()
+            elif act == "deadline":
+                for sock in server.sockets:
+                    sock.set_deadline(None)
+                    sock.set_deadline(60_000)
+            else:
+                server.shutdown(0)
+    if what != "accept" and what != "proxy":
+        connect()
+        connect()
+        until(lambda: len(sockets) == 2)
+    set_hidden_hook(hook)
+    try:
+        if what == "accept":
+            connect(b"x")
+            connect(b"x")
+            turns()
+        elif what == "proxy":
+            connect(LINE[:20])
+            connect(LINE + b"data")
+            turns()
+            for peer in peers[:1]:
+                try:
+                    peer.send(LINE[20:])
+                except OSError:
+                    pass
+            turns()
+        elif what == "deadlines":
+            for sock in list(sockets):
+                if not sock.destroyed:
+                    sock.set_deadline(0)
+            turns()
+        elif what == "limits":
+            for sock in list(sockets):
+                sock.write(bytes(10_000_000))
+            pyuvnet.loop.set_write_budget(1000)
+            turns()
+            pyuvnet.loop.set_write_budget(None)
+        elif what == "shutdown":
+            if server.listening:
+                connect()
+            server.shutdown(50, idle_grace=0, callback=results.append)
+            turns()
+        elif what == "pause":
+            server.pause()
+            connect()
+            turns()
+            server.resume()
+            turns()
+        else:
+            metrics.text()
+            server.stats()
+            pyuvnet.loop.stats()
+            for sock in list(sockets):
+                if not sock.destroyed:
+                    sock.info()
+    finally:
+        set_hidden_hook(None)
+    for peer in peers:
+        peer.close()
+    server.destroy_sockets()
+    if server.listening:
+        server.close()
+    until(lambda: not server._running and not server._awaiting)
+    turns()
+    assert server._per_address == {}, (nth, server._per_address)
+    assert server._write_budget == (100_000, 0), nth
+    assert server.sockets == []
+    assert what != "shutdown" or len(results) == 1, (nth, results)
+    return places
+
+set_exception_handler(print)
+most = once(-1)
+before = live_counts()
+for nth in range(0, most + 1):
+    once(nth)
+gc.collect()
+turns()
+assert live_counts() == before, (before, live_counts())
+print(most > 3)
+"""
+
+
+@pytest.mark.slow
+@debug_build
+@pytest.mark.parametrize("act", ["destroy", "close", "deadline", "shutdown"])
+@pytest.mark.parametrize(
+    "what", ["accept", "proxy", "deadlines", "limits", "shutdown", "pause", "metrics"]
+)
+def test_what_production_needs_meets_hidden_code_at_each_place(
+    program: Any, what: str, act: str
+) -> None:
+    assert program(PRODUCTION, what, act) == ["True"]
