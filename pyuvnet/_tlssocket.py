@@ -41,7 +41,7 @@ from ._tls_errors import (
     unavailable,
 )
 from ._tls_identity import certificate, check_server_identity, identity_of
-from .errors import ArgTypeError, ArgValueError
+from .errors import ArgTypeError, ArgValueError, StateError
 from .socket import SOCKET_OPTIONS, Socket
 
 if TYPE_CHECKING:
@@ -206,6 +206,7 @@ class TLSSocket(Socket):
     _alpn: str | bool | None = None
     _servername: str | bool | None = None
     _known: Any = None
+    _chosen: SecureContext | None = None
     _announce = False
 
     def __init__(
@@ -462,7 +463,7 @@ class TLSSocket(Socket):
             self._layer.refuse(NO_APPLICATION_PROTOCOL)
             self._tls_failed(alert_error("no application protocol"), False)
             return
-        self._start_server(context, protocols)
+        self._start_server(self._chosen or context, protocols)
 
     def _start_server(self, context: SecureContext, protocols: tuple[str, ...]) -> None:
         rules = cast("Rules", self._rules)
@@ -777,6 +778,71 @@ class TLSSocket(Socket):
         Node: tlsSocket.getEphemeralKeyInfo()
         """
         raise unavailable("get_ephemeral_key_info()")
+
+    def get_shared_sigalgs(self) -> list[str]:
+        """Python's ssl does not have them.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.getSharedSigalgs()
+        """
+        raise unavailable("get_shared_sigalgs()")
+
+    def get_tls_ticket(self) -> bytes:
+        """Python's ssl does not hand it out; get_session() has it inside.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.getTLSTicket()
+        """
+        raise unavailable("get_tls_ticket()")
+
+    def get_x509_certificate(self) -> Any:
+        """Python has no class for it; get_certificate() has what it says, and `raw`.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.getX509Certificate()
+        """
+        raise unavailable("get_x509_certificate()")
+
+    def get_peer_x509_certificate(self) -> Any:
+        """Python has no class for it; get_peer_certificate() has what it says, and `raw`.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.getPeerX509Certificate()
+        """
+        raise unavailable("get_peer_x509_certificate()")
+
+    def enable_trace(self) -> None:
+        """Python's ssl does not trace.
+
+        Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+        Node: tlsSocket.enableTrace()
+        """
+        raise unavailable("enable_trace()")
+
+    def set_key_cert(self, context: SecureContext | ssl.SSLContext | Mapping[str, Any]) -> None:
+        """Use another key and certificate for this connection, such as from an alpn_callback.
+
+        Args:
+            context: SecureContext, ssl.SSLContext, or a mapping of the options of one.
+
+        Raises: what create_secure_context() raises; StateError (ERR_INVALID_STATE) once the
+            server has begun its handshake, and on a client.
+
+        Node: tlsSocket.setKeyCert()
+        """
+        self._check()
+        if self._rules is None or not self._rules.server or self.ssl_object is not None:
+            raise StateError(
+                "set_key_cert() is for servers, before the handshake", "ERR_INVALID_STATE"
+            )
+        self._chosen = (
+            SecureContext(context) if check.is_mapping(context) else as_context(context, "context")
+        )
 
     def disable_renegotiation(self) -> None:
         """Nothing to do, since renegotiation is always refused.

@@ -14,6 +14,7 @@ import ssl
 
 from . import _tls_promises as promises
 from ._base import TYPE_CHECKING
+from ._base import validation as check
 from ._core.names import add_node_names
 from ._tls_context import (
     DEFAULT_CIPHERS,
@@ -22,13 +23,15 @@ from ._tls_context import (
     SecureContext,
     create_secure_context,
 )
-from ._tls_errors import TLSError
+from ._tls_errors import TLSError, unavailable
 from ._tls_identity import check_server_identity
 from ._tlsserver import Server, connect, create_server
 from ._tlssocket import Session, TLSSocket
 
 if TYPE_CHECKING:
     from typing import Any
+
+DEFAULT_ECDH_CURVE = "auto"
 
 
 def get_ciphers() -> list[str]:
@@ -41,11 +44,46 @@ def get_ciphers() -> list[str]:
     return sorted({str(suite["name"]).lower() for suite in context.get_ciphers()})
 
 
+def get_ca_certificates(kind: str = "default") -> list[str]:
+    """Return certificates of authorities, as PEM.
+
+    Args:
+        kind: 'default' and 'system' are the system's store, which clients trust without `ca`;
+            'extra' has none.
+
+    Raises: ArgValueError (ERR_INVALID_ARG_VALUE); StateError
+        (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) for 'bundled', since no certificates come with
+        pyuvnet.
+
+    Node: tls.getCACertificates()
+    """
+    check.validate_string(kind, "type")
+    if kind == "bundled":
+        raise unavailable("get_ca_certificates('bundled')")
+    if kind not in ("default", "system", "extra"):
+        raise check.arg_value_error("type", kind)
+    return [] if kind == "extra" else list(_system_certificates())
+
+
+def set_default_ca_certificates(certs: Any) -> None:
+    """Python's ssl has no defaults to set: give each context its `ca`.
+
+    Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+
+    Node: tls.setDefaultCACertificates()
+    """
+    raise unavailable("set_default_ca_certificates()")
+
+
+def _system_certificates() -> tuple[str, ...]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    return tuple(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(True)))
+
+
 def __getattr__(name: str) -> Any:
     if name in ("root_certificates", "rootCertificates"):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_default_certs()
-        found = tuple(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(True)))
+        found = _system_certificates()
         globals()["root_certificates"] = globals()["rootCertificates"] = found
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -53,6 +91,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "DEFAULT_CIPHERS",
+    "DEFAULT_ECDH_CURVE",
     "DEFAULT_MAX_VERSION",
     "DEFAULT_MIN_VERSION",
     "SecureContext",
@@ -64,7 +103,9 @@ __all__ = [
     "connect",
     "create_secure_context",
     "create_server",
+    "get_ca_certificates",
     "get_ciphers",
     "promises",
+    "set_default_ca_certificates",
 ]
 add_node_names(globals())

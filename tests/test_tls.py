@@ -258,11 +258,50 @@ def test_more_that_pythons_ssl_cannot_do() -> None:
         lambda: tls.TLSSocket().export_keying_material(32, "label"),
         lambda: tls.TLSSocket().get_ephemeral_key_info(),
         lambda: tls.TLSSocket().renegotiate(),
+        lambda: tls.TLSSocket().get_tls_ticket(),
+        lambda: tls.TLSSocket().get_shared_sigalgs(),
+        lambda: tls.TLSSocket().get_x509_certificate(),
+        lambda: tls.TLSSocket().get_peer_x509_certificate(),
+        lambda: tls.TLSSocket().enable_trace(),
+        lambda: tls.get_ca_certificates("bundled"),
+        lambda: tls.set_default_ca_certificates([]),
     ]
     for call in calls:
         with pytest.raises(pyuvnet.StateError) as raised:
             call()
         assert raised.value.code == "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"
+
+
+def test_the_authorities_of_the_system() -> None:
+    assert tls.get_ca_certificates() == list(tls.root_certificates)
+    assert tls.get_ca_certificates("extra") == []
+    with pytest.raises(ValueError, match="type"):
+        tls.get_ca_certificates("all")
+
+
+@pytest.mark.parametrize("form", ["mapping", "context"])
+def test_a_protocol_may_have_a_certificate_of_its_own(form: str) -> None:
+    other: Any = OTHER if form == "mapping" else tls.create_secure_context(OTHER)
+    sockets: list[Any] = []
+
+    def choose(offer: Any) -> str:
+        (socket,) = both.server.sockets
+        socket.set_key_cert(other)
+        return "b"
+
+    both = Both({"alpn_callback": choose},
+                {"alpn_protocols": ["a", "b"], "servername": "other.example"})  # fmt: skip
+
+    def accepted(socket: Any) -> None:
+        with pytest.raises(pyuvnet.StateError) as raised:
+            socket.set_key_cert(other)
+        assert raised.value.code == "ERR_INVALID_STATE"
+        sockets.append(socket.alpn_protocol)
+        socket.end()
+
+    both.accepted = accepted
+    both.run()
+    assert (both.events, sockets) == ([], ["b"])
 
 
 @pytest.mark.spec("D150")

@@ -15,6 +15,8 @@ _IRREGULAR = {
     "sni_callback": "SNICallback",
     "min_dh_size": "minDHSize",
     "get_tls_ticket": "getTLSTicket",
+    "get_ca_certificates": "getCACertificates",
+    "set_default_ca_certificates": "setDefaultCACertificates",
     "request_ocsp": "requestOCSP",
 }
 

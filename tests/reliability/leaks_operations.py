@@ -88,6 +88,7 @@ LEFT_OUT = {
     "Loop.wait_for_io",
     "events.error_monitor",
     "tls.DEFAULT_CIPHERS",
+    "tls.DEFAULT_ECDH_CURVE",
     "tls.DEFAULT_MAX_VERSION",
     "tls.DEFAULT_MIN_VERSION",
 }
@@ -1098,13 +1099,18 @@ def secured(
     run()
 
 
-@operation("tls.create_secure_context", "SecureContext", "tls.SecureContext", "tls.get_ciphers")
+@operation(
+    "tls.create_secure_context", "tls.SecureContext", "tls.get_ciphers", "tls.get_ca_certificates",
+    "tls.set_default_ca_certificates",
+)  # fmt: skip
 def _secure_context() -> None:
     given = keys()
     for form in (given["key"], given["key"].read_bytes(), given["key"].read_text()):
         tls.create_secure_context(key=form, cert=given["cert"])
     attempt(tls.create_secure_context, {"key": b"none", "cert": given["cert"]})
     tls.get_ciphers()
+    tls.get_ca_certificates("extra")
+    attempt(tls.set_default_ca_certificates, [])
 
 
 @operation(
@@ -1150,7 +1156,10 @@ def _secure_connection() -> None:
     "tls.TLSSocket.get_peer_certificate", "tls.TLSSocket.get_peer_finished",
     "tls.TLSSocket.get_session", "tls.TLSSocket.is_session_reused", "tls.TLSSocket.renegotiate",
     "tls.TLSSocket.export_keying_material", "tls.TLSSocket.disable_renegotiation",
-    "tls.TLSSocket.set_max_send_fragment", "tls.TLSSocket.write",
+    "tls.TLSSocket.set_max_send_fragment", "tls.TLSSocket.write", "tls.TLSSocket.set_key_cert",
+    "tls.TLSSocket.get_tls_ticket", "tls.TLSSocket.get_shared_sigalgs",
+    "tls.TLSSocket.enable_trace", "tls.TLSSocket.get_x509_certificate",
+    "tls.TLSSocket.get_peer_x509_certificate",
 )  # fmt: skip
 def _secure_answers() -> None:
     def look(client: Any) -> None:
@@ -1163,6 +1172,10 @@ def _secure_answers() -> None:
         attempt(client.get_peer_finished)
         client.get_peer_certificate(True)
         attempt(client.get_ephemeral_key_info)
+        for name in ("tls_ticket", "shared_sigalgs", "x509_certificate", "peer_x509_certificate"):
+            attempt(getattr(client, f"get_{name}"))
+        attempt(client.enable_trace)
+        attempt(client.set_key_cert, contexts()[1])
         attempt(client.export_keying_material, 10, "label")
         attempt(client.renegotiate)
         client.is_session_reused()
