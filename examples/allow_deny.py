@@ -11,10 +11,9 @@ are networks or addresses of either family; an IPv4 peer of an IPv6 server is ma
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Error, Socket, net, next_tick, run, set_timeout
+from pyuvnet import Error, Socket, net, run, set_timeout
 
 GOODBYE = 3000  # ms to take the answer in, and to leave
 
@@ -66,9 +65,7 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(server.close))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

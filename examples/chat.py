@@ -10,10 +10,9 @@ sockets, and what a room needs against its guests: a limit for lines, and one fo
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Socket, net, next_tick, run, set_timeout
+from pyuvnet import Socket, net, run, set_timeout
 
 LONGEST_LINE = 1000  # characters
 MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
@@ -108,14 +107,12 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
+    @server.on("shutdown")
+    def shutdown() -> None:
         for guest in list(room.guests):
             guest.leave("* the room closes")
 
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

@@ -11,8 +11,6 @@ and `async with` closes the socket in the end.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
 
 from pyuvnet import FrameError, Socket, events, framing, net, run
@@ -77,19 +75,14 @@ class Room:
 
 
 async def main(options: argparse.Namespace) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     room = Room()
     async with net.create_server(room.serve, no_delay=True, framing=LINES) as server:
+        server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
+        server.on("shutdown", lambda: room.announce("* the room closes"))
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
-        try:
-            await server.serve_forever()
-        finally:
-            room.announce("* the room closes")
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
@@ -98,7 +91,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
     try:
         run(main(parser.parse_args()))
-    except asyncio.CancelledError:
-        pass  # Ctrl-C
     except OSError as error:
         sys.exit(f"chat_async: {error}")

@@ -10,25 +10,20 @@ server and its sockets, and an end at Ctrl-C or SIGTERM that takes the open conn
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Socket, net, next_tick, run
-
-sockets: set[Socket] = set()
+from pyuvnet import Socket, net, run
 
 
 def connected(socket: Socket) -> None:
     peer = f"{socket.remote_address}:{socket.remote_port}"
     print(f"{peer} connected", flush=True)
-    sockets.add(socket)
     # Unlike on("data", socket.write), a pipe stops reading while the peer does not read either.
     socket.pipe(socket)
     socket.on("error", lambda error: print(f"{peer} failed: {error}", flush=True))
 
     @socket.on("close")
     def closed(had_error: bool) -> None:
-        sockets.discard(socket)
         print(f"{peer} left after {socket.bytes_read} bytes", flush=True)
 
 
@@ -45,14 +40,7 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for socket in sockets:
-            socket.destroy()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of connected().
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from pyuvnet import Socket, framing, net, next_tick, run
+from pyuvnet import Socket, framing, net, run
 
 FRAMES = framing.LengthPrefix(4, limit=1 << 20)
 MOST = 1000  # numbers in a calculation
-sockets: set[Socket] = set()
 
 
 def numbers(values: tuple[Any, ...]) -> tuple[float, ...]:
@@ -70,9 +68,7 @@ def connected(socket: Socket) -> None:
             send(socket, {"error": repr(error)[:200]})
 
     receive(socket, called)
-    sockets.add(socket)
     socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
-    socket.on("close", lambda had_error: sockets.discard(socket))
 
 
 def serve(host: str, port: int) -> None:
@@ -83,14 +79,7 @@ def serve(host: str, port: int) -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for socket in sockets:
-            socket.destroy()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(port, host)
     run()
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import signal
 import sys
 from collections.abc import AsyncIterator
 
@@ -60,10 +59,6 @@ async def game(socket: TextSocket, highest: int) -> None:
 
 async def main(options: argparse.Namespace) -> None:
     players: set[asyncio.Task[None]] = set()
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
     async def play(socket: Socket) -> None:
         try:
@@ -76,6 +71,7 @@ async def main(options: argparse.Namespace) -> None:
             print(f"{socket.remote_port} failed: {error}", flush=True)
 
     async with net.create_server(no_delay=True) as server:
+        server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
@@ -99,7 +95,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=60, help="limit for a game (60)")
     try:
         run(main(parser.parse_args()))
-    except asyncio.CancelledError:
-        pass  # Ctrl-C
     except OSError as error:
         sys.exit(f"guess_async: {error}")

@@ -12,10 +12,9 @@ that leaves while it waits. So waiting has a limit, and so have silence and the 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, net, run
 
 waiting: dict[Socket, None] = {}  # in the order in which they came
 
@@ -91,18 +90,14 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for worker in workers:
-            if worker.socket is not None:
-                waiting[worker.socket] = None
+    @server.on("shutdown")
+    def shutdown() -> None:
+        # They would wait for a worker until time is up.
         for socket in waiting:
             socket.destroy()
         waiting.clear()
 
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

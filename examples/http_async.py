@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import signal
 import sys
 from http import HTTPStatus
 from time import monotonic
@@ -168,15 +167,11 @@ async def watch(pause: float) -> None:
 
 
 async def main(options: argparse.Namespace) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-
     async def connected(socket: Socket) -> None:
         await serve(socket, options.seconds)
 
     async with net.create_server(connected, no_delay=True) as server:
+        server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
@@ -194,7 +189,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=10, help="limit for a request (10)")
     try:
         run(main(parser.parse_args()))
-    except asyncio.CancelledError:
-        pass  # Ctrl-C
     except OSError as error:
         sys.exit(f"http_async: {error}")

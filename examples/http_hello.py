@@ -10,16 +10,14 @@ and an answer after which the connection is closed, as HTTP/1.0 has it.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from pyuvnet import Socket, net, next_tick, run, set_timeout
+from pyuvnet import Socket, net, run, set_timeout
 
 LARGEST_HEAD = 8192  # bytes
 GOODBYE = 3000  # ms to take the answer in, and to leave
-sockets: set[Socket] = set()
 
 
 def respond(socket: Socket, status: HTTPStatus, text: str, with_body: bool = True) -> None:
@@ -77,12 +75,10 @@ def main() -> None:
             else:
                 socket.destroy()
 
-        sockets.add(socket)
         socket.on("data", data)
         socket.set_timeout(options.timeout)
         socket.on("timeout", silent)
         socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
-        socket.on("close", lambda had_error: sockets.discard(socket))
 
     server = net.create_server(connected, no_delay=True)
     server.on("error", lambda error: sys.exit(f"http_hello: {error}"))
@@ -91,14 +87,7 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for socket in sockets:
-            socket.destroy()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

@@ -11,15 +11,13 @@ it reads the answers; while it does not read them, the server does not read from
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Socket, framing, net, next_tick, run
+from pyuvnet import Socket, framing, net, run
 
 LINES = framing.Lines(limit=65536, oversize="discard")
 MOST_KEYS = 1000
 store: dict[bytes, bytes] = {}
-sockets: set[Socket] = set()
 
 
 def answer(line: bytes) -> bytes:
@@ -38,7 +36,6 @@ def answer(line: bytes) -> bytes:
 
 
 def connected(socket: Socket) -> None:
-    sockets.add(socket)
 
     def say(text: bytes) -> None:
         # A client that does not read its answers is not read from.
@@ -49,7 +46,6 @@ def connected(socket: Socket) -> None:
     socket.on("oversize", lambda skipped: say(b"ERROR line too long"))
     socket.on("drain", socket.resume)
     socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
-    socket.on("close", lambda had_error: sockets.discard(socket))
 
 
 def main() -> None:
@@ -65,14 +61,7 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for socket in sockets:
-            socket.destroy()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

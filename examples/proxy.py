@@ -11,13 +11,10 @@ that each direction ends by itself, as it would without a proxy between.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, net, run
 from pyuvnet.streams import pipeline
-
-sockets: set[Socket] = set()
 
 
 def main() -> None:
@@ -43,7 +40,6 @@ def main() -> None:
                 failures.append(error)
             if open_directions:
                 return
-            sockets.difference_update((client, upstream))
             if failures:
                 # An AggregateError, when all addresses of a name failed, has no text of its own.
                 print(f"{name} failed: {str(failures[0]) or repr(failures[0])}", flush=True)
@@ -51,7 +47,6 @@ def main() -> None:
                 there, back = upstream.bytes_written, client.bytes_written
                 print(f"{name} done: {there} bytes there, {back} back", flush=True)
 
-        sockets.update((client, upstream))
         pipeline(client, upstream, callback=done)
         pipeline(upstream, client, callback=done)
 
@@ -62,14 +57,7 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for socket in sockets:
-            socket.destroy()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 
 from pyuvnet import Socket, events, net, run
@@ -45,15 +44,12 @@ async def serve(client: Socket, host: str, port: int) -> None:
 
 async def main(options: argparse.Namespace) -> None:
     host, _, port = options.to.rpartition(":")
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
     async def connected(client: Socket) -> None:
         await serve(client, host, int(port))
 
     async with net.create_server(connected) as server:
+        server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
@@ -70,7 +66,5 @@ if __name__ == "__main__":
         parser.error(f"--to needs a host and a port, not {options.to!r}")
     try:
         run(main(options))
-    except asyncio.CancelledError:
-        pass  # Ctrl-C
     except OSError as error:
         sys.exit(f"proxy_async: {error}")

@@ -9,10 +9,9 @@ gone. A server whose listen() failed may listen() again.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from pyuvnet import Socket, net, next_tick, run, set_timeout
+from pyuvnet import Socket, net, run, set_timeout
 
 GOODBYE = 3000  # ms to take the greeting in, and to leave
 
@@ -38,27 +37,20 @@ def main() -> None:
         server.listen(options.port, options.host)
 
     server = net.create_server(connected)
-    timer = set_timeout(listen, 0)
+    set_timeout(listen, 0)
 
     @server.on("error")
     def failed(error: OSError) -> None:
-        nonlocal timer
         if getattr(error, "code", None) != "EADDRINUSE" or tries >= options.tries:
             sys.exit(f"retry_listen: {error} (after {tries} tries)")
         print(f"port {options.port} is in use, next try in {options.delay} ms", flush=True)
-        timer = set_timeout(listen, options.delay)
+        set_timeout(listen, options.delay)
 
     @server.on("listening")
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        timer.close()
-        server.close()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     run()
 
 

@@ -123,18 +123,19 @@ async def serve(socket: Socket) -> None:
 
 
 async def main(options: argparse.Namespace) -> bool:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-
     if options.serve:
         async with net.create_server(serve, no_delay=True, framing=LINES) as server:
+            server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
             server.listen(options.port, options.host)
             await events.once(server, "listening")
             print(f"listening on {server.address().address}:{server.address().port}", flush=True)
             await server.serve_forever()
         return True
+
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
     async def show(client: Client, call: str) -> bool:
         method, *words = call.split()

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from pyuvnet import Socket, net, next_tick, run
+from pyuvnet import Socket, net, run
 
 PIECE = 65536  # bytes read from a file at once
 LONGEST_NAME = 4096
-sockets: set[Socket] = set()
 
 
 class Sending:
@@ -75,10 +73,8 @@ def main() -> None:
             elif len(asked) > LONGEST_NAME:
                 socket.end("ERROR name too long\n")
 
-        sockets.add(socket)
         socket.on("data", received)
         socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
-        socket.on("close", lambda had_error: sockets.discard(socket))
 
     def answer(socket: Socket, name: str) -> None:
         try:
@@ -99,14 +95,7 @@ def main() -> None:
     def listening() -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
 
-    def shut_down() -> None:
-        server.close()
-        for socket in sockets:
-            socket.destroy()
-
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: next_tick(shut_down))
+    server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)
     run()
 

@@ -357,11 +357,13 @@ def end_run(waited_for: bool) -> None:
     """
     theirs = running_asyncio()
     main = mains.get(theirs)
+    # In the check phase, behind which is the closing one: the sockets that were destroyed last emit
+    # 'close' before run() returns.
     if theirs is None:
-        current_loop().stop()
+        current_loop().set_immediate(current_loop().stop)
     elif main is not None and not waited_for and not main.done():
         ended.add(main)
-        main.cancel()
+        current_loop().set_immediate(main.cancel)
 
 
 def check_signals(given: tuple[Any, ...]) -> list[int]:

@@ -844,3 +844,37 @@ def test_what_a_listener_does_that_others_do_not_is_forgotten_with_it() -> None:
     peers = connected(server, 2)
     assert down(server, Readers(peers), idle_grace=0).ended == 2
     assert _manners() == before
+
+
+@pytest.mark.parametrize("way", ["time is up", "a second signal"])
+def test_sockets_that_are_destroyed_at_the_end_emit_close_before_run_returns(
+    open_child: Any, way: str
+) -> None:
+    program = """
+        import sys
+        from pyuvnet import net, run
+
+        def connected(socket):
+            socket.busy = True
+            socket.resume()
+            socket.on("close", lambda had_error: print("close"))
+
+        server = net.create_server(connected)
+        server.shutdown_on("SIGTERM", timeout=50 if sys.argv[1] == "time is up" else 60_000)
+        server.on("shutdown", lambda: print("shutdown", flush=True))
+        server.on("connection", lambda socket: print("connection", flush=True))
+        server.listen(0, callback=lambda: print(server.address().port, flush=True))
+        run()
+        print("over")
+    """
+    with open_child(program, way) as child:
+        peer = posix.create_connection(("127.0.0.1", int(child.stdout.readline())))
+        assert child.stdout.readline() == "connection\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline() == "shutdown\n"
+        if way == "a second signal":
+            child.send_signal(signal.SIGTERM)
+        out, err = child.communicate(timeout=20)
+        peer.close()
+    assert (child.returncode, err) == (0, "")
+    assert out.splitlines() == ["close", "over"]
