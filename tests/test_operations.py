@@ -116,7 +116,7 @@ def test_haproxy_sends_nobody_to_a_server_that_is_to_stop(tmp_path: Path) -> Non
         r"^```python norun: a part[^\n]*\n(.*?)^```$", PAGE, re.M | re.S
     )
     for old, new in (
-        ("    framing=framing.Lines", option + "    framing=framing.Lines"),
+        ('@server.on("listening")', f'{option}\n\n@server.on("listening")'),
         ("def connected(socket):\n", f"def connected(socket):\n{check}\n"),
         ('server.shutdown_on("SIGTERM", "SIGINT", timeout=25_000)\n', stop),
         ("8124", str(own)),
