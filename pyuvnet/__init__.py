@@ -8,6 +8,8 @@ An echo server:
     run()
 """
 
+import os
+
 from . import diagnostics, events, framing, handover, loop, net, streams
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
@@ -97,3 +99,10 @@ __all__ = [
 ]
 provide_upcalls()
 add_node_names(globals())
+if "PYUVNET_CLUSTER" in os.environ:
+    # A worker of a cluster, whether or not its program knows.
+    from .cluster import _worker
+
+    _worker.begin()
+    del _worker
+del os

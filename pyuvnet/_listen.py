@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LISTEN_OPTIONS = option_set("listen")
 DEFAULT_BACKLOG = 511
+# Set in a worker of a cluster: ask(server, plan, address, port, address_type) gets the handle from
+# the primary, and then calls server._listen_shared() or _listen_refused(). None: it is our own.
+ask_primary: Callable[[Any, ListenPlan, Any, int | None, int | None], object] | None = None
 _NEITHER = 'must have the property "port" or "path"'
 _NO_PLACE = "listen() needs a port, a path, or something with a descriptor"
 _ABSTRACT = (
@@ -69,6 +72,8 @@ class ListenPlan:
         )
         self.ipv6_only = options.get("ipv6_only") is True
         self.reuse_port = options.get("reuse_port") is True
+        # Node: who shares a port by itself does not by the primary.
+        self.exclusive = bool(options.get("exclusive")) or self.reuse_port
         self.readable_all = options.get("readable_all") is True
         self.writable_all = options.get("writable_all") is True
         self._take_file(options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from _weakref import ref
 
+from . import _listen
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.info import Info
@@ -147,8 +148,7 @@ class Server(ServerBase):
         name: str, default None: under which pyuvnet.metrics shows it.
 
     Those that Node has are attributes too, which act on later connections, and so are
-    max_connections and framing. `drop_max_connection` is one that nothing here reads (Node's
-    clusters do).
+    max_connections and framing. `drop_max_connection` is read in a worker of a cluster.
 
     `async with` closes the server and waits until its connections have ended. `async for socket in
     server` takes the connections; it ends at 'close' and raises at 'error'. What it has not handed
@@ -186,6 +186,9 @@ class Server(ServerBase):
     _awaited = 0  # coroutines that wait for the server's end, or for connections
     _name: str | None = None
     _arrival = "connection"  # what `async for` waits for
+    # In a worker of a cluster: what the primary was asked for, and what tells it of the end.
+    _asked: ListenPlan | None = None
+    _leave: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -338,7 +341,8 @@ class Server(ServerBase):
             unlink_stale: bool, default False: replace the file of a unix socket from which nobody
                 accepts any more.
             signal: AbortSignal: aborting it closes the server; without effect on a handle.
-            exclusive: bool, default False: accepted, without effect here.
+            exclusive: bool, default False: in a worker of a cluster: do not share the port with
+                other workers.
             callback: callable, added as a once listener of 'listening'.
 
         Returns the server. Events: 'listening'; 'error' (syscall 'listen' or 'setsockopt') in the
@@ -360,6 +364,7 @@ class Server(ServerBase):
         self._shutdown = None
         self._cancel_lookup()
         self._path = None
+        self._asked = None
         if plan.callback is not None:
             self.once("listening", plan.callback)
         if plan.signal is not None:
@@ -368,7 +373,8 @@ class Server(ServerBase):
             self._listen_handle(plan.handle, plan)
         elif plan.fd is not None:
             self._key = "null:null:null"
-            self._listen_opened(self._open_fd(plan.fd), plan)
+            if not self._asks_primary(plan, None, None, None):
+                self._listen_opened(self._open_fd(plan.fd), plan)
         elif plan.path is not None:
             self._listen_path(plan)
         elif plan.host:
@@ -444,8 +450,78 @@ class Server(ServerBase):
             self._listen_failed(make_os_error(status, call, address, port, ""))
         return not status
 
+    # In a worker of a cluster the primary has the handle, and gives it to each worker that asks.
+
+    def _asks_primary(
+        self, plan: ListenPlan, address: Any, port: int | None, address_type: int | None
+    ) -> bool:
+        """Ask the primary for the handle; False: there is none, or it is not to be asked."""
+        ask = _listen.ask_primary
+        if ask is None or plan.exclusive:
+            return False
+        self._asked = plan
+        ask(self, plan, address, port, address_type)
+        return True
+
+    def _listen_shared(
+        self, plan: ListenPlan, fd: int, accepts: bool, leave: Callable[[], object]
+    ) -> bool:
+        """Listen on a descriptor of the primary's, which is the server's from then on.
+
+        Args:
+            accepts: False if the primary accepts, and this server gets connections by _deliver().
+            leave: called when the handle is closed.
+
+        Returns False, and has not taken it, if listen() is not what the server waits for any more.
+        """
+        if self._asked is not plan:
+            return False
+        self._asked = None
+        status = self._open_fd(fd)
+        if status:
+            self._listen_failed(make_os_error(status, "listen", None, None, ""))
+            return False
+        self._path = plan.path
+        self._leave = leave
+        if plan.kernel:
+            status = self._set_options(plan.kernel)
+        if not status:
+            status = self._start_listening(plan.backlog, accepts)
+        if status:
+            self._left()
+            self._listen_failed(make_os_error(status, "listen", None, None, ""))
+        return True
+
+    def _listen_refused(
+        self, plan: ListenPlan, status: int, address: Any, port: int | None
+    ) -> None:
+        """The primary has no handle: 'error' follows."""
+        if self._asked is plan:
+            self._asked = None
+            self._listen_failed(make_os_error(status, "bind", address, port))
+
+    def _left(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+    def _close_handle(self) -> bool:
+        closed = super()._close_handle()
+        self._left()
+        return closed
+
+    def _accept_rest(self, accepts: bool = True) -> int:
+        # Who waits for a shared listener is the others' to accept.
+        lost = super()._accept_rest(self._leave is None)
+        self._left()
+        return lost
+
     def _listen_tcp(self, plan: ListenPlan, address: str | None) -> None:
         port = plan.port
+        kind = 6 if address is not None and ":" in address else 4
+        self._key = f"{kind}:{address}:{port}"
+        if self._asks_primary(plan, address, port, kind):
+            return
         shown = "::" if address is None else address
         status = self._bind_tcp(shown, port, plan.ipv6_only and ":" in shown, plan.reuse_port)
         if status and address is None:
@@ -456,8 +532,11 @@ class Server(ServerBase):
         self._begin(status, plan, shown, port)
 
     def _listen_path(self, plan: ListenPlan) -> None:
-        path = self._path = plan.path
+        path = plan.path
         self._key = f"-1:{path}:-1"
+        if self._asks_primary(plan, path, -1, -1):
+            return
+        self._path = path
         status = self._bind_path(plan)
         if status == UV_EADDRINUSE and plan.unlink_stale and remove_stale(plan.name):
             status = self._bind_path(plan)
@@ -518,6 +597,7 @@ class Server(ServerBase):
 
     def _forget_listening(self) -> None:
         self._forget_signal()
+        self._asked = None
         self._cancel_lookup()
         self._path = None
 

@@ -322,7 +322,17 @@ def coroutine_without_asyncio() -> Any:
 
 TYPE, VALUE = "ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE"
 
+
 # code, class, text, what provokes it. The text is Node's, but for those at the end, which are ours.
+def sent_without_a_channel() -> Any:
+    from pyuvnet.cluster import Worker
+
+    got: list[Any] = []
+    Worker()._refuse(got.append)
+    pyuvnet.run()
+    return got[0]
+
+
 TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     (TYPE, ArgTypeError, (
         'The "chunk" argument must be of type string or an instance of Buffer, TypedArray, or '
@@ -454,6 +464,7 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_INVALID_RETURN_VALUE", ArgTypeError, (
         'Expected an integer to be returned from the "length" function but got type str.'
     ), lambda: framed(framing.Header(1, lambda header: "x"), b"x")),  # type: ignore[arg-type, return-value]
+    ("ERR_IPC_CHANNEL_CLOSED", StateError, "Channel closed", sent_without_a_channel),
     ("ERR_LOOP_RUNNING", StateError, "", lambda: called(run_inside_run)),
     ("ERR_LOOP_CLOSED", StateError, "", use_of_a_closed_loop),
     ("ERR_NO_ASYNC_LOOP", StateError, "", coroutine_without_asyncio),

@@ -256,6 +256,7 @@ def test_keep_open_leaves_the_socket_here(tmp_path: Path) -> None:
     assert got == b"there here"
 
 
+@pytest.mark.spec("D216")
 def test_what_cannot_be_sent_raises_and_changes_nothing(tmp_path: Path) -> None:
     raised: list[tuple[str, type]] = []
 

@@ -264,6 +264,8 @@ def test_each_parameter_that_a_note_can_name_is_one():
         *("the data", "path_or_lines", "length(header)"),
         # Of handover.spawn(), of an option's mapping, and of metrics.text().
         *("argv", "server", "ready_timeout", "server key", "openmetrics"),
+        # Of cluster.fork() and setup_primary(), and its attribute.
+        *("env", "settings", "scheduling_policy"),
     }
     names = {re.sub(r"\[.*", "", words.parameter(name)) for name in named}
     assert {name for name in names - known if not name.startswith("pyuvnet.")} == set()

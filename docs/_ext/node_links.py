@@ -123,6 +123,15 @@ HEADINGS = {
         diagnostics_channel.subscribe(name, onMessage)
         diagnostics_channel.unsubscribe(name, onMessage)
     """,
+    "cluster": """
+        Class: `Worker` | worker.disconnect() | worker.exitedAfterDisconnect
+        worker.isConnected() | worker.isDead() | worker.kill([signal])
+        worker.send(message[, sendHandle[, options]][, callback])
+        cluster.disconnect([callback]) | cluster.fork([env]) | cluster.setupPrimary([settings])
+    """,
+    "child_process": """
+        Class: `ChildProcess` | subprocess.kill([signal])
+    """,
     "errors": """
         Class: `Error` | Class: `TypeError` | Class: `RangeError` | error.code | error.cause
         ABORT_ERR
@@ -137,6 +146,9 @@ SAME = {
     "AbortSignal.any()": "Static method: `AbortSignal.any(signals)`",
     "AbortSignal.timeout()": "Static method: `AbortSignal.timeout(delay)`",
     "bufferSize": "socket.bufferSize",
+    "ChildProcess": "Class: `ChildProcess`",
+    "cluster.Worker": "Class: `Worker`",
+    "worker.destroy()": "worker.kill([signal])",
     "controller.abort()": "abortController.abort([reason])",
     "controller.signal": "abortController.signal",
     "emitter[Symbol.for('nodejs.rejection')]()": (

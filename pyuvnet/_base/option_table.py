@@ -109,7 +109,8 @@ OPTIONS = (
      "replace the file of a unix socket from which nobody accepts any more"),
     ("signal", "listen", "AbortSignal", "AbortSignal", "",
      "aborting it closes the server; without effect on a handle"),
-    ("exclusive", "listen", "bool", "bool", "False", "accepted, without effect here"),
+    ("exclusive", "listen", "bool", "bool", "False",
+     "in a worker of a cluster: do not share the port with other workers"),
     ("connection_listener", "promises.listen", "Callable[[Socket], object]", "callable(socket)", "",
      "added to 'connection'"),
     # Socket(), Server() and the streams

@@ -1131,8 +1131,8 @@ cdef class ServerBase(Acceptor):
         except BaseException as exc:
             self._loop.report(exc)
 
-    def _accept_rest(self):
-        """Accept who waits in the kernel's queue, and close the listener.
+    def _accept_rest(self, bint accepts=True):
+        """Accept who waits in the kernel's queue, unless not to, and close the listener.
 
         Returns how many could not be accepted. From now on the server waits for its connections,
         and emits 'shutdown' on those that come late.
@@ -1153,7 +1153,12 @@ cdef class ServerBase(Acceptor):
         memset(&here, 0, sizeof(here))
         # Before anything of the program's runs, and the listener closed as early as can be.
         self._handle = None
-        why = accept_all(listener, &arrivals)
+        if accepts:
+            why = accept_all(listener, &arrivals)
+        else:
+            memset(&arrivals, 0, sizeof(arrivals))
+            why = 0
+            listener.close()
         listener.owner = None
         try:
             listener_closed(listener)
@@ -1192,15 +1197,23 @@ cdef class ServerBase(Acceptor):
             (<TCP>client).read_peer(<PeerName*>peer)
         return self._admit(listener, client, peer)
 
+    def _would_take(self):
+        """Whether a connection that another process has accepted is welcome: not if the server
+        does not listen, rests, or has as many connections as it may, unless drop_max_connection
+        says to drop it then.
+        """
+        self._ready()
+        return self._handle is not None and not self._rests \
+            and (not self._full() or bool(self.drop_max_connection))
+
     def _deliver(self, int fd):
         """Take a connection that another process has accepted, by its descriptor.
 
-        Returns False, and has not taken it, if the server does not listen, rests, or has as many
-        connections as it may, unless drop_max_connection says to drop it then.
+        Returns False, and has not taken it, if the server does not listen.
         """
         cdef PeerName peer
         self._ready()
-        if self._handle is None or self._rests or self._full() and not self.drop_max_connection:
+        if self._handle is None:
             return False
         memset(&peer, 0, sizeof(peer))
         self._take_arrival(isinstance(self._handle, TCP), fd, &peer, self._handle)

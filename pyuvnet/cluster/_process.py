@@ -1,0 +1,198 @@
+"""A process that this one has started: what it runs, how it is started, and how it has ended."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import subprocess
+
+from .._base import TYPE_CHECKING
+from .._base import validation as check
+from .._core.names import add_node_names
+from .._core.process import watch_descriptor
+from ..errors import ArgTypeError, StateError
+from ..socket import Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+# Options of the interpreter that are followed by a word.
+_WITH_WORD = ("-W", "-X", "--check-hash-based-pycs")
+
+
+def split_command(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Split the words behind an interpreter: its options, the program, the program's arguments.
+
+    The program is a path, or `-m` or `-c` and what follows; empty if there is none.
+    """
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word in _WITH_WORD:
+            at += 2
+        elif word[:2] == "--" and len(word) > 2:
+            at += 1
+        elif word[:1] == "-" and len(word) > 1:
+            # Several short options may be one word; -c and -m end them.
+            letters = word[1:]
+            ends = [letters.index(each) for each in "cmWX" if each in letters]
+            first = min(ends, default=-1)
+            if first < 0:
+                at += 1
+            elif letters[first] in "WX":
+                at += 1 if first + 1 < len(letters) else 2
+            else:
+                count = 1 if first + 1 < len(letters) else 2
+                options = list(words[:at])
+                if first:
+                    options.append("-" + letters[:first])
+                    program = ["-" + letters[first:], *words[at + 1 : at + count]]
+                else:
+                    program = list(words[at : at + count])
+                return options, program, list(words[at + count :])
+        else:
+            return list(words[:at]), [word], list(words[at + 1 :])
+    return list(words), [], []
+
+
+def signal_number(signal: Any) -> int:
+    """The number of a signal by name or number. Raises: ArgTypeError (ERR_UNKNOWN_SIGNAL, ...)."""
+    if isinstance(signal, str):
+        try:
+            return int(signals.Signals[signal.upper()])
+        except KeyError:
+            pass
+    elif isinstance(signal, int) and not isinstance(signal, bool):
+        if signal == 0 or signal in {int(each) for each in signals.Signals}:
+            return int(signal)
+    else:
+        raise check.arg_type_error("signal", ["string", "number"], signal)
+    raise ArgTypeError(f"Unknown signal: {signal}", "ERR_UNKNOWN_SIGNAL")
+
+
+class WorkerProcess:
+    """The process of a worker; in the worker, its own.
+
+    Attributes:
+        pid: int.
+        returncode: int, the exit code, or minus the number of the signal that ended it; None while
+            it lives.
+        stdin, stdout, stderr: Socket, where `silent` or `stdio` made a pipe; else None.
+
+    Node: ChildProcess
+    """
+
+    pid: int
+    returncode: int | None
+    stdin: Socket | None
+    stdout: Socket | None
+    stderr: Socket | None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode = self.stdin = self.stdout = self.stderr = None
+
+    def kill(self, signal: str | int = "SIGTERM") -> bool:
+        """Send a signal, by name or number, default 'SIGTERM'; 0 only asks whether it is there.
+
+        Returns: bool, False if the process has ended.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_SIGNAL).
+
+        Node: subprocess.kill()
+        """
+        number = signal_number(signal)
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode}>"
+
+
+class StartedProcess(WorkerProcess):
+    """A process that this one started.
+
+    Args:
+        argv, options: as subprocess.Popen() takes them.
+        on_exit: called once with the exit code, or None, and the name of the signal, or None.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        options: Mapping[str, Any],
+        on_exit: Callable[[int | None, str | None], object],
+    ) -> None:
+        self._on_exit = on_exit
+        self._process = started = subprocess.Popen(argv, **options)
+        super().__init__(started.pid)
+        for name in ("stdin", "stdout", "stderr"):
+            pipe = getattr(started, name)
+            if pipe is not None:
+                fd = os.dup(pipe.fileno())
+                pipe.close()
+                setattr(self, name, _stream(fd, name == "stdin"))
+        self._watch()
+
+    def kill(self, signal: str | int = "SIGTERM") -> bool:
+        """Send a signal; see WorkerProcess."""
+        number = signal_number(signal)
+        if self._process.poll() is not None:
+            return False
+        self._process.send_signal(number)
+        return True
+
+    def _watch(self) -> None:
+        """Call back when it has ended; until then the loop is alive."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self._watch_by_thread()
+            return
+        try:
+            watch_descriptor(fd, self._ended)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _watch_by_thread(self) -> None:
+        import threading
+
+        here, there = os.pipe()
+        ending = Socket(fd=here, writable=False)
+        ending.on("close", lambda had_error: self._ended())
+        ending.resume()
+
+        def wait() -> None:
+            try:
+                self._process.wait()
+            finally:
+                os.close(there)
+
+        threading.Thread(target=wait, daemon=True, name=f"pyuvnet waits for {self.pid}").start()
+
+    def _ended(self) -> None:
+        status = self._process.wait()
+        self.returncode = status
+        if status < 0:
+            try:
+                self._on_exit(None, signals.Signals(-status).name)
+            except ValueError:
+                self._on_exit(None, f"SIG{-status}")
+        else:
+            self._on_exit(status, None)
+
+
+def _stream(fd: int, writes: bool) -> Socket:
+    return Socket(fd=fd, readable=not writes, writable=writes)
+
+
+def not_in_a_worker(what: str) -> StateError:
+    """The error of a function of the primary in a worker."""
+    return StateError(f"{what} can only be called in the primary", "ERR_INVALID_STATE")
+
+
+add_node_names(WorkerProcess)

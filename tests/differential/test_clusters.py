@@ -1,0 +1,108 @@
+"""The same script on Node's cluster and on ours must leave the same traces in every process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support import play
+
+from .clusters.scripts import SCRIPTS
+
+pytestmark = [
+    pytest.mark.skipif(play.NODE is None, reason="Node is not installed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="workers are started on unix systems"),
+]
+
+RUNNERS = Path(__file__).resolve().parent / "clusters"
+Traces = dict[str, dict[str, list[str]]]
+
+
+def played(program: list[str], script: dict[str, Any], folder: Path) -> Traces:
+    """What each process noted of each thing, and how the primary ended."""
+    folder.mkdir()
+    (folder / "script.json").write_text(json.dumps(script), "utf-8")
+    environment = dict(os.environ, CLUSTER_FOLDER=str(folder), PYTHONPATH=str(ROOT))
+    environment.pop("NODE_OPTIONS", None)
+    process = subprocess.Popen(
+        program,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        process.communicate(timeout=20)
+    finally:
+        left_behind = not gone(process.pid)
+        process.kill()
+        process.communicate()
+    assert not left_behind, "a process was left behind"
+    found: Traces = {}
+    for file in sorted(folder.iterdir()):
+        if file.name in ("script.json", "port", "same", "sock"):
+            continue
+        things = found.setdefault(file.name, {})
+        for line in file.read_text("utf-8").split("\n")[:-1]:
+            thing, entry = json.loads(line)
+            things.setdefault(thing, []).append(entry)
+    found = {process: things for process, things in found.items() if things or process == "P"}
+    found["P"].setdefault("-", []).append(f"exit code {process.returncode}")
+    return found
+
+
+def gone(group: int, patience: float = 5) -> bool:
+    """Whether nobody of a group of processes is left; who is there after a while is killed."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
+def in_order(traces: Traces) -> Traces:
+    """The traces with 'disconnect' of a worker before its 'exit', which Node leaves open."""
+
+    for thing, entries in traces["P"].items():
+        at = [entry.split(" ")[0] for entry in entries]
+        if thing.startswith("W") and {"exit", "disconnect"} <= {*at}:
+            first, end = at.index("exit"), at.index("disconnect")
+            if first < end:
+                entries[first:] = entries[end:] + entries[first:end]
+    return traces
+
+
+@pytest.mark.spec("N118", "N188", "N189", "N190", "N191", "N192", "N193", "N194", "N195")
+@pytest.mark.spec("D210", "D211", "D212", "D213", "D214")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_process_sees_what_it_sees_on_node(name: str, tmp_path: Path) -> None:
+    script = dict(SCRIPTS[name])
+    _, deviation = script.pop("deviation", ("", {}))
+    assert play.NODE is not None
+    theirs = in_order(played([play.NODE, str(RUNNERS / "runner.js")], script, tmp_path / "node"))
+    ours = played([sys.executable, str(RUNNERS / "runner.py")], script, tmp_path / "ours")
+    said = json.dumps([theirs, ours])
+    assert "timed out" not in said
+    for process, things in deviation.items():
+        for thing, instead in things.items():
+            assert sorted(ours[process].pop(thing)) == sorted(instead)
+            assert theirs[process].pop(thing, None) != instead, "the deviation is none"
+    assert ours == theirs
+
+
+def test_there_are_many_scripts() -> None:
+    assert len(SCRIPTS) >= 40
