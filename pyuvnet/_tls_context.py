@@ -184,6 +184,8 @@ class SecureContext:
     Node: tls.SecureContext
     """
 
+    _ready: ssl.SSLContext | None = None
+
     def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         given = CONTEXT_OPTIONS.read(options, keywords)
         self._given = _Given(given)

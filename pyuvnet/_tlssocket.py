@@ -16,12 +16,12 @@ from ._base import validation as check
 from ._base.info import Info
 from ._base.names import to_node
 from ._base.option_table import option_set
+from ._core import tls as _layer
 from ._core.address import is_ip
 from ._core.connecting import begin_upgrade, finish_upgrade
 from ._core.descriptors import own_method
 from ._core.duplex import Duplex
 from ._core.names import add_node_names
-from ._core.tls import attach
 from ._run import next_tick
 from ._tls_context import (
     CONTEXT_OPTIONS,
@@ -320,7 +320,7 @@ class TLSSocket(Socket):
         except (ValueError, ssl.SSLError) as error:
             self.destroy(tls_error(error))
             return
-        self._layer = attach(self, lenient=rules.lenient)
+        self._layer = _layer.attach(self, lenient=rules.lenient)
         self._watch_sessions()
         if early:
             self._layer.receive(early)
@@ -337,7 +337,7 @@ class TLSSocket(Socket):
 
     def _attach_server(self, held: bool) -> None:
         rules = cast("Rules", self._rules)
-        self._layer = attach(self, True, True, held, rules.lenient)
+        self._layer = _layer.attach(self, True, True, held, rules.lenient)
         if self._tls_server is not None:
             # What destroys it before the program has it, such as a deadline.
             self.on("error", self._failed_early)

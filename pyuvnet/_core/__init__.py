@@ -71,10 +71,12 @@ LAYERS: tuple[str, ...] = (
     "socket_methods",
     "server_base",
 )
+# Of TLS, and loaded with pyuvnet.tls: no other module of the core needs them.
+LATER = ("hello", "engine", "tls")
 
 
-def _load() -> None:
-    """Load the modules of LAYERS from the shared object of `_native`, in that order."""
+def _load(layers: tuple[str, ...]) -> None:
+    """Load modules from the shared object of `_native`, in their order."""
     native = PathFinder.find_spec(f"{__name__}._native", __path__)
     if native is None or native.origin is None:
         tag = sys.implementation.cache_tag
@@ -85,7 +87,7 @@ def _load() -> None:
             "otherwise install pyuvnet again.",
             name=f"{__name__}._native",
         )
-    for layer in ("_native", *LAYERS):
+    for layer in layers:
         name = f"{__name__}.{layer}"
         loader = ExtensionFileLoader(name, native.origin)
         spec = ModuleSpec(name, loader, origin=native.origin)
@@ -113,4 +115,12 @@ def _load() -> None:
         globals()[layer] = module
 
 
-_load()
+def __getattr__(name: str) -> object:
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Those of them that came to an end are not made again.
+    _load(tuple([layer for layer in LATER if layer not in globals()]))
+    return globals()[name]
+
+
+_load(("_native", *[layer for layer in LAYERS if layer not in LATER]))

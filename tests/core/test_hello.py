@@ -7,7 +7,9 @@ import ssl
 
 import pytest
 
-from pyuvnet._core.hello import LIMIT, read_hello
+from pyuvnet._core import hello as parser
+
+LIMIT, read_hello = parser.LIMIT, parser.read_hello
 
 
 def hello(servername: str | None = None, protocols: list[str] | None = None) -> bytes:

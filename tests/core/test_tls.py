@@ -13,7 +13,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
-from pyuvnet._core.tls import attach
+from pyuvnet._core import tls as layer
 
 PEM = Path(__file__).resolve().parent.parent / "localhost.pem"
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -155,7 +155,7 @@ class Talk:
         self.far.on("data", self.arrived)
         self.far.on("error", lambda error: self.events.append(("far error", error.code)))
         near = self.near
-        near.layer = attach(near, server=self.server, **self.options)
+        near.layer = layer.attach(near, server=self.server, **self.options)
         near.when_secure = self.secured
         if self.start and not self.options.get("reads_hello"):
             near.layer.start(*bare(self.server, self.version))
