@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--proxy", action="append", default=[], help="a balancer's address")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    loop.on_slow(100, lambda name, ms: LOG.warning("%s took %.0f ms", name, ms))
+    loop.on_slow(100)
     server = make_server(options.proxy)
 
     @server.on("listening")
