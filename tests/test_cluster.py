@@ -165,6 +165,7 @@ def test_workers_share_a_port(program: Any, policy: str) -> None:
         assert ended[2].endswith("worker 1 worker 2")
 
 
+@pytest.mark.slow
 def test_round_robin_deals_in_turn(program: Any) -> None:
     ended = program(
         """
@@ -271,7 +272,8 @@ def test_the_command_of_an_interpreter_is_understood(words: list[str], expected:
     assert split_command(words) == expected
 
 
-@pytest.mark.parametrize("how", ["-m", slow("-c"), slow("exec")])
+@pytest.mark.parametrize("how", ["-m", "-c", "exec"])
+@pytest.mark.slow
 def test_programs_of_other_kinds(tmp_path: Path, how: str) -> None:
     code = HEAD + textwrap.dedent(
         """
@@ -657,6 +659,7 @@ def test_odd_messages_do_nothing(program: Any, harmless: str) -> None:
     assert ended == ["still here"]
 
 
+@pytest.mark.slow
 def test_descriptors_that_belong_to_no_message_are_closed(program: Any) -> None:
     ended = program(
         """
@@ -689,6 +692,7 @@ def test_descriptors_that_belong_to_no_message_are_closed(program: Any) -> None:
 
 
 @pytest.mark.spec("D219")
+@pytest.mark.slow
 def test_a_refused_connection_goes_to_another_worker(program: Any) -> None:
     """As in Node, of max_connections; and a server that is paused."""
     ended = program(
@@ -722,6 +726,7 @@ def test_a_refused_connection_goes_to_another_worker(program: Any) -> None:
 
 
 @pytest.mark.spec("N160")
+@pytest.mark.slow
 def test_drop_max_connection_drops_in_the_worker(program: Any) -> None:
     ended = program(
         """
@@ -747,6 +752,7 @@ def test_drop_max_connection_drops_in_the_worker(program: Any) -> None:
     assert ended == ["dropped"]
 
 
+@pytest.mark.slow
 def test_listen_is_given_up_before_the_primary_has_answered(program: Any) -> None:
     ended = program(
         """
@@ -959,3 +965,97 @@ def test_a_fork_of_a_worker_does_not_hold_its_channel(program: Any) -> None:
         dev=False,
     ).end(error=None)
     assert ended == ["disconnect", "exit"]
+
+
+@pytest.mark.slow
+def test_workers_of_asyncio_and_workers_that_never_run_a_loop(program: Any) -> None:
+    ended = program(
+        """
+        import asyncio
+
+        async def serve():
+            server = net.create_server(lambda socket: socket.end("asyncio"))
+            server.listen(0, "127.0.0.1")
+            gone = asyncio.Event()
+            cluster.worker.on("disconnect", gone.set)
+            await gone.wait()
+
+        if cluster.is_primary:
+            def listening(worker, address):
+                ask(address.port, 2, lambda answers: (say(*answers), worker.disconnect()))
+
+            cluster.on("listening", listening)
+            cluster.on("exit", lambda worker, code, signal: say(worker.id, code, signal))
+            cluster.fork({"KIND": "asyncio"})
+            cluster.fork({"KIND": "none"})
+            run()
+        elif os.environ["KIND"] == "asyncio":
+            asyncio.run(serve())
+        """
+    ).end()
+    assert sorted(ended) == ["1 0 None", "2 0 None", "asyncio asyncio"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_disconnects_hands_back_what_it_was_offered(program: Any) -> None:
+    """Stopped, it is told to disconnect, and killed: its offers must not be lost with it."""
+    primary = program(
+        """
+        if cluster.is_primary:
+            cluster.on("listening", lambda worker, address: up(worker, address))
+            count = 0
+
+            def up(worker, address):
+                global count
+                count += 1
+                say(worker.id, worker.process.pid, address.port)
+
+            def read(chunk):
+                cluster.workers[int(chunk)].disconnect()
+                say("told")
+
+            commands = net.Socket(fd=0, writable=False)
+            commands.on("data", read)
+            cluster.fork()
+            cluster.fork()
+        else:
+            me = str(cluster.worker.id)
+            net.create_server(lambda socket: socket.end(me)).listen(0, "127.0.0.1")
+        run()
+        """
+    )
+    first, pid, port = primary.line().split()
+    second = primary.line().split()[0]
+    os.kill(int(pid), signal.SIGSTOP)
+    clients = [connect(int(port)) for _ in range(4)]
+    # Those that the other one got have been answered; one is with the stopped worker.
+    primary.say(first)
+    assert primary.line() == "told"
+    os.kill(int(pid), signal.SIGKILL)
+    assert [client.recv(10).decode() for client in clients] == [second] * 4
+    for client in clients:
+        client.close()
+    primary.process.send_signal(signal.SIGTERM)
+    primary.end(code=-signal.SIGTERM, error=None)
+
+
+@pytest.mark.slow
+def test_a_fork_of_a_worker_listens_by_itself(program: Any) -> None:
+    ended = program(
+        """
+        if cluster.is_primary:
+            cluster.on("listening", lambda worker, address: say("never"))
+            cluster.fork()
+        elif not (child := os.fork()):
+            server = net.create_server().listen(0)
+            server.on("listening", lambda: (say("listening"), server.close()))
+            run()
+            os._exit(0)
+        else:
+            assert os.waitpid(child, 0)[1] == 0
+            cluster.worker.disconnect()
+        run()
+        """,
+        dev=False,
+    ).end()
+    assert ended == ["listening"]

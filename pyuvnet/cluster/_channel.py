@@ -20,7 +20,7 @@ from .._base import validation as check
 from .._core.passing import send_descriptor
 from .._passing import close_all
 from .._run import next_tick
-from ..errors import ArgTypeError, ArgValueError
+from ..errors import ArgTypeError, ArgValueError, StateError
 from ..socket import Socket
 
 if TYPE_CHECKING:
@@ -102,6 +102,11 @@ class Channel:
         socket.on("error", lambda error: None)
         socket.on("close", self._closed)
 
+    @property
+    def open(self) -> bool:
+        """Whether anything can be sent; over before `connected` is, which the program sees."""
+        return self.connected and not self._socket.destroyed
+
     # ---- Sending -------------------------------------------------------------------------------
 
     def send(self, kind: int, payload: bytes, fd: int | None, callback: Sent | None) -> bool:
@@ -114,7 +119,7 @@ class Channel:
 
     def tell(self, message: dict[str, Any], fd: int | None = None) -> None:
         """Send a message of ours, and a descriptor, which is taken over; closed: nothing."""
-        if not self.connected:
+        if not self.open:
             close_all([] if fd is None else [fd])
             return
         self.send(INTERNAL, json.dumps(message, separators=_SEPARATORS).encode(), fd, None)
@@ -205,6 +210,13 @@ class Channel:
     def destroy(self) -> None:
         """Close at once."""
         self._socket.destroy()
+
+    def leave(self) -> None:
+        """Close at the end of the program, so that nobody is warned of what was left open."""
+        try:  # noqa: SIM105
+            self._socket.destroy()
+        except StateError:
+            pass  # The loop is closed, or another thread's.
 
     def _closed(self, had_error: bool) -> None:
         close_all(self._waiting)

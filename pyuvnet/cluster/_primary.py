@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket as system
 import sys
@@ -217,6 +218,8 @@ class Primary:
             raise feature_unavailable("cluster.fork()")
         self.set_up({})
         worker = PrimaryWorker(self, self._number + 1, env)
+        if not self._number:
+            atexit.register(self._at_exit, os.getpid())
         self._number += 1
         self.workers[worker.id] = worker
         self._living.add(worker)
@@ -248,6 +251,11 @@ class Primary:
             if not left:
                 self._when_gone.remove(waiting)
                 next_tick(callback)
+
+    def _at_exit(self, pid: int) -> None:
+        if pid == os.getpid():
+            for worker in self._living:
+                worker._channel.leave()
 
     def forget(self, worker: PrimaryWorker) -> None:
         """A worker is none any more."""
@@ -289,7 +297,10 @@ class Primary:
         for key, place in list(self._places.items()):
             if place.remove(worker, died):
                 self._places.pop(key, None)
-            elif isinstance(place, ReusePort):
+                continue
+            if died:
+                place.reclaim(worker)
+            if isinstance(place, ReusePort):
                 place.wait_for_successor(partial(self._expire, key, place))
 
     def _expire(self, key: str, place: Place) -> None:

@@ -175,6 +175,9 @@ class Place:
     def acknowledged(self, worker: PrimaryWorker, number: int, accepted: bool) -> None:
         """A worker has taken a connection, or not."""
 
+    def reclaim(self, worker: PrimaryWorker) -> None:
+        """A worker is dead: others get what it was offered and had not taken."""
+
 
 class Offer:
     """A connection that a worker was offered."""
@@ -264,13 +267,17 @@ class Handing(Place):
         self.hand_out()
 
     def left(self, worker: PrimaryWorker, died: bool) -> None:
-        """Offer to others what the worker has not taken."""
+        """Offer it no more; what it was offered it may still take, unless it is dead."""
         self._free.pop(worker.id, None)
         if died:
-            for number, offer in list(self._offers.items()):
-                if offer.worker is worker:
-                    del self._offers[number]
-                    self._waiting.appendleft(offer.fd)
+            self.reclaim(worker)
+
+    def reclaim(self, worker: PrimaryWorker) -> None:
+        """A worker is dead: others get what it was offered and had not taken."""
+        for number, offer in list(self._offers.items()):
+            if offer.worker is worker:
+                del self._offers[number]
+                self._waiting.appendleft(offer.fd)
         self.hand_out()
 
     def close(self) -> None:
@@ -360,12 +367,23 @@ class ReusePort(Handing):
         server = self._sockets.pop(worker.id)
         meanwhile = None
         if self.workers:
-            meanwhile = Server()
-            self.accept_on(meanwhile)
-            if meanwhile._listen_on(os.dup(server.fileno())):
-                meanwhile = None
+            meanwhile = self._accept_for(server)
         self._orphans.append((server, meanwhile))
         super().left(worker, died)
+
+    def _accept_for(self, server: Server) -> Server | None:
+        """Accept from the socket of a worker that has gone; None without a descriptor for it."""
+        try:
+            fd = os.dup(server.fileno())
+        except OSError:
+            return None
+        meanwhile = Server()
+        self.accept_on(meanwhile)
+        if meanwhile._listen_on(fd):
+            self._listeners.discard(meanwhile)
+            close_all([fd])
+            return None
+        return meanwhile
 
     def remove(self, worker: PrimaryWorker, died: bool) -> bool:
         """A worker has left; the sockets of one that died wait for a successor."""

@@ -7,6 +7,7 @@ and no program that is started inherits the descriptor.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
@@ -44,6 +45,18 @@ def begin() -> None:
     os.set_inheritable(fd, False)
     own = OwnWorker(number, fd, advanced)
     _listen.ask_primary = own._ask
+    atexit.register(_at_exit)
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _at_exit() -> None:
+    if own is not None and own.process.pid == os.getpid():
+        own._channel.leave()
+
+
+def _after_fork() -> None:
+    # The child is no worker, and its servers are its own.
+    _listen.ask_primary = None
 
 
 def _parse(text: str) -> tuple[int, int, bool] | None:

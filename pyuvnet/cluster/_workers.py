@@ -89,7 +89,7 @@ class Worker(EventEmitter):
         if callback is not None:
             check.validate_function(callback, "callback")
         kind, payload = encode(message, self._channel.advanced)
-        if not self._channel.connected:
+        if not self._channel.open:
             self._refuse(callback)
             return False
         fd = None if handle is None else take_descriptor(handle, keep_open)

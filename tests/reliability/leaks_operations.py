@@ -860,6 +860,24 @@ def _detach() -> None:
     done(client, accepted)
 
 
+@operation("Socket.send_handle")
+def _send_handle() -> None:
+    near, far = (Socket(fd=end.detach(), handles=True) for end in posix.socketpair())
+    far.on("handle", lambda handle, data: handle.close())
+    server = net.create_server()
+
+    def listening() -> None:
+        attempt(near.send_handle, near)
+        near.send_handle(server, b"first", nothing)
+        near.send_handle(server)
+        server.close()
+        near.end()
+
+    server.listen(0, listening)
+    run()
+    attempt(near.send_handle, server)
+
+
 @operation("net.listen_fds", "notify")
 def _service_manager() -> None:
     os.environ["LISTEN_PID"] = str(os.getpid())
