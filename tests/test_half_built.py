@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import _core, net
+from pyuvnet import _core, net, tls
 from tests.support import prod
 from tests.support.cases import cases
 
 Outcomes = dict[str, dict[str, list[str]]]
 KINDS = sorted(set(prod.KINDS) - {"Stream"})  # Stream is Socket
+# With those of TLS, which pyuvnet.tls loads.
+assert tls is not None
 COMPILED = {f"{_core.__name__}.{layer}" for layer in _core.LAYERS}
 HEAP_TYPE = 1 << 9  # of classes that a class statement made
 BASE_TYPE = 1 << 10  # of classes that can be subclassed

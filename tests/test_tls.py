@@ -854,8 +854,11 @@ def test_the_names_of_node() -> None:
 
 
 def test_import_costs_nothing_without_tls(run_child: Any) -> None:
-    child = run_child("import pyuvnet, sys; print('ssl' in sys.modules, '_ssl' in sys.modules)")
-    assert child.clean().lines == ["False False"]
+    names = "ssl", "_ssl", "pyuvnet._core.tls", "pyuvnet._core.engine", "pyuvnet._core.hello"
+    code = f"import pyuvnet, sys; print([name for name in {names} if name in sys.modules])"
+    assert run_child(code).clean().lines == ["[]"]
+    code = f"from pyuvnet import tls; import sys; print({names[2]!r} in sys.modules)"
+    assert run_child(code).clean().lines == ["True"]
 
 
 def test_nothing_secret_shows() -> None:
