@@ -18,6 +18,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import errors, events, framing, loop, net
+from pyuvnet._core.meter import add_meter
 from pyuvnet._tcp_info import read_tcp_info
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO of Linux")
@@ -535,6 +536,7 @@ LISTENERS: dict[str, tuple[Callable[[net.Socket], object], str, dict[str, Any]]]
     "an object": (lambda one: one.on("data", Handler()), "Handler.__call__()", {}),
     "a partial": (lambda one: one.on("data", functools.partial(nap_of, 1)), "nap_of()", {}),
     "a frame": (lambda one: one.on("data", nap_of), "nap_of()", {"framing": framing.Fixed(5)}),
+    "data above a layer": (lambda one: (add_meter(one), one.on("data", nap_of)), "nap_of()", {}),
     "a write callback": (lambda one: one.resume().write(b"x", nap_of), "nap_of()", {}),
 }  # fmt: skip
 
