@@ -1059,3 +1059,63 @@ def test_a_fork_of_a_worker_listens_by_itself(program: Any) -> None:
         dev=False,
     ).end()
     assert ended == ["listening"]
+
+
+@pytest.mark.slow
+def test_without_process_descriptors_a_thread_waits(program: Any) -> None:
+    """As on macOS."""
+    ended = program(
+        """
+        if cluster.is_primary:
+            del os.pidfd_open
+            cluster.on("exit", lambda worker, code, signal: say(code, signal))
+            cluster.fork().on("online", lambda: None)
+            cluster.fork().on("online", lambda: cluster.workers[2].kill("SIGKILL"))
+        else:
+            if cluster.worker.id == 1:
+                sys.exit(7)
+        run()
+        """
+    ).end()
+    assert sorted(ended) == ["7 None", "None SIGKILL"]
+
+
+@pytest.mark.slow
+def test_keep_open_leaves_a_socket_with_both(program: Any) -> None:
+    ended = program(
+        """
+        if cluster.is_primary:
+            worker = cluster.fork()
+
+            def connected(socket):
+                worker.send("yours too", socket, {"keepOpen": True})
+                worker.on("message", lambda message, handle: socket.end(b" and here"))
+                socket.resume()
+
+            server = net.create_server(connected, pause_on_connect=True)
+            said = bytearray()
+
+            def listening():
+                client = net.connect(server.address().port, "127.0.0.1")
+                client.on("data", said.extend)
+                client.on("close", over)
+
+            def over(had_error):
+                say(said.decode())
+                server.close()
+                worker.disconnect()
+
+            worker.on("online", lambda: server.listen(0, "127.0.0.1"))
+            server.on("listening", listening)
+        else:
+            def heard(message, socket):
+                socket.write(b"there", lambda error: (socket.destroy(), told()))
+
+            def told():
+                cluster.worker.send("written")
+
+            cluster.worker.on("message", heard)
+        run()
+        """
+    ).end()
+    assert ended == ["there and here"]
