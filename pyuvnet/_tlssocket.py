@@ -542,6 +542,8 @@ class TLSSocket(Socket):
                 return None
             try:
                 return check_server_identity(name, identity_of(made.getpeercert() or {}))
+            except MemoryError as error:
+                return error
             except Exception as error:
                 # A certificate that Python cannot read is nobody's.
                 unreadable = TLSError(

@@ -77,6 +77,9 @@ cdef class _PythonEngine(Engine):
     cdef object _incoming, _outgoing
     cdef object _end                   # sends close_notify
     cdef Window _window                # the loop's
+    # Its read(): an object for the method, made for each call, may run a finaliser that uses the
+    # window for another connection.
+    cdef object _read
     cdef tuple _read_arguments
 
     cdef object ssl_object(self):
@@ -117,7 +120,7 @@ cdef class _PythonEngine(Engine):
         window.size = room
         window.readonly = False
         try:
-            result = PyObject_Call(self._inner.read, self._read_arguments, NULL)
+            result = PyObject_Call(self._read, self._read_arguments, NULL)
         except _WantRead:
             result = ENGINE_WANTS
         except _ZeroReturn:
@@ -183,6 +186,7 @@ cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Wind
         engine._inner, engine._end = inner, inner.shutdown
     engine._incoming, engine._outgoing = incoming, outgoing
     engine._window = window
+    engine._read = engine._inner.read
     # More than the window has: then it is filled.
     engine._read_arguments = (1 << 30, window)
     return engine

@@ -162,7 +162,11 @@ cdef void _poison_chunk(Loop loop) noexcept:
     if loop.last_chunk is not None:
         # Apart, since it holds a reference while it looks.
         size = PyBytes_GET_SIZE(loop.last_chunk)
-        pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer, size)
+        if size <= READ_BUFFER_SIZE:
+            pyuvnet_refill(<void*>loop.last_chunk, loop.gate.read_buffer, size)
+        elif pyuvnet_sole(<void*>loop.last_chunk):
+            # What a layer has made of more than one read.
+            memset(PyBytes_AS_STRING(loop.last_chunk), POISON, size)
     if loop.large_chunk is not None and pyuvnet_sole(<void*>loop.large_chunk):
         memset(loop.gate.large, POISON, LARGE_READ_SIZE)
 

@@ -636,7 +636,10 @@ class Program:
         for end in sockets:
             # Whose frames arrive where, and from which byte on, is nobody's business now.
             end.loose = True
-        first.stream.pipe(second.stream, end=self.chance(0.5))
+        source, target = first.stream, second.stream
+        # The collector may have taken one of them since.
+        if source is not None and target is not None:
+            source.pipe(target, end=self.chance(0.5))
 
     def step(self) -> None:
         self.seen["steps"] += 1
