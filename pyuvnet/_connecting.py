@@ -148,7 +148,7 @@ class Attempts(ConnectSteps):
             bound: the handle is bound already; then there is one attempt, and a literal address
                 is tried at once, as in Node.
         """
-        if not self._begin(tcp=True):
+        if not self._begin(True, self._host):
             return
         self._activity()
         family = is_ip(self._host)

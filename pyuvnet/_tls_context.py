@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import _ssl
 import contextlib
+import hashlib
 import os
 import ssl
 import sys
 import tempfile
+import threading
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
@@ -36,6 +38,8 @@ VERSIONS = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+# How many contexts of Python's one SecureContext keeps.
+MOST_VARIANTS = 16
 # What Python's ssl cannot do, by the option that asks for it.
 UNAVAILABLE = (
     "pfx",
@@ -85,8 +89,12 @@ DEFAULT_CIPHERS = ":".join(
 @contextlib.contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
     """A name under which OpenSSL reads bytes that nobody else can, and that is gone afterwards."""
+    descriptor = -1
     if sys.platform == "linux" and os.path.isdir("/proc/self/fd"):
-        descriptor = os.memfd_create("pyuvnet", os.MFD_CLOEXEC)
+        # A sandbox may refuse it.
+        with contextlib.suppress(OSError):
+            descriptor = os.memfd_create("pyuvnet", os.MFD_CLOEXEC)
+    if descriptor >= 0:
         try:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(data)
@@ -125,6 +133,18 @@ def _several(value: Any, name: str) -> tuple[bytes, ...]:
     return (pem_bytes(value, name),)
 
 
+def _passphrase(options: Mapping[str, Any]) -> str | None:
+    phrase = options.get("passphrase")
+    if phrase is not None and not isinstance(phrase, str):
+        # Without its value, which is a secret.
+        raise ArgTypeError(
+            'The "options.passphrase" property must be of type string. '
+            f"Received an instance of {type(phrase).__name__}",
+            "ERR_INVALID_ARG_TYPE",
+        )
+    return phrase
+
+
 def _keys(value: Any) -> tuple[tuple[bytes, str | None], ...]:
     """The keys, each with the passphrase that it brings."""
     if value is None:
@@ -133,7 +153,7 @@ def _keys(value: Any) -> tuple[tuple[bytes, str | None], ...]:
     for each in value if isinstance(value, (list, tuple)) else [value]:
         phrase = None
         if check.is_mapping(each):
-            phrase, each = each.get("passphrase"), each.get("pem")
+            phrase, each = _passphrase(each), each.get("pem")
         found.append((pem_bytes(each, "options.key"), phrase))
     return tuple(found)
 
@@ -194,6 +214,7 @@ class SecureContext:
         if self._ready is None:
             # What is wrong shows now, and not at the first connection.
             self._variant(bool(self._given.certificates), (), False, False)
+            self._given.check_authorities()
 
     def _variant(
         self, server: bool, protocols: tuple[str, ...], request: bool, reject: bool
@@ -202,13 +223,16 @@ class SecureContext:
         if self._ready is not None:
             return self._ready
         key = (server, protocols, request, reject)
-        made = self._made.get(key)
+        made = self._made.pop(key, None)
         if made is None:
             try:
                 made = self._given.make(server, protocols, request, reject)
             except ssl.SSLError as error:
                 raise tls_error(error) from None
-            self._made[key] = made
+        # The latest at the end. With alpn_callback clients may choose what there is one for.
+        self._made[key] = made
+        while len(self._made) > MOST_VARIANTS:
+            self._made.pop(next(iter(self._made)), None)
         return made
 
     def _renewed(self, options: dict[str, Any]) -> SecureContext:
@@ -222,7 +246,7 @@ class SecureContext:
             and fresh._given.rules == self._given.rules
             and fresh._given.kinds() == self._given.kinds()
         ):
-            for kind, made in self._made.items():
+            for kind, made in list(self._made.items()):
                 # What it refuses has raised above, when `fresh` was made.
                 fresh._given.load_keys(made)
                 fresh._made[kind] = made
@@ -273,12 +297,18 @@ class _Given:
                 raise unavailable(f"options.{name}")
         self.certificates = _several(options.get("cert"), "options.cert")
         self.keys = _keys(options.get("key"))
-        self.passphrase = options.get("passphrase")
+        self.passphrase = _passphrase(options)
         self.authorities = _several(options.get("ca"), "options.ca")
         self.ca_given = options.get("ca") is not None
         self.crls = _several(options.get("crl"), "options.crl")
         self.lowest = _version(options, "min_version", "minimum", DEFAULT_MIN_VERSION)
         self.highest = _version(options, "max_version", "maximum", DEFAULT_MAX_VERSION)
+        if list(VERSIONS).index(self.lowest) > list(VERSIONS).index(self.highest):
+            raise ArgValueError(
+                f"The minimum TLS protocol version, {self.lowest}, is above the maximum, "
+                f"{self.highest}",
+                "ERR_INVALID_ARG_VALUE",
+            )
         self.ciphers = options.get("ciphers")
         if self.ciphers is not None:
             check.validate_string(self.ciphers, "options.ciphers")
@@ -393,11 +423,24 @@ class _Given:
         except ssl.SSLError:
             raise TLSError("no cipher match", "ERR_SSL_NO_CIPHER_MATCH") from None
 
+    def check_authorities(self) -> None:
+        """Read what a context without verification does not."""
+        if not self.authorities and not self.crls:
+            return
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            self._load_authorities(made)
+        except ssl.SSLError as error:
+            raise tls_error(error) from None
+
     def _trust(self, context: ssl.SSLContext, server: bool) -> None:
         """Load the authorities whose certificates are good: those given, or the system's."""
         if not self.ca_given:
             purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
             context.load_default_certs(purpose)
+        self._load_authorities(context)
+
+    def _load_authorities(self, context: ssl.SSLContext) -> None:
         for authority in self.authorities:
             if authority.strip():
                 # As a file, since this takes comments and trusted certificates too.
@@ -413,7 +456,8 @@ class _Given:
 
 
 # The contexts of connections without secure_context: it takes long to read the system's store.
-_RECENT: dict[Any, SecureContext] = {}
+_RECENT: dict[bytes, SecureContext] = {}
+_recent_lock = threading.Lock()
 _RECENT_LIMIT = 32
 
 
@@ -422,13 +466,17 @@ def shared_context(options: Mapping[str, Any]) -> SecureContext:
     mine = {name: options[name] for name in CONTEXT_OPTIONS if options.get(name) is not None}
     if mine.get("context") is not None:
         return SecureContext(mine)
-    key = _Given(mine).key
-    found = _RECENT.pop(key, None)
+    # A digest, since the options have keys.
+    key = hashlib.sha256(repr(_Given(mine).key).encode()).digest()
+    with _recent_lock:
+        found = _RECENT.get(key)
     if found is None:
         found = SecureContext(mine)
+    with _recent_lock:
+        found = _RECENT.pop(key, found)
         while len(_RECENT) >= _RECENT_LIMIT:
             del _RECENT[next(iter(_RECENT))]
-    _RECENT[key] = found
+        _RECENT[key] = found
     return found
 
 
@@ -437,6 +485,13 @@ def context_of(options: Mapping[str, Any]) -> SecureContext:
     given = options.get("secure_context")
     if given is None:
         return SecureContext({name: options[name] for name in CONTEXT_OPTIONS if name in options})
+    for name in sorted(CONTEXT_OPTIONS):
+        if options.get(name) is not None:
+            # Its value may be a secret.
+            raise ArgValueError(
+                f"The option '{name}' cannot be used together with secure_context",
+                "ERR_INVALID_ARG_VALUE",
+            )
     return as_context(given, "options.secureContext")
 
 
@@ -456,25 +511,38 @@ def protocol_list(value: Any) -> tuple[str, ...]:
     if isinstance(value, (bytes, bytearray, memoryview)):
         found, data = [], bytes(value)
         while data:
-            found.append(data[1 : 1 + data[0]].decode("latin-1"))
-            data = data[1 + data[0] :]
+            size = data[0]
+            if not size:
+                raise check.arg_value_error(
+                    "ALPNProtocols", value, "must not contain zero-length protocol"
+                )
+            if len(data) <= size:
+                raise check.arg_value_error("ALPNProtocols", value, "contains truncated protocol")
+            found.append(_protocol(data[1 : 1 + size], value))
+            data = data[1 + size :]
         return tuple(found)
     if not isinstance(value, (list, tuple)):
         raise check.arg_type_error("options.ALPNProtocols", ["Array", "Buffer"], value)
+    names = []
     for index, name in enumerate(value):
-        if isinstance(name, (bytes, bytearray)):
-            continue
-        check.validate_string(name, f"options.ALPNProtocols[{index}]")
-        if len(name.encode()) > 255:
+        if not isinstance(name, (bytes, bytearray)):
+            check.validate_string(name, f"options.ALPNProtocols[{index}]")
+            name = name.encode(errors="surrogatepass")
+        if not name:
+            raise check.arg_value_error(f"protocols[{index}]", "", "must be a non-empty string")
+        if len(name) > 255:
             raise check.range_error(
-                f"The byte length of the protocol at index {index}", "<= 255", len(name.encode())
+                f"The byte length of the protocol at index {index}", "<= 255", len(name)
             )
-    names = tuple(
-        name.decode("latin-1") if isinstance(name, (bytes, bytearray)) else name for name in value
-    )
-    if "" in names:
-        raise check.arg_value_error("options.ALPNProtocols", value, "must not have empty names")
-    return names
+        names.append(_protocol(name, value))
+    return tuple(names)
+
+
+def _protocol(name: bytes | bytearray, value: Any) -> str:
+    """A protocol's name, which Python's ssl takes in ASCII alone."""
+    if not name.isascii():
+        raise check.arg_value_error("options.ALPNProtocols", value, "must be ASCII")
+    return name.decode("ascii")
 
 
 def create_secure_context(

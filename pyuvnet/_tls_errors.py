@@ -98,12 +98,13 @@ def tls_error(error: BaseException) -> BaseException:
         made = TLSError(message, VERIFY_CODES.get(number, "UNSPECIFIED"))
         made.verify_code = number
     else:
-        reason = error.reason or re.sub(r"\W+", "_", text).upper()
-        library = error.library
+        reason = getattr(error, "reason", None) or re.sub(r"\W+", "_", text).upper()
+        library = getattr(error, "library", None)
         part = "SSL" if library in (None, "SSL") else f"OSSL_{library}"
         code = f"ERR_{part}_{reason}"
         made = TLSError(text, code)
-    made.reason, made.library = error.reason, error.library
+    made.reason = getattr(error, "reason", None)
+    made.library = getattr(error, "library", None)
     return made
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _ssl
 import contextlib
 import hashlib
 import re
+import unicodedata
 
 from ._base import TYPE_CHECKING
 from ._base.info import Info
@@ -38,23 +40,52 @@ _CURVES = {
 # ---- Identity ------------------------------------------------------------------------------------
 
 
+# What no name in a URL may have, and the last label of what a URL takes for an address.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f#%/:<>?@\[\\\]^|]")
+_NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
+# A string of JSON, as it stands quoted among the alternative names.
+_QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
+
+
 def _labels(name: str) -> list[str]:
-    """The labels of a DNS name, in lower case."""
-    return name.rstrip(".").lower().split(".")
+    """The labels of a DNS name, in lower case, without the dot at its end."""
+    return name.removesuffix(".").lower().split(".")
 
 
-def _matches(host: list[str], pattern: str, wildcards: bool) -> bool:
+def ascii_host(host: str) -> str:
+    """A host as certificates name it; '' for one that none can name."""
+    labels = []
+    for label in host.removesuffix(".").split("."):
+        if not label.isascii():
+            folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).lower())
+            try:
+                # The codec makes "ss" of an "ß", as names in URLs once did.
+                label = (
+                    "xn--" + folded.encode("punycode").decode()
+                    if "ß" in folded or "ς" in folded
+                    else folded.encode("idna").decode()
+                )
+            except UnicodeError:
+                return ""
+        labels.append(label)
+    found = ".".join(labels)
+    if _FORBIDDEN.search(found) or _NUMBER.fullmatch(_labels(found)[-1]):
+        return ""
+    return found
+
+
+def _matches(host: list[str], pattern: str) -> bool:
     """Whether a name of a certificate, maybe with a wildcard in its first label, covers a host."""
-    if not pattern or not pattern.isascii():
+    if not pattern or re.search(r"[^\x21-\x7f]", pattern):
         return False
     parts = _labels(pattern)
     if len(parts) != len(host) or "" in parts or parts[1:] != host[1:]:
         return False
     first = parts[0]
-    if "*" not in first:
+    if "*" not in first or "xn--" in first:
         return first == host[0]
     before, _, after = first.partition("*")
-    if not wildcards or "*" in after or first.startswith("xn--") or len(parts) <= 2:
+    if "*" in after or len(parts) <= 2:
         return False
     return (
         len(host[0]) >= len(before) + len(after)
@@ -64,30 +95,39 @@ def _matches(host: list[str], pattern: str, wildcards: bool) -> bool:
 
 
 def _split_names(text: str) -> list[str]:
-    """The alternative names in Node's one text, which has JSON strings for odd ones."""
-    return [
-        part.strip() for part in re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+', text) if part.strip()
-    ]
+    """The alternative names in Node's one text, in which odd ones are strings of JSON."""
+    if '"' not in text:
+        return text.split(", ")
+    import json
+
+    names, name, at = [], "", 0
+    while at < len(text):
+        comma, quote = text.find(",", at), text.find('"', at)
+        if quote >= 0 and (comma < 0 or quote < comma):
+            quoted = _QUOTED.match(text, quote)
+            if quoted is None:
+                raise TLSError(
+                    "Invalid subject alternative name string", "ERR_TLS_CERT_ALTNAME_FORMAT"
+                )
+            name += text[at:quote] + json.loads(quoted.group())
+            at = quoted.end()
+        elif comma >= 0:
+            names.append(name + text[at:comma])
+            name, at = "", comma + 2
+        else:
+            name += text[at:]
+            break
+    return [*names, name]
 
 
-def _unquoted(text: str) -> str:
-    if text.startswith('"'):
-        import json
-
-        try:
-            return str(json.loads(text))
-        except ValueError:
-            return ""
-    return text
-
-
-def _canonical_ip(text: str) -> str:
+def _canonical_ip(text: str) -> str | None:
+    """An address in its one notation, without a zone; None for none."""
     import ipaddress
 
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.ip_address(text.partition("%")[0]))
     except ValueError:
-        return text
+        return None
 
 
 def check_server_identity(hostname: str, cert: Mapping[str, Any]) -> TLSError | None:
@@ -98,40 +138,34 @@ def check_server_identity(hostname: str, cert: Mapping[str, Any]) -> TLSError | 
         cert: the certificate, as get_peer_certificate() returns it.
 
     Returns: TLSError (ERR_TLS_CERT_ALTNAME_INVALID) with reason, host and cert, or None.
+    Raises: TLSError (ERR_TLS_CERT_ALTNAME_FORMAT) for alternative names that cannot be read.
 
     Node: tls.checkServerIdentity()
     """
-    hostname = str(hostname)
+    host = str(hostname).removesuffix(".")
     subject = cert.get("subject") or {}
     names = cert.get("subjectaltname")
     dns_names, addresses = [], []
-    for name in _split_names(names or ""):
+    for name in _split_names(names) if names else ():
         if name.startswith("DNS:"):
-            dns_names.append(_unquoted(name[4:]))
+            dns_names.append(name[4:])
         elif name.startswith("IP Address:"):
             addresses.append(_canonical_ip(name[11:]))
     valid = False
-    reason = "Unknown reason"
-    host = hostname.rstrip(".")
     if is_ip(host):
-        valid = _canonical_ip(host) in addresses
-        if not valid:
-            reason = f"IP: {host} is not in the cert's list: {', '.join(addresses)}"
+        address = _canonical_ip(host)
+        valid = address is not None and address in addresses
+        shown = ", ".join(each or "" for each in addresses)
+        reason = f"IP: {host} is not in the cert's list: {shown}"
     elif dns_names or subject.get("CN"):
-        labels = _labels(host)
+        labels = _labels(ascii_host(host))
         if dns_names:
-            valid = any(_matches(labels, name, True) for name in dns_names)
-            if not valid:
-                reason = f"Host: {host}. is not in the cert's altnames: {names}"
+            valid = any(_matches(labels, name) for name in dns_names)
+            reason = f"Host: {host}. is not in the cert's altnames: {names}"
         else:
-            common = subject["CN"]
-            if isinstance(common, list):
-                valid = any(_matches(labels, name, True) for name in common)
-            else:
-                valid = _matches(labels, common, True)
-            if not valid:
-                shown = ",".join(common) if isinstance(common, list) else common
-                reason = f"Host: {host}. is not cert's CN: {shown}"
+            common = subject["CN"] if isinstance(subject["CN"], list) else [subject["CN"]]
+            valid = any(_matches(labels, name) for name in common)
+            reason = f"Host: {host}. is not cert's CN: {','.join(common)}"
     else:
         reason = "Cert does not contain a DNS name"
     if valid:
@@ -161,13 +195,49 @@ def _name(parts: Any) -> Info:
     return Info(found)
 
 
-def _alternative(kind: str, value: Any) -> str:
-    text = f"{kind}:{value}"
-    if re.search(r'[,"\\]', str(value)):
-        import json
+def _short_name(name: str) -> str:
+    """OpenSSL's short name of a part of a name."""
+    try:
+        return str(_ssl.txt2obj(name, name=True)[1])
+    except ValueError:
+        return name
 
-        text = f"{kind}:{json.dumps(str(value))}"
-    return text.replace("DirName:(", "DirName:(") if kind != "DirName" else f"DirName:{value}"
+
+def _directory_name(parts: Any) -> str:
+    """A name as RFC 2253 writes it: the last part first."""
+    shown = []
+    for relative in reversed(parts):
+        pairs = []
+        for key, value in relative:
+            text = re.sub(r'[,+"<>;\\]', r"\\\g<0>", value)
+            if text.startswith(("#", " ")):
+                text = "\\" + text
+            if text.endswith(" ") and len(value) > 1:
+                text = text[:-1] + "\\ "
+            pairs.append(f"{_short_name(key)}={text}")
+        shown.append("+".join(pairs))
+    return ",".join(shown)
+
+
+def _alternative(kind: str, value: Any) -> str:
+    """An alternative name as Node shows it: quoted if it could be taken for several."""
+    if kind == "DirName":
+        text = _directory_name(value)
+    elif kind == "IP Address":
+        # Older versions of Python leave a line's end there.
+        text = str(value).strip()
+    else:
+        # These are bytes, which Python took for UTF-8.
+        text = str(value).encode().decode("latin-1")
+    if not re.search("[^ -~]|[\"\\\\,']", text):
+        return f"{kind}:{text}"
+
+    def escape(found: re.Match[str]) -> str:
+        character = found.group()
+        return "\\" + character if character in '"\\' else f"\\u{ord(character):04x}"
+
+    beyond = "" if kind == "DirName" else "\x7f-\xff"
+    return f'{kind}:"' + re.sub(f'[\x00-\x1f"\\\\,{beyond}]', escape, text) + '"'
 
 
 def identity_of(decoded: Mapping[str, Any]) -> Info:
@@ -175,9 +245,7 @@ def identity_of(decoded: Mapping[str, Any]) -> Info:
     found = Info(subject=_name(decoded.get("subject")))
     names = decoded.get("subjectAltName")
     if names:
-        found["subjectaltname"] = ", ".join(
-            _alternative(kind, value.strip()) for kind, value in names
-        )
+        found["subjectaltname"] = ", ".join(_alternative(kind, value) for kind, value in names)
     return found
 
 
@@ -197,7 +265,7 @@ def certificate(der: bytes, decoded: Mapping[str, Any]) -> Info:
     if access:
         found["infoAccess"] = Info(access)
     found["ca"] = False
-    # Nobody vouches for what a peer sends; without these the rest is still true.
+    # A peer may send anything; without these the rest is still true.
     with contextlib.suppress(ValueError, IndexError, StopIteration):
         _add_der(found, der)
     found["valid_from"] = decoded.get("notBefore")

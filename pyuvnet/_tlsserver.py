@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
 from ._base.option_table import option_set
+from ._core.duplex import Duplex
 from ._core.names import add_node_names
 from ._tls_context import SecureContext, as_context
 from ._tls_errors import unavailable
@@ -27,6 +27,7 @@ TLS_CONNECT_OPTIONS = option_set(
     "tls.connect", "SecureContext", "connect", "create_connection", "Socket"
 )
 HANDSHAKE_TIMEOUT = 120_000
+TIMEOUT_MAX = 2**31 - 1
 
 
 class Server(NetServer):
@@ -81,17 +82,17 @@ class Server(NetServer):
         given = TLS_SERVER_OPTIONS.read(options, keywords)
         timeout = given.get("handshake_timeout")
         if timeout is None:
-            timeout = HANDSHAKE_TIMEOUT
-        check.validate_number(timeout, "options.handshakeTimeout")
+            timeout = 0
+        check.validate_number(timeout, "options.handshakeTimeout", 0, TIMEOUT_MAX)
         most = given.get("max_handshakes")
         if most is not None:
             check.validate_integer(most, "options.maxHandshakes", 0)
         self._rules = Rules(given, True)
         super().__init__({name: given[name] for name in SERVER_OPTIONS if name in given})
-        self._handshake_timeout = max(int(timeout), 1)
+        self._handshake_timeout = max(int(timeout), 1) if timeout else HANDSHAKE_TIMEOUT
         self._max_handshakes = most or 0
         self._unfinished: set[TLSSocket] = set()
-        self._waiting: deque[TLSSocket] = deque()
+        self._waiting: dict[TLSSocket, None] = {}
         self._contexts: list[tuple[re.Pattern[str], SecureContext]] = []
         self._set_secure_class(TLSSocket)
         if listener is not None:
@@ -122,16 +123,18 @@ class Server(NetServer):
         if len(self._unfinished) < self._max_handshakes:
             self._unfinished.add(socket)
             return False
-        self._waiting.append(socket)
+        self._waiting[socket] = None
         return True
 
     def _handshake_over(self, socket: TLSSocket) -> None:
         """A handshake has come to its end: let the next one begin."""
+        self._waiting.pop(socket, None)
         if socket not in self._unfinished:
             return
         self._unfinished.discard(socket)
         while self._waiting and len(self._unfinished) < self._max_handshakes:
-            other = self._waiting.popleft()
+            other = next(iter(self._waiting))
+            del self._waiting[other]
             if not other.destroyed:
                 self._unfinished.add(other)
                 other._go_on()
@@ -187,8 +190,12 @@ class Server(NetServer):
         self._check()
         if options is not None and not check.is_mapping(options):
             raise check.arg_type_error("options", "object", options)
-        fresh = self._rules.context._renewed({**(options or {}), **keywords})
+        given = {**(options or {}), **keywords}
+        # What is loaded into a context is seen by whoever else has it.
+        shared = self._rules.shared
+        fresh = SecureContext(given) if shared else self._rules.context._renewed(given)
         self._rules.context = self._rules.check_context(fresh)
+        self._rules.shared = False
 
     def get_ticket_keys(self) -> bytes:
         """Python's ssl does not hand them out.
@@ -272,6 +279,8 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
         args = (*args[:-2], args[-1])
     options, callback = connect_arguments(args, keywords, listener, TLS_CONNECT_OPTIONS)
     plain = options.get("socket")
+    if plain is not None and not isinstance(plain, Duplex):
+        raise check.arg_type_error("options.socket", "Duplex", plain)
     plan = None
     if plain is None:
         plan = check_connect(options)

@@ -40,7 +40,7 @@ from ._tls_errors import (
     truncated,
     unavailable,
 )
-from ._tls_identity import certificate, check_server_identity, identity_of
+from ._tls_identity import ascii_host, certificate, check_server_identity, identity_of
 from .errors import ArgTypeError, ArgValueError, StateError
 from .socket import SOCKET_OPTIONS, Socket
 
@@ -79,16 +79,34 @@ def check_server_options(options: Mapping[str, Any]) -> None:
             )
 
 
+def check_servername(name: Any) -> None:
+    """Refuse what cannot be sent as a server's name."""
+    check.validate_string(name, "options.servername")
+    try:
+        valid = "\0" not in name and not name.startswith(".") and (not name or name.encode("idna"))
+    except UnicodeError:
+        valid = False
+    if not valid:
+        raise check.arg_value_error("options.servername", name, "must be a host name")
+
+
 class Session:
     """What get_session() returns: a session that a later connection can resume.
 
     It holds a secret, and belongs to one context. Node: none (a Buffer)
     """
 
-    __slots__ = ("_context", "_session")
+    __slots__ = ("_context", "_session", "_verified")
 
     def __init__(self, session: ssl.SSLSession, context: ssl.SSLContext) -> None:
         self._session, self._context = session, context
+        self._verified = context.verify_mode, context.check_hostname
+
+    def _of(self, context: ssl.SSLContext) -> ssl.SSLSession | None:
+        """The session, if it was made as this context makes one now; it is not verified again."""
+        same = context is self._context
+        now = context.verify_mode, context.check_hostname
+        return self._session if same and now == self._verified else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -119,8 +137,10 @@ class Rules:
             raise check.arg_type_error("options.session", "Session", self.session)
         self.servername = options.get("servername")
         if self.servername is not None:
-            check.validate_string(self.servername, "options.servername")
+            check_servername(self.servername)
         self.host: str | None = options.get("host")
+        # Whether others may have the context too.
+        self.shared = options.get("secure_context") is not None
         if options.get("secure_context") is None and not server:
             self.context = shared_context(options)
         else:
@@ -133,9 +153,21 @@ class Rules:
                         options[name],
                         "cannot be used with context, which has its own",
                     )
-        if not server:
-            # What is wrong with the authorities shows now.
+        self.check_side(self.context)
+        if self.request or not server:
+            # What is wrong with the authorities shows now, and the first connection waits for none.
             self.variant(self.protocols)
+
+    def check_side(self, context: SecureContext) -> None:
+        """Refuse a ready context for the other side."""
+        ready = context.context
+        other = ssl.PROTOCOL_TLS_CLIENT if self.server else ssl.PROTOCOL_TLS_SERVER
+        if ready is not None and ready.protocol == other:
+            raise ArgValueError(
+                f"An ssl.SSLContext for a {'client' if self.server else 'server'} cannot be used "
+                f"on a {'server' if self.server else 'client'}",
+                "ERR_INVALID_ARG_VALUE",
+            )
 
     def check_context(self, context: SecureContext) -> SecureContext:
         """Return a context for some connections of a server, if it can do what the server is to.
@@ -143,6 +175,7 @@ class Rules:
         Raises: ArgValueError (ERR_INVALID_ARG_VALUE).
         """
         ready = context.context
+        self.check_side(context)
         if ready is None or self.context.context is not None:
             return context
         if self.protocols or self.alpn_callback is not None:
@@ -221,6 +254,8 @@ class TLSSocket(Socket):
         given = TLS_SOCKET_OPTIONS.read(options, keywords)
         server = given.get("server")
         if server is not None:
+            if not isinstance(getattr(server, "_rules", None), Rules):
+                raise check.arg_type_error("options.server", "Server", server)
             self._tls_server = server
             rules = server._rules
         else:
@@ -236,8 +271,27 @@ class TLSSocket(Socket):
 
     # ---- The connection of another socket ------------------------------------------------------
 
+    def _connect_checked(self, plan: dict[str, Any], listener: Callable[[], object] | None) -> None:
+        rules = self._rules
+        if self._tls_server is not None or rules is None:
+            # It would come to the connection of a plain socket.
+            raise StateError("A server's TLSSocket cannot connect again", "ERR_INVALID_STATE")
+        if not self.connecting and (self.pending or self.destroyed):
+            # Of an earlier connection.
+            for name in ("_layer", "_over", "_authorized", "_authorization_error", "_alpn",
+                         "_servername", "_known", "_announce"):  # fmt: skip
+                self.__dict__.pop(name, None)
+            rules.host = None if plan["path"] is not None else plan["host"]
+        super()._connect_checked(plan, listener)
+
     def _wrap(self, plain: Duplex) -> None:
         """Put TLS on the connection of another socket, or over any stream."""
+        rules = cast("Rules", self._rules)
+        if isinstance(plain, Socket):
+            if plain._is_upgraded and not isinstance(plain, TLSSocket):
+                raise StateError("Another TLSSocket has the connection", "ERR_INVALID_STATE")
+            if not rules.server and rules.host is None:
+                rules.host = plain._host
         if (
             not isinstance(plain, Socket)
             or isinstance(plain, TLSSocket)
@@ -306,16 +360,14 @@ class TLSSocket(Socket):
         if ready and context.check_hostname and not name:
             name = rules.host or "localhost"
         self._servername = name or False
-        session = rules.session
-        if session is not None and session._context is not context:
-            session = None
+        session = None if rules.session is None else rules.session._of(context)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             made = context.wrap_bio(
                 incoming,
                 outgoing,
-                server_hostname=name or None,
-                session=None if session is None else session._session,
+                server_hostname=(name if name.isascii() else ascii_host(name)) or None,
+                session=session,
             )
         except (ValueError, ssl.SSLError) as error:
             self.destroy(tls_error(error))
@@ -337,12 +389,12 @@ class TLSSocket(Socket):
 
     def _attach_server(self, held: bool) -> None:
         rules = cast("Rules", self._rules)
-        self._layer = _layer.attach(self, True, True, held, rules.lenient)
+        self._layer = _layer.attach(self, reads_hello=True, held=held, lenient=rules.lenient)
         if self._tls_server is not None:
             # What destroys it before the program has it, such as a deadline.
             self.on("error", self._failed_early)
-            if not held:
-                self._layer.set_deadline(self._tls_server._handshake_timeout)
+            # One that is held is not read, so that nothing else shows that it is gone.
+            self._layer.set_deadline(self._tls_server._handshake_timeout)
 
     def _failed_early(self, error: Exception) -> None:
         server = cast("Server", self._tls_server)
@@ -445,7 +497,8 @@ class TLSSocket(Socket):
             except Exception as error:
                 self._tls_failed(error, False)
                 return
-            if chosen is not None and chosen not in offered:
+            # Python's ssl takes ASCII alone.
+            if chosen is not None and (chosen not in offered or not chosen.isascii()):
                 self._tls_failed(
                     ArgTypeError(
                         f"ALPN callback returned a value ({chosen}) that did not match any of the "
@@ -537,8 +590,11 @@ class TLSSocket(Socket):
     def _check_identity(self, rules: Rules, made: Any) -> BaseException | None:
         name = rules.servername or rules.host or "localhost"
         if rules.identity is None:
-            if rules.context.context is not None:
-                # Python has checked it, or the program's context says that nobody does.
+            if rules.context.context is not None and not (
+                made.session_reused and made.context.check_hostname
+            ):
+                # Python has checked it, or the program's context says that nobody does. With a
+                # session it was checked for the host of then.
                 return None
             try:
                 return check_server_identity(name, identity_of(made.getpeercert() or {}))
@@ -555,11 +611,15 @@ class TLSSocket(Socket):
             result = rules.identity(name, self.get_peer_certificate(True))
         except Exception as error:
             return error
-        if result is None or result is False or result is True:
-            return None
-        if isinstance(result, BaseException):
+        if result is None or isinstance(result, BaseException):
             return result
-        return TLSError(str(result), "ERR_TLS_CERT_ALTNAME_INVALID")
+        text = (
+            result
+            if isinstance(result, str)
+            else "check_server_identity() returned an object of type "
+            f"{type(result).__name__}, which is no error"
+        )
+        return TLSError(text, "ERR_TLS_CERT_ALTNAME_INVALID")
 
     def _tls_failed(self, error: BaseException | None, secure: bool) -> None:
         if secure:
@@ -636,7 +696,7 @@ class TLSSocket(Socket):
 
     @property
     def encrypted(self) -> bool:
-        """True: what tells it from a plain socket. Node: tlsSocket.encrypted"""
+        """True; a plain socket has no such attribute. Node: tlsSocket.encrypted"""
         return True
 
     @property
@@ -842,9 +902,10 @@ class TLSSocket(Socket):
             raise StateError(
                 "set_key_cert() is for servers, before the handshake", "ERR_INVALID_STATE"
             )
-        self._chosen = (
+        made = (
             SecureContext(context) if check.is_mapping(context) else as_context(context, "context")
         )
+        self._chosen = self._rules.check_context(made)
 
     def disable_renegotiation(self) -> None:
         """Nothing to do, since renegotiation is always refused.

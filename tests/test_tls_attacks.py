@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import _ssl
 import contextlib
+import functools
+import json
+import os
 import signal
 import socket as posix
 import ssl
@@ -16,8 +20,10 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import tls
-from pyuvnet.errors import ArgValueError
+from pyuvnet import net, tls
+from pyuvnet._tls_identity import identity_of
+from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
+from tests.support import play
 from tests.support.certificates import certificates
 
 PKI = certificates()
@@ -145,9 +151,9 @@ def shake(port: int, name: str, session: Any, context: Any) -> tuple[Any, bool, 
         try:
             secure.do_handshake()
             data = secure.recv(10)
+            found = secure.session, secure.session_reused, data
         except OSError:
-            data = b""
-        found = secure.session, secure.session_reused, data
+            found = None, False, b""
         secure.close()
     return found
 
@@ -261,6 +267,12 @@ def test_a_ready_context_cannot_do_less_than_its_server() -> None:
     server = tls.create_server(**KEYS, alpn_protocols=["h2"])
     with pytest.raises(ArgValueError, match="ALPN"):
         server.add_context("a.example", lax)
+    rules = {"ca": PKI / "ca.pem", "request_cert": True}
+    socket = tls.TLSSocket(net.Socket(), {**KEYS, **rules, "is_server": True})
+    with pytest.raises(ArgValueError, match="request_cert"):
+        socket.set_key_cert(lax)
+    socket.on("error", lambda error: None)
+    pyuvnet.run()
 
 
 @pytest.mark.parametrize("name", ["key", "passphrase", "cert"])
@@ -410,3 +422,469 @@ def test_an_answer_from_another_thread_is_refused() -> None:
     server.listen(0, "127.0.0.1", connect)
     pyuvnet.run()
     assert outcome == ["ERR_WRONG_THREAD"]
+
+
+# ---- Names -------------------------------------------------------------------------------------
+
+
+ODD_NAMES = {
+    "a directory name": "subjectAltName=dirName:dir\n[dir]\nO=me\nCN=x\\, DNS:localhost\\, y",
+    "several": "subjectAltName=@a\n[a]\nDNS.1=evil.example\nURI.1=http://x/, DNS:localhost\n"
+    "email.1=a@b.example\nIP.1=1.2.3.4\nIP.2=::1\nRID.1=1.2.3.4\notherName.1=1.2.3.4;UTF8:x",
+    "a NUL": "subjectAltName=DER:30:0d:82:0b:65:76:69:6c:00:2e:6c:6f:63:61:6c",
+    "a space at its end": "subjectAltName=DER:30:0b:82:09:6c:6f:63:61:6c:68:6f:73:20",
+    "UTF-8": "subjectAltName=DER:30:08:82:06:61:c3:bc:2e:6c:6f",
+    "quotes": "subjectAltName=@a\n[a]\nURI.1=http://x/\\\"\\'\\\\b",
+}
+
+
+@pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
+def test_odd_names_are_shown_as_node_shows_them(tmp_path: Path) -> None:
+    """Quoted, so that none of them reads as another."""
+    found = []
+    for extension in ODD_NAMES.values():
+        signed(tmp_path, extension)
+        pem = (tmp_path / "odd.pem").read_text()
+        decoded = _ssl._test_decode_cert(str(tmp_path / "odd.pem"))
+        found.append((pem, identity_of(decoded)["subjectaltname"]))
+    program = (
+        "const {X509Certificate} = require('crypto');"
+        "for (const pem of JSON.parse(process.argv[1]))"
+        "  console.log(JSON.stringify(new X509Certificate(pem).toLegacyObject().subjectaltname))"
+    )
+    command = [str(play.NODE), "-e", program, json.dumps([pem for pem, _ in found])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [shown for _, shown in found] == [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("extension", ["a directory name", "several", "a space at its end"])
+def test_a_name_that_reads_as_another_is_not_that_one(tmp_path: Path, extension: str) -> None:
+    got, said = talk_to(signed(tmp_path, ODD_NAMES[extension]))
+    assert got == []
+    assert said == ["TLSError", ("close", True)]
+
+
+@pytest.mark.spec("D164")
+@pytest.mark.parametrize("result", [False, True, 0, "", "no", object()], ids=repr)
+def test_only_none_is_a_good_identity(result: object) -> None:
+    got, said = talk_to(ready_server(ssl.CERT_NONE), check_server_identity=lambda *_: result)
+    assert got == []
+    assert said == ["TLSError", ("close", True)]
+
+
+def test_an_upgraded_connection_is_checked_for_the_host_of_the_plain_one() -> None:
+    port, got, thread = plain_server(ready_server(ssl.CERT_NONE))
+    codes: list[str] = []
+
+    def lookup(host: str, options: Any, callback: Any) -> None:
+        answer = [{"address": "127.0.0.1", "family": 4}]
+        callback(None, answer if options.get("all") else "127.0.0.1", 4)
+
+    def upgrade() -> None:
+        client = tls.connect(socket=plain, ca=PKI / "ca.pem")
+        assert client.write(b"secret")
+        client.on("error", lambda error: codes.append(error.code))
+
+    plain = net.connect(port=port, host="bank.example", lookup=lookup)
+    plain.on("connect", upgrade)
+    pyuvnet.run()
+    thread.join()
+    assert got == []
+    assert codes == ["ERR_TLS_CERT_ALTNAME_INVALID"]
+
+
+def test_a_connection_is_upgraded_once() -> None:
+    codes: list[str] = []
+
+    def upgrade() -> None:
+        client = tls.connect(socket=plain, **TRUST)
+        with pytest.raises(StateError) as caught:
+            tls.connect(socket=plain, **TRUST)
+        codes.append(caught.value.code)
+        client.on("secureConnect", client.end)
+        client.resume()
+
+    server = tls.create_server(KEYS, lambda socket: (server.close(), socket.end()))
+    server.listen(0)
+    plain = net.connect(server.address().port, "127.0.0.1", upgrade)
+    pyuvnet.run()
+    assert codes == ["ERR_INVALID_STATE"]
+
+
+# ---- Connecting again, and sessions ------------------------------------------------------------
+
+
+@pytest.mark.spec("D165")
+def test_a_socket_that_connects_again_is_not_yet_authorized() -> None:
+    said: list[Any] = []
+
+    def note(client: Any) -> tuple[Any, ...]:
+        return client.authorized, client.secure_connecting, client.ssl_object is None
+
+    def again(had_error: bool) -> None:
+        if said[-1] == "second":
+            good.close()
+            bad.close()
+            return
+        client.connect(bad.address().port, "127.0.0.1")
+        said.extend([note(client), "second"])
+
+    def secure() -> None:
+        said.append(note(client))
+        client.end()
+
+    own = {"key": PKI / "self.key", "cert": PKI / "self.pem"}
+    good = tls.create_server(KEYS, lambda socket: socket.end()).listen(0)
+    bad = tls.create_server(own).listen(0)
+    client = tls.connect(good.address().port, "127.0.0.1", TRUST).resume()
+    client.on("secureConnect", secure)
+    client.on("error", lambda error: said.insert(-1, (error.code, *note(client)[:1])))
+    client.on("close", again)
+    pyuvnet.run()
+    assert said[:2] == [(True, False, False), (False, True, True)]
+    assert said[2:] == [("DEPTH_ZERO_SELF_SIGNED_CERT", False), "second"]
+
+
+def test_a_socket_that_connects_again_is_checked_for_the_host_of_now() -> None:
+    hosts: list[Any] = []
+
+    def lookup(host: str, options: Any, callback: Any) -> None:
+        answer = [{"address": "127.0.0.1", "family": 4}]
+        callback(None, answer if options.get("all") else "127.0.0.1", 4)
+
+    def again(had_error: bool) -> None:
+        client.once("secureConnect", secure).connect(port, "127.0.0.1")
+
+    def secure() -> None:
+        hosts.append("secure")
+        client.end()
+        server.close()
+
+    server = tls.create_server(KEYS, lambda socket: socket.end()).listen(0)
+    port = server.address().port
+    client = tls.connect(port, "other.example", ca=PKI / "ca.pem", lookup=lookup).resume()
+    client.on("error", lambda error: hosts.append(error.host))
+    client.once("close", again)
+    pyuvnet.run()
+    assert hosts == ["other.example", "secure"]
+
+
+@pytest.mark.spec("D165")
+def test_what_a_server_accepted_does_not_connect_again() -> None:
+    """It would be the connection of a plain socket."""
+    codes: list[str] = []
+
+    def accepted(socket: Any) -> None:
+        def closed(had_error: bool) -> None:
+            with pytest.raises(StateError) as caught:
+                socket.connect(server.address().port)
+            codes.append(caught.value.code)
+            server.close()
+
+        socket.on("close", closed)
+        socket.resume().end()
+
+    server = tls.create_server(KEYS, accepted).listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", TRUST).resume()
+    client.on("end", client.end)
+    pyuvnet.run()
+    assert codes == ["ERR_INVALID_STATE"]
+
+
+def test_a_session_of_before_a_context_verified_is_not_resumed() -> None:
+    ready = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ready.load_verify_locations(PKI / "ca.pem")
+    ready.check_hostname, ready.verify_mode = False, ssl.CERT_NONE
+    sessions: list[Any] = []
+    said: list[Any] = []
+
+    def verified() -> None:
+        ready.verify_mode = ssl.CERT_REQUIRED
+        client = tls.connect(server.address().port, "127.0.0.1", context=ready, session=sessions[0])
+        client.on("error", lambda error: said.append(error.code))
+        client.on("secureConnect", lambda: said.append(client.authorized))
+        client.on("close", lambda had_error: server.close())
+
+    def keep(session: Any) -> None:
+        sessions.append(session)
+        first.end()
+
+    own = {"key": PKI / "self.key", "cert": PKI / "self.pem"}
+    server = tls.create_server(own, lambda socket: socket.on("end", socket.end).resume())
+    server.listen(0)
+    first = tls.connect(server.address().port, "127.0.0.1", context=ready).resume()
+    first.once("session", keep)
+    first.once("close", lambda had_error: verified())
+    pyuvnet.run()
+    assert said == ["DEPTH_ZERO_SELF_SIGNED_CERT"]
+
+
+def test_a_session_does_not_stand_for_another_host() -> None:
+    """A ready context has the name checked in full handshakes alone."""
+    ready = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ready.load_verify_locations(PKI / "ca.pem")
+    sessions: list[Any] = []
+    codes: list[Any] = []
+
+    def again() -> None:
+        client = connect("other.example", sessions[0])
+        client.on("error", lambda error: codes.append(error.code))
+        client.on("close", lambda had_error: server.close())
+
+    def connect(name: str, session: Any = None) -> Any:
+        port = server.address().port
+        return tls.connect(port, "127.0.0.1", context=ready, servername=name, session=session)
+
+    def keep(session: Any) -> None:
+        sessions.append(session)
+        first.end()
+
+    server = tls.create_server(KEYS, lambda socket: socket.on("end", socket.end).resume())
+    server.listen(0)
+    first = connect("localhost").resume()
+    first.once("session", keep)
+    first.once("close", lambda had_error: again())
+    pyuvnet.run()
+    assert codes == ["ERR_TLS_CERT_ALTNAME_INVALID"]
+
+
+def test_a_session_listener_that_raises_loses_no_data() -> None:
+    got = bytearray()
+
+    def raise_it(session: Any) -> None:
+        raise ValueError("no")
+
+    server = tls.create_server(KEYS, lambda socket: (server.close(), socket.end(b"hello")))
+    server.listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", TRUST)
+    client.once("session", raise_it)
+    client.on("data", got.extend)
+    client.on("end", client.end)
+    for _ in range(4):
+        with contextlib.suppress(ValueError):
+            pyuvnet.run()
+    assert got == b"hello"
+    assert client.destroyed
+
+
+# ---- Contexts ----------------------------------------------------------------------------------
+
+
+def test_new_keys_of_a_server_are_not_those_of_another_with_the_same_context() -> None:
+    names: list[Any] = []
+    shared = tls.create_secure_context(KEYS)
+    servers = [
+        tls.create_server({"secure_context": shared}, lambda socket: socket.end()) for _ in range(2)
+    ]
+
+    def ask(index: int) -> None:
+        client = tls.connect(
+            servers[index].address().port, "127.0.0.1", reject_unauthorized=False
+        ).resume()
+        client.on("secureConnect", lambda: names.append(client.get_peer_certificate().subject.CN))
+        client.on("end", client.end)
+        client.on("close", lambda had_error: then.pop(0)())
+
+    def renew() -> None:
+        servers[0].set_secure_context(key=PKI / "other.key", cert=PKI / "other.pem")
+        ask(0)
+
+    def close() -> None:
+        for server in servers:
+            server.close()
+
+    then: list[Callable[[], object]] = [lambda: ask(1), renew, lambda: ask(1), close]
+    for server in servers:
+        server.listen(0)
+    ask(0)
+    pyuvnet.run()
+    assert names == ["localhost", "localhost", "other.example", "localhost"]
+
+
+def test_clients_cannot_fill_memory_with_protocols() -> None:
+    made = tls.create_secure_context(KEYS)
+    first = made._variant(True, ("first",), False, True)
+    for number in range(200):
+        made._variant(True, (f"p{number}",), False, True)
+        assert made._variant(True, ("first",), False, True) is first
+    assert len(made._made) <= 20
+
+
+def test_handshakes_that_wait_have_a_deadline_too() -> None:
+    codes: list[str] = []
+
+    def failed(error: Any, socket: Any) -> None:
+        codes.append(error.code)
+        if len(codes) == 2:
+            server.close()
+
+    server = tls.create_server(KEYS, max_handshakes=1, handshake_timeout=50)
+    server.on("tlsClientError", failed)
+    server.listen(0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(posix.create_connection(("127.0.0.1", server.address().port)))
+        pyuvnet.run()
+    assert codes == ["ERR_TLS_HANDSHAKE_TIMEOUT"] * 2
+    assert not server._waiting
+
+
+def test_a_handshake_timeout_of_0_is_the_usual_one() -> None:
+    assert tls.create_server(handshake_timeout=0)._handshake_timeout == 120_000
+
+
+BAD: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
+    "handshake_timeout=-1": (RangeError, "ERR_OUT_OF_RANGE", {"handshake_timeout": -1}),
+    "handshake_timeout=nan": (RangeError, "ERR_OUT_OF_RANGE", {"handshake_timeout": float("nan")}),
+    "handshake_timeout=inf": (RangeError, "ERR_OUT_OF_RANGE", {"handshake_timeout": float("inf")}),
+    "crl": (tls.TLSError, "ERR_CRYPTO_OPERATION_FAILED", {"crl": "x", "request_cert": True}),
+    "ca": (tls.TLSError, "ERR_OSSL_X509_NO_CERTIFICATE_OR_CRL_FOUND", {"ca": "x"}),
+    "versions": (
+        ArgValueError, "ERR_INVALID_ARG_VALUE",
+        {"min_version": "TLSv1.3", "max_version": "TLSv1.2"},
+    ),
+    "context of a client": (
+        ArgValueError, "ERR_INVALID_ARG_VALUE",
+        {"context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)},
+    ),
+    "alpn cut": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"alpn_protocols": b"\x05h2"}),
+    "alpn empty": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"alpn_protocols": b"\0\0"}),
+    "alpn empty in a list": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"alpn_protocols": [""]}),
+    "alpn not ASCII": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"alpn_protocols": ["é"]}),
+    "passphrase": (ArgTypeError, "ERR_INVALID_ARG_TYPE", {"passphrase": 5}),
+    "passphrase of a key": (
+        ArgTypeError, "ERR_INVALID_ARG_TYPE",
+        {"key": {"pem": PKI / "server.key", "passphrase": ["hunter2"]}},
+    ),
+    "two contexts": (
+        ArgValueError, "ERR_INVALID_ARG_VALUE",
+        {"secure_context": tls.create_secure_context(), "ca": PKI / "ca.pem"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.spec("D162")
+@pytest.mark.spec("D163")
+@pytest.mark.parametrize("case", BAD)
+def test_what_can_never_work_raises_at_once(case: str) -> None:
+    kind, code, options = BAD[case]
+    with pytest.raises(kind) as caught:
+        tls.create_server(options)
+    assert caught.value.code == code  # type: ignore[attr-defined]
+    assert "hunter2" not in str(caught.value)
+
+
+BAD_OF_CLIENTS: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
+    "servername with NUL": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"servername": "a\0b"}),
+    "servername with a dot": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"servername": ".a"}),
+    "servername too long": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"servername": "a" * 64}),
+    "socket": (ArgTypeError, "ERR_INVALID_ARG_TYPE", {"socket": 5}),
+    "context of a server": (
+        ArgValueError, "ERR_INVALID_ARG_VALUE",
+        {"context": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)},
+    ),
+    "two contexts": (
+        ArgValueError, "ERR_INVALID_ARG_VALUE",
+        {"secure_context": tls.create_secure_context(), "cert": PKI / "ca.pem"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.spec("D162")
+@pytest.mark.parametrize("case", BAD_OF_CLIENTS)
+def test_what_can_never_connect_raises_at_once(case: str) -> None:
+    kind, code, options = BAD_OF_CLIENTS[case]
+    with pytest.raises(kind) as caught:
+        tls.connect(port=1, **options)
+    assert caught.value.code == code  # type: ignore[attr-defined]
+
+
+def test_a_tls_socket_takes_a_tls_server_alone() -> None:
+    with pytest.raises(ArgTypeError, match="server"):
+        tls.TLSSocket(net.Socket(), server="x")
+
+
+def test_an_sni_callback_cannot_choose_a_clients_context() -> None:
+    wrong = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def play(port: int) -> None:
+        assert shake(port, "a.example", None, client_context(VERSIONS[1], False))[2] == b""
+
+    server = tls.create_server(**KEYS, sni_callback=lambda name, callback: wrong)
+    assert with_clients(server, play) == ["refused"]
+
+
+def test_keys_are_read_where_the_system_has_no_memory_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "memfd_create", refused, raising=False)
+    tls.create_secure_context(KEYS)
+
+
+# ---- Writes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_nothing_is_encrypted_after_destroy(limited: bool) -> None:
+    """A request that has left completes then, while what is behind it is gone."""
+    port, thread = sink()
+    written: list[bool] = []
+    ready = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ready.load_verify_locations(PKI / "ca.pem")
+
+    def watch(connection: Any, direction: str, *_: object) -> None:
+        if direction == "write":
+            written.append(client.destroyed)
+
+    def write(turns: int) -> None:
+        client.write(bytes(8_000_000))
+        # By then some of it has left, and more is on its way.
+        turn(turns)
+
+    def turn(left: int) -> None:
+        if left:
+            pyuvnet.set_immediate(turn, left - 1)
+        else:
+            client.destroy()
+
+    ready._msg_callback = watch  # type: ignore[attr-defined]
+    limits = {"max_write_buffer": 1 << 30} if limited else {}
+    for turns in range(1, 25):
+        client = tls.connect(port, "127.0.0.1", context=ready, servername="localhost", **limits)
+        client.on("error", lambda error: None)
+        client.on("secureConnect", functools.partial(write, turns))
+        pyuvnet.run()
+    posix.create_connection(("127.0.0.1", port)).close()
+    thread.join()
+    assert written.count(False) > 24
+    assert True not in written
+
+
+def sink() -> tuple[int, threading.Thread]:
+    """A server of Python's own that reads and forgets, until a connection says nothing."""
+    context = ready_server(ssl.CERT_NONE)
+    listener = posix.create_server(("127.0.0.1", 0))
+
+    def read(connection: posix.socket, secure: ssl.SSLSocket) -> None:
+        raw = posix.socket(fileno=secure.detach())
+        with raw, contextlib.suppress(OSError):
+            while raw.recv(1 << 20):
+                pass
+
+    def serve() -> None:
+        with listener:
+            while True:
+                connection, _ = listener.accept()
+                connection.settimeout(20)
+                try:
+                    secure = context.wrap_socket(connection, server_side=True)
+                except OSError:
+                    return
+                threading.Thread(target=read, args=(connection, secure)).start()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return listener.getsockname()[1], thread

@@ -67,10 +67,11 @@ cdef class ConnectSteps(Connector):
 
     # ---- The handle of an attempt --------------------------------------------------------------
 
-    def _begin(self, bint tcp):
+    def _begin(self, bint tcp, object host=None):
         """Become the socket's connect(), and take the first handle; False: destroyed meanwhile."""
         self._tcp = tcp
         begin_anew(self.socket, self)
+        _before, self.socket._own_also().host = self.socket._own_also().host, host
         return self._open()
 
     def _open(self, int family=0, int fd=-1):

@@ -115,6 +115,7 @@ cdef class SocketExtra(StreamExtra):
     cdef Quota quota                   # what bounds its queue; None: nothing does
     cdef list in_flight                # the chunk that libuv has, of a socket with a budget
     cdef AddressCount address          # where its server counts it, by its address
+    cdef object host                   # that the last connect() was given; None: a path
     cdef object at_connect             # called when the connection stands, before 'connect'
     cdef SocketBase twin               # a plain socket and the TLSSocket that has its connection
     cdef bytes early                   # what a plain socket had when it was given to one

@@ -174,6 +174,11 @@ cdef class SocketBase(Duplex):
         """The connect() under way, or one that was interrupted; None without."""
         return self._also().connector
 
+    @property
+    def _host(self):
+        """The host that the last connect() was given; None without, or with a path."""
+        return self._also().host
+
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1:
         self._init_stream(state | AUTO_DESTROY | R_PUSHED_SOURCE, read_mark, write_mark)
@@ -283,6 +288,11 @@ cdef class SocketBase(Duplex):
         Its argument is what has come already, over the connection of another socket.
         """
         self._own_also().at_connect = function
+
+    @property
+    def _is_upgraded(self):
+        """Whether another socket has, or waits for, this one's connection."""
+        return self._also().twin is not None
 
     @property
     def _can_be_taken(self):

@@ -24,7 +24,6 @@ class TLS(Layer):
 
 def attach(
     socket: SocketBase,
-    server: bool = False,
     reads_hello: bool = False,
     held: bool = False,
     lenient: bool = False,

@@ -11,8 +11,8 @@ however many records it was.  Down: a record is made of up to 16 KiB of what is 
 and leaves at once.  What the kernel takes only in part is encrypted already: the socket offers
 those bytes again, and `ahead` counts how many of them are to be skipped.
 
-Each call of the engine may run a signal handler, and each call up may destroy the socket: `over()`
-is asked after either.
+Each call of the engine may run a signal handler, and each call up may destroy the socket: after
+either, `over()` says whether to go on.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -44,7 +44,6 @@ cdef enum:
 
 cdef enum:
     # What a connection is in, in the order of its life.
-    TLS_SERVER = 1 << 0
     TLS_READS_HELLO = 1 << 1     # No engine yet: the first message of the client comes first.
     TLS_DECIDING = 1 << 2        # It is there, and the program chooses a context.
     TLS_HELD = 1 << 3            # Nothing is read yet: other handshakes come first.
@@ -549,7 +548,7 @@ cdef class TLS(Layer):
                             self._hand_up(plain, filled)
                             filled = 0
                         if not self.over():
-                            (<object>self.handle.owner)._ticket()
+                            self._look_for_ticket()
                         if self.over():
                             return 0
             if result > 0:
@@ -599,7 +598,16 @@ cdef class TLS(Layer):
             return self._engine_failed()
         self._send_collected()
         if self.flags & TLS_ONE_BY_ONE and not self.over():
-            (<object>self.handle.owner)._ticket()
+            self._look_for_ticket()
+        return 0
+
+    cdef int _look_for_ticket(self) except -1:
+        """Let 'session' be emitted; this layer goes on whatever a listener raises."""
+        cdef StreamHandle handle = self.handle
+        try:
+            (<object>handle.owner)._ticket()
+        except BaseException as exc:
+            handle.loop.report(exc)
         return 0
 
     cdef int _peer_ended(self) except -1:
@@ -655,7 +663,7 @@ cdef class TLS(Layer):
         self.engine.error = error
 
     cdef int fail(self, object error) except -1:
-        """Tell the socket, which destroys itself.
+        """Let the socket destroy itself.
 
         error: what the engine raised, or an error of the system; None: the connection has ended.
         """
@@ -708,9 +716,6 @@ cdef class TLS(Layer):
                 self.handle.loop.report(exc)
 
     # ---- Down: plaintext in --------------------------------------------------------------------
-
-    cdef Py_ssize_t _below_try(self, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
-        return Layer.try_write(self, bufs, count)
 
     cdef int _send(self, bytes data) noexcept:
         """Send ciphertext that is no part of a write; returns a libuv status."""
@@ -1037,12 +1042,11 @@ cdef Py_ssize_t _total(const uv.uv_buf_t* bufs, unsigned int count) noexcept:
     return total
 
 
-def attach(SocketBase socket not None, bint server=False, bint reads_hello=False, bint held=False,
+def attach(SocketBase socket not None, bint reads_hello=False, bint held=False,
            bint lenient=False):
     """Put TLS on a connected socket, above what is there; start() or the hello begin it.
 
     Args:
-        server: which side this is.
         reads_hello: let TLSSocket._hello() choose the context, by the client's first message.
         held: read nothing before go_on().
         lenient: the end of the connection without close_notify is no error.
@@ -1055,7 +1059,7 @@ def attach(SocketBase socket not None, bint server=False, bint reads_hello=False
     layer = TLS.__new__(TLS)
     layer.shared = _shared_of(socket._loop)
     layer.record_size = RECORD_SIZE
-    layer.flags = (TLS_SERVER if server else 0) | (TLS_READS_HELLO if reads_hello else 0) \
+    layer.flags = (TLS_READS_HELLO if reads_hello else 0) \
         | (TLS_HELD if held else 0) | (TLS_LENIENT if lenient else 0)
     handle = socket._handle
     if handle is not None and handle._reading:

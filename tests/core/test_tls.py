@@ -155,7 +155,7 @@ class Talk:
         self.far.on("data", self.arrived)
         self.far.on("error", lambda error: self.events.append(("far error", error.code)))
         near = self.near
-        near.layer = layer.attach(near, server=self.server, **self.options)
+        near.layer = layer.attach(near, **self.options)
         near.when_secure = self.secured
         if self.start and not self.options.get("reads_hello"):
             near.layer.start(*bare(self.server, self.version))
