@@ -888,3 +888,40 @@ def sink() -> tuple[int, threading.Thread]:
     thread = threading.Thread(target=serve)
     thread.start()
     return listener.getsockname()[1], thread
+
+
+def test_a_peer_that_reads_nothing_of_one_large_write_is_destroyed() -> None:
+    """Most of it waits to be encrypted, and not for the kernel."""
+    codes: list[str] = []
+
+    def failed(error: Any) -> None:
+        codes.append(error.code)
+        server.close().destroy_sockets()
+
+    server = tls.create_server(KEYS, lambda socket: socket.pause().on("error", lambda error: None))
+    server.listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", TRUST, write_timeout=100)
+    client.on("error", failed).on("secureConnect", lambda: client.write(bytes(9_000_000)))
+    pyuvnet.run()
+    assert codes == ["ERR_WRITE_TIMEOUT"]
+
+
+def test_a_peer_that_reads_slowly_is_not_destroyed() -> None:
+    got = 0
+
+    def serve(socket: Any) -> None:
+        def read(chunk: bytes) -> None:
+            nonlocal got
+            got += len(chunk)
+            if got < 9_000_000:
+                socket.pause()
+                pyuvnet.set_timeout(socket.resume, 2)
+
+        socket.on("data", read)
+        socket.on("end", lambda: (socket.end(), server.close()))
+
+    server = tls.create_server(KEYS, serve).listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", TRUST, write_timeout=300).resume()
+    client.on("secureConnect", lambda: client.end(bytes(9_000_000)))
+    pyuvnet.run()
+    assert got == 9_000_000

@@ -409,7 +409,7 @@ cdef Due _look(SocketBase socket, uint32_t now) noexcept:
         if left <= 0:
             return DUE_IDLE
         wait = _sooner(wait, left, limits.idle)
-    queued = socket._handle.stream().write_queue_size
+    queued = socket._unsent()
     if limits.write and queued:
         rare = _extra(socket)
         if rare is not None:

@@ -24,6 +24,7 @@ cdef class Layer:
     cdef int shutdown(self) noexcept
     cdef int read_start(self) noexcept                    # more bytes may come
     cdef void read_stop(self) noexcept                    # no more, for now
+    cdef size_t waiting(self) noexcept    # bytes of write() that the handle has not got yet
 
 cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1
 cdef int remove_layer(Layer layer) except -1

@@ -100,6 +100,9 @@ cdef class Layer:
         else:
             self.handle.read_stop()
 
+    cdef size_t waiting(self) noexcept:
+        return 0 if self.below is None else self.below.waiting()
+
 
 # ---- What the handle calls -----------------------------------------------------------------------
 

@@ -1374,10 +1374,15 @@ cdef class SocketBase(Duplex):
 
     cdef uint64_t _activity(self) noexcept:
         """A number that changes with each byte that is read, or that the kernel takes."""
-        cdef uint64_t count = self._bytes_read + self._bytes_dispatched
-        if self._handle is not None:
-            count -= self._handle.stream().write_queue_size
-        return count
+        return self._bytes_read + self._bytes_dispatched - self._unsent()
+
+    cdef size_t _unsent(self) noexcept:
+        """How many of the bytes that were handed over wait for the kernel, or for a layer."""
+        cdef size_t size
+        if self._handle is None:
+            return 0
+        size = self._handle.stream().write_queue_size
+        return size + top_layer(self._handle).waiting() if self._state & LAYERED else size
 
     cdef int _begin_to_end(self) except -1:
         """Emit 'shutdown'; the socket is to be ended as soon as it is idle."""

@@ -1028,6 +1028,13 @@ cdef class TLS(Layer):
             return 0
         return Layer.read_start(self)
 
+    cdef size_t waiting(self) noexcept:
+        cdef size_t size = Layer.waiting(self)
+        # Before that the handshake is what it waits for, and not the kernel.
+        if self.chunks is not None and self.flags & TLS_SERVING:
+            size += _total(self.bufs + self.at, self.count - self.at)
+        return size
+
     cdef void read_stop(self) noexcept:
         self.flags &= ~TLS_WANTED
         if self.flags & TLS_SERVING:
