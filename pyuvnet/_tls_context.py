@@ -367,8 +367,14 @@ class _Given:
             if phrase is None:
                 phrase = self.passphrase
             with _as_file(chain + b"\n" + key) as name:
-                # An encrypted key without a passphrase would ask on the terminal.
-                context.load_cert_chain(name, password=phrase if phrase is not None else "")
+                try:
+                    # An encrypted key without a passphrase would ask on the terminal.
+                    context.load_cert_chain(name, password=phrase if phrase is not None else "")
+                except ssl.SSLError as error:
+                    if b"ENCRYPTED" in key and getattr(error, "reason", None) in (None, "PEM_LIB"):
+                        # Python does not say more.
+                        raise TLSError("bad decrypt", "ERR_OSSL_BAD_DECRYPT") from None
+                    raise
 
     def make(
         self, server: bool, protocols: tuple[str, ...], request: bool, reject: bool

@@ -369,8 +369,12 @@ class TLSSocket(Socket):
                 server_hostname=(name if name.isascii() else ascii_host(name)) or None,
                 session=session,
             )
-        except (ValueError, ssl.SSLError) as error:
+        except ssl.SSLError as error:
             self.destroy(tls_error(error))
+            return
+        except ValueError:
+            # A host of the connection that no server has a name for.
+            self.destroy(check.arg_value_error("options.servername", name, "must be a host name"))
             return
         self._layer = _layer.attach(self, lenient=rules.lenient)
         self._watch_sessions()

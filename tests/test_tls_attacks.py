@@ -925,3 +925,29 @@ def test_a_peer_that_reads_slowly_is_not_destroyed() -> None:
     client.on("secureConnect", lambda: client.end(bytes(9_000_000)))
     pyuvnet.run()
     assert got == 9_000_000
+
+
+def test_a_host_that_cannot_be_a_servername_is_an_error_with_a_code() -> None:
+    codes: list[Any] = []
+
+    def lookup(host: str, options: Any, callback: Any) -> None:
+        answer = [{"address": "127.0.0.1", "family": 4}]
+        callback(None, answer if options.get("all") else "127.0.0.1", 4)
+
+    server = tls.create_server(KEYS).listen(0)
+    server.on("tlsClientError", lambda error, socket: server.close())
+    client = tls.connect(server.address().port, "a..b", lookup=lookup)
+    client.on("error", lambda error: codes.append(error.code))
+    pyuvnet.run()
+    assert codes == ["ERR_INVALID_ARG_VALUE"]
+
+
+@pytest.mark.parametrize("options", [{}, {"passphrase": "hunter2"}], ids=["none", "wrong"])
+def test_a_wrong_passphrase_is_an_error_as_nodes(tmp_path: Path, options: dict[str, str]) -> None:
+    source = ["-in", PKI / "server.key", "-out", tmp_path / "key"]
+    command = ["openssl", "pkcs8", "-topk8", "-passout", "pass:right", *source]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(tls.TLSError) as caught:
+        tls.create_secure_context(key=tmp_path / "key", cert=PKI / "server.pem", **options)
+    assert caught.value.code == "ERR_OSSL_BAD_DECRYPT"
+    assert "hunter2" not in str(caught.value)

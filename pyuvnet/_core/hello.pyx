@@ -19,7 +19,7 @@ MAX_RECORDS = 256
 
 
 cdef class _Reader:
-    """A cursor in bytes that nobody vouches for."""
+    """A cursor in untrusted bytes."""
 
     cdef const unsigned char* at
     cdef Py_ssize_t left
