@@ -23,6 +23,7 @@ _PARAMETERS = {
     "msecs": "timeout",
     "network": "net",
     "options.ALPNCallback": "alpn_callback",
+    "ALPNProtocols": "alpn_protocols",
     "options.ALPNProtocols": "alpn_protocols",
     "options.SNICallback": "sni_callback",
     "setMaxListeners": "n",
