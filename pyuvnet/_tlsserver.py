@@ -178,7 +178,8 @@ class Server(NetServer):
     def set_secure_context(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         """Use other keys, certificates and rules for later connections.
 
-        If only certificates and keys of the same kinds change, sessions of before still resume.
+        If only certificates and keys of the same kinds change, sessions of before still resume,
+        unless the server was given a secure_context, which others may have too.
 
         Args:
             options: those of SecureContext, all that are to hold.

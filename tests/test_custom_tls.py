@@ -1,6 +1,6 @@
 """Room for TLS: a stream that takes a Socket over, made of what everybody may call.
 
-pyuvnet has no TLS of its own. What one needs for it is shown by making it here, with Python's ssl:
+What another TLS than that of pyuvnet.tls needs is shown by making one here, with Python's ssl:
 the wire is read by 'data' or by onread, and 'connect', 'end', 'close', end() and destroy() do the
 rest. Both programs then see an ordinary Duplex.
 """
