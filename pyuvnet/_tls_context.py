@@ -217,16 +217,26 @@ class SecureContext:
             self._given.check_authorities()
 
     def _variant(
-        self, server: bool, protocols: tuple[str, ...], request: bool, reject: bool
+        self,
+        server: bool,
+        protocols: tuple[str, ...],
+        request: bool,
+        reject: bool,
+        base: SecureContext | None = None,
     ) -> ssl.SSLContext:
-        """The context of Python's for one use."""
+        """The context of Python's for one use.
+
+        base: that of the server, if this is one of its hosts': as in Node, its versions and options
+            count.
+        """
         if self._ready is not None:
             return self._ready
-        key = (server, protocols, request, reject)
+        given = self._given if base is None or base._ready is not None else base._given
+        key = (server, protocols, request, reject, given.connection)
         made = self._made.pop(key, None)
         if made is None:
             try:
-                made = self._given.make(server, protocols, request, reject)
+                made = self._given.make(*key)
             except ssl.SSLError as error:
                 raise tls_error(error) from None
         # The latest at the end. With alpn_callback clients may choose what there is one for.
@@ -303,16 +313,20 @@ class _Given:
         self.crls = _several(options.get("crl"), "options.crl")
         self.lowest = _version(options, "min_version", "minimum", DEFAULT_MIN_VERSION)
         self.highest = _version(options, "max_version", "maximum", DEFAULT_MAX_VERSION)
+        self.ciphers = options.get("ciphers")
+        if self.ciphers is not None:
+            check.validate_string(self.ciphers, "options.ciphers")
+            self._check_suites(self.ciphers)
+            names = [name for name in self.ciphers.split(":") if name]
+            if names and all(name.startswith("TLS_") for name in names):
+                # Earlier versions have no suite then.
+                self.lowest = "TLSv1.3"
         if list(VERSIONS).index(self.lowest) > list(VERSIONS).index(self.highest):
             raise ArgValueError(
                 f"The minimum TLS protocol version, {self.lowest}, is above the maximum, "
                 f"{self.highest}",
                 "ERR_INVALID_ARG_VALUE",
             )
-        self.ciphers = options.get("ciphers")
-        if self.ciphers is not None:
-            check.validate_string(self.ciphers, "options.ciphers")
-            self._check_suites(self.ciphers)
         self.curve = options.get("ecdh_curve")
         if self.curve is not None:
             check.validate_string(self.curve, "options.ecdhCurve")
@@ -328,6 +342,8 @@ class _Given:
         self.tickets = options.get("num_tickets")
         if self.tickets is not None:
             check.validate_integer(self.tickets, "options.numTickets", 0, 255)
+        # What a server has for all its hosts.
+        self.connection = (self.lowest, self.highest, self.server_order, self.extra)
         # Whatever else a context is made of.
         self.rules = (
             self.authorities,
@@ -377,19 +393,25 @@ class _Given:
                     raise
 
     def make(
-        self, server: bool, protocols: tuple[str, ...], request: bool, reject: bool
+        self,
+        server: bool,
+        protocols: tuple[str, ...],
+        request: bool,
+        reject: bool,
+        connection: tuple[str, str, bool, int],
     ) -> ssl.SSLContext:
+        lowest, highest, server_order, extra = connection
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-        self._set_versions(context)
+        self._set_versions(context, lowest, highest)
         self._set_ciphers(context)
-        if server and not self.server_order:
+        if server and not server_order:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-        if self.extra:
-            context.options |= self.extra
+        if extra:
+            context.options |= extra
         if self.tickets is not None and server:
             context.num_tickets = self.tickets
         if self.curve is not None and self.curve != "auto":
@@ -408,21 +430,21 @@ class _Given:
             context.set_alpn_protocols(list(protocols))
         return context
 
-    def _set_versions(self, context: ssl.SSLContext) -> None:
+    @staticmethod
+    def _set_versions(context: ssl.SSLContext, lowest: str, highest: str) -> None:
         import warnings
 
         with warnings.catch_warnings():
             # The program has asked for them.
             warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = VERSIONS[self.lowest]
-            context.maximum_version = VERSIONS[self.highest]
+            context.minimum_version = VERSIONS[lowest]
+            context.maximum_version = VERSIONS[highest]
 
     def _set_ciphers(self, context: ssl.SSLContext) -> None:
         if not self.ciphers:
             return
         older = ":".join(name for name in self.ciphers.split(":") if not name.startswith("TLS_"))
         if not older:
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
             return
         try:
             context.set_ciphers(older)

@@ -530,7 +530,7 @@ class TLSSocket(Socket):
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             # Of the context that was chosen, down to its tickets: a session of another one, which
             # may trust other authorities, is no session here.
-            chosen = context._variant(True, protocols, rules.request, rules.reject)
+            chosen = context._variant(True, protocols, rules.request, rules.reject, rules.context)
             made = chosen.wrap_bio(incoming, outgoing, server_side=True)
         except (ValueError, OSError) as error:
             self._tls_failed(error, False)

@@ -951,3 +951,28 @@ def test_a_wrong_passphrase_is_an_error_as_nodes(tmp_path: Path, options: dict[s
         tls.create_secure_context(key=tmp_path / "key", cert=PKI / "server.pem", **options)
     assert caught.value.code == "ERR_OSSL_BAD_DECRYPT"
     assert "hunter2" not in str(caught.value)
+
+
+def test_names_with_an_open_quote_cannot_be_read() -> None:
+    certificate = {"subject": {}, "subjectaltname": 'DNS:"a.example, DNS:a.example'}
+    with pytest.raises(tls.TLSError) as caught:
+        tls.check_server_identity("a.example", certificate)
+    assert caught.value.code == "ERR_TLS_CERT_ALTNAME_FORMAT"
+
+
+@pytest.mark.parametrize("way", ["add_context", "sni_callback"])
+def test_the_versions_of_a_server_are_those_of_all_its_hosts(way: str) -> None:
+    def play(port: int) -> None:
+        for version, expected in zip(VERSIONS, (b"", b"hi"), strict=True):
+            context = client_context(version, False)
+            assert shake(port, "a.example", None, context)[2] == expected
+
+    host = tls.create_secure_context(KEYS)
+    if way == "add_context":
+        server = tls.create_server(**KEYS, min_version="TLSv1.3")
+        server.add_context("a.example", host)
+    else:
+        server = tls.create_server(
+            **KEYS, min_version="TLSv1.3", sni_callback=lambda name, callback: host
+        )
+    assert with_clients(server, play) == ["refused", ("a.example", False)]
