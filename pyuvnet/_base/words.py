@@ -26,6 +26,7 @@ _PARAMETERS = {
     "ALPNProtocols": "alpn_protocols",
     "options.ALPNProtocols": "alpn_protocols",
     "options.SNICallback": "sni_callback",
+    "protocols": "alpn_protocols",
     "setMaxListeners": "n",
 }
 # Types of JavaScript, and classes of Node, that have other names here.
