@@ -445,6 +445,7 @@ cdef class SocketBase(Duplex):
 
     def _tls_failed(self, error, secure):
         """The layer has failed."""
+        self._ready()
         self._destroy_with(error if isinstance(error, BaseException) else socket_closed())
 
     def _ticket(self):

@@ -256,7 +256,7 @@ def mangles(chance: random.Random, said: int) -> Change:
 @pytest.mark.parametrize("kind", [flips, mangles])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
-    "seeds", [range(12), pytest.param(range(12, 250), marks=pytest.mark.slow)], ids=["few", "many"]
+    "seeds", [range(12), pytest.param(range(12, 250), marks=pytest.mark.full)], ids=["few", "many"]
 )
 @pytest.mark.timeout(300)
 def test_what_is_changed_is_an_error_and_no_data(version: str, kind: Any, seeds: range) -> None:

@@ -64,7 +64,7 @@ SCRIPTS: dict[str, dict[str, Any]] = {
         "primary": {"start": ONE, "online": [["kill", 1]], "exit": [["state", 1]]},
     },
     "a process that is killed": {
-        "primary": {"start": ONE, "online": [["kill process", 1, "SIGHUP"]]},
+        "primary": {"start": ONE, "online": [["kill process", 1, "SIGUSR2"]]},
     },
     "an unknown signal": {
         "primary": {
