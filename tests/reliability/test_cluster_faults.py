@@ -97,7 +97,14 @@ class Clients(threading.Thread):
             return type(error).__name__
 
 
-@pytest.mark.parametrize("policy", ["SCHED_RR", "SCHED_NONE", "SCHED_REUSE_PORT"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "SCHED_RR",
+        pytest.param("SCHED_NONE", marks=pytest.mark.full),
+        pytest.param("SCHED_REUSE_PORT", marks=pytest.mark.full),
+    ],
+)
 def test_workers_that_are_killed_at_any_point(program: Any, policy: str) -> None:
     """Nobody waits in vain, nothing leaks; the primary ends well."""
     chosen = random.Random(policy)
