@@ -846,7 +846,7 @@ def _seen_and_bounded() -> None:
     done(client, accepted)
     pyuvnet.loop.set_max_threadsafe_calls(None)
     pyuvnet.loop.set_write_budget(None)
-    pyuvnet.loop.on_slow(0, None)
+    pyuvnet.loop.on_slow(None)
     pyuvnet.loop.measure(False)
 
 
