@@ -559,5 +559,7 @@ for name, host, cert in [
     ("an empty name", "a.example", names("DNS:", "a.example")),
 ]:  # fmt: skip
     SCENARIOS[f"the identity of {name}"] = {
-        "start": [call("tls", "check_server_identity", host, cert)]
+        "start": [call("tls", "check_server_identity", host, cert)],
+        # Node 20 does not turn such hosts into ASCII first.
+        "since": 0 if host.isascii() and host != "0x7f.1" else 26,
     }
