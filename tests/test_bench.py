@@ -450,19 +450,19 @@ def test_the_load_generator_keeps_to_a_rate_and_counts_what_waits_behind_a_slow_
     def slow_at_times(connection: socket.socket, data: bytes) -> None:
         nonlocal answers
         answers += 1
-        # Once, with some ten others due before it has ended.
+        # Once, with some two hundred others due before it has ended.
         if answers == 200:
-            time.sleep(0.1)
+            time.sleep(0.2)
         connection.sendall(data)
 
-    settings = ("rate=1000", "seconds=0.4", "warmup=0", "size=64", "check=0")
+    settings = ("rate=1000", "seconds=0.6", "warmup=0", "size=64", "check=0")
     done = drive(slow_at_times, *settings, mode="paced")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert 0.9 < told["units"] / (1000 * told["seconds"]) <= 1.1
-    # A hundred requests were due while the server slept: a quarter of all, not a single one.
+    # They were due while the server slept: a third of all, not a single one.
     assert told["p90_us"] > 30_000
-    assert told["max_us"] >= 90_000
+    assert told["max_us"] >= 180_000
 
 
 @builds

@@ -543,7 +543,7 @@ def test_only_so_many_handshakes_are_unfinished() -> None:
         for stalled in plain:
             stalled.resume()
             stalled.connect(port)
-        pyuvnet.set_timeout(later, 30)
+        pyuvnet.set_timeout(later, 250)
 
     def later() -> None:
         for _ in range(3):

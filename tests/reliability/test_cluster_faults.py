@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -75,11 +76,25 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+CLIENTS: list[Clients] = []
+
+
+@pytest.fixture(autouse=True)
+def no_client_goes_on() -> Iterator[None]:
+    """Also of a test that fails: others count descriptors, and the time of a CPU."""
+    yield
+    while CLIENTS:
+        one = CLIENTS.pop()
+        one.stopped = True
+        one.join(30)
+
+
 class Clients(threading.Thread):
     """Connects again and again, and counts what becomes of it."""
 
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
+        CLIENTS.append(self)
         self.port, self.stopped = port, False
         self.answers: dict[str, int] = {}
         self.start()
