@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from ._base import TYPE_CHECKING
-from ._base import validation as check
-from ._base.option_table import option_set
 from ._core.waiter import Waiter
 from ._tlsserver import TLS_SERVER_OPTIONS, Server
 from ._tlsserver import connect as _connect
 from ._tlssocket import TLSSocket
-from .promises import _closed, _Listening, _unconnected
+from .promises import _listen, _Listening, _unconnected
 
 if TYPE_CHECKING:
     from typing import Any
-
-_OWN = option_set("promises.listen")
 
 
 async def connect(*args: Any, **keywords: Any) -> TLSSocket:
@@ -55,28 +51,7 @@ async def listen(*args: Any, **keywords: Any) -> Server:
 
     Node: none
     """
-    mapping = args[0] if args and check.is_mapping(args[0]) else None
-    both = _OWN | TLS_SERVER_OPTIONS
-    given = both.read(mapping, {name: keywords[name] for name in keywords if name in both})
-    listener = given.pop("connection_listener", None)
-    signal = keywords.get("signal")
-    if signal is None and mapping is not None:
-        signal = mapping.get("signal")
-    server = Server(given, listener)
-    done: Waiter[None] = Waiter()
-    with _Listening(
-        server,
-        listening=lambda: done.set_result(None),
-        error=done.set_exception,
-        close=lambda: done.set_exception(_closed(signal)),
-    ):
-        server.listen(*args, **{name: keywords[name] for name in keywords if name not in both})
-        try:
-            await done
-        except BaseException:
-            server.close()
-            raise
-    return server
+    return await _listen(Server, TLS_SERVER_OPTIONS, args, keywords)
 
 
 __all__ = ["connect", "listen"]

@@ -19,10 +19,13 @@ from .socket import Socket, create_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Unpack
+    from typing import Any, TypeVar, Unpack
 
+    from ._base.options import OptionSet
     from ._core.emitter import EventEmitter
     from ._keywords import ConnectOptions, Path, Place, Port, ServeOptions
+
+    _Server = TypeVar("_Server", bound=Server)
 
 _OWN = option_set("promises.listen")
 
@@ -90,14 +93,21 @@ async def listen(*args: Any, **keywords: Any) -> Server:
 
     Node: net.promises.listen()
     """
+    return await _listen(Server, SERVER_OPTIONS, args, keywords)
+
+
+async def _listen(
+    kind: type[_Server], options: OptionSet, args: tuple[Any, ...], keywords: dict[str, Any]
+) -> _Server:
+    """Make a server of a class, of which these are the options, and let it listen."""
     mapping = args[0] if args and check.is_mapping(args[0]) else None
-    both = _OWN | SERVER_OPTIONS
+    both = _OWN | options
     given = both.read(mapping, {name: keywords[name] for name in keywords if name in both})
     listener = given.pop("connection_listener", None)
     signal = keywords.get("signal")
     if signal is None and mapping is not None:
         signal = mapping.get("signal")
-    server = Server(given, listener)
+    server = kind(given, listener)
     done: Waiter[None] = Waiter()
     with _Listening(
         server,

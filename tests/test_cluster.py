@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import child_environment
+from tests.support.processes import gone
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
 
@@ -27,19 +27,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of 
 def slow(value: str) -> Any:
     """A parameter for --slow."""
     return pytest.param(value, marks=pytest.mark.slow)
-
-
-def gone(group: int, patience: float = 10) -> bool:
-    """Whether nobody of a group of processes is left; who is there after a while is killed."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.005)
-    os.killpg(group, signal.SIGKILL)
-    return False
 
 
 class Program:

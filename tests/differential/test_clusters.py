@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support import play
+from tests.support.processes import gone
 
 from .clusters.scripts import SCRIPTS
 
@@ -59,19 +58,6 @@ def played(program: list[str], script: dict[str, Any], folder: Path) -> Traces:
     found = {process: things for process, things in found.items() if things or process == "P"}
     found["P"].setdefault("-", []).append(f"exit code {process.returncode}")
     return found
-
-
-def gone(group: int, patience: float = 5) -> bool:
-    """Whether nobody of a group of processes is left; who is there after a while is killed."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.01)
-    os.killpg(group, signal.SIGKILL)
-    return False
 
 
 def in_order(traces: Traces) -> Traces:
