@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -306,14 +307,15 @@ def test_a_core_of_other_sources_is_told_with_what_to_do(tmp_path: Path) -> None
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].startswith(
-        "ImportError: pyuvnet's compiled core was built from other sources than these, since it "
-        "has no 'brand_new': build it again with `pip install -e .` ("
+        "ImportError: pyuvnet's compiled core does not match these sources: it has no "
+        "'brand_new'. Rebuild it with `pip install -e .` ("
     )
 
 
 # Builds.
 
 BUILD_CHANGED = ROOT / "tools" / "build_changed.py"
+PROJECT_PAGE = ROOT / "tools" / "project_page.py"
 COMPILER = """\
 #!{python} -IS
 import os, sys
@@ -347,7 +349,8 @@ class Project:
         (self.path / "tools").mkdir()
         for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md", "pyuvnet/_version.py"):
             shutil.copy(ROOT / name, self.path / name)
-        shutil.copy(BUILD_CHANGED, self.path / "tools")
+        for script in (BUILD_CHANGED, PROJECT_PAGE):
+            shutil.copy(script, self.path / "tools")
         for name in ("__init__.py", "_native.pyx", "debug.h", "debug.pxd", "exports.map"):
             shutil.copy(CORE / name, core)
         (core.parent / "__init__.py").touch()
@@ -417,6 +420,22 @@ def test_ndebug_is_explicit_in_every_compilation(debug: str, cflags: str, projec
         assert "-fvisibility=hidden" in command
         assert "-DUV_EXTERN=" in command
     assert f"-DUVNET_DEBUG={debug}" in commands["one.c"]
+
+
+@pytest.mark.parametrize("version", [(3, 10, 13), (3, 6, 15)])
+def test_an_old_python_is_refused_before_anything_else(version: tuple[int, int, int]) -> None:
+    # pip runs setup.py before it knows which Python the project requires.
+    shown = ".".join(map(str, version))
+    code = (
+        f"import runpy, sys; sys.version_info, sys.version = {version}, '{shown} (main)'\n"
+        "sys.modules['tomllib'] = None\n"
+        "runpy.run_path('setup.py', run_name='__main__')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.stderr == f"pyuvnet requires Python >= 3.11, and this is Python {shown}\n"
+    assert run.returncode == 1
 
 
 @posix_only
@@ -590,6 +609,50 @@ def listed_here() -> list[str]:
     build = tomllib.loads((LIBUV / "build.toml").read_text())
     groups: list[str] = build["platforms"][sys.platform]
     return groups
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("debug", "cflags", "flag"),
+    [
+        ("0", "", "-g0"),
+        ("0", "-O3 -fgcse", "-g0"),
+        ("0", "-O0 -g3", "-g3"),
+        ("1", "", "-g"),
+        ("1", "-g0", "-g"),
+    ],
+)
+def test_debug_information_is_for_those_who_ask(
+    debug: str, cflags: str, flag: str, installed: Project
+) -> None:
+    commands = installed.build(PYUVNET_DEBUG=debug, CFLAGS=cflags)
+    for command in compiled(commands).values():
+        assert last(command, "-g") == flag
+    if sys.platform == "linux":
+        assert ("-Wl,-s" in commands[-1]) == (flag == "-g0")
+
+
+@posix_only
+def test_a_folder_of_the_same_name_does_not_hide_an_editable_install(
+    installed: Project, tmp_path: Path
+) -> None:
+    (installed.core.parent / "__init__.py").write_text("here = True\n")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    for name in settings["packages"]:
+        (installed.path / name.replace(".", "/")).mkdir(exist_ok=True)
+    run = installed.run("editable_wheel", "--dist-dir", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    script = tmp_path / "work" / "script.py"
+    # As a clone of the repository is called, which has the package in a folder below.
+    (script.parent / "pyuvnet").mkdir(parents=True)
+    script.write_text(f"import site; site.addsitedir({str(site)!r})\nfrom pyuvnet import here\n")
+    command = [sys.executable, "-S", str(script)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 @posix_only
