@@ -530,3 +530,59 @@ def test_over_tcp_the_option_changes_nothing() -> None:
     )
     run()
     assert got == b"plain"
+
+
+def two_servers(ends: Ends) -> None:
+    """Send two listening servers with one byte, as a program of another kind can."""
+    ours = [std.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    with std.socket(fileno=os.dup(ends.near.fileno())) as raw:
+        std.send_fds(raw, [b"x"], [one.fileno() for one in ours])
+    for one in ours:
+        one.close()
+    ends.near.end()
+
+
+def test_a_listener_that_is_gone_after_the_first_handle_leaves_no_other_open(
+    tmp_path: Path,
+) -> None:
+    """The fixture counts descriptors."""
+    got: list[Any] = []
+
+    def act(ends: Ends) -> None:
+        ends.far.once("handle", lambda handle, data: (got.append(data), handle.close()))
+        two_servers(ends)
+
+    Ends(tmp_path).run(act, listen=False)
+    assert got == [b"x"]
+
+
+def test_after_destroy_no_handle_arrives(tmp_path: Path) -> None:
+    got: list[Any] = []
+
+    def act(ends: Ends) -> None:
+        def on_handle(handle: Server, data: bytes) -> None:
+            got.append(data)
+            handle.close()
+            ends.far.destroy()
+
+        ends.far.on("handle", on_handle)
+        two_servers(ends)
+
+    Ends(tmp_path).run(act, listen=False)
+    assert got == [b"x"]
+
+
+def test_a_handle_whose_listener_raises_is_closed_if_nobody_listens_to_it(tmp_path: Path) -> None:
+    """As the socket of a listener of 'connection'."""
+
+    def act(ends: Ends) -> None:
+        def on_handle(handle: Server, data: bytes) -> None:
+            raise ZeroDivisionError
+
+        ends.far.on("handle", on_handle)
+        two_servers(ends)
+
+    ends = Ends(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        ends.run(act, listen=False)
+    run()

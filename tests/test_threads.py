@@ -162,3 +162,38 @@ def test_a_python_thread_goes_on_beside_a_busy_loop_and_the_loop_beside_it():
     thread.join()
     assert turns >= 2000
     assert counted >= 2000
+
+
+LOADED_LATE = """
+import _imp, threading
+import pyuvnet
+from pyuvnet import _core
+
+begun = threading.Event()
+held = []
+found = []
+
+class Loader(_core.ExtensionFileLoader):
+    def exec_module(self, module):
+        held.append((self.name, _imp.lock_held()))
+        begun.set()
+        super().exec_module(module)
+
+def second():
+    begun.wait(20)
+    from pyuvnet._core import transfer
+    found.append(hasattr(transfer, "check_socket"))
+
+_core.ExtensionFileLoader = Loader
+thread = threading.Thread(target=second)
+thread.start()
+from pyuvnet._core import transfer
+found.append(hasattr(transfer, "check_socket"))
+thread.join(20)
+print(found, held, _imp.lock_held())
+"""
+
+
+def test_what_is_loaded_late_is_loaded_once_by_one_thread(run_child) -> None:
+    child = run_child(LOADED_LATE).clean()
+    assert child.out == "[True, True] [('pyuvnet._core.transfer', True)] False\n"

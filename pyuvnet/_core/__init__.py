@@ -5,6 +5,7 @@ modules in one library" of PEP 489). The order of LAYERS is the order of the lay
 cimport only those before it, and one that reaches up fails at import.
 """
 
+import _imp
 import sys
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ LAYERS: tuple[str, ...] = (
     "debugging",
     "signals",
     "loop",
+    "clock",
     "immediate",
     "loop_registry",
     "waiter",
@@ -70,9 +72,11 @@ LAYERS: tuple[str, ...] = (
     "connecting",
     "socket_methods",
     "server_base",
+    "transfer",
 )
-# Of TLS, and loaded with pyuvnet.tls: no other module of the core needs them.
-LATER = ("hello", "engine", "tls")
+# Loaded when one of a group is first needed, by `from ._core import NAME`: no other module of the
+# core needs them.
+LATER = (("hello", "engine", "tls"), ("transfer",))
 
 
 def _load(layers: tuple[str, ...]) -> None:
@@ -81,10 +85,10 @@ def _load(layers: tuple[str, ...]) -> None:
     if native is None or native.origin is None:
         tag = sys.implementation.cache_tag
         raise ImportError(
-            f"pyuvnet's compiled core for this interpreter ({tag}) is not in {__path__[0]}. "
+            f"pyuvnet's compiled core for this interpreter ({tag}) is missing from {__path__[0]}. "
             "In a checkout, build it there with `pip install -e .` (a plain `pip install .` puts "
-            "it elsewhere, and this folder hides that as long as Python is started beside it); "
-            "otherwise install pyuvnet again.",
+            "it elsewhere, and this folder hides it from a Python that is started here); otherwise "
+            "reinstall pyuvnet.",
             name=f"{__name__}._native",
         )
     for layer in layers:
@@ -99,8 +103,8 @@ def _load(layers: tuple[str, ...]) -> None:
                 raise
             # As after a pull which brought a new module.
             raise ImportError(
-                f"pyuvnet's compiled core was built from other sources than these, since it has no "
-                f"{layer!r}: build it again with `pip install -e .` ({native.origin})",
+                f"pyuvnet's compiled core does not match these sources: it has no {layer!r}. "
+                f"Rebuild it with `pip install -e .` ({native.origin})",
                 name=name,
             ) from error
         module.__spec__, module.__loader__, module.__package__ = spec, loader, __name__
@@ -116,11 +120,19 @@ def _load(layers: tuple[str, ...]) -> None:
 
 
 def __getattr__(name: str) -> object:
-    if name not in LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Those of them that came to an end are not made again.
-    _load(tuple([layer for layer in LATER if layer not in globals()]))
-    return globals()[name]
+    for group in LATER:
+        if name in group:
+            # Another thread may be at it, whose modules are not to be met half-built. This is the
+            # lock that a fork waits for.
+            try:
+                # Inside: Ctrl-C that comes while it waits is raised when it has the lock.
+                _imp.acquire_lock()
+                # Those of them that came to an end are not made again.
+                _load(tuple([layer for layer in group if layer not in globals()]))
+            finally:
+                _imp.release_lock()
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_load(("_native", *[layer for layer in LAYERS if layer not in LATER]))
+_load(("_native", *[layer for layer in LAYERS if not any(layer in group for group in LATER)]))

@@ -96,6 +96,10 @@ static int pyuvnet_drop_waiting(uv_stream_t* listener, const struct sockaddr** p
   *peer = NULL;
   return 0;
 }
+static int pyuvnet_take_waiting(uv_stream_t* listener) {
+  (void)listener;
+  return -1;
+}
 
 static int pyuvnet_accept_next(int listener, pyuvnet_name* there) {
   (void)listener;
@@ -332,6 +336,14 @@ static int pyuvnet_drop_waiting(uv_stream_t* listener, const struct sockaddr** p
   listener->accepted_fd = -1;
   close(fd);
   return 1;
+}
+
+/* Takes the connection that waits for uv_accept() as a descriptor, without a handle for it; -1 if there
+ * is none, and on Windows. libuv polls the listener on if this comes in its connection callback. */
+static int pyuvnet_take_waiting(uv_stream_t* listener) {
+  int fd = listener->accepted_fd;
+  listener->accepted_fd = -1;
+  return fd;
 }
 
 /* Accepts the next connection of a listener that is about to close. Returns its descriptor, and whose

@@ -17,6 +17,7 @@ cdef int listener_opened(StreamHandle handle) except -1
 cdef int listener_closed(StreamHandle handle) except -1
 cdef void accepted_peer(TCP client, PeerName* name) noexcept
 cdef bint drop_waiting(StreamHandle listener, PeerName* name) noexcept
+cdef int take_waiting(StreamHandle listener) noexcept
 cdef int listener_manner(StreamHandle handle, bint rests, bint waits, int reserve) except -1
 cdef void listener_rests(StreamHandle handle, bint rests, bint waits, int reserve) noexcept
 cdef void retry_listener(StreamHandle handle) noexcept

@@ -39,6 +39,7 @@ cdef extern from "accept_hook.h" nogil:
     void pyuvnet_pause_listener(int, int, bint)
     const uv.sockaddr* pyuvnet_arrived(int)
     bint pyuvnet_drop_waiting(uv.uv_stream_t*, const uv.sockaddr**)
+    int pyuvnet_take_waiting(uv.uv_stream_t*)
     int pyuvnet_accept_next(int, pyuvnet_name*)
     bint pyuvnet_free_spare(uv.uv_loop_t*)
     void pyuvnet_take_spare(uv.uv_loop_t*)
@@ -250,6 +251,11 @@ cdef bint drop_waiting(StreamHandle listener, PeerName* name) noexcept:
     if address is not NULL:
         keep_name(address, name)
     return closed
+
+
+cdef int take_waiting(StreamHandle listener) noexcept:
+    """The descriptor of the connection that waits, which is the caller's; -1: none waits."""
+    return pyuvnet_take_waiting(listener.stream())
 
 
 cdef bint _note_arrival(Arrivals* arrivals, int fd, const pyuvnet_name* name) noexcept:

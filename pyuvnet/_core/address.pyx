@@ -1,7 +1,7 @@
 """Internet addresses: text to bytes and back, socket addresses, and is_ip().
 
 Owns: the one parser and the one printer of addresses in this package.  Imports: the declarations
-of socket addresses.  Calls no function of the system but for the names of interfaces, so that all
+of socket addresses.  Calls no function of the system except for names of interfaces, so that all
 platforms agree about what an address is and how it is written.
 
 A family is 4 or 6 here, 0 where there is none, and never the system's AF_ number.  Bytes are in

@@ -14,12 +14,13 @@ IPv6 rules match, but they lead to that host, so a rule for the IPv4 address mat
 Node's check() knows mapped addresses only; a list that lets the others through protects nothing
 where there is such a translator.
 
-Threads.  Whoever changes a list, or reads its rules, holds the GIL and does not release it in
-between, which keeps them apart.  So the check of a Python thread needs no lock.  But blocks() may
+Threads.  Code that changes a list, or reads its rules, holds the GIL and does not release it in
+between, which keeps them apart; without a GIL, _changing does.  So the check of a Python thread
+needs no lock where there is a GIL, and takes that of blocks() elsewhere.  But blocks() may
 run without the GIL in the thread of a loop while a Python thread changes the list: the change takes
 _lock for writing, blocks() for reading.  Nothing that needs the GIL or calls Python happens under
 _lock, so no thread waits for it long: a single rule takes well below a microsecond, and the work of
-many rules is done beside the list, which then gets new Intervals in one step.  Readers do not
+many rules is done on a copy of the list, which then gets new Intervals in one step.  Readers do not
 disturb each other however many loops share a list, and unlike copying on each change, the lock
 lets a change cost nothing but itself.
 
@@ -45,6 +46,7 @@ from .rule_input cimport (RuleBatch, check_order, is_text, read_cidr, read_items
 from .rules cimport (NO_RULE, Rule, RuleLog, rule_ends, rules_append, rules_at, rules_extend,
                      rules_find, rules_free, rules_index, rules_memory, rules_next, rules_remove,
                      rules_reserve)
+from .shared cimport GIL_DISABLED, lock, unlock
 from .socketaddress cimport SocketAddress, family_number
 from .uv cimport sockaddr, sockaddr_storage
 
@@ -190,7 +192,7 @@ def _load(block_list, path_or_lines=None):
     """Add the rules of a feed, one in each line, and return the list: a new one for a class.
 
     A line is a subnet (`1.2.3.0/24`), an address, or a range (`1.2.3.4-1.2.3.9`); empty lines, and
-    whatever follows a `#` or `;`, mean nothing.
+    whatever follows a `#` or `;`, are ignored.
 
     Args:
         path_or_lines: the path of a file, or an iterable of lines (str or bytes), such as an open
@@ -223,20 +225,20 @@ cdef class _Load:
 cdef class BlockList:
     """Rules for addresses: is this address one of them?
 
-    Where an address is asked for it is a str of the family that `type` names, 'ipv4' (default) or
+    An address is a str of the family that `type` names, 'ipv4' (default) or
     'ipv6' in any case, or a SocketAddress, for which `type` is ignored. An IPv4 address and the
     IPv6 address that maps it (`::ffff:1.2.3.4`) are the same, in rules and in check(). An IPv6
     address that leads to an IPv4 host by NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`) or 6to4
     (`2002::/16`) is matched by the rules for either address.
 
-    It is a list of whom to keep out: check() returns True rather too often than too rarely. Do not
-    use it the other way around, as a list of whom to let in; block what is outside instead.
+    It lists addresses to keep out: in doubt, check() returns True. Do not use it the other way
+    around, as an allow list; block everything outside of the allowed addresses instead.
 
-    What a method refuses changes nothing. All errors below are raised: ArgTypeError
+    A method that raises changes nothing. The codes of the errors below: ArgTypeError
     ERR_INVALID_ARG_TYPE, ArgValueError ERR_INVALID_ARG_VALUE, RangeError ERR_OUT_OF_RANGE,
     AddressError ERR_INVALID_ADDRESS.
 
-    A list may be changed and read by several threads at a time.
+    Several threads may change and read a list at the same time.
 
     Node: net.BlockList
     """
@@ -289,7 +291,7 @@ cdef class BlockList:
         """Return whether a rule matches the address, or the IPv4 address that it carries.
 
         Args:
-            address: str or SocketAddress; a text which is no address of its family gives False.
+            address: str or SocketAddress; a text that is not an address of its family gives False.
             type: 'ipv4' or 'ipv6'; any other text gives False.
 
         Raises: ArgTypeError.
@@ -303,8 +305,8 @@ cdef class BlockList:
         if not isinstance(address, str):
             if not isinstance(address, SocketAddress):
                 raise arg_type_error("address", "string", address)
-            return is_covered(self._matched, (<SocketAddress> address)._family,
-                              (<SocketAddress> address)._bytes)
+            return self._covers((<SocketAddress> address)._family,
+                                (<SocketAddress> address)._bytes)
         family = 4
         if type is not None:
             if not isinstance(type, str):
@@ -313,7 +315,12 @@ cdef class BlockList:
         chars = utf8_of(address, &length)
         if family == 0 or chars == NULL or not parse_known(family, chars, length, bytes):
             return False
-        return is_covered(self._matched, family, bytes)
+        return self._covers(family, bytes)
+
+    cdef bint _covers(self, int family, const unsigned char* bytes) noexcept:
+        """The check of a Python thread."""
+        return self.blocks_bytes(family, bytes) if GIL_DISABLED \
+            else is_covered(self._matched, family, bytes)
 
     # Rules
 
@@ -484,10 +491,12 @@ cdef class BlockList:
         cdef Intervals empty[2]
         memset(empty, 0, sizeof(empty))
         empty[IPV6].wide = True
+        lock(&self._changing)
         self._replace(empty, True, True)
+        rules_free(&self._rules)
+        unlock(&self._changing)
         intervals_free(empty + IPV4)
         intervals_free(empty + IPV6)
-        rules_free(&self._rules)
 
     @property
     def rules(self):
@@ -501,14 +510,18 @@ cdef class BlockList:
         # Making the list may run the garbage collector, and that Python code which changes the
         # rules. Making the texts may not.
         while True:
-            count = <Py_ssize_t> self._rules.count
+            count = self._count()
             texts = [None] * count
-            if count == <Py_ssize_t> self._rules.count:
-                break
-        while count:
-            count -= 1
-            texts[count] = rule_text(rules_next(&self._rules, &at))
-        return texts
+            lock(&self._changing)
+            try:
+                if count != <Py_ssize_t> self._rules.count:
+                    continue
+                while count:
+                    count -= 1
+                    texts[count] = rule_text(rules_next(&self._rules, &at))
+                return texts
+            finally:
+                unlock(&self._changing)
 
     @property
     def size(self):
@@ -516,7 +529,14 @@ cdef class BlockList:
 
         Node: blockList.size
         """
-        return self._rules.count
+        return self._count()
+
+    cdef Py_ssize_t _count(self) noexcept:
+        cdef Py_ssize_t count
+        lock(&self._changing)
+        count = <Py_ssize_t> self._rules.count
+        unlock(&self._changing)
+        return count
 
     def to_json(self):
         """Return the rules, as from_json() takes them; `default=` of json.dumps takes this method.
@@ -529,7 +549,7 @@ cdef class BlockList:
         """Add rules from their texts, in this order, or none if one of them is wrong.
 
         Args:
-            data: list or tuple of str, or the JSON text of such an array; a text which is no rule
+            data: list or tuple of str, or the JSON text of such an array; a text that is not a rule
                 is skipped.
 
         Raises: ArgTypeError, ArgValueError (the start of a range comes after its end),
@@ -567,8 +587,12 @@ cdef class BlockList:
         return f"<{type(self).__name__} with {self.size} rules>"
 
     def __sizeof__(self):
-        return (object.__sizeof__(self) + rules_memory(&self._rules)
-                + intervals_memory(self._matched + IPV4) + intervals_memory(self._matched + IPV6))
+        cdef size_t size
+        lock(&self._changing)
+        size = (rules_memory(&self._rules) + intervals_memory(self._matched + IPV4)
+                + intervals_memory(self._matched + IPV6))
+        unlock(&self._changing)
+        return object.__sizeof__(self) + size
 
     def _blocks(self, address):
         """The result of blocks() for a peer with this address, or a Unix socket for None.
@@ -584,8 +608,8 @@ cdef class BlockList:
             blocked = self.blocks(<sockaddr*> &addr)
         return blocked
 
-    # Changes.  The caller holds the GIL and nothing here releases it, but for _add_merged() before
-    # it looks at the list.
+    # Changes.  The caller holds the GIL, or _changing where there is none, and nothing here
+    # releases it, but for _add_merged() before it looks at the list.
 
     cdef void _begin(self) noexcept nogil:
         if self._generation != fork_generation():
@@ -618,7 +642,7 @@ cdef class BlockList:
         return 0
 
     cdef void _summarise(self) noexcept nogil:
-        """Make the summary of IPv4 anew beside the list, if that is due."""
+        """Make the summary of IPv4 anew next to the old one, if that is due."""
         cdef Cover cover
         if not intervals_cover_due(self._matched + IPV4):
             return
@@ -629,14 +653,25 @@ cdef class BlockList:
         cover_free(&cover)
 
     cdef int _add(self, const Rule* rule) except -1:
-        if rules_reserve(&self._rules, 1, sizeof(rule[0])) < 0:
-            raise MemoryError
-        self._change(rule, 1)
-        rules_append(&self._rules, rule)
+        lock(&self._changing)
+        try:
+            if rules_reserve(&self._rules, 1, sizeof(rule[0])) < 0:
+                raise MemoryError
+            self._change(rule, 1)
+            rules_append(&self._rules, rule)
+        finally:
+            unlock(&self._changing)
         return 0
 
     cdef int _remove(self, const Rule* rule) except -1:
         """Remove the newest rule equal to this one; 0 if there is none."""
+        lock(&self._changing)
+        try:
+            return self._remove_newest(rule)
+        finally:
+            unlock(&self._changing)
+
+    cdef int _remove_newest(self, const Rule* rule) except -1:
         cdef uint32_t where
         if self._rules.count == 0:
             return 0
@@ -651,10 +686,14 @@ cdef class BlockList:
 
     cdef int _add_all(self, const RuleLog* more) except -1:
         """Add rules that were read before, all or none."""
-        if more.count * MERGED_PER_RULE >= <size_t> (self._matched[IPV4].points
-                                                     + self._matched[IPV6].points):
-            return self._add_merged(more)
-        return self._add_each(more)
+        lock(&self._changing)
+        try:
+            if more.count * MERGED_PER_RULE < <size_t> (self._matched[IPV4].points
+                                                        + self._matched[IPV6].points):
+                return self._add_each(more)
+        finally:
+            unlock(&self._changing)
+        return self._add_merged(more)
 
     cdef int _add_each(self, const RuleLog* more) except -1:
         """Add few rules to many.  Memory is reserved first, so that nothing can fail half way."""
@@ -678,7 +717,7 @@ cdef class BlockList:
         return 0
 
     cdef int _add_merged(self, const RuleLog* more) except -1:
-        """Add many rules, by making what they match anew beside what there is."""
+        """Add many rules, by making what they match anew next to what there is."""
         cdef Py_ssize_t room = 2 * more.count
         cdef Point* points = <Point*> PyMem_RawMalloc(2 * room * sizeof(Point))
         cdef Py_ssize_t counts[2]
@@ -690,19 +729,21 @@ cdef class BlockList:
             for family in range(2):
                 counts[family] = collect_points(more, family, points + family * room)
         memset(merged, 0, sizeof(merged))
+        lock(&self._changing)
         status = rules_reserve(&self._rules, more.count, more.size)
         for family in range(2):
             if status == 0 and counts[family]:
                 status = intervals_merge(self._matched + family, points + family * room,
                                          counts[family], merged + family)
-        PyMem_RawFree(points)
         if status == 0:
             self._replace(merged, counts[IPV4] != 0, counts[IPV6] != 0)
+            rules_extend(&self._rules, more)
+        unlock(&self._changing)
+        PyMem_RawFree(points)
         intervals_free(merged + IPV4)
         intervals_free(merged + IPV6)
         if status < 0:
             raise MemoryError
-        rules_extend(&self._rules, more)
         return 0
 
 

@@ -71,7 +71,7 @@ cdef class BoundBase:
     def _refuse_second_init(self):
         if self._loop is not None:
             raise state_error("ERR_CONSTRUCTED_TWICE",
-                              "BoundSocket.__init__() was called on one that is made already")
+                              "BoundSocket.__init__() was called twice on the same object")
 
     def _check_open(self):
         """Raise unless the handle can be adopted. Raises: as _adopt()."""
@@ -112,7 +112,7 @@ cdef class BoundBase:
         return (<TCP>handle).sockname() if isinstance(handle, TCP) else None
 
     def set_option(self, level, name, value):
-        """Set an option of the bound socket's socket in the kernel, as setsockopt() does.
+        """Set an option of the kernel's socket, like setsockopt().
 
         Args:
             level, name: int, such as SOL_SOCKET and SO_RCVBUF of the standard library's socket
@@ -129,11 +129,11 @@ cdef class BoundBase:
         return self
 
     def get_option(self, level, name, size=None):
-        """Return an option of the bound socket's socket in the kernel, as getsockopt() does.
+        """Return an option of the kernel's socket, like getsockopt().
 
         Args:
             level, name: as for set_option().
-            size: int 1..1024, default None: bytes of that size at most; None is for a C int.
+            size: int 1..1024, the most bytes to return; default None, for a C int.
 
         Returns: int, or bytes if a size is given.
         Raises: as set_option(), with the syscall 'getsockopt'.

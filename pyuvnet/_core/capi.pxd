@@ -154,16 +154,25 @@ cdef extern from *:
 cdef extern from *:
     """
     #include <string.h>
+    /* Whether the caller's reference to a bytes object is the only one: it may be written to.
+       Without the GIL, of an object that this thread has made: it alone counts such references,
+       unless another thread has one. */
+    static inline int pyuvnet_sole(void* object) {
+      PyObject* chunk = (PyObject*) object;
+    #ifdef Py_GIL_DISABLED
+      return _Py_IsOwnedByCurrentThread(chunk)
+        && _Py_atomic_load_uint32_relaxed(&chunk->ob_ref_local) == 1
+        && _Py_atomic_load_ssize_acquire(&chunk->ob_ref_shared) == 0;
+    #else
+      return chunk != Py_None && Py_REFCNT(chunk) == 1;
+    #endif
+    }
     /* Writes new bytes into a bytes object that nobody else can see (the caller owns the only
        reference) and forgets its cached hash. Returns 0 where that is not certain: another
-       reference, a cached one-byte object, or a build without the GIL. */
+       reference, a cached one-byte object, or, without the GIL, one of another thread. */
     static inline int pyuvnet_refill(void* object, const char* from, Py_ssize_t size) {
-    #ifdef Py_GIL_DISABLED
-      return 0;
-    #else
       PyObject* chunk = (PyObject*) object;
-      if (chunk == Py_None || Py_REFCNT(chunk) != 1 || PyBytes_GET_SIZE(chunk) != size || size < 2)
-        return 0;
+      if (!pyuvnet_sole(chunk) || PyBytes_GET_SIZE(chunk) != size || size < 2) return 0;
       memcpy(PyBytes_AS_STRING(chunk), from, (size_t) size);
     #if defined(__GNUC__)
     #pragma GCC diagnostic push
@@ -174,32 +183,17 @@ cdef extern from *:
     #pragma GCC diagnostic pop
     #endif
       return 1;
-    #endif
     }
     """
     bint pyuvnet_refill(void* chunk, const char* source, Py_ssize_t size) noexcept
 
 cdef extern from *:
     """
-    /* Whether the caller's reference to a bytes object is the only one: it may be written to. */
-    static inline int pyuvnet_sole(void* object) {
-    #ifdef Py_GIL_DISABLED
-      (void) object;
-      return 0;
-    #else
-      return object != (void*) Py_None && Py_REFCNT((PyObject*) object) == 1;
-    #endif
-    }
     /* A bytes object to be read into, or NULL without an exception. */
     static inline PyObject* pyuvnet_new_large(Py_ssize_t size) {
-    #ifdef Py_GIL_DISABLED
-      (void) size;
-      return NULL;
-    #else
       PyObject* chunk = PyBytes_FromStringAndSize(NULL, size);
       if (chunk == NULL) PyErr_Clear();
       return chunk;
-    #endif
     }
     /* Makes an object of pyuvnet_new_large() as long as what was read into it; its memory stays. */
     static inline void pyuvnet_cut_large(PyObject* chunk, Py_ssize_t size) {
@@ -225,7 +219,10 @@ cdef extern from *:
        or somebody else holds it. Returns 0, and drops nothing, where it could. */
     static inline int pyuvnet_plain_release(PyObject* reference) {
     #ifdef Py_GIL_DISABLED
-      if (!PyBytes_CheckExact(reference) && reference != Py_None) return 0;
+      /* Of the references that this thread counts itself, another one is left. */
+      if (!(_Py_IsOwnedByCurrentThread(reference)
+            && _Py_atomic_load_uint32_relaxed(&reference->ob_ref_local) > 1)
+          && !PyBytes_CheckExact(reference) && reference != Py_None) return 0;
     #else
       if (Py_REFCNT(reference) == 1 && !PyBytes_CheckExact(reference)) return 0;
     #endif

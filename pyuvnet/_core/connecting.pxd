@@ -1,7 +1,7 @@
 """ConnectSteps: what a connect() does with its socket and its handle; see connecting.pyx."""
 
 from .blocklist cimport BlockList
-from .socket_base cimport Connector
+from .socket_base cimport Connector, SocketBase
 from .stream_handle cimport StreamHandle
 
 cdef class ConnectSteps(Connector):
@@ -11,3 +11,5 @@ cdef class ConnectSteps(Connector):
     cdef StreamHandle _handle(self)
     cdef BlockList _block_list(self)
     cdef bint _reached_blocked(self) noexcept
+
+cdef int writes_go_on(SocketBase s) except -1

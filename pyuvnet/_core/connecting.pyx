@@ -17,7 +17,7 @@ from .blocklist cimport BlockList
 from .deadlines cimport Limits, arm, move_deadlines
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
-from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error
+from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error, socket_closed
 from .passing cimport add_passing
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport send_header
@@ -321,7 +321,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
                      | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING | R_DID_READ)
         s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED | SERVER_DESTROYED)
         s._errored = None
-        s._rare.r_chunks = None
+        if s._rare.r_chunks is not None:
+            s._rare.r_chunks = None
         s.r_length = 0
         if s._rare.r_cutter is not None:
             s._rare.r_cutter.clear()
@@ -353,6 +354,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES | SOCKET_BUSY
                          | SOCKET_NOT_BUSY | SOCKET_TO_END | SOCKET_ENDED_HERE)
     s._socket_flags |= SOCKET_CONNECTING
+    if rare.at_connect is not None:
+        s._socket_flags |= SOCKET_TO_SECURE
     earlier, rare.connector = rare.connector, connector
     if earlier is not None:
         earlier.cancel_lookup()
@@ -379,7 +382,7 @@ cdef int serve(SocketBase s) except -1:
     s._read_peer()
     s._apply_options()
     if s._also().at_connect is not None:
-        s._also().at_connect(b"")
+        _secure(s, b"")
     if s._state & DESTROYED:
         return 0
     try:
@@ -405,18 +408,26 @@ def finish_upgrade(SocketBase s not None, SocketBase plain not None, bint announ
     Args:
         announce: emit 'connect' and 'ready'.
     """
-    cdef bytes data
+    cdef bytes data = None
+    cdef object failure = None
     s._ready()
     if s._state & DESTROYED or not s._socket_flags & SOCKET_CONNECTING:
         return
-    data = s._take_over(plain)
+    try:
+        data = s._take_over(plain)
+    except Exception as exc:
+        failure = exc
+    if failure is not None:
+        # Nobody else would end it.
+        s._destroy_with(failure)
+        return
     _over, s._also().connector = s._also().connector, None
     s._socket_flags &= ~SOCKET_CONNECTING
     s._touch()
     s._apply_options()
     move_deadlines(plain, s)
     if s._also().at_connect is not None and not s._state & DESTROYED:
-        s._also().at_connect(data)
+        _secure(s, data)
     if s._state & DESTROYED:
         return
     try:
@@ -427,14 +438,38 @@ def finish_upgrade(SocketBase s not None, SocketBase plain not None, bint announ
         _go_on_at_connect(s)
 
 
-cdef int _go_on_at_connect(SocketBase s) except -1:
-    """What was asked for before: writes, end(), a reset, and reading."""
+cdef int _secure(SocketBase s, bytes early) except -1:
+    """Let TLS begin. Without it the connection must not stay, since writes would leave by it."""
+    cdef object failure = None
+    try:
+        s._also().at_connect(early)
+    except BaseException as exc:
+        failure = exc
+    if failure is None and s._socket_flags & SOCKET_TO_SECURE and not s._state & DESTROYED:
+        failure = socket_closed()
+    if failure is None:
+        return 0
+    if isinstance(failure, Exception):
+        return s._destroy_with(failure)
+    # An interrupt of the program.
+    s._destroy_with(None)
+    raise failure
+
+
+cdef int writes_go_on(SocketBase s) except -1:
+    """What was asked for before the connection could be used: writes, end(), a reset."""
     if drop_internal(s, ON_CONNECT, TICK_WRITE_AT_CONNECT):
         s._on_tick(TICK_WRITE_AT_CONNECT, None)
     if drop_internal(s, ON_CONNECT, TICK_FINAL_AT_CONNECT):
         s._on_tick(TICK_FINAL_AT_CONNECT, None)
     if drop_internal(s, ON_CONNECT, TICK_RESET_AT_CONNECT):
         s._on_tick(TICK_RESET_AT_CONNECT, None)
+    return 0
+
+
+cdef int _go_on_at_connect(SocketBase s) except -1:
+    """writes_go_on(), and reading."""
+    writes_go_on(s)
     if s._state & DESTROYED or s._handle is None:
         return 0
     # A 'readable' listener of an earlier connection goes on reading; Node's would not.

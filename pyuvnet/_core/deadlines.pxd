@@ -34,3 +34,4 @@ cdef int arm(SocketBase socket, Limits limits) except -1
 cdef int move_deadlines(SocketBase source, SocketBase target) except -1
 cdef int set_deadline(SocketBase socket, uint32_t delay, object error) except -1
 cdef void clear_deadline(SocketBase socket) noexcept
+cdef bint has_deadline(SocketBase socket) noexcept

@@ -1,5 +1,7 @@
 from typing import final
 
+from .socket_base import SocketBase
+
 @final
 class Limits:
     idle: int
@@ -17,3 +19,5 @@ class Limits:
         rate_bytes: int = 0,
         rate_ms: int = 0,
     ) -> None: ...
+
+def start_limits(socket: SocketBase, limits: Limits) -> None: ...

@@ -5,9 +5,9 @@ socket's limits are.  Imports socket_base and below.
 
 An armed socket has a block of 32 bytes and a place in the heap, no more; what the sockets of a
 server have in common is one Limits object. Nothing is done for each chunk: a socket has counters
-anyway, and is looked at now and then, an eighth of a limit apart, to see whether they have changed.
-So silence is noticed between the limit and an eighth more. Times are the low 32 bits of the loop's
-own, whose differences survive.
+anyway, and is looked at from time to time, an eighth of a limit apart, to see whether they have
+changed. So silence is noticed between the limit and an eighth more. Times are the low 32 bits of
+the loop's own, whose differences survive.
 
 A socket has a block exactly while it is in the heap, which keeps it alive.
 """
@@ -171,7 +171,7 @@ cdef class DeadlineQueue(LoopPart):
         return 0
 
     cdef int fire(self) except -1:
-        """Look at who is due, and do what is due for the first for whom there is something."""
+        """Look at who is due, and do what is due for the first that has something due."""
         cdef SocketBase socket
         cdef uint32_t now
         cdef Due due
@@ -266,6 +266,13 @@ cdef int arm(SocketBase socket, Limits limits) except -1:
         raise
 
 
+def start_limits(SocketBase socket not None, Limits limits not None):
+    """Let limits count from now on for a socket that neither a server nor connect() has made."""
+    socket._ready()
+    uv.uv_update_time(&socket._loop._uv)
+    arm(socket, limits)
+
+
 cdef int set_deadline(SocketBase socket, uint32_t delay, object error) except -1:
     """Destroy a socket after so many ms, with an error, or None for the usual one."""
     if error is not None or not socket._rare.shared:
@@ -275,6 +282,10 @@ cdef int set_deadline(SocketBase socket, uint32_t delay, object error) except -1
     socket._deadlines.at = <uint32_t>uv.uv_now(&socket._loop._uv) + delay
     socket._deadlines.place |= HAS_DEADLINE
     return _bring_forward(socket)
+
+
+cdef bint has_deadline(SocketBase socket) noexcept:
+    return socket._deadlines is not NULL and socket._deadlines.place & HAS_DEADLINE != 0
 
 
 cdef void clear_deadline(SocketBase socket) noexcept:
@@ -474,17 +485,17 @@ cdef int _act(SocketBase socket, Due due) except -1:
         if error is None:
             error = DeadlineError("The deadline of the socket has passed", "ERR_DEADLINE")
     elif due == DUE_FIRST_BYTE:
-        error = DeadlineError("Nothing was received in time", "ERR_FIRST_BYTE_TIMEOUT")
+        error = DeadlineError("No data was received in time", "ERR_FIRST_BYTE_TIMEOUT")
     elif due == DUE_IDLE:
         error = DeadlineError("The socket was idle for too long", "ERR_SOCKET_IDLE")
     elif due == DUE_WRITE:
-        error = DeadlineError("The peer does not read what was written", "ERR_WRITE_TIMEOUT")
+        error = DeadlineError("The peer did not read what was written in time", "ERR_WRITE_TIMEOUT")
         if isinstance(socket._handle, TCP):
             socket._socket_flags |= SOCKET_RESET
     elif due == DUE_LIFETIME:
-        error = DeadlineError("The lifetime of the socket is over", "ERR_MAX_LIFETIME")
+        error = DeadlineError("The socket has reached its maximum lifetime", "ERR_MAX_LIFETIME")
     else:
-        error = DeadlineError("The peer sends too slowly", "ERR_TOO_SLOW")
+        error = DeadlineError("The peer is sending too slowly", "ERR_TOO_SLOW")
     socket._destroy_with(error)
     return 0
 

@@ -19,6 +19,7 @@ from libc.string cimport memset
 from . cimport uv
 from .emitter cimport EventEmitter, InternalListener, watch_listeners
 from .errors cimport seal
+from .shared cimport lock, pyuvnet_mutex, unlock
 from .upcalls cimport SLOW_LOG, later, upcall
 
 cdef extern from *:
@@ -44,6 +45,7 @@ cdef enum:
 
 # How many loops want to know which listener was slow.
 cdef Py_ssize_t _watching = 0
+cdef pyuvnet_mutex _door               # of that number, and of what follows from it
 
 
 def _watched_loops():
@@ -103,11 +105,13 @@ cdef class DebugMode:
         cdef bint needed = self.origins is not None or self.counting or self.watchers is not None
         if needed != self.names:
             self.names = needed
+            lock(&_door)
             _watching += 1 if needed else -1
             if _watching:
                 watch_listeners(call_watched)
             else:
                 watch_listeners(NULL)
+            unlock(&_door)
         return needed
 
     cdef void end(self) noexcept:

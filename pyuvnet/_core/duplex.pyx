@@ -14,21 +14,21 @@ from .writable cimport *
 
 
 cdef class Duplex(Readable):
-    """A stream of bytes both ways; subclass it and give it `_read` and `_write`.
+    """A byte stream in both directions; subclass it and implement `_read` and `_write`.
 
     Args:
         options: a mapping of the options below; keywords win over it.
         allow_half_open: bool, default True: 'end' does not end the writable side.
-        readable, writable: bool, default True: False disables that side.
+        readable, writable: bool, default True: False disables this side.
         high_water_mark, readable_high_water_mark, writable_high_water_mark: int >= 0, bytes,
-            default get_default_high_water_mark(): the common one wins.
-        encoding: str, default None: what the chunks are decoded from; None hands out bytes.
-        default_encoding: str, default 'utf8': of str chunks that are written without one.
+            default get_default_high_water_mark(): high_water_mark wins.
+        encoding: str, default None: decode chunks from this encoding; None delivers bytes.
+        default_encoding: str, default 'utf8': for str chunks written without an encoding.
         auto_destroy: bool, default True: destroy after both 'end' and 'finish'.
         emit_close: bool, default True: emit 'close' after destruction.
-        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
-            fails destroys the stream.
-        framing: one of pyuvnet.framing, default None: as set_framing().
+        capture_rejections: bool, default EventEmitter.capture_rejections: destroy the stream if a
+            coroutine listener fails.
+        framing: one of pyuvnet.framing, default None: as with set_framing().
 
     Events: those of Readable, and 'drain', 'finish', 'pipe' (source), 'unpipe' (source).
     Raises: as Readable and Writable do.
@@ -62,7 +62,7 @@ cdef class Duplex(Readable):
     def allow_half_open(self):
         """True when 'end' leaves the writable side open.
 
-        While a coroutine owns the stream, 'end' does so too, unless this was set to False.
+        While a coroutine owns the stream, it stays open too, unless this was set to False.
 
         Node: duplex.allowHalfOpen
         """

@@ -65,6 +65,9 @@ cdef class EventEmitter:
     cdef int _listener_added(self, object event) except -1
     cdef int _listener_removed(self, object event) except -1
     cdef int _on_tick(self, int what, object argument) except -1
+    # Raises in a thread that the emitter does not belong to. Only for builds without a GIL, where
+    # two threads must not change one list of listeners; elsewhere the calls come one by one.
+    cdef int _here(self) except -1
     # The listener that Node shows although no user added it, as (event, listener), or None once it
     # was removed: every Socket has one for 'end'.
     cdef tuple _builtin(self)
@@ -113,6 +116,7 @@ cdef object new_internal(EventEmitter target, int what)
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1
 cdef bint has_internal(EventEmitter emitter, object event, int what) except -1
+cdef bint has_foreign(EventEmitter emitter) except -1
 
 cdef inline bint is_event(object event, object name) except -1:
     """event == name, for an interned name: two interned texts are equal if they are identical."""

@@ -17,6 +17,7 @@ the public error classes.  Rules:
 
 import sys
 
+cimport cython
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
@@ -30,6 +31,7 @@ from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_Call
     pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind, release_collector
 from .errors cimport seal
 from .names import add_node_names
+from .shared cimport GIL_DISABLED
 from .upcalls cimport RUN_LISTENER, upcall
 
 cdef object ON_CLOSE = intern_event("close")
@@ -58,7 +60,7 @@ cdef void watch_listeners(watched_call call) noexcept:
 
 
 class _ErrorMonitor:
-    """The event name whose listeners see every 'error' without handling it."""
+    """The event name whose listeners observe every 'error' without handling it."""
 
     __slots__ = ()
 
@@ -111,6 +113,19 @@ cdef bint has_internal(EventEmitter emitter, object event, int what) except -1:
         if type(step) is TickListener and (<TickListener>step)._target is emitter \
                 and (<TickListener>step)._what == what:
             return True
+    return False
+
+
+cdef bint has_foreign(EventEmitter emitter) except -1:
+    """True if a step of the library listens that is not the emitter's own: a pipe's, say."""
+    cdef dict events = <dict>emitter._events if type(emitter._events) is dict \
+        else emitter._as_dict()
+    for entry in events.values():
+        for listener in _entries(entry):
+            step = (<OnceListener>listener).listener if type(listener) is OnceListener else listener
+            if isinstance(step, InternalListener) and (
+                    type(step) is not TickListener or (<TickListener>step)._target is not emitter):
+                return True
     return False
 
 
@@ -223,7 +238,7 @@ cdef inline tuple _entries(object entry):
 cdef class _Setting:
     """A default that EventEmitter holds for all emitters, assignable on the class.
 
-    Assigning to a class replaces what stands there. So whoever asks puts this object back under
+    Assigning to a class replaces what stands there. So every reader puts this object back under
     both spellings and keeps the new value: the two stay one, unless both are assigned with no
     emitter made or asked in between. (A metaclass would see each assignment, and would forbid
     `class Mine(EventEmitter, abc.ABC)`.) A subclass may have a value of its own.
@@ -238,12 +253,14 @@ cdef class _Setting:
     cdef object take(self):
         """The value for all emitters, also one that was assigned just now."""
         cdef dict members = <dict>(<PyTypeObject*><PyObject*>EventEmitter).tp_dict
-        for name in (self._name, self._twin):
-            found = members.get(name, self)
-            if found is not self:
-                self._value = found
-                setattr(EventEmitter, name, self)
-        return self._value
+        # Emitters are made in several threads. It locks nothing where there is a GIL.
+        with cython.critical_section(self):
+            for name in (self._name, self._twin):
+                found = members.get(name, self)
+                if found is not self:
+                    self._value = found
+                    setattr(EventEmitter, name, self)
+            return self._value
 
     cdef object of(self, cls):
         """The value for the emitters of a class."""
@@ -713,8 +730,8 @@ cdef class EventEmitter:
         if not isinstance(error, BaseException):
             failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
             failure.context = error
-        hint(failure, f"This is an 'error' event of a {type(self).__name__} to which nobody "
-                      "listens: on('error', listener) would get it.")
+        hint(failure, f"This {type(self).__name__} emitted 'error' and has no listener for it. "
+                      "Register one with on('error', listener).")
         raise failure
 
     cdef int _listener_added(self, object event) except -1:
@@ -724,6 +741,9 @@ cdef class EventEmitter:
         return 0
 
     cdef int _on_tick(self, int what, object argument) except -1:
+        return 0
+
+    cdef int _here(self) except -1:
         return 0
 
     cdef tuple _builtin(self):
@@ -741,25 +761,29 @@ cdef class EventEmitter:
             event: str or any hashable.
             arguments: passed to each listener.
 
-        Raises: whatever a listener raises; for 'error' without listener the error itself, or
-        StateError (ERR_UNHANDLED_ERROR, `.context` is the value) if it is no exception.
+        Raises: what a listener raises; for 'error' without a listener the error itself, or
+        StateError (ERR_UNHANDLED_ERROR, `.context` is the value) if it is not an exception.
 
         Node: emitter.emit()
         """
+        if GIL_DISABLED:
+            self._here()
         return bool(self._emit_here(event, arguments))
 
     def on(self, event=None, listener=None):
-        """Add a listener at the end; with the event alone, a decorator.
+        """Add a listener at the end; with only the event, return a decorator.
 
         Args:
             event: str or any hashable.
-            listener: a callable; a coroutine function is started as a task.
+            listener: a callable; a coroutine function runs as a task.
 
         Returns the emitter, or the decorator, which returns the function unchanged.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
         Node: emitter.on()
         """
+        if GIL_DISABLED:
+            self._here()
         if listener is None:
             return _registration(self, event, False, False)
         self._add(event, listener, False, False)
@@ -772,33 +796,39 @@ cdef class EventEmitter:
 
         Node: emitter.once()
         """
+        if GIL_DISABLED:
+            self._here()
         if listener is None:
             return _registration(self, event, False, True)
         self._add(event, listener, False, True)
         return self
 
     def prepend_listener(self, event=None, listener=None):
-        """Like on(), in front of the listeners that are there.
+        """Like on(), but add the listener in front of the others.
 
         Node: emitter.prependListener()
         """
+        if GIL_DISABLED:
+            self._here()
         if listener is None:
             return _registration(self, event, True, False)
         self._add(event, listener, True, False)
         return self
 
     def prepend_once_listener(self, event=None, listener=None):
-        """Like once(), in front of the listeners that are there.
+        """Like once(), but add the listener in front of the others.
 
         Node: emitter.prependOnceListener()
         """
+        if GIL_DISABLED:
+            self._here()
         if listener is None:
             return _registration(self, event, True, True)
         self._add(event, listener, True, True)
         return self
 
     def off(self, event=None, listener=None):
-        """Remove the most recently added match; a once listener is found by its original.
+        """Remove the most recently added match; pass the original function of a once listener.
 
         Args:
             event: its name.
@@ -809,6 +839,8 @@ cdef class EventEmitter:
 
         Node: emitter.off(), emitter.removeListener()
         """
+        if GIL_DISABLED:
+            self._here()
         if not callable(listener):
             raise arg_type_error("listener", "function", listener)
         self._remove(event, listener)
@@ -819,10 +851,12 @@ cdef class EventEmitter:
     def remove_all_listeners(self, event=None):
         """Remove the listeners of an event, or all of them.
 
-        Each removal emits 'removeListener', last added first.
+        Each removal emits 'removeListener', in reverse order of addition.
 
         Node: emitter.removeAllListeners()
         """
+        if GIL_DISABLED:
+            self._here()
         cdef list names
         if event is None:
             names = [name for name in self._names() if name != _REMOVE_LISTENER]
@@ -847,23 +881,27 @@ cdef class EventEmitter:
         return self
 
     def listener_count(self, event=None, listener=None):
-        """Return how many listeners an event has, or how often one of them is there.
+        """Return how many listeners an event has, or how often one of them was added.
 
         Args:
             event: its name.
-            listener: which one to count; None (default): all.
+            listener: the one to count; None (default): all.
 
         Node: emitter.listenerCount()
         """
+        if GIL_DISABLED:
+            self._here()
         if listener is None:
             return len(self._shown(event))
         return sum([1 for entry in self._shown(event) if _same(entry, listener)])
 
     def listeners(self, event=None):
-        """Return the listeners of an event, originals of once listeners included.
+        """Return the listeners of an event; for once listeners, the original functions.
 
         Node: emitter.listeners()
         """
+        if GIL_DISABLED:
+            self._here()
         found = []
         for entry in self._shown(event):
             found.append(entry.listener if type(entry) is OnceListener else entry)
@@ -874,6 +912,8 @@ cdef class EventEmitter:
 
         Node: emitter.rawListeners()
         """
+        if GIL_DISABLED:
+            self._here()
         shown = self._shown(event)
         for entry in shown:
             if type(entry) is OnceListener:
@@ -894,6 +934,8 @@ cdef class EventEmitter:
 
         Node: emitter.eventNames()
         """
+        if GIL_DISABLED:
+            self._here()
         return [name for name in self._names() if self._shown(name)]
 
     def _names(self):
@@ -905,7 +947,7 @@ cdef class EventEmitter:
         return names
 
     def set_max_listeners(self, n=None):
-        """Set above how many listeners of one event a warning is given; 0 or inf: never.
+        """Set the number of listeners of one event above which to warn; 0 or inf: never.
 
         Args:
             n: int or float >= 0.
@@ -916,6 +958,8 @@ cdef class EventEmitter:
 
         Node: emitter.setMaxListeners()
         """
+        if GIL_DISABLED:
+            self._here()
         if isinstance(n, bool) or not isinstance(n, (int, float)):
             raise arg_type_error("setMaxListeners", "number", n)
         if not n >= 0:
@@ -926,10 +970,12 @@ cdef class EventEmitter:
         return self
 
     def get_max_listeners(self):
-        """Return the number above which a warning is given (10 unless set).
+        """Return the number of listeners above which to warn (default 10).
 
         Node: emitter.getMaxListeners()
         """
+        if GIL_DISABLED:
+            self._here()
         if self._extra is not None and self._extra.max_listeners is not None:
             return self._extra.max_listeners
         return _default_max_listeners.of(type(self))
@@ -951,6 +997,11 @@ cdef _Registration _registration(EventEmitter emitter, object event, bint prepen
     if event is None:
         # on(), with nothing at all, is no decorator.
         raise arg_type_error("listener", "function", None)
+    if callable(event) and not isinstance(event, type):
+        # @socket.on without an event, or on(listener): Node refuses the listener that is missing.
+        error = arg_type_error("listener", "function", None)
+        hint(error, "The event is missing: write on('event', listener), or @emitter.on('event').")
+        raise error
     cdef _Registration made = _Registration.__new__(_Registration)
     made._emitter, made._event = emitter, event
     made._prepend, made._once = prepend, once

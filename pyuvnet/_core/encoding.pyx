@@ -12,6 +12,8 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
+from .shared cimport GIL_DISABLED
+
 from .._base.validation import unknown_encoding_error
 
 cdef extern from "Python.h":
@@ -90,7 +92,7 @@ cdef enum:
     REMEMBERED = 65536           # bytes, at most
 
 # What was encoded last: a text that goes to many sockets is encoded once. Plain objects, which run
-# no code when they are dropped.
+# no code when they are dropped. Without a GIL nothing is kept: two threads would mix the two.
 cdef str _last_text = None
 cdef bytes _last_bytes = None
 
@@ -104,7 +106,7 @@ cdef bytes _encoded(str text):
                                          PyUnicode_GET_LENGTH(text))
     else:
         made = PyUnicode_AsUTF8String(text)
-    if PyBytes_GET_SIZE(made) <= REMEMBERED:
+    if not GIL_DISABLED and PyBytes_GET_SIZE(made) <= REMEMBERED:
         _last_text, _last_bytes = text, made
     return made
 
@@ -118,7 +120,7 @@ cdef bytes encode(object given, object name):
     # The value of a subclass's, such as a StrEnum's: str() would call the program.
     cdef str text = given if PyUnicode_CheckExact(given) else PyUnicode_FromObject(given)
     if kind == ENC_UTF8:
-        if text is _last_text:
+        if not GIL_DISABLED and text is _last_text:
             return _last_bytes
         try:
             return _encoded(text)

@@ -17,14 +17,17 @@ from cpython.object cimport PyObject
 from .._base.errors import StateError
 
 from .errors cimport seal
+from .shared cimport lock, pyuvnet_mutex, unlock
 
 cdef extern from "Python.h":
     object PyObject_Call(object function, object arguments, PyObject* keywords)
 
 # Of the module ssl, which programs without TLS do not import.
+cdef pyuvnet_mutex _door           # of the four below, which are set together, once
 cdef object _WantRead = None
 cdef object _WantWrite = None
 cdef object _ZeroReturn = None
+cdef object _Error = None
 
 
 cdef class Window:
@@ -166,18 +169,36 @@ cdef class _PythonEngine(Engine):
 
 
 cdef bint is_engines(object error) noexcept:
-    """Whether an engine's error is its own, and not what a signal handler has raised."""
-    return isinstance(error, (OSError, ValueError, MemoryError, StateError))
+    """Whether an engine's error is its own, and not what a signal handler has raised.
+
+    A handler may raise any OSError, such as TimeoutError; the engine raises those of ssl alone.
+    """
+    return isinstance(error, (_Error, MemoryError, StateError))
+
+
+cdef int _learn_ssl() except -1:
+    """Set the four errors, with the first engine."""
+    global _WantRead, _WantWrite, _ZeroReturn, _Error
+    cdef bint known
+    lock(&_door)
+    known = _WantRead is not None
+    unlock(&_door)
+    if known:
+        return 0
+    import ssl
+    reads, writes, ends = ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLZeroReturnError
+    error = ssl.SSLError
+    lock(&_door)
+    if _WantRead is None:
+        _WantRead, _WantWrite, _ZeroReturn, _Error = reads, writes, ends, error
+    unlock(&_door)
+    return 0
 
 
 cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Window window):
     """An engine on an SSLObject and the two MemoryBIOs that it was made with."""
-    global _WantRead, _WantWrite, _ZeroReturn
     cdef _PythonEngine engine = _PythonEngine.__new__(_PythonEngine)
-    if _WantRead is None:
-        import ssl
-        _WantWrite, _ZeroReturn = ssl.SSLWantWriteError, ssl.SSLZeroReturnError
-        _WantRead = ssl.SSLWantReadError
+    _learn_ssl()
     engine._object = ssl_object
     inner = getattr(ssl_object, "_sslobj", None)
     if inner is None:

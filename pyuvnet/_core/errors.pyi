@@ -8,6 +8,7 @@ UV_EINVAL: int
 UV_EISCONN: int
 UV_EMFILE: int
 UV_ENOTSUP: int
+UV_EPROTO: int
 UV_ETIMEDOUT: int
 
 def make_ip_blocked(address: str) -> StateError: ...

@@ -11,7 +11,7 @@ import errno as _errno
 import os.path
 
 from .._base.errors import ArgTypeError, ClosedError, ResolveError, StateError, SystemCallError
-from .._base.hints import explain, hint
+from .._base.hints import explain, explain_host, hint
 
 cimport cython
 from cpython.object cimport PyObject
@@ -48,7 +48,8 @@ cdef str status_name(int status):
 
 
 # What is often a mistake of the program, with more to say than Node's text does.
-cdef frozenset _explained = frozenset(("EACCES", "EADDRINUSE", "EINVAL"))
+cdef frozenset _explained = frozenset((
+    "EACCES", "EADDRINUSE", "EADDRNOTAVAIL", "EINVAL", "EMFILE", "ENFILE"))
 
 # For each OSError subclass that Python picks, the one of ours below it.
 cdef dict _classes = {}
@@ -80,7 +81,8 @@ cdef object _make(object number, str text):
         cls = type(base)(base.__name__, bases, {
             "__str__": _text_alone, "__reduce__": _reduce,
             "__module__": base.__module__, "__qualname__": base.__qualname__})
-        _classes[base] = cls
+        # Another thread may have been faster.
+        cls = _classes.setdefault(base, cls)
     error = cls(number, text)
     error.message = text
     return error
@@ -162,7 +164,9 @@ cdef object lookup_error(int status, str hostname):
     cdef str name = status_name(status)
     cdef str code = _lookup_codes.get(name, name)
     number = getattr(_socket, name, getattr(errno, name, status))
-    return ResolveError(number, f"getaddrinfo {code} {hostname}", code, hostname)
+    error = ResolveError(number, f"getaddrinfo {code} {hostname}", code, hostname)
+    explain_host(error, hostname)
+    return error
 
 
 cdef object state_error(str code, str message):
@@ -174,8 +178,8 @@ cdef object write_after_end():
 
 
 cdef object _ended(object error):
-    hint(error, "end() was called, or the peer ended and this side with it: socket.writable says "
-                "whether it still takes data.")
+    hint(error, "end() was called, or the peer ended and this side ended with it. Check "
+                "socket.writable before writing.")
     return error
 
 
@@ -197,14 +201,14 @@ cdef object socket_closed():
 
 
 cdef object queue_full(Py_ssize_t most):
-    return StateError(f"The socket queues more than max_write_buffer, {most} bytes",
+    return StateError(f"The socket's write queue exceeds max_write_buffer ({most} bytes)",
                       "ERR_WRITE_BUFFER_FULL")
 
 
 cdef object over_budget(Py_ssize_t limit, bint of_loop):
     return StateError(
-        f"The sockets of the {'loop' if of_loop else 'server'} queue more than their write budget, "
-        f"{limit} bytes, and this one has the longest queue", "ERR_WRITE_BUDGET")
+        f"The sockets of the {'loop' if of_loop else 'server'} exceed their write budget "
+        f"({limit} bytes), and this one has the longest queue", "ERR_WRITE_BUDGET")
 
 
 cdef object closed_before_connection():
@@ -242,6 +246,7 @@ UV_EINVAL = uv.UV_EINVAL
 UV_EISCONN = uv.UV_EISCONN
 UV_EMFILE = uv.UV_EMFILE
 UV_ENOTSUP = uv.UV_ENOTSUP
+UV_EPROTO = uv.UV_EPROTO
 UV_ETIMEDOUT = uv.UV_ETIMEDOUT
 
 

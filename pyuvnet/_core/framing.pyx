@@ -11,7 +11,7 @@ readable.pyx decides when to cut, and calls whom it concerns.
 * Behind a part of a frame in our memory a chunk is taken in only as far as that frame goes.
 * Our memory grows by half, so it is at most one and a half times what it holds, and a byte is moved
   a constant number of times on the average.
-* No byte is searched twice for a delimiter, but for the delimiter's own length.
+* No byte is searched twice for a delimiter, except for the delimiter's own length.
 * Nothing of the program's runs in here but Header.length, between two lines of _header().
 
 Imports: nothing of ours but checks of arguments.
@@ -49,9 +49,9 @@ cdef object _header_options = option_set("Header")
 # ---- Framings ----------------------------------------------------------------------------------
 
 cdef class Framing:
-    """The base of all framings, for isinstance(); make one of its subclasses.
+    """The base of all framings, for isinstance(); instantiate one of its subclasses.
 
-    A framing cannot be changed and holds nothing of a connection: one object serves all sockets.
+    A framing is immutable and keeps no state of a connection: one object serves all sockets.
 
     Node: none (Erlang's {packet, Type})
     """
@@ -106,13 +106,13 @@ cdef class Lines(Framing):
 
     Args:
         delimiter: bytes-like, 1 to 16 bytes, default b"\\n".
-        limit: int >= 1, bytes, default 65536: of a line without its delimiter.
-        keep_delimiter: bool, default False: hand out lines with their delimiter.
-        strip_cr: bool, default True: with the delimiter b"\\n", a b"\\r" before it belongs to it.
-        oversize: 'error' or 'discard', default 'error': what becomes of a longer line; 'discard'
-            skips it and emits 'oversize' with how many bytes that were.
+        limit: int >= 1, bytes, default 65536: for a line without its delimiter.
+        keep_delimiter: bool, default False: deliver lines with their delimiter.
+        strip_cr: bool, default True: a b"\\r" before the delimiter b"\\n" belongs to it.
+        oversize: 'error' or 'discard', default 'error': how to handle a longer line; 'discard'
+            skips it and emits 'oversize' with its size.
 
-    At the end of the stream what is left is the last line. The limit is what keeps a peer that
+    At the end of the stream, the remaining bytes are the last line. The limit keeps a peer that
     never sends a delimiter from filling the memory.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), ArgValueError
@@ -156,7 +156,7 @@ cdef class Lines(Framing):
 
     @property
     def delimiter(self):
-        """What ends a frame, as bytes. Node: none"""
+        """The bytes that end a frame. Node: none"""
         return self._delimiter
 
     @property
@@ -166,7 +166,7 @@ cdef class Lines(Framing):
 
     @property
     def keep_delimiter(self):
-        """True if lines come with their delimiter. Node: none"""
+        """True if lines are delivered with their delimiter. Node: none"""
         return self._keep_delimiter
 
     @property
@@ -176,22 +176,22 @@ cdef class Lines(Framing):
 
     @property
     def oversize(self):
-        """'error' or 'discard': what becomes of a line over the limit. Node: none"""
+        """'error' or 'discard': how a line over the limit is handled. Node: none"""
         return "discard" if self._discard else "error"
 
 
 @cython.final
 cdef class LengthPrefix(Framing):
-    """Frames with their length in front.
+    """Frames prefixed with their length.
 
     Args:
         size: 1, 2, 3, 4 or 8, default 4: bytes of the length.
-        limit: int >= 1, bytes, default 16777216: of the payload.
+        limit: int >= 1, bytes, default 16777216: for the payload.
         byteorder: 'big' or 'little', default 'big'.
-        includes_itself: bool, default False: the length counts its own bytes too.
+        includes_itself: bool, default False: the length includes its own bytes.
 
-    The payload is handed out without the length. Nothing is allocated for what a length promises
-    before it comes, and a length over the limit destroys the stream before any of it does.
+    The payload is delivered without the length. Memory is allocated only for bytes that have
+    arrived, and a length over the limit destroys the stream immediately.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), ArgValueError
         (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE).
@@ -242,12 +242,12 @@ cdef class LengthPrefix(Framing):
 
 @cython.final
 cdef class VarintPrefix(Framing):
-    """Frames with their length in front as a base-128 number, least significant group first.
+    """Frames prefixed with their length as a base-128 number, least significant group first.
 
     Args:
-        limit: int >= 1, bytes, default 16777216: of the payload.
+        limit: int >= 1, bytes, default 16777216: for the payload.
 
-    Protocol Buffers call such messages delimited. The payload is handed out without the length.
+    Protocol Buffers call such messages delimited. The payload is delivered without the length.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), RangeError (ERR_OUT_OF_RANGE).
 
@@ -295,16 +295,17 @@ cdef class Fixed(Framing):
 
 @cython.final
 cdef class Header(Framing):
-    """Frames that begin with a header of one size, from which a function reads the rest's length.
+    """Frames that begin with a fixed-size header, from which a function computes the length.
 
     Args:
         size: int >= 1, bytes of the header.
         length: callable(header: bytes) -> int >= 0, how many bytes follow.
-        limit: int >= 1, bytes, default 16777216: of the frame, the header included.
+        limit: int >= 1, bytes, default 16777216: for the frame, including the header.
 
-    The frame that is handed out is the header and what follows. What `length` raises destroys the
-    stream, and so does a result that is no int or below zero. An exception that is no `Exception`,
-    such as KeyboardInterrupt, destroys the stream without 'error' and comes out of `run()`.
+    The delivered frame is the header and what follows. An exception raised by `length` destroys the
+    stream, and so does a result that is not an int or is negative. An exception that is not an
+    `Exception`, such as KeyboardInterrupt, destroys the stream without 'error' and propagates out
+    of `run()`.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), RangeError (ERR_OUT_OF_RANGE).
 
@@ -757,7 +758,7 @@ cdef class Cutter:
         return FRONT_OVERSIZE
 
     cdef void _skip(self, Py_ssize_t kept) noexcept:
-        """Drop a line that is too long, but for its last bytes, which may begin a delimiter."""
+        """Drop a line that is too long, except for its last bytes, which may begin a delimiter."""
         cdef Py_ssize_t gone = self._size - kept
         self._skipping = True
         if gone > 0:
@@ -838,7 +839,7 @@ def frame_error(int what, Py_ssize_t limit):
         return FrameError(f"The frame is longer than the limit of {limit} bytes",
                           "ERR_FRAME_TOO_LONG")
     if what == FRONT_INVALID:
-        return FrameError("The prefix of the frame is not a length", "ERR_FRAME_INVALID")
+        return FrameError("The frame's prefix is not a valid length", "ERR_FRAME_INVALID")
     return FrameError("The stream ended inside a frame", "ERR_FRAME_INCOMPLETE")
 
 

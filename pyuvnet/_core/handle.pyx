@@ -22,6 +22,7 @@ from .debug cimport UVNET_DEBUG
 from .errors cimport seal
 from .loop cimport Loop
 from .emitter cimport EventEmitter
+from .shared cimport add, load
 from .upcalls cimport later
 
 # Live handles and requests in flight; counted in the debug build only.
@@ -31,7 +32,7 @@ cdef Py_ssize_t _requests = 0
 
 def live_counts():
     """Return (handles, requests) that libuv knows of; always zeros unless built for debugging."""
-    return _handles, _requests
+    return load(&_handles), load(&_requests)
 
 
 # An open handle is pinned, and so are all that it refers to; a closed one refers to its loop alone.
@@ -40,14 +41,13 @@ def live_counts():
 cdef class Handle:
     cdef void opened(self, uv.uv_handle_t* handle, Loop loop) noexcept:
         """uv_x_init succeeded: take the pin."""
-        global _handles
         self._uv = handle
         self.loop = loop
         self._uv.data = <void*>self
         Py_INCREF(self)
         loop.open_handles[<int>handle.type] += 1
         if UVNET_DEBUG:
-            _handles += 1
+            add(&_handles, 1)
         if self.loop.measuring:
             self.note_origin()
 
@@ -66,17 +66,17 @@ cdef class Handle:
             uv.uv_close(self._uv, handle_closed)
 
     cdef void closed(self) noexcept:
-        global _handles
         cdef EventEmitter owner = self.owner
         cdef Loop loop = self.loop
+        cdef Py_ssize_t left
         loop.open_handles[<int>self._uv.type] -= 1
         self._uv = NULL
         self.owner = None
         if loop.measuring:
             loop.debugging.forget_origin(self)
         if UVNET_DEBUG:
-            _handles -= 1
-            assert _handles >= 0
+            left = add(&_handles, -1)
+            assert left >= 0
         if owner is not None and not loop.silent:
             try:
                 self.calls.closed(owner, self, 0)
@@ -124,20 +124,19 @@ later.close_handle = _close_any
 cdef class Request:
     cdef void submitted(self) noexcept:
         """libuv took the request: pin it until its callback."""
-        global _requests
         self._uv.data = <void*>self
         if self.handle is not None:
             self.handle.requests |= self.kind
         Py_INCREF(self)
         if UVNET_DEBUG:
-            _requests += 1
+            add(&_requests, 1)
 
     cdef void done(self) noexcept:
         """The callback came: drop the pin, last."""
-        global _requests
+        cdef Py_ssize_t left
         if UVNET_DEBUG:
-            _requests -= 1
-            assert _requests >= 0
+            left = add(&_requests, -1)
+            assert left >= 0
         self.handle = None
         Py_DECREF(self)
 

@@ -1,4 +1,5 @@
 LIMIT: int
 MAX_RECORDS: int
+MAX_NAME: int
 
 def read_hello(data: bytes) -> tuple[str | None, list[str]] | None: ...

@@ -12,10 +12,11 @@ cdef enum:
     SERVER_NAME = 0
     ALPN = 16
 
-# What the hello of a client may have at most, over all its records, and how many these may be: all
-# of it is read again whenever more has come.
-LIMIT = 65536
+# What the hello of a client may have at most, over all its records with their headers, and how many
+# these may be: all of it is kept, and read again whenever more has come. BoringSSL takes 16 KiB.
+LIMIT = 20480
 MAX_RECORDS = 256
+MAX_NAME = 255
 
 
 cdef class _Reader:
@@ -120,6 +121,8 @@ cdef tuple _read_message(bytes message):
             while inner.left:
                 if inner.number(1) == 0:
                     name = inner.vector(2)
+                    if len(name) > MAX_NAME:
+                        raise ValueError("the hello has a name that is too long")
                     if servername is None and name and 0 not in name:
                         servername = name.decode("latin-1")
                 else:

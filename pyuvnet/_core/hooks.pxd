@@ -1,5 +1,7 @@
 """The diagnostics hooks, and the flag that says whether one has a subscriber; see hooks.pyx."""
 
+from .shared cimport load_bits
+
 cdef enum Hook:
     HOOK_CLIENT_SOCKET
     HOOK_SERVER_SOCKET
@@ -18,6 +20,6 @@ cdef extern from *:
 
 cdef inline bint hooked(Hook hook) noexcept:
     """Whether the hook has a subscriber; all that it costs when it has none."""
-    return pyuvnet_hooked >> <int>hook & 1
+    return load_bits(&pyuvnet_hooked) >> <int>hook & 1
 
 cdef int publish(Hook hook, dict message) except -1

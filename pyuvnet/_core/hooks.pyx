@@ -8,6 +8,7 @@ bit.
 from .._base.info import Info
 from .._base.validation import arg_value_error, validate_function, validate_string
 from .loop_registry cimport loop_of_thread
+from .shared cimport load_bits, lock, pyuvnet_mutex, store_bits, unlock
 
 
 cdef extern from *:
@@ -35,33 +36,51 @@ cdef int _index(name) except -1:
     return NAMES.index(name)
 
 
-cdef int _set(int index, tuple subscribers) except -1:
-    global pyuvnet_hooked
-    _subscribers[index] = subscribers
-    if subscribers:
-        pyuvnet_hooked |= 1u << index
-    else:
-        pyuvnet_hooked &= ~(1u << index)
-    return 0
+# Of the changes; whoever publishes reads either tuple.
+cdef pyuvnet_mutex _door
+
+
+cdef bint _set(int index, tuple before, tuple subscribers) except -1:
+    """Replace the subscribers; False: another thread has changed them meanwhile."""
+    cdef unsigned int bits
+    cdef bint same
+    lock(&_door)
+    same = _subscribers[index] is before
+    if same:
+        # The caller still has what is replaced, so that nothing of a program's runs here.
+        _subscribers[index] = subscribers
+        bits = load_bits(&pyuvnet_hooked)
+        bits = bits | 1u << index if subscribers else bits & ~(1u << index)
+        store_bits(&pyuvnet_hooked, bits)
+    unlock(&_door)
+    return same
 
 
 def subscribe(name, subscription):
     """Call subscription(message, name) whenever the hook is published; see diagnostics."""
     cdef int index = _index(name)
+    cdef tuple before
     validate_function(subscription, "subscription")
-    _set(index, (<tuple>_subscribers[index]) + (subscription,))
+    while True:
+        before = _subscribers[index]
+        if _set(index, before, before + (subscription,)):
+            break
 
 
 def unsubscribe(name, subscription):
     """Undo one subscribe(); returns whether there was one; see diagnostics."""
     cdef int index = _index(name)
-    cdef list left = list(<tuple>_subscribers[index])
+    cdef tuple before
+    cdef list left
     validate_function(subscription, "subscription")
-    if subscription not in left:
-        return False
-    left.remove(subscription)
-    _set(index, tuple(left))
-    return True
+    while True:
+        before = _subscribers[index]
+        left = list(before)
+        if subscription not in left:
+            return False
+        left.remove(subscription)
+        if _set(index, before, tuple(left)):
+            return True
 
 
 def has_subscribers(name):

@@ -126,7 +126,7 @@ cdef class Immediate:
     """
 
     def ref(self):
-        """Keep the loop alive until it has run (the default). Node: immediate.ref()"""
+        """Keep the loop alive until the callback has run (the default). Node: immediate.ref()"""
         cdef ImmediateQueue queue
         self._loop.check()
         queue = _queue_of(self._loop)
@@ -148,14 +148,14 @@ cdef class Immediate:
         return bool(self._ref)
 
     def close(self):
-        """Cancel it; already run: no effect. Node: clearImmediate()"""
+        """Cancel it; no effect if it has already run. Node: clearImmediate()"""
         self._loop.check()
         if self._due:
             _retire(self)
 
 
 def clear_immediate(immediate):
-    """Cancel what set_immediate() returned; None or one that has run: no effect.
+    """Cancel an immediate; no effect for None or for one that has run.
 
     Args:
         immediate: Immediate; anything else is ignored.

@@ -15,7 +15,7 @@ The hints make the search in the directory short: addresses between the first an
 cut into equal stretches, and each knows where its leaves begin.  Evenly spread rules need next to
 no further search; where rules crowd in few stretches it is a binary search among theirs.
 
-A large multiset of IPv4 has a summary beside: for each block of 2**16 addresses whether the address
+A large multiset of IPv4 also has a summary: for each block of 2**16 addresses whether the address
 before it is covered, and at which of its addresses that flips, two bytes each.  A look-up is a step
 into the blocks and a search among some thirty flips.  With a million rules it is 4 MB instead of
 18, and two waits for memory instead of three.  A change marks the blocks that it touches as stale;

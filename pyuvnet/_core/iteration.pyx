@@ -45,7 +45,7 @@ cdef int refuse_second_reader(Stream stream) except -1:
     while reader is not None:
         if reader.waiting:
             raise state_error("ERR_ALREADY_READING",
-                              "the stream is being read by another task already")
+                              "another task is already reading the stream")
         reader = reader._earlier
     return 0
 

@@ -25,6 +25,7 @@ cdef class Layer:
     cdef int read_start(self) noexcept                    # more bytes may come
     cdef void read_stop(self) noexcept                    # no more, for now
     cdef size_t waiting(self) noexcept    # bytes of write() that the handle has not got yet
+    cdef object failure(self, int status)    # the exception of a write that failed with a status
 
 cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1
 cdef int remove_layer(Layer layer) except -1

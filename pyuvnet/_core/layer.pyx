@@ -23,7 +23,7 @@ Imports: stream_handle and below.
 
 from . cimport uv
 from .emitter cimport EventEmitter
-from .errors cimport seal
+from .errors cimport os_error, seal
 from .owner cimport HandleCalls, raised_call, read_call, status_call
 from .stream_handle cimport StreamHandle
 
@@ -102,6 +102,9 @@ cdef class Layer:
 
     cdef size_t waiting(self) noexcept:
         return 0 if self.below is None else self.below.waiting()
+
+    cdef object failure(self, int status):
+        return os_error(status, "write") if self.below is None else self.below.failure(status)
 
 
 # ---- What the handle calls -----------------------------------------------------------------------

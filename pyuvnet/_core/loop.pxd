@@ -10,6 +10,7 @@ from .debugging cimport DebugMode
 from .emitter cimport EventEmitter
 from .fork cimport fork_generation
 from .owner cimport Collector
+from .shared cimport pyuvnet_mutex
 from .signals cimport SignalWatch
 from .splice cimport pyuvnet_tube
 
@@ -71,6 +72,7 @@ cdef class Loop:
     cdef Py_ssize_t released_head, released_count, released_size
     cdef bint at_entry                 # the next operation has something to do before it begins
     cdef list continuations            # of awaitables, due when no tick is left; None without
+    cdef pyuvnet_mutex door            # threadsafe_calls, `silent` and _wake, for other threads
     cdef object threadsafe_calls       # deque, filled by other threads
     cdef BaseException failure         # comes out of run()
     cdef object exception_handler
@@ -95,10 +97,14 @@ cdef class Loop:
     cdef void* full_handle
     cdef unsigned long long full_turn
     cdef Py_ssize_t full_bytes
+    cdef Py_ssize_t full_extra         # bytes that the last read cost more than its size says
+    cdef unsigned long long full_events    # libuv's count of them, at the beginning of that turn
+    cdef Py_ssize_t read_share             # what a socket without a budget may read in it
     cdef object budget                 # a Budget of the module limits: what its sockets may queue
     cdef uint64_t made_at              # ns
     cdef double cpu_before             # what its thread had used by then, s
     cdef Py_ssize_t most_calls         # from other threads that may wait; -1: no bound
+    cdef readonly object _clock        # in virtual time, what decides instead of waiting; else None
     cdef object __weakref__
 
     cdef inline int check(self) except -1:
@@ -109,6 +115,12 @@ cdef class Loop:
         if this_thread() != self.thread or self.generation != fork_generation() \
                 or self.closed or self.at_entry:
             return self.admit()
+        return 0
+
+    cdef inline int here(self) except -1:
+        """Raise in another thread than the loop's, unless that is closed."""
+        if this_thread() != self.thread and not self.closed:
+            return self.refuse()
         return 0
 
     cdef bint renew_large(self) noexcept
@@ -137,6 +149,10 @@ cdef class Loop:
     cdef int _check_undriven(self) except -1
     cdef int used(self) except -1
     cdef int _forget_ticks(self) noexcept
+    cdef bint _push(self, tuple call, Py_ssize_t most) except -1
+    cdef int check_door(self) except -1
+    cdef list ticks_of(self, EventEmitter target)
+    cdef void forget(self, EventEmitter target, Collector nobody) noexcept
 
     cdef inline void touched(self) noexcept:
         """Something changed: a driver has to turn the loop again. No Python code runs here."""

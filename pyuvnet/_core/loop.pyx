@@ -47,6 +47,7 @@ from .errors cimport os_error, seal, state_error
 from .hidden_calls cimport ENTRY, LEAVE, RELEASE, hidden_call
 from .names import add_node_names
 from .owner cimport Collector
+from .shared cimport load, lock, made, make, store, unlock
 from .signals cimport new_signal_watch
 from .splice cimport pyuvnet_tube_close
 from .upcalls cimport LOOP_UNDRIVEN, later, upcall
@@ -61,7 +62,7 @@ cdef object _no_calls = deque()
 cdef unsigned long _importing_thread = PyThread_get_thread_ident()
 
 # asyncio's function, once asyncio is imported.
-cdef object _get_running_loop = None
+cdef PyObject* _get_running_loop = NULL
 
 # Where the open loops are, for a fork, which concerns those of all threads. No references.
 cdef set _open_loops = set()
@@ -81,13 +82,14 @@ cdef Loop loop_from_uv(uv.uv_loop_t* loop):
 
 def running_asyncio():
     """Return the asyncio loop that runs in this thread, or None, without importing asyncio."""
-    global _get_running_loop
-    if _get_running_loop is None:
+    cdef PyObject* function = made(&_get_running_loop)
+    if function is NULL:
         # Of the package, since asyncio.events gets its final one late in its import.
-        _get_running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
-        if _get_running_loop is None:
+        found = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+        if found is None:
             return None
-    return PyObject_CallNoArgs(_get_running_loop)
+        function = make(&_get_running_loop, found)
+    return PyObject_CallNoArgs(<object>function)
 
 
 cpdef bint in_main_thread():
@@ -97,6 +99,11 @@ cpdef bint in_main_thread():
     if threading is None:
         return PyThread_get_thread_ident() == _importing_thread
     return threading.current_thread() is threading.main_thread()
+
+
+cdef object _queue_full(Py_ssize_t most):
+    return state_error("ERR_QUEUE_FULL", f"{most} calls from other threads are already waiting, "
+                       "the limit of set_max_threadsafe_calls()")
 
 
 cdef class Continuation:
@@ -203,7 +210,7 @@ cdef void _count_on_walk(uv.uv_handle_t* handle, void* argument) noexcept:
 cdef class Loop:
     """The event loop of one thread.
 
-    Get it by pyuvnet.current_loop(); a program seldom needs it, since run(), stop() and the timer
+    Get it with pyuvnet.current_loop(); a program seldom needs it, since run(), stop() and the timer
     functions of the package act on it. Its attributes `running` and `closed` are bool.
 
     Node: none (Node's loop has no object)
@@ -316,8 +323,8 @@ cdef class Loop:
     cdef int refuse(self) except -1:
         if self.generation != fork_generation():
             raise StateError(
-                "This object was made before os.fork() and belongs to the parent process; make new "
-                "ones in the child", "ERR_FORKED")
+                "This object was created before os.fork() and belongs to the parent process; "
+                "create a new one in the child", "ERR_FORKED")
         if self.closed or self.silent:
             raise StateError("The loop is closed", "ERR_LOOP_CLOSED")
         import threading
@@ -325,9 +332,9 @@ cdef class Loop:
         here = PyThread_get_thread_ident()
         raise StateError(
             f"This object belongs to the loop of thread {names.get(self.thread_id, 'ended')!r} "
-            f"({self.thread_id}) and was used in thread {names.get(here, '?')!r} ({here}). There, "
-            "keep loop = pyuvnet.current_loop(); here, call "
-            "loop.call_soon_threadsafe(callback, *args)", "ERR_WRONG_THREAD")
+            f"({self.thread_id}) and was used in thread {names.get(here, '?')!r} ({here}). Save "
+            "loop = pyuvnet.current_loop() in its own thread, and call "
+            "loop.call_soon_threadsafe(callback, *args) from others", "ERR_WRONG_THREAD")
 
     # ---- Ticks ---------------------------------------------------------------------------------
 
@@ -405,6 +412,39 @@ cdef class Loop:
             except BaseException as exc:
                 self.report(exc)
         return 0
+
+    cdef list ticks_of(self, EventEmitter target):
+        """The ticks that wait for an emitter, as (what, argument)."""
+        cdef list found = []
+        cdef Tick* due
+        cdef Py_ssize_t index
+        for index in range(self.tick_count):
+            due = &self.ticks[(self.tick_head + index) & (self.tick_size - 1)]
+            if due.what >= 0 and due.target == <PyObject*>target:
+                found.append((due.what, <object>due.argument if due.argument is not NULL else None))
+        return found
+
+    cdef void forget(self, EventEmitter target, Collector nobody) noexcept:
+        """What goes to another loop leaves nothing here: no tick, no place among the collected.
+
+        The caller has a reference to it. `nobody` takes its place.
+        """
+        cdef Tick due
+        cdef Py_ssize_t index, kept = 0
+        for index in range(self.tick_count):
+            due = self.ticks[(self.tick_head + index) & (self.tick_size - 1)]
+            if due.what >= 0 and due.target == <PyObject*>target:
+                self.release(due.argument)
+                self.release(due.target)
+            else:
+                self.ticks[(self.tick_head + kept) & (self.tick_size - 1)] = due
+                kept += 1
+        self.tick_count = kept
+        for index in range(self.collected_count):
+            if self.collected[index] == <PyObject*>target:
+                Py_INCREF(nobody)
+                self.collected[index] = <PyObject*>nobody
+                self.release(<PyObject*>target)
 
     # ---- What waits for the end of a callback --------------------------------------------------
 
@@ -571,16 +611,16 @@ cdef class Loop:
         return 0
 
     def run(self):
-        """Turn the loop until nothing keeps it alive, stop() was called, or user code raised.
+        """Run the loop until nothing keeps it alive, stop() is called, or user code raises.
 
         Raises: what a listener or callback raised; KeyboardInterrupt on Ctrl-C; StateError if
-        the loop runs already, belongs to another thread, or is closed. It can be run again.
+        the loop is already running, belongs to another thread, or is closed. It can be run again.
 
         Node: none (the process runs its loop)
         """
         self.check()
         if self.running:
-            raise state_error("ERR_LOOP_RUNNING", "The loop is running already")
+            raise state_error("ERR_LOOP_RUNNING", "The loop is already running")
         if self.driven and self.driver.gone():
             # asyncio does not report that it stops or closes.
             self.driver.stop()
@@ -599,12 +639,14 @@ cdef class Loop:
             # A signal that came before it was watched wakes no poll.
             PyErr_CheckSignals()
             while True:
-                self._turn(uv.UV_RUN_DEFAULT)
+                self._turn(uv.UV_RUN_DEFAULT if self._clock is None else uv.UV_RUN_NOWAIT)
                 if self.failure is not None or self.stopping:
                     break
                 if not self.tick_count and not self.threadsafe_calls \
                         and not uv.uv_loop_alive(&self._uv):
                     break
+                if self._clock is not None:
+                    self._clock.wait()
         finally:
             self.running = False
             self.stopping = False
@@ -649,7 +691,7 @@ cdef class Loop:
         return 0
 
     def stop(self):
-        """Let run() return after the current callback and its ticks; outside run(): no effect.
+        """Make run() return after the current callback and its ticks; no effect outside of run().
 
         Node: none (process.exit() is the nearest)
         """
@@ -682,6 +724,14 @@ cdef class Loop:
         self.at_entry = True
         self.driver, self.theirs = driver, theirs
 
+    def _set_clock(self, clock):
+        """Begin virtual time: run() calls clock.wait() after each turn, and never waits itself.
+
+        The time is set by the module clock. None: end virtual time.
+        """
+        self.check()
+        self._clock = clock
+
     def backend_fd(self):
         """Return the descriptor to watch for readability, -1 where there is none (Windows).
 
@@ -703,9 +753,12 @@ cdef class Loop:
 
     def interrupt_wait(self):
         """End wait_for_io() in another thread. Node: none"""
+        lock(&self.door)
+        if not self.closed:
+            uv.uv_async_send(&self._wake)
+        unlock(&self.door)
         if self.closed:
             self.refuse()
-        uv.uv_async_send(&self._wake)
 
     def backend_timeout(self):
         """Return the milliseconds until a timer is due; 0: turn now; -1: never. Node: none"""
@@ -716,7 +769,7 @@ cdef class Loop:
         return uv.uv_backend_timeout(&self._uv)
 
     def alive(self):
-        """Return True while something keeps the loop alive: run() would not return. Node: none"""
+        """Return True while something keeps run() from returning. Node: none"""
         cdef bint alive
         if self.closed:
             return False
@@ -745,7 +798,7 @@ cdef class Loop:
     # ---- For users -----------------------------------------------------------------------------
 
     def call_soon_threadsafe(self, callback, *args):
-        """Run callback(*args) in this loop's thread; the only call allowed from another thread.
+        """Run callback(*args) in this loop's thread; the only method for use in other threads.
 
         Args:
             callback: a callable.
@@ -757,13 +810,26 @@ cdef class Loop:
         """
         if not callable(callback):
             raise arg_type_error("callback", "function", callback)
-        if self.most_calls >= 0 and len(self.threadsafe_calls) >= self.most_calls:
-            raise state_error("ERR_QUEUE_FULL", f"The loop has not begun {self.most_calls} calls "
-                              "from other threads, and takes no more (set_max_threadsafe_calls())")
-        self._push_call(callback, args)
+        cdef Py_ssize_t most = load(&self.most_calls)
+        if not self._push((callback, args), most):
+            raise _queue_full(most)
+
+    cdef int check_door(self) except -1:
+        """Raise if a call from another thread would be refused now."""
+        cdef bint refused, full
+        cdef Py_ssize_t most = load(&self.most_calls)
+        lock(&self.door)
+        refused = self.closed or self.silent or self.generation != fork_generation()
+        full = not refused and 0 <= most <= len(self.threadsafe_calls)
+        unlock(&self.door)
+        if refused:
+            return self.refuse()
+        if full:
+            raise _queue_full(most)
+        return 0
 
     def set_max_threadsafe_calls(self, count):
-        """Bound how many calls of call_soon_threadsafe() may wait; any thread may call this.
+        """Limit how many calls of call_soon_threadsafe() may wait; any thread may call this.
 
         Args:
             count: int >= 1, or None: no bound, the default.
@@ -772,20 +838,33 @@ cdef class Loop:
 
         Node: none
         """
-        self.most_calls = -1 if count is None else validate_integer(count, "count", 1)
+        store(&self.most_calls, -1 if count is None else validate_integer(count, "count", 1))
 
     def _push_call(self, callback, args):
         """call_soon_threadsafe() of the library's own, without a bound."""
-        # Before the check: making an object may start a collection, which may close the loop.
-        cdef tuple call = (callback, args)
-        # Closing gives the GIL away while it waits for a lookup: nobody would run it any more.
-        if self.closed or self.silent or self.generation != fork_generation():
+        self._push((callback, args), -1)
+
+    cdef bint _push(self, tuple call, Py_ssize_t most) except -1:
+        """Queue a call from any thread; False: as many as `most` wait already."""
+        # The call was made before the check: that may start a collection, which may close the loop.
+        cdef bint refused = False
+        lock(&self.door)
+        try:
+            # Closing gives the GIL away while it waits for a lookup: nobody would run it any more.
+            refused = self.closed or self.silent or self.generation != fork_generation()
+            if not refused:
+                if most >= 0 and len(self.threadsafe_calls) >= most:
+                    return False
+                self.threadsafe_calls.append(call)
+                uv.uv_async_send(&self._wake)
+        finally:
+            unlock(&self.door)
+        if refused:
             self.refuse()
-        self.threadsafe_calls.append(call)
-        uv.uv_async_send(&self._wake)
+        return True
 
     def next_tick(self, callback, *args):
-        """Run callback(*args) before the loop goes on.
+        """Run callback(*args) before the loop continues.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
@@ -812,9 +891,9 @@ cdef class Loop:
         return later.set_immediate(self, callback, args)
 
     def set_exception_handler(self, handler):
-        """Give uncaught exceptions of listeners and callbacks to handler(exc); None: raise them.
+        """Pass uncaught exceptions of listeners and callbacks to handler(exc); None: raise them.
 
-        KeyboardInterrupt and SystemExit always come out of run().
+        KeyboardInterrupt and SystemExit always propagate out of run().
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
@@ -833,8 +912,8 @@ cdef class Loop:
 
         It logs callbacks that take slow_callback_ms or longer ('pyuvnet' logger, WARNING), and
         warns (ResourceWarning) of sockets and servers that were never closed, with where they were
-        opened, when the loop closes and when the interpreter ends. Assigning changes what is to
-        come.
+        opened, when the loop closes and when the interpreter ends. Assigning affects what
+        happens from then on.
 
         Node: none
         """
@@ -911,7 +990,7 @@ cdef class Loop:
 
     @property
     def slow_callback_ms(self):
-        """Milliseconds from which on a callback is logged in debug mode, default 100.
+        """How long a callback may take before debug mode logs it, in ms, default 100.
 
         Takes an int or float from 0 to 2147483647.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
@@ -950,7 +1029,14 @@ cdef class Loop:
         # The calls before this one, and each finaliser below, may close the loop too.
         if self.closed or self.silent:
             return 0
+        cdef object _calls = self.threadsafe_calls      # released below
+        # From here on no other thread adds one, or wakes this loop.
+        lock(&self.door)
         self.silent = True
+        # There may be no memory for a new one.
+        self.threadsafe_calls = _no_calls
+        unlock(&self.door)
+        _calls = None
         self.measuring = False
         if self.debugging is not None:
             self.debugging.end()
@@ -962,8 +1048,6 @@ cdef class Loop:
             self.accepting.forget()
         if self.deadlines is not None:
             self.deadlines.forget()
-        # There may be no memory for a new one.
-        self.threadsafe_calls = _no_calls
         self.exception_handler = self.failure = self.driver = self.theirs = None
         self.after_callback()
         while True:

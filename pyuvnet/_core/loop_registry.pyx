@@ -8,7 +8,7 @@ Invariants:
 * current_loop() makes a thread's loop on first use. It is closed when the thread ends; the main
   thread's at interpreter exit, while Python is still whole.
 * After a fork the child's copies, those of all threads, are stale: they raise on use and are never
-  closed, since their epoll descriptors are shared with the parent. The child gives up its copies of
+  closed, since their epoll descriptors are shared with the parent. The child closes its copies of
   the sockets at once, so that none stays open which the parent closes.
 """
 
@@ -61,13 +61,24 @@ cdef Loop loop_for_new():
 
 
 def current_loop():
-    """Return the loop of this thread, making it on first use.
+    """Return the loop of this thread, creating it on first use.
 
     Returns: Loop.
 
     Node: none (a thread has one loop)
     """
     return loop_of_thread()
+
+
+def loop_if_any():
+    """Return this thread's loop, or None if it has none that is open: for who only looks.
+
+    Node: none
+    """
+    cdef Loop loop = getattr(_per_thread, "loop", None)
+    if loop is None or loop.closed or loop.generation != fork_generation():
+        return None
+    return loop
 
 
 cdef class _Keeper:

@@ -1,7 +1,7 @@
-"""Passing: a layer on an IPC pipe that sends descriptors beside the bytes, and takes others.
+"""Passing: a layer on an IPC pipe that sends descriptors along with the bytes, and takes others.
 
 Owns: a duplicate of each descriptor that is to be sent, until the kernel has it.  What arrives goes
-up through the upcall `handles_arrived`, at once, as numbers that belong to whoever gets them.
+up through the upcall `handles_arrived`, at once, as numbers that belong to their receiver.
 
 A descriptor belongs to the byte at an offset: the bytes before it leave first, and it goes with the
 call that sends that byte. The writes above do not know of it, and stay in order whichever way they

@@ -16,7 +16,7 @@ from .stream_handle cimport StreamHandle, StreamRequest, on_connected
 cdef Pipe new_pipe(Loop loop, bint passes=False):
     """An open pipe handle of a loop, which nobody owns yet.
 
-    passes: it passes descriptors beside the bytes (a Passing has to take those that come).
+    passes: it passes descriptors along with the bytes (a Passing has to take those that come).
     """
     cdef Pipe pipe = Pipe.__new__(Pipe)
     cdef int status = uv.uv_pipe_init(&loop._uv, &pipe._pipe, passes)

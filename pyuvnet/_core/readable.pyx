@@ -1,6 +1,6 @@
 """The readable half of a stream: buffer, modes, high-water mark, 'data', 'readable' and 'end'.
 
-What changes a field with the prefix r_ or R_ lives in this file, but for pipes (piping) and for a
+What changes a field with the prefix r_ or R_ lives in this file, except for pipes (piping) and a
 socket's own shortcuts (socket_base).  In Node's terms:
 
 * Three modes.  Nobody has asked yet (_flowing UNASKED), not flowing, flowing.  A 'readable'
@@ -138,7 +138,8 @@ cdef int r_push(Stream s, bytes chunk) except -1:
             entry = s._find(_DATA)
             if entry is not None:
                 s._state |= R_DID_READ
-                s._rare.r_awaiting = None
+                if s._rare.r_awaiting is not None:
+                    s._rare.r_awaiting = None
                 if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
                     s.emit(_DATA, item)
                 else:
@@ -1296,7 +1297,8 @@ cdef bytes r_take_bytes(Stream s):
 cdef int r_taken(Stream s) except -1:
     """A reader has taken bytes."""
     s._state = (s._state | R_DID_READ) & ~(R_EMITTED_READABLE | R_END_UNSEEN)
-    s._rare.r_awaiting = None
+    if s._rare.r_awaiting is not None:
+        s._rare.r_awaiting = None
     s.r_length = s._rare.r_cutter.size()
     if s.r_length == 0:
         if s._state & R_ENDED:
@@ -1323,18 +1325,18 @@ cdef int r_ask(Stream s) except -1:
 
 
 cdef class Readable(Stream):
-    """A source of bytes; subclass it and give it `_read(size)`, which calls push().
+    """A source of bytes; subclass it and implement `_read(size)`, which calls push().
 
     Args:
         options: a mapping of the options below; keywords win over it.
         high_water_mark, readable_high_water_mark: int >= 0, bytes, default
             get_default_high_water_mark(): how far it reads ahead.
-        encoding: str, default None: what the chunks are decoded from; None hands out bytes.
+        encoding: str, default None: decode chunks from this encoding; None delivers bytes.
         auto_destroy: bool, default True: destroy after 'end'.
         emit_close: bool, default True: emit 'close' after destruction.
-        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
-            fails destroys the stream.
-        framing: one of pyuvnet.framing, default None: as set_framing().
+        capture_rejections: bool, default EventEmitter.capture_rejections: destroy the stream if a
+            coroutine listener fails.
+        framing: one of pyuvnet.framing, default None: as with set_framing().
 
     Events: 'data' (chunk, or frame), 'readable', 'end', 'pause', 'resume', 'oversize' (bytes),
         'error' (error), 'close'.
@@ -1359,7 +1361,7 @@ cdef class Readable(Stream):
             r_set_framing(self, framing)
 
     def pause(self):
-        """Stop 'data'; what arrives is buffered up to the mark.
+        """Stop 'data'; arriving data is buffered up to the high-water mark.
 
         Returns the stream. Events: 'pause'.
 
@@ -1370,7 +1372,7 @@ cdef class Readable(Stream):
         return self
 
     def resume(self):
-        """Let the data flow; takes effect in the next tick.
+        """Let data flow; takes effect in the next tick.
 
         Returns the stream. Events: 'resume'.
 
@@ -1381,17 +1383,17 @@ cdef class Readable(Stream):
         return self
 
     def is_paused(self):
-        """Return True if paused, or not flowing because of that. Node: readable.isPaused()"""
+        """Return True after pause(), until resume(). Node: readable.isPaused()"""
         return self._paused == 1 or self._flowing == FLOWING_NO
 
     def read(self, size=None):
-        """Take data out of the buffer.
+        """Take data from the buffer.
 
         Args:
             size: int, bytes (characters after set_encoding()); None (default): all there is. 0
-                only asks the source.
+                only makes the source read.
 
-        Returns: bytes or str, or None if there is not so much yet; with a framing the next frame.
+        Returns: bytes or str, or None if less has arrived; with a framing the next frame.
         Emits it as 'data' too.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) above 1 GiB;
             StateError (ERR_METHOD_NOT_APPLICABLE) for a size with a framing.
@@ -1402,7 +1404,7 @@ cdef class Readable(Stream):
         return r_read(self, size)
 
     def set_encoding(self, encoding=None):
-        """Hand out text instead of bytes; characters split between chunks come whole.
+        """Deliver str instead of bytes; characters that are split between chunks arrive whole.
 
         Args:
             encoding: str, default 'utf8'.
@@ -1417,13 +1419,13 @@ cdef class Readable(Stream):
         return self
 
     def read_exactly(self, size):
-        """Wait for so many bytes.
+        """Wait for exactly this many bytes.
 
         Args:
             size: int >= 0.
 
-        Returns: an awaitable of bytes, needs asyncio. One task at a time may wait; while it does,
-            'data' listeners get nothing. Cancelling it loses no byte.
+        Returns: an awaitable of bytes, needs asyncio. One task at a time may wait; meanwhile,
+            'data' listeners get nothing. Cancelling it loses no data.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE), StateError
             (ERR_METHOD_NOT_APPLICABLE) of a stream with a framing or an encoding; from the
             awaitable StateError (ERR_ALREADY_READING), IncompleteReadError
@@ -1436,7 +1438,7 @@ cdef class Readable(Stream):
         return later.start_read(self, 0, None, size)
 
     def read_until(self, delimiter, *, limit=65536):
-        """Wait for everything up to a delimiter, which is included.
+        """Wait for everything up to and including a delimiter.
 
         Args:
             delimiter: bytes-like, not empty.
@@ -1444,8 +1446,8 @@ cdef class Readable(Stream):
 
         Returns: as read_exactly().
         Raises: as read_exactly(), ArgValueError (ERR_INVALID_ARG_VALUE); from the awaitable
-            FrameError (ERR_FRAME_TOO_LONG) over the limit: nothing is taken then, and the stream
-            lives.
+            FrameError (ERR_FRAME_TOO_LONG) over the limit; nothing is consumed then, and the stream
+            stays open.
 
         Node: none (asyncio.StreamReader.readuntil())
         """
@@ -1460,7 +1462,7 @@ cdef class Readable(Stream):
 
         Returns: as read_exactly(). At the end of the stream what is left is the last line, and
             then each is b""; `at_end` tells that from an empty line.
-        Raises: as read_until(), but for IncompleteReadError.
+        Raises: as read_until(), except for IncompleteReadError.
 
         Node: none (asyncio.StreamReader.readline())
         """
@@ -1478,7 +1480,7 @@ cdef class Readable(Stream):
         return bool(self._state & R_ENDED and not self.r_length)
 
     def unshift(self, chunk=None, encoding=None):
-        """Put a chunk back in front of the buffer; with a framing it is cut.
+        """Put a chunk back in front of the buffer; a framing splits it again.
 
         Args:
             chunk: bytes-like or str; an empty one is ignored.
@@ -1494,7 +1496,7 @@ cdef class Readable(Stream):
         return bool(r_unshift(self, chunk, encoding))
 
     def pipe(self, dest=None, options=None, *, end=True):
-        """Write everything that comes to dest, with back pressure.
+        """Write everything that arrives to dest, with back pressure.
 
         Args:
             dest: a Writable, a Socket, sys.stdout or sys.stderr (which are never ended), or any
@@ -1521,7 +1523,7 @@ cdef class Readable(Stream):
         return dest
 
     def unpipe(self, dest=None):
-        """Undo pipe(dest), or every pipe; the source is paused when none is left.
+        """Undo pipe(dest), or all pipes; the source is paused when no pipe is left.
 
         Returns the stream. Events: 'unpipe' (source, info) on each dest.
 
@@ -1535,7 +1537,7 @@ cdef class Readable(Stream):
 
     @staticmethod
     def from_iterable(iterable, **options):
-        """Make a Readable out of an iterable or async iterable of bytes-like or str.
+        """Create a Readable from an iterable or async iterable of bytes-like or str.
 
         Args: as for streams.from_iterable().
 
@@ -1560,17 +1562,17 @@ cdef class Readable(Stream):
 
     @property
     def readable(self):
-        """True while data may still come. Node: readable.readable"""
+        """True while data may still arrive. Node: readable.readable"""
         return bool(r_readable(self))
 
     @property
     def readable_flowing(self):
-        """None: nobody has asked; False: paused; True: flowing. Node: readable.readableFlowing"""
+        """None: no reader yet; False: paused; True: flowing. Node: readable.readableFlowing"""
         return None if self._flowing == FLOWING_UNASKED else self._flowing == FLOWING_YES
 
     @property
     def readable_length(self):
-        """Bytes in the buffer; characters when decoding without a framing.
+        """Bytes in the buffer; characters with an encoding and no framing.
 
         Node: readable.readableLength
         """
@@ -1578,7 +1580,7 @@ cdef class Readable(Stream):
 
     @property
     def readable_high_water_mark(self):
-        """Up to how much is read ahead, in bytes. Node: readable.readableHighWaterMark"""
+        """How far the stream reads ahead, in bytes. Node: readable.readableHighWaterMark"""
         return self.r_mark
 
     @property
@@ -1593,7 +1595,7 @@ cdef class Readable(Stream):
 
     @property
     def readable_did_read(self):
-        """True once any data were delivered. Node: readable.readableDidRead"""
+        """True once any data was delivered. Node: readable.readableDidRead"""
         return bool(self._state & R_DID_READ)
 
     @property
@@ -1604,7 +1606,7 @@ cdef class Readable(Stream):
 
     @property
     def readable_object_mode(self):
-        """Always False: streams are of bytes. Node: readable.readableObjectMode"""
+        """Always False: streams carry bytes. Node: readable.readableObjectMode"""
         return False
 
     cdef object _read_chunk(self):
@@ -1622,7 +1624,7 @@ cdef class Readable(Stream):
         return 0
 
     def push(self, chunk, encoding=None):
-        """Give the readable side a chunk, for a subclass's `_read`; None is its end.
+        """Add a chunk to the readable side, from a subclass's `_read`; None ends it.
 
         Args:
             chunk: bytes-like, str, or None.

@@ -87,6 +87,14 @@ cdef class ByteReader(Reader):
 cdef class ByteRead:
     """What read_exactly() and its neighbours return: awaiting it gives bytes."""
 
+    def __repr__(self):
+        return f"<{_NAMES[self._kind]}(), to be awaited>"
+
+    def __getattr__(self, name):
+        raise AttributeError(
+            f"'{type(self).__name__}' object has no attribute '{name}'; await it for the bytes: "
+            f"await {_NAMES[self._kind]}()")
+
     def __await__(self):
         return self
 
@@ -147,7 +155,7 @@ cdef class ByteRead:
                     return self._take(total, length)
                 if found == TOO_MUCH:
                     raise FrameError(
-                        f"{_NAMES[self._kind]}() found no end within {self._wanted} bytes",
+                        f"{_NAMES[self._kind]}() found no delimiter within {self._wanted} bytes",
                         "ERR_FRAME_TOO_LONG")
                 if stream._state & R_ENDED:
                     return self._at_end()

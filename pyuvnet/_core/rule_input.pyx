@@ -12,11 +12,13 @@ import os as _os
 from _collections_abc import Iterable as _Iterable
 from _collections_abc import Mapping as _Mapping
 
+from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from .address cimport parse_known, parse_plain, print_ip, print_number, utf8_of
 from .rules cimport (NO_PREFIX, Rule, RuleLog, is_ordered, rule_last, rules_append, rules_free,
                      rules_reserve)
+from .shared cimport made, make
 from .socketaddress cimport SocketAddress, family_number, new_address
 
 from .._base.errors import AddressError, ArgValueError
@@ -264,20 +266,20 @@ cdef bint parse_text(const char* text, const char* end, Rule* rule) noexcept nog
 # they may be in any case.
 _QUAD = "([0-9]+(?:[.][0-9]+){3,})"
 _GROUPS = "([0-9a-fA-F:.]+)"
-cdef tuple _rule_patterns = None    # compiled when first needed: importing re takes its time
+cdef PyObject* _rule_patterns = NULL    # compiled when first needed: importing re takes its time
 
 
 cdef tuple _patterns():
-    global _rule_patterns
-    if _rule_patterns is None:
+    cdef PyObject* found = made(&_rule_patterns)
+    if found is NULL:
         import re
         patterns = []
         for family, part, flags in (("IPv4", _QUAD, 0), ("IPv6", _GROUPS, re.IGNORECASE)):
             for word, rest in (("Subnet", f"{part}/(?P<prefix>[0-9]+)"), ("Address", part),
                                ("Range", f"{part}-(?P<last>{part})")):
                 patterns.append((family, re.compile(f"{word}: {family} {rest}", flags)))
-        _rule_patterns = tuple(patterns)
-    return _rule_patterns
+        found = make(&_rule_patterns, tuple(patterns))
+    return <tuple>found
 
 
 cdef bint read_text(str text, Rule* rule) except -1:

@@ -65,6 +65,7 @@ cdef class ServerBase(Acceptor):
     cdef unsigned int _read_budget     # of its sockets, as a handle keeps it
     cdef int _reserve                  # descriptors that it leaves to the program
     cdef bint _passes                  # descriptors, beside bytes, over paths
+    cdef object _receiver              # of descriptors, in place of sockets; or None
     cdef Py_ssize_t _overloads[2]      # destroyed since 'overload': for its budget, for the loop's
     cdef bint _overload_queued         # 'overload' comes in a tick
 
@@ -88,6 +89,7 @@ cdef class ServerBase(Acceptor):
     cdef bint _full(self) noexcept
     cdef int _address_full(self, const PeerName* peer) noexcept
     cdef int _accept(self, StreamHandle listener) except -1
+    cdef int _hand_over(self, StreamHandle listener) except -1
     cdef int _admit(self, StreamHandle listener, StreamHandle client,
                     const PeerName* peer) except -1
     cdef bint _wanted(self, StreamHandle listener) noexcept

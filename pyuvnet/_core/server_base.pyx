@@ -17,9 +17,10 @@ from .._base.validation import arg_type_error, range_error, validate_high_water_
 
 from . cimport uv
 from .accepting cimport Arrivals, accept_all, accepted_peer, drop_waiting, listener_closed, \
-    listener_manner, listener_opened, listener_rests, retry_listener
+    listener_manner, listener_opened, listener_rests, retry_listener, take_waiting
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
+from .connecting cimport writes_go_on
 from .deadlines cimport Limits, arm
 from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DROP, ON_ERROR, ON_LISTENING, \
@@ -38,7 +39,8 @@ from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
     header_reason, new_proxy_header
 from .readable cimport r_set_framing
-from .socket_base cimport SocketBase, send_collected, socket_of
+from .shared cimport GIL_DISABLED
+from .socket_base cimport SOCKET_TO_SECURE, SocketBase, send_collected, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, budget_in_kib, change_option, get_option, handle_kind, \
     set_option
@@ -49,6 +51,7 @@ from .loop_registry cimport loop_for_new
 
 cdef extern from "sockopt.h":
     int pyuvnet_accept_queue(const uv.uv_handle_t* handle, int* length, int* limit) noexcept
+    int pyuvnet_present_backlog(const uv.uv_handle_t* handle) noexcept
 
 cdef object _CONNECTION = intern_event("connection")
 cdef object _SHUTDOWN = intern_event("shutdown")
@@ -178,13 +181,16 @@ cdef class ServerBase(Acceptor):
         """A server that is made once cannot be made again: it may listen, for another thread."""
         if self._ready_flag:
             raise state_error("ERR_CONSTRUCTED_TWICE",
-                              "Server.__init__() was called on a server that is made already")
+                              "Server.__init__() was called twice on the same object")
 
     cdef int _ready(self) except -1:
         if not self._ready_flag:
             raise state_error("ERR_NOT_CONSTRUCTED",
                               "Server.__init__() was not called; call super().__init__()")
         return self._loop.check()
+
+    cdef int _here(self) except -1:
+        return self._loop.here() if self._loop is not None else 0
 
     def _check(self):
         """Refuse a half-built server, another thread, and a fork's child."""
@@ -203,6 +209,8 @@ cdef class ServerBase(Acceptor):
         cdef PeerName peer
         cdef int status
         cdef bint without_memory = False
+        if self._receiver is not None:
+            return self._hand_over(listener)
         memset(&peer, 0, sizeof(peer))
         try:
             if isinstance(listener, TCP):
@@ -233,6 +241,22 @@ cdef class ServerBase(Acceptor):
             # Now, since the kernel forgets the name when both sides have ended.
             accepted_peer(<TCP>client, &peer)
         return self._admit(listener, client, &peer)
+
+    cdef int _hand_over(self, StreamHandle listener) except -1:
+        """Give a connection's descriptor to the receiver; neither handle nor socket is made."""
+        cdef int fd = take_waiting(listener)
+        listener.failures = 0
+        if fd >= 0:
+            self._receiver(fd)
+        return 0
+
+    def _hand_over_to(self, receiver):
+        """Give the descriptor of each accepted connection to receiver(fd), whose it is then.
+
+        For a process that accepts for others: there is no 'connection', and nothing that a server
+        does with its connections is done. Not on Windows.
+        """
+        self._receiver = receiver
 
     cdef bint _wanted(self, StreamHandle listener) noexcept:
         """Whether a connection of this listener may still be given to the program."""
@@ -446,6 +470,8 @@ cdef class ServerBase(Acceptor):
             socket._adopt_accepted(
                 self, client, ALLOW_HALF_OPEN if self._allow_half_open > 0 else 0,
                 self._high_water_mark, self.pause_on_connect)
+            if self._secure_class is not None and isinstance(socket, self._secure_class):
+                socket._socket_flags |= SOCKET_TO_SECURE
             if self._framing is not None and (
                     self._secure_class is None or isinstance(socket, self._secure_class)):
                 r_set_framing(socket, self._framing)
@@ -544,7 +570,7 @@ cdef class ServerBase(Acceptor):
         """Accept nothing until resume(): clients stay in the kernel's queue, up to the backlog.
 
         It may be called before listen() too, and lasts over close() and listen(). A paused server
-        keeps the loop alive, as one that listens. Connections that stand are not concerned.
+        keeps the loop alive, like a listening one. Open connections are not affected.
 
         Returns the server.
 
@@ -558,7 +584,7 @@ cdef class ServerBase(Acceptor):
         return self
 
     def resume(self):
-        """Accept again after pause(); without it no effect. Returns the server.
+        """Accept again after pause(); no effect otherwise. Returns the server.
 
         Node: none
         """
@@ -671,6 +697,12 @@ cdef class ServerBase(Acceptor):
                 publish(HOOK_SERVER_SOCKET, {"socket": socket})
             if not socket._state & DESTROYED:
                 self._secure(socket)
+            if socket._socket_flags & SOCKET_TO_SECURE:
+                # Nobody has put TLS on it.
+                socket._destroy_with(None)
+            else:
+                # A signal handler may have written before.
+                writes_go_on(socket)
         except BaseException:
             socket._destroy_with(None)
             raise
@@ -694,9 +726,9 @@ cdef class ServerBase(Acceptor):
 
     @property
     def max_connections(self):
-        """From how many open connections on a peer is refused; None: no limit, 0: all are.
+        """How many connections may be open; further ones are dropped. None: no limit; 0: drop all.
 
-        Settable at any time. Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError
+        Can be set at any time. Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError
         (ERR_OUT_OF_RANGE).
 
         Node: server.maxConnections
@@ -719,10 +751,10 @@ cdef class ServerBase(Acceptor):
 
     @property
     def allow_half_open(self):
-        """True when the end of a peer leaves our side of later connections open.
+        """True if our side of later connections stays open when the peer ends.
 
-        Settable at any time. While a coroutine owns a connection, its peer's end leaves our side
-        open too, unless this option or property was set to False.
+        Can be set at any time. While a coroutine owns a connection, our side stays open too, unless
+        this option or property was set to False.
 
         Node: server.allowHalfOpen
         """
@@ -734,7 +766,7 @@ cdef class ServerBase(Acceptor):
 
     @property
     def keep_alive_initial_delay(self):
-        """How long later connections are idle before the first probe, in seconds.
+        """The idle time before the first keep-alive probe on later connections, in seconds.
 
         The option of the same name is in milliseconds.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
@@ -749,7 +781,7 @@ cdef class ServerBase(Acceptor):
 
     @property
     def high_water_mark(self):
-        """Both marks of later connections, in bytes; None or below zero: the default.
+        """Both high-water marks of later connections, in bytes; None or negative: the default.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
 
@@ -788,7 +820,7 @@ cdef class ServerBase(Acceptor):
 
     @property
     def framing(self):
-        """The framing that later connections begin with, or None.
+        """The initial framing of later connections, or None.
 
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
@@ -895,15 +927,18 @@ cdef class ServerBase(Acceptor):
 
     def _counters(self):
         """What stats() shows, from any thread: a dict by PEP 8 names."""
-        cdef StreamHandle handle = self._handle
+        # Without a GIL the handle may go while another thread looks at it.
+        cdef bint listening = self._handle is not None
+        cdef bint paused = listening and self._rests != 0
+        if listening and (not GIL_DISABLED or self._loop.thread == this_thread()):
+            paused = paused or self._handle.paused
         return {
             "accepted": self._accepted, "open": self._connections, "peak": self._peak,
             "closed": self._accepted - self._connections,
             "errors": {} if self._failures is None else self._failures.copy(),
             "bytes_read": self.bytes_read, "bytes_written": self.bytes_written,
             "queued_bytes": None if self._budget is None else self._budget.queued,
-            "listening": handle is not None,
-            "paused": handle is not None and (bool(handle.paused) or self._rests != 0),
+            "listening": listening, "paused": paused,
         }
 
     def _accept_queue(self):
@@ -913,6 +948,14 @@ cdef class ServerBase(Acceptor):
                 or pyuvnet_accept_queue(self._handle._uv, &length, &limit) < 0:
             return None
         return length, limit
+
+    def _present_backlog(self):
+        """The limit of the kernel's queue, the largest int where that is unknown.
+
+        -1 if the handle does not listen yet.
+        """
+        self._ready()
+        return -1 if self._handle is None else pyuvnet_present_backlog(self._handle._uv)
 
     def _close_if_drained(self):
         """'close' in a tick, once there is neither handle nor connection."""
@@ -1123,6 +1166,12 @@ cdef class ServerBase(Acceptor):
     def _is_down(self):
         """'close' was emitted; for Server."""
 
+    def _end_logs(self):
+        """Log what is still to be logged, and end the timers for it; for Server."""
+
+    def _check_transfer(self):
+        """Raise if what Server knows keeps it from being transferred; for Server."""
+
     def _announce_shutdown(self):
         """Emit 'shutdown'; what a listener raises goes where exceptions of listeners go."""
         self._ready()
@@ -1182,6 +1231,9 @@ cdef class ServerBase(Acceptor):
                            StreamHandle listener=None) except -1:
         cdef StreamHandle client = None
         cdef int status = uv.UV_ENOMEM
+        if self._receiver is not None:
+            self._receiver(fd)
+            return 0
         try:
             if tcp:
                 client = new_tcp(self._loop)
@@ -1315,7 +1367,7 @@ cdef class ServerBase(Acceptor):
         return found
 
     def destroy_sockets(self, error=None):
-        """Destroy all open sockets of this server, which goes on listening.
+        """Destroy all open sockets of this server, which continues to listen.
 
         Args:
             error: an exception, or None: what destroy() of each socket gets.
@@ -1400,7 +1452,7 @@ cdef class ServerBase(Acceptor):
         return self._handle is not None
 
     def set_option(self, level, name, value):
-        """Set an option of the server's socket in the kernel, as setsockopt() does.
+        """Set an option of the kernel's socket, like setsockopt().
 
         Args:
             level, name: int, such as SOL_SOCKET and SO_RCVBUF of the standard library's socket
@@ -1418,11 +1470,11 @@ cdef class ServerBase(Acceptor):
         return self
 
     def get_option(self, level, name, size=None):
-        """Return an option of the server's socket in the kernel, as getsockopt() does.
+        """Return an option of the kernel's socket, like getsockopt().
 
         Args:
             level, name: as for set_option().
-            size: int 1..1024, default None: bytes of that size at most; None is for a C int.
+            size: int 1..1024, the most bytes to return; default None, for a C int.
 
         Returns: int, or bytes if a size is given.
         Raises: as set_option(), with the syscall 'getsockopt'.
@@ -1433,7 +1485,7 @@ cdef class ServerBase(Acceptor):
         return get_option(self._handle, level, name, size)
 
     def fileno(self):
-        """Return the descriptor, which stays the server's; -1 without one, and on Windows.
+        """Return the descriptor, which the server still owns; -1 without one, and on Windows.
 
         Node: none (socket._handle.fd)
         """
@@ -1462,7 +1514,7 @@ cdef class ServerBase(Acceptor):
         return self._keep_handle(pipe, pipe.bind_mode(path, mode, group))
 
     def ref(self):
-        """Let the server keep the loop alive (the default). Returns it. Node: server.ref()"""
+        """Keep the loop alive while open (the default). Returns the server. Node: server.ref()"""
         self._ready()
         self._unref = False
         if self._handle is not None:
@@ -1470,7 +1522,7 @@ cdef class ServerBase(Acceptor):
         return self
 
     def unref(self):
-        """Do not let the server keep the loop alive. Returns it. Node: server.unref()"""
+        """Do not keep the loop alive any more. Returns the server. Node: server.unref()"""
         self._ready()
         self._unref = True
         if self._handle is not None:
@@ -1512,6 +1564,9 @@ cdef int _accept_waiting(ServerBase self, StreamHandle listener) except -1:
             self._waiting_accepts += 1
         else:
             self._accept(listener)
+    if self._receiver is not None and self._handle is listener:
+        # uv_accept(), which was not called, lets libuv poll the listener again.
+        listener.listen(self._backlog)
     return 0
 
 

@@ -64,6 +64,10 @@ cdef enum:
     SOCKET_ENDED_HERE = 1 << 19  # That was done: write() refuses without an error.
     # Each write is to be counted: it has a budget, or a bound below what may be collected.
     SOCKET_COUNTS_WRITES = 1 << 20
+    # Its connection has to have TLS first. A signal handler may write before that.
+    SOCKET_TO_SECURE = 1 << 21
+    # Writes, end() and resets wait for 'connect'.
+    SOCKET_NOT_YET = SOCKET_CONNECTING | SOCKET_TO_SECURE
 
 cdef enum:
     BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
@@ -149,7 +153,7 @@ cdef class SocketBase(Duplex):
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef Py_ssize_t _offer_through(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
-                      list together, bint in_call) except -1
+                      object together, bint in_call) except -1
     cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept
     cdef int _add_layer(self, Layer layer, bint lowest) except -1
     cdef int _remove_layer(self, Layer layer) except -1
@@ -206,6 +210,11 @@ cdef class SocketBase(Duplex):
         else:
             w_drop_chunk(self)
 
+    cdef inline bint _not_yet(self) noexcept:
+        """Whether there is, or will be, a connection by which nothing may leave yet."""
+        return self._socket_flags & SOCKET_CONNECTING \
+            or self._socket_flags & SOCKET_TO_SECURE and self._handle is not None
+
     cdef inline bint _has_onread(self) noexcept:
         return (<SocketExtra>self._rare).onread is not None
 
@@ -235,7 +244,7 @@ cdef class SocketBase(Duplex):
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef void set_keep_alive_flag(self, unsigned int delay) noexcept
     cdef int _send_keep_alive(self, TCP tcp, bint enable) noexcept
-    cdef SocketBase _native_dest(self) noexcept
+    cdef SocketBase _native_dest(self)
     cdef bint _looks_alone(self, Piping piping) noexcept
     cdef bint _relay(self, const char* base, Py_ssize_t size) noexcept
     cdef int _relayed(self, SocketBase dest, uv.uv_buf_t* buf, Py_ssize_t taken) except -1

@@ -100,14 +100,21 @@ def state_of(SocketBase socket not None):
 
 
 # The class whose write() was last found to be our own, so that asking again is a comparison: its
-# version changes with every attribute of it or its bases, and is 0 if it has none.
-cdef object _plain_class = None
-cdef unsigned int _plain_version = 0
+# version changes with every attribute of it or its bases, and is 0 if it has none. No reference: no
+# two classes ever have one version. Each thread has its own where there is no GIL.
+cdef extern from *:
+    """
+    #include "shared.h"
+    static PYUVNET_PER_THREAD PyObject* pyuvnet_plain_class = NULL;
+    static PYUVNET_PER_THREAD unsigned int pyuvnet_plain_version = 0;
+    """
+    PyObject* _plain_class "pyuvnet_plain_class"
+    unsigned int _plain_version "pyuvnet_plain_version"
 
 
 cdef void _remember_plain(object cls) noexcept:
     global _plain_class, _plain_version
-    _plain_class = cls
+    _plain_class = <PyObject*>cls
     _plain_version = (<PyTypeObject*><PyObject*>cls).tp_version_tag
 
 
@@ -232,7 +239,7 @@ cdef class SocketBase(Duplex):
         """A socket that is made once cannot be made again: it may own a connection."""
         if self._socket_flags & SOCKET_READY:
             raise state_error("ERR_CONSTRUCTED_TWICE",
-                              "Socket.__init__() was called on a socket that is made already")
+                              "Socket.__init__() was called twice on the same object")
 
     def _init_socket(self, allow_half_open, bint readable, bint writable,
                      Py_ssize_t read_mark, Py_ssize_t write_mark, bint no_delay, keep_alive):
@@ -287,6 +294,7 @@ cdef class SocketBase(Duplex):
 
         Its argument is what has come already, over the connection of another socket.
         """
+        self._socket_flags |= SOCKET_TO_SECURE
         self._own_also().at_connect = function
 
     @property
@@ -425,31 +433,18 @@ cdef class SocketBase(Duplex):
 
     cdef int _ready(self) except -1:
         """Refuse a socket whose __init__ never ran, another thread, and a fork's child."""
+        if self._loop is not None:
+            # First, since another thread may not even look.
+            self._loop.check()
         if not self._socket_flags & SOCKET_READY:
             raise state_error("ERR_NOT_CONSTRUCTED",
                               "Socket.__init__() was not called; call super().__init__()")
-        return self._loop.check()
+        return 0
 
     cdef int _check_framing(self) except -1:
         if self._has_onread():
             raise arg_value_error("framing", None, "cannot be used on a socket with onread")
         return 0
-
-    # ---- What the TLS layer calls, and TLSSocket overrides --------------------------------------
-
-    def _hello(self, servername, protocols):
-        """The first message of a client has come: start the layer with a context."""
-
-    def _secured(self):
-        """The handshake is over."""
-
-    def _tls_failed(self, error, secure):
-        """The layer has failed."""
-        self._ready()
-        self._destroy_with(error if isinstance(error, BaseException) else socket_closed())
-
-    def _ticket(self):
-        """There may be a new session."""
 
     # ---- Layers, and what they or the handle do ------------------------------------------------
 
@@ -528,7 +523,7 @@ cdef class SocketBase(Duplex):
             self._handle.target = target
         return 0
 
-    cdef SocketBase _native_dest(self) noexcept:
+    cdef SocketBase _native_dest(self):
         """The one socket that this one is piped into, if bytes may go there without a chunk object.
 
         None where the ordinary path has to do it, since somebody listens, decodes, overrides, or
@@ -555,7 +550,7 @@ cdef class SocketBase(Duplex):
         if piping.seen_alone != self._changes and not self._looks_alone(piping):
             return None
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
-                or dest._socket_flags & SOCKET_CONNECTING or dest._coroutines & W_LIMITED \
+                or dest._socket_flags & SOCKET_NOT_YET or dest._coroutines & W_LIMITED \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
                                   | LAYERED):
             return None
@@ -646,7 +641,7 @@ cdef class SocketBase(Duplex):
 
     cdef bint _writes_overridden(self) noexcept:
         """True if a subclass, or this object alone, has a write() of its own."""
-        if type(self) is not _plain_class or not _plain_version \
+        if <PyObject*>Py_TYPE(<PyObject*>self) != _plain_class or not _plain_version \
                 or Py_TYPE(<PyObject*>self).tp_version_tag != _plain_version:
             if not self._inherits_write():
                 return True
@@ -665,12 +660,12 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         cdef bint kept
-        if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
+        if self._handle is None or self._socket_flags & SOCKET_NOT_YET:
             w_accept(self, size)
             self.w_size = size
             self.w_in_flight = 1
             self._state |= W_WRITING
-            if self._socket_flags & SOCKET_CONNECTING:
+            if self._not_yet():
                 return self._wait_for_connect(chunk)
             return w_failed(self, FAILED_CLOSED, True)
         kept = self._collect(chunk, size, self._loop.in_callback)
@@ -690,14 +685,14 @@ cdef class SocketBase(Duplex):
         cdef Py_ssize_t size = chunk_size(first) + chunk_size(second)
         cdef bint kept = True
         cdef list pair
-        if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
+        if self._handle is None or self._socket_flags & SOCKET_NOT_YET:
             pair = list_of(first)
             pair.append(second)
             w_accept_pair(self, size)
             self.w_size = size
             self.w_in_flight = 2
             self._state |= W_WRITING
-            if self._socket_flags & SOCKET_CONNECTING:
+            if self._not_yet():
                 return self._wait_for_connect(pair)
             return w_failed(self, FAILED_CLOSED, True)
         if self._state & W_COLLECTING and self.w_in_flight > COLLECT_CHUNKS - 2:
@@ -772,38 +767,23 @@ cdef class SocketBase(Duplex):
 
         For them this is a write in flight: what they write waits behind it.
         """
-        cdef object first = self.w_chunk
-        cdef list chunks = None
-        cdef Py_ssize_t taken
+        cdef object together = self.w_chunk
         cdef int held
         if count > 1:
             held = hold_collector()
             try:
-                chunks = [first]
-                chunks.extend(self.w_queue)
+                together = [together]
+                (<list>together).extend(self.w_queue)
             except MemoryError:
-                chunks = None
+                together = None
             finally:
                 release_collector(held)
-            if chunks is None:
+            if together is None:
                 return w_failed(self, uv.UV_ENOMEM, True)
-            self.w_chunk = chunks
+            self.w_chunk = together
             w_drop_queue(self)
         self._state |= W_WRITING
-        taken = self._offer(bufs, count)
-        if taken == self.w_size:
-            self._dispatched(taken)
-            return w_completed(self, None, True)
-        if taken < 0 and taken != uv.UV_EAGAIN:
-            self._dispatched(self.w_size)
-            return w_failed(self, <int>taken, True)
-        if chunks is not None:
-            return self._account(bufs, count, taken, chunks, True)
-        taken = max(taken, 0)
-        bufs[0].base += taken
-        bufs[0].len -= taken
-        self._dispatched(self.w_size)
-        return self._submit(first, bufs, 1)
+        return self._account(bufs, count, self._offer(bufs, count), together, True)
 
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Offer the chunks in flight to what is below; returns how many bytes it took, or why not.
@@ -826,10 +806,11 @@ cdef class SocketBase(Duplex):
         return taken if self._handle is handle else uv.UV_ECANCELED
 
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
-                      list together, bint in_call) except -1:
+                      object together, bint in_call) except -1:
         """Account for an offer of the chunks in flight: all of it was taken, or a part, or nothing.
 
-        together: the chunks, if they are one write; None: they were collected, each is its own.
+        together: the chunk, or a list of them, if they are one write; None: they were collected,
+            each is its own.
         """
         cdef unsigned int index = 0
         cdef Py_ssize_t whole = 0, size
@@ -925,6 +906,11 @@ cdef class SocketBase(Duplex):
             self._idle.queue_size = self._handle.stream().write_queue_size
         return 0
 
+    cdef object _failed_write(self, int status):
+        if self._state & LAYERED and self._handle is not None:
+            return top_layer(self._handle).failure(status)
+        return Duplex._failed_write(self, status)
+
     # ---- Bounds --------------------------------------------------------------------------------
     #
     # What bounds a queue is in a Quota. A socket without one has neither W_LIMITED nor anything
@@ -950,7 +936,7 @@ cdef class SocketBase(Duplex):
                 self._handle.failures = self._also().read_budget
 
     def _set_passes(self):
-        """Let a connection over a path pass descriptors beside the bytes."""
+        """Let a connection over a path pass descriptors along with the bytes."""
         self._own_also().passes = True
 
     def _passes(self):
@@ -1088,7 +1074,7 @@ cdef class SocketBase(Duplex):
         self.w_size = size
         self.w_in_flight = len(chunks)
         self._state |= W_WRITING
-        if self._socket_flags & SOCKET_CONNECTING:
+        if self._not_yet():
             return self._wait_for_connect(chunks)
         if self._handle is None:
             return w_failed(self, FAILED_CLOSED, True)
@@ -1109,7 +1095,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_final(self) except -1:
         cdef int status
-        if self._socket_flags & SOCKET_CONNECTING:
+        if self._not_yet():
             self._add(ON_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
             return 0
         if self._handle is None:
@@ -1126,7 +1112,7 @@ cdef class SocketBase(Duplex):
     # ---- Connecting ----------------------------------------------------------------------------
 
     cdef int _connect_failed(self, object exc) except -1:
-        """Connecting failed in our own code, such as for want of memory: it must not wait for ever.
+        """Connecting failed in our own code, such as without memory: it must not wait for ever.
 
         Raises: exc, if it is the program's.
         """
@@ -1233,9 +1219,13 @@ cdef class SocketBase(Duplex):
         # Of this connection: an observer that hears of it below may begin another.
         cdef Connector connector = rare.connector
         cdef SocketBase twin = None
-        undo, rare.undo_signal = rare.undo_signal, None
-        twin, rare.twin = rare.twin, None
-        if handle is None:
+        undo = rare.undo_signal
+        if undo is not None:
+            rare.undo_signal = None
+        twin = rare.twin
+        if twin is not None:
+            rare.twin = None
+        if handle is None and connector is not None:
             # No callback of one will come.
             rare.connector = None
         self._socket_flags &= ~SOCKET_CONNECTING
@@ -1417,9 +1407,10 @@ cdef class SocketBase(Duplex):
         if activity != rare.activity or self._socket_flags & SOCKET_BUSY or self.w_length \
                 or self.r_length \
                 or self._handle is not None and pyuvnet_has_unread(self._handle.fileno()):
+            # Even a grace of 0 does not end what is at work.
             rare.activity = activity
             rare.active_at = now
-        if rare.active_at + grace <= now:
+        elif rare.active_at + grace <= now:
             self._end_here()
             due[0] = min(due[0], now + grace)
             return True
@@ -1742,7 +1733,9 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
             except BaseException as exc:
                 self._loop.report(exc)
         self._state |= CLOSE_EMITTED
-        _over, self._also().connector = self._also().connector, None
+        _over = self._also().connector
+        if _over is not None:
+            self._also().connector = None
     return self._emit_close_now()
 
 

@@ -25,6 +25,7 @@ from .errors cimport ended_by_other_party, os_error, socket_closed, state_error,
 from .names import add_node_names
 from .pipe cimport Pipe
 from .readable cimport r_pause, r_read, r_readable, r_resume
+from .shared cimport GIL_DISABLED
 from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport change_option, duplicate, get_option
@@ -48,7 +49,7 @@ cdef class SocketMethods(SocketBase):
         return same_method(type(self).write, SocketMethods.write)
 
     def set_timeout(self, timeout=None, callback=None):
-        """Emit 'timeout' after so long without activity; nothing is closed.
+        """Emit 'timeout' after a period without activity; this does not close the socket.
 
         Args:
             timeout: int or float, milliseconds >= 0; 0 ends it. Above 2147483647 it is cut, with
@@ -99,7 +100,7 @@ cdef class SocketMethods(SocketBase):
 
     @property
     def timeout(self):
-        """What set_timeout() was given, in ms; None if never. Assigning only stores it.
+        """The value passed to set_timeout(), in ms; None if never set. Assigning only stores it.
 
         Node: socket.timeout
         """
@@ -113,14 +114,14 @@ cdef class SocketMethods(SocketBase):
         self._idle.requested = value
 
     def set_deadline(self, ms=None, error=None):
-        """Destroy the socket at a time that no byte puts off.
+        """Destroy the socket at a fixed time, whatever it sends or receives.
 
         Args:
-            ms: int or float, milliseconds from now; None takes the deadline back.
+            ms: int or float, milliseconds from now; None cancels the deadline.
             error: an exception, default a DeadlineError (ERR_DEADLINE).
 
-        Returns the socket. A second call puts its deadline in the place of the first; destroyed
-        already: no effect. Events: 'error' (error), 'close'.
+        Returns the socket. A second call replaces the deadline; no effect on a destroyed socket.
+        Events: 'error' (error), 'close'.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
 
         Node: none
@@ -144,16 +145,16 @@ cdef class SocketMethods(SocketBase):
     # ---- The stream ----------------------------------------------------------------------------
 
     def write(self, data=None, encoding=None, callback=None):
-        """Send data; nothing is copied.
+        """Send data, without copying it.
 
         Args:
-            data: bytes-like (kept, and not to be changed, until the callback) or str.
+            data: bytes-like (do not modify it before the callback) or str.
             encoding: of a str: 'utf8' (default), 'ascii', 'latin1', 'hex', 'base64',
                 'base64url', 'utf16le'.
-            callback: callable(error or None), when the kernel has the data.
+            callback: callable(error or None), once the kernel has accepted the data.
 
-        Returns: bool, False when the writer should wait for 'drain'. Before the connection
-            stands, data are queued.
+        Returns: bool, False when the writer should wait for 'drain'. Until the socket is
+            connected, data is queued.
         Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
             ERR_UNKNOWN_ENCODING).
         Events: 'error': ERR_STREAM_WRITE_AFTER_END after end(), EPIPE after the peer ended,
@@ -171,7 +172,10 @@ cdef class SocketMethods(SocketBase):
         """
         # No code of the program runs in here.
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-        if self._socket_flags & (SOCKET_READY | SOCKET_CONNECTING | SOCKET_COUNTS_WRITES) \
+        if GIL_DISABLED and self._loop is not None:
+            # Another thread may not even look.
+            self._loop.check()
+        if self._socket_flags & (SOCKET_READY | SOCKET_NOT_YET | SOCKET_COUNTS_WRITES) \
                 != SOCKET_READY \
                 or self._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING) \
                 or not self._loop.in_callback or self._handle is None or self.w_corked \
@@ -223,12 +227,12 @@ cdef class SocketMethods(SocketBase):
         return True
 
     def write_frame(self, payload=None, callback=None):
-        """Send a payload as one frame of the socket's framing; nothing is copied.
+        """Send a payload as one frame of the socket's framing, without copying it.
 
         Args:
-            payload: bytes-like (kept, and not to be changed, until the callback) or str, which the
-                default encoding makes bytes of.
-            callback: callable(error or None), when the kernel has the frame.
+            payload: bytes-like (do not modify it before the callback) or str, which is encoded
+                with the default encoding.
+            callback: callable(error or None), once the kernel has accepted the frame.
 
         Returns: bool, False when the writer should wait for 'drain'.
         Raises: as Writable.write_frame(). Events: those of write().
@@ -241,11 +245,11 @@ cdef class SocketMethods(SocketBase):
         return w_write_frame(self, payload, callback)
 
     def end(self, data=None, encoding=None, callback=None):
-        """Send last data, if given, and then FIN.
+        """Send a last chunk, if given, and then FIN.
 
         Args:
             data, encoding: as for write().
-            callback: callable(error or None), right before 'finish'.
+            callback: callable(error or None), called just before 'finish'.
 
         Returns the socket. Events: 'finish', and 'close' once the peer has ended too.
 
@@ -256,13 +260,13 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def destroy(self, error=None):
-        """Close at once: 'error' if one is given, then 'close'. Idempotent.
+        """Close immediately: 'error' if one is given, then 'close'. Idempotent.
 
         Args:
             error: an exception, or None.
 
-        Returns the socket. Data that the kernel has not taken are discarded; their callbacks get
-        an error.
+        Returns the socket. Data that the kernel has not accepted is discarded; its callbacks
+        get an error.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE). Events: 'error' (error), 'close' (had_error).
 
         Node: socket.destroy()
@@ -274,7 +278,7 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def destroy_soon(self):
-        """End the writable side, and destroy the socket once all data have left. Returns None.
+        """End the writable side, and destroy the socket once all data is written. Returns None.
 
         Events: 'finish', 'close' (had_error).
 
@@ -302,7 +306,7 @@ cdef class SocketMethods(SocketBase):
         self._ready()
         if self._handle is not None and not isinstance(self._handle, TCP):
             raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
-        if self._socket_flags & SOCKET_CONNECTING:
+        if self._not_yet():
             # Once, at the place of the first.
             if not has_internal(self, ON_CONNECT, TICK_RESET_AT_CONNECT):
                 self._add(ON_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
@@ -314,7 +318,7 @@ cdef class SocketMethods(SocketBase):
 
     @property
     def busy(self):
-        """Whether the socket is at work, for a server that shuts down; None: nobody has said.
+        """Whether the socket is busy, for a graceful shutdown; None, the default: unknown.
 
         The shutdown ends a socket that is idle: one with False at once, one with None when it has
         been silent for `idle_grace`, and one with True not before this changes.
@@ -343,7 +347,7 @@ cdef class SocketMethods(SocketBase):
     # ---- Reading into a buffer of the program's ------------------------------------------------
 
     def pause(self):
-        """Stop 'data'; what arrives is buffered up to the mark. With onread reading stops at once.
+        """Stop 'data' and buffer what arrives; with onread, stop reading immediately.
 
         Returns the socket. Events: 'pause'.
 
@@ -401,7 +405,7 @@ cdef class SocketMethods(SocketBase):
     # ---- Socket options ------------------------------------------------------------------------
 
     def set_no_delay(self, no_delay=True):
-        """Send small writes at once (True) or let the kernel join them (Nagle).
+        """Send small writes immediately (True) or let the kernel join them (Nagle's algorithm).
 
         Args:
             no_delay: taken by truth value. Before connect it is remembered.
@@ -421,13 +425,13 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def set_keep_alive(self, enable=False, initial_delay=0, interval=1000, count=10):
-        """Let the kernel probe a silent peer.
+        """Make the kernel probe a silent peer.
 
         Args:
             enable: taken by truth value; or a mapping with these four names.
             initial_delay: ms of silence before the first probe, cut to seconds.
             interval: ms between probes, cut to seconds.
-            count: probes without answer until the connection fails. The three timings take
+            count: unacknowledged probes until the connection fails. The three timings take
                 effect together, if all are at least 1.
 
         Returns the socket. Before connect it is remembered; IPC: no effect.
@@ -459,7 +463,7 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def ref(self):
-        """Let the socket keep the loop alive (the default). Returns it. Node: socket.ref()"""
+        """Keep the loop alive while open (the default). Returns the socket. Node: socket.ref()"""
         self._ready()
         self._socket_flags &= ~SOCKET_UNREF
         if self._handle is not None:
@@ -467,7 +471,7 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def unref(self):
-        """Do not let the socket keep the loop alive. Returns it. Node: socket.unref()"""
+        """Do not keep the loop alive any more. Returns the socket. Node: socket.unref()"""
         self._ready()
         self._socket_flags |= SOCKET_UNREF
         if self._handle is not None:
@@ -477,7 +481,7 @@ cdef class SocketMethods(SocketBase):
     # ---- Options of the kernel -----------------------------------------------------------------
 
     def set_option(self, level, name, value):
-        """Set an option of the socket's socket in the kernel, as setsockopt() does.
+        """Set an option of the kernel's socket, like setsockopt().
 
         Args:
             level, name: int, such as SOL_SOCKET and SO_RCVBUF of the standard library's socket
@@ -495,11 +499,11 @@ cdef class SocketMethods(SocketBase):
         return self
 
     def get_option(self, level, name, size=None):
-        """Return an option of the socket's socket in the kernel, as getsockopt() does.
+        """Return an option of the kernel's socket, like getsockopt().
 
         Args:
             level, name: as for set_option().
-            size: int 1..1024, default None: bytes of that size at most; None is for a C int.
+            size: int 1..1024, the most bytes to return; default None, for a C int.
 
         Returns: int, or bytes if a size is given.
         Raises: as set_option(), with the syscall 'getsockopt'.
@@ -510,7 +514,7 @@ cdef class SocketMethods(SocketBase):
         return get_option(self._handle, level, name, size)
 
     def fileno(self):
-        """Return the descriptor, which stays the socket's; -1 without one, and on Windows.
+        """Return the descriptor, which the socket still owns; -1 without one, and on Windows.
 
         Node: none (socket._handle.fd)
         """
@@ -518,10 +522,10 @@ cdef class SocketMethods(SocketBase):
         return -1 if self._handle is None else self._handle.fileno()
 
     def detach(self):
-        """Hand the connection over: return a descriptor of it, and be closed without closing it.
+        """Detach the connection: return a descriptor for it, and close only this socket.
 
-        The descriptor is non-blocking, is not inherited by programs that are started, and is the
-        caller's to close; its number is another than fileno() had.
+        The descriptor is non-blocking, is not inherited by child processes, and is the caller's to
+        close; its number differs from that of fileno().
 
         Events: 'close'.
         Raises: StateError (ERR_INVALID_STATE) while connecting, with TLS, or if something is
@@ -534,30 +538,46 @@ cdef class SocketMethods(SocketBase):
         self._destroy_with(None)
         return fd
 
-    def _duplicate(self):
-        """Another descriptor of a connection that could be handed over. Raises: as detach()."""
+    def _duplicate(self, str call="detach()", str code="ERR_INVALID_STATE"):
+        """Another descriptor of a connection that could be handed over.
+
+        Raises: as _check_rests(); OSError (syscall 'dup').
+        """
         cdef int fd
+        self._check_rests(call, code)
+        fd = duplicate(self._handle)
+        if fd < 0:
+            raise os_error(fd, "dup")
+        return fd
+
+    def _check_rests(self, str call, str code):
+        """Send what was collected, and raise unless the connection could be handed over then.
+
+        Args:
+            call, code: for the StateError.
+
+        Raises: as detach(), except for OSError.
+        """
         self._ready()
         w_flush(self)
         if self._handle is None:
             raise socket_closed()
         if self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
-            raise state_error("ERR_INVALID_STATE", "detach() needs a connection that stands")
+            raise state_error(code, f"{call} needs an established connection")
         if self._state & LAYERED:
-            raise state_error("ERR_INVALID_STATE",
-                              "detach() needs a connection without TLS, and no header under way")
+            raise state_error(
+                code,
+                f"{call} needs a connection without TLS, without handles=True and without a"
+                " pending PROXY header",
+            )
         if self.w_length or self.w_corked or self._handle.stream().write_queue_size \
                 or self._state & (W_WRITING | W_ENDING):
-            raise state_error("ERR_INVALID_STATE",
-                              "detach() needs a socket that has sent all, and that was not ended")
+            raise state_error(code,
+                              f"{call} needs a socket that has sent everything and has not ended")
         if self.r_length or self._rare.r_cutter is not None and self._rare.r_cutter.size() \
                 or self._rare.r_decoder is not None and self._rare.r_decoder.kept():
-            raise state_error("ERR_INVALID_STATE",
-                              "detach() needs a socket whose data have been read")
-        fd = duplicate(self._handle)
-        if fd < 0:
-            raise os_error(fd, "dup")
-        return fd
+            raise state_error(code,
+                              f"{call} needs a socket without unread data")
 
     def _peer_credentials(self):
         """(pid, uid, gid) of the peer, or a libuv status."""
@@ -581,7 +601,7 @@ cdef class SocketMethods(SocketBase):
 
     @property
     def pending(self):
-        """True when not connected: no handle, or connecting. Node: socket.pending"""
+        """True while not connected: no handle, or connecting. Node: socket.pending"""
         return self._handle is None or bool(self._socket_flags & SOCKET_CONNECTING)
 
     @property
@@ -595,12 +615,12 @@ cdef class SocketMethods(SocketBase):
 
     @property
     def bytes_read(self):
-        """Bytes received, kept after destroy. Node: socket.bytesRead"""
+        """Bytes received; kept after destroy(). Node: socket.bytesRead"""
         return self._bytes_read
 
     @property
     def bytes_written(self):
-        """Bytes handed to the kernel plus queued ones. Node: socket.bytesWritten"""
+        """Bytes passed to the kernel plus queued bytes. Node: socket.bytesWritten"""
         cdef uint64_t total
         w_flush(self)
         total = self._bytes_dispatched
@@ -622,37 +642,37 @@ cdef class SocketMethods(SocketBase):
 
     @property
     def remote_address(self):
-        """The peer's address, kept after destroy; None without one. Node: socket.remoteAddress"""
+        """The peer's address, kept after destroy(); None without one. Node: socket.remoteAddress"""
         self._read_peer()
         return None if not self._peer.family else peer_tuple(&self._peer)[0]
 
     @property
     def remote_port(self):
-        """The peer's port, kept after destroy; None without one. Node: socket.remotePort"""
+        """The peer's port, kept after destroy(); None without one. Node: socket.remotePort"""
         self._read_peer()
         return None if not self._peer.family else peer_tuple(&self._peer)[1]
 
     @property
     def remote_family(self):
-        """'IPv4' or 'IPv6', kept after destroy; None without peer. Node: socket.remoteFamily"""
+        """'IPv4' or 'IPv6', kept after destroy(); None without a peer. Node: socket.remoteFamily"""
         self._read_peer()
         return None if not self._peer.family else peer_tuple(&self._peer)[2]
 
     @property
     def local_address(self):
-        """The local address; None without handle, and for IPC. Node: socket.localAddress"""
+        """The local address; None without a handle, and for IPC. Node: socket.localAddress"""
         name = self._local_name()
         return None if name is None else name[0]
 
     @property
     def local_port(self):
-        """The local port; None without handle, and for IPC. Node: socket.localPort"""
+        """The local port; None without a handle, and for IPC. Node: socket.localPort"""
         name = self._local_name()
         return None if name is None else name[1]
 
     @property
     def local_family(self):
-        """'IPv4' or 'IPv6'; None without handle, and for IPC. Node: socket.localFamily"""
+        """'IPv4' or 'IPv6'; None without a handle, and for IPC. Node: socket.localFamily"""
         name = self._local_name()
         return None if name is None else name[2]
 

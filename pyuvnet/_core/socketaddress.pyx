@@ -32,7 +32,7 @@ cdef class SocketAddress:
 
     Args:
         options: a mapping of the options, which may also be given as keywords.
-        address: literal address, default '127.0.0.1', or '::' for 'ipv6': a zone is dropped.
+        address: literal address, default '127.0.0.1', or '::' for 'ipv6': a zone is ignored.
         family: 'ipv4' or 'ipv6', in any case, default 'ipv4'.
         port: int 0..65535, or numeric text, default 0.
         flowlabel: int 0..4294967295, default 0: ignored for 'ipv4'.

@@ -2,6 +2,7 @@
 #ifndef PYUVNET_SOCKOPT_H
 #define PYUVNET_SOCKOPT_H
 
+#include <limits.h>
 #include <uv.h>
 
 #ifdef _WIN32
@@ -86,6 +87,24 @@ static inline int pyuvnet_accept_queue(const uv_handle_t* handle, int* length, i
 #else
   (void) handle, (void) length, (void) limit;
   return UV_ENOTSUP;
+#endif
+}
+
+/* The limit of a listener's queue, -1 if the socket does not listen. Where the system does not tell,
+   it is the largest, which listen() takes as its own. */
+static inline int pyuvnet_present_backlog(const uv_handle_t* handle) {
+#ifdef SO_ACCEPTCONN
+  uv_os_fd_t fd;
+  int listens = 0, length, limit;
+  socklen_t size = sizeof listens;
+  if (uv_fileno(handle, &fd) < 0) return -1;
+  if (getsockopt((pyuvnet_socket) fd, SOL_SOCKET, SO_ACCEPTCONN, (char*) &listens, &size) != 0)
+    return -1;
+  if (!listens) return -1;
+  return pyuvnet_accept_queue(handle, &length, &limit) < 0 ? INT_MAX : limit;
+#else
+  (void) handle;
+  return -1;
 #endif
 }
 

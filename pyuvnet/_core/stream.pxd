@@ -194,6 +194,7 @@ cdef class Stream(Collector):
     cdef int _has_queued(self, Py_ssize_t size) except -1
     cdef void _queue_changed(self) noexcept
     cdef Py_ssize_t _most_queued(self) noexcept
+    cdef object _failed_write(self, int status)
 
 cdef inline Py_ssize_t chunk_size(object chunk) noexcept:
     """The bytes of a chunk: bytes, whose __len__ a subclass may override, or our memoryview."""

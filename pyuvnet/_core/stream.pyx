@@ -13,11 +13,12 @@ from .._base.options import read_high_water_mark, refuse_object_mode
 from .._base.validation import arg_type_error, validate_integer
 
 from .capi cimport hold_collector, release_collector
-from .errors cimport seal, state_error, stream_destroyed
+from .errors cimport os_error, seal, state_error, stream_destroyed
 from .framing cimport check_framing
 from .names import add_node_names
 from .owner cimport Collector
 from .loop_registry cimport loop_for_new
+from .shared cimport load, store
 from .upcalls cimport ENTER_STREAM, EXIT_STREAM, later, upcall
 
 cdef Py_ssize_t _mark = 16384 if sys.platform == "win32" else 65536
@@ -25,7 +26,7 @@ cdef Py_ssize_t _object_mark = 16
 
 
 cdef Py_ssize_t default_mark() noexcept:
-    return _mark
+    return load(&_mark)
 
 
 # What Readable, Writable and Duplex take; as in Node, one mapping may serve all of them.
@@ -48,7 +49,7 @@ cdef unsigned int flag_option(dict options, str name, unsigned int flag) except?
 cdef Py_ssize_t mark_option(dict options, str name, bint one_sided) except -1:
     """A high-water mark out of constructor options; the common one wins."""
     cdef Py_ssize_t mark = read_high_water_mark(options, name, one_sided)
-    return _mark if mark < 0 else mark
+    return load(&_mark) if mark < 0 else mark
 
 
 def get_default_high_water_mark(object_mode=False):
@@ -59,11 +60,11 @@ def get_default_high_water_mark(object_mode=False):
 
     Node: stream.getDefaultHighWaterMark()
     """
-    return _object_mark if object_mode else _mark
+    return load(&_object_mark) if object_mode else load(&_mark)
 
 
 def set_default_high_water_mark(object_mode, value):
-    """Set the default high-water mark of streams made later.
+    """Set the default high-water mark of streams created later.
 
     Args:
         object_mode: True sets the mark of object streams, which pyuvnet only stores.
@@ -73,12 +74,8 @@ def set_default_high_water_mark(object_mode, value):
 
     Node: stream.setDefaultHighWaterMark()
     """
-    global _mark, _object_mark
     value = validate_integer(value, "value", 0, 2**53 - 1)
-    if object_mode:
-        _object_mark = value
-    else:
-        _mark = value
+    store(&_object_mark if object_mode else &_mark, value)
 
 
 cdef class DestroyCallback:
@@ -148,7 +145,7 @@ cdef class Stream(Collector):
         if self._loop is not None:
             raise state_error(
                 "ERR_CONSTRUCTED_TWICE",
-                f"{type(self).__name__}.__init__() was called on a stream that is made already")
+                f"{type(self).__name__}.__init__() was called twice on the same object")
         return 0
 
     cdef int _ready(self) except -1:
@@ -158,6 +155,9 @@ cdef class Stream(Collector):
                 "ERR_NOT_CONSTRUCTED",
                 f"{type(self).__name__}.__init__() was not called; call super().__init__()")
         return self._loop.check()
+
+    cdef int _here(self) except -1:
+        return self._loop.here() if self._loop is not None else 0
 
     # ---- Owners --------------------------------------------------------------------------------
 
@@ -394,13 +394,17 @@ cdef class Stream(Collector):
     cdef void _queue_changed(self) noexcept:
         """The queue is shorter, or longer, than before, with W_LIMITED."""
 
-    def set_framing(self, framing):
-        """Cut what arrives into frames: each 'data', read() and turn of `async for` gives one.
+    cdef object _failed_write(self, int status):
+        """The exception of a write that failed with a libuv status."""
+        return os_error(status, "write")
 
-        It is also what write_frame() puts around a payload.
+    def set_framing(self, framing):
+        """Split arriving data into frames: each 'data', read() and step of `async for` gives one.
+
+        write_frame() adds the same framing to a payload.
 
         Args:
-            framing: one of pyuvnet.framing, or None to hand out what comes as it comes.
+            framing: one of pyuvnet.framing, or None to deliver data unframed.
 
         In a listener it takes effect behind the frame that was just given. What is buffered is cut
         anew; text that an encoding has made of it becomes bytes again. With an encoding each frame
@@ -422,7 +426,7 @@ cdef class Stream(Collector):
 
     @property
     def framing(self):
-        """The framing in force, or None. Node: none"""
+        """The current framing, or None. Node: none"""
         return None if self._rare.r_cutter is None else self._rare.r_cutter.framing
 
     def destroy(self, error=None):
@@ -431,7 +435,7 @@ cdef class Stream(Collector):
         Args:
             error: an exception, or None.
 
-        Returns the stream. Unsent data are discarded.
+        Returns the stream. Unsent data is discarded.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE). Events: 'error' (error), 'close'.
 
         Node: stream.destroy()
@@ -443,7 +447,7 @@ cdef class Stream(Collector):
         return self
 
     def __aenter__(self):
-        """Own the stream, and return it. Node: none"""
+        """Own the stream and return it. Node: none"""
         return upcall(ENTER_STREAM)(self)
 
     def __aexit__(self, kind, error, traceback):
@@ -526,7 +530,7 @@ cdef class Stream(Collector):
 
     @property
     def closed(self):
-        """True once destruction is done; 'close' follows or has been. Node: stream.closed"""
+        """True once destroyed; 'close' follows, or has been emitted. Node: stream.closed"""
         return bool(self._state & CLOSED)
 
     @property

@@ -36,7 +36,9 @@ cdef object _DATA = intern_event("data")
 
 cdef enum:
     POISON = 0xDB
-    DEFAULT_READ_BUDGET = 131072       # bytes of one socket in a turn
+    TURN_READ_BUDGET = 2097152         # bytes in a turn, for all sockets that have some to read
+    LEAST_READ_BUDGET = 131072         # of them for one
+    MOST_READ_BUDGET = 1048576
     DEFAULT_PUMP_BUDGET = 524288       # the same, inside the kernel
     UNBOUNDED = 4194303                # KiB
     SPENT = 1                          # with the usual buffer,
@@ -103,8 +105,10 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
 # While a read fills the buffer libuv reads again, 32 times, before any other socket has its turn. A
 # socket that has read its budget gets no buffer: then libuv leaves it to the next turn, since the
 # poll reports it as long as there is something. Only reads that fill the buffer come here.
-
-cdef Py_ssize_t _read_budget = DEFAULT_READ_BUDGET
+#
+# Without a budget of its own a socket gets a share: with few sockets a small budget would cost half
+# of the throughput, since a receiver that goes to poll with data left does the sender's work in the
+# kernel; with many, a large one would keep the others waiting.
 
 
 cdef unsigned int budget_in_kib(Py_ssize_t size) noexcept:
@@ -129,20 +133,34 @@ cdef Py_ssize_t pump_budget(StreamHandle handle) noexcept:
     return budget
 
 
+cdef Py_ssize_t _share(unsigned long long events, unsigned long long turns) noexcept:
+    """How much a socket may read in a turn, where so many turns had so many events."""
+    cdef unsigned long long ready = max(events // turns, 1)
+    return min(max(<Py_ssize_t>(TURN_READ_BUDGET // ready), LEAST_READ_BUDGET), MOST_READ_BUDGET)
+
+
 cdef void _count_full(StreamHandle self, Py_ssize_t size) noexcept:
     """A read has filled the buffer: see whether it was the last one in this turn."""
     cdef Loop loop = self.loop
     cdef uv.uv_metrics_t metrics
-    cdef Py_ssize_t budget = <Py_ssize_t>self.failures * 1024 if self.failures else _read_budget
+    cdef Py_ssize_t budget
+    size += loop.full_extra
+    loop.full_extra = 0
     if not self._reading or self.closing:
         # libuv stops by itself.
         return
     uv.uv_metrics_info(&loop._uv, &metrics)
-    if loop.full_handle is not <void*>self or loop.full_turn != metrics.loop_count:
-        loop.full_handle = <void*>self
+    if loop.full_turn != metrics.loop_count:
+        loop.read_share = _share(metrics.events - loop.full_events,
+                                 metrics.loop_count - loop.full_turn)
+        loop.full_events = metrics.events
         loop.full_turn = metrics.loop_count
+        loop.full_handle = NULL
+    if loop.full_handle is not <void*>self:
+        loop.full_handle = <void*>self
         loop.full_bytes = 0
     loop.full_bytes += size
+    budget = <Py_ssize_t>self.failures * 1024 if self.failures else loop.read_share
     # A large read is a little less than 128 KiB.
     if loop.full_bytes >= budget - 1024:
         loop.full_handle = NULL
@@ -155,7 +173,7 @@ cdef void _count_full(StreamHandle self, Py_ssize_t size) noexcept:
 cdef void _poison_chunk(Loop loop) noexcept:
     """Overwrite the chunk that the next read may fill again, out of the poisoned read buffer.
 
-    For the debug build: whoever uses recycled memory that is not its own any more shall see
+    For the debug build: code that uses recycled memory that is not its own any more must see
     nonsense at once, and not, one day, the data of another connection.
     """
     cdef Py_ssize_t size

@@ -87,7 +87,7 @@ cdef class TCP(StreamHandle):
         return status
 
     cdef int bind_status(self) noexcept:
-        """What the bind came to; libuv keeps a taken port to itself until it is asked."""
+        """What the bind came to; libuv keeps a taken port to itself until listen()."""
         cdef PeerName name
         return self.read_here(&name)
 

@@ -341,7 +341,7 @@ def set_interval(callback, ms=1, *args):
 
 
 def clear_timeout(timeout):
-    """Cancel what set_timeout() returned; None or a fired one: no effect.
+    """Cancel a timeout; no effect for None or for one that has fired.
 
     Args:
         timeout: Timeout; anything else is ignored.
@@ -353,7 +353,7 @@ def clear_timeout(timeout):
 
 
 def clear_interval(interval):
-    """Cancel what set_interval() returned; None or a cancelled one: no effect.
+    """Cancel an interval; no effect for None or for a cancelled one.
 
     Args:
         interval: Timeout; anything else is ignored.

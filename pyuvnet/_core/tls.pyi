@@ -1,8 +1,23 @@
+from collections.abc import Callable
 from ssl import MemoryBIO, SSLObject
-from typing import final
+from typing import Any, final
+
+from typing_extensions import disjoint_base
 
 from .layer import Layer
 from .socket_base import SocketBase
+
+@disjoint_base
+class Calls:
+    def __init__(
+        self,
+        *,
+        hello: Callable[[Any, str | None, list[str] | None], None],
+        secured: Callable[[Any], None],
+        failed: Callable[[Any, BaseException | None, bool], None],
+        ticket: Callable[[Any], None],
+        write_failed: Callable[[Any, BaseException], BaseException],
+    ) -> None: ...
 
 @final
 class TLS(Layer):
@@ -25,6 +40,7 @@ class TLS(Layer):
 
 def attach(
     socket: SocketBase,
+    calls: Calls,
     reads_hello: bool = False,
     held: bool = False,
     lenient: bool = False,

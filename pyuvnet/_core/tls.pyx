@@ -2,8 +2,8 @@
 
 Owns: the engine of one connection, the ciphertext that has come in part or has not left, and the
 write that waits for either.  What is Python's (certificates, contexts, events) is in pyuvnet/tls.py
-and beside it; the layer calls the four methods of TLSSocket that upcalls.METHODS lists.  Imports:
-socket_base and below.
+and next to it; the layer calls the methods of TLSSocket that upcalls.METHODS lists, through the
+table that TLSSocket gives it.  Imports: socket_base and below.
 
 Up: records are cut here, so that the engine is fed whole ones and never has to say that it wants
 more.  What one read brings is decrypted into the loop's one buffer, and goes up as one chunk,
@@ -26,7 +26,7 @@ from .engine cimport *
 from .errors cimport os_error, seal, state_error
 from .hello import read_hello
 from .layer cimport Layer
-from .loop cimport Loop, LoopPart
+from .loop cimport READ_BUFFER_SIZE, Loop, LoopPart
 from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle
@@ -36,9 +36,10 @@ cdef enum:
     PLAIN_SIZE = 98304           # of the loop's buffer: a read, and what was kept of one
     FEED_SIZE = 17408            # of ciphertext that the engine is fed at once: it keeps the memory
     BATCH = 8                    # records that leave with one call
-    HELLO_SIZE = 65536           # of what waits for the server to choose a context
+    HELLO_SIZE = 40960           # of what waits for the server to choose a context
     MAX_SENDING = 64             # answers to a peer that wait to leave
     SILENCE = 1000               # ms that a peer may take for its close_notify
+    RECORD_COST = 1024           # as many plain bytes take no longer than a record of one byte
 
     RECORD_HANDSHAKE = 22
 
@@ -69,6 +70,7 @@ cdef class _Shared(LoopPart):
     cdef char* plain             # PLAIN_SIZE
     cdef char* joined            # RECORD_SIZE, of small chunks
     cdef Window window
+    cdef Py_ssize_t records      # that were fed in this read
     cdef bint busy               # plain is in use: a listener that reads gets memory of its own
 
     def __dealloc__(self):
@@ -121,9 +123,30 @@ cdef Py_ssize_t _record(const char* base, Py_ssize_t size) noexcept:
     return HEADER_SIZE + length
 
 
+cdef class Calls:
+    """What a class of sockets has the layer call, each a function of the socket and its arguments.
+
+    Args:
+        hello: (socket, servername, protocols): the client's first message is there.
+        secured: (socket): the handshake is over.
+        failed: (socket, error, secure): the layer has failed.
+        ticket: (socket): there may be a new session.
+        write_failed: (socket, error): returns the exception of a write that the engine refused.
+
+    upcalls.METHODS says more.
+    """
+
+    cdef object hello, secured, failed, ticket, write_failed
+
+    def __cinit__(self, *, hello, secured, failed, ticket, write_failed):
+        self.hello, self.secured, self.failed = hello, secured, failed
+        self.ticket, self.write_failed = ticket, write_failed
+
+
 cdef class TLS(Layer):
     """What attach() returns."""
 
+    cdef Calls upward            # what is called for the handle's owner
     cdef Engine engine           # None until a context is chosen
     cdef _Shared shared
     cdef unsigned int flags
@@ -258,9 +281,15 @@ cdef class TLS(Layer):
 
     cdef void _used(self, Py_ssize_t size) noexcept:
         """So much of what was kept is fed."""
+        cdef char* smaller
         self.in_size -= size
         if self.in_size:
             memmove(self.inbox, self.inbox + size, self.in_size)
+            if self.in_room - self.in_size > FEED_SIZE:
+                # A handshake that stalls keeps no more than it has to.
+                smaller = <char*>PyMem_RawRealloc(self.inbox, self.in_size)
+                if smaller is not NULL:
+                    self.inbox, self.in_room = smaller, self.in_size
         else:
             # An idle connection keeps nothing.
             PyMem_RawFree(self.inbox)
@@ -278,7 +307,11 @@ cdef class TLS(Layer):
             if self.deadline is not None and self.flags & TLS_ENDED:
                 self._wait(SILENCE)
             if self.flags & (TLS_SERVING | TLS_TICK_DUE) == TLS_SERVING:
+                self.shared.records = 0
                 self._decrypt(base, size)
+                if size >= READ_BUFFER_SIZE and self.handle is not None:
+                    # Others must not wait for thousands of tiny ones.
+                    self.handle.loop.full_extra = self.shared.records * RECORD_COST
             else:
                 self._keep(base, size)
                 # A handshake is activity.
@@ -295,9 +328,7 @@ cdef class TLS(Layer):
     cdef int _pump(self) except -1:
         """Go on with what was kept."""
         if self.flags & (TLS_HELD | TLS_DECIDING) or self.over():
-            if self.in_size > HELLO_SIZE and not self.over():
-                Layer.read_stop(self)
-            return 0
+            return self._bound_waiting()
         if self.engine is None:
             if not self.flags & TLS_READS_HELLO or not self._read_hello():
                 return 0
@@ -307,9 +338,17 @@ cdef class TLS(Layer):
             return 0
         return self._decrypt_kept()
 
+    cdef int _bound_waiting(self) except -1:
+        """Fail if much comes behind the hello, before our answer: all of it has to be kept."""
+        if self.flags & TLS_DECIDING and self.in_size > HELLO_SIZE and not self.over():
+            return self.fail(state_error(
+                "ERR_SSL_EXCESSIVE_MESSAGE_SIZE", "too much follows the first message"))
+        return 0
+
     cdef bint _read_hello(self) except -1:
         """Read the hello that was kept; False: it is not whole, or a context is to be chosen."""
         cdef object found, failure = None
+        cdef Loop loop
         try:
             found = read_hello(PyBytes_FromStringAndSize(self.inbox, self.in_size))
         except ValueError:
@@ -322,8 +361,26 @@ cdef class TLS(Layer):
         if found is None:
             return False
         self.flags = (self.flags & ~TLS_READS_HELLO) | TLS_DECIDING
-        (<object>self.handle.owner)._hello(*found)
-        return not self.over() and self.engine is not None
+        loop, failure = self.handle.loop, None
+        try:
+            self.upward.hello(self.handle.owner, found[0], found[1])
+        except BaseException as exc:
+            failure = exc
+        if failure is not None and (
+                self.engine is not None or self.over() or not isinstance(failure, Exception)):
+            # Of a program that has chosen before; or an interrupt.
+            loop.report(failure)
+            if not self.over() and self.engine is None:
+                failure = state_error("ERR_SSL_INTERRUPTED", "No context was chosen")
+        if self.over():
+            return False
+        if self.engine is not None:
+            return True
+        if failure is not None:
+            self.fail(failure)
+        else:
+            self._bound_waiting()
+        return False
 
     cdef bint _shake(self) except -1:
         """Feed the engine what was kept until the handshake is over; False: it is not."""
@@ -373,7 +430,7 @@ cdef class TLS(Layer):
         # Before our last message: a peer that is not who it should be never gets it.
         failure = None
         try:
-            owner._secured()
+            self.upward.secured(owner)
         except BaseException as exc:
             failure = exc
         if failure is not None and (
@@ -405,13 +462,20 @@ cdef class TLS(Layer):
 
     def digest(self):
         """Go on with what came with the end of the handshake."""
+        cdef object failure = None
         self.flags &= ~TLS_TICK_DUE
         if self.over():
             return
-        self._take_all()
-        self._end_if_due()
-        if not self.over():
-            self._decrypt_kept()
+        try:
+            self._take_all()
+            self._end_if_due()
+            if not self.over():
+                self._decrypt_kept()
+        except MemoryError as exc:
+            failure = exc
+        if failure is not None:
+            # Some of it may be lost.
+            self.fail(os_error(uv.UV_ENOMEM, "read"))
 
     cdef int _end_if_due(self) except -1:
         """Go on with a shutdown() that had to wait."""
@@ -439,13 +503,17 @@ cdef class TLS(Layer):
         return 0
 
     cdef Py_ssize_t _complete(self, const char* base, Py_ssize_t size) except -2:
-        """Complete the record that was kept in part: how many bytes it takes; -1: it is none."""
+        """Complete the record that was kept in part: how many bytes it takes.
+
+        -1: it is none, and all is kept.
+        """
         cdef Py_ssize_t length = _record(self.inbox, self.in_size), part = 0
         while length == 0 and part < size:
             self._keep(base + part, 1)
             part += 1
             length = _record(self.inbox, self.in_size)
         if length < 0:
+            self._keep(base + part, size - part)
             return -1
         length = min(length - self.in_size, size - part)
         if length > 0:
@@ -464,8 +532,7 @@ cdef class TLS(Layer):
             batch = self._complete(base, size)
             if batch < 0:
                 # The engine says what that is.
-                self._keep(base, size)
-                base, size = NULL, 0
+                base, size, length = NULL, 0, -1
             else:
                 base += batch
                 size -= batch
@@ -517,6 +584,7 @@ cdef class TLS(Layer):
                 if result < 0:
                     break
                 result = 1
+                shared.records += records
                 if not records:
                     records = -1
                 while records:
@@ -605,7 +673,7 @@ cdef class TLS(Layer):
         """Let 'session' be emitted; this layer goes on whatever a listener raises."""
         cdef StreamHandle handle = self.handle
         try:
-            (<object>handle.owner)._ticket()
+            self.upward.ticket(handle.owner)
         except BaseException as exc:
             handle.loop.report(exc)
         return 0
@@ -668,12 +736,27 @@ cdef class TLS(Layer):
         error: what the engine raised, or an error of the system; None: the connection has ended.
         """
         cdef StreamHandle handle = self.handle
+        cdef object failure = None
         if self.over():
             return 0
         self.flags |= TLS_FAILED
         self._stop_waiting()
-        (<object>handle.owner)._tls_failed(error, self.flags & TLS_SECURE != 0)
+        try:
+            self.upward.failed(handle.owner, error, self.flags & TLS_SECURE != 0)
+        except BaseException as exc:
+            failure = exc
+        if failure is not None:
+            if handle.owner is not None and not handle.closing:
+                # It was interrupted before it had destroyed the socket.
+                (<SocketBase>handle.owner)._destroy_with(None)
+            raise failure
         return 0
+
+    cdef object failure(self, int status):
+        cdef Engine engine = self.engine
+        if status != uv.UV_EPROTO or engine is None or engine.error is None:
+            return Layer.failure(self, status)
+        return self.upward.write_failed(self.handle.owner, engine.error)
 
     cdef int expired(self) except -1:
         if self.over():
@@ -758,34 +841,60 @@ cdef class TLS(Layer):
                 self.fail(os_error(status, "write"))
         return not self.over()
 
-    cdef Py_ssize_t _encrypt(self, uv.uv_buf_t* buf, unsigned int count,
-                             Py_ssize_t skip, unsigned int* used) noexcept:
-        """Make one record of what bufs have from `skip` bytes in the first on.
+    cdef bytes _encrypt(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t skip,
+                        Py_ssize_t* plain, uv.uv_buf_t* out):
+        """Make one record of what bufs have from `skip` bytes in the first on, and point at it.
 
-        Returns how many bytes went into it, or ENGINE_FAILED. used: how many bufs it reaches into.
+        plain: how many bytes went into it; 0: only empty chunks are left. Returns None then, and if
+        it failed, with a libuv status in `plain`.
         """
         cdef char* joined = self.shared.joined
-        cdef Py_ssize_t size = 0, part
+        cdef Py_ssize_t size = 0, part = bufs[0].len - skip
         cdef unsigned int index = 0
-        part = buf[0].len - skip
+        cdef bytes record = None
         if count == 1 or part >= self.record_size:
-            used[0] = 1
-            return self.engine.give(buf[0].base + skip, min(part, <Py_ssize_t>self.record_size))
-        while index < count and size < self.record_size:
-            part = min(<Py_ssize_t>buf[index].len - skip, <Py_ssize_t>self.record_size - size)
-            memcpy(joined + size, buf[index].base + skip, part)
-            size += part
-            skip = 0
-            index += 1
-        used[0] = index
-        return self.engine.give(joined, size) if size else 0
+            joined = bufs[0].base + skip
+            size = min(part, <Py_ssize_t>self.record_size)
+        else:
+            while index < count and size < self.record_size:
+                part = min(<Py_ssize_t>bufs[index].len - skip,
+                           <Py_ssize_t>self.record_size - size)
+                memcpy(joined + size, bufs[index].base + skip, part)
+                size += part
+                skip = 0
+                index += 1
+        plain[0] = size
+        if not size:
+            return None
+        plain[0] = self.engine.give(joined, size)
+        if plain[0] > 0:
+            record = self.engine.collect()
+        if record is None or self.over():
+            plain[0] = self._write_failed()
+            return None
+        out.base = PyBytes_AS_STRING(record)
+        out.len = PyBytes_GET_SIZE(record)
+        return record
+
+    cdef Py_ssize_t _append(self, list records, uv.uv_buf_t* bufs, unsigned int count,
+                            Py_ssize_t skip, uv.uv_buf_t* out) noexcept:
+        """_encrypt(), with the record at the end of a list; returns what is in `plain` there."""
+        cdef Py_ssize_t plain = uv.UV_ENOMEM
+        cdef bytes record
+        try:
+            record = self._encrypt(bufs, count, skip, &plain, out)
+            if record is not None:
+                records.append(record)
+        except MemoryError:
+            plain = uv.UV_ENOMEM
+        return plain
 
     cdef Py_ssize_t try_write(self, const uv.uv_buf_t* given, unsigned int count) noexcept:
         cdef uv.uv_buf_t out[BATCH]
         cdef Py_ssize_t plain[BATCH]
         cdef uv.uv_buf_t* bufs = <uv.uv_buf_t*>given
         cdef Py_ssize_t taken = 0, skip = 0, size, sent, left
-        cdef unsigned int index, used, made
+        cdef unsigned int index, made
         cdef list records
         cdef bytes record
         if self.flags & (TLS_SERVING | TLS_FAILED | TLS_ENDED) != TLS_SERVING or self.sending \
@@ -793,18 +902,14 @@ cdef class TLS(Layer):
             return uv.UV_EAGAIN
         if count == 1 and bufs[0].len <= self.record_size and not self.ahead:
             # One small chunk, as most are.
-            size = self.engine.give(bufs[0].base, bufs[0].len)
-            record = self.engine.collect() if size > 0 else None
-            if record is None or self.over():
-                return self._write_failed()
-            out[0].base = PyBytes_AS_STRING(record)
-            out[0].len = PyBytes_GET_SIZE(record)
+            record = self._encrypt(bufs, 1, 0, plain, out)
+            if record is None:
+                return plain[0]
             sent = Layer.try_write(self, out, 1)
             if sent == <Py_ssize_t>out[0].len:
-                return size
+                return plain[0]
             if sent < 0 and sent != uv.UV_EAGAIN:
                 return sent
-            plain[0] = size
             return self._rest(record, out, 1, plain, max(sent, 0), 0)
         while count:
             # What is encrypted already.
@@ -816,28 +921,17 @@ cdef class TLS(Layer):
                 if skip == <Py_ssize_t>bufs[0].len:
                     bufs, count, skip = bufs + 1, count - 1, 0
             made = 0
-            records = None
+            records = _new_list()
+            if records is None:
+                return uv.UV_ENOMEM
             while count and made < BATCH:
-                size = self._encrypt(bufs, count, skip, &used)
+                size = self._append(records, bufs, count, skip, &out[made])
                 if size < 0:
-                    return self._write_failed()
+                    return size
                 if not size:
                     # Nothing but empty chunks is left.
                     count = 0
                     break
-                record = self.engine.collect()
-                if record is not None:
-                    try:
-                        if records is None:
-                            records = [record]
-                        else:
-                            records.append(record)
-                    except MemoryError:
-                        record = None
-                if record is None or self.over():
-                    return self._write_failed()
-                out[made].base = PyBytes_AS_STRING(record)
-                out[made].len = PyBytes_GET_SIZE(record)
                 plain[made] = size
                 made += 1
                 skip += size
@@ -928,38 +1022,23 @@ cdef class TLS(Layer):
     cdef int _push(self) noexcept:
         """Encrypt and submit the next records of the write that waits; returns a libuv status."""
         cdef uv.uv_buf_t out[BATCH]
-        cdef unsigned int made = 0, used
+        cdef unsigned int made = 0
         cdef Py_ssize_t size
-        cdef list records = None
-        cdef bytes record
+        cdef list records = _new_list()
         cdef int status
+        if records is None:
+            return uv.UV_ENOMEM
         while self.at < self.count and made < BATCH:
-            size = self._encrypt(&self.bufs[self.at], self.count - self.at, 0, &used)
+            size = self._append(records, &self.bufs[self.at], self.count - self.at, 0, &out[made])
             if size < 0:
-                return self._write_failed()
+                return <int>size
             if not size:
                 self.at = self.count
                 break
-            record = self.engine.collect()
-            if record is not None:
-                try:
-                    if records is None:
-                        records = [record]
-                    else:
-                        records.append(record)
-                except MemoryError:
-                    record = None
-            if record is None:
-                return uv.UV_ENOMEM
-            if self.over():
-                return uv.UV_ECANCELED
-            out[made].base = PyBytes_AS_STRING(record)
-            out[made].len = PyBytes_GET_SIZE(record)
             made += 1
             self._skip(size, False)
         if not made:
             # It was all empty; its completion comes as that of any other.
-            records = [b""]
             out[0].base = NULL
             out[0].len = 0
             made = 1
@@ -1041,6 +1120,15 @@ cdef class TLS(Layer):
             Layer.read_stop(self)
 
 
+cdef list _new_list():
+    """An empty list; None without memory. Making it may run a finaliser."""
+    try:
+        return []
+    except MemoryError:
+        pass
+    return None
+
+
 cdef Py_ssize_t _total(const uv.uv_buf_t* bufs, unsigned int count) noexcept:
     cdef Py_ssize_t total = 0
     cdef unsigned int index
@@ -1049,12 +1137,13 @@ cdef Py_ssize_t _total(const uv.uv_buf_t* bufs, unsigned int count) noexcept:
     return total
 
 
-def attach(SocketBase socket not None, bint reads_hello=False, bint held=False,
-           bint lenient=False):
+def attach(SocketBase socket not None, Calls calls not None, bint reads_hello=False,
+           bint held=False, bint lenient=False):
     """Put TLS on a connected socket, above what is there; start() or the hello begin it.
 
     Args:
-        reads_hello: let TLSSocket._hello() choose the context, by the client's first message.
+        calls: what the layer calls on the socket.
+        reads_hello: let calls.hello() choose the context, by the client's first message.
         held: read nothing before go_on().
         lenient: the end of the connection without close_notify is no error.
 
@@ -1064,6 +1153,7 @@ def attach(SocketBase socket not None, bint reads_hello=False, bint held=False,
     cdef StreamHandle handle
     socket._ready()
     layer = TLS.__new__(TLS)
+    layer.upward = calls
     layer.shared = _shared_of(socket._loop)
     layer.record_size = RECORD_SIZE
     layer.flags = (TLS_READS_HELLO if reads_hello else 0) \
@@ -1072,6 +1162,7 @@ def attach(SocketBase socket not None, bint reads_hello=False, bint held=False,
     if handle is not None and handle._reading:
         layer.flags |= TLS_WANTED
     socket._add_layer(layer, False)
+    socket._socket_flags &= ~SOCKET_TO_SECURE
     if held:
         Layer.read_stop(layer)
     elif handle is not None and not handle._reading:

@@ -37,7 +37,8 @@ FUNCTIONS = {
 assert len(FUNCTIONS) == UPCALLS
 
 # The methods written in Python that the core calls on objects of its own classes, beside those that
-# a program overrides (docs/streams-rules.md): class and name, and when.
+# a program overrides (docs/streams-rules.md): class and name, and when. Those of Calls are
+# functions that TLSSocket gives to the layer.
 METHODS = {
     "Driver.gone":
         "(): run() on a driven loop; returns True if the other loop needs the driver no more.",
@@ -47,15 +48,22 @@ METHODS = {
     "Connector.connected":
         "(status): the attempt under way is over; a libuv status, UV_ECANCELED from destroy().",
     "Connector.stop": "(): the socket is being destroyed; ends timers and tasks.",
-    "TLSSocket._hello":
-        "(servername, protocols): the client's first message is there; starts the layer, now or "
-        "later. servername is a str or None; protocols is a list, None if the message is invalid.",
-    "TLSSocket._secured": "(): the handshake is over; what was written before leaves after it.",
-    "TLSSocket._tls_failed":
-        "(error, secure): the layer has failed, after the handshake or not; destroys the socket. "
-        "error is what the engine raised, an OSError, a TimeoutError for a handshake that takes "
-        "too long, or None for a connection that ended without close_notify.",
-    "TLSSocket._ticket": "(): there may be a new session.",
+    "Calls.hello":
+        "(socket, servername, protocols): the client's first message is there; starts the layer, "
+        "now or later. servername is a str or None; protocols is a list, None if the message is "
+        "invalid.",
+    "Calls.secured":
+        "(socket): the handshake is over; what was written before leaves after it.",
+    "Calls.failed":
+        "(socket, error, secure): the layer has failed, after the handshake or not; destroys the "
+        "socket. error is what the engine raised, an OSError, a TimeoutError for a handshake that "
+        "takes too long, or None for a connection that ended without close_notify.",
+    "Calls.ticket": "(socket): there may be a new session.",
+    "Calls.write_failed":
+        "(socket, error): the engine has refused a write; returns the exception for it.",
+    "VirtualTime.wait":
+        "(): in virtual time, after each turn of run(); moves the clock if nothing is ready, or "
+        "raises.",
     "Server._secure": "(socket): a TLS server has accepted a connection; begins the handshake.",
 }
 

@@ -30,14 +30,16 @@ from .descriptors cimport set_iternext
 from .errors cimport seal, state_error
 from .loop cimport Continuation, Loop
 from .loop_registry cimport loop_of_thread
+from .shared cimport lock, made, make, pyuvnet_mutex, unlock
 
-cdef object _running_loop = None       # asyncio.get_running_loop
+cdef PyObject* _running_loop = NULL    # asyncio.get_running_loop
+cdef pyuvnet_mutex _door               # of the five below, which are set together, once
 cdef object _enter_task = None         # asyncio's, for those who step tasks themselves
 cdef object _leave_task = None
 cdef object _current_task = None
 cdef object _Task = None
-cdef bint _EAGER = sys.version_info >= (3, 12)     # tasks may begin within another's step
 cdef Waiter _over = None               # settled, for tasks that are woken to take what is held
+cdef bint _EAGER = sys.version_info >= (3, 12)     # tasks may begin within another's step
 
 cdef enum:
     NOTHING = 0
@@ -58,7 +60,7 @@ cdef class Waiter(Continuation):
     def __init__(self, leave=None):
         if self._ours is not None:
             raise state_error("ERR_CONSTRUCTED_TWICE",
-                              "Waiter.__init__() was called on one that is made already")
+                              "Waiter.__init__() was called twice on the same object")
         _prepare(self, loop_of_thread())
         self._leave = leave
 
@@ -266,11 +268,11 @@ cdef class Waiting:
 
 
 cdef int _prepare(Waiter waiter, Loop ours) except -1:
-    global _running_loop
-    if _running_loop is None:
+    cdef PyObject* function = made(&_running_loop)
+    if function is NULL:
         from asyncio import get_running_loop
-        _running_loop = get_running_loop
-    waiter._loop = PyObject_CallNoArgs(_running_loop)
+        function = make(&_running_loop, get_running_loop)
+    waiter._loop = PyObject_CallNoArgs(<object>function)
     if waiter._loop is not ours.theirs:
         ours.used()
     waiter._ours = ours
@@ -327,6 +329,27 @@ cdef int _wake_now(Waiter waiter, object callback, object context, object loop) 
     return 0
 
 
+cdef int _learn_asyncio() except -1:
+    """Set what steps need, with the first Stepper."""
+    global _enter_task, _leave_task, _current_task, _Task, _over
+    cdef bint known
+    lock(&_door)
+    known = _Task is not None
+    unlock(&_door)
+    if known:
+        return 0
+    from asyncio.tasks import Task, _enter_task as enter, _leave_task as leave
+    from asyncio.tasks import current_task
+    cdef Waiter over = Waiter.__new__(Waiter)
+    over._done = True
+    lock(&_door)
+    if _Task is None:
+        _enter_task, _leave_task, _current_task, _over = enter, leave, current_task, over
+        _Task = Task
+    unlock(&_door)
+    return 0
+
+
 @cython.final
 cdef class Stepper:
     """A coroutine for asyncio's create_task(), which does what the given one does.
@@ -343,20 +366,13 @@ cdef class Stepper:
         # It may be running: then this would be the last reference to it.
         if self.coroutine is not None:
             raise state_error("ERR_CONSTRUCTED_TWICE",
-                              "Stepper.__init__() was called on one that is made already")
+                              "Stepper.__init__() was called twice on the same object")
         self.coroutine = coroutine
         self._listening = listening
 
     def started(self, task):
         """Know the task, if it is asyncio's own; others are not ours to be stepped past."""
-        global _enter_task, _leave_task, _current_task, _Task, _over
-        if _Task is None:
-            from asyncio.tasks import Task, _enter_task, _leave_task
-            from asyncio.tasks import current_task as _current_task
-            _Task = Task
-        if _over is None:
-            _over = Waiter.__new__(Waiter)
-            _over._done = True
+        _learn_asyncio()
         # A task factory may have put this into a task of its own, within the one it returns.
         if type(task) is _Task and task.get_coro() is self and not task.done():
             self._task, self._loop = task, task.get_loop()

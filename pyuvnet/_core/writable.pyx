@@ -30,7 +30,7 @@ from .capi cimport PyMemoryView_GET_BUFFER, hold_collector, list_of, numbered, \
 from .debugging cimport call_watched
 from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
-from .errors cimport already_finished, closed_before_connection, os_error, queue_full, seal, \
+from .errors cimport already_finished, closed_before_connection, queue_full, seal, \
     socket_closed, state_error, stream_destroyed, write_after_end
 from .framing cimport FRAMING_LINES, Framing, check_framing, frame_prefix
 from .names import add_node_names
@@ -343,7 +343,7 @@ cdef int w_failed(Stream s, int status, bint in_call) except -1:
         elif status == FAILED_BEFORE_CONNECTION:
             error = closed_before_connection()
         else:
-            error = os_error(status, "write")
+            error = s._failed_write(status)
     except Exception as exc:
         error = exc
     except BaseException as exc:
@@ -408,7 +408,7 @@ cdef list _take_callbacks(Stream s, unsigned long number):
 
 
 cdef Py_ssize_t _cut(list queue, Py_ssize_t head) except -1:
-    """Drop what was taken from the front of a list now and then: each costs a constant share."""
+    """Drop what was taken from the front of a list, at times: each costs a constant share."""
     if head < 64 or 2 * head < len(queue):
         return head
     try:
@@ -469,9 +469,12 @@ cdef int w_fail_writes(Stream s) except -1:
     if s._state & W_WRITING:
         return 0
     done = _take_callbacks(s, s.w_done)
-    waiting, s._rare.w_waiting = s._rare.w_waiting, done or None
-    index, s._rare.w_called = s._rare.w_called, 0
-    ends, s._rare.w_end_callbacks = s._rare.w_end_callbacks, None
+    waiting, index = s._rare.w_waiting, s._rare.w_called
+    if waiting is not None or done:
+        s._rare.w_waiting, s._rare.w_called = done or None, 0
+    ends = s._rare.w_end_callbacks
+    if ends is not None:
+        s._rare.w_end_callbacks = None
     s.w_length = 0
     w_drop_queue(s)
     if s._coroutines & W_LIMITED:
@@ -661,8 +664,9 @@ cdef int _finish(Stream s, bint unless_destroyed) except -1:
 cdef int w_emit_finish(Stream s) except -1:
     """Call the end callbacks, and emit 'finish'."""
     cdef list ends
-    ends, s._rare.w_end_callbacks = s._rare.w_end_callbacks, None
+    ends = s._rare.w_end_callbacks
     if ends is not None:
+        s._rare.w_end_callbacks = None
         for callback in ends:
             _call_back(s, callback, None)
     try:
@@ -833,20 +837,20 @@ cdef int _user_final(Stream s) except -1:
 
 
 cdef class Writable(Stream):
-    """A destination of bytes; subclass it and give it `_write(chunk, encoding, callback)`.
+    """A destination of bytes; subclass it and implement `_write(chunk, encoding, callback)`.
 
     `_writev(chunks, callback)`, `_final(callback)` and `_destroy(error, callback)` are optional.
 
     Args:
         options: a mapping of the options below; keywords win over it.
         high_water_mark, writable_high_water_mark: int >= 0, bytes, default
-            get_default_high_water_mark(): from there on write() returns False.
-        default_encoding: str, default 'utf8': of str chunks that are written without one.
+            get_default_high_water_mark(): where write() starts to return False.
+        default_encoding: str, default 'utf8': for str chunks written without an encoding.
         auto_destroy: bool, default True: destroy after 'finish'.
         emit_close: bool, default True: emit 'close' after destruction.
-        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
-            fails destroys the stream.
-        framing: one of pyuvnet.framing, default None: as set_framing().
+        capture_rejections: bool, default EventEmitter.capture_rejections: destroy the stream if a
+            coroutine listener fails.
+        framing: one of pyuvnet.framing, default None: as with set_framing().
 
     Events: 'drain', 'finish', 'pipe' (source), 'unpipe' (source), 'error' (error), 'close'.
     Raises: ArgTypeError (ERR_UNKNOWN_OPTION, ERR_UNKNOWN_ENCODING), ArgValueError
@@ -875,12 +879,12 @@ cdef class Writable(Stream):
         return 0
 
     def write(self, chunk=None, encoding=None, callback=None):
-        """Write a chunk; nothing is copied.
+        """Write a chunk, without copying it.
 
         Args:
-            chunk: bytes-like (kept, and not to be changed, until the callback) or str.
+            chunk: bytes-like (do not modify it before the callback) or str.
             encoding: of a str, default 'utf8'.
-            callback: callable(error or None), when the chunk was handed to the kernel.
+            callback: callable(error or None), once the kernel has accepted the chunk.
 
         Returns: bool, False when the writer should wait for 'drain'.
         Raises: ArgTypeError (ERR_STREAM_NULL_VALUES, ERR_INVALID_ARG_TYPE,
@@ -894,20 +898,20 @@ cdef class Writable(Stream):
         return w_write(self, chunk, encoding, callback)
 
     def write_frame(self, payload=None, callback=None):
-        """Write a payload as one frame of the stream's framing; nothing is copied.
+        """Write a payload as one frame of the stream's framing, without copying it.
 
         Args:
-            payload: bytes-like (kept, and not to be changed, until the callback) or str, which the
-                default encoding makes bytes of.
-            callback: callable(error or None), when the frame was handed to the kernel.
+            payload: bytes-like (do not modify it before the callback) or str, which is encoded
+                with the default encoding.
+            callback: callable(error or None), once the kernel has accepted the frame.
 
-        Lines adds the delimiter behind it, LengthPrefix and VarintPrefix put the length in front,
-        Fixed checks the size, and Header writes it as it is.
+        Lines appends the delimiter, LengthPrefix and VarintPrefix prepend the length, Fixed checks
+        the size, and Header writes it unchanged.
 
         Returns: bool, False when the writer should wait for 'drain'.
-        Raises, with nothing written: StateError (ERR_METHOD_NOT_APPLICABLE) without a framing;
+        Raises, before writing anything: StateError (ERR_METHOD_NOT_APPLICABLE) without a framing;
             ArgValueError (ERR_INVALID_ARG_VALUE) if a line contains the delimiter; RangeError
-            (ERR_OUT_OF_RANGE) over the limit, for another size than Fixed's, or if the prefix
+            (ERR_OUT_OF_RANGE) over the limit, for a size other than that of Fixed, or if the prefix
             cannot hold the length; what write() raises.
         Events: those of write().
 
@@ -921,7 +925,7 @@ cdef class Writable(Stream):
 
         Args:
             chunk, encoding: as for write().
-            callback: callable(error or None), right before 'finish'.
+            callback: callable(error or None), called just before 'finish'.
 
         Returns the stream. Events: 'finish'.
         Raises: what write() raises.
@@ -933,12 +937,12 @@ cdef class Writable(Stream):
         return self
 
     def cork(self):
-        """Queue writes until as many uncork() calls, or end(). Node: writable.cork()"""
+        """Queue writes until uncork() has been called as often, or end(). Node: writable.cork()"""
         self._ready()
         w_cork(self)
 
     def uncork(self):
-        """Undo one cork(); the last one sends the queue at once. Node: writable.uncork()"""
+        """Undo one cork(); the last one sends the queue immediately. Node: writable.uncork()"""
         self._ready()
         w_uncork(self)
 
@@ -960,18 +964,18 @@ cdef class Writable(Stream):
 
     @property
     def writable_length(self):
-        """Bytes accepted and not yet taken by the kernel. Node: writable.writableLength"""
+        """Bytes written that the kernel has not taken yet. Node: writable.writableLength"""
         w_flush(self)
         return self.w_length
 
     @property
     def writable_high_water_mark(self):
-        """From how many bytes on write() returns False. Node: writable.writableHighWaterMark"""
+        """Queued bytes at which write() returns False. Node: writable.writableHighWaterMark"""
         return self.w_mark
 
     @property
     def writable_need_drain(self):
-        """True when a write returned False and 'drain' is due. Node: writable.writableNeedDrain"""
+        """True while 'drain' is due. Node: writable.writableNeedDrain"""
         if not self._state & W_NEED_DRAIN:
             # Sending what was collected cannot make it due, and would cost a call of the kernel for
             # each write of a loop that looks here.
@@ -980,15 +984,15 @@ cdef class Writable(Stream):
         return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
 
     def drained(self):
-        """Wait until the writer may go on: at once, unless a write() returned False.
+        """Wait until you may write again: not at all, unless a write() returned False.
 
             socket.write(chunk)
             await socket.drained()
 
         Returns: an awaitable, needs asyncio.
-        Raises: from the awaitable what the stream failed with, or StateError
-            (ERR_STREAM_PREMATURE_CLOSE) if it was closed meanwhile; (ERR_STREAM_DESTROYED) if it
-            was before.
+        Raises: from the awaitable what the stream failed with, or ClosedError
+            (ERR_STREAM_PREMATURE_CLOSE) if it is closed meanwhile, (ERR_STREAM_DESTROYED) if it
+            already was.
 
         Node: none (events.once(writable, 'drain'))
         """
@@ -1006,12 +1010,12 @@ cdef class Writable(Stream):
 
     @property
     def writable_corked(self):
-        """How many uncork() calls are due. Node: writable.writableCorked"""
+        """How many uncork() calls are outstanding. Node: writable.writableCorked"""
         return self.w_corked
 
     @property
     def writable_object_mode(self):
-        """Always False: streams are of bytes. Node: writable.writableObjectMode"""
+        """Always False: streams carry bytes. Node: writable.writableObjectMode"""
         return False
 
     @property

@@ -153,6 +153,16 @@ def test_listener_must_be_callable(method, listener):
     assert emitter.event_names() == []
 
 
+def test_a_class_may_be_an_event(trace):
+    class Moved:
+        pass
+
+    emitter = EventEmitter()
+    emitter.on(Moved)(trace)
+    emitter.emit(Moved, 1)
+    assert trace == [1]
+
+
 @pytest.mark.spec("S6.1-25")
 @pytest.mark.parametrize("event", ["x", "", "é" * 40, 7, 7.5, (1, "a"), None, b"x", frozenset()])
 def test_any_hashable_is_an_event_name(trace, event):

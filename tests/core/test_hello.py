@@ -64,23 +64,53 @@ def test_what_is_no_hello(data: bytes) -> None:
         read_hello(data)
 
 
+@pytest.mark.spec("D168")
 def test_a_hello_without_end_is_refused_at_the_limit() -> None:
     record = b"\x16\x03\x01\x40\x00" + bytes(16384)
-    assert read_hello(b"\x16\x03\x01\x00\x04\x01\x00\xff\x00" + record * 3) is None
+    assert read_hello(b"\x16\x03\x01\x00\x04\x01\x00\x4f\x00" + record) is None
     with pytest.raises(OverflowError, match="too long"):
-        read_hello(b"\x16\x03\x01\x00\x04\x01\x00\xff\xff")
+        read_hello(b"\x16\x03\x01\x00\x04\x01\x00\x4f\x00" + record + record[:5])
+    with pytest.raises(OverflowError, match="too long"):
+        read_hello(b"\x16\x03\x01\x00\x04\x01\x00\x50\x00")
     with pytest.raises(OverflowError, match="too long"):
         read_hello(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff")
-    assert LIMIT == 65536
+    assert LIMIT == 20480
 
 
 def test_a_hello_in_too_many_parts_is_refused() -> None:
     # Each byte that comes would have all of them read again.
     part = b"\x16\x03\x01\x00\x01"
-    begun = b"".join(part + bytes((each,)) for each in (1, 0, 255, 0))
+    begun = b"".join(part + bytes((each,)) for each in (1, 0, 79, 0))
     assert read_hello(begun + (part + b"\x00") * 252) is None
     with pytest.raises(OverflowError, match="too many parts"):
         read_hello(begun + (part + b"\x00") * 253)
+
+
+def test_a_name_that_is_longer_than_any_is_refused() -> None:
+    data = hello("a" * 60 + ".example")
+    name, at = b"a" * 60 + b".example", data.index(b"a" * 60)
+    # The four counts before it: of the extension, the list and the name; and those of all.
+    long = name * 4
+
+    def longer(size: int) -> bytes:
+        found = bytearray(data[:at] + long + data[at + len(name) :])
+        for place, width in (
+            (3, 2), (6, 3), (at - 2, 2), (at - 5, 2), (at - 7, 2), (block_at(data), 2)
+        ):  # fmt: skip
+            count = int.from_bytes(found[place : place + width], "big") + size - len(name)
+            found[place : place + width] = count.to_bytes(width, "big")
+        return bytes(found)
+
+    with pytest.raises(ValueError, match="too long"):
+        read_hello(longer(len(long)))
+
+
+def block_at(data: bytes) -> int:
+    """Where the count of the extensions stands."""
+    at = 5 + 4 + 34
+    at += 1 + data[at]
+    at += 2 + int.from_bytes(data[at : at + 2], "big")
+    return at + 1 + data[at]
 
 
 def test_broken_hellos_are_values_or_errors() -> None:

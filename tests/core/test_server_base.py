@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket as posix
 import struct
 import weakref
@@ -443,3 +444,78 @@ def test_a_finaliser_that_acts_on_the_server_while_it_accepts(what: str) -> None
         assert set(events) == {"close"}
         assert len(events) == 1 or what == "listen again"
         assert set(answers_of(peers)) <= {"end", "reset"}
+
+
+@pytest.mark.parametrize("kind", ["TCP", "path"])
+def test_a_receiver_gets_descriptors_and_no_socket_is_made(kind: str, tmp_path: Any) -> None:
+    """Of connections that another process is to serve."""
+    path = str(tmp_path / "handed")
+    received: list[int] = []
+    closed: list[bool] = []
+
+    def receive(fd: int) -> None:
+        received.append(fd)
+        if len(received) == 3:
+            server.close()
+
+    server = net.create_server(lambda socket: pytest.fail("a socket was made"))
+    server._hand_over_to(receive)
+    server.on("close", lambda: closed.append(True))
+    server.listen(0 if kind == "TCP" else path)
+    if kind == "TCP":
+        peers = peers_of(server, 3)
+    else:
+        peers = [posix.socket(posix.AF_UNIX) for _ in range(3)]
+        for peer in peers:
+            peer.connect(path)
+    pyuvnet.run()
+    assert closed == [True]
+    for fd, peer in zip(received, peers, strict=True):
+        with posix.socket(fileno=fd) as ours:
+            assert not os.get_blocking(fd)
+            assert not ours.get_inheritable()
+            ours.setblocking(True)
+            peer.send(b"x")
+            assert ours.recv(1) == b"x"
+        peer.close()
+
+
+def test_a_receiver_also_gets_who_waits_when_the_listener_closes() -> None:
+    received: list[int] = []
+    server = net.create_server()
+    server._hand_over_to(received.append)
+    server.listen(0)
+    peers = peers_of(server, 3)
+    assert server._accept_rest() == 0
+    server.close()
+    pyuvnet.run()
+    assert len(received) == 3
+    for fd in received:
+        os.close(fd)
+    for peer in peers:
+        peer.close()
+
+
+def test_a_receiver_that_raises_and_one_that_pauses() -> None:
+    received: list[int] = []
+
+    def receive(fd: int) -> None:
+        received.append(fd)
+        if len(received) == 1:
+            server.pause()
+            pyuvnet.set_immediate(server.resume)
+            raise ZeroDivisionError
+        server.close()
+
+    server = net.create_server()
+    server._hand_over_to(receive)
+    server.listen(0)
+    peers = peers_of(server, 2)
+    with pytest.raises(ZeroDivisionError):
+        pyuvnet.run()
+    pyuvnet.run()
+    assert len(received) == 2
+    for fd in received:
+        os.close(fd)
+    for peer in peers:
+        peer.close()

@@ -65,6 +65,20 @@ class Near(net.Socket):
     def _ticket(self) -> None:
         self.said.append("ticket")
 
+    def _write_failed(self, error: BaseException) -> BaseException:
+        self.said.append(("write failed", type(error).__name__))
+        error.code = "ODD"  # type: ignore[attr-defined]
+        return error
+
+
+CALLS = layer.Calls(
+    hello=lambda near, servername, protocols: near._hello(servername, protocols),
+    secured=lambda near: near._secured(),
+    failed=lambda near, error, secure: near._tls_failed(error, secure),
+    ticket=lambda near: near._ticket(),
+    write_failed=lambda near, error: near._write_failed(error),
+)
+
 
 class Talk:
     """One connection: `near` has the layer, `far` is a plain socket with an SSLObject."""
@@ -90,6 +104,7 @@ class Talk:
         self.far: Any = None
         self.near: Any = None
         self.busy = False
+        self.engine: Callable[[Any, Any], Any] = lambda made, outgoing: made
         self.when_secure: Callable[[], object] = lambda: None
         self.when_far: Callable[[], object] = lambda: None
         self.when_far_ends: Callable[[], object] = lambda: None
@@ -155,10 +170,11 @@ class Talk:
         self.far.on("data", self.arrived)
         self.far.on("error", lambda error: self.events.append(("far error", error.code)))
         near = self.near
-        near.layer = layer.attach(near, **self.options)
+        near.layer = layer.attach(near, CALLS, **self.options)
         near.when_secure = self.secured
         if self.start and not self.options.get("reads_hello"):
-            near.layer.start(*bare(self.server, self.version))
+            made, incoming, outgoing = bare(self.server, self.version)
+            near.layer.start(self.engine(made, outgoing), incoming, outgoing)
         if not self.server:
             return
         try:
@@ -413,6 +429,48 @@ def test_junk_after_the_handshake_fails(version: ssl.TLSVersion) -> None:
         assert talk.chunks == []
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=IDS)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"\x17", b"junk"),
+        (b"\x17", b"\x00"),
+        (b"\x17\x03", b"\x03\xff\xff" + bytes(100_000)),
+        (b"\x17\x03\x03\xff", b"\xff"),
+        (b"\x17", b"\x03", b"\x03", b"\xff", b"\xff", b"\x00"),
+    ],
+    ids=["two", "nothing more", "much more", "the last byte", "bytes"],
+)
+def test_what_is_no_record_fails_in_however_many_parts_it_comes(
+    version: ssl.TLSVersion, parts: tuple[bytes, ...]
+) -> None:
+    """Else all of what follows would be kept."""
+    talk = Talk(version)
+
+    def send(left: tuple[bytes, ...]) -> None:
+        if talk.near.destroyed:
+            return
+        if left:
+            talk.far.write(left[0])
+            turns(6, lambda: send(left[1:]))
+        else:
+            # Nobody has ended it.
+            talk.near.destroy()
+
+    talk.when_far = lambda: send(parts)
+    talk.run()
+    assert ("failed", "SSLError", True) in talk.events or (
+        "failed", "StateError", True) in talk.events  # fmt: skip
+    assert talk.chunks == []
+
+
+def turns(count: int, then: Callable[[], object]) -> None:
+    if count:
+        pyuvnet.set_immediate(turns, count - 1, then)
+    else:
+        then()
+
+
 @pytest.mark.spec("D160")
 def test_a_handshake_record_after_the_handshake_is_refused() -> None:
     talk = Talk(ssl.TLSVersion.TLSv1_2)
@@ -510,6 +568,10 @@ def test_a_held_connection_reads_nothing_until_it_goes_on() -> None:
     talk.when_far_ends = talk.end
 
     def later() -> None:
+        if talk.near is None:
+            # Not yet accepted.
+            pyuvnet.set_timeout(later, 30)
+            return
         talk.events.append(("read", talk.near.bytes_read, len(talk.seen)))
         talk.near.layer.go_on()
 
@@ -612,3 +674,199 @@ def test_a_listener_that_raises_does_not_stop_the_connection(where: str) -> None
     assert {str(error) for error in caught} == {where}
     assert talk.events[-1] == "close"
     assert "end" in talk.events
+
+
+# ---- The engine fails, and what it runs ----------------------------------------------------------
+
+
+class Odd:
+    """An SSLObject, of which one method raises; without the object within that saves a call."""
+
+    def __init__(self, made: Any, method: str, error: BaseException) -> None:
+        self.made, self.method, self.error = made, method, error
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_sslobj":
+            raise AttributeError(name)
+        if name == self.method:
+            return self.fail
+        return getattr(self.made, name)
+
+    def fail(self, *_: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize("method", ["do_handshake", "read", "write"])
+@pytest.mark.parametrize("kind", [TimeoutError, ValueError, RuntimeError])
+def test_what_a_signal_handler_raises_in_the_engine_comes_out_of_the_loop(
+    method: str, kind: type[Exception]
+) -> None:
+    """An alarm's handler raises TimeoutError, which is an OSError as those of ssl are."""
+    talk = Talk(server=False)
+    caught: list[BaseException] = []
+    pyuvnet.set_exception_handler(caught.append)
+    talk.engine = lambda made, outgoing: Odd(made, method, kind("of the program"))
+    talk.when_secure = lambda: talk.near.write(b"x")
+    talk.when_far = lambda: talk.send(b"y")
+    try:
+        talk.run()
+    finally:
+        pyuvnet.set_exception_handler(None)
+    assert [type(error) for error in caught] == [kind]
+    assert talk.events[-1] == "close"
+    if method == "write":
+        assert ("write failed", "StateError") in talk.events
+    else:
+        assert ("failed", "StateError", method != "do_handshake") in talk.events
+
+
+@pytest.mark.parametrize("which", ["queued", "at once", "the rest"])
+def test_a_write_that_the_engine_refuses_fails_with_its_error(which: str) -> None:
+    talk = Talk(server=False)
+    errors: list[Any] = []
+    refused = ssl.SSLError(1, "[SSL: BAD_LENGTH] bad length (_ssl.c:2406)")
+    engines: list[Odd] = []
+
+    def engine(made: Any, outgoing: Any) -> Odd:
+        engines.append(Odd(made, "none", refused))
+        return engines[0]
+
+    def begin() -> None:
+        if which == "queued":
+            refuse()
+            talk.near.write(b"x" * 40_000, errors.append)
+        elif which == "at once":
+            turns(3, lambda: (refuse(), talk.near.write(b"x", errors.append)))
+        else:
+            # Its last records are made when the first ones have left.
+            talk.near.write(bytes(3_000_000), errors.append)
+            turns(1, refuse)
+
+    def refuse() -> None:
+        engines[0].method = "write"
+
+    talk.engine = engine
+    talk.when_secure = begin
+    talk.run()
+    assert errors == [refused]
+    assert talk.events[-1] == "close"
+    assert len(talk.got) < 3_000_000
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_that_is_interrupted_ends_the_connection(kind: type[BaseException]) -> None:
+    talk = Talk()
+    real = Near._tls_failed
+
+    def interrupted(near: Near, error: Any, secure: bool) -> None:
+        raise kind("no")
+
+    Near._tls_failed = interrupted  # type: ignore[method-assign]
+    talk.when_far = lambda: talk.far.write(b"no record at all")
+    try:
+        with pytest.raises(kind):
+            talk.run()
+        pyuvnet.run()
+    finally:
+        Near._tls_failed = real  # type: ignore[method-assign]
+    assert talk.near.destroyed
+    assert talk.events[-1] == "close"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_choice_that_raises_does_not_leave_the_handshake_without_an_end(when: str) -> None:
+    talk = Talk(reads_hello=True)
+    caught: list[BaseException] = []
+    pyuvnet.set_exception_handler(caught.append)
+
+    def hello(near: Near) -> None:
+        if when == "after":
+            near.layer.start(*bare(True, talk.version))
+        raise RuntimeError(when)
+
+    Near.hello = hello
+    talk.when_secure = lambda: talk.near.end(b"x")
+    talk.when_far_ends = talk.end
+    try:
+        talk.run()
+    finally:
+        pyuvnet.set_exception_handler(None)
+    if when == "after":
+        # The choice stands, and the error is the program's.
+        assert [str(error) for error in caught] == ["after"]
+        assert talk.got == b"x"
+    else:
+        assert caught == []
+        assert ("failed", "RuntimeError", False) in talk.events
+
+
+def test_what_follows_the_first_message_before_a_choice_is_bounded() -> None:
+    talk = Talk(reads_hello=True)
+    Near.hello = lambda near: None
+    push = talk.push
+    talk.push = lambda: (push(), talk.far.write(bytes(60_000)))  # type: ignore[method-assign]
+    talk.run()
+    assert ("failed", "StateError", False) in talk.events
+
+
+class Answering(Odd):
+    """An engine whose peer wants an answer with each record, such as new keys."""
+
+    def __init__(self, made: Any, outgoing: Any) -> None:
+        super().__init__(made, "none", AssertionError())
+        self.outgoing, self.answers = outgoing, False
+
+    def read(self, size: int, buffer: Any) -> int:
+        if not self.answers:
+            return self.made.read(size, buffer)  # type: ignore[no-any-return]
+        self.outgoing.write(bytes(50_000))
+        raise ssl.SSLWantReadError
+
+
+def test_answers_that_a_peer_does_not_read_are_bounded() -> None:
+    talk = Talk(server=False)
+    record = b"\x17\x03\x03\x00\x01x"
+    sent: list[int] = []
+
+    def engine(made: Any, outgoing: Any) -> Any:
+        engines.append(Answering(made, outgoing))
+        return engines[0]
+
+    def begin() -> None:
+        engines[0].answers = True
+        talk.far.pause()
+        ask()
+
+    def ask() -> None:
+        if talk.near.destroyed or len(sent) > 5000:
+            return
+        sent.append(1)
+        talk.far.write(record)
+        pyuvnet.set_immediate(ask)
+
+    engines: list[Answering] = []
+    talk.engine = engine
+    talk.when_far = lambda: turns(3, begin)
+    talk.run()
+    assert ("failed", "StateError", True) in talk.events
+    assert len(sent) < 5000
+
+
+def test_records_are_no_longer_than_the_program_has_said() -> None:
+    talk = Talk(server=False)
+    begun: list[int] = []
+
+    def begin() -> None:
+        begun.append(len(talk.seen))
+        talk.near.layer.set_record_size(512)
+        talk.near.write(bytes(3000))
+        talk.near.write(bytes(100))
+        talk.near.end()
+
+    talk.when_secure = lambda: turns(3, begin)
+    talk.when_far_ends = talk.end
+    talk.run()
+    assert talk.got == bytes(3100)
+    sizes = [length - 17 for kind, length in records(bytes(talk.seen[begun[0] :]))]
+    assert max(sizes) == 512
+    assert len(sizes) >= 7

@@ -1,0 +1,365 @@
+"""Transfer: a socket or a server leaves its thread's loop for that of another thread.
+
+In its own thread it closes its handle, keeps a duplicate of the descriptor, and belongs to the
+other loop from then on; a call to that loop, as any thread may make one, gives it a handle there.
+In between it has none, and nobody touches it: what the old loop had of it (ticks, a place among
+those with collected writes, timers, counts of its server) is taken out before.
+
+So no lock is needed. What refuses comes first, and changes nothing. The object leaves in a tick,
+since the code that emits the event under way looks at it again. By then the other loop may be
+closed, or have no memory for the call; then the object stays in its old loop, and is destroyed
+with the error.
+
+Imports: socket_base, server_base and below.
+"""
+
+cimport cython
+
+from . cimport uv
+from .accepting cimport listener_closed, listener_opened
+from .capi cimport hold_collector, release_collector
+from .deadlines cimport Limits, arm, has_deadline
+from .emitter cimport EventEmitter, has_foreign
+from .errors cimport os_error, seal, state_error
+from .loop cimport Loop
+from .owner cimport Acceptor, Collector, leave_ring
+from .pipe cimport Pipe, new_pipe, pyuvnet_file, pyuvnet_remove_file
+from .server_base cimport ServerBase
+from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_TO_END, SocketBase
+from .stream cimport DESTROYED, W_LIMITED
+from .stream_handle cimport ReadTarget, StreamHandle, duplicate
+from .tcp cimport TCP, new_tcp
+from .upcalls cimport later
+
+from .._base.validation import arg_type_error
+
+
+cdef extern from *:
+    """
+    #if defined(_WIN32)
+    #include <io.h>
+    static void pyuvnet_close_moving(int fd) { _close(fd); }
+    #else
+    #include <unistd.h>
+    static void pyuvnet_close_moving(int fd) { close(fd); }
+    #endif
+    """
+    void close_moving "pyuvnet_close_moving" (int fd) noexcept
+
+
+cdef str NOT_TRANSFERABLE = "ERR_WORKER_HANDLE_NOT_TRANSFERABLE"
+
+
+@cython.no_gc_clear    # __dealloc__ needs the path
+cdef class _Moving:
+    """The descriptor of an object on its way, and what its new handle is to be like."""
+
+    cdef int fd                        # -1: taken
+    cdef StreamHandle before           # whose descriptor was duplicated; None once it has left
+    cdef bint tcp, reading, referenced
+    cdef unsigned int failures         # its read budget
+    cdef ReadTarget target
+    cdef list ticks                    # (what, argument), which waited for it
+    cdef Limits limits
+    cdef bint idle                     # its idle timeout waited
+    cdef bytes path                    # of a listener's file, which moves with it
+    cdef pyuvnet_file file
+
+    def __dealloc__(self):
+        # It never arrived: its loop was closed, say.
+        if self.fd >= 0:
+            if self.path is not None:
+                # As by Pipe.close(), while the number of its inode cannot be another's.
+                pyuvnet_remove_file(&self.file, self.path)
+            close_moving(self.fd)
+
+    cdef StreamHandle open(self, Loop loop):
+        """A handle for the descriptor. Raises: OSError (syscall 'open')."""
+        cdef StreamHandle handle = new_tcp(loop) if self.tcp else new_pipe(loop)
+        cdef int status = handle.open(self.fd)
+        if status < 0:
+            handle.close()
+            raise os_error(status, "open")
+        self.fd = -1
+        if not self.referenced:
+            handle.unref()
+        return handle
+
+    cdef int tick_again(self, Loop loop, EventEmitter emitter) except -1:
+        for what, argument in self.ticks:
+            loop.tick(emitter, what, argument)
+        return 0
+
+
+cdef class _Nobody(Collector):
+    """Stands where an object with collected writes stood."""
+
+    cdef int _flush(self) except -1:
+        return 0
+
+    cdef bint _flush_one(self) noexcept:
+        return True
+
+
+cdef Collector _nobody = _Nobody.__new__(_Nobody)
+
+
+cdef object _not_transferable(str needed):
+    return state_error(NOT_TRANSFERABLE, f"transfer() needs {needed}")
+
+
+cdef _Moving _new_moving(object loop):
+    """Of nothing yet. Raises: ArgTypeError, StateError where the loop takes no call."""
+    cdef _Moving moving = _Moving.__new__(_Moving)
+    moving.fd = -1
+    if not isinstance(loop, Loop):
+        raise arg_type_error("loop", "Loop", loop)
+    (<Loop>loop).check_door()
+    return moving
+
+
+cdef int _note(_Moving moving, Loop here, StreamHandle handle, EventEmitter emitter) except -1:
+    """Note what the new handle is to be like. Nothing of the program's runs."""
+    cdef int held
+    moving.tcp = isinstance(handle, TCP)
+    moving.reading = handle._reading
+    moving.referenced = uv.uv_has_ref(handle._uv)
+    moving.failures = handle.failures
+    moving.target = handle.target
+    held = hold_collector()
+    try:
+        moving.ticks = here.ticks_of(emitter)
+    finally:
+        release_collector(held)
+    return 0
+
+
+# ---- Sockets -------------------------------------------------------------------------------------
+
+def check_socket(SocketBase socket not None):
+    """Raise unless a socket could be transferred.
+
+    Raises: StateError (ERR_WORKER_HANDLE_NOT_TRANSFERABLE), and what detach() raises.
+    """
+    socket._ready()
+    if socket._bytes_read:
+        raise _not_transferable("a socket from which nothing was read")
+    if socket._owners or socket.r_reader is not None:
+        raise _not_transferable("a socket that no coroutine uses")
+    if socket.r_pipes is not None or has_foreign(socket):
+        raise _not_transferable("a socket without pipes")
+    if socket._socket_flags & SOCKET_TO_END or socket._also().undo_signal is not None \
+            or has_deadline(socket) or socket._also().twin is not None:
+        raise _not_transferable("a socket that is not ending, and has no signal, deadline or TLS")
+
+
+def transfer_socket(SocketBase socket not None, loop, callback):
+    """Move a socket that check_socket() has passed; see Socket.transfer()."""
+    cdef _Moving moving = _new_moving(loop)
+    # Sends what was collected, and so may run code of the program, before it looks.
+    moving.fd = socket._duplicate("transfer()", NOT_TRANSFERABLE)
+    moving.before = socket._handle
+    # Whoever emits the event under way still looks at the socket.
+    socket._loop.tick_call(_depart_socket, (socket._loop, moving, socket, loop, callback))
+
+
+def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socket not None,
+                   Loop there not None, callback):
+    """The present callback is over."""
+    cdef StreamHandle handle
+    cdef Acceptor server = None
+    cdef BaseException failure = None
+    if socket._loop is not here or socket._state & DESTROYED \
+            or socket._handle is not moving.before and socket._also().twin is None:
+        # A second call, which has come too late, or another connection since.
+        return
+    try:
+        check_socket(socket)
+        socket._check_rests("transfer()", NOT_TRANSFERABLE)
+    except Exception as error:
+        failure = error
+    if failure is not None:
+        # The program has begun something since.
+        socket._destroy_with(failure)
+        return
+    handle = socket._handle
+    _note(moving, here, handle, socket)
+    if socket._deadlines is not NULL and socket._deadlines.limits is not NULL:
+        moving.limits = <Limits>socket._deadlines.limits
+    # From here on nothing fails.
+    moving.before = None
+    handle.read_stop()
+    handle.target = None
+    handle.owner = None
+    socket._handle = None
+    here.forget(socket, _nobody)
+    if socket._deadlines is not NULL:
+        later.stop_deadlines(socket)
+    if socket._idle is not None:
+        moving.idle = socket._idle.index >= 0
+        socket._idle.cancel()
+        socket._idle.loop = there
+    if socket._coroutines & W_LIMITED:
+        socket._also().quota.leave_all()
+    if socket._also().address is not None:
+        socket._also().address.gone()
+        socket._also().address = None
+    if socket._socket_flags & SOCKET_COUNTED:
+        socket._socket_flags &= ~SOCKET_COUNTED
+        leave_ring(&socket._links)
+        server = socket._server
+    socket._server = None
+    handle.close()
+    here.touched()
+    socket._loop = there
+    try:
+        there._push((_arrive_socket, (moving, socket, callback)), -1)
+    except BaseException as error:
+        socket._loop = here
+        if socket._idle is not None:
+            socket._idle.loop = here
+        socket._destroy_with(error)
+    if server is not None:
+        server.connection_gone(None)
+
+
+def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback):
+    """In the other thread."""
+    cdef Loop loop = socket._loop
+    cdef StreamHandle handle = None
+    cdef bint arrived = False
+    cdef int status
+    if socket._state & DESTROYED or socket._handle is not None \
+            or socket._socket_flags & SOCKET_CONNECTING:
+        # By somebody here, who did not wait for it.
+        return
+    try:
+        handle = moving.open(loop)
+        socket._take_handle(handle)
+        handle.failures = moving.failures
+        handle.target = moving.target
+        if moving.limits is not None:
+            arm(socket, moving.limits)
+        if moving.idle:
+            socket._idle.last = uv.uv_now(&loop._uv)
+            socket._idle.rearm()
+        moving.tick_again(loop, socket)
+        if moving.reading:
+            status = socket._read_start()
+            if status < 0:
+                raise os_error(status, "read")
+        arrived = True
+    except BaseException as error:
+        if handle is not None and socket._handle is not handle:
+            handle.close()
+        socket._destroy_with(error)
+    if arrived and callback is not None:
+        callback(socket)
+
+
+# ---- Servers -------------------------------------------------------------------------------------
+
+def check_server(ServerBase server not None):
+    """Raise unless a server could be transferred.
+
+    Raises: StateError (ERR_WORKER_HANDLE_NOT_TRANSFERABLE).
+    """
+    server._ready()
+    if server._handle is None or server._ending:
+        raise _not_transferable("a server that listens")
+    if server._connections or server._awaiting or server._waiting_accepts:
+        raise _not_transferable("a server without connections")
+    if server._rests:
+        raise _not_transferable("a server that is not paused")
+    if server._receiver is not None:
+        raise _not_transferable("a server that accepts its own connections")
+    server._check_transfer()
+
+
+def transfer_server(ServerBase server not None, loop, callback):
+    """Move a server that check_server() has passed; see Server.transfer()."""
+    cdef _Moving moving = _new_moving(loop)
+    moving.fd = duplicate(server._handle)
+    if moving.fd < 0:
+        raise os_error(moving.fd, "dup")
+    moving.before = server._handle
+    server._loop.tick_call(_depart_server, (server._loop, moving, server, loop, callback))
+
+
+def _depart_server(Loop here not None, _Moving moving not None, ServerBase server not None,
+                   Loop there not None, callback):
+    """The present callback is over."""
+    cdef StreamHandle handle
+    cdef BaseException failure = None
+    if server._loop is not here or server._handle is not moving.before:
+        # A second call, or it was closed.
+        return
+    try:
+        server._end_logs()
+        check_server(server)
+    except Exception as error:
+        failure = error
+    if failure is not None:
+        # It has accepted somebody since, say, and goes on here.
+        server._listen_failed(failure)
+        return
+    if server._handle is not moving.before:
+        # A handler of the log has closed it.
+        return
+    handle = server._handle
+    _note(moving, here, handle, server)
+    moving.before = None
+    if isinstance(handle, Pipe):
+        moving.path, moving.file = (<Pipe>handle)._path, (<Pipe>handle)._file
+        (<Pipe>handle)._path = None
+    server._handle = None
+    handle.owner = None
+    listener_closed(handle)
+    here.forget(server, _nobody)
+    handle.close()
+    here.touched()
+    server._loop = there
+    try:
+        there._push((_arrive_server, (moving, server, callback)), -1)
+    except BaseException as error:
+        server._loop = here
+        _fail(server, error)
+
+
+def _arrive_server(_Moving moving not None, ServerBase server not None, callback):
+    """In the other thread."""
+    cdef StreamHandle handle
+    cdef int status
+    cdef bint arrived = False
+    if server._handle is not None or server._close_queued:
+        # By somebody here, who did not wait for it.
+        return
+    try:
+        handle = moving.open(server._loop)
+        if moving.path is not None:
+            (<Pipe>handle)._path, (<Pipe>handle)._file = moving.path, moving.file
+        server._keep_handle(handle, 0)
+        listener_opened(handle)
+        server._note_manner(handle)
+        status = handle.listen(server._backlog)
+        if status < 0:
+            raise os_error(status, "listen")
+        if server._unref:
+            handle.unref()
+        moving.tick_again(server._loop, server)
+        arrived = True
+    except BaseException as error:
+        server._close_handle()
+        _fail(server, error)
+    if arrived and callback is not None:
+        callback(server)
+
+
+cdef int _fail(ServerBase server, BaseException error) except -1:
+    """Emit 'error', then 'close'."""
+    server._listen_failed(error)
+    return server._queue_close()
+
+
+seal(_Moving)
+seal(_Nobody)
