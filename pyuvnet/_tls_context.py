@@ -17,11 +17,12 @@ import threading
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
+from ._base.hints import hint
 from ._base.info import Info
 from ._base.notation import notation
 from ._base.option_table import option_set
 from ._core.names import add_node_names
-from ._tls_errors import TLSError, tls_error, unavailable
+from ._tls_errors import TLSError, secret_type_error, tls_error, unavailable
 from ._tls_identity import certificate, key_kind
 from .errors import ArgTypeError, ArgValueError
 
@@ -38,6 +39,17 @@ VERSIONS = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+# The parameters of RFC 7919 with 2048 bits.
+FFDHE2048 = b"""\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
 # How many contexts of Python's one SecureContext keeps.
 MOST_VARIANTS = 16
 # What Python's ssl cannot do, by the option that asks for it.
@@ -136,12 +148,7 @@ def _several(value: Any, name: str) -> tuple[bytes, ...]:
 def _passphrase(options: Mapping[str, Any]) -> str | None:
     phrase = options.get("passphrase")
     if phrase is not None and not isinstance(phrase, str):
-        # Without its value, which is a secret.
-        raise ArgTypeError(
-            'The "options.passphrase" property must be of type string. '
-            f"Received an instance of {type(phrase).__name__}",
-            "ERR_INVALID_ARG_TYPE",
-        )
+        raise secret_type_error("options.passphrase", "of type string", phrase)
     return phrase
 
 
@@ -172,31 +179,33 @@ def _version(options: Mapping[str, Any], name: str, which: str, default: str) ->
 
 
 class SecureContext:
-    """Keys, certificates and rules that connections share; create_secure_context() makes it.
+    """Keys, certificates and rules that connections share; create_secure_context() creates it.
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        context: ssl.SSLContext: one of the program's, as it is; excludes the other options of a
-            context.
+        context: ssl.SSLContext: a ready-made context, used as it is; excludes the other options of
+            a context.
         key: PEM as str or bytes, a path, or a list of them: private keys, in the order of cert; an
             item may be a mapping of `pem` and `passphrase`.
         cert: PEM as str or bytes, a path, or a list of them: certificates, each with the chain that
             follows it.
-        passphrase: str: of encrypted keys.
-        ca: PEM as str or bytes, a path, or a list of them, default the system's store: authorities
-            whose certificates are good.
+        passphrase: str: of the encrypted keys.
+        ca: PEM as str or bytes, a path, or a list of them, default the system's store: the
+            certificate authorities to trust.
         crl: PEM as str or bytes, a path, or a list of them: revoked certificates.
-        ciphers: str, default OpenSSL's, as Python has them: suites up to TLS 1.2, in OpenSSL's
-            notation; those of TLS 1.3 all or none.
+        ciphers: str, default OpenSSL's, as Python has them: cipher suites up to TLS 1.2, in
+            OpenSSL's notation; those of TLS 1.3 only all or none.
         min_version: 'TLSv1', 'TLSv1.1', 'TLSv1.2' or 'TLSv1.3', default 'TLSv1.2'.
         max_version: 'TLSv1', 'TLSv1.1', 'TLSv1.2' or 'TLSv1.3', default 'TLSv1.3'.
         ecdh_curve: str, default 'auto': one curve, such as 'prime256v1'.
-        dhparam: PEM as str or bytes, or a path, default 'auto': parameters of Diffie-Hellman.
-        honor_cipher_order: bool, default True: the order of a server's suites wins.
-        secure_options: int, ssl.OP_...: further options of OpenSSL.
-        num_tickets: int 0..255, default 2: tickets of TLS 1.3 that a server sends.
+        dhparam: PEM as str or bytes, a path, or 'auto': Diffie-Hellman parameters, which DHE suites
+            need; 'auto' uses those of RFC 7919.
+        honor_cipher_order: bool, default True: a server prefers its own order of suites to the
+            client's.
+        secure_options: int, ssl.OP_...: more options of OpenSSL.
+        num_tickets: int 0..255, default 2: how many TLS 1.3 session tickets a server sends.
 
-    Raises: TLSError for what OpenSSL refuses, ArgTypeError (ERR_INVALID_ARG_TYPE,
+    Raises: TLSError for what OpenSSL rejects, ArgTypeError (ERR_INVALID_ARG_TYPE,
         ERR_TLS_INVALID_PROTOCOL_VERSION), ArgValueError (ERR_INVALID_ARG_VALUE), StateError
         (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) for what Python's ssl cannot do; OSError for a path
         that cannot be read.
@@ -213,8 +222,12 @@ class SecureContext:
         self._made: dict[tuple[Any, ...], ssl.SSLContext] = {}
         if self._ready is None:
             # What is wrong shows now, and not at the first connection.
-            self._variant(bool(self._given.certificates), (), False, False)
-            self._given.check_authorities()
+            try:
+                self._variant(bool(self._given.certificates), (), False, False)
+                self._given.check_authorities()
+            except TLSError as error:
+                self._given.explain(error)
+                raise
 
     def _variant(
         self,
@@ -241,12 +254,13 @@ class SecureContext:
                 raise tls_error(error) from None
         # The latest at the end. With alpn_callback clients may choose what there is one for.
         self._made[key] = made
-        while len(self._made) > MOST_VARIANTS:
-            self._made.pop(next(iter(self._made)), None)
+        # Loops of other threads may be at it too.
+        for oldest in list(self._made)[:-MOST_VARIANTS]:
+            self._made.pop(oldest, None)
         return made
 
     def _renewed(self, options: dict[str, Any]) -> SecureContext:
-        """A context with other options; with the same but for certificates, tickets stay good."""
+        """A context with other options; if only certificates differ, tickets stay valid."""
         fresh = SecureContext(options)
         # OpenSSL keeps one certificate for each kind of key, so that one of another kind would
         # only be added.
@@ -262,9 +276,15 @@ class SecureContext:
                 fresh._made[kind] = made
         return fresh
 
+    def _explain(self, error: BaseException) -> None:
+        """Add a note to the error of a handshake with a server that has no certificate."""
+        missing = self._ready is None and not self._given.certificates
+        if missing and getattr(error, "code", None) == "ERR_SSL_NO_SHARED_CIPHER":
+            hint(error, "The server has no certificate: pass the options key and cert.")
+
     @property
     def context(self) -> ssl.SSLContext | None:
-        """The program's own ssl.SSLContext, if this was made of one; else None. Node: none"""
+        """The program's own ssl.SSLContext, if this was made from one; else None. Node: none"""
         return self._ready
 
     def _own_certificate(self) -> Info:
@@ -285,6 +305,16 @@ def _first_pem(chain: bytes) -> str:
     begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
     rest = chain[chain.index(begin) :]
     return (rest.partition(end)[0] + end).decode("latin-1")
+
+
+@contextlib.contextmanager
+def _asked_for() -> Iterator[None]:
+    """Let Python not warn of old versions, which the program has asked for."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 class _Given:
@@ -333,8 +363,9 @@ class _Given:
             if ":" in self.curve:
                 raise unavailable("options.ecdh_curve with several curves")
         self.dhparam = None
-        if options.get("dhparam") is not None and options["dhparam"] != "auto":
-            self.dhparam = pem_bytes(options["dhparam"], "options.dhparam")
+        if options.get("dhparam") is not None:
+            given = options["dhparam"]
+            self.dhparam = FFDHE2048 if given == "auto" else pem_bytes(given, "options.dhparam")
         self.server_order = options.get("honor_cipher_order") is not False
         self.extra = options.get("secure_options") or 0
         if options.get("secure_options") is not None:
@@ -359,6 +390,42 @@ class _Given:
             self.tickets,
         )
         self.key = (self.rules, self.certificates, self.keys, self.passphrase)
+
+    def explain(self, error: TLSError) -> None:
+        """Add the notes that say how to fix what OpenSSL refused, without what was given."""
+        secrets = [key for key, _ in self.keys]
+        given = {"key": secrets, "cert": self.certificates, "ca": self.authorities}
+        given |= {"crl": self.crls, "dhparam": [self.dhparam or b""]}
+        for name, texts in given.items():
+            if any(text.strip() and b"-----BEGIN " not in text for text in texts):
+                hint(
+                    error,
+                    f"options.{name} has no PEM text. A str is taken as the text itself; pass the "
+                    "path of a file as a pathlib.Path.",
+                )
+        if self.certificates and not any(
+            b"PRIVATE KEY-----" in text for text in (*secrets, *self.certificates)
+        ):
+            hint(error, "options.cert needs its private key in options.key.")
+        elif error.reason == "KEY_VALUES_MISMATCH":
+            if any(b"-----BEGIN CERTIFICATE" in text for text in secrets):
+                note = "options.key has a certificate: key and cert may be exchanged."
+            else:
+                note = "options.key is not the private key of options.cert, but of another one."
+            hint(error, note)
+        if error.code == "ERR_OSSL_BAD_DECRYPT":
+            missing = all(
+                phrase is None for phrase in (self.passphrase, *(p for _, p in self.keys))
+            )
+            hint(
+                error,
+                "options.key is encrypted: "
+                + (
+                    "pass options.passphrase." if missing else "options.passphrase does not fit it."
+                ),
+            )
+        elif error.code == "ERR_SSL_NO_CIPHER_MATCH":
+            hint(error, "options.ciphers is a list of OpenSSL, as `openssl ciphers` shows it.")
 
     def kinds(self) -> set[str]:
         """The kinds of keys that the certificates have."""
@@ -411,7 +478,8 @@ class _Given:
         if server and not server_order:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         if extra:
-            context.options |= extra
+            with _asked_for():
+                context.options |= extra
         if self.tickets is not None and server:
             context.num_tickets = self.tickets
         if self.curve is not None and self.curve != "auto":
@@ -432,11 +500,7 @@ class _Given:
 
     @staticmethod
     def _set_versions(context: ssl.SSLContext, lowest: str, highest: str) -> None:
-        import warnings
-
-        with warnings.catch_warnings():
-            # The program has asked for them.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with _asked_for():
             context.minimum_version = VERSIONS[lowest]
             context.maximum_version = VERSIONS[highest]
 
@@ -576,7 +640,7 @@ def _protocol(name: bytes | bytearray, value: Any) -> str:
 def create_secure_context(
     options: Mapping[str, Any] | None = None, **keywords: Any
 ) -> SecureContext:
-    """Make a context that servers and connections can share.
+    """Create a context that servers and connections can share.
 
     Args: as for SecureContext.
 

@@ -6,8 +6,9 @@ import re
 import ssl
 
 from ._base import TYPE_CHECKING
-from ._base.errors import Error, StateError
-from ._core.errors import UV_ECONNRESET, make_os_error
+from ._base.errors import ArgTypeError, Error, StateError
+from ._base.hints import hint
+from ._core.errors import UV_ECONNRESET, UV_EPROTO, make_os_error
 from ._core.names import add_node_names
 
 if TYPE_CHECKING:
@@ -46,19 +47,50 @@ VERIFY_CODES = {
     62: "HOSTNAME_MISMATCH",
 }
 
+_UNKNOWN_ISSUER = (
+    "No trusted authority has signed the peer's certificate. If it is yours, trust it with "
+    "ca=Path('cert.pem'), the certificate of its authority, or its own if it is self-signed."
+)
+# What to do, by code.
+_NOTES = {
+    "DEPTH_ZERO_SELF_SIGNED_CERT": _UNKNOWN_ISSUER,
+    "SELF_SIGNED_CERT_IN_CHAIN": _UNKNOWN_ISSUER,
+    "UNABLE_TO_GET_ISSUER_CERT_LOCALLY": _UNKNOWN_ISSUER,
+    "UNABLE_TO_VERIFY_LEAF_SIGNATURE": _UNKNOWN_ISSUER,
+    "CERT_HAS_EXPIRED": (
+        "The peer's certificate, or one that has signed it, is no longer valid. Renew it, or check "
+        "the clock of this machine."
+    ),
+    "CERT_NOT_YET_VALID": (
+        "The peer's certificate, or one that has signed it, is not valid yet. Check the clock of "
+        "this machine."
+    ),
+    "ERR_SSL_WRONG_VERSION_NUMBER": (
+        "What the peer sent is not TLS. Check the port, and that both sides use TLS from the first "
+        "byte."
+    ),
+    "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        "The peer refused the handshake. The reason is known only there: a server of pyuvnet emits "
+        "it as 'tlsClientError'."
+    ),
+    "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+        "The server requires a certificate of the client: pass the options key and cert."
+    ),
+}
+
 
 class TLSError(Error, ssl.SSLError):
-    """What goes wrong with TLS: in a handshake, with a certificate, or with records after it.
+    """An error of TLS: in a handshake, of a certificate, or in the records after it.
 
     Attributes:
-        code: `ERR_SSL_...` from OpenSSL's reason; of certificates what is wrong with them, such as
+        code: `ERR_SSL_...` from OpenSSL's reason; for certificates what is wrong with them, such as
             'CERT_HAS_EXPIRED' or 'ERR_TLS_CERT_ALTNAME_INVALID'.
         reason: Python's name of OpenSSL's reason, such as 'WRONG_VERSION_NUMBER', or None; for
             ERR_TLS_CERT_ALTNAME_INVALID a text.
         library: the part of OpenSSL, such as 'SSL', or None.
         verify_code: OpenSSL's number of what is wrong with a certificate, or None.
-        host: the name that was wanted, of ERR_TLS_CERT_ALTNAME_INVALID; else None.
-        cert: the certificate that has another, as get_peer_certificate() returns it; else None.
+        host: the expected name, for ERR_TLS_CERT_ALTNAME_INVALID; else None.
+        cert: the certificate that does not match, as get_peer_certificate() returns it; else None.
 
     Node: Error [ERR_SSL_WRONG_VERSION_NUMBER], [ERR_TLS_HANDSHAKE_TIMEOUT]
     """
@@ -105,7 +137,31 @@ def tls_error(error: BaseException) -> BaseException:
         made = TLSError(text, code)
     made.reason = getattr(error, "reason", None)
     made.library = getattr(error, "library", None)
+    note = _NOTES.get(str(made.code))
+    if note is not None:
+        hint(made, note)
     return made
+
+
+def write_error(error: BaseException) -> BaseException:
+    """Return the error of a write that the engine refused: Node's, with the reason of TLS."""
+    reason = tls_error(error)
+    if not isinstance(reason, TLSError):
+        return reason
+    status: Any = make_os_error(UV_EPROTO, "write")
+    made = TLSError(f"write EPROTO {reason.message}", "EPROTO")
+    made.errno, made.syscall = status.errno, "write"
+    made.reason, made.library = reason.reason, reason.library
+    made.__cause__ = reason
+    return made
+
+
+def secret_type_error(name: str, expected: str, value: Any) -> ArgTypeError:
+    """The error of a secret of another type: without its value."""
+    return ArgTypeError(
+        f'The "{name}" property must be {expected}. Received an instance of {type(value).__name__}',
+        "ERR_INVALID_ARG_TYPE",
+    )
 
 
 def timeout_error() -> TLSError:

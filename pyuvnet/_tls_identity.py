@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 from ._base import TYPE_CHECKING
+from ._base.hints import hint
 from ._base.info import Info
 from ._core.address import is_ip
 from ._tls_errors import TLSError
@@ -29,6 +30,8 @@ _SHORT = {
     "domainComponent": "DC",
     "userId": "UID",
 }
+# Each byte costs as much as all before it.
+MAX_OID = 128
 _CURVES = {
     "1.2.840.10045.3.1.7": ("prime256v1", "P-256", 256),
     "1.3.132.0.34": ("secp384r1", "P-384", 384),
@@ -131,7 +134,7 @@ def _canonical_ip(text: str) -> str | None:
 
 
 def check_server_identity(hostname: str, cert: Mapping[str, Any]) -> TLSError | None:
-    """Return the error of a certificate that is not of a host, None for one that is.
+    """Return an error if a certificate is not valid for a host, else None.
 
     Args:
         hostname: a name or a literal address.
@@ -175,6 +178,13 @@ def check_server_identity(hostname: str, cert: Mapping[str, Any]) -> TLSError | 
         "ERR_TLS_CERT_ALTNAME_INVALID",
     )
     error.reason, error.host, error.cert = reason, host, cert
+    names = cert.get("subjectaltname")
+    if names:
+        hint(
+            error,
+            f"The certificate is for {names}. Connect to one of these names, or pass the one to "
+            "expect as servername.",
+        )
     return error
 
 
@@ -187,11 +197,12 @@ def _name(parts: Any) -> Info:
     for relative in parts or ():
         for key, value in relative:
             key = _SHORT.get(key, key)
-            if key in found:
-                before = found[key]
-                found[key] = [*before, value] if isinstance(before, list) else [before, value]
-            else:
+            if key not in found:
                 found[key] = value
+            elif isinstance(found[key], list):
+                found[key].append(value)
+            else:
+                found[key] = [found[key], value]
     return Info(found)
 
 
@@ -300,6 +311,8 @@ def _items(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _oid(data: bytes) -> str:
+    if len(data) > MAX_OID:
+        raise ValueError("too long")
     first = data[0]
     parts, value = [min(first // 40, 2)], 0
     parts.append(first - 40 * parts[0])

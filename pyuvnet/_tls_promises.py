@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def connect(*args: Any, **keywords: Any) -> TLSSocket:
-    """Connect a TLSSocket and return it once the server is known to be who it should be.
+    """Connect a TLSSocket and return it once the server's certificate is accepted.
 
     Args: as for tls.connect(), without a listener.
 
@@ -40,7 +40,7 @@ async def connect(*args: Any, **keywords: Any) -> TLSSocket:
 
 
 async def listen(*args: Any, **keywords: Any) -> Server:
-    """Make a server with TLS and return it once it listens.
+    """Create a server with TLS and return it once it is listening.
 
     Args: as for tls.Server() and Server.listen(), as keywords or one mapping, without a callback.
         connection_listener: callable(socket): added to 'secureConnection'.

@@ -11,7 +11,8 @@ from ._core.duplex import Duplex
 from ._core.names import add_node_names
 from ._tls_context import SecureContext, as_context
 from ._tls_errors import unavailable
-from ._tlssocket import Rules, TLSSocket
+from ._tls_rules import Rules, refuse_descriptor
+from ._tlssocket import HANDSHAKE_TIMEOUT, TLSSocket
 from .errors import Error
 from .server import SERVER_OPTIONS
 from .server import Server as NetServer
@@ -26,7 +27,6 @@ TLS_SERVER_OPTIONS = option_set("tls.Server", "SecureContext", "Server")
 TLS_CONNECT_OPTIONS = option_set(
     "tls.connect", "SecureContext", "connect", "create_connection", "Socket"
 )
-HANDSHAKE_TIMEOUT = 120_000
 TIMEOUT_MAX = 2**31 - 1
 
 
@@ -35,21 +35,22 @@ class Server(NetServer):
 
     Args:
         options: a mapping of the options below and of those of SecureContext and net.Server.
-        secure_context: SecureContext, default one of the other options: what
+        secure_context: SecureContext, default made from the other options: what
             create_secure_context() returned.
-        alpn_protocols: list of str, default []: protocols for the connection, the best first.
-        reject_unauthorized: bool, default True: refuse a peer whose certificate is not good; False
+        alpn_protocols: list of str, default []: protocols for the connection, in order of
+            preference.
+        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid; False
             on a client verifies nothing.
-        allow_truncation: bool, default False: a connection that ends without close_notify has
-            ended, and has not failed.
+        allow_truncation: bool, default False: a connection that ends without close_notify emits
+            'end' instead of an error.
         alpn_callback: callable(mapping of servername and protocols): returns one of the client's
-            protocols, or None to refuse; excludes alpn_protocols.
+            protocols, or None to reject it; excludes alpn_protocols.
         sni_callback: callable(servername, callback): calls callback(error, context), or returns a
-            context or an awaitable of one; None is the server's own.
+            context or an awaitable of one; None selects the server's own.
         request_cert: bool, default False: ask clients for a certificate.
         handshake_timeout: ms, default 120000: how long a handshake may take.
-        max_handshakes: int >= 0, default 0 (no limit): how many may be unfinished at once; others
-            wait, and are not read.
+        max_handshakes: int >= 0, default 0 (no limit): how many handshakes may be unfinished at
+            once; other connections wait unread.
         secure_connection_listener: callable(socket), added to 'secureConnection'.
 
     Events: those of net.Server, of which 'connection' has the plain socket; 'secureConnection'
@@ -156,7 +157,7 @@ class Server(NetServer):
             hostname: a name, or a pattern in which '*' stands for one label.
             context: SecureContext, ssl.SSLContext, or a mapping of the options of one.
 
-        A context that is added later wins. It has no effect with sni_callback.
+        The context added last wins. It has no effect with sni_callback.
         Raises: TLSError (ERR_TLS_REQUIRED_SERVER_NAME), what create_secure_context() raises.
 
         Node: server.addContext()
@@ -178,11 +179,11 @@ class Server(NetServer):
     def set_secure_context(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         """Use other keys, certificates and rules for later connections.
 
-        If only certificates and keys of the same kinds change, sessions of before still resume,
-        unless the server was given a secure_context, which others may have too.
+        If only the certificates change, and the keys are of the same kinds, earlier sessions can
+        still be resumed, unless the server was given a secure_context, which others may share.
 
         Args:
-            options: those of SecureContext, all that are to hold.
+            options: all options of SecureContext that apply from now on.
 
         Raises: what create_secure_context() raises; nothing has changed then.
 
@@ -199,7 +200,7 @@ class Server(NetServer):
         self._rules.shared = False
 
     def get_ticket_keys(self) -> bytes:
-        """Python's ssl does not hand them out.
+        """Not available: Python's ssl does not provide them.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -208,7 +209,7 @@ class Server(NetServer):
         raise unavailable("get_ticket_keys()")
 
     def set_ticket_keys(self, keys: bytes) -> None:
-        """Python's ssl does not take them.
+        """Not available: Python's ssl does not accept them.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -228,7 +229,7 @@ def create_server(
     secure_connection_listener: Callable[[TLSSocket], object] | None = None,
     **keywords: Any,
 ) -> Server:
-    """Make a server; same as Server(...).
+    """Create a server; same as Server(...).
 
     Args:
         options: a mapping of Server's options, or the listener.
@@ -242,27 +243,28 @@ def create_server(
 
 
 def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords: Any) -> TLSSocket:
-    """Make a TLSSocket and connect it; returns it at once, connecting.
+    """Create a TLSSocket and connect it; returns it at once, while it is connecting.
 
     Forms: connect(port, host='localhost', options=None, listener=None), connect(path, options=None,
     listener=None), connect(options, listener=None), or keywords.
 
     Args:
         options: those below, of SecureContext, of Socket and of Socket.connect().
-        secure_context: SecureContext, default one of the other options: what
+        secure_context: SecureContext, default made from the other options: what
             create_secure_context() returned.
-        alpn_protocols: list of str, default []: protocols for the connection, the best first.
-        reject_unauthorized: bool, default True: refuse a peer whose certificate is not good; False
+        alpn_protocols: list of str, default []: protocols for the connection, in order of
+            preference.
+        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid; False
             on a client verifies nothing.
-        allow_truncation: bool, default False: a connection that ends without close_notify has
-            ended, and has not failed.
-        servername: str, default host, unless that is an address: the name that the server is asked
-            for, and that its certificate must have.
+        allow_truncation: bool, default False: a connection that ends without close_notify emits
+            'end' instead of an error.
+        servername: str, default host, unless that is an address: the name that the client sends
+            (SNI), and that the certificate must have.
         check_server_identity: callable(hostname, cert), default tls.check_server_identity: returns
-            an error for a certificate that is not of the host, else None.
-        session: what get_session() returned: resume it, if the context is the same and the server
-            agrees.
-        min_dh_size: int: accepted, without effect here.
+            an error if the certificate is not valid for the host, else None.
+        session: what get_session() returned: the session to resume, if the context is the same and
+            the server agrees.
+        min_dh_size: int: accepted for compatibility; no effect.
         socket: Socket, or another Duplex: the connection to use, instead of host, port and path:
             what STARTTLS does.
         listener: callable, added as a once listener of 'secureConnect'.
@@ -279,6 +281,7 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
         keywords = {**TLS_CONNECT_OPTIONS.read(args[-2]), **keywords}
         args = (*args[:-2], args[-1])
     options, callback = connect_arguments(args, keywords, listener, TLS_CONNECT_OPTIONS)
+    refuse_descriptor(options)
     plain = options.get("socket")
     if plain is not None and not isinstance(plain, Duplex):
         raise check.arg_type_error("options.socket", "Duplex", plain)

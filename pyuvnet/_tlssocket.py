@@ -14,7 +14,6 @@ from itertools import pairwise
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
 from ._base.info import Info
-from ._base.names import to_node
 from ._base.option_table import option_set
 from ._core import tls as _layer
 from ._core.address import is_ip
@@ -27,9 +26,6 @@ from ._tls_context import (
     CONTEXT_OPTIONS,
     SecureContext,
     as_context,
-    context_of,
-    protocol_list,
-    shared_context,
 )
 from ._tls_errors import (
     TLSError,
@@ -39,8 +35,10 @@ from ._tls_errors import (
     tls_error,
     truncated,
     unavailable,
+    write_error,
 )
 from ._tls_identity import ascii_host, certificate, check_server_identity, identity_of
+from ._tls_rules import Rules, Session, refuse_descriptor
 from .errors import ArgTypeError, ArgValueError, StateError
 from .socket import SOCKET_OPTIONS, Socket
 
@@ -51,180 +49,44 @@ if TYPE_CHECKING:
     from ._tlsserver import Server
 
 TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext")
-# What Node has and Python's ssl has not.
-UNAVAILABLE = ("psk_callback", "psk_identity_hint", "request_ocsp", "enable_trace")
-# What a ready ssl.SSLContext decides, and an option would have no effect on.
-READY_HAS = ("request_cert", "reject_unauthorized", "alpn_protocols", "alpn_callback")
 NO_APPLICATION_PROTOCOL = 120
+HANDSHAKE_TIMEOUT = 120_000
 DISCONNECTED = "Client network socket disconnected before secure TLS connection was established"
-
-
-def refuse_unavailable(options: Mapping[str, Any]) -> None:
-    """Raise for options that ask for what Python's ssl cannot do."""
-    for name in UNAVAILABLE:
-        if options.get(name):
-            raise unavailable(f"options.{name}")
-
-
-def check_server_options(options: Mapping[str, Any]) -> None:
-    """Check the options of the server's side."""
-    if options.get("sni_callback") is not None:
-        check.validate_function(options["sni_callback"], "options.SNICallback")
-    if options.get("alpn_callback") is not None:
-        check.validate_function(options["alpn_callback"], "options.ALPNCallback")
-        if options.get("alpn_protocols") is not None:
-            raise ArgTypeError(
-                "The ALPNCallback and ALPNProtocols TLS options are mutually exclusive",
-                "ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
-            )
-
-
-def check_servername(name: Any) -> None:
-    """Refuse what cannot be sent as a server's name."""
-    check.validate_string(name, "options.servername")
-    try:
-        valid = "\0" not in name and not name.startswith(".") and (not name or name.encode("idna"))
-    except UnicodeError:
-        valid = False
-    if not valid:
-        raise check.arg_value_error("options.servername", name, "must be a host name")
-
-
-class Session:
-    """What get_session() returns: a session that a later connection can resume.
-
-    It holds a secret, and belongs to one context. Node: none (a Buffer)
-    """
-
-    __slots__ = ("_context", "_session", "_verified")
-
-    def __init__(self, session: ssl.SSLSession, context: ssl.SSLContext) -> None:
-        self._session, self._context = session, context
-        self._verified = context.verify_mode, context.check_hostname
-
-    def _of(self, context: ssl.SSLContext) -> ssl.SSLSession | None:
-        """The session, if it was made as this context makes one now; it is not verified again."""
-        same = context is self._context
-        now = context.verify_mode, context.check_hostname
-        return self._session if same and now == self._verified else None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-
-class Rules:
-    """The options of connections, checked, as one server's or one client's connections share them.
-
-    It is for TLSSocket and Server.
-    """
-
-    def __init__(self, options: Mapping[str, Any], server: bool) -> None:
-        refuse_unavailable(options)
-        if server:
-            check_server_options(options)
-        self.server = server
-        self.protocols = protocol_list(options.get("alpn_protocols"))
-        self.reject = options.get("reject_unauthorized") is not False
-        self.request = bool(options.get("request_cert")) if server else self.reject
-        self.lenient = bool(options.get("allow_truncation"))
-        self.sni_callback = options.get("sni_callback")
-        self.alpn_callback = options.get("alpn_callback")
-        self.identity = options.get("check_server_identity")
-        if self.identity is not None:
-            check.validate_function(self.identity, "options.checkServerIdentity")
-        self.session = options.get("session")
-        if self.session is not None and not isinstance(self.session, Session):
-            raise check.arg_type_error("options.session", "Session", self.session)
-        self.servername = options.get("servername")
-        if self.servername is not None:
-            check_servername(self.servername)
-        self.host: str | None = options.get("host")
-        # Whether others may have the context too.
-        self.shared = options.get("secure_context") is not None
-        if options.get("secure_context") is None and not server:
-            self.context = shared_context(options)
-        else:
-            self.context = context_of(options)
-        if self.context.context is not None:
-            for name in READY_HAS:
-                if options.get(name) is not None:
-                    raise check.arg_value_error(
-                        f"options.{to_node(name)}",
-                        options[name],
-                        "cannot be used with context, which has its own",
-                    )
-        self.check_side(self.context)
-        if self.request or not server:
-            # What is wrong with the authorities shows now, and the first connection waits for none.
-            self.variant(self.protocols)
-
-    def check_side(self, context: SecureContext) -> None:
-        """Refuse a ready context for the other side."""
-        ready = context.context
-        other = ssl.PROTOCOL_TLS_CLIENT if self.server else ssl.PROTOCOL_TLS_SERVER
-        if ready is not None and ready.protocol == other:
-            raise ArgValueError(
-                f"An ssl.SSLContext for a {'client' if self.server else 'server'} cannot be used "
-                f"on a {'server' if self.server else 'client'}",
-                "ERR_INVALID_ARG_VALUE",
-            )
-
-    def check_context(self, context: SecureContext) -> SecureContext:
-        """Return a context for some connections of a server, if it can do what the server is to.
-
-        Raises: ArgValueError (ERR_INVALID_ARG_VALUE).
-        """
-        ready = context.context
-        self.check_side(context)
-        if ready is None or self.context.context is not None:
-            return context
-        if self.protocols or self.alpn_callback is not None:
-            lacks = "ALPN: use the options of a SecureContext"
-        elif self.request and ready.verify_mode == ssl.CERT_NONE:
-            lacks = "request_cert: set its verify_mode"
-        else:
-            return context
-        raise ArgValueError(
-            f"An ssl.SSLContext does not take over the server's {lacks}", "ERR_INVALID_ARG_VALUE"
-        )
-
-    def variant(self, protocols: tuple[str, ...]) -> ssl.SSLContext:
-        """Python's context for a connection."""
-        return self.context._variant(self.server, protocols, self.request, self.reject)
 
 
 class TLSSocket(Socket):
     """A connection with TLS: everything that a Socket has, encrypted.
 
-    tls.connect() and tls.Server make it. Made by hand, it puts TLS on a connection that is there.
+    tls.connect() and tls.Server create it. Create one yourself to start TLS on a connection.
 
     Args:
-        socket: Socket or another Duplex: whose connection is used, and which reads and writes no
-            more.
+        socket: Socket or another Duplex: whose connection to use; it no longer reads or writes
+            itself.
         options: a mapping of the options below and of those of SecureContext; keywords win over it.
-        secure_context: SecureContext, default one of the other options: what
+        secure_context: SecureContext, default made from the other options: what
             create_secure_context() returned.
-        alpn_protocols: list of str, default []: protocols for the connection, the best first.
-        reject_unauthorized: bool, default True: refuse a peer whose certificate is not good; False
+        alpn_protocols: list of str, default []: protocols for the connection, in order of
+            preference.
+        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid; False
             on a client verifies nothing.
-        allow_truncation: bool, default False: a connection that ends without close_notify has
-            ended, and has not failed.
+        allow_truncation: bool, default False: a connection that ends without close_notify emits
+            'end' instead of an error.
         alpn_callback: callable(mapping of servername and protocols): returns one of the client's
-            protocols, or None to refuse; excludes alpn_protocols.
+            protocols, or None to reject it; excludes alpn_protocols.
         sni_callback: callable(servername, callback): calls callback(error, context), or returns a
-            context or an awaitable of one; None is the server's own.
+            context or an awaitable of one; None selects the server's own.
         request_cert: bool, default False: ask clients for a certificate.
-        servername: str, default host, unless that is an address: the name that the server is asked
-            for, and that its certificate must have.
+        servername: str, default host, unless that is an address: the name that the client sends
+            (SNI), and that the certificate must have.
         check_server_identity: callable(hostname, cert), default tls.check_server_identity: returns
-            an error for a certificate that is not of the host, else None.
-        session: what get_session() returned: resume it, if the context is the same and the server
-            agrees.
-        is_server: bool, default False: which side this is.
+            an error if the certificate is not valid for the host, else None.
+        session: what get_session() returned: the session to resume, if the context is the same and
+            the server agrees.
+        is_server: bool, default False: True for the server's side.
         server: tls.Server: whose options and events are used.
 
-    Events: those of Socket; 'secureConnect' on a client whose server is who it should be, 'secure'
-        when the handshake is over, 'session' (session), when it could be resumed later.
+    Events: those of Socket; 'secureConnect' on a client that accepts the server's certificate,
+        'secure' when the handshake is over, 'session' (session) when it can be resumed later.
     Raises: what Socket() and create_secure_context() raise.
 
     Node: tls.TLSSocket
@@ -252,6 +114,7 @@ class TLSSocket(Socket):
         if socket is not None and not isinstance(socket, Duplex):
             raise check.arg_type_error("socket", "Duplex", socket)
         given = TLS_SOCKET_OPTIONS.read(options, keywords)
+        refuse_descriptor(given)
         server = given.get("server")
         if server is not None:
             if not isinstance(getattr(server, "_rules", None), Rules):
@@ -289,7 +152,9 @@ class TLSSocket(Socket):
         rules = cast("Rules", self._rules)
         if isinstance(plain, Socket):
             if plain._is_upgraded and not isinstance(plain, TLSSocket):
-                raise StateError("Another TLSSocket has the connection", "ERR_INVALID_STATE")
+                raise StateError(
+                    "Another TLSSocket already uses the connection", "ERR_INVALID_STATE"
+                )
             if not rules.server and rules.host is None:
                 rules.host = plain._host
         if (
@@ -319,11 +184,16 @@ class TLSSocket(Socket):
         """Wait until all that the plain socket wrote has left."""
         if self.destroyed or plain.destroyed:
             return
-        plain._stop_reading()
-        if plain.writable_length:
-            plain.write(b"", partial(self._drain, plain))
-            return
-        plain.off("error", self._plain_failed)
+        try:
+            plain._stop_reading()
+            if plain.writable_length:
+                plain.write(b"", partial(self._drain, plain))
+                return
+            plain.off("error", self._plain_failed)
+        except BaseException:
+            # An interrupt of the program: nobody would go on.
+            self.destroy()
+            raise
         finish_upgrade(self, plain, self._announce)
 
     def _bridge(self, stream: Duplex) -> Socket:
@@ -376,7 +246,7 @@ class TLSSocket(Socket):
             # A host of the connection that no server has a name for.
             self.destroy(check.arg_value_error("options.servername", name, "must be a host name"))
             return
-        self._layer = _layer.attach(self, lenient=rules.lenient)
+        self._layer = _layer.attach(self, _CALLS, lenient=rules.lenient)
         self._watch_sessions()
         if early:
             self._layer.receive(early)
@@ -393,12 +263,15 @@ class TLSSocket(Socket):
 
     def _attach_server(self, held: bool) -> None:
         rules = cast("Rules", self._rules)
-        self._layer = _layer.attach(self, reads_hello=True, held=held, lenient=rules.lenient)
-        if self._tls_server is not None:
+        self._layer = _layer.attach(
+            self, _CALLS, reads_hello=True, held=held, lenient=rules.lenient
+        )
+        server = self._tls_server
+        if server is not None:
             # What destroys it before the program has it, such as a deadline.
             self.on("error", self._failed_early)
-            # One that is held is not read, so that nothing else shows that it is gone.
-            self._layer.set_deadline(self._tls_server._handshake_timeout)
+        # One that is held is not read, so that nothing else shows that it is gone.
+        self._layer.set_deadline(HANDSHAKE_TIMEOUT if server is None else server._handshake_timeout)
 
     def _failed_early(self, error: Exception) -> None:
         server = cast("Server", self._tls_server)
@@ -446,19 +319,24 @@ class TLSSocket(Socket):
                 chosen = rules.context
                 if context is not None:
                     chosen = rules.check_context(as_context(context, "context"))
+                self._choose_protocol(chosen, protocols)
             except ArgTypeError:
                 self._tls_failed(
                     ArgTypeError("Invalid SNI context", "ERR_TLS_INVALID_CONTEXT"), False
                 )
-                return
             except ArgValueError as refused:
                 self._tls_failed(refused, False)
-                return
-            self._choose_protocol(chosen, protocols)
+            except BaseException:
+                # Nobody else would end the handshake.
+                self.destroy()
+                raise
 
         try:
             result = callback(servername, answer)
         except Exception as error:
+            if answered:
+                # The program's own, after its answer.
+                raise
             answer(error)
             return
         if result is None:
@@ -477,6 +355,10 @@ class TLSSocket(Socket):
                 context = await awaitable
             except Exception as error:
                 answer(error)
+            except BaseException:
+                # Cancelled: there will be no answer.
+                self.destroy()
+                raise
             else:
                 answer(None, context)
 
@@ -567,9 +449,12 @@ class TLSSocket(Socket):
             self.emit("secure")
 
     def _secured_client(self, rules: Rules, made: Any) -> None:
-        error = None
+        error: BaseException | None = None
         if made.context.verify_mode == ssl.CERT_NONE:
             self._authorization_error = "CERT_NOT_VERIFIED"
+        elif rules.context.context is not None and made.getpeercert(True) is None:
+            # With suites of the program's own, such as those without certificates.
+            error = TLSError("The server has no certificate", "UNABLE_TO_GET_ISSUER_CERT")
         else:
             error = self._check_identity(rules, made)
             if self.destroyed:
@@ -621,7 +506,7 @@ class TLSSocket(Socket):
             result
             if isinstance(result, str)
             else "check_server_identity() returned an object of type "
-            f"{type(result).__name__}, which is no error"
+            f"{type(result).__name__}, which is not an exception"
         )
         return TLSError(text, "ERR_TLS_CERT_ALTNAME_INVALID")
 
@@ -636,6 +521,7 @@ class TLSSocket(Socket):
         server = self._tls_server
         if rules is not None and rules.server:
             failure = reset_error("socket hang up") if error is None else tls_error(error)
+            rules.context._explain(failure)
             if server is None:
                 self.destroy(failure)
                 return
@@ -652,6 +538,9 @@ class TLSSocket(Socket):
 
     def _disconnected(self) -> None:
         self.destroy(reset_error(DISCONNECTED))
+
+    def _write_failed(self, error: BaseException) -> BaseException:
+        return write_error(error)
 
     # ---- Sessions ------------------------------------------------------------------------------
 
@@ -675,7 +564,7 @@ class TLSSocket(Socket):
     def get_session(self) -> Session | None:
         """Return the session, to resume it in a later connection; None before the handshake.
 
-        With TLS 1.3 it comes after the handshake: wait for 'session'.
+        With TLS 1.3 it arrives after the handshake: wait for 'session'.
 
         Node: tlsSocket.getSession()
         """
@@ -695,7 +584,7 @@ class TLSSocket(Socket):
 
     @property
     def ssl_object(self) -> Any:
-        """Python's ssl.SSLObject, to look at; None before there is one. Node: none"""
+        """Python's ssl.SSLObject, for inspection; None before there is one. Node: none"""
         return None if self._layer is None else self._layer.ssl_object
 
     @property
@@ -710,14 +599,14 @@ class TLSSocket(Socket):
 
     @property
     def authorized(self) -> bool:
-        """True if the peer's certificate was verified, and is good. Node: tlsSocket.authorized"""
+        """True if the peer's certificate was verified, and is valid. Node: tlsSocket.authorized"""
         return self._authorized
 
     @property
     def authorization_error(self) -> str | None:
-        """Why the peer is not authorized, a code; None if it is, or if nobody asked.
+        """Why the peer is not authorized, a code; None if it is, or if none was requested.
 
-        'CERT_NOT_VERIFIED': reject_unauthorized is False, so that nothing was verified.
+        'CERT_NOT_VERIFIED': reject_unauthorized is False, so nothing was verified.
 
         Node: tlsSocket.authorizationError
         """
@@ -733,7 +622,7 @@ class TLSSocket(Socket):
 
     @property
     def servername(self) -> str | bool | None:
-        """The name that the client has asked for; on a server False if it did not.
+        """The name that the client has requested; on a server False if there is none.
 
         Node: tlsSocket.servername
         """
@@ -828,7 +717,7 @@ class TLSSocket(Socket):
     def export_keying_material(
         self, length: int, label: str, context: bytes | None = None
     ) -> bytes:
-        """Python's ssl has no keying material to export.
+        """Not available: Python's ssl does not export keying material.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -837,7 +726,7 @@ class TLSSocket(Socket):
         raise unavailable("export_keying_material()")
 
     def get_ephemeral_key_info(self) -> Info:
-        """Python's ssl does not have it.
+        """Not available: Python's ssl does not provide it.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -846,7 +735,7 @@ class TLSSocket(Socket):
         raise unavailable("get_ephemeral_key_info()")
 
     def get_shared_sigalgs(self) -> list[str]:
-        """Python's ssl does not have them.
+        """Not available: Python's ssl does not provide them.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -855,7 +744,7 @@ class TLSSocket(Socket):
         raise unavailable("get_shared_sigalgs()")
 
     def get_tls_ticket(self) -> bytes:
-        """Python's ssl does not hand it out; get_session() has it inside.
+        """Not available from Python's ssl on its own; the session of get_session() contains it.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -864,7 +753,7 @@ class TLSSocket(Socket):
         raise unavailable("get_tls_ticket()")
 
     def get_x509_certificate(self) -> Any:
-        """Python has no class for it; get_certificate() has what it says, and `raw`.
+        """Not available: use get_certificate(), which has its contents, and `raw`.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -873,7 +762,7 @@ class TLSSocket(Socket):
         raise unavailable("get_x509_certificate()")
 
     def get_peer_x509_certificate(self) -> Any:
-        """Python has no class for it; get_peer_certificate() has what it says, and `raw`.
+        """Not available: use get_peer_certificate(), which has its contents, and `raw`.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -882,7 +771,7 @@ class TLSSocket(Socket):
         raise unavailable("get_peer_x509_certificate()")
 
     def enable_trace(self) -> None:
-        """Python's ssl does not trace.
+        """Not available: Python's ssl does not trace.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -912,14 +801,14 @@ class TLSSocket(Socket):
         self._chosen = self._rules.check_context(made)
 
     def disable_renegotiation(self) -> None:
-        """Nothing to do, since renegotiation is always refused.
+        """Do nothing, because renegotiation is always refused.
 
         Node: tlsSocket.disableRenegotiation()
         """
         self._check()
 
     def renegotiate(self, *_: object) -> bool:
-        """Renegotiation is refused.
+        """Not available: renegotiation is always refused.
 
         Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 
@@ -928,12 +817,12 @@ class TLSSocket(Socket):
         raise unavailable("renegotiate()")
 
     def set_max_send_fragment(self, size: int = 16384) -> bool:
-        """Let no record that is sent carry more than so many bytes.
+        """Limit how many bytes each record that is sent carries.
 
         Args:
             size: int 512..16384, default 16384.
 
-        Returns: bool, False for another size, or before there is a connection.
+        Returns: bool, False for a size out of range, or before there is a connection.
 
         Node: tlsSocket.setMaxSendFragment()
         """
@@ -965,6 +854,13 @@ def _standard_name(name: str) -> str:
     return f"TLS_{'_'.join(exchange or ['RSA'])}_WITH_{'_'.join(rest)}"
 
 
+_CALLS = _layer.Calls(
+    hello=TLSSocket._hello,
+    secured=TLSSocket._secured,
+    failed=TLSSocket._tls_failed,
+    ticket=TLSSocket._ticket,
+    write_failed=TLSSocket._write_failed,
+)
 own_method(TLSSocket, "write")
 add_node_names(TLSSocket)
 __all__ = ["CONTEXT_OPTIONS", "Session", "TLSSocket"]

@@ -25,8 +25,9 @@ from ._tls_context import (
 )
 from ._tls_errors import TLSError, unavailable
 from ._tls_identity import check_server_identity
+from ._tls_rules import Session
 from ._tlsserver import Server, connect, create_server
-from ._tlssocket import Session, TLSSocket
+from ._tlssocket import TLSSocket
 
 if TYPE_CHECKING:
     from typing import Any
@@ -49,7 +50,7 @@ def get_ca_certificates(kind: str = "default") -> list[str]:
 
     Args:
         kind: 'default' and 'system' are the system's store, which clients trust without `ca`;
-            'extra' has none.
+            'extra' is empty.
 
     Raises: ArgValueError (ERR_INVALID_ARG_VALUE); StateError
         (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) for 'bundled', since no certificates come with
@@ -66,7 +67,7 @@ def get_ca_certificates(kind: str = "default") -> list[str]:
 
 
 def set_default_ca_certificates(certs: Any) -> None:
-    """Python's ssl has no defaults to set: give each context its `ca`.
+    """Not available: Python's ssl has no defaults to set, so pass `ca` to each context.
 
     Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
 

@@ -5,6 +5,7 @@ tests/differential/scenarios/tls.py.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import ssl
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import framing, net, tls
+from pyuvnet import diagnostics, framing, net, tls
 from tests.support.certificates import certificates
 
 PKI = certificates()
@@ -363,6 +364,189 @@ def test_a_revoked_certificate_is_refused(tmp_path: Path) -> None:
         both.run()
         assert both.got == (b"" if revoke else b"fine")
     assert ("error", "CERT_REVOKED") in both.events
+
+
+RSA: dict[str, Any] = {"key": PKI / "rsa.key", "cert": PKI / "rsa.pem"}
+
+
+def suite(server: dict[str, Any], client: dict[str, Any]) -> Any:
+    """The suite and the version that the two agree on, or what each says of the failure."""
+    both = Both({**RSA, **server}, client)
+    seen: list[Any] = []
+
+    def connected(client: tls.TLSSocket) -> None:
+        found = client.get_cipher()
+        assert found is not None
+        seen.append((found.name, client.get_protocol()))
+
+    both.connected = connected
+    both.run()
+    return seen[0] if seen else both.events
+
+
+OLD = {"max_version": "TLSv1.2"}
+DHE = "DHE-RSA-AES128-GCM-SHA256"
+
+
+def test_a_server_with_parameters_has_suites_with_dhe(tmp_path: Path) -> None:
+    path = tmp_path / "dh.pem"
+    making = ["-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048"]
+    subprocess.run(["openssl", "genpkey", *making, "-out", path], check=True, capture_output=True)
+    parameters: Any
+    for parameters in (path, path.read_bytes(), path.read_text(), "auto"):
+        assert suite({"dhparam": parameters, **OLD}, {"ciphers": DHE}) == (DHE, "TLSv1.2")
+    assert suite(OLD, {"ciphers": DHE})[0] == ("tlsClientError", "ERR_SSL_NO_SHARED_CIPHER")
+    with pytest.raises(tls.TLSError):
+        tls.create_secure_context(dhparam="no parameters")
+
+
+def test_the_order_of_the_servers_suites_wins_unless_told_otherwise() -> None:
+    names = ["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256"]
+    theirs = {"ciphers": ":".join(reversed(names))}
+    for option, expected in (({}, 0), ({"honor_cipher_order": False}, 1)):
+        ours = {"ciphers": ":".join(names), **OLD, **option}
+        assert suite(ours, theirs) == (names[expected], "TLSv1.2")
+
+
+def test_further_options_of_openssl() -> None:
+    assert suite({"secure_options": ssl.OP_NO_TLSv1_3}, {})[1] == "TLSv1.2"
+    assert suite({}, {"secure_options": int(ssl.OP_NO_TLSv1_3)})[1] == "TLSv1.2"
+    with pytest.raises(pyuvnet.ArgTypeError):
+        tls.create_secure_context(secure_options="x")  # type: ignore[arg-type]
+
+
+def test_a_curve() -> None:
+    both = {"ecdh_curve": "secp384r1"}
+    assert suite({**both, **OLD}, both)[1] == "TLSv1.2"
+    assert suite({**both, **OLD}, {"ecdh_curve": "prime256v1"}) != suite({**both, **OLD}, both)
+
+
+def test_suites_of_tls_1_3_are_all_or_none() -> None:
+    names = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+    assert suite({"ciphers": names}, {})[1] == "TLSv1.3"
+    # No suite of an earlier version is left.
+    assert suite({"ciphers": names}, OLD)[0][0] == "tlsClientError"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_a_server_sends_so_many_tickets(count: int) -> None:
+    both = Both({"num_tickets": count})
+    sessions: list[Any] = []
+    both.accepted = lambda socket: socket.end("fine")
+    both.connected = lambda client: client.on("session", sessions.append)
+    both.run()
+    assert both.got == b"fine"
+    assert len(sessions) == count
+
+
+def test_a_client_takes_a_least_size_without_effect() -> None:
+    assert suite({}, {"min_dh_size": 2048})[1] == "TLSv1.3"
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["full", "resumed"])
+def test_the_messages_that_end_a_handshake(resumed: bool) -> None:
+    """Python has the first of the two: the client's, and the server's if a session is resumed."""
+    both = Both(OLD)
+    both.clients = 2 if resumed else 1
+    found: dict[str, Any] = {}
+
+    def look(name: str, socket: tls.TLSSocket) -> None:
+        for method in ("get_finished", "get_peer_finished"):
+            try:
+                found[f"{name}.{method}"] = getattr(socket, method)()
+            except pyuvnet.StateError as error:
+                found[f"{name}.{method}"] = error.code
+
+    def connected(client: tls.TLSSocket) -> None:
+        found["reused"] = client.is_session_reused()
+        look("client", client)
+        client.on("session", lambda session: both.client_options.update(session=session))
+
+    both.connected = connected
+    both.accepted = lambda socket: (look("server", socket), socket.end())
+    before = tls.TLSSocket()
+    assert (before.get_finished(), before.get_peer_finished()) == (None, None)
+    both.run()
+    assert found.pop("reused") is resumed
+    ours, theirs = ("server", "client") if resumed else ("client", "server")
+    message = found.pop(f"{ours}.get_finished")
+    assert len(message) == 12
+    assert found.pop(f"{theirs}.get_peer_finished") == message
+    assert set(found.values()) == {"ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"}
+
+
+def test_tls_1_3_has_no_such_messages() -> None:
+    both = Both()
+    codes: list[str] = []
+
+    def connected(client: tls.TLSSocket) -> None:
+        for method in (client.get_finished, client.get_peer_finished):
+            with pytest.raises(pyuvnet.StateError) as raised:
+                method()
+            codes.append(raised.value.code)
+        client.disable_renegotiation()
+
+    both.connected = connected
+    both.run()
+    assert codes == ["ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"] * 2
+
+
+class Refusing:
+    """An SSLObject that makes no records."""
+
+    def __init__(self, made: ssl.SSLObject) -> None:
+        self.made = made
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_sslobj":
+            raise AttributeError(name)
+        return getattr(self.made, name)
+
+    def write(self, data: bytes) -> int:
+        error = ssl.SSLError(1, "[SSL: BAD_LENGTH] bad length (_ssl.c:2406)")
+        error.reason, error.library = "BAD_LENGTH", "SSL"
+        raise error
+
+
+def test_a_write_that_fails_says_what_tls_says() -> None:
+    """Node: 'EPROTO', with OpenSSL's line in the text."""
+
+    class Context(ssl.SSLContext):
+        def wrap_bio(self, *args: Any, **keywords: Any) -> Any:
+            return Refusing(super().wrap_bio(*args, **keywords))
+
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(PKI / "ca.pem")
+    errors: list[Any] = []
+    server = tls.create_server(KEYS, lambda socket: socket.on("error", print)).listen(0)
+    client = tls.connect(
+        server.address().port, "127.0.0.1", context=context, servername="localhost"
+    )
+    client.on("secureConnect", lambda: client.write("x", errors.append))
+    client.on("error", errors.append)
+    client.on("close", lambda had_error: server.close())
+    pyuvnet.run()
+    assert len(errors) == 2
+    error = errors[0]
+    assert error is errors[1]
+    assert isinstance(error, tls.TLSError)
+    assert (error.code, error.syscall, error.errno) == ("EPROTO", "write", errno.EPROTO)
+    assert (error.reason, error.library) == ("BAD_LENGTH", "SSL")
+    assert str(error) == "write EPROTO bad length"
+    assert error.__cause__.code == "ERR_SSL_BAD_LENGTH"
+
+
+@pytest.mark.spec("D167")
+def test_a_handshake_that_fails_has_its_own_error_for_what_waits_too() -> None:
+    """Node's is 'EPROTO' then."""
+    codes: list[Any] = []
+    server = net.create_server(lambda socket: socket.resume().end("this is text\r\n")).listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", TRUST)
+    client.write("x")
+    client.on("error", lambda error: codes.append(error.code))
+    client.on("close", lambda had_error: server.close())
+    pyuvnet.run()
+    assert codes == ["ERR_SSL_WRONG_VERSION_NUMBER"]
 
 
 # ---- Sessions ------------------------------------------------------------------------------------
@@ -713,6 +897,36 @@ def test_a_hello_that_waits_in_the_plain_socket_goes_to_the_engine() -> None:
     assert got == [b"early"]
 
 
+def test_a_plain_socket_that_was_upgraded_reads_and_writes_no_more() -> None:
+    seen: list[Any] = []
+    read: list[bytes] = []
+
+    def accepted(plain: net.Socket) -> None:
+        plain.on("data", read.append)
+        secure = tls.TLSSocket(plain, is_server=True, **KEYS)
+        secure.on("data", lambda data: (look(plain), secure.end(bytes(data))))
+
+    def look(plain: net.Socket) -> None:
+        plain.on("error", lambda error: seen.append(("error", error.code)))
+        seen.append((plain.read(), plain.bytes_written))
+        plain.write("in the clear", lambda error: seen.append(error is None))
+        plain.resume()
+
+    server = net.create_server(accepted).listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", TRUST)
+    got: list[bytes] = []
+    client.write("question")
+    client.on("data", lambda data: got.append(bytes(data)))
+    client.on("error", lambda error: seen.append(error))
+    client.on("close", lambda had_error: server.close())
+    pyuvnet.run()
+    # What it wrote never left, and the two go together.
+    assert seen[0] == (None, 0)
+    assert True not in seen
+    assert b"in the clear" not in b"".join(got)
+    assert read == []
+
+
 def test_over_any_duplex_stream() -> None:
     """TLS within TLS: the inner one has no handle of its own."""
     outer = tls.create_server(KEYS)
@@ -859,6 +1073,51 @@ def test_import_costs_nothing_without_tls(run_child: Any) -> None:
     assert run_child(code).clean().lines == ["[]"]
     code = f"from pyuvnet import tls; import sys; print({names[2]!r} in sys.modules)"
     assert run_child(code).clean().lines == ["True"]
+
+
+def test_a_client_trusts_the_systems_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyuvnet import _tls_context
+
+    # OpenSSL's own way to say where that is.
+    monkeypatch.setenv("SSL_CERT_FILE", str(PKI / "ca.pem"))
+    monkeypatch.setattr(_tls_context, "_RECENT", {})
+    both = Both(client={"ca": None})
+    seen: list[bool] = []
+    both.connected = lambda client: seen.append(client.authorized)
+    assert both.run().events == []
+    assert seen == [True]
+
+
+def test_a_session_of_tls_1_2_is_there_at_once() -> None:
+    both = Both({"max_version": "TLSv1.2"})
+    seen: list[Any] = []
+    both.connected = lambda client: seen.append(client.get_session())
+    assert tls.TLSSocket().get_session() is None
+    both.run()
+    assert isinstance(seen[0], tls.Session)
+
+
+def test_nothing_secret_shows_to_who_watches() -> None:
+    key = (PKI / "server.key").read_text()
+    secrets = [key.splitlines()[1], "hunter2"]
+    seen: list[str] = []
+    steps = [f"tracing:net.server.listen:{step}" for step in ("asyncStart", "asyncEnd", "error")]
+    names = ["net.client.socket", "net.server.socket", *steps]
+
+    def watch(message: Any, name: str) -> None:
+        seen.append(repr(message))
+
+    for name in names:
+        diagnostics.subscribe(name, watch)
+    try:
+        both = Both({"key": key, "passphrase": "hunter2"})
+        both.accepted = lambda socket: socket.end("fine")
+        assert both.run().got == b"fine"
+    finally:
+        for name in names:
+            diagnostics.unsubscribe(name, watch)
+    assert seen
+    assert not any(secret in text for secret in secrets for text in seen)
 
 
 def test_nothing_secret_shows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import socket as posix
 import ssl
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.slow
 PKI = certificates()
 KEYS: dict[str, Any] = {"key": PKI / "server.key", "cert": PKI / "server.pem"}
 OTHER: dict[str, Any] = {"key": PKI / "other.key", "cert": PKI / "other.pem"}
+RSA: dict[str, Any] = {"key": PKI / "rsa.key", "cert": PKI / "rsa.pem"}
 ALICE: dict[str, Any] = {"key": PKI / "client.key", "cert": PKI / "client.pem"}
 TRUST: dict[str, Any] = {"ca": PKI / "ca.pem", "servername": "localhost"}
 
@@ -246,6 +249,57 @@ def test_curl(size: int) -> None:
 
     got, _ = served(act, answer, alpn_protocols=["http/1.1"])
     assert got == b"x" * size
+
+
+# ---- Scanners ------------------------------------------------------------------------------------
+
+
+@needs("sslscan")
+def test_sslscan_finds_nothing_weak() -> None:
+    def scan(port: int) -> str:
+        command = ["sslscan", "--no-colour", "--xml=-", "--sni-name=localhost"]
+        done = subprocess.run(
+            [*command, f"127.0.0.1:{port}"], capture_output=True, text=True, timeout=200
+        )
+        return done.stdout
+
+    text, _ = served(scan, lambda socket: socket.on("error", lambda error: None).resume(), **RSA)
+    found = ElementTree.fromstring(text).find("ssltest")
+    assert found is not None
+    enabled = {
+        f"{each.get('type')} {each.get('version')}"
+        for each in found.findall("protocol")
+        if each.get("enabled") == "1"
+    }
+    assert enabled == {"tls 1.2", "tls 1.3"}
+    suites = found.findall("cipher")
+    assert len(suites) > 4
+    assert {each.get("strength") for each in suites} <= {"strong", "acceptable"}
+    for name, flaw in (("heartbleed", "vulnerable"), ("compression", "supported")):
+        assert "1" not in {each.get(flaw) for each in found.findall(name)}, name
+
+
+@needs("testssl")
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_testssl_finds_nothing_bad(tmp_path: Path) -> None:
+    """Protocols, kinds of suites, forward secrecy and the known attacks."""
+    report = tmp_path / "report.json"
+
+    def scan(port: int) -> None:
+        command = ["testssl", "--quiet", "--color", "0", "--warnings", "batch", "--ip", "one"]
+        checks = ["-p", "-s", "-f", "-U", "--jsonfile", str(report)]
+        subprocess.run(
+            [*command, *checks, f"localhost:{port}"], capture_output=True, timeout=500, check=False
+        )
+
+    served(scan, lambda socket: socket.on("error", lambda error: None).resume(), **RSA)
+    found = {each["id"]: each for each in json.loads(report.read_text())}
+    assert found["TLS1_3"]["severity"] == "OK"
+    assert len(found) > 30
+    bad = {name: each["finding"] for name, each in found.items()
+           if each["severity"] in ("MEDIUM", "HIGH", "CRITICAL")}  # fmt: skip
+    assert not bad
 
 
 # ---- Python --------------------------------------------------------------------------------------

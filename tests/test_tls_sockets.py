@@ -480,14 +480,16 @@ def test_drained_waits_for_the_kernel(wire: Wire) -> None:
     ],
     ids=["idle", "first byte", "rate"],
 )
-def test_a_silent_peer_is_destroyed(wire: Wire, option: dict[str, Any], code: str) -> None:
+def test_a_silent_peer_is_destroyed(
+    wire: Wire, clock: Any, option: dict[str, Any], code: str
+) -> None:
     server = wire.serve(lambda socket: socket.resume(), **option)
     wire.connect().resume().on("close", server.close)
     assert sorted(wire.run()) == sorted([("server", code), *wire.cut()])
     assert server.stats().errors == {code: 1}
 
 
-def test_bytes_put_the_deadlines_off(wire: Wire) -> None:
+def test_bytes_put_the_deadlines_off(wire: Wire, clock: Any) -> None:
     options = {"idle_timeout": 300, "first_byte_timeout": 300, "min_read_rate": (1, 300)}
     server = wire.serve(lambda socket: socket.on("data", socket.write), **options)
     client = wire.connect()
@@ -527,8 +529,7 @@ def test_a_peer_that_does_not_read_is_reset(wire: Wire) -> None:
     assert wire.run() == [("server", "ERR_WRITE_TIMEOUT")]
 
 
-@pytest.mark.slow
-def test_a_connection_retires_at_its_age(wire: Wire) -> None:
+def test_a_connection_retires_at_its_age(wire: Wire, clock: Any) -> None:
     seen: list[str] = []
 
     def accepted(socket: net.Socket) -> None:
@@ -536,19 +537,20 @@ def test_a_connection_retires_at_its_age(wire: Wire) -> None:
         for event in ("shutdown", "finish", "close"):
             socket.on(event, lambda *_, event=event: seen.append(event))
 
-    server = wire.serve(accepted, max_lifetime=80)
+    server = wire.serve(accepted, max_lifetime=3_600_000)
     wire.connect().resume().on("close", server.close)
     assert wire.run() == []
     assert seen == ["shutdown", "finish", "close"]
+    assert 3_240_000 <= clock.now <= 3_965_000
 
 
-def test_a_deadline_of_the_programs(wire: Wire) -> None:
+def test_a_deadline_of_the_programs(wire: Wire, clock: Any) -> None:
     server = wire.serve(lambda socket: socket.resume().set_deadline(60))
     wire.connect().resume().on("close", server.close)
     assert sorted(wire.run()) == sorted([("server", "ERR_DEADLINE"), *wire.cut()])
 
 
-def test_an_idle_timeout_that_the_program_hears_of(wire: Wire) -> None:
+def test_an_idle_timeout_that_the_program_hears_of(wire: Wire, clock: Any) -> None:
     server = wire.serve(lambda socket: socket.resume().set_timeout(60, socket.end))
     wire.connect().resume().on("close", server.close)
     assert wire.run() == []
