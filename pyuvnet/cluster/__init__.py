@@ -37,6 +37,7 @@ from types import ModuleType
 
 from .._base import TYPE_CHECKING
 from .._base import validation as check
+from .._base.hints import hint
 from .._base.info import Info
 from .._core.names import add_node_names
 from ..events import EventEmitter
@@ -93,7 +94,7 @@ def setup_primary(given: Mapping[str, Any] | None = None, /, **keywords: Any) ->
         uid, gid: int, default this process's.
         serialization: 'json' or 'advanced', default 'json': how messages are written. 'advanced' is
             pickle, with which a worker can make the primary run anything.
-        inspect_port, windows_hide: taken, and ignored.
+        inspect_port, windows_hide: accepted, and ignored.
 
     Events: 'setup' (settings) in the next tick.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), ArgValueError
@@ -118,7 +119,7 @@ def fork(env: Mapping[str, Any] | None = None) -> Worker:
     """Start a worker.
 
     Args:
-        env: mapping of str to str, default none: what its environment has besides this process's.
+        env: mapping of str to str, default none: variables to add to this process's environment.
 
     Returns: Worker. Events: 'fork' (worker) in the next tick, then 'online', and those of its life.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE; ERR_FEATURE_UNAVAILABLE_ON_PLATFORM on Windows),
@@ -161,7 +162,9 @@ class _Cluster(ModuleType):
     @scheduling_policy.setter
     def scheduling_policy(self, value: Any) -> None:
         if value not in (SCHED_NONE, SCHED_RR, SCHED_REUSE_PORT) or isinstance(value, bool):
-            raise check.arg_value_error("schedulingPolicy", value)
+            error = check.arg_value_error("schedulingPolicy", value)
+            hint(error, "It is cluster.SCHED_RR, SCHED_NONE or SCHED_REUSE_PORT.")
+            raise error
         if value == SCHED_REUSE_PORT and sys.platform != "linux":
             from .._kernel import feature_unavailable
 

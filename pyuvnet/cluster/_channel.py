@@ -76,6 +76,7 @@ class Channel:
 
     Args:
         fd: the connection, which is the channel's.
+        peer: what the log calls the other end.
         advanced: whether messages of the program are pickled, both ways.
         on_message: called with a message of the program's and a descriptor or None, which is the
             callee's.
@@ -86,6 +87,7 @@ class Channel:
     def __init__(
         self,
         fd: int,
+        peer: str,
         advanced: bool,
         on_message: Callable[[Any, int | None], object],
         on_internal: Callable[[dict[str, Any], int | None], object],
@@ -93,6 +95,7 @@ class Channel:
     ) -> None:
         self.advanced = advanced
         self.connected = True
+        self._peer = peer
         self._on_message, self._on_internal, self._on_close = on_message, on_internal, on_close
         self._kept = bytearray()
         self._waiting: list[int] = []
@@ -107,9 +110,13 @@ class Channel:
         """Whether anything can be sent; over before `connected` is, which the program sees."""
         return self.connected and not self._socket.destroyed
 
+    def fileno(self) -> int:
+        """The descriptor of the connection."""
+        return self._socket.fileno()
+
     # ---- Sending -------------------------------------------------------------------------------
 
-    def send(self, kind: int, payload: bytes, fd: int | None, callback: Sent | None) -> bool:
+    def send_frame(self, kind: int, payload: bytes, fd: int | None, callback: Sent | None) -> bool:
         """Send a frame, and a descriptor, which is taken over; returns what write() does."""
         if fd is None:
             header = _HEADER.pack(len(payload), kind, 0, 0)
@@ -117,24 +124,35 @@ class Channel:
         header = _HEADER.pack(len(payload), kind, 1, os.fstat(fd).st_ino)
         return send_descriptor(self._socket, fd, header + payload, callback)
 
-    def tell(self, message: dict[str, Any], fd: int | None = None) -> None:
-        """Send a message of ours, and a descriptor, which is taken over; closed: nothing."""
+    def send_internal(
+        self, message: dict[str, Any], fd: int | None = None, callback: Sent | None = None
+    ) -> bool:
+        """Send a message of ours, and a descriptor, which is taken over.
+
+        Returns False if the channel is closed; then nothing was sent, and nobody is called.
+        """
         if not self.open:
             close_all([] if fd is None else [fd])
-            return
-        self.send(INTERNAL, json.dumps(message, separators=_SEPARATORS).encode(), fd, None)
+            return False
+        payload = json.dumps(message, separators=_SEPARATORS).encode()
+        self.send_frame(INTERNAL, payload, fd, callback)
+        return True
 
-    def flush(self) -> None:
-        """Have the kernel take what was sent in this callback."""
-        # Reading it is what does it.
-        _ = self._socket.writable_length
+    def flush(self) -> bool:
+        """Have the kernel take what was sent in this callback; returns whether it took all."""
+        # Reading the length does that.
+        return self._socket.writable_length == 0 and self.open
 
     # ---- Receiving -----------------------------------------------------------------------------
 
     def _descriptors(self, descriptors: list[int], data: bytes) -> None:
+        if not self.connected:
+            # The program does not read any more. The other end may not know yet.
+            close_all(descriptors)
+            return
         self._waiting += descriptors
-        if not self.connected or len(self._waiting) > _MOST_DESCRIPTORS:
-            self._broken("has sent descriptors that belong to no message")
+        if len(self._waiting) > _MOST_DESCRIPTORS:
+            self._broken("has sent too many descriptors without a message")
             return
         self._data(data)
 
@@ -144,19 +162,22 @@ class Channel:
         kept = self._kept
         kept += data
         at = 0
-        while len(kept) - at >= _HEADER.size:
-            length, kind, handles, inode = _HEADER.unpack_from(kept, at)
-            if length > MOST_BYTES or kind > ADVANCED or handles > 1:
-                self._broken("has sent what is no message")
-                return
-            begin = at + _HEADER.size
-            if len(kept) < begin + length:
-                break
-            at = begin + length
-            fd = self._take(inode) if handles else None
-            if not self._message(kind, bytes(kept[begin:at]), fd):
-                return
-        del kept[:at]
+        try:
+            while len(kept) - at >= _HEADER.size:
+                length, kind, handles, inode = _HEADER.unpack_from(kept, at)
+                if length > MOST_BYTES or kind > ADVANCED or handles > 1:
+                    self._broken("has sent an invalid message")
+                    return
+                begin = at + _HEADER.size
+                if len(kept) < begin + length:
+                    break
+                at = begin + length
+                fd = self._take(inode) if handles else None
+                if not self._message(kind, bytes(kept[begin:at]), fd):
+                    return
+        finally:
+            # Ctrl-C may raise anywhere in here, and no message may come twice.
+            del kept[:at]
 
     def _take(self, inode: int) -> int | None:
         """The descriptor of a frame; None if it did not arrive."""
@@ -173,7 +194,7 @@ class Channel:
         if kind == ADVANCED and not self.advanced:
             # Unpickling what a stranger sends would run it.
             close_all([] if fd is None else [fd])
-            self._broken("has sent what is no message")
+            self._broken("has sent an invalid message")
             return False
         try:
             message = _decode(kind, payload)
@@ -182,9 +203,11 @@ class Channel:
         except Exception as error:
             close_all([] if fd is None else [fd])
             if kind == ADVANCED:
-                logging.getLogger("pyuvnet").warning("a message cannot be read: %r", error)
+                logging.getLogger("pyuvnet").warning(
+                    "a message of %s cannot be unpickled: %r", self._peer, error
+                )
                 return True
-            self._broken("has sent what is no message")
+            self._broken("has sent an invalid message")
             return False
         next_tick(self._on_internal if kind == INTERNAL else self._on_message, message, fd)
         return True
@@ -192,11 +215,12 @@ class Channel:
     # ---- The end -------------------------------------------------------------------------------
 
     def _broken(self, why: str) -> None:
-        logging.getLogger("pyuvnet").warning("the other end of a cluster's channel %s", why)
+        """Close the channel, because of what the other end has done."""
+        logging.getLogger("pyuvnet").warning("%s %s: its channel is closed", self._peer, why)
         self._socket.destroy()
 
     def disconnect(self) -> None:
-        """Send what is left and close; nothing that comes is heard any more."""
+        """Send what is left and close; what still arrives is ignored."""
         if not self.connected:
             return
         self.connected = False
@@ -212,7 +236,7 @@ class Channel:
         self._socket.destroy()
 
     def leave(self) -> None:
-        """Close at the end of the program, so that nobody is warned of what was left open."""
+        """Close at the end of the program, so that no warning names what was left open."""
         try:  # noqa: SIM105
             self._socket.destroy()
         except StateError:
@@ -224,7 +248,7 @@ class Channel:
         self._kept.clear()
         if self.connected:
             self.connected = False
-            # What has come before is heard before.
+            # After the messages that have come before.
             next_tick(self._over)
 
     def _over(self) -> None:

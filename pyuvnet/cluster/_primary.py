@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "PYUVNET_CLUSTER"
 POLICY_VARIABLE = "PYUVNET_CLUSTER_SCHED_POLICY"
-# After a process has ended, how long its channel may take to say so.
+# How long a channel may stay open after its process has ended.
 _LAST_WORDS = 1000  # ms
 
 POLICIES = {"rr": SCHED_RR, "none": SCHED_NONE, "reuse-port": SCHED_REUSE_PORT}
@@ -49,10 +49,24 @@ SETTINGS = OptionSet(
 )  # fmt: skip
 
 
+def _own_command() -> tuple[list[str], list[str], list[str]]:
+    """The options, the program and the arguments of this process.
+
+    A program that is a file is named by its whole path: the directory may change before a fork().
+    """
+    options, program, arguments = split_command(sys.orig_argv[1:])
+    if len(program) == 1 and program[0] != "-" and not program[0].startswith(("-m", "-c")):
+        program = [os.path.abspath(program[0])]
+    return options, program, arguments
+
+
+_OPTIONS, _PROGRAM, _ARGUMENTS = _own_command()
+
+
 def default_policy() -> int:
     """The policy that a program begins with."""
     named = POLICIES.get(os.environ.get(POLICY_VARIABLE, ""))
-    if named is not None:
+    if named is not None and (named != SCHED_REUSE_PORT or sys.platform == "linux"):
         return named
     return SCHED_NONE if sys.platform == "win32" else SCHED_RR
 
@@ -60,34 +74,53 @@ def default_policy() -> int:
 class PrimaryWorker(Worker):
     """A worker, in the primary."""
 
+    process: StartedProcess
+
     def __init__(self, primary: Primary, number: int, env: Mapping[str, str]) -> None:
         super().__init__()
         self.id = number
         self._primary = primary
+        # Of pyuvnet.serve(): the worker whose place it takes, and what receives its reports.
+        self.predecessor: PrimaryWorker | None = None
+        # It is to end, and gets no connection any more.
+        self.leaving = False
+        self.on_report: Callable[[dict[str, Any]], object] | None = None
         self._exit: tuple[int | None, str | None] | None = None
         self._late: Any = None
         settings = primary.settings
         advanced = settings["serialization"] == "advanced"
-        here, there = system.socketpair()
+        here, there = _connection()
         try:
             fd = there.fileno()
             inode = os.fstat(fd).st_ino
-            variable = f"{number}:{fd}:{inode}:{'advanced' if advanced else 'json'}"
+            how = "advanced" if advanced else "json"
+            variable = f"{number}:{fd}:{inode}:{how}:{os.getpid()}"
             options = _popen_options(settings, {**os.environ, **env, VARIABLE: variable}, fd)
-            self.process = StartedProcess(_command(settings), options, self._exited)
+            self.process = process = StartedProcess(_command(settings), options, self._exited)
+            try:
+                self._channel = Channel(
+                    here.fileno(),
+                    f"worker {number} (pid {process.pid})",
+                    advanced,
+                    self._received,
+                    self._internal,
+                    self._channel_closed,
+                )
+                here.detach()
+            except BaseException:
+                process.abandon()
+                raise
         except BaseException:
             here.close()
             raise
         finally:
             there.close()
-        self._channel = Channel(
-            here.detach(), advanced, self._heard, self._internal, self._channel_closed
-        )
 
-    # ---- What it says --------------------------------------------------------------------------
+    # ---- Messages ------------------------------------------------------------------------------
 
-    def _hears_messages(self) -> bool:
-        return super()._hears_messages() or self._primary.emitter.listener_count("message") > 0
+    def _listens_to_messages(self) -> bool:
+        emitter = self._primary.emitter
+        return super()._listens_to_messages() or emitter.listener_count("message") > 0
 
     def _emit_message(self, message: Any, handle: Any) -> None:
         # The cluster listens to each worker first.
@@ -112,16 +145,24 @@ class PrimaryWorker(Worker):
             self._primary.leave(self, message.get("key"))
         elif act == "disconnecting":
             self._left = True
-            self._channel.tell({"act": "ack", "seq": message.get("seq")})
+            seq = message.get("seq")
+            if isinstance(seq, int):
+                self._channel.send_internal({"act": "ack", "seq": seq})
+        elif act == "serve" and self.on_report is not None:
+            self.on_report(message)
+
+    def order(self, **order: Any) -> None:
+        """Send an order of pyuvnet.serve()."""
+        self._channel.send_internal({**order, "act": "serve"})
 
     def offer(self, key: str, number: int, fd: int) -> None:
         """Send a connection, by a descriptor that is taken over."""
-        self._channel.tell({"act": "connection", "key": key, "number": number}, fd)
+        self._channel.send_internal({"act": "connection", "key": key, "number": number}, fd)
 
-    def answer(self, seq: Any, **answer: Any) -> None:
-        """Answer a query."""
-        fd = answer.pop("descriptor", None)
-        self._channel.tell({"act": "answer", "seq": seq, **answer}, fd)
+    def reply(self, seq: Any, **reply: Any) -> None:
+        """Send the reply to a query."""
+        fd = reply.pop("descriptor", None)
+        self._channel.send_internal({"act": "reply", "seq": seq, **reply}, fd)
 
     # ---- How it ends ---------------------------------------------------------------------------
 
@@ -139,7 +180,7 @@ class PrimaryWorker(Worker):
                 next_tick(self._ended)
 
     def _exited(self, code: int | None, signal: str | None) -> None:
-        """The process has ended; what it said before is heard first."""
+        """The process has ended; 'exit' waits for its last messages."""
         self._exit = (code, signal)
         if self._channel.connected:
             self._late = set_timeout(self._channel.destroy, _LAST_WORDS)
@@ -159,12 +200,13 @@ class PrimaryWorker(Worker):
             self.emit("exit", code, signal)
             self._primary.emitter.emit("exit", self, code, signal)
         finally:
+            next_tick(self.process.end_streams)
             self._primary.one_less(self)
 
     def disconnect(self) -> Self:
         """Ask it to disconnect; see Worker.disconnect()."""
         self._left = True
-        self._channel.tell({"act": "disconnect"})
+        self._channel.send_internal({"act": "disconnect"})
         self._primary.leave_all(self, died=False)
         self._primary.forget(self)
         return self
@@ -188,18 +230,17 @@ class Primary:
         self.policy = default_policy()
         self._frozen_policy: int | None = None
         self._number = 0
-        self._places: dict[str, Place] = {}
+        self.places: dict[str, Place] = {}
         self._living: set[PrimaryWorker] = set()
         # Callbacks of disconnect(), and whom each waits for.
         self._when_gone: list[tuple[set[PrimaryWorker], Callable[[], object]]] = []
 
     def set_up(self, given: Mapping[str, Any]) -> None:
-        """Take settings over those that there are."""
-        options, program, args = split_command(sys.orig_argv[1:])
+        """Change settings; what is not given stays as it is."""
         settings = {
-            "exec_argv": options,
-            "exec": program[-1] if program else None,
-            "args": args,
+            "exec_argv": _OPTIONS,
+            "exec": _PROGRAM[-1] if _PROGRAM else None,
+            "args": _ARGUMENTS,
             "cwd": None,
             "serialization": "json",
             "silent": False,
@@ -227,7 +268,7 @@ class Primary:
         return worker
 
     def disconnect(self, callback: Callable[[], object] | None) -> None:
-        """Ask all to disconnect; the callback comes when all that are there now have ended."""
+        """Disconnect all workers; the callback is called when all that there are now have ended."""
         left = set(self._living)
         for worker in list(self.workers.values()):
             if worker.is_connected():
@@ -237,13 +278,13 @@ class Primary:
                 self._when_gone.append((left, callback))
             else:
                 next_tick(callback)
-        for key, place in list(self._places.items()):
-            if not place.workers:
-                del self._places[key]
+        for key, place in list(self.places.items()):
+            if not place.workers and not place.kept:
+                del self.places[key]
                 place.close()
 
     def one_less(self, worker: PrimaryWorker) -> None:
-        """A worker has ended, and everybody has heard of it."""
+        """A worker has ended, and its 'exit' was emitted."""
         self._living.discard(worker)
         for waiting in list(self._when_gone):
             left, callback = waiting
@@ -258,60 +299,64 @@ class Primary:
                 worker._channel.leave()
 
     def forget(self, worker: PrimaryWorker) -> None:
-        """A worker is none any more."""
+        """Take a worker out of `workers`."""
         self.workers.pop(worker.id, None)
 
     # ---- Listening places ----------------------------------------------------------------------
 
     def query(self, worker: PrimaryWorker, message: dict[str, Any]) -> None:
         """A worker wants to listen somewhere."""
-        if worker.exited_after_disconnect:
+        if worker.exited_after_disconnect or worker.leaving:
             # It is about to close what it would get.
             return
         seq = message.get("seq")
         try:
             wanted = Wanted(message)
         except ValueError:
-            worker._channel._broken("has asked for no place to listen on")
+            worker._channel._broken("has sent an invalid request to listen")
             return
         key = wanted.key
-        place = self._places.get(key)
+        place = self.places.get(key)
+        if not isinstance(seq, int) or (place is not None and worker.id in place.workers):
+            worker._channel._broken("has sent a second request to listen on the same address")
+            return
         if place is None:
-            place = self._places[key] = new_place(self._frozen_policy or self.policy, wanted)
+            place = self.places[key] = new_place(self._frozen_policy or self.policy, wanted)
 
-        def answer(status: int, fd: int | None, accepts: bool) -> None:
-            worker.answer(seq, status=status, key=key, accepts=accepts, descriptor=fd)
+        def reply(status: int, fd: int | None, accepts: bool) -> None:
+            worker.reply(seq, status=status, key=key, accepts=accepts, descriptor=fd)
 
-        if not place.add(worker, answer) and not place.workers:
-            # Others get another chance.
-            self._places.pop(key, None)
+        if not place.add(worker, reply) and not place.workers and not place.kept:
+            # The next query tries again.
+            self.places.pop(key, None)
+            place.close()
 
     def leave(self, worker: PrimaryWorker, key: Any) -> None:
         """A worker has closed a server."""
-        place = self._places.get(key) if isinstance(key, str) else None
+        place = self.places.get(key) if isinstance(key, str) else None
         if place is not None and place.remove(worker, died=False):
-            del self._places[key]
+            del self.places[key]
 
     def leave_all(self, worker: PrimaryWorker, died: bool) -> None:
         """A worker listens nowhere any more."""
-        for key, place in list(self._places.items()):
+        for key, place in list(self.places.items()):
             if place.remove(worker, died):
-                self._places.pop(key, None)
+                self.places.pop(key, None)
                 continue
             if died:
                 place.reclaim(worker)
-            if isinstance(place, ReusePort):
+            if isinstance(place, ReusePort) and not place.kept:
                 place.wait_for_successor(partial(self._expire, key, place))
 
     def _expire(self, key: str, place: Place) -> None:
-        if not place.workers and self._places.get(key) is place:
-            del self._places[key]
+        if not place.workers and self.places.get(key) is place:
+            del self.places[key]
             place.close()
 
     def acknowledged(self, worker: PrimaryWorker, message: dict[str, Any]) -> None:
         """A worker has taken a connection, or not."""
         key, number = message.get("key"), message.get("number")
-        place = self._places.get(key) if isinstance(key, str) else None
+        place = self.places.get(key) if isinstance(key, str) else None
         if place is not None and isinstance(number, int):
             place.acknowledged(worker, number, message.get("accepted") is True)
 
@@ -342,7 +387,7 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
             found["serialization"], "settings.serialization", ("json", "advanced")
         )
     if "stdio" in found:
-        _stdio(found["stdio"])
+        found["stdio"] = _stdio(found["stdio"])
     return found
 
 
@@ -351,54 +396,85 @@ def _node(name: str) -> str:
 
 
 def _stdio(given: Any) -> list[Any]:
-    """What subprocess.Popen() takes for the three standard streams."""
-    from subprocess import DEVNULL, PIPE
-
-    words = {"inherit": None, "pipe": PIPE, "ignore": DEVNULL}
+    """Check the setting stdio, and return it as a list of three."""
     if isinstance(given, str):
         given = [given] * 3
     elif isinstance(given, bytes) or not hasattr(type(given), "__iter__"):
         raise check.arg_type_error("settings.stdio", "Array", given)
     # Node's list names the channel too.
     listed = [each for each in given if each != "ipc"][:3]
-    found: list[Any] = []
     for each in listed:
-        if each is None:
-            found.append(None)
-        elif isinstance(each, str):
-            if each not in words:
-                raise check.arg_value_error("settings.stdio", given)
-            found.append(words[each])
-        elif isinstance(each, bool) or not (isinstance(each, int) or hasattr(each, "fileno")):
-            raise check.arg_value_error("settings.stdio", given)
+        if isinstance(each, str):
+            valid = each in ("inherit", "pipe", "ignore")
         else:
-            found.append(each)
-    return found + [None] * (3 - len(found))
+            number = isinstance(each, int) and not isinstance(each, bool)
+            valid = each is None or number or hasattr(each, "fileno")
+        if not valid:
+            raise check.arg_value_error("settings.stdio", given)
+    return listed + ["inherit"] * (3 - len(listed))
+
+
+def _connection() -> tuple[system.socket, system.socket]:
+    """The two ends of a channel."""
+    ends = list(system.socketpair())
+    try:
+        for index, end in enumerate(ends):
+            if end.fileno() < 3:
+                # This process has closed a standard stream. A worker would take the channel for
+                # that stream, and libuv closes no descriptor with such a number.
+                import fcntl
+
+                higher = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+                end.close()
+                ends[index] = system.socket(fileno=higher)
+    except BaseException:
+        for end in ends:
+            end.close()
+        raise
+    return ends[0], ends[1]
 
 
 def _command(settings: Info) -> list[str]:
     """What a worker runs: the program of this process, or that of `exec`."""
-    _, program, _ = split_command(sys.orig_argv[1:])
+    program = _PROGRAM
     if not program or settings["exec"] != program[-1]:
         if settings["exec"] is None:
             raise check.arg_value_error(
-                "settings.exec", None, "is needed where no program runs", "there is no program"
+                "settings.exec",
+                None,
+                "is required if the primary runs no program",
+                "there is no program",
             )
         program = [settings["exec"]]
     return [sys.executable, *settings["exec_argv"], *program, *settings["args"]]
 
 
+def _is_inherited(descriptor: int) -> bool:
+    try:
+        # A standard stream that is closed may be another descriptor by now.
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False
+
+
 def _popen_options(settings: Info, env: Mapping[str, str], fd: int) -> dict[str, Any]:
-    from subprocess import PIPE
+    from subprocess import DEVNULL, PIPE
 
     options: dict[str, Any] = {"env": env, "pass_fds": (fd,), "cwd": settings["cwd"]}
-    if settings.get("stdio") is not None:
-        streams = _stdio(settings["stdio"])
-    else:
-        streams = [PIPE] * 3 if settings["silent"] else [None] * 3
-    options["stdin"], options["stdout"], options["stderr"] = streams
-    if settings.get("uid") is not None:
-        options["user"] = settings["uid"]
-    if settings.get("gid") is not None:
-        options["group"] = settings["gid"]
+    streams = settings.get("stdio") or ["pipe" if settings["silent"] else "inherit"] * 3
+    words = {"inherit": None, "pipe": PIPE, "ignore": DEVNULL}
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        options[name] = words[stream] if isinstance(stream, str) else stream
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if options[name] is None and not _is_inherited(number):
+            # libuv never closes a socket with such a number, which the worker would have.
+            options[name] = DEVNULL
+    uid, gid = settings.get("uid"), settings.get("gid")
+    if uid is not None:
+        options["user"] = uid
+    if gid is not None:
+        options["group"] = gid
+    if (uid is not None or gid is not None) and not os.geteuid() and os.getgroups():
+        # As in libuv: a worker with fewer rights does not keep the groups of root.
+        options["extra_groups"] = []
     return options

@@ -8,6 +8,7 @@ import subprocess
 
 from .._base import TYPE_CHECKING
 from .._base import validation as check
+from .._base.hints import hint
 from .._core.names import add_node_names
 from .._core.process import watch_descriptor
 from ..errors import ArgTypeError, StateError
@@ -94,7 +95,7 @@ class WorkerProcess:
         self.returncode = self.stdin = self.stdout = self.stderr = None
 
     def kill(self, signal: str | int = "SIGTERM") -> bool:
-        """Send a signal, by name or number, default 'SIGTERM'; 0 only asks whether it is there.
+        """Send a signal, by name or number, default 'SIGTERM'; 0 only checks that it exists.
 
         Returns: bool, False if the process has ended.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_SIGNAL).
@@ -129,13 +130,27 @@ class StartedProcess(WorkerProcess):
         self._on_exit = on_exit
         self._process = started = subprocess.Popen(argv, **options)
         super().__init__(started.pid)
-        for name in ("stdin", "stdout", "stderr"):
-            pipe = getattr(started, name)
+        try:
+            for name in ("stdin", "stdout", "stderr"):
+                pipe = getattr(started, name)
+                if pipe is not None:
+                    setattr(self, name, _stream(pipe, name == "stdin"))
+            self._watch()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """End a process that cannot be used: nobody is called when it ends."""
+        self._on_exit = lambda code, signal: None
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                fd = os.dup(pipe.fileno())
                 pipe.close()
-                setattr(self, name, _stream(fd, name == "stdin"))
-        self._watch()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.destroy()
 
     def kill(self, signal: str | int = "SIGTERM") -> bool:
         """Send a signal; see WorkerProcess."""
@@ -174,6 +189,17 @@ class StartedProcess(WorkerProcess):
 
         threading.Thread(target=wait, daemon=True, name=f"pyuvnet waits for {self.pid}").start()
 
+    def end_streams(self) -> None:
+        """After 'exit': close the pipes that the program does not use, as Node does."""
+        if self.stdin is not None:
+            self.stdin.destroy()
+        for stream in (self.stdout, self.stderr):
+            # Who reads it gets the rest, and the end.
+            if stream is None or stream.readable_flowing is not None or stream._owned:
+                continue
+            if not stream.listener_count("readable"):
+                stream.resume()
+
     def _ended(self) -> None:
         status = self._process.wait()
         self.returncode = status
@@ -186,13 +212,27 @@ class StartedProcess(WorkerProcess):
             self._on_exit(status, None)
 
 
-def _stream(fd: int, writes: bool) -> Socket:
-    return Socket(fd=fd, readable=not writes, writable=writes)
+def _stream(pipe: Any, writes: bool) -> Socket:
+    """A socket in place of one of Popen's files."""
+    fd = os.dup(pipe.fileno())
+    try:
+        stream = Socket(fd=fd, readable=not writes, writable=writes)
+    except BaseException:
+        os.close(fd)
+        raise
+    pipe.close()
+    return stream
 
 
 def not_in_a_worker(what: str) -> StateError:
     """The error of a function of the primary in a worker."""
-    return StateError(f"{what} can only be called in the primary", "ERR_INVALID_STATE")
+    error = StateError(f"{what} can only be called in the primary", "ERR_INVALID_STATE")
+    hint(
+        error,
+        "Workers run the same program as the primary: put what only the primary does below "
+        "`if cluster.is_primary:`.",
+    )
+    return error
 
 
 add_node_names(WorkerProcess)

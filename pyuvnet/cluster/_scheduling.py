@@ -7,15 +7,19 @@ left.
 
 from __future__ import annotations
 
+import _socket
+import errno
 import os
 from collections import deque
+from itertools import count, cycle, islice
 
 from .._base import TYPE_CHECKING
 from .._core.errors import UV_EADDRINUSE, UV_EINVAL
+from .._core.pipe import remove_stale
+from .._core.stream_handle import handle_kind
 from .._core.timer import set_timeout
 from .._listen import ListenPlan
 from .._passing import close_all
-from ..errors import StateError
 from ..server import Server
 
 if TYPE_CHECKING:
@@ -23,12 +27,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._core.timer import Timeout
-    from ..socket import Socket
     from ._primary import PrimaryWorker
 
     # (libuv's status, descriptor, whether the worker accepts): the status is 0 with a descriptor,
     # which the callee takes over.
-    Answer = Callable[[int, int | None, bool], object]
+    Reply = Callable[[int, int | None, bool], object]
 
 SCHED_NONE = 1
 SCHED_RR = 2
@@ -40,9 +43,15 @@ _MOST_WAITING = 256
 _RECOVERY = 20  # ms
 _SUCCESSION = 30_000
 
+# The numbers of offers. None is used twice: a place may have the key of an earlier one.
+_numbers = count(1)
+
 
 class Wanted:
-    """What a worker wants to listen on, as its message says; everything is checked."""
+    """What a worker wants to listen on, as its message says; everything is checked.
+
+    Raises: ValueError.
+    """
 
     def __init__(self, message: dict[str, Any]) -> None:
         self.address: str | None = _of(message, "address", str, None)
@@ -50,7 +59,7 @@ class Wanted:
         self.address_type: int | None = _of(message, "address_type", int, None)
         self.fd: int | None = _of(message, "fd", int, None)
         self.index: int = _of(message, "index", int, 0)
-        self.backlog: int = _of(message, "backlog", int, 511)
+        self.backlog: int | None = _of(message, "backlog", int, None)
         self.ipv6_only: bool = _of(message, "ipv6_only", bool, False)
         # Of a path.
         self.mode: int = _of(message, "mode", int, -1)
@@ -60,8 +69,12 @@ class Wanted:
         self.writable_all: bool = _of(message, "writable_all", bool, False)
         if self.fd is None and self.port < 0 and self.address is None:
             raise ValueError("no place to listen on")
-        if self.port > 65535 or abs(self.backlog) > 2**31 - 1 or abs(self.fd or 0) > 2**31 - 1:
+        if self.port > 65535 or abs(self.backlog or 0) > 2**31 - 1 or abs(self.fd or 0) > 2**31 - 1:
             raise ValueError("out of range")
+        if not -1 <= self.mode <= 0o777 or not -1 <= self.group <= 2**32 - 2:
+            raise ValueError("out of range")
+        if self.fd is None and self.port < 0:
+            self._plan = self._make_plan()
 
     @property
     def key(self) -> str:
@@ -76,12 +89,16 @@ class Wanted:
             except OSError:
                 # Node: it is nothing that could listen.
                 return UV_EINVAL
-            status = server._open_fd(fd)
+            status = _unfit(fd) or server._open_fd(fd)
             if status:
                 close_all([fd])
             return status
         if self.port < 0:
-            return server._bind_path(self.plan())
+            plan = self.plan()
+            status = server._bind_path(plan)
+            if status == UV_EADDRINUSE and self.unlink_stale and remove_stale(plan.name):
+                status = server._bind_path(plan)
+            return status
         status = self._bind(server, port, reuse_port)
         if status:
             return status
@@ -102,11 +119,40 @@ class Wanted:
 
     def plan(self) -> ListenPlan:
         """The plan of a path."""
+        return self._plan
+
+    def _make_plan(self) -> ListenPlan:
         assert self.address is not None
-        plan = ListenPlan((), {"path": self.address.encode("utf-8", "surrogateescape")}, None)
-        plan.mode, plan.group, plan.unlink_stale = self.mode, self.group, self.unlink_stale
-        plan.readable_all, plan.writable_all = self.readable_all, self.writable_all
-        return plan
+        # UnicodeError and ArgValueError are ValueErrors: not every text is the name of a file.
+        path = self.address.encode("utf-8", "surrogateescape")
+        options = {
+            "path": path,
+            "readable_all": self.readable_all,
+            "writable_all": self.writable_all,
+            "unlink_stale": self.unlink_stale,
+            "mode": None if self.mode < 0 else self.mode,
+            "group": None if self.group < 0 else self.group,
+        }
+        return ListenPlan((), options, None)
+
+
+def _unfit(fd: int) -> int:
+    """Why nothing can listen on a descriptor, as libuv's status; 0: it may be a listener.
+
+    A connection is none: it is the primary's own, and may be another worker's channel.
+    """
+    try:
+        looked_at = _socket.socket(fileno=fd)
+    except OSError:
+        return -errno.ENOTSOCK if handle_kind(fd) == "PIPE" else UV_EINVAL
+    try:
+        looked_at.getpeername()
+    except OSError:
+        return 0
+    finally:
+        # The descriptor is the caller's.
+        looked_at.detach()
+    return UV_EINVAL
 
 
 def _of(message: dict[str, Any], name: str, kind: type, default: Any) -> Any:
@@ -122,31 +168,34 @@ class Place:
     """One listening place; as such the policy SCHED_NONE: all share one descriptor."""
 
     accepts = True  # the workers do
+    # pyuvnet.serve(): stays open without a worker, and accepts nothing before release().
+    kept = False
+    held = False
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.workers: dict[int, PrimaryWorker] = {}
         self.server: Server | None = None
 
-    def add(self, worker: PrimaryWorker, answer: Answer) -> bool:
+    def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
         """Give a worker a descriptor; False: there is none, and nobody has been added."""
         server = self.server
         if server is None:
             server = Server()
             status = self.open(server)
             if status:
-                answer(status, None, False)
+                reply(status, None, False)
                 return False
             self.server = server
         try:
             fd = os.dup(server.fileno())
         except OSError as error:
-            if not self.workers:
+            if not self.workers and not self.kept:
                 self.close()
-            answer(-(error.errno or 0) or UV_EINVAL, None, False)
+            reply(-(error.errno or 0) or UV_EINVAL, None, False)
             return bool(self.workers)
         self.workers[worker.id] = worker
-        answer(0, fd, self.accepts)
+        reply(0, fd, self.accepts)
         return True
 
     def open(self, server: Server) -> int:
@@ -158,7 +207,7 @@ class Place:
         if self.workers.pop(worker.id, None) is None:
             return False
         self.left(worker, died)
-        if self.workers:
+        if self.workers or self.kept:
             return False
         self.close()
         return True
@@ -178,6 +227,57 @@ class Place:
     def reclaim(self, worker: PrimaryWorker) -> None:
         """A worker is dead: others get what it was offered and had not taken."""
 
+    # ---- For pyuvnet.serve(), whose primary has the sockets before and after all workers -------
+
+    def prepare(self, descriptors: list[int]) -> int:
+        """Open the place before a worker asks, and keep it open; returns a libuv status.
+
+        Args:
+            descriptors: sockets that listen there already, which are taken over; else none.
+        """
+        self.kept = self.held = True
+        if descriptors:
+            return self._take_over(descriptors)
+        server = Server()
+        status = self.open(server)
+        if not status:
+            self.server = server
+        return status
+
+    def _take_over(self, descriptors: list[int]) -> int:
+        self.server = Server()
+        return self.server._open_fd(descriptors[0])
+
+    def release(self) -> None:
+        """Accept from now on."""
+        self.held = False
+
+    def drain(self, rest: bool, keep_file: bool) -> None:
+        """Accept no more; who was accepted is still handed out.
+
+        Args:
+            rest: accept those who wait first; False: somebody else will.
+            keep_file: leave the file of a path where it is.
+        """
+        if self.server is not None and keep_file:
+            self.server._keep_file()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is left to be handed out."""
+        return True
+
+    def hand_out_all(self) -> int:
+        """Send the connections that are left to the workers, free or not.
+
+        Returns how many are left that no worker can get.
+        """
+        return 0
+
+    def listening(self) -> list[Server]:
+        """The servers that have the sockets, without duplicates."""
+        return [] if self.server is None else [self.server]
+
 
 class Offer:
     """A connection that a worker was offered."""
@@ -194,24 +294,39 @@ class Handing(Place):
         self._free: dict[int, PrimaryWorker] = {}
         self._waiting: deque[int] = deque()
         self._offers: dict[int, Offer] = {}
-        self._numbers = 0
         self._timers: set[Timeout] = set()
         self._listeners: set[Server] = set()
+
+    def release(self) -> None:
+        """Accept from now on."""
+        super().release()
+        self.hand_out()
+
+    def drain(self, rest: bool, keep_file: bool) -> None:
+        """Accept no more; who was accepted is still handed out."""
+        super().drain(rest, keep_file)
+        self.held = True
+        listeners, self._listeners = self._listeners, set()
+        for server in listeners:
+            if rest:
+                server._accept_rest()
+            server.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is left to be handed out."""
+        return not self._waiting and not self._offers
 
     def accept_on(self, server: Server) -> None:
         """Hand out what a server accepts."""
         self._listeners.add(server)
-        server.pause_on_connect = True
-        server.on("connection", self._arrived)
+        if self.held:
+            server.pause()
+        server._hand_over_to(self._arrived)
         server.on("error", lambda error: None)
 
-    def _arrived(self, socket: Socket) -> None:
-        try:
-            self._waiting.append(socket.detach())
-        except (OSError, StateError):
-            # Without a descriptor left, or gone already.
-            socket.destroy()
-            return
+    def _arrived(self, fd: int) -> None:
+        self._waiting.append(fd)
         self.hand_out()
         if len(self._waiting) >= _MOST_WAITING:
             for server in self._listeners:
@@ -221,11 +336,24 @@ class Handing(Place):
         """Offer what waits to who is free."""
         while self._waiting and self._free:
             worker = self._free.pop(next(iter(self._free)))
+            if worker.leaving:
+                continue
             self._offer(self._waiting.popleft(), worker)
-        if len(self._waiting) < _MOST_WAITING // 2:
+        if len(self._waiting) < _MOST_WAITING // 2 and not self.held:
             for server in self._listeners:
                 if server.paused:
                     server.resume()
+
+    def hand_out_all(self) -> int:
+        """Send the connections that are left to the workers, free or not.
+
+        A worker that is blocked finds them in its channel, before the order to shut down. Returns
+        how many are left that no worker can get.
+        """
+        workers = [worker for worker in self.workers.values() if not worker.leaving]
+        for worker in islice(cycle(workers), len(self._waiting)):
+            self._offer(self._waiting.popleft(), worker)
+        return len(self._waiting)
 
     def _offer(self, fd: int, worker: PrimaryWorker) -> None:
         try:
@@ -235,9 +363,9 @@ class Handing(Place):
             self._waiting.appendleft(fd)
             self._free_later(worker)
             return
-        self._numbers += 1
-        self._offers[self._numbers] = Offer(fd, worker)
-        worker.offer(self.wanted.key, self._numbers, copy)
+        number = next(_numbers)
+        self._offers[number] = Offer(fd, worker)
+        worker.offer(self.wanted.key, number, copy)
 
     def _free_later(self, worker: PrimaryWorker) -> None:
         def free() -> None:
@@ -300,15 +428,30 @@ class RoundRobin(Handing):
 
     def open(self, server: Server) -> int:
         """Bind and listen."""
-        status = super().open(server)
-        if not status:
-            self.accept_on(server)
-            status = server._start_listening(self.wanted.backlog)
-        return status
+        return super().open(server) or self._listen(server)
 
-    def add(self, worker: PrimaryWorker, answer: Answer) -> bool:
+    def _listen(self, server: Server) -> int:
+        self.accept_on(server)
+        backlog = server._backlog_of(self.wanted.backlog, self.wanted.fd)
+        return server._start_listening(backlog)
+
+    def _take_over(self, descriptors: list[int]) -> int:
+        for fd in descriptors:
+            server = Server()
+            status = server._open_fd(fd) or self._listen(server)
+            if status:
+                return status
+            if self.server is None:
+                self.server = server
+        return 0
+
+    def listening(self) -> list[Server]:
+        """The servers that have the sockets, without duplicates."""
+        return list(self._listeners)
+
+    def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
         """Give a worker a descriptor, by which it knows the address, and then connections."""
-        added = super().add(worker, answer)
+        added = super().add(worker, reply)
         if worker.id in self.workers:
             self._free[worker.id] = worker
             self.hand_out()
@@ -330,46 +473,108 @@ class ReusePort(Handing):
         self._orphans: list[tuple[Server, Server | None]] = []
         self._last: Timeout | None = None
 
-    def add(self, worker: PrimaryWorker, answer: Answer) -> bool:
+    def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
         """Give a worker a socket: one of a worker that has gone, or a new one."""
         if self._last is not None:
             self._last.close()
             self._last = None
-        if self._orphans:
+        before = worker.predecessor
+        server = None if before is None else self._sockets.get(before.id)
+        if server is None and self._orphans:
             server, meanwhile = self._orphans.pop(0)
             if meanwhile is not None:
                 self._listeners.discard(meanwhile)
                 meanwhile.close()
-        else:
+        if server is None:
             server = Server()
-            status = self.wanted.open(server, self._port, True)
+            status = self._open_another(server)
             if status:
-                answer(status, None, False)
+                reply(status, None, False)
                 return bool(self.workers)
-            name = server._local_name()
-            assert name is not None
-            self._port = name[1]
         try:
             fd = os.dup(server.fileno())
         except OSError as error:
-            server.close()
-            answer(-(error.errno or 0) or UV_EINVAL, None, False)
+            if server not in self._sockets.values():
+                self._orphans.append((server, None))
+            if not self.workers and not self.kept:
+                self.close()
+            reply(-(error.errno or 0) or UV_EINVAL, None, False)
             return bool(self.workers)
         self._sockets[worker.id] = server
         self.workers[worker.id] = worker
         self._free[worker.id] = worker
-        answer(0, fd, True)
+        reply(0, fd, True)
+        self._accept_for_orphans()
         self.hand_out()
         return True
 
+    def _open_another(self, server: Server) -> int:
+        status = self.wanted.open(server, self._port, True)
+        if not status:
+            name = server._local_name()
+            assert name is not None
+            self._port = name[1]
+        return status
+
+    def prepare(self, descriptors: list[int]) -> int:
+        """Open the place before a worker asks, and keep it open; returns a libuv status."""
+        self.kept = self.held = True
+        if descriptors:
+            return self._take_over(descriptors)
+        if self._port:
+            # Another program that shares the port would have a part of the connections unnoticed.
+            alone = Server()
+            status = self.wanted.open(alone, self._port, False)
+            if status:
+                return status
+            alone._close_handle()
+        first = Server()
+        self._orphans.append((first, None))
+        return self._open_another(first)
+
+    def _take_over(self, descriptors: list[int]) -> int:
+        for fd in descriptors:
+            server = Server()
+            status = server._open_fd(fd)
+            if status:
+                return status
+            self._orphans.append((server, None))
+        return 0
+
+    def release(self) -> None:
+        """Accept from now on."""
+        self.held = False
+        self._accept_for_orphans()
+        super().release()
+
+    def drain(self, rest: bool, keep_file: bool) -> None:
+        """Accept no more; who was accepted is still handed out."""
+        self._accept_for_orphans()
+        super().drain(rest, keep_file)
+
+    def listening(self) -> list[Server]:
+        """The servers that have the sockets, without duplicates."""
+        own = dict.fromkeys(self._sockets.values())
+        return [*own, *(server for server, _ in self._orphans)]
+
     def left(self, worker: PrimaryWorker, died: bool) -> None:
         """Keep the socket for the next one."""
-        server = self._sockets.pop(worker.id)
-        meanwhile = None
-        if self.workers:
-            meanwhile = self._accept_for(server)
-        self._orphans.append((server, meanwhile))
+        server = self._sockets.pop(worker.id, None)
+        if server is not None and server not in self._sockets.values():
+            self._orphans.append((server, None))
+            self._accept_for_orphans()
         super().left(worker, died)
+
+    def _accept_for_orphans(self) -> None:
+        """Accept from the sockets of workers that have gone, if somebody can get the connections.
+
+        Else they wait in the kernel's queue.
+        """
+        if self.workers and not self.held:
+            self._orphans = [
+                (server, meanwhile or self._accept_for(server))
+                for server, meanwhile in self._orphans
+            ]
 
     def _accept_for(self, server: Server) -> Server | None:
         """Accept from the socket of a worker that has gone; None without a descriptor for it."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from threading import get_ident
 
 from .. import _listen
 from .._base import TYPE_CHECKING
 from .._core.errors import UV_EMFILE
 from .._passing import close_all
 from .._run import next_tick
+from ..errors import StateError
 from ._channel import Channel
 from ._primary import VARIABLE
 from ._process import WorkerProcess, signal_number
@@ -35,7 +37,11 @@ own: OwnWorker | None = None
 
 
 def begin() -> None:
-    """Become a worker, if this process was started as one."""
+    """Become a worker, if this process was started as one.
+
+    Raises: StateError (ERR_IPC_CHANNEL_CLOSED) in a worker that has lost its channel on the way:
+        as a primary it would start workers of its own, and each of them would again.
+    """
     global own
     text = os.environ.pop(VARIABLE, None)
     found = None if text is None else _parse(text)
@@ -44,7 +50,7 @@ def begin() -> None:
     number, fd, advanced = found
     os.set_inheritable(fd, False)
     own = OwnWorker(number, fd, advanced)
-    _listen.ask_primary = own._ask
+    _listen.ask_primary = own._query
     atexit.register(_at_exit)
     os.register_at_fork(after_in_child=_after_fork)
 
@@ -62,23 +68,38 @@ def _after_fork() -> None:
 def _parse(text: str) -> tuple[int, int, bool] | None:
     """The number, the descriptor, and whether messages are pickled; None if it is not for us."""
     words = text.split(":")
-    if len(words) != 4 or not all(word.isdigit() for word in words[:3]):
+    if len(words) != 5:
         return None
-    number, fd, inode = map(int, words[:3])
     try:
-        # A child of a worker that was started before the import has the text, and no such channel.
-        if os.fstat(fd).st_ino != inode:
-            return None
-    except OSError:
+        number, fd, inode, primary = (int(word) for word in (*words[:3], words[4]))
+    except ValueError:
         return None
-    return number, fd, words[3] == "advanced"
+    try:
+        there = os.fstat(fd).st_ino == inode
+    except OSError:
+        there = False
+    if there:
+        return number, fd, words[3] == "advanced"
+    if os.getppid() == primary:
+        raise StateError(
+            f"This is worker {number} of a cluster, and its channel, descriptor {fd}, was closed"
+            " before pyuvnet was imported",
+            "ERR_IPC_CHANNEL_CLOSED",
+        )
+    # A child of a worker, started before the import, has the text and no such channel.
+    return None
 
 
-class Shared:
-    """A server of this worker whose handle is the primary's."""
+class Indexes:
+    """The numbers of this worker's servers on one address, as Node gives them.
 
-    def __init__(self, server: Server, plan: ListenPlan) -> None:
-        self.server, self.plan = server, plan
+    Each has its own place in the primary. They count on while any of them listens, so that a new
+    server never gets the place of another that has been closed before it.
+    """
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.used: set[int] = set()
 
 
 class OwnWorker(Worker):
@@ -90,23 +111,28 @@ class OwnWorker(Worker):
         self.process = WorkerProcess(os.getpid())
         self._state = "online"
         self._servers: dict[str, Server] = {}
-        self._asked: dict[int, Callable[[dict[str, Any], int | None], object]] = {}
+        self._pending: dict[int, Callable[[dict[str, Any], int | None], object]] = {}
         self._seq = 0
-        self._indexes: dict[str, int] = {}
-        self._channel = Channel(fd, advanced, self._heard, self._internal, self._channel_closed)
-        self._channel.tell({"act": "online"})
+        # Of pyuvnet.serve(): what gets the primary's orders.
+        self.on_order: Callable[[dict[str, Any]], object] | None = None
+        self._indexes: dict[str, Indexes] = {}
+        self._thread = get_ident()
+        self._channel = Channel(
+            fd, "the primary", advanced, self._received, self._internal, self._channel_closed
+        )
+        self._channel.send_internal({"act": "online"})
 
     def _request(
         self, message: dict[str, Any], then: Callable[[dict[str, Any], int | None], object]
     ) -> None:
         self._seq += 1
-        self._asked[self._seq] = then
-        self._channel.tell({**message, "seq": self._seq})
+        self._pending[self._seq] = then
+        self._channel.send_internal({**message, "seq": self._seq})
 
     def _internal(self, message: dict[str, Any], fd: int | None) -> None:
         act = message.get("act")
-        if act in ("answer", "ack"):
-            then = self._asked.pop(message["seq"], None)
+        if act in ("reply", "ack"):
+            then = self._pending.pop(message["seq"], None)
             if then is not None:
                 then(message, fd)
                 return
@@ -115,11 +141,17 @@ class OwnWorker(Worker):
             return
         elif act == "disconnect":
             self._disconnect(True)
+        elif act == "serve" and self.on_order is not None:
+            self.on_order(message)
         close_all([] if fd is None else [fd])
+
+    def report(self, **report: Any) -> None:
+        """Send a report of pyuvnet.serve()."""
+        self._channel.send_internal({**report, "act": "serve"})
 
     # ---- Servers -------------------------------------------------------------------------------
 
-    def _ask(
+    def _query(
         self,
         server: Server,
         plan: ListenPlan,
@@ -128,8 +160,8 @@ class OwnWorker(Worker):
         address_type: int | None,
     ) -> None:
         """Ask the primary for a handle, for listen()."""
-        if not self._channel.connected:
-            # Nobody shares anything with it any more.
+        if not self._channel.connected or get_ident() != self._thread:
+            # There is no primary any more; or the channel belongs to another thread's loop.
             plan.exclusive = True
             _listen_alone(server, plan, address)
             return
@@ -137,8 +169,10 @@ class OwnWorker(Worker):
             name = plan.name
             address = os.fsdecode(name if name[:1] == b"\0" else os.path.abspath(name))
         wanted = f"{address}:{port}:{address_type}:{plan.fd}"
-        index = self._indexes.get(wanted, 0)
-        self._indexes[wanted] = index + 1
+        indexes = self._indexes.setdefault(wanted, Indexes())
+        index = indexes.next
+        indexes.next += 1
+        indexes.used.add(index)
         query = {
             "act": "query",
             "address": address,
@@ -156,45 +190,50 @@ class OwnWorker(Worker):
         }
         self._request(
             {name: value for name, value in query.items() if value is not None},
-            lambda answer, fd: self._answered(server, plan, query, wanted, answer, fd),
+            lambda reply, fd: self._query_done(server, plan, query, wanted, reply, fd),
         )
 
-    def _answered(
+    def _free_index(self, wanted: str, index: int) -> None:
+        indexes = self._indexes[wanted]
+        indexes.used.remove(index)
+        if not indexes.used:
+            del self._indexes[wanted]
+
+    def _query_done(
         self,
         server: Server,
         plan: ListenPlan,
         query: dict[str, Any],
         wanted: str,
-        answer: dict[str, Any],
+        reply: dict[str, Any],
         fd: int | None,
     ) -> None:
-        status = answer["status"]
+        status, key = reply["status"], reply["key"]
         if status or fd is None:
             close_all([] if fd is None else [fd])
-            self._indexes[wanted] -= 1
+            self._free_index(wanted, query["index"])
             if not status:
                 # The primary's descriptor did not arrive: there was no number left for it.
-                self._channel.tell({"act": "close", "key": answer["key"]})
+                self._channel.send_internal({"act": "close", "key": key})
             port = query["port"] if plan.path is None else None
             address = query["address"]
             if address is None and port is not None:
                 address = "::"
             server._listen_refused(plan, status or UV_EMFILE, address, port)
             return
-        key = answer["key"]
 
         def leave() -> None:
-            if self._servers.get(key) is server:
-                del self._servers[key]
-                self._indexes[wanted] -= 1
-                self._channel.tell({"act": "close", "key": key})
+            server.remove_listener("listening", listening)
+            del self._servers[key]
+            self._free_index(wanted, query["index"])
+            self._channel.send_internal({"act": "close", "key": key})
 
         def listening() -> None:
             if self._servers.get(key) is not server:
                 # Node: an earlier listener has closed it.
                 return
             name = server._local_name()
-            self._channel.tell(
+            self._channel.send_internal(
                 {
                     "act": "listening",
                     "address": query["address"],
@@ -206,29 +245,31 @@ class OwnWorker(Worker):
 
         self._servers[key] = server
         server.once("listening", listening)
-        if not server._listen_shared(plan, fd, answer["accepts"], leave):
-            server.remove_listener("listening", listening)
+        if not server._listen_shared(plan, fd, reply["accepts"], leave):
             close_all([fd])
             leave()
 
     def _connection(self, message: dict[str, Any], fd: int | None) -> None:
         """The primary offers a connection."""
-        server = self._servers.get(message["key"])
-        taken = False
-        if server is not None and fd is not None and self._channel.connected:
-            taken = server._would_take()
-        # Before the program has it: what it does with it must not be done twice.
-        self._channel.tell(
-            {
-                "act": "accepted",
-                "key": message["key"],
-                "number": message["number"],
-                "accepted": taken,
-            }
-        )
-        self._channel.flush()
-        if fd is not None and not (taken and server is not None and server._deliver(fd)):
-            close_all([fd])
+        key, number = message["key"], message["number"]
+        server = self._servers.get(key)
+        taken = server is not None and fd is not None and server._would_take()
+
+        def deliver(error: BaseException | None = None) -> None:
+            nonlocal fd
+            if fd is None:
+                return
+            given, fd = fd, None
+            if error is not None or not taken or server is None or not server._deliver(given):
+                close_all([given])
+
+        # The program gets it once the kernel has the message that it is taken. Else the primary
+        # might offer it to another worker, if this one dies, after a part of it has been read.
+        accepted = {"act": "accepted", "key": key, "number": number, "accepted": taken}
+        if not self._channel.send_internal(accepted, None, deliver):
+            close_all([] if fd is None else [fd])
+        elif self._channel.flush():
+            deliver()
 
     # ---- The end -------------------------------------------------------------------------------
 
@@ -251,9 +292,9 @@ class OwnWorker(Worker):
             if by_primary or not self._channel.connected:
                 self._channel.disconnect()
             else:
-                # The primary is to know before it hears of the end.
+                # The primary has to know why before the channel closes.
                 self._request(
-                    {"act": "disconnecting"}, lambda answer, fd: self._channel.disconnect()
+                    {"act": "disconnecting"}, lambda reply, fd: self._channel.disconnect()
                 )
 
         for server in list(self._servers.values()):
@@ -270,14 +311,19 @@ class OwnWorker(Worker):
         if not self._channel.connected:
             _exit()
         self._state = "destroying"
-        self._request({"act": "disconnecting"}, lambda answer, fd: self._channel.disconnect())
+        self._request({"act": "disconnecting"}, lambda reply, fd: self._channel.disconnect())
 
     def _channel_closed(self) -> None:
+        exits = not self.exited_after_disconnect or self._state == "destroying"
         try:
             self.emit("disconnect")
-        finally:
-            if not self.exited_after_disconnect or self._state == "destroying":
-                _exit()
+        except BaseException:
+            # It comes out of run(), and is not to be hidden by SystemExit.
+            if exits:
+                next_tick(_exit)
+            raise
+        if exits:
+            _exit()
 
 
 def _listen_alone(server: Server, plan: ListenPlan, address: Any) -> None:
@@ -305,5 +351,8 @@ def _exit() -> None:
         # The program holds it up: nobody is there any more for whom it could do that.
         os._exit(0)
 
-    threading.Thread(target=force, daemon=True).start()
+    try:  # noqa: SIM105
+        threading.Thread(target=force, daemon=True).start()
+    except RuntimeError:
+        pass  # There may be as many as there can be.
     sys.exit(0)

@@ -6,7 +6,7 @@ from .._base import TYPE_CHECKING
 from .._base import validation as check
 from .._base.info import Info
 from .._core.names import add_node_names
-from .._passing import close_all, open_handle
+from .._passing import close_all, destroy_unused, open_handle
 from .._run import next_tick
 from ..errors import StateError
 from ..events import EventEmitter
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 
 class Worker(EventEmitter):
-    """One worker: in the primary one for each, `cluster.workers[id]`; in a worker `cluster.worker`.
+    """A worker: each of `cluster.workers` in the primary, `cluster.worker` in a worker.
 
     Attributes:
         id: int, from 1 on, never used twice.
         process: WorkerProcess, with pid, kill() and returncode.
 
     Events: 'online', 'listening' (address), 'message' (message, handle), 'disconnect', 'exit'
-        (code, signal), 'error' (error). 'online', 'listening' and 'exit' are of the primary.
+        (code, signal), 'error' (error). Only the primary emits 'online',
+        'listening' and 'exit'.
 
     Node: cluster.Worker
     """
@@ -42,7 +43,9 @@ class Worker(EventEmitter):
 
     @property
     def exited_after_disconnect(self) -> bool | None:
-        """None while it lives and was not told to disconnect; then whether it ended for that.
+        """True after disconnect(), and after kill() in the worker; False if it ended otherwise.
+
+        None before.
 
         Node: worker.exitedAfterDisconnect
         """
@@ -72,8 +75,9 @@ class Worker(EventEmitter):
         Returns: bool, False if much is queued, or if the channel is closed.
         Events: 'error' (ERR_IPC_CHANNEL_CLOSED) without a channel and a callback.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_HANDLE_TYPE), ArgValueError
-            (ERR_INVALID_ARG_VALUE), StateError (ERR_INVALID_STATE, ERR_SOCKET_CLOSED) if the handle
-            cannot be sent; OSError (syscall 'dup'). Nothing has changed then.
+            (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE) of more than 256 MiB, StateError
+            (ERR_INVALID_STATE, ERR_SOCKET_CLOSED) if the handle cannot be sent; OSError (syscall
+            'dup'). Nothing has changed then.
 
         Node: worker.send()
         """
@@ -93,7 +97,7 @@ class Worker(EventEmitter):
             self._refuse(callback)
             return False
         fd = None if handle is None else take_descriptor(handle, keep_open)
-        return self._channel.send(kind, payload, fd, callback)
+        return self._channel.send_frame(kind, payload, fd, callback)
 
     def _refuse(self, callback: Callable[[BaseException | None], object] | None) -> None:
         error = StateError("Channel closed", "ERR_IPC_CHANNEL_CLOSED")
@@ -102,16 +106,22 @@ class Worker(EventEmitter):
         else:
             next_tick(self.emit, "error", error)
 
-    def _heard(self, message: Any, fd: int | None) -> None:
+    def _received(self, message: Any, fd: int | None) -> None:
         """A message of the program's has come."""
         if fd is None:
             self._emit_message(message, None)
-        elif self._hears_messages():
-            self._emit_message(message, open_handle(fd))
+        elif self._listens_to_messages():
+            handle = open_handle(fd)
+            try:
+                self._emit_message(message, handle)
+            except BaseException:
+                if handle is not None:
+                    destroy_unused(handle)
+                raise
         else:
             close_all([fd])
 
-    def _hears_messages(self) -> bool:
+    def _listens_to_messages(self) -> bool:
         return self.listener_count("message") > 0
 
     def _emit_message(self, message: Any, handle: Any) -> None:
@@ -131,8 +141,8 @@ class Worker(EventEmitter):
     def disconnect(self) -> Self:
         """Close the servers of the worker, wait for them, and close the channel.
 
-        Connections go on, and each server's 'close' waits for its own. A worker that has nothing
-        left to do ends then.
+        Connections continue, and each server's 'close' waits for its own. Then the worker exits as
+        soon as it has nothing left to do.
 
         Returns the worker. Events: 'disconnect'.
 
@@ -141,7 +151,7 @@ class Worker(EventEmitter):
         raise NotImplementedError
 
     def kill(self, signal: str | int = "SIGTERM") -> None:
-        """End the worker: in the primary by a signal; in the worker, disconnect and exit.
+        """End the worker: in the primary with a signal; in the worker, disconnect and exit.
 
         Args:
             signal: name or number, default 'SIGTERM'.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cluster import Program, program
+from tests.support.clusters import Program, free_port, program
 
 __all__ = ["program"]
 
@@ -68,12 +68,6 @@ PRIMARY = """
         server.listen(int(sys.argv[2]), "127.0.0.1")
     run()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 CLIENTS: list[Clients] = []

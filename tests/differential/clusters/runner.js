@@ -48,6 +48,7 @@ function act(key) {
 }
 
 function perform([name, ...args]) {
+  if (name === 'raise now') throw new Error('on purpose');
   try {
     actions[name](...args);
   } catch (error) {
@@ -134,6 +135,7 @@ const actions = {
     }
     server.listen(address(options));
   },
+  'listen again': (name, port) => things[name].listen(ports[port]),
   close: (name) => things[name].close(() => note(name, 'closed')),
   address: (name) => {
     const found = things[name].address();

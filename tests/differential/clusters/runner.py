@@ -69,6 +69,8 @@ def act(key: str) -> None:
 
 
 def perform(name: str, *args: Any) -> None:
+    if name == "raise now":
+        raise RuntimeError("on purpose")
     try:
         getattr(Actions, name.replace(" ", "_"))(*args)
     except Exception as error:
@@ -191,6 +193,10 @@ class Actions:
         for event in ("listening", "close", "error"):
             server.on(event, lambda *values, event=event: on(event, *values))
         server.listen(place(options))
+
+    @staticmethod
+    def listen_again(name: str, port: str) -> None:
+        things[name].listen(ports[port])
 
     @staticmethod
     def close(name: str) -> None:

@@ -129,12 +129,13 @@ SCRIPTS: dict[str, dict[str, Any]] = {
             "s listening": [["address", "s"], ["close", "s"]],
         },
     },
+    # Whether the client or the primary notices first that a worker has gone is chance.
     "a worker that exits while it serves": {
-        "primary": {"start": ONE, "listening": [["ask", 1, "asked"]], "exit": [["state", 1]]},
+        "primary": {"start": ONE, "listening": [["ask", 1, "asked"]]},
         "worker": {**LISTEN, "s connection": [["later", "leave", 30]], "leave": [["exit", 4]]},
     },
     "a worker that raises in its listener of 'connection'": {
-        "primary": {"start": ONE, "listening": [["ask", 1, "asked"]], "exit": [["state", 1]]},
+        "primary": {"start": ONE, "listening": [["ask", 1, "asked"]]},
         "worker": {**LISTEN, "s connection": [["raise"]]},
     },
     "two servers of a worker, one of which is closed": {
@@ -160,6 +161,10 @@ SCRIPTS: dict[str, dict[str, Any]] = {
     "the primary exits without a word to two workers": {
         "primary": {"start": ONE, "listening #1": ONE, "listening #2": [["exit", 3]]},
         "worker": LISTEN,
+    },
+    "an exception in the listener of a worker's 'disconnect'": {
+        "primary": {"start": ONE, "online": [["exit", 0]]},
+        "worker": {"disconnect": [["raise now"]]},
     },
     "disconnect() after the worker has exited": {
         "primary": {"start": ONE, "exit": [["disconnect", 1], ["state", 1]]},
@@ -240,6 +245,10 @@ SCRIPTS: dict[str, dict[str, Any]] = {
             "D211",
             {"P": {"-": ["setup", "raised ERR_INVALID_ARG_TYPE", "exit code 0"]}},
         ],
+    },
+    "a message right before exit()": {
+        "primary": {"start": ONE, "online": [["send", 1, "go"]]},
+        "worker": {"message": [["send", 0, "last"], ["exit", 3]]},
     },
     "messages that a worker sent last are heard before it is gone": {
         "primary": {"start": ONE},
@@ -326,6 +335,34 @@ SCRIPTS: dict[str, dict[str, Any]] = {
         "primary": {"start": ONE, "listening #2": LEAVE},
         "worker": {"start": [["listen", "s", {"port": 0}], ["listen", "t", {"port": 0}]]},
     },
+    "port 0 again after the first of two servers has closed": {
+        "primary": {"start": ONE},
+        "worker": {
+            "start": [["listen", "s", {"port": 0}], ["listen", "t", {"port": 0}]],
+            "t listening": [["same port", "t"], ["close", "s"]],
+            "s close": [["later", "again", 50]],
+            "again": [["listen", "u", {"port": 0}]],
+            "u listening": [["same port", "u"], ["disconnect"]],
+        },
+    },
+    "listen() and close() and listen()": {
+        "primary": {
+            "start": [["hold", "h", "held"]],
+            "held": [["close", "h"], *ONE],
+        },
+        "worker": {
+            "start": [
+                ["know port", "h"],
+                *[["listen", "s", {"port": "h"}], ["close", "s"], ["listen again", "s", "h"]],
+            ],
+            "s error": [["disconnect"]],
+            "s listening": [["disconnect"]],
+        },
+        "deviation": [
+            "D212",
+            {"W1": {"s": ["close", "closed", "error EADDRINUSE bind bind EADDRINUSE :::PORT"]}},
+        ],
+    },
     "an exclusive server is the worker's own": {
         "primary": {"start": ONE},
         "worker": {
@@ -344,6 +381,13 @@ SCRIPTS: dict[str, dict[str, Any]] = {
         "worker": {
             "start": [["listen", "s", {"path": "sock"}]],
             "s listening": [["address", "s"]],
+        },
+    },
+    "a path in a folder that is not there": {
+        "primary": {"start": ONE},
+        "worker": {
+            "start": [["listen", "s", {"path": "none/sock"}]],
+            "s error": [["disconnect"]],
         },
     },
     "a path that two workers share": {
