@@ -1,4 +1,4 @@
-"""What a service manager gives and is told: sockets that it opened, the state of the program."""
+"""A service manager's sockets, which it passes in, and the state that is reported to it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIRST_FD = 3
+# The NOTIFY_SOCKET of a service manager whose main process is a successor now: with
+# NotifyAccess=all, STOPPING=1 of this one would be taken for the service's, and end the successor.
+_replaced: str | None = None
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 
@@ -21,11 +24,11 @@ def listen_fds() -> Mapping[str, list[int]]:
     """Return the listening descriptors that a service manager has handed to this process.
 
     They are numbered from 3 on, as LISTEN_FDS says, if LISTEN_PID names this process. Their names
-    are those of LISTEN_FDNAMES (systemd's FileDescriptorName=), 'unknown' without. The variables
+    are those of LISTEN_FDNAMES (systemd's FileDescriptorName=), or 'unknown'. The variables
     are removed, so that no child takes them for its own, and a second call finds none; for the same
     reason the descriptors are not inherited any more.
 
-    Returns: a dict of name to list of int, in the order of the descriptors; empty without.
+    Returns: a dict of name to list of int, in the order of the descriptors; empty if none came.
     Raises: ArgValueError (ERR_INVALID_ARG_VALUE) if a variable is malformed; OSError (syscall
         'fcntl') if a descriptor is not open.
 
@@ -72,7 +75,8 @@ def notify(state: str) -> bool:
         state: str, such as 'READY=1', 'STOPPING=1', 'WATCHDOG=1' or 'STATUS=...'; several lines are
             several of them.
 
-    Returns: bool, False if nobody wants to know: there is no NOTIFY_SOCKET.
+    Returns: bool, False if nothing was sent: there is no NOTIFY_SOCKET, or a handover has made
+        another process the main one.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE); OSError
         (syscall 'sendto') if the service manager cannot be reached.
 
@@ -82,7 +86,7 @@ def notify(state: str) -> bool:
     if "=" not in state or "\0" in state:
         raise check.arg_value_error("state", state, "must be lines of NAME=VALUE")
     path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
+    if not path or path == _replaced:
         return False
     address = os.fsencode(path)
     if address[:1] == b"@":
@@ -97,3 +101,17 @@ def notify(state: str) -> bool:
     finally:
         one.close()
     return True
+
+
+def announce_successor(pid: int) -> None:
+    """Make a process the service manager's main one, and leave what is to be said to that.
+
+    Raises: OSError (syscall 'sendto') if the service manager cannot be reached.
+    """
+    global _replaced
+    path = os.environ.get("NOTIFY_SOCKET")
+    _replaced = None
+    try:
+        notify(f"MAINPID={pid}")
+    finally:
+        _replaced = path

@@ -1,0 +1,541 @@
+"""A worker of serve(): its servers, and its orders from the primary.
+
+A server listens, paused, before the program's function is called with it, and is resumed when the
+function has returned and the primary says so: nobody is accepted before there is somebody who
+listens to 'connection', nor by a new primary that may still fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import sys
+import sysconfig
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+from .. import cluster, metrics, net
+from .._base import TYPE_CHECKING
+from .._core.loop_registry import current_loop
+from .._named import named
+from .._run import run
+from ..cluster import _worker
+from ..errors import Error, StateError
+from . import target as targets
+from .log import LOG, set_up_logging
+from .settings import wrong
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
+
+    from ..cluster._worker import OwnWorker
+    from ..server import Server
+    from .target import Target
+
+# What the primary gives to a worker, as JSON.
+VARIABLE = "PYUVNET_SERVE"
+# What the primary blocks while it starts a worker: a terminal sends them to all processes.
+FOR_THE_GROUP = (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+# How long the program may take to end when the primary is gone.
+_PATIENCE = 5.0  # s
+# Between two looks at whether a coroutine that does not return waits for its server.
+_LOOK = 0.01  # s
+# Between two looks at which files the program has imported since.
+_FILES = 1000  # ms
+
+
+def given() -> dict[str, Any] | None:
+    """What the primary has given to this process; None if it is no worker of serve()."""
+    text = os.environ.pop(VARIABLE, None)
+    if not cluster.is_worker:
+        # A program that a worker has started has the variable, and is another one.
+        return None
+    if text is None:
+        raise StateError(
+            "serve() starts workers of its own, and cannot be called in a worker",
+            "ERR_INVALID_STATE",
+        )
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def work(app: str | Callable[..., Any] | Server, given: Mapping[str, Any]) -> NoReturn:
+    """Be a worker until the primary, or a signal, ends it."""
+    own = _worker.own
+    assert own is not None
+    signals_of_the_group()
+    watch_primary(own)
+    set_up_logging(given["log_level"])
+    try:
+        target = targets.find(app)
+        worker = ServeWorker(own, given, target)
+        worker.run()
+    except BaseException as error:
+        if given["reload"]:
+            own.report(what="files", files=source_files(error))
+            own._channel.flush()
+        raise
+    # What follows serve() in the program is for the primary.
+    sys.exit(0)
+
+
+class Serving:
+    """What serves in one thread, from listen() until the last connection has ended.
+
+    Args:
+        target: what serves.
+        make: makes a server.
+        places: keywords of listen(), for each server.
+        on_ready, on_down: called once, in this thread, when all servers listen and the program's
+            function has returned; and when all are down.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        make: Callable[[], Server],
+        places: list[dict[str, Any]],
+        on_ready: Callable[[], object],
+        on_down: Callable[[], object],
+    ) -> None:
+        self.loop = current_loop()
+        self.target, self._make, self._places = target, make, places
+        self._on_ready, self._on_down = on_ready, on_down
+        self.servers: list[Server] = []
+        self.is_ready = self.stopping = False
+        self.failure: BaseException | None = None
+        self._silent = self._running = 0
+        self._over: asyncio.Event | None = None
+        self._tasks: list[asyncio.Future[Any]] = []
+        # What the function has returned for each server, if it has to be awaited.
+        self._results: list[tuple[Server, Any]] = []
+        self._needs_asyncio = False
+
+    def run(self) -> None:
+        """Serve. Raises: what has kept it from that."""
+        if not self.target.coroutines:
+            self._listen(self._set_up)
+            run()
+        if self.failure is None and (self.target.coroutines or self._needs_asyncio):
+            run(self._main())
+        if self.failure is not None:
+            raise self.failure
+
+    async def _main(self) -> None:
+        import asyncio
+
+        self._over = asyncio.Event()
+        theirs = asyncio.get_running_loop()
+
+        def go_on() -> None:
+            self._tasks.append(theirs.create_task(self._wait_for_results()))
+
+        def listening() -> None:
+            if self._call():
+                go_on()
+
+        if self._needs_asyncio:
+            go_on()
+        else:
+            self._listen(listening)
+        await self._over.wait()
+
+    def _listen(self, then: Callable[[], object]) -> None:
+        self._silent = len(self._places)
+        for place in self._places:
+            server = self._make()
+            self.servers.append(server)
+            server.pause()
+            server.on("error", self.fail)
+            server.once("listening", partial(self._listens, server, then))
+            server.listen(place)
+
+    def _listens(self, server: Server, then: Callable[[], object]) -> None:
+        server.off("error", self.fail)
+        self._silent -= 1
+        if not self._silent and not self.stopping:
+            then()
+
+    def _set_up(self) -> None:
+        """Call the function; then it is ready, unless what it has begun needs asyncio."""
+        if not self._call():
+            return
+        listeners = [
+            each
+            for server in self.servers
+            for event in ("connection", "secureConnection")
+            for each in server.listeners(event)
+        ]
+        if self._results or any(targets.is_coroutine(each) for each in listeners):
+            # Nobody was accepted yet, so that run() can go on with asyncio.
+            self._needs_asyncio = True
+            self.loop.stop()
+        else:
+            self._ready()
+
+    def _call(self) -> bool:
+        """Call the function for each server, and keep what has to be awaited; False: it failed."""
+        function = self.target.function
+        try:
+            for server in self.servers:
+                result = None if function is None else function(server)
+                if hasattr(type(result), "__await__"):
+                    self._results.append((server, result))
+        except BaseException as error:
+            self.fail(error)
+            return False
+        return True
+
+    async def _wait_for_results(self) -> None:
+        """Wait until the coroutines have returned; then it is ready.
+
+        One that waits for its server, or for connections, does not return before the end, and is as
+        ready as it can be.
+        """
+        import asyncio
+
+        try:
+            for server, result in self._results:
+                task = asyncio.ensure_future(result)
+                self._tasks.append(task)
+                while not task.done() and not server._awaited:
+                    await asyncio.wait([task], timeout=_LOOK)
+                failure = self._failure_of(task) if task.done() else None
+                if failure is not None:
+                    raise failure
+                if not task.done():
+                    task.add_done_callback(self._has_returned)
+        except asyncio.CancelledError:
+            # At the end of all; a coroutine of the program that was cancelled is a failure.
+            raise
+        except BaseException as error:
+            self.fail(error)
+        else:
+            self._ready()
+
+    def _failure_of(self, task: asyncio.Future[Any]) -> BaseException | None:
+        if task.cancelled():
+            text = f"the coroutine of {self.target.name} was cancelled"
+            return StateError(text, "ERR_INVALID_STATE")
+        return task.exception()
+
+    def _has_returned(self, task: asyncio.Future[Any]) -> None:
+        """A coroutine that has waited for its server, or for connections, has ended."""
+        if self.stopping or self._over is None or self._over.is_set():
+            return
+        failure = self._failure_of(task)
+        if failure is not None:
+            self.fail(failure)
+        else:
+            self._warn_of_silence("")
+
+    def _ready(self) -> None:
+        if self.stopping or self.is_ready:
+            return
+        self.is_ready = True
+        named = "; if its parameter is a connection, name it socket or connection"
+        self._warn_of_silence("" if self.target.function is None else named)
+        self._on_ready()
+
+    def _warn_of_silence(self, hint: str) -> None:
+        for server in self.servers:
+            if not server.listener_count("connection") + server.listener_count("secureConnection"):
+                LOG.warning(
+                    "%s has no listener for 'connection', so clients get no response%s",
+                    self.target.name,
+                    hint,
+                )
+
+    def serve(self) -> None:
+        """Accept from now on; in this thread."""
+        if not self.stopping:
+            for server in self.servers:
+                server.resume()
+
+    def fail(self, error: BaseException | None) -> None:
+        """Let run() raise an error; in this thread."""
+        if self.failure is None:
+            self.failure = error
+        self.finish()
+
+    def finish(self) -> None:
+        """Let run() return; in this thread."""
+        if self._over is not None:
+            self._over.set()
+        else:
+            self.loop.stop()
+
+    def shutdown(self, timeout: int, rest: bool) -> None:
+        """Shut the servers down; again: earlier. In this thread.
+
+        Args:
+            rest: accept who waits in the kernel's queue, since nobody else does.
+        """
+        if self.stopping:
+            for server in self.servers:
+                server.shutdown(timeout)
+            return
+        self.stopping = True
+        self._running = len(self.servers)
+        for server in self.servers:
+            server._takes_rest = rest
+            server.shutdown(timeout, callback=self._one_down)
+
+    def _one_down(self, result: object) -> None:
+        self._running -= 1
+        if not self._running:
+            # In the check phase, behind which is the closing one: the sockets that were destroyed
+            # last emit 'close' before.
+            self.loop.set_immediate(self._on_down)
+
+
+class ServeWorker:
+    """A worker: what serves in the main thread, and in others."""
+
+    def __init__(self, own: OwnWorker, given: Mapping[str, Any], target: Target) -> None:
+        self._own, self._given, self._target = own, given, target
+        places = given["places"]
+        if target.server is not None:
+            one = target.server
+            if len(places) > 1:
+                raise wrong(f"{target.name} is a Server, and can listen on one address only")
+            if given["tls"] is not None:
+                raise wrong(f"{target.name} is a Server: pass the certificate to it in the program")
+            if given["threads"] > 1:
+                raise wrong(f"{target.name} is a Server, which works in one thread only")
+            if one.name is None:
+                one._name = target.name
+                named.add(one)
+        self._main = Serving(target, self._make, places, self._main_ready, self._one_down)
+        self._threads: list[_Thread] = []
+        self._starting = 0
+        self._up = 1
+        self._signalled = self._ready = False
+        own.on_order = self._order
+
+    def run(self) -> None:
+        """Serve until it is over. Raises: what has kept it from that."""
+        pid, loop = os.getpid(), self._main.loop
+
+        def arrived(number: int, frame: object) -> None:
+            # Also in the middle of a callback: nothing is done here.
+            if os.getpid() == pid and not loop.closed:
+                loop._push_call(self._sigterm, ())
+            else:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+
+        signal.signal(signal.SIGTERM, arrived)
+        self._main.run()
+
+    def _make(self) -> Server:
+        target, tls = self._target, self._given["tls"]
+        if target.server is not None:
+            return target.server
+        options: dict[str, Any] = {"name": target.name}
+        if tls is None:
+            return net.Server(options, target.listener)
+        from ..tls import Server as TLSServer
+
+        certificate, key = tls
+        options["cert"], options["key"] = _pem(certificate, "certificate"), _pem(key, "private key")
+        try:
+            return TLSServer(options, target.listener)
+        except (OSError, Error) as error:
+            text = getattr(error, "message", error)
+            raise wrong(f"{certificate} with the key in {key} cannot be used: {text}") from None
+
+    # ---- The way up and down -------------------------------------------------------------------
+
+    def _main_ready(self) -> None:
+        self._starting = self._given["threads"]
+        for number in range(1, self._starting):
+            self._threads.append(_Thread(self, number))
+        self._up = self._starting
+        for thread in self._threads:
+            thread.start()
+        self._one_ready()
+
+    def _one_ready(self) -> None:
+        self._starting -= 1
+        if self._starting:
+            return
+        self._ready = True
+        self._own.report(what="ready")
+        if self._given["reload"]:
+            from .._core.timer import set_interval
+
+            self._report_files()
+            set_interval(self._report_files, _FILES).unref()
+
+    def _one_down(self) -> None:
+        self._up -= 1
+        if not self._up:
+            # What they have counted until the end.
+            self._own.report(what="counts", names=metrics._sums())
+            self._own._channel.flush()
+            self._main.finish()
+
+    def _report_files(self) -> None:
+        count = len(sys.modules)
+        if count != getattr(self, "_modules", 0):
+            self._modules = count
+            self._own.report(what="files", files=source_files())
+
+    # ---- Orders --------------------------------------------------------------------------------
+
+    def _order(self, message: dict[str, Any]) -> None:
+        what = message.get("what")
+        if what == "serve":
+            for thread in self._threads:
+                thread.serve()
+            self._main.serve()
+        elif what == "shutdown":
+            self._shutdown(message["timeout"], message["rest"])
+        elif what == "counts":
+            self._own.report(what="counts", seq=message["seq"], names=metrics._sums())
+
+    def _shutdown(self, timeout: int, rest: bool) -> None:
+        for thread in self._threads:
+            thread.shutdown(timeout, rest)
+        self._main.shutdown(timeout, rest)
+
+    def _sigterm(self) -> None:
+        """SIGTERM of somebody else's: the primary has a successor started first."""
+        if not self._ready:
+            self._shutdown(0, False)
+        elif self._signalled or not self._own.is_connected():
+            self._shutdown(self._given["timeout"], False)
+        else:
+            self._signalled = True
+            self._own.report(what="sigterm")
+
+
+class _Thread(threading.Thread):
+    """Another thread of a worker: the same target, on the descriptors of the first."""
+
+    def __init__(self, worker: ServeWorker, number: int) -> None:
+        super().__init__(name=f"pyuvnet serves {number}", daemon=True)
+        self._worker, self._first = worker, worker._main
+        self._serving: Serving | None = None
+        self._places = [
+            {"fd": os.dup(server.fileno()), "exclusive": True} for server in self._first.servers
+        ]
+        self._lock = threading.Lock()
+        self._due: tuple[int, bool] | None = None
+
+    def run(self) -> None:
+        worker, first = self._worker, self._first
+        loop = current_loop()
+        try:
+            with self._lock:
+                self._serving = Serving(
+                    worker._target,
+                    worker._make,
+                    self._places,
+                    lambda: first.loop._push_call(worker._one_ready, ()),
+                    self._down,
+                )
+                due = self._due
+            if due is not None:
+                loop._push_call(self._serving.shutdown, due)
+            self._serving.run()
+            first.loop._push_call(worker._one_down, ())
+        except BaseException as error:
+            first.loop._push_call(first.fail, (error,))
+        finally:
+            loop.close()
+
+    def _down(self) -> None:
+        assert self._serving is not None
+        self._serving.finish()
+
+    def serve(self) -> None:
+        """Let it accept; from the main thread, when it is ready."""
+        serving = self._serving
+        if serving is not None and not serving.loop.closed:
+            serving.loop._push_call(serving.serve, ())
+
+    def shutdown(self, timeout: int, rest: bool) -> None:
+        """Shut its servers down; from the main thread."""
+        with self._lock:
+            self._due = (timeout, rest)
+            serving = self._serving
+        if serving is not None and not serving.loop.closed:
+            serving.loop._push_call(serving.shutdown, (timeout, rest))
+
+
+def _pem(path: str, kind: str) -> bytes:
+    """Read a PEM file, which is to have a certificate or a private key."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise wrong(f"{path}: {error.strerror}") from None
+    name = kind.rpartition(" ")[2].upper().encode()
+    if kind == "private key" and b"ENCRYPTED" in data:
+        raise wrong(f"{path} has an encrypted key, but serve() takes no passphrase: decrypt it")
+    if not re.search(rb"-----BEGIN [A-Z ]*%b-----" % name, data):
+        raise wrong(f"{path} has no {kind} in PEM format")
+    return data
+
+
+# ---- What every worker does ----------------------------------------------------------------------
+
+
+def signals_of_the_group() -> None:
+    """Leave to the primary what a terminal sends to all processes; no child inherits that."""
+    for number in FOR_THE_GROUP:
+        signal.signal(number, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_GROUP)
+
+
+def watch_primary(own: OwnWorker) -> None:
+    """End this process when the primary is gone, also if the program never returns to its loop."""
+    if not hasattr(select, "poll"):
+        return
+    fd = os.dup(own._channel.fileno())
+
+    def wait() -> None:
+        # They are for the main thread, which may wait in the system.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        poll = select.poll()
+        # Only whether the other end is closed, which is reported unasked.
+        poll.register(fd, 0)
+        poll.poll()
+        if own.exited_after_disconnect:
+            os.close(fd)
+            return
+        time.sleep(_PATIENCE)
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True, name="pyuvnet watches the primary").start()
+
+
+def source_files(error: BaseException | None = None) -> list[str]:
+    """The files of the program, which are neither installed nor of Python itself."""
+    found = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    while error is not None:
+        if isinstance(error, SyntaxError):
+            found.add(error.filename)
+        frame = error.__traceback__
+        while frame is not None:
+            found.add(frame.tb_frame.f_code.co_filename)
+            frame = frame.tb_next
+        error = error.__context__
+    ours = str(Path(__file__).parent.parent)
+    apart = {ours, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))}
+    return sorted(
+        os.path.abspath(each)
+        for each in found
+        if isinstance(each, str)
+        and each.endswith(".py")
+        and not each.startswith(tuple(folder + os.sep for folder in apart))
+    )
