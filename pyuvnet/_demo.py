@@ -1,4 +1,4 @@
-"""The demo: an echo server and its clients in one loop, every byte verified."""
+"""pyuvnet demo: an echo server and its clients in one loop, every byte verified."""
 
 from __future__ import annotations
 
@@ -8,9 +8,30 @@ import time
 from typing import TYPE_CHECKING
 
 from . import net, run, set_timeout, stop
+from ._command_line import positive, seconds
 
 if TYPE_CHECKING:
+    import argparse
+
     from .socket import Socket
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = (
+        "Start an echo server on a free port, drive it with clients for some seconds, verify "
+        "every byte, and print the rates."
+    )
+    parser.add_argument("--clients", type=positive, default=50, help="connections (default: 50)")
+    parser.add_argument("--seconds", type=seconds, default=3.0, help="seconds to run (default: 3)")
+    parser.add_argument(
+        "--size", type=positive, default=1024, help="bytes in a message (default: 1024)"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run it."""
+    return Demo(options.clients, options.seconds, options.size).run()
 
 
 class _Client:
@@ -34,7 +55,9 @@ class _Client:
     def _received(self, data: bytes) -> None:
         end = self.offset + len(data)
         if data != self.message[self.offset : end]:
-            self.demo.fail(f"a client got other bytes than it sent, after {self.messages} messages")
+            self.demo.fail(
+                f"a client received different bytes than it sent, after {self.messages} messages"
+            )
             return
         self.offset = end
         if end == len(self.message):
@@ -111,7 +134,7 @@ class Demo:
         self.over = True
 
     def _stuck(self) -> None:
-        self.fail(f"{self.open} clients still wait for their last answer after 10 seconds")
+        self.fail(f"{self.open} clients are still waiting for their last answer after 10 seconds")
 
     def client_closed(self) -> None:
         """One connection is over; after the last one the server closes."""

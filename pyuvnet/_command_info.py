@@ -1,0 +1,26 @@
+"""pyuvnet info: versions and build flags."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ._core import info
+from ._version import __version__
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = "Print the versions of pyuvnet, Python and libuv, and how this was built."
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print them."""
+    print(f"pyuvnet  {__version__}")
+    print(f"Python   {sys.version.split()[0]} ({sys.implementation.name}, {sys.platform})")
+    print(f"libuv    {info.libuv_version()}")
+    print(f"build    {info.build_flags()}")
+    return 0
