@@ -7,18 +7,37 @@ a restart. So what a server has counted is kept when the server is collected.
 from __future__ import annotations
 
 from _thread import RLock
-from _weakrefset import WeakSet
+from _weakref import ref
 
 from ._base import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from .server import Server
 
     Counts = dict[str, Any]
 
-named: WeakSet[Server] = WeakSet()
+
+class _Named:
+    """Servers of all threads, held weakly. Each of the three calls of the set's is atomic."""
+
+    def __init__(self) -> None:
+        self._refs: set[ref[Server]] = set()
+
+    def add(self, server: Server) -> None:
+        self._refs.add(ref(server, self._refs.discard))
+
+    def __iter__(self) -> Iterator[Server]:
+        servers = [each() for each in self._refs.copy()]
+        return iter([server for server in servers if server is not None])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+named = _Named()
 # What is kept of a server, all of which only grows.
 COUNTERS = ("accepted", "closed", "dropped", "errors", "bytes_read", "bytes_written")
 _MANY = 100

@@ -230,9 +230,7 @@ def test_importing_the_errors_alone_does_not_load_slow_modules():
 def test_port_0_is_no_path(code):
     error = make_os_error(-getattr(errno, code), "listen", "127.0.0.1", 0)
     notes = getattr(error, "__notes__", [])
-    assert notes == (
-        ["All ports that the system gives away by itself are taken."] * (code == "EADDRINUSE")
-    )
+    assert notes == (["All ephemeral ports are in use."] * (code == "EADDRINUSE"))
 
 
 def test_what_a_read_cannot_land_in_is_not_proposed_for_it():

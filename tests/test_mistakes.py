@@ -19,7 +19,7 @@ Run = Callable[..., tuple[int, str, list[str]]]
 
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="is about unix sockets and users")
 NOBODY = (
-    "This is an 'error' event of a {} to which nobody listens: on('error', listener) would get it."
+    "This {} emitted 'error' and has no listener for it. Register one with on('error', listener)."
 )
 OF_SERVER, OF_SOCKET = NOBODY.format("Server"), NOBODY.format("Socket")
 HEAD = """
@@ -35,13 +35,10 @@ HEAD = """
 """
 IN_ASYNCIO = (
     "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing will "
-    "happen: call pyuvnet.attach() in a coroutine first, or start the program by "
+    "happen: call pyuvnet.attach() in a coroutine first, or start the program with "
     "pyuvnet.run(main()) instead of asyncio.run(main())"
 )
-NO_RUN = (
-    "RuntimeWarning: the program ends, and what it began here never happened: this thread did not "
-    "call pyuvnet.run()"
-)
+NO_RUN = "RuntimeWarning: the program exited without calling pyuvnet.run(), so this never ran"
 
 
 @pytest.fixture
@@ -72,8 +69,8 @@ def test_a_port_in_use(mistaken: Run) -> None:
         [
             f"OSError: listen EADDRINUSE: address already in use 127.0.0.1:{out.strip()}",
             (
-                "Another socket has this address: end its program, or take another port; 0 is a "
-                "free one."
+                "Another socket is using this address. Stop its program or choose another port; "
+                "port 0 picks a free one."
             ),
             OF_SERVER,
         ],
@@ -167,8 +164,8 @@ def test_an_encoding_that_node_does_not_have(mistaken: Run) -> None:
         [
             "pyuvnet.errors.ArgTypeError: Unknown encoding: cp1252",
             (
-                "Node's encodings are utf8, utf16le, latin1, ascii, base64, base64url and hex; for "
-                "others, encode() and decode() yourself."
+                "Supported encodings are utf8, utf16le, latin1, ascii, base64, base64url and hex; "
+                "for others, call encode() and decode() yourself."
             ),
         ],
     )
@@ -207,8 +204,9 @@ def test_the_wrong_thread(mistaken: Run) -> None:
             "Exception in thread helper:",
             (
                 "pyuvnet.errors.StateError: This object belongs to the loop of thread 'MainThread' "
-                f"({main}) and was used in thread 'helper' ({helper}). There, keep loop = "
-                "pyuvnet.current_loop(); here, call loop.call_soon_threadsafe(callback, *args)"
+                f"({main}) and was used in thread 'helper' ({helper}). Save loop = "
+                "pyuvnet.current_loop() in its own thread, and call "
+                "loop.call_soon_threadsafe(callback, *args) from others"
             ),
         ],
     )
@@ -268,8 +266,8 @@ def test_run_inside_a_coroutine_without_auto_attach(mistaken: Run) -> None:
         "",
         [
             (
-                "RuntimeWarning: pyuvnet.run() in a coroutine: asyncio does nothing until it "
-                "returns; call pyuvnet.attach() instead, and await what you wait for"
+                "RuntimeWarning: pyuvnet.run() was called in a coroutine and blocks asyncio until "
+                "it returns; call pyuvnet.attach() instead, and await what you wait for"
             ),
         ],
     )
@@ -306,8 +304,8 @@ def test_a_coroutine_as_listener_without_asyncio(mistaken: Run) -> None:
         "",
         [
             (
-                "pyuvnet.errors.StateError: The listener of 'connection' is a coroutine function, "
-                "and no asyncio loop runs in this thread: start the program by "
+                "pyuvnet.errors.StateError: The listener for 'connection' is a coroutine function, "
+                "but no asyncio loop is running in this thread; start the program with "
                 "pyuvnet.run(main()) or asyncio.run(main())"
             ),
         ],
@@ -335,6 +333,20 @@ def test_options_in_camel_case_are_options(mistaken: Run) -> None:
         (
             "net.connect(port=80, timeout_ms=5)",
             "connect() got an unknown option 'timeout_ms'. Did you mean 'timeout'?",
+        ),
+        (
+            "net.create_server(userTimeout=5)",
+            (
+                "Server() got an unknown option 'userTimeout', which is an option of connect() and "
+                "listen(). Did you mean 'idleTimeout'?"
+            ),
+        ),
+        (
+            "net.create_server(timeout=5)",
+            (
+                "Server() got an unknown option 'timeout', which is an option of "
+                "create_connection(). Did you mean 'idle_timeout'?"
+            ),
         ),
     ],
 )
@@ -367,7 +379,10 @@ def test_what_is_no_port(mistaken: Run, call: str, received: str, given: str) ->
         "",
         [
             f"pyuvnet.errors.RangeError: Port should be >= 0 and < 65536. Received {received}.",
-            f"In Python's words: port must be an int from 0 to 65535, or its text, not {given}.",
+            (
+                "In Python's words: port must be an int from 0 to 65535, or a numeric string, not "
+                f"{given}."
+            ),
         ],
     )
 
@@ -394,8 +409,8 @@ def test_the_host_first(mistaken: Run, arguments: str, meant: str) -> None:
         0,
         "",
         [
-            f"RuntimeWarning: {call}({first!r}, ...) means a unix socket of that name; for TCP the "
-            f"port comes first: {call}({meant})"
+            f"RuntimeWarning: {call}({first!r}, ...) refers to a unix socket of that name; for TCP "
+            f"the port comes first: {call}({meant})"
             for call in ("listen", "connect")
         ],
     )
@@ -441,7 +456,7 @@ def test_an_address_in_a_tuple(mistaken: Run, call: str, error: str, words: str)
         [
             f"pyuvnet.errors.{error}",
             f"In Python's words: {words}.",
-            f"An address is not a tuple here: {function}(8124, '127.0.0.1').",
+            f"Pass the address as two arguments, not as a tuple: {function}(8124, '127.0.0.1').",
         ],
     )
 
@@ -466,8 +481,8 @@ def test_a_path_that_is_too_long(mistaken: Run, call: str, text: str, whose: str
         [
             f"OSError: {text} {path}",
             (
-                f"The path of a unix socket has at most {longest} bytes here, and this one has "
-                "125: take a shorter one, or one relative to the current folder."
+                f"The path of a unix socket can have at most {longest} bytes on this system, and "
+                "this one has 125. Use a shorter path, or one relative to the current folder."
             ),
             whose,
         ],
@@ -487,8 +502,8 @@ def test_a_path_that_is_taken(mistaken: Run) -> None:
         [
             "OSError: listen EADDRINUSE: address already in use left",
             (
-                "Another server listens there, or one that was killed has left its file: remove "
-                "that if nobody can connect to it."
+                "Another server is listening there, or one that was killed left its file behind; "
+                "listen(path=..., unlink_stale=True) replaces such a file."
             ),
             OF_SERVER,
         ],
@@ -505,7 +520,7 @@ def test_a_folder_that_is_not_there(mistaken: Run) -> None:
         "",
         [
             "PermissionError: listen EACCES: permission denied /no/such/folder/sock",
-            "There is no folder '/no/such/folder'.",
+            "The folder '/no/such/folder' does not exist.",
             OF_SERVER,
         ],
     )
@@ -544,7 +559,7 @@ def test_no_permission_for_a_port(mistaken: Run) -> None:
     assert (code, told) == (0, [])
     assert out.splitlines() == [
         "listen EACCES: permission denied 127.0.0.1:80",
-        "Ports below 1024 are for the administrator: take a higher one, 8080 say.",
+        "Ports below 1024 require elevated privileges; use a port such as 8080.",
         OF_SERVER,
     ]
 
@@ -560,7 +575,7 @@ def test_no_permission_for_a_folder(mistaken: Run) -> None:
     assert (code, told) == (0, [])
     assert out.splitlines() == [
         "listen EACCES: permission denied mine/sock",
-        "This user may not make a file in the folder 'mine'.",
+        "This user may not create files in the folder 'mine'.",
         OF_SERVER,
     ]
 
@@ -587,3 +602,189 @@ def test_all_addresses_of_a_name_fail(mistaken: Run) -> None:
         net.connect(port=1, host="somewhere", lookup=lookup).on("error", print)
         run()
     """) == (0, "connect ECONNREFUSED 127.0.0.1:1; connect ECONNREFUSED 127.0.0.2:1\n", [])
+
+
+@pytest.mark.parametrize(
+    ("program", "note"),
+    [
+        (
+            "net.create_server(8124)",
+            "A server gets its address later: server.listen(port, host).",
+        ),
+        (
+            "net.create_server().listen(print, 8124)",
+            (
+                "The port comes first. What listens for connections is passed to create_server(), "
+                "or to promises.listen() as connection_listener."
+            ),
+        ),
+        (
+            "net.create_server(key='x')",
+            "TLS has functions of its own: tls.create_server() and tls.connect().",
+        ),
+        (
+            "net.connect(1, ssl=True)",
+            "TLS has functions of its own: tls.create_server() and tls.connect().",
+        ),
+        ("pyuvnet.tls.connect(1, ssl=None)", "Pass an ssl.SSLContext as secure_context."),
+        (
+            "pyuvnet.tls.connect(1, verify=False)",
+            (
+                "reject_unauthorized=False accepts any certificate, and check_server_identity "
+                "replaces the check of the name; better trust the certificate with ca=."
+            ),
+        ),
+        (
+            "pyuvnet.streams.Writable(write=print)",
+            "Define the method _write() in a class of your own instead.",
+        ),
+        (
+            "@net.Socket().on\n        def data(chunk): pass",
+            "The event is missing: write on('event', listener), or @emitter.on('event').",
+        ),
+        (
+            "pyuvnet.cluster.scheduling_policy = 'rr'",
+            "It is cluster.SCHED_RR, SCHED_NONE or SCHED_REUSE_PORT.",
+        ),
+    ],
+)
+def test_what_to_do_instead(mistaken: Run, program: str, note: str) -> None:
+    code, out, told = mistaken(f"""
+        import pyuvnet.cluster
+        import pyuvnet.streams
+        import pyuvnet.tls
+        {program}
+    """)
+    assert (code, out) == (1, "")
+    assert told[-1] == note
+
+
+def test_a_coroutine_function_that_is_not_called(mistaken: Run) -> None:
+    code, _, told = mistaken("""
+        async def main():
+            pass
+
+        run(main)
+    """)
+    assert code == 1
+    assert told[0].startswith("ValueError: a coroutine was expected, got <function main")
+    assert told[1:] == ["Call it: run(main())."]
+
+
+def test_a_read_that_is_not_awaited(mistaken: Run) -> None:
+    assert mistaken("""
+        async def main():
+            line = net.Socket().read_line()
+            print(line)
+            line.decode()
+
+        run(main())
+    """) == (
+        1,
+        "<read_line(), to be awaited>\n",
+        [
+            (
+                "AttributeError: 'ByteRead' object has no attribute 'decode'; "
+                "await it for the bytes: await read_line()"
+            ),
+        ],
+    )
+
+
+@UNIX
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [("http://127.0.0.1:8124/x", "8124, '127.0.0.1'"), ("http://localhost", "port, 'localhost'")],
+)
+def test_a_url_is_no_address(mistaken: Run, url: str, meant: str) -> None:
+    code, _, told = mistaken(f"""
+        net.connect({url!r})
+        run()
+    """)
+    assert code == 1
+    assert told == [
+        (
+            f"RuntimeWarning: connect({url!r}, ...) refers to a unix socket of that name; for TCP "
+            f"the port comes first: connect({meant})"
+        ),
+        f"FileNotFoundError: connect ENOENT {url}",
+        OF_SOCKET,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "note"),
+    [
+        ("http://127.0.0.1/", "Pass the host alone, without the scheme and path of a URL."),
+        ("127.0.0.1:80", "Pass the port as an argument of its own, not as a part of the host."),
+    ],
+)
+def test_more_than_a_host(mistaken: Run, host: str, note: str) -> None:
+    code, _, told = mistaken(f"""
+        net.connect(80, {host!r})
+        run()
+    """)
+    assert code == 1
+    assert told[1:] == [note, OF_SOCKET]
+
+
+@UNIX
+def test_a_path_that_is_no_socket(mistaken: Run) -> None:
+    code, _, told = mistaken("""
+        os.mkdir("place")
+        net.create_server().listen("place")
+        run()
+    """)
+    assert code == 1
+    assert told[1] == "There is a folder of that name, which is not a socket. Choose another path."
+
+
+def test_an_address_of_another_machine(mistaken: Run) -> None:
+    code, _, told = mistaken("""
+        net.create_server().listen(0, "203.0.113.9")
+        run()
+    """)
+    assert code == 1
+    assert told[1] == (
+        "This machine has no such address. Listen on one of its own, such as '127.0.0.1', or leave "
+        "the host out to listen on all of them."
+    )
+
+
+@UNIX
+def test_too_many_open_files(mistaken: Run) -> None:
+    code, _, told = mistaken("""
+        import resource
+
+        def full():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+            net.connect(server.address().port, "127.0.0.1")
+
+        server = net.create_server()
+        server.listen(0, "127.0.0.1", full)
+        run()
+    """)
+    assert code == 1
+    assert told[1:] == [
+        (
+            "This process has as many open files as it may have. Close sockets that are no longer "
+            "needed, or raise the limit (`ulimit -n`)."
+        ),
+        OF_SOCKET,
+    ]
+
+
+def test_a_worker_that_forks(mistaken: Run) -> None:
+    _, _, told = mistaken("""
+        from pyuvnet import cluster
+
+        cluster.fork()
+        run()
+    """)
+    assert told == [
+        "pyuvnet.errors.StateError: fork() can only be called in the primary",
+        (
+            "Workers run the same program as the primary: put what only the primary does below "
+            "`if cluster.is_primary:`."
+        ),
+    ]

@@ -43,17 +43,17 @@ __all__ = [
 
 
 class Error(Exception):
-    """The base of all errors of pyuvnet which are not errors of the operating system.
+    """The base of all errors of pyuvnet that do not come from the operating system.
 
     Args:
-        message: Node's text; also `str(error)`, but for AggregateError.
+        message: Node's text; also `str(error)`, except for AggregateError.
         code: Node's code, such as `'ERR_INVALID_ARG_TYPE'`.
 
     Attributes:
-        errno: None; here so that a listener of 'error' may ask any error for it.
-        syscall: None, as errno.
-        address: None, as errno.
-        port: None, as errno.
+        errno: None, so that an 'error' listener can read it from any error.
+        syscall: None, like errno.
+        address: None, like errno.
+        port: None, like errno.
 
     Node: errors.Error, error.code
     """
@@ -73,7 +73,7 @@ class Error(Exception):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "Error"
 
     def __str__(self) -> str:
@@ -85,63 +85,63 @@ class Error(Exception):
 
 
 class ArgTypeError(Error, TypeError):
-    """An argument has the wrong type, is missing or is not known.
+    """An argument has the wrong type, is missing or is unknown.
 
     Node: TypeError [ERR_INVALID_ARG_TYPE], [ERR_MISSING_ARGS], [ERR_UNKNOWN_ENCODING]
     """
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "TypeError"
 
 
 class ArgValueError(Error, ValueError, TypeError):
-    """An argument has the right type, but not a usable value.
+    """An argument has the right type but an unusable value.
 
-    It is a `TypeError` too, since Node throws one.
+    It is also a `TypeError`, because Node throws one.
 
     Node: TypeError [ERR_INVALID_ARG_VALUE]
     """
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "TypeError"
 
 
 class RangeError(Error, ValueError):
-    """A number is outside the range it may have.
+    """A number is out of range.
 
     Node: RangeError [ERR_OUT_OF_RANGE], [ERR_SOCKET_BAD_PORT], [ERR_INVALID_ADDRESS_FAMILY]
     """
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "RangeError"
 
 
 class AddressError(Error, ValueError):
-    """A text is not an IP address of the family asked for.
+    """A string is not an IP address of the requested family.
 
     Node: Error [ERR_INVALID_ADDRESS]
     """
 
 
 class StateError(Error, RuntimeError):
-    """The object cannot do this in the state it is in.
+    """The object's state does not allow this operation.
 
     Node: Error [ERR_SERVER_NOT_RUNNING], [ERR_STREAM_WRITE_AFTER_END], [ERR_INVALID_STATE]
     """
 
 
 class ClosedError(StateError, ConnectionError):
-    """The stream, or the connection, is closed: the peer has gone, or it was destroyed here.
+    """The stream or connection is closed: the peer disconnected, or it was destroyed here.
 
-    It is a `ConnectionError` too, so that `except ConnectionError` is enough around input and
-    output in a coroutine. What only the program can have done, such as a write after its own end(),
-    is a plain `StateError`.
+    It is also a `ConnectionError`, so that one `except ConnectionError` is enough for all input and
+    output in a coroutine. A mistake of the program, such as a write after its own end(), is a plain
+    `StateError`.
 
     Node: Error [ERR_STREAM_DESTROYED], [ERR_STREAM_PREMATURE_CLOSE], [ERR_SOCKET_CLOSED],
     [ERR_SOCKET_CLOSED_BEFORE_CONNECTION]
@@ -154,21 +154,21 @@ class ClosedError(StateError, ConnectionError):
 
 
 class FrameError(StateError):
-    """What a stream received is not what its framing takes.
+    """A stream received data that its framing does not accept.
 
     The code is ERR_FRAME_TOO_LONG (over the limit), ERR_FRAME_INCOMPLETE (the stream ended inside a
-    frame) or ERR_FRAME_INVALID (a prefix is no length).
+    frame) or ERR_FRAME_INVALID (a prefix is not a valid length).
 
     Node: none
     """
 
 
 class IncompleteReadError(Error, EOFError):
-    """The stream ended before a reader had what it waited for.
+    """The stream ended before a reader got what it was waiting for.
 
     Args:
-        partial: what had come, as bytes.
-        expected: how many bytes it waited for; None if that is not known.
+        partial: the bytes that had arrived.
+        expected: how many bytes it was waiting for; None if unknown.
 
     Node: none (asyncio.IncompleteReadError)
     """
@@ -189,7 +189,7 @@ class IncompleteReadError(Error, EOFError):
 
 
 class ConnectTimeoutError(Error, TimeoutError):
-    """None of the addresses of a host answered in time.
+    """No address of a host could be connected to in time.
 
     Node: Error [ERR_SOCKET_CONNECTION_TIMEOUT]
     """
@@ -200,9 +200,9 @@ class ConnectTimeoutError(Error, TimeoutError):
 
 
 class DeadlineError(StateError, TimeoutError):
-    """A deadline of a socket has passed, and the socket is destroyed.
+    """A deadline of a socket has passed, and the socket was destroyed.
 
-    The code says which: ERR_SOCKET_IDLE, ERR_FIRST_BYTE_TIMEOUT, ERR_WRITE_TIMEOUT,
+    The code is that of the deadline: ERR_SOCKET_IDLE, ERR_FIRST_BYTE_TIMEOUT, ERR_WRITE_TIMEOUT,
     ERR_MAX_LIFETIME, ERR_DEADLINE or ERR_TOO_SLOW.
 
     Node: none
@@ -237,14 +237,14 @@ class AbortError(Error):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "AbortError"
 
 
 class AbortTimeoutError(Error, TimeoutError):
-    """The time of `AbortSignal.timeout()` is over: the reason of such a signal.
+    """The time of `AbortSignal.timeout()` has passed: the reason of such a signal.
 
-    No `AbortError`, as in Node, where names tell the two apart; what such a signal aborts raises an
+    Not an `AbortError`: Node tells the two apart by name too. An aborted operation raises an
     `AbortError` with this one as its `cause`. Node's code is the number of `TIMEOUT_ERR`, 23.
 
     Node: DOMException [TimeoutError]
@@ -263,16 +263,16 @@ class AbortTimeoutError(Error, TimeoutError):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "TimeoutError"
 
 
 class AggregateError(Error):
     """Every address that was tried failed.
 
-    Its `message` is empty, as in Node; `str(error)` has the texts of the errors, for who prints it.
-    It is no `ExceptionGroup`, because handlers that were written for one error must keep working;
-    `as_group()` makes one.
+    Its `message` is empty, as in Node; `str(error)` contains the texts of all errors.
+    It is not an `ExceptionGroup`, because handlers written for a single error must keep working;
+    `as_group()` returns one.
 
     Args:
         errors: the errors, in the order of the attempts; `code` is that of the first.
@@ -294,7 +294,7 @@ class AggregateError(Error):
 
     @property
     def name(self) -> str:
-        """The name of the class which Node uses for such an error. Node: error.name"""
+        """Node's class name for such an error. Node: error.name"""
         return "AggregateError"
 
     @property
@@ -317,10 +317,10 @@ class AggregateError(Error):
 
 
 class SystemCallError(OSError):
-    """What the operating system reports; the base of all such errors of pyuvnet.
+    """The base of all errors that the operating system reports.
 
-    Each of them is also of the class that Python has for its errno: one with the code
-    `'ECONNREFUSED'` is a `ConnectionRefusedError`. What does not apply is None.
+    Each is also an instance of Python's class for its errno: one with the code
+    `'ECONNREFUSED'` is a `ConnectionRefusedError`. Attributes that do not apply are None.
 
     Attributes:
         code: Node's code, such as `'ECONNREFUSED'`.
@@ -398,21 +398,21 @@ class ResolveError(SystemCallError, _socket.gaierror):
 
 
 class MaxListenersExceededWarning(RuntimeWarning):
-    """Many listeners were added for one event, which may be a leak.
+    """Many listeners were added for one event, which may indicate a leak.
 
     Node: MaxListenersExceededWarning
     """
 
 
 class TimeoutOverflowWarning(RuntimeWarning):
-    """A duration does not fit into 32 bits, so another one was used.
+    """A duration does not fit into 32 bits, so another one is used.
 
     Node: TimeoutOverflowWarning
     """
 
 
 class KeepAliveWarning(RuntimeWarning):
-    """A keep-alive duration is below one second and so cut to nothing.
+    """A keep-alive duration is below one second, and is therefore truncated to 0.
 
     Node: KeepAliveWarning
     """

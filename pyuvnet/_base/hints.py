@@ -1,12 +1,13 @@
-"""What to do about likely mistakes, in notes on errors.
+"""How to fix likely mistakes, in notes on errors.
 
-Tracebacks show them below Node's texts, which stay as they are. What is no error, and still hardly
-meant, is a RuntimeWarning at the caller's line, which `place_of_call` finds.
+Tracebacks show notes below Node's texts, which stay as they are. Code that is not an error but
+probably a mistake gets a RuntimeWarning at the caller's line, which `place_of_call` finds.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from .notation import notation
@@ -16,24 +17,32 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 _PORTS_OF_ROOT = 1024
 _WINDOWS = sys.platform == "win32"
+_TOO_MANY_FILES = (
+    "This process has as many open files as it may have. Close sockets that are no longer needed, "
+    "or raise the limit (`ulimit -n`)."
+)
+_TOO_MANY_FILES_OF_SYSTEM = "The whole system has as many open files as it may have."
 
 
 def hint(error: BaseException, text: str) -> None:
-    """Give an error a note, once."""
+    """Add a note to an error, once."""
     if text not in getattr(error, "__notes__", ()):
         error.add_note(text)
 
 
 def explain(error: OSError, port: int | None) -> None:
-    """Give a failed system call the note that says what to do, if there is one.
+    """Add the note that says how to fix a failed system call, if there is one.
 
-    port is None with a path; an error has none either where it was 0.
+    port is None for a path; the error itself has no port either if that was 0.
     """
     code, call = getattr(error, "code", None), getattr(error, "syscall", None)
     address = getattr(error, "address", None)
     if address is None or call not in ("bind", "connect", "listen"):
         return
-    if port is not None:
+    text: str | None
+    if code in ("EMFILE", "ENFILE"):
+        text = _TOO_MANY_FILES if code == "EMFILE" else _TOO_MANY_FILES_OF_SYSTEM
+    elif port is not None:
         text = None if call == "connect" else _about_port(code, port)
     else:
         text = _about_path(code, call, os.fsencode(address))
@@ -44,16 +53,19 @@ def explain(error: OSError, port: int | None) -> None:
 def _about_port(code: str | None, port: int) -> str | None:
     if code == "EADDRINUSE":
         if port == 0:
-            return "All ports that the system gives away by itself are taken."
+            return "All ephemeral ports are in use."
         return (
-            "Another socket has this address: end its program, or take another port; 0 is a free "
-            "one."
+            "Another socket is using this address. Stop its program or choose another port; port 0 "
+            "picks a free one."
         )
-    # On Windows low ports are for everybody.
+    if code == "EADDRNOTAVAIL":
+        return (
+            "This machine has no such address. Listen on one of its own, such as '127.0.0.1', or "
+            "leave the host out to listen on all of them."
+        )
+    # On Windows low ports need no privileges.
     if code == "EACCES" and 0 < port < _PORTS_OF_ROOT and not _WINDOWS:
-        return (
-            f"Ports below {_PORTS_OF_ROOT} are for the administrator: take a higher one, 8080 say."
-        )
+        return f"Ports below {_PORTS_OF_ROOT} require elevated privileges; use a port such as 8080."
     return None
 
 
@@ -64,23 +76,41 @@ def _about_path(code: str | None, call: str, path: bytes) -> str | None:
     is_file = path[:1] != b"\0"
     if code == "EINVAL" and is_file and len(path) > _LONGEST_PATH:
         return (
-            f"The path of a unix socket has at most {_LONGEST_PATH} bytes here, and this one "
-            f"has {len(path)}: take a shorter one, or one relative to the current folder."
+            f"The path of a unix socket can have at most {_LONGEST_PATH} bytes on this system, and "
+            f"this one has {len(path)}. Use a shorter path, or one relative to the current folder."
         )
     if call == "connect":
         return None
     if code == "EADDRINUSE":
+        if is_file and os.path.exists(path) and not _is_socket(path):
+            kind = "folder" if os.path.isdir(path) else "file"
+            return f"There is a {kind} of that name, which is not a socket. Choose another path."
         return (
-            "Another server listens there, or one that was killed has left its file: remove "
-            "that if nobody can connect to it."
+            "Another server is listening there, or one that was killed left its file behind; "
+            "listen(path=..., unlink_stale=True) replaces such a file."
         )
     if code == "EACCES" and is_file:
         folder = os.path.dirname(path) or b"."
         shown = os.fsdecode(folder)
         if not os.path.isdir(folder):
-            return f"There is no folder {shown!r}."
-        return f"This user may not make a file in the folder {shown!r}."
+            return f"The folder {shown!r} does not exist."
+        return f"This user may not create files in the folder {shown!r}."
     return None
+
+
+def _is_socket(path: bytes) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def explain_host(error: BaseException, host: str) -> None:
+    """Add the note that says how to fix a host that is none, if that can be seen."""
+    if "://" in host:
+        hint(error, "Pass the host alone, without the scheme and path of a URL.")
+    elif host.rpartition(":")[2].isdigit():
+        hint(error, "Pass the port as an argument of its own, not as a part of the host.")
 
 
 def place_of_call() -> tuple[str, int]:
@@ -92,7 +122,8 @@ def place_of_call() -> tuple[str, int]:
 
 
 def hint_tuple(error: BaseException, function: str, value: object) -> None:
-    """Give the error for an address in one tuple, as the socket module has it, a note."""
+    """Add a note to the error for an address in a tuple, as the socket module takes it."""
     if isinstance(value, (tuple, list)) and len(value) == 2:
         host, port = map(notation, value)
-        hint(error, f"An address is not a tuple here: {function}({port}, {host}).")
+        text = f"Pass the address as two arguments, not as a tuple: {function}({port}, {host})."
+        hint(error, text)

@@ -9,6 +9,7 @@ import sys
 
 from . import TYPE_CHECKING
 from .errors import ArgTypeError
+from .hints import hint
 from .names import to_node
 from .notation import is_mapping
 from .validation import (
@@ -20,7 +21,7 @@ from .validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
 # Our own code, as Node ignores names which it does not know. It stands for every misuse of the
@@ -103,6 +104,33 @@ def read_queue_bound(options: Mapping[str, Any]) -> tuple[int, bool]:
     refuses = read_choice(options, "on_full", "destroy", "refuse") == "refuse"
     check_needed(options, "on_full", "max_write_buffer")
     return -1 if most is None else most, refuses
+
+
+def _none(name: str) -> list[str]:
+    return []
+
+
+# The functions that take an option, as the texts of errors show them. Set by option_table, which
+# has them all and is made of the sets below.
+functions_with: Callable[[str], list[str]] = _none
+
+
+_TLS = "TLS has functions of its own: tls.create_server() and tls.connect()."
+_IDENTITY = (
+    "reject_unauthorized=False accepts any certificate, and check_server_identity replaces the "
+    "check of the name; better trust the certificate with ca=."
+)
+_CONTEXT = "Pass an ssl.SSLContext as secure_context."
+# What other libraries call an option of TLS, and what to do here.
+_ELSEWHERE = {
+    "ssl": _CONTEXT,
+    "ssl_context": _CONTEXT,
+    "verify": _IDENTITY,
+    "check_hostname": _IDENTITY,
+    "server_hostname": "The name to expect is servername.",
+}
+# Options of Node's streams that are methods here.
+_METHODS = frozenset(("construct", "destroy", "final", "read", "write", "writev"))
 
 
 class OptionSet:
@@ -195,7 +223,21 @@ class OptionSet:
         from difflib import get_close_matches
 
         text = f"{self.function}() got an unknown option '{name}'"
-        matches = get_close_matches(name, self._canonical, 1)
+        others = functions_with(name)
+        if others:
+            shown = ", ".join(others[:-1]) + " and " * (len(others) > 1) + others[-1]
+            text += f", which is an option of {shown}"
+        # In the spelling that the caller uses, Node's or PEP 8's.
+        alike = [each for each in self._canonical if each.islower() == name.islower()]
+        matches = get_close_matches(name, alike, 1)
         if matches:
             text += f". Did you mean '{matches[0]}'?"
-        return ArgTypeError(text, _CODE)
+        error = ArgTypeError(text, _CODE)
+        has_tls = "secure_context" in self._canonical or "ciphers" in self._canonical
+        if not has_tls and ("SecureContext()" in others or name in _ELSEWHERE):
+            hint(error, _TLS)
+        elif name in _ELSEWHERE:
+            hint(error, _ELSEWHERE[name])
+        elif self.function == "stream" and name in _METHODS:
+            hint(error, f"Define the method _{name}() in a class of your own instead.")
+        return error

@@ -240,7 +240,7 @@ def bad_port_error(name: str, value: object, allow_zero: bool = True) -> RangeEr
 
     error = RangeError(text, "ERR_SOCKET_BAD_PORT")
     wanted = f"{words.parameter(name)} must be an int from {0 if allow_zero else 1} to 65535"
-    words.in_python(error, f"{wanted}, or its text, not {words.shown(value)}")
+    words.in_python(error, f"{wanted}, or a numeric string, not {words.shown(value)}")
     return error
 
 
@@ -255,8 +255,8 @@ def unknown_encoding_error(encoding: object) -> ArgTypeError:
     text = no_surrogates(encoding) if isinstance(encoding, str) else notation(encoding)
     error = ArgTypeError(f"Unknown encoding: {text}", "ERR_UNKNOWN_ENCODING")
     error.add_note(
-        "Node's encodings are utf8, utf16le, latin1, ascii, base64, base64url and hex; for others, "
-        "encode() and decode() yourself."
+        "Supported encodings are utf8, utf16le, latin1, ascii, base64, base64url and hex; for "
+        "others, call encode() and decode() yourself."
     )
     return error
 
@@ -266,7 +266,7 @@ def null_values_error() -> ArgTypeError:
     from . import words
 
     error = ArgTypeError("May not write null values to stream", "ERR_STREAM_NULL_VALUES")
-    words.in_python(error, "None cannot be written; end() says that there is no more")
+    words.in_python(error, "None cannot be written; call end() to end the stream")
     return error
 
 

@@ -195,7 +195,7 @@ def listen_options(given: Input) -> None:
         assert outcome.code == plan.code
     else:
         assert 0 <= plan.port <= 65535
-        assert -(2**31) <= plan.backlog < 2**31
+        assert plan.backlog is None or -(2**31) <= plan.backlog < 2**31
         assert plan.host is None or "\0" not in plan.host
 
 
