@@ -80,6 +80,6 @@ class OverloadLog(Throttle):
     def _write(self, count: int) -> None:
         scope, limit = self._limits
         sys.modules["logging"].getLogger("pyuvnet").warning(
-            "%s destroyed %d sockets with the longest queues: over the write budget of the %s, %s "
-            "bytes", repr(self._server), count, scope, limit,
+            "%s destroyed %d sockets with the longest queues to stay within the write budget of "
+            "the %s, %s bytes", repr(self._server), count, scope, limit,
         )  # fmt: skip

@@ -82,18 +82,16 @@ def check_accepting(value: Any) -> tuple[BlockList, bool, int, int] | None:
     if value is None:
         return None
     given = _read(value, ACCEPT_OPTIONS)
-    trusted = given.get("trusted")
-    if isinstance(trusted, (str, bytes)) or trusted is None:
-        raise check.arg_type_error(f"{OPTION}.trusted", ["net.BlockList", "Array"], trusted)
+    trusted: Any = given.get("trusted")
     if not isinstance(trusted, BlockList):
-        if not hasattr(type(trusted), "__iter__"):
-            raise check.arg_type_error(f"{OPTION}.trusted", ["net.BlockList", "Array"], trusted)
+        # A mapping would be read as the list of its keys.
+        wrong = isinstance(trusted, (str, bytes)) or check.is_mapping(trusted)
+        if wrong or not hasattr(type(trusted), "__iter__"):
+            raise check.arg_type_error(f"{OPTION}.trusted", ["BlockList", "Array"], trusted)
         trusted = _trusted(trusted)
         if not trusted.size:
             # A BlockList that is empty may have entries later.
-            raise check.arg_value_error(
-                f"{OPTION}.trusted", [], "must name whom headers are read from: it trusts nobody"
-            )
+            raise check.arg_value_error(f"{OPTION}.trusted", [], "must list at least one address")
     required = given.get("required")
     if required is not None:
         check.validate_boolean(required, f"{OPTION}.required")
@@ -118,10 +116,11 @@ def _trusted(entries: Iterable[Any]) -> BlockList:
         family = is_ip(text)
         if family and "%" not in text:
             trusted.add_address(text, f"ipv{family}")
-        elif "/" in text:
-            trusted.add_cidr(text)
         else:
-            raise check.arg_value_error(name, entry, "must be an address or a CIDR")
+            try:
+                trusted.add_cidr(text)
+            except (TypeError, ValueError):
+                raise check.arg_value_error(name, entry, "must be an address or a CIDR") from None
     return trusted
 
 
@@ -219,7 +218,7 @@ class HeaderPlan:
         self._destination = _end(given.get("destination"), "destination")
         if _kind(self._source) != _kind(self._destination):
             raise check.arg_value_error(
-                OPTION, value, "must have a source and a destination of one family, or neither"
+                OPTION, value, "must have a source and a destination of the same family, or neither"
             )
         checksum = given.get("checksum")
         self._checksum = checksum is not None and check.validate_boolean(
@@ -231,7 +230,7 @@ class HeaderPlan:
         )
         if self._version == 1 and (self._values or self._checksum or not self._proxied):
             raise check.arg_value_error(
-                f"{OPTION}.version", 1, "has neither TLVs nor a checksum nor LOCAL"
+                f"{OPTION}.version", 1, "supports no TLVs, no checksum and no LOCAL; use version 2"
             )
         if len(self._values) > 65535 - 2 * PATH_SIZE - 7:
             raise check.arg_value_error(f"{OPTION}.tlvs", given["tlvs"], "must fit into a header")
@@ -336,15 +335,18 @@ def _given_values(tlvs: Any) -> list[tuple[int, bytes]]:
         key, value = entry
         kind = TYPES.get(_pep8(key)) if isinstance(key, str) else key
         if isinstance(kind, bool) or not isinstance(kind, int):
-            raise check.arg_value_error(name, key, f"must be numbers, or among {list(TYPES)}")
+            raise check.arg_value_error(name, key, f"must be numbers or one of {list(TYPES)}")
         check.validate_integer(kind, f"{name} key", 0, 255)
         if kind == CHECKSUM:
-            raise check.arg_value_error(name, key, "has its checksum made: use checksum")
+            raise check.arg_value_error(
+                name, key, "cannot contain a checksum: use the checksum option"
+            )
         text = _ssl_block(value) if kind == SSL and check.is_mapping(value) else _bytes(value, name)
         if kind == SSL and not _is_ssl_block(text):
-            raise check.arg_value_error(name, value, "must have a whole SSL block")
+            raise check.arg_value_error(name, value, "must be a complete SSL block")
         if len(text) > (LONGEST_UNIQUE_ID if kind == UNIQUE_ID else 65535):
-            raise check.arg_value_error(name, value, "must not be so long")
+            most = LONGEST_UNIQUE_ID if kind == UNIQUE_ID else 65535
+            raise check.arg_value_error(name, value, f"must have at most {most} bytes")
         found.append((kind, text))
     return found
 
@@ -358,7 +360,7 @@ def _bytes(value: Any, name: str) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise check.arg_value_error(name, value, "must be text that UTF-8 can hold") from None
+            raise check.arg_value_error(name, value, "must be text that UTF-8 can encode") from None
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise check.arg_type_error(name, ["string", "Buffer"], value)
     return bytes(value)
@@ -389,6 +391,8 @@ def _ssl_block(value: Mapping[str, Any]) -> bytes:
         if given.get(name) is not None:
             text = _bytes(given[name], f"{OPTION}.tlvs.ssl.{name}")
             if len(text) > 1024:
-                raise check.arg_value_error(f"{OPTION}.tlvs.ssl", text, "must not be so long")
+                raise check.arg_value_error(
+                    f"{OPTION}.tlvs.ssl.{name}", text, "must have at most 1024 bytes"
+                )
             block += bytes([kind]) + len(text).to_bytes(2, "big") + text
     return block

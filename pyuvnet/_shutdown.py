@@ -7,11 +7,12 @@ servers. Accepting who waits, and ending idle sockets, is compiled, in ServerBas
 from __future__ import annotations
 
 import os
-import time
 from _weakref import ref
 
 from ._base import TYPE_CHECKING, partial
 from ._base import validation as check
+from ._base.hints import hint
+from ._core.clock import read_clock
 from ._core.loop import in_main_thread, running_asyncio
 from ._core.loop_registry import current_loop
 from ._core.timer import set_timeout
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 MOST = 2**31 - 1  # ms, what a timer takes
+_LEAST_WAIT = 5  # ms between two looks at which sockets are idle
 
 
 class ShutdownResult(tuple[int, int, int]):
@@ -151,7 +153,7 @@ class Shutdown(GoesOn):
         """Let time be up after timeout ms, if that is earlier than before."""
         if self.result is not None or not self.server._running:
             return
-        due = time.monotonic() * 1000 + timeout
+        due = read_clock() / 1e6 + timeout
         if self._limit is None or due < self._due:
             if self._limit is not None:
                 self._limit.close()
@@ -178,7 +180,7 @@ class Shutdown(GoesOn):
         again = self.server._end_idle(self._grace)
         if again >= 0:
             # Often enough that silence is not noticed much later than it is over.
-            wait = min(again, max(self._grace // 5, 1))
+            wait = min(max(again, _LEAST_WAIT), max(self._grace // 5, _LEAST_WAIT))
             # It keeps the loop alive, which a paused socket whose peer has ended would not.
             self._step = set_timeout(self._look, wait)
 
@@ -228,6 +230,7 @@ class _Installed:
         import signal
 
         self.number = number
+        self.ours = ours
         self.pid = os.getpid()
         self.before = signal.getsignal(number)
         self.theirs: asyncio.AbstractEventLoop | None = running_asyncio()
@@ -254,8 +257,8 @@ class _Installed:
 
     @property
     def stale(self) -> bool:
-        """Whether its asyncio loop is gone, and the handler with it."""
-        return self.theirs is not None and self.theirs.is_closed()
+        """Whether the loop that it calls is closed."""
+        return self.ours.closed if self.theirs is None else self.theirs.is_closed()
 
     def remove(self) -> None:
         """Put back what was there before."""
@@ -279,6 +282,10 @@ class _OnSignals:
         self._begun: set[Server] = set()
         self._arrived: set[int] = set()
         self._waited_for = False
+        # The handover under way: its servers, what stops it, and whether the program outlives it.
+        self._handing: tuple[list[Server], Callable[[], object], bool] | None = None
+        # All servers are down, and the program ends once the handover is over.
+        self._ending = False
 
     def watch(self, server: Server, numbers: list[int], times: tuple[int, int, int]) -> None:
         """Let each of the signals shut the server down."""
@@ -293,6 +300,15 @@ class _OnSignals:
             ]
             self._servers[number] = [*others, _Watched(server, times)]
 
+    def watches(self, server: Server) -> bool:
+        """Whether a signal shuts the server down."""
+        # Copies, since other threads ask as well.
+        return any(
+            each.server() is server
+            for watched in list(self._servers.values())
+            for each in list(watched)
+        )
+
     def arrived(self, number: int) -> None:
         """A signal has come: begin, or destroy at once what has begun."""
         import signal
@@ -304,6 +320,7 @@ class _OnSignals:
         if self._begun and (number in self._arrived or not first):
             begun = list(self._begun)
             self._restore()
+            self._stop_handover(begun)
             for server in begun:
                 server.shutdown(0)
             return
@@ -315,9 +332,18 @@ class _OnSignals:
         if not self._begun:
             self._waited_for = False
         self._arrived.add(number)
-        self._begun.update(server for server, _ in servers)
-        for server, (timeout, lame_duck, idle_grace) in servers:
-            server.shutdown(timeout, lame_duck=lame_duck, idle_grace=idle_grace)
+        # The others are down already, as after a handover.
+        up = [(server, times) for server, times in servers if not server._has_shut_down]
+        self._begun.update(server for server, _ in up)
+        self._stop_handover([server for server, _ in servers])
+        for server, (timeout, lame_duck, idle_grace) in up:
+            try:
+                server.shutdown(timeout, lame_duck=lame_duck, idle_grace=idle_grace)
+            except StateError:
+                # Its loop is closed, and the server with it.
+                self._begun.discard(server)
+        if not self._begun:
+            self._all_down()
 
     def is_down(self, server: Server) -> None:
         """The shutdown of a server is over: after the last, the program is to end."""
@@ -325,8 +351,36 @@ class _OnSignals:
             return
         self._begun.discard(server)
         self._waited_for = self._waited_for or server._awaited > 0
-        if not self._begun and not self._any_left():
+        if not self._begun:
+            self._all_down()
+
+    def handover_begun(
+        self, servers: list[Server], stop: Callable[[], object], waits: bool
+    ) -> None:
+        """A successor starts: a signal of one of the servers calls stop().
+
+        waits: the program ends when the handover is over, not before.
+        """
+        self._handing = servers, stop, waits
+
+    def handover_over(self) -> None:
+        """The successor is ready, or gone: nothing is left to stop."""
+        self._handing = None
+        self._end()
+
+    def _stop_handover(self, servers: list[Server]) -> None:
+        if self._handing is not None and not set(servers).isdisjoint(self._handing[0]):
+            self._handing[1]()
+
+    def _all_down(self) -> None:
+        if not self._any_left():
             self._restore()
+            self._ending = True
+            self._end()
+
+    def _end(self) -> None:
+        if self._ending and (self._handing is None or not self._handing[2]):
+            self._ending = False
             end_run(self._waited_for)
 
     def _any_left(self) -> bool:
@@ -373,7 +427,7 @@ def check_signals(given: tuple[Any, ...]) -> list[int]:
     if not given:
         raise check.missing_args_error(["signal"])
     if not in_main_thread():
-        raise StateError("shutdown_on() is for the main thread only", "ERR_WRONG_THREAD")
+        raise StateError("shutdown_on() can only be called in the main thread", "ERR_WRONG_THREAD")
     numbers = []
     for name in given:
         if isinstance(name, bool) or not isinstance(name, (str, int)):
@@ -381,7 +435,11 @@ def check_signals(given: tuple[Any, ...]) -> list[int]:
         try:
             number = signal.Signals[name] if isinstance(name, str) else signal.Signals(name)
         except (KeyError, ValueError):
-            raise ArgTypeError(f"Unknown signal: {name}", "ERR_UNKNOWN_SIGNAL") from None
+            error = ArgTypeError(f"Unknown signal: {name}", "ERR_UNKNOWN_SIGNAL")
+            meant = f"SIG{str(name).upper().removeprefix('SIG')}"
+            if meant in signal.Signals.__members__:
+                hint(error, f"Did you mean {meant!r}?")
+            raise error from None
         if number in (getattr(signal, "SIGKILL", None), getattr(signal, "SIGSTOP", None)):
             raise check.arg_value_error("signal", name, "cannot be handled")
         numbers.append(int(number))

@@ -32,11 +32,11 @@ __all__ = ["has_subscribers", "subscribe", "unsubscribe"]
 
 
 def subscribe(name: str, subscription: Callable[[Info, str], Any]) -> None:
-    """Call subscription(message, name) whenever the named thing happens, at once.
+    """Call subscription(message, name) synchronously whenever the named event happens.
 
-    Subscriptions are the process's, whichever loop it happens in; the same one twice is called
-    twice. What it raises does not disturb what it watches: it goes, in the next tick, where
-    exceptions of listeners go.
+    Subscriptions apply to the whole process, whichever loop the event happens in. A function that
+    is subscribed twice is called twice. An exception that it raises does not affect the operation:
+    it is handled in the next tick, like an exception of a listener.
 
     Args:
         name: one of the names above.
@@ -50,7 +50,7 @@ def subscribe(name: str, subscription: Callable[[Info, str], Any]) -> None:
 
 
 def unsubscribe(name: str, subscription: Callable[[Info, str], Any]) -> bool:
-    """Undo one subscribe(); returns whether there was one.
+    """Undo one subscribe(); return whether there was one.
 
     Args:
         name: str, of the hook.
@@ -64,7 +64,7 @@ def unsubscribe(name: str, subscription: Callable[[Info, str], Any]) -> bool:
 
 
 def has_subscribers(name: str) -> bool:
-    """Return whether anybody subscribed to a name.
+    """Return whether a name has subscribers.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE).
 

@@ -13,31 +13,44 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import allocate_lock
 
-from ._base import TYPE_CHECKING
+from ._base import TYPE_CHECKING, partial
 from ._base import validation as check
+from ._core.loop import in_main_thread
+from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
 from ._kernel import feature_unavailable
-from ._systemd import FIRST_FD, notify
+from ._shutdown import check_times, on_signals
+from ._systemd import FIRST_FD, announce_successor
+from ._tasks import GoesOn
 from .errors import StateError
 from .server import Server
 from .socket import Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
     from typing import Any
 
 VARIABLE = "PYUVNET_HANDOVER"
-READY_TIMEOUT = 10_000  # ms
+# ms, the latter two as of server.shutdown().
+READY_TIMEOUT = 10_000
+SHUTDOWN_TIMEOUT = 30_000
+IDLE_GRACE = 1_000
 # From the polite signal to the other one, and between two looks at whether a process is gone.
 _PATIENCE = 500
 _LOOK = 10
+# How often, and after how long, the service manager is told again that could not be reached.
+_ANNOUNCEMENTS = 50
+_ANNOUNCE_AGAIN = 100
 # Only a process knows its own number, and it has to be in its environment before it begins.
 _SHELL = f'export LISTEN_PID=$$ {VARIABLE}="$$:$1"; shift; exec "$@"'
 
 _under_way: _Handover | None = None
+# Held while there is one, in whichever thread.
+_one = allocate_lock()
 
 
 def spawn(
@@ -45,53 +58,85 @@ def spawn(
     server: Server | Sequence[Server] | Mapping[str, Server],
     ready_timeout: float = READY_TIMEOUT,
     callback: Callable[[Exception | None, int | None], object] | None = None,
-) -> Waiter[int] | Any:
+    *,
+    timeout: float = SHUTDOWN_TIMEOUT,
+    idle_grace: float = IDLE_GRACE,
+) -> Awaitable[int]:
     """Start a successor with a server's listener, and shut the server down once it is ready.
 
     The successor has this process's environment, standard streams and working directory, and the
-    descriptors as LISTEN_FDS says. If it ends before it is ready, or is late, it is ended, and the
-    server goes on as if nothing had been. There is one handover at a time. Under systemd the
-    successor is announced as the new main process (MAINPID=, which needs NotifyAccess=all).
+    descriptors as LISTEN_FDS says. If it is not ready in time, it is terminated. In that
+    case, or if it exits, the server continues as before. If a signal of the server's shutdown_on()
+    arrives before it is ready, both processes stop. There is one handover at a time. Under systemd
+    the successor is announced as the new main process (MAINPID=, which needs NotifyAccess=all), and
+    notify() of this process does nothing from then on.
 
     Args:
         argv: the program, looked up on PATH, and its arguments.
         server: Server that listens; or several, or a mapping of LISTEN_FDNAMES to them.
-        ready_timeout: ms, default 10000: until the successor has to be ready.
-        callback: callable(error or None, number or None), once it is over; for programs without
+        ready_timeout: ms, default 10000: how long the successor may take to become ready.
+        callback: callable(error or None, process id or None), once it is over; for programs without
             coroutines.
+        timeout: ms, default 30000: how long connections of this process may take to end, as in
+            server.shutdown().
+        idle_grace: ms, default 1000: the silence after which a connection counts as idle, as in
+            server.shutdown().
 
-    Returns an awaitable of the successor's process number, once the server is down; None where no
-    asyncio loop runs. Cancelling it ends the successor, unless that is ready. A failure that nobody
-    awaits, and for which there is no callback, is a RuntimeWarning.
+    Returns: an awaitable of the successor's process id, which is set once the server has closed.
+        Cancelling a task that awaits it terminates the successor, unless that is ready. A failure
+        that no task awaits, and for which there is no callback, is a RuntimeWarning.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM on Windows),
         ArgValueError (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE), StateError
-        (ERR_SERVER_NOT_RUNNING, ERR_INVALID_STATE while another is under way), OSError if it cannot
-        be started. The awaitable raises StateError (ERR_HANDOVER_FAILED).
+        (ERR_SERVER_NOT_RUNNING; ERR_INVALID_STATE while another is in progress, or if the server is
+        shutting down), OSError if it cannot be started. The awaitable raises StateError
+        (ERR_HANDOVER_FAILED).
 
     Node: none
     """
-    global _under_way
     words = _words(argv)
     check.validate_number(ready_timeout, "ready_timeout", 1, 2**31 - 1)
     servers = _servers(server)
     if callback is not None:
         check.validate_function(callback, "callback")
+    limit, _, grace = check_times(timeout, 0, idle_grace)
     if sys.platform == "win32":
         raise feature_unavailable("handover")
-    if _under_way is not None:
-        raise StateError("A handover is under way", "ERR_INVALID_STATE")
-    handover = _Handover(words, servers, ready_timeout, callback)
+    return _begin(words, servers, ready_timeout, callback, (limit, grace))
+
+
+def _begin(
+    words: list[bytes],
+    servers: Mapping[str, list[Any]],
+    ready_timeout: float,
+    callback: Callable[[Exception | None, int | None], object] | None,
+    times: tuple[int, int] = (SHUTDOWN_TIMEOUT, IDLE_GRACE),
+) -> _Handover:
+    """Start a successor, with what was checked."""
+    global _under_way
+    if not _one.acquire(False):
+        raise StateError("A handover is already in progress", "ERR_INVALID_STATE")
+    try:
+        handover = _Handover(words, servers, ready_timeout, callback, times)
+    except BaseException:
+        _one.release()
+        raise
     _under_way = handover
-    return handover.waiter
+    here = in_main_thread()
+    stop = handover.stop
+    if not here:
+        # Signals are handled in the main thread, which does not wait for this one.
+        stop = partial(current_loop().call_soon_threadsafe, stop)
+    on_signals.handover_begun(handover.servers, stop, here)
+    return handover
 
 
 def ready() -> bool:
-    """Say that this process accepts, to the one that has started it by spawn().
+    """Report to the process that called spawn() that this one accepts connections.
 
-    Call it once the servers listen. A second call, or one in a process that was started otherwise,
-    does nothing.
+    Call it once the servers listen. A second call, or one in a process that was started another
+    way, does nothing.
 
-    Returns: bool, whether somebody waited for it.
+    Returns: bool, True if another process was waiting for it.
 
     Node: none
     """
@@ -101,7 +146,7 @@ def ready() -> bool:
     try:
         os.write(int(fd), b"ready\n")
     except OSError:
-        # Nobody waits any more, and whoever waited ends this process.
+        # The predecessor has exited, or is about to terminate this process.
         return False
     finally:
         os.close(int(fd))
@@ -142,23 +187,30 @@ def _servers(server: Any) -> dict[str, list[Server]]:
         each._check()
         if not each.listening:
             raise StateError("Server is not running.", "ERR_SERVER_NOT_RUNNING")
+        if each.shutting_down:
+            raise StateError("The server is shutting down", "ERR_INVALID_STATE")
         named.setdefault(name, []).append(each)
     if not named:
         raise check.arg_value_error("server", server, "must be at least one server")
     return named
 
 
-class _Handover:
-    """One handover, from the start of the successor to its end, or to that of the servers."""
+class _Handover(GoesOn):
+    """One handover, from the start of the successor to its end, or to that of the servers.
+
+    It can be awaited by any number of tasks, also when it is over.
+    """
 
     def __init__(
         self,
         words: list[bytes],
-        named: dict[str, list[Server]],
+        named: Mapping[str, list[Server]],
         ready_timeout: float,
         callback: Callable[[Exception | None, int | None], object] | None,
+        times: tuple[int, int],
     ) -> None:
         self.callback = callback
+        self.times = times
         self.servers = [server for several in named.values() for server in several]
         names = [name for name, several in named.items() for _ in several]
         self.reason = ""
@@ -171,29 +223,52 @@ class _Handover:
             raise
         finally:
             os.close(there)
-        self.waiter: Waiter[int] | None = None
-        try:  # noqa: SIM105 - contextlib takes its time to import
-            self.waiter = Waiter(lambda: self._fail("is not wanted any more"))
-        except RuntimeError:
-            pass  # Without an asyncio loop nobody could await it.
-        self.timer = set_timeout(self._fail, ready_timeout, "was not ready in time")
-        self.pipe = Socket(fd=here, writable=False)
+        self.error: StateError | None = None
+        self.over = self.noticed = False
+        self.waiters: list[Waiter[int]] = []
+        self.timer: Any = set_timeout(self._fail, ready_timeout, "was not ready in time")
+        self.pipe: Any = Socket(fd=here, writable=False)
         self.pipe.on("data", self._said)
         self.pipe.on("end", lambda: self._fail("ended before it was ready"))
-        self.pipe.on("error", lambda error: self._fail(f"cannot be heard: {error}"))
+        self.pipe.on("error", lambda error: self._fail(f"cannot be reached: {error}"))
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """Wait until it is over. Node: none"""
+        self.noticed = True
+        if not self.over:
+            waiter: Waiter[int] = Waiter(lambda: self._left(waiter))
+            self.waiters.append(waiter)
+            return (yield from waiter.__await__())
+        if self.error is not None:
+            raise self.error
+        return self.pid
+
+    def __del__(self) -> None:
+        if self.error is not None and not self.noticed:
+            import warnings
+
+            warnings.warn(str(self.error), RuntimeWarning, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "over" if self.over else "ready" if self.is_ready else "starting"
+        return f"<Handover to process {self.pid} {state}>"
+
+    def _left(self, waiter: Waiter[int]) -> None:
+        # Also called when it has its result.
+        if not self.over:
+            self.waiters.remove(waiter)
+            self._fail("is no longer needed")
 
     def _said(self, chunk: bytes) -> None:
         if self.is_ready or self.reason:
             return
         self.is_ready = True
         self._forget()
-        try:  # noqa: SIM105
-            notify(f"MAINPID={self.pid}")
-        except OSError:
-            pass  # A service manager that cannot be reached goes on with the old one until it ends.
+        self._announce(_ANNOUNCEMENTS)
         left = 1
+        timeout, grace = self.times
 
-        def closed() -> None:
+        def closed(result: object = None) -> None:
             nonlocal left
             left -= 1
             if not left:
@@ -202,11 +277,24 @@ class _Handover:
         for server in self.servers:
             if server._running:
                 left += 1
-                server.once("close", closed)
                 # The successor's now: closing must not take it away.
                 server._keep_file()
-                server.shutdown()
+                server.shutdown(timeout, idle_grace=grace, callback=closed)
+        on_signals.handover_over()
         closed()
+
+    def _announce(self, left: int) -> None:
+        """Tell the service manager who the main process is; with this one it would end both."""
+        try:
+            announce_successor(self.pid)
+        except OSError:
+            # Its queue is full, or this process has no descriptor left.
+            if left:
+                set_timeout(self._announce, _ANNOUNCE_AGAIN, left - 1)
+
+    def stop(self) -> None:
+        """A signal stops this process: a successor that is not ready must not stay behind."""
+        self._fail("was stopped with this process")
 
     def _fail(self, reason: str) -> None:
         """The successor is not to be: end it, and say so once it is gone."""
@@ -252,18 +340,22 @@ class _Handover:
     def _over(self, error: StateError | None, pid: int | None) -> None:
         global _under_way
         _under_way = None
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
+        if _one.locked():
+            _one.release()
+        on_signals.handover_over()
+        self.over = True
+        self.error = error
+        # They hold this object: without them it goes as soon as the program drops it.
+        self.timer = self.pipe = None
+        self.noticed = self.noticed or self.callback is not None
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
             if error is not None:
                 waiter.set_exception(error)
-            elif pid is not None:
-                waiter.set_result(pid)
+            else:
+                waiter.set_result(self.pid)
         if self.callback is not None:
             self.callback(error, pid)
-        elif error is not None and waiter is None:
-            import warnings
-
-            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
 
 
 def _how(status: int) -> str:

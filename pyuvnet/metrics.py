@@ -20,9 +20,10 @@ from ._core.timer import set_timeout
 from ._named import add, named, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ._named import Counts
     from .server import Server
 
     Sample = tuple[dict[str, str], float]
@@ -32,37 +33,54 @@ if TYPE_CHECKING:
 # each of its items, with its key as the label that stands behind the item.
 _SERVER_FAMILIES = (
     ("connections", "gauge", "", "Open connections.", "open", ""),
-    ("connections_peak", "gauge", "", "Most connections at a time.", "peak", ""),
+    ("connections_peak", "gauge", "", "Most connections open at a time.", "peak", ""),
     ("accepted", "counter", "", "Connections accepted.", "accepted", ""),
     ("closed", "counter", "", "Connections closed.", "closed", ""),
     ("dropped", "counter", "", "Connections refused.", "dropped", "reason"),
     ("errors", "counter", "", "Connections that ended with an error.", "errors", "code"),
     ("received_bytes", "counter", "bytes", "Bytes received.", "bytes_read", ""),
     ("sent_bytes", "counter", "bytes", "Bytes sent, or queued for it.", "bytes_written", ""),
-    ("queued_bytes", "gauge", "bytes", "Bytes written that the kernel has not taken.",
+    ("queued_bytes", "gauge", "bytes", "Bytes written that the kernel has not accepted.",
      "queued_bytes", ""),
-    ("accept_queue", "gauge", "", "Connections that wait to be accepted.", "accept_queue", ""),
-    ("accept_queue_limit", "gauge", "", "How many may wait.", "accept_queue_limit", ""),
+    ("accept_queue", "gauge", "", "Connections waiting to be accepted.", "accept_queue", ""),
+    ("accept_queue_limit", "gauge", "", "How many connections may wait.", "accept_queue_limit", ""),
     ("listening", "gauge", "", "1 while the server listens.", "listening", ""),
-    ("paused", "gauge", "", "1 while the server accepts nothing for now.", "paused", ""),
+    ("paused", "gauge", "", "1 while the server has paused accepting.", "paused", ""),
 )  # fmt: skip
 
 
-def _families() -> Iterator[Family]:
-    """Each family: name, kind, unit, help, samples."""
+# In the primary of pyuvnet.serve(): what the workers count, by name; what asks them for it, and
+# then calls back; and families of the primary's own.
+_of_workers: Callable[[], list[dict[str, Counts]]] | None = None
+_ask_workers: Callable[[Callable[[], object]], object] | None = None
+_of_primary: Callable[[], list[Family]] | None = None
+
+
+def _sums() -> dict[str, Counts]:
+    """What all servers of this process that have a name count, by name."""
     # First, and held: one that is collected meanwhile would be in neither.
     servers = _servers()
     # Of names whose servers are gone there is an alert all the same: nobody listens.
-    sums = {name: {"open": 0, "listening": 0, **counts} for name, counts in totals().items()}
+    found = {name: {"open": 0, "listening": 0, **counts} for name, counts in totals().items()}
     for server in servers:
         server_name = server.name or ""
         counts = server._counters()
         counts["dropped"] = server._dropped
         counts["accept_queue"], counts["accept_queue_limit"] = server._accept_queue() or (None,) * 2
-        sums[server_name] = add(sums.get(server_name, {}), counts)
+        found[server_name] = add(found.get(server_name, {}), counts)
+    return found
+
+
+def _families() -> Iterator[Family]:
+    """Each family: name, kind, unit, help, samples."""
+    found = _sums()
+    for counted in [] if _of_workers is None else _of_workers():
+        for server_name, counts in counted.items():
+            found[server_name] = add(found.get(server_name, {}), counts)
+    yield from [] if _of_primary is None else _of_primary()
     for name, kind, unit, text, item, label in _SERVER_FAMILIES:
         samples: list[Sample] = []
-        for server_name, total in sorted(sums.items()):
+        for server_name, total in sorted(found.items()):
             value = total.get(item)
             if label:
                 samples += [
@@ -154,38 +172,47 @@ _OPENMETRICS = "application/openmetrics-text"
 
 
 def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
-    """Serve the metrics over HTTP, at /metrics: what a scraper reads.
+    """Serve the metrics over HTTP, at /metrics, for a scraper to read.
 
     Args:
         port: int 0..65535, default 9464: 0 lets the system choose one.
         host: literal address or name, default '127.0.0.1': where to listen. The metrics say how
             busy a service is; show them to others only behind a firewall or a proxy.
 
-    If the port is taken, a warning is logged and it tries again each second: the program serves on,
-    and the successor of a handover has the port as soon as the process before it has ended.
+    If the port is taken, a warning is logged and it tries again each second: the program continues
+    to serve, and the successor of a handover gets the port as soon as the process before it has
+    ended. Any other failure is logged, and the metrics are not served.
 
     Returns the server, which does not keep the loop alive; close() ends it. It takes 32 connections
-    at a time, 8 KiB of request, and 5 seconds for each, so that who attacks it does not disturb the
-    program.
-    Raises: as Server.listen().
+    at a time, with 8 KiB of request and 5 seconds for each, so that an attack on it does not
+    disturb the program.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
+        (ERR_SOCKET_BAD_PORT).
 
     Node: none
     """
+    check.validate_port(port, "port")
+    if not check.validate_string(host, "host"):
+        # To listen() it means all interfaces.
+        raise check.arg_value_error("host", host, "must not be empty")
     server = net.create_server(_answer, max_connections=_CONNECTIONS)
     closed = logged = False
 
     def failed(error: Exception) -> None:
         nonlocal logged
+        taken = getattr(error, "code", None) == "EADDRINUSE"
         if not logged:
             logged = True
             import logging
 
-            logging.getLogger("pyuvnet").warning("The metrics are not served yet: %s", error)
-        set_timeout(again, _RETRY).unref()
+            what = "retrying every second" if taken else "not retrying"
+            logging.getLogger("pyuvnet").warning("cannot serve the metrics: %s; %s", error, what)
+        if taken:
+            set_timeout(again, _RETRY).unref()
 
     def again() -> None:
         if not closed and not server.listening:
-            server.listen(port, host)
+            server.listen(port=port, host=host)
 
     def over() -> None:
         nonlocal closed
@@ -193,7 +220,7 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
 
     server.on("error", failed)
     server.on("close", over)
-    server.listen(port, host)
+    server.listen(port=port, host=host)
     server.unref()
     return server
 
@@ -206,13 +233,22 @@ def _answer(socket: Any) -> None:
         nonlocal head
         head += chunk
         if b"\r\n\r\n" in head:
-            reply(*_response(head))
+            socket.remove_listener("data", data)
+            if _ask_workers is None:
+                reply(*_response(head))
+            else:
+                _ask_workers(late)
         elif len(head) > _HEAD_LIMIT:
+            socket.remove_listener("data", data)
             reply("431 Request Header Fields Too Large", "text/plain", "", True)
 
+    def late() -> None:
+        if not socket.destroyed:
+            reply(*_response(head))
+
     def reply(status: str, kind: str, body: str, with_body: bool) -> None:
-        socket.remove_listener("data", data)
-        payload = body.encode()
+        # Codes of errors are the program's, and may have half a character.
+        payload = body.encode("utf-8", "backslashreplace")
         answer = (
             f"HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\n"
             f"Content-Length: {len(payload)}\r\nConnection: close\r\n\r\n"

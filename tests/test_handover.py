@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pyuvnet
 from pyuvnet import handover, net, run, set_timeout
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
 from tests.conftest import ROOT
+from tests.support.errors import BoomError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="of unix systems")
 
@@ -57,6 +59,16 @@ def program(code: str, *args: object) -> list[str]:
 
 def listening() -> net.Server:
     return net.create_server(lambda one: one.end("here")).listen({"port": 0, "host": None})
+
+
+def lines_of(code: str, *args: object) -> list[str]:
+    """What a service prints, beside its successors' "started"; it has to end well.
+
+    The output ends when nobody has it any more, so that no successor is left either.
+    """
+    done = subprocess.run(program(code, *args), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line for line in done.stdout.splitlines() if line != "started"]
 
 
 def ask(port: int, then: Callable[[str], object]) -> None:
@@ -105,7 +117,7 @@ def test_it_works_without_coroutines() -> None:
         heard.append((error, pid))
         ask(port, heard.append)
 
-    assert handover.spawn(program(SUCCESSOR, 1), server, callback=over) is None
+    handover.spawn(program(SUCCESSOR, 1), server, callback=over)
     run()
     error, pid = heard[0]
     assert (error, heard[1]) == (None, "successor")
@@ -225,6 +237,27 @@ def test_a_failure_that_nobody_awaits_is_a_warning() -> None:
         run()
 
 
+def test_so_it_is_inside_asyncio() -> None:
+    async def main() -> None:
+        server = listening()
+        waiting = handover.spawn(program("pass"), server)
+        while handover._under_way is not None:
+            await asyncio.sleep(0.005)
+        assert "over" in repr(waiting)
+        with pytest.warns(RuntimeWarning, match="ended before it was ready"):
+            del waiting
+        # It may be awaited late, too.
+        waiting = handover.spawn(program("pass"), server)
+        while handover._under_way is not None:
+            await asyncio.sleep(0.005)
+        for _ in range(2):
+            with pytest.raises(StateError, match="ended before it was ready"):
+                await waiting
+        server.close()
+
+    run(main())
+
+
 def test_cancelling_ends_the_successor() -> None:
     async def main() -> None:
         server = listening()
@@ -262,6 +295,40 @@ def test_one_at_a_time() -> None:
         server.close()
 
     run(main())
+
+
+def test_a_server_that_shuts_down_is_not_handed_over() -> None:
+    server = listening()
+    server.shutdown(200, lame_duck=50)
+    with pytest.raises(StateError, match="shutting down") as caught:
+        handover.spawn(program("pass"), server)
+    assert caught.value.code == "ERR_INVALID_STATE"
+    assert handover._under_way is None
+    run()
+
+
+def test_a_listener_of_close_that_raises_is_no_obstacle() -> None:
+    heard: list[Any] = []
+    caught: list[BaseException] = []
+
+    async def main() -> None:
+        pyuvnet.set_exception_handler(caught.append)
+        server = listening()
+        port = server.address().port
+
+        @server.on("close")
+        def close() -> None:
+            raise BoomError
+
+        heard.append(await handover.spawn(program(SUCCESSOR, 1), server))
+        assert await asked(port) == "successor"
+        gone(heard[0])
+
+    try:
+        run(main())
+    finally:
+        pyuvnet.set_exception_handler(None)
+    assert [type(each) for each in caught] == [BoomError]
 
 
 def test_a_server_that_is_closed_meanwhile_is_no_obstacle() -> None:
@@ -328,6 +395,9 @@ def test_wrong_servers_and_timeouts_raise() -> None:
             handover.spawn(["true"], server, ms)
     with pytest.raises(ArgTypeError):
         handover.spawn(["true"], server, callback=5)
+    for name in ("timeout", "idle_grace"):
+        with pytest.raises(RangeError, match=name):
+            handover.spawn(["true"], server, **{name: -1})
     assert handover._under_way is None
     server.close()
     run()
@@ -365,6 +435,187 @@ def test_the_service_manager_is_told_of_the_new_main_process(
             gone(pid)
 
         run(main())
+
+
+@pytest.mark.spec("P10-01")
+def test_the_predecessor_is_silent_once_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd would take its STOPPING=1 for the service's, and end the successor."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        said: list[bool] = []
+
+        async def main() -> None:
+            server = listening()
+            port = server.address().port
+            server.on("shutdown", lambda: said.append(pyuvnet.notify("STOPPING=1")))
+            pid = await handover.spawn(program(SUCCESSOR, 1), server)
+            assert manager.recv(100) == f"MAINPID={pid}".encode()
+            await asked(port)
+            gone(pid)
+
+        run(main())
+        assert said == [False]
+        assert pyuvnet.notify("STATUS=still here") is False
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+
+
+# A service that a signal stops while its successor starts, which never gets ready.
+STOPPED = """
+    import asyncio, os, signal, sys
+    import pyuvnet
+    from pyuvnet import handover, net, run
+
+    server = net.create_server().listen(0)
+    server.shutdown_on("SIGTERM", timeout=5000)
+    argv = [sys.executable, "-c", "import time; print('started', flush=True); time.sleep(60)"]
+    begin = lambda: handover.spawn(argv, server, callback=over)
+    term = lambda: os.kill(os.getpid(), signal.SIGTERM)
+
+    def over(error, pid):
+        print(error, pid, flush=True)
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            print("nothing is left")
+        told.set()
+
+    told = asyncio.Event()
+    if sys.argv[1] == "coroutine":
+        async def main():
+            pyuvnet.set_timeout(term, 50)
+            begin()
+            await server.serve_forever()
+            # It may end first, and the program with it.
+            await told.wait()
+        run(main())
+    else:
+        begin()
+        pyuvnet.set_timeout(term, 50)
+        run()
+    print("over")
+"""
+
+
+@pytest.mark.spec("P10-02")
+@pytest.mark.parametrize("how", ["callbacks", "coroutine"])
+def test_a_signal_meanwhile_stops_the_successor_too(how: str) -> None:
+    assert lines_of(STOPPED, how) == [
+        "The successor was stopped with this process (signal 15) None",
+        "nothing is left",
+        "over",
+    ]
+
+
+# A service whose server is handed over in another thread, or that a signal of another server stops.
+ELSEWHERE = """
+    import os, signal, sys, threading
+    import pyuvnet
+    from pyuvnet import handover, net, run
+
+    argv = [sys.executable, "-c", "import time; print('started', flush=True); time.sleep(60)"]
+    admin = net.create_server().listen(0)
+    admin.shutdown_on("SIGTERM", timeout=5000)
+
+    def over(error, pid):
+        print("over:", error, flush=True)
+
+    if sys.argv[1] == "thread":
+        def serve():
+            server = net.create_server().listen(0)
+            handover.spawn(argv, server, 500, lambda *_: (over(*_), server.close()))
+            run()
+        thread = threading.Thread(target=serve)
+        thread.start()
+    else:
+        server = net.create_server().listen(0)
+        handover.spawn(argv, server, 500, lambda *_: (over(*_), server.close()))
+    pyuvnet.set_timeout(lambda: os.kill(os.getpid(), signal.SIGTERM), 50)
+    run()
+    if sys.argv[1] == "thread":
+        thread.join()
+    print("end")
+"""
+
+
+@pytest.mark.spec("P10-02")
+@pytest.mark.parametrize("where", ["thread", "here"])
+def test_a_signal_of_another_server_does_not_stop_it(where: str) -> None:
+    lines = lines_of(ELSEWHERE, where)
+    assert lines == ["over: The successor was not ready in time (signal 15)", "end"]
+
+
+def test_a_signal_in_the_main_thread_stops_it_in_another() -> None:
+    """The main thread does not wait; the loop of the other one ends the successor."""
+    code = """
+        import os, signal, sys, threading, time
+        import pyuvnet
+        from pyuvnet import handover, net, run
+
+        argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+        servers, ready = [], threading.Event()
+
+        def serve():
+            server = net.create_server().listen(0)
+            servers.append(server)
+            over = lambda error, pid: (print(error, flush=True), server.close())
+            handover.spawn(argv, server, callback=over)
+            ready.set()
+            run()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        ready.wait()
+        from pyuvnet._shutdown import on_signals
+        on_signals._stop_handover(servers)
+        pyuvnet.set_timeout(lambda: None, 0)
+        run()
+        thread.join()
+    """
+    assert lines_of(code) == ["The successor was stopped with this process (signal 15)"]
+
+
+def test_the_times_are_those_of_the_shutdown() -> None:
+    class Recording(net.Server):
+        def shutdown(self, *args: Any, **options: Any) -> Any:
+            seen.append((args, options["idle_grace"]))
+            return super().shutdown(*args, **options)
+
+    seen: list[Any] = []
+
+    async def main() -> None:
+        server = Recording(lambda one: one.end("here")).listen({"port": 0, "host": None})
+        port = server.address().port
+        pid = await handover.spawn(program(SUCCESSOR, 1), server, timeout=7_000, idle_grace=40)
+        assert await asked(port) == "successor"
+        gone(pid)
+
+    run(main())
+    assert seen == [((7_000,), 40)]
+
+
+def test_connections_have_the_time_that_is_given() -> None:
+    async def main() -> None:
+        server = net.create_server(lambda one: one.resume()).listen({"port": 0, "host": None})
+        port = server.address().port
+        client = await net.promises.connect(port, "127.0.0.1")
+        closed = asyncio.get_running_loop().create_future()
+        while not server.sockets:
+            await asyncio.sleep(0)
+        server.on("shutdown", lambda: [setattr(each, "busy", True) for each in server.sockets])
+        server.on("close", lambda: closed.set_result(None))
+        pid = await handover.spawn(program(SUCCESSOR, 1), server, timeout=50)
+        assert closed.done()
+        client.destroy()
+        assert await asked(port) == "successor"
+        gone(pid)
+
+    run(main())
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:

@@ -271,9 +271,30 @@ def test_a_unix_socket_takes_the_options_that_it_has(tmp_path: Path) -> None:
         seen.append(client.get_option(SOCKET, posix.SO_SNDBUF))
         ended(client, accepted)
 
-    options = {"send_buffer": 20_000, "user_timeout": 1000} if LINUX else {"send_buffer": 20_000}
+    options = {"send_buffer": 20_000}
     connected(act, {"path": path, "port": None, **options}, **options)
     assert seen == [NAMED["send_buffer"][2]]
+
+
+OF_TCP = ["user_timeout", "not_sent_low_water", "defer_accept", "congestion"]
+
+
+@pytest.mark.spec("P0-02")
+@pytest.mark.parametrize("name", OF_TCP)
+def test_an_option_of_tcp_raises_with_a_path(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    value = 1 if name == "defer_accept" else NAMED[name][0]
+    server, one = net.create_server(), net.Socket()
+    with pytest.raises(ArgValueError, match=f"options.{name}.*no effect with a path"):
+        server.listen({"path": path, name: value})
+    assert not server.listening
+    if name != "defer_accept":
+        with pytest.raises(ArgValueError, match=f"options.{name}.*no effect with a path"):
+            one.connect({"path": path, name: value})
+        assert not one.connecting
+    one.destroy()
+    run()
+    assert not os.path.exists(path)
 
 
 def test_all_addresses_of_a_name_are_tried_with_the_options() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import _named, metrics, net
+from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
 
 
 @pytest.fixture
@@ -333,6 +334,88 @@ def test_connections_are_limited(listener: net.Server) -> None:
     assert listener.dropped == {"maxConnections": 8}
     for peer in peers:
         peer.close()
+
+
+@pytest.mark.spec("P6-05")
+def test_the_program_serves_while_the_metrics_are_attacked(listener: net.Server) -> None:
+    """Connections to the metrics by the hundred, with garbage, beside 20 clients of a server."""
+    listener.ref()
+    server = net.create_server(lambda one: one.pipe(one)).listen(0)
+    answered = attacks = 0
+
+    def attack(left: int) -> None:
+        nonlocal attacks
+        if not left or answered >= 2000:
+            return
+        attacks += 1
+        one = net.connect(listener.address().port, "127.0.0.1")
+        one.on("error", lambda error: None).resume()
+        one.write(b"\0" * 9000 if left % 2 else b"GET /metrics HTTP/1.1\r\n")
+        # Half of them stay, and take all places that there are.
+        if left % 2:
+            one.on("close", lambda had_error: attack(left - 1))
+        else:
+            attackers.append(one)
+            attack(left - 1)
+
+    def client() -> None:
+        one = net.connect(server.address().port, "127.0.0.1")
+
+        @one.on("data")
+        def data(chunk: bytes) -> None:
+            nonlocal answered
+            answered += 1
+            if one.bytes_written < 100:
+                one.write(b"x")
+            else:
+                one.end()
+
+        one.write(b"x")
+
+    attackers: list[net.Socket] = []
+    for _ in range(10):
+        attack(30)
+    for _ in range(20):
+        client()
+    while answered < 2000:
+        pyuvnet.current_loop().turn(True)
+    assert attacks > 32
+    assert listener.stats().open <= 32
+    for each in attackers:
+        each.destroy()
+    server.close()
+    server.destroy_sockets()
+    # The attack is over: a scraper is answered as before.
+    while listener.stats().open:
+        pyuvnet.current_loop().turn(True)
+    assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
+
+
+def test_wrong_arguments_raise_at_once() -> None:
+    with pytest.raises(RangeError, match=r"port should be >= 0 and < 65536") as caught:
+        metrics.serve("x")  # type: ignore[arg-type]
+    assert caught.value.code == "ERR_SOCKET_BAD_PORT"
+    with pytest.raises(ArgTypeError, match="host"):
+        metrics.serve(0, 5)  # type: ignore[arg-type]
+    with pytest.raises(ArgValueError, match="must not be empty"):
+        metrics.serve(0, "")
+
+
+def test_what_utf_8_cannot_encode_ends_no_scrape(listener: net.Server) -> None:
+    with pytest.raises(ArgValueError, match="surrogates"):
+        net.create_server(name="half \udcff")
+    server = net.create_server(name="halves").listen(0)
+    error = OSError("of the program")
+    error.code = "half \udcff"  # type: ignore[attr-defined]
+    server.on("connection", lambda one: (one.on("error", lambda error: None), one.destroy(error)))
+    peer = posix.create_connection(("127.0.0.1", server.address().port))
+    while not server.stats().errors:
+        pyuvnet.current_loop().turn(True)
+    status, _, body = asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert status == "HTTP/1.1 200 OK"
+    assert 'server="halves"' in body
+    peer.close()
+    server.close()
 
 
 def test_it_does_not_keep_the_program_running(run_child: Any) -> None:

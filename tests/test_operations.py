@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pyuvnet import metrics
+from tests.support.processes import gone
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "guide" / "operations.md").read_text("utf-8")
@@ -67,7 +69,7 @@ def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
 @needs("promtool")
 def test_promtool_takes_the_rules_and_the_configuration(tmp_path: Path) -> None:
     config, rules = written(tmp_path, "prometheus.yml", "lines.rules.yml")
-    assert "6 rules found" in checked("promtool", "check", "rules", rules, cwd=tmp_path)
+    assert "8 rules found" in checked("promtool", "check", "rules", rules, cwd=tmp_path)
     checked("promtool", "check", "config", config, cwd=tmp_path)
 
 
@@ -159,3 +161,55 @@ def test_the_alerts_are_of_the_server_of_the_page() -> None:
     assert program is not None
     assert 'name="lines"' in program[1]
     assert set(re.findall(r'server="(\w+)"', PAGE)) == {"lines"}
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P10-01")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and descriptors of unix")
+def test_the_program_is_upgraded_under_a_service_manager(tmp_path: Path) -> None:
+    """`systemctl reload` sends SIGUSR2; what both processes say to the manager, and who serves."""
+    (program,) = written(tmp_path, "app.py")
+    text = Path(program).read_text("utf-8").replace("9464", str(free_port()))
+    Path(program).write_text(text, "utf-8")
+    listener = posix.create_server(("127.0.0.1", 0), backlog=100)
+    port = listener.getsockname()[1]
+    manager = posix.socket(posix.AF_UNIX, posix.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(20)
+    shell = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
+        "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='lines', LISTEN_PID=str(os.getpid()));"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+    )
+    os.set_inheritable(listener.fileno(), True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", shell, str(listener.fileno()), "-u", program],
+        env=dict(os.environ, PYTHONPATH=str(ROOT), NOTIFY_SOCKET=str(tmp_path / "notify")),
+        cwd=tmp_path,
+        pass_fds=[listener.fileno()],
+        start_new_session=True,
+    )
+    try:
+        assert manager.recv(100) == b"READY=1"
+        assert asked(port) == b"HELLO\n"
+        server.send_signal(signal.SIGUSR2)
+        # The new one is ready, and then the main process.
+        assert manager.recv(100) == b"READY=1"
+        name, _, pid = manager.recv(100).partition(b"=")
+        assert name == b"MAINPID"
+        assert server.wait(20) == 0
+        assert asked(port) == b"HELLO\n"
+        # The old one has said nothing that would stop the service; the new one does.
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        manager.settimeout(20)
+        os.kill(int(pid), signal.SIGTERM)
+        assert manager.recv(100) == b"STOPPING=1"
+        assert gone(server.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        listener.close()
+        manager.close()

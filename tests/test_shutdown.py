@@ -18,6 +18,7 @@ from pyuvnet import net
 from pyuvnet._core.info import build_flags
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
 from tests.support.errors import BoomError
+from tests.support.installed import UVLOOP
 
 hooked = pytest.mark.skipif(
     sys.platform == "win32" or "installed libuv" in build_flags(),
@@ -642,7 +643,89 @@ PROGRAM = """
         pyuvnet.run(main())
     print("over", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
 """
-MODES = ["run", "coroutine", "attached", "unrelated", "uvloop"]
+MODES = ["run", "coroutine", "attached", "unrelated", *(["uvloop"] if UVLOOP else [])]
+
+
+# A signal comes when the server has shut down by itself: it ends the program all the same.
+DOWN = """
+import asyncio, os, signal, sys
+import pyuvnet
+from pyuvnet import net
+
+server = net.create_server().listen(0)
+server.shutdown_on("SIGTERM")
+term = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+
+async def main():
+    await server.shutdown()
+    pyuvnet.set_timeout(term, 10)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        print("cleaned up")
+
+if sys.argv[1] == "coroutine":
+    pyuvnet.run(main())
+else:
+    alive = pyuvnet.set_interval(lambda: None, 1000)
+    server.shutdown(callback=lambda result: pyuvnet.set_timeout(term, 10))
+    pyuvnet.run()
+print("over", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+
+
+@pytest.mark.spec("P1-12")
+@pytest.mark.parametrize("mode", ["run", "coroutine"])
+def test_a_signal_ends_a_program_whose_server_is_down(open_child, mode) -> None:
+    with open_child(DOWN, mode) as child:
+        out, err = child.communicate(timeout=20)
+    said = ["cleaned up"] if mode == "coroutine" else []
+    assert (out.split("\n")[:-1], err, child.returncode) == ([*said, "over True"], "", 0)
+
+
+NEW_LOOP = """
+import os, signal
+import pyuvnet
+from pyuvnet import net
+
+net.create_server().listen(0).shutdown_on("SIGTERM")
+pyuvnet.current_loop().close()
+server = net.create_server().listen(0)
+server.shutdown_on("SIGTERM")
+pyuvnet.set_timeout(lambda: os.kill(os.getpid(), signal.SIGTERM), 10)
+pyuvnet.run()
+print("over", server.listening)
+"""
+
+
+@pytest.mark.spec("P1-11")
+def test_a_loop_that_is_closed_takes_no_signal_with_it(open_child) -> None:
+    with open_child(NEW_LOOP) as child:
+        out, err = child.communicate(timeout=20)
+    assert (out, err, child.returncode) == ("over False\n", "", 0)
+
+
+@pytest.mark.spec("P1-06", "P1-07")
+def test_without_a_grace_a_busy_socket_still_has_its_time() -> None:
+    answers: list[bytes] = []
+
+    def connected(socket: net.Socket) -> None:
+        @socket.on("data")
+        def data(chunk: bytes) -> None:
+            socket.busy = True
+            server.shutdown(10_000, idle_grace=0)
+            pyuvnet.set_timeout(answer, 50)
+
+        def answer() -> None:
+            assert socket.write(b"late")
+            socket.busy = False
+
+    server = net.create_server(connected).listen(0)
+    client = net.connect(server.address().port)
+    client.on("data", answers.append)
+    client.write(b"question")
+    pyuvnet.run()
+    assert answers == [b"late"]
 
 
 @pytest.mark.spec("P1-11", "P1-12")
@@ -797,6 +880,13 @@ def test_wrong_signals_raise_and_change_nothing(given, kind, code) -> None:
         net.create_server().shutdown_on(*given)
     assert caught.value.code == code
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name", ["TERM", "sigterm", "term"])
+def test_a_signal_of_another_spelling_is_hinted_at(name: str) -> None:
+    with pytest.raises(ArgTypeError, match=f"Unknown signal: {name}") as caught:
+        net.create_server().shutdown_on(name)
+    assert caught.value.__notes__ == ["Did you mean 'SIGTERM'?"]
 
 
 @pytest.mark.spec("P1-13")

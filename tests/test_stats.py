@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import errors, events, framing, loop, net
+from pyuvnet import errors, events, framing, loop, net, testing
 from pyuvnet._core.meter import add_meter
 from pyuvnet._tcp_info import read_tcp_info
 
@@ -163,16 +163,15 @@ def test_an_older_kernel_has_less(size: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="unix sockets")
 def test_info_over_a_unix_socket() -> None:
-    here, there = posix.socketpair()
-    socket = net.Socket(fd=here.detach())
+    socket, peer = testing.pair()
     socket.write(b"x" * 100)
     info = socket.info()
     assert info.tcp is None
     if sys.platform == "linux":
         assert info.kernel_unsent >= 100
     socket.destroy()
+    peer.destroy()
     pyuvnet.run()
-    there.close()
 
 
 # ---- server.stats() ------------------------------------------------------------------------------
@@ -714,8 +713,8 @@ def test_sockets_destroyed_for_a_budget_are_logged(log: Callable[[], list[str]])
     pyuvnet.run()
     (text,) = log()
     assert text.endswith(
-        " destroyed 3 sockets with the longest queues: over the write budget of the server, "
-        "100000 bytes"
+        " destroyed 3 sockets with the longest queues to stay within the write budget of the "
+        "server, 100000 bytes"
     )
     for peer in peers:
         peer.close()

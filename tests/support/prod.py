@@ -242,7 +242,7 @@ MODULES = {
     "diagnostics": pyuvnet.diagnostics,
 }
 # What turns the loop or ends it.
-LEAVE = {"run", "stop", "attach", "detach"}
+LEAVE = {"run", "serve", "stop", "attach", "detach"}
 
 
 def functions(module: str) -> dict[str, dict[str, list[str]]]:
