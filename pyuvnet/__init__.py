@@ -23,7 +23,9 @@ from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeou
 from ._core.writable import Writable
 from ._driver import attach, detach
 from ._run import next_tick, run, set_exception_handler, set_immediate, stop
+from ._serve import serve
 from ._systemd import notify
+from ._threads import serve_threads
 from ._upcalls import provide_upcalls
 from ._version import __version__
 from .abort import AbortController, AbortSignal
@@ -89,6 +91,8 @@ __all__ = [
     "next_tick",
     "notify",
     "run",
+    "serve",
+    "serve_threads",
     "set_default_high_water_mark",
     "set_exception_handler",
     "set_immediate",

@@ -427,7 +427,7 @@ def _apply(steps: ConnectSteps, options: list[tuple[int, int, Any]]) -> bool:
 
 
 def connect_again(under_way: ConnectSteps, host: str, port: int) -> None:
-    """Announce a second attempt beside the first, and fail as the system would let it."""
+    """Announce a second attempt next to the first, and fail as the system would let it."""
     under_way._next_tick(partial(_connect_again, under_way, host, port))
 
 

@@ -3,7 +3,7 @@
 asyncio waits, on libuv's backend descriptor and timeout, and ours is turned without waiting. Where
 asyncio cannot watch a descriptor (Windows), a thread of ours waits and wakes it.
 
-The core calls attach_by_itself(), through _undriven.py, when something is used beside an asyncio
+The core calls attach_by_itself(), through _undriven.py, when something is used next to an asyncio
 loop that does not drive it. A driver ends with its asyncio loop, by detach(), or when the last
 `with attach():` is left and nothing else wanted it.
 """
@@ -244,10 +244,14 @@ def drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
         driver = None
     if driver is not None:
         if driver.theirs is not theirs:
-            raise StateError("Another asyncio loop drives this thread's loop", "ERR_LOOP_RUNNING")
+            raise StateError(
+                "Another asyncio loop already drives this thread's loop", "ERR_LOOP_RUNNING"
+            )
         return None
     if ours.running:
-        raise StateError("The loop is running by itself already", "ERR_LOOP_RUNNING")
+        raise StateError("The loop is already running by itself", "ERR_LOOP_RUNNING")
+    if ours._clock is not None:
+        ours._clock.adopt(theirs)
     # What follows are operations on our loop, which would attach by themselves.
     _attaching.add(ours)
     try:
@@ -318,13 +322,13 @@ class Attachment:
 
 
 def attach() -> Attachment:
-    """Let the asyncio (or uvloop) loop that runs in this thread drive ours. Idempotent.
+    """Let the asyncio (or uvloop) loop running in this thread drive pyuvnet's. Idempotent.
 
-    Seldom needed: the first socket, server or timer does that by itself, see
+    Rarely needed: the first socket, server or timer attaches automatically; see
     pyuvnet.loop.auto_attach.
 
     Exceptions of listeners go to that loop's exception handler, unless set_exception_handler()
-    takes them. It ends by detach(), or when either loop is closed.
+    takes them. It ends with detach(), or when either loop is closed.
 
     Returns: a context manager: `with pyuvnet.attach():` detaches at its end, unless the loops were
         attached before, or something is still open.
@@ -350,10 +354,10 @@ def attach() -> Attachment:
 
 
 def detach() -> None:
-    """Let asyncio drive this thread's loop no longer; if it does not: no effect.
+    """Stop asyncio from driving this thread's loop; no effect if it does not.
 
-    What is open stays so, and waits. Nothing attaches by itself again as long as the same asyncio
-    loop runs; attach() does.
+    Sockets stay open, and wait. Nothing attaches automatically while the same asyncio loop runs;
+    attach() does.
 
     Node: none
     """

@@ -43,7 +43,7 @@ def kernel_options(options: Mapping[str, Any], tcp: bool = True) -> list[tuple[i
 
     Args:
         options: of connect() or listen().
-        tcp: False leaves out those of TCP, which a unix socket does not have.
+        tcp: False for a path: a unix socket has no options of TCP.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM), ArgValueError
         (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE).
@@ -58,17 +58,18 @@ def kernel_options(options: Mapping[str, Any], tcp: bool = True) -> list[tuple[i
             text = check.validate_string(value, shown)
             if not (text.isascii() and 0 < len(text) <= LONGEST_NAME and text.isprintable()):
                 raise check.arg_value_error(
-                    shown, value, "must be the name of a congestion control"
+                    shown, value, "must be the name of a congestion control algorithm"
                 )
             value = text.encode()
         else:
             value = check.validate_integer(value, shown, _LEAST.get(option, 0), most)
+        if not tcp and level != "SOL_SOCKET":
+            raise check.arg_value_error(shown, value, "has no effect with a path")
         if not hasattr(_socket, name):
             raise feature_unavailable(option)
         if option == "linger":
             import struct
 
             value = struct.pack("hh" if WINDOWS else "ii", 1, value)
-        if tcp or level == "SOL_SOCKET":
-            found.append((getattr(_socket, level), getattr(_socket, name), value))
+        found.append((getattr(_socket, level), getattr(_socket, name), value))
     return found

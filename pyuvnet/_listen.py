@@ -10,7 +10,7 @@ import sys
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
-from ._base.hints import hint_tuple
+from ._base.hints import hint, hint_tuple
 from ._base.option_table import option_set
 from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
@@ -67,9 +67,8 @@ class ListenPlan:
         self.options, shown = _options_of(args, keywords)
         options = self.options
         backlog = options.get("backlog")
-        self.backlog = (
-            check.validate_int32(backlog, "options.backlog") if backlog else DEFAULT_BACKLOG
-        )
+        # None: the default, or, for a descriptor that listens already, what it has.
+        self.backlog = check.validate_int32(backlog, "options.backlog") if backlog else None
         self.ipv6_only = options.get("ipv6_only") is True
         self.reuse_port = options.get("reuse_port") is True
         # Node: who shares a port by itself does not by the primary.
@@ -84,6 +83,7 @@ class ListenPlan:
                 self.fd = _descriptor(options.get("fd"))
             if self.fd is None:
                 self._take_address(shown)
+        self.kernel = kernel_options(options, self.path is None)
         if self.path is None:
             for name in ("mode", "group", "unlink_stale"):
                 if options.get(name) is not None and options[name] is not False:
@@ -110,7 +110,6 @@ class ListenPlan:
         stale = options.get("unlink_stale")
         if stale is not None:
             self.unlink_stale = check.validate_boolean(stale, "options.unlink_stale")
-        self.kernel = kernel_options(options, options.get("path") is None)
 
     def _take_handle(self, value: Any) -> bool:
         """A handle or what has one; False if it only names a descriptor."""
@@ -125,6 +124,12 @@ class ListenPlan:
             if self.fd is None:
                 error = check.arg_value_error("options", value, _NEITHER, _NO_PLACE)
                 hint_tuple(error, "listen", value)
+                if callable(value):
+                    hint(
+                        error,
+                        "The port comes first. What listens for connections is passed to "
+                        "create_server(), or to promises.listen() as connection_listener.",
+                    )
                 raise error
             return False
         return True

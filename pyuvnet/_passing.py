@@ -1,6 +1,6 @@
-"""What becomes of descriptors that arrive beside the bytes of a connection: sockets and servers.
+"""What becomes of descriptors that arrive with the bytes of a connection: sockets and servers.
 
-Each is opened, emitted by 'handle', or closed: where nobody listens, and where it is neither a
+Each is opened and emitted by 'handle'. It is closed if nobody listens, and if it is neither a
 connection nor a listener of TCP or of a unix socket.
 """
 
@@ -24,22 +24,33 @@ def handles_arrived(to: Socket, descriptors: list[int], data: bytes) -> bool:
     if to._take_descriptors is not None:
         to._take_descriptors(descriptors, data)
         return True
-    if not to.listener_count("handle"):
-        close_all(descriptors)
-        return False
     used = False
-    while descriptors:
-        # From here on those left are closed if a listener raises.
-        try:
+    try:
+        # An earlier one's listener may have been the last, or have destroyed the connection.
+        while descriptors and to.listener_count("handle") and not to.destroyed:
             handle = open_handle(descriptors.pop(0))
-            if handle is not None:
-                piece, data = b"" if used else data, data
-                used = True
+            if handle is None:
+                continue
+            piece = b"" if used else data
+            used = True
+            try:
                 to.emit("handle", handle, piece)
-        except BaseException:
-            close_all(descriptors)
-            raise
+            except BaseException:
+                destroy_unused(handle)
+                raise
+    finally:
+        close_all(descriptors)
     return used
+
+
+def destroy_unused(handle: Socket | Server) -> None:
+    """After an exception in a listener: close what nobody listens to, and nobody would close."""
+    if handle.event_names():
+        return
+    if isinstance(handle, Server):
+        handle.close()
+    else:
+        handle.destroy()
 
 
 def open_handle(fd: int) -> Socket | Server | None:
@@ -58,6 +69,9 @@ def open_handle(fd: int) -> Socket | Server | None:
                 return handle
         except OSError:
             pass
+        except BaseException:
+            close_all([fd])
+            raise
     close_all([fd])
     return None
 

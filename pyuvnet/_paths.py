@@ -29,25 +29,33 @@ def path_bytes(path: Any, name: str) -> bytes:
     try:
         return os.fsencode(path)
     except UnicodeEncodeError:
-        raise check.arg_value_error(name, path, "has a character that no path can have") from None
+        raise check.arg_value_error(
+            name, path, "has a character that paths cannot contain"
+        ) from None
 
 
 def warn_of_host(function: str, args: Sequence[object]) -> None:
     """Warn of a path that looks like a host: people write the host first, as in other libraries."""
     path = args[0]
-    if not isinstance(path, str) or os.sep in path:
+    if not isinstance(path, str):
         return
-    host, _, port = path.rpartition(":")
-    if is_ip(path) or path == "localhost":
+    place = path
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.isalpha():
+        place = rest.partition("/")[0]
+    elif os.sep in path:
+        return
+    host, _, port = place.rpartition(":")
+    if is_ip(place) or place == "localhost" or (separator and not port.isdigit()):
         second = args[1] if len(args) > 1 else None
         # A number beyond any port may be too long to be shown.
-        host, port = path, str(second) if type(second) is int and 0 <= second < 65536 else "port"
+        host, port = place, str(second) if type(second) is int and 0 <= second < 65536 else "port"
     elif not (port.isdigit() and (is_ip(host) or host == "localhost" or "." in host)):
         return
     import warnings
 
     warnings.warn_explicit(
-        f"{function}({path!r}, ...) means a unix socket of that name; for TCP the port comes "
+        f"{function}({path!r}, ...) refers to a unix socket of that name; for TCP the port comes "
         f"first: {function}({port}, {host!r})",
         RuntimeWarning,
         *place_of_call(),

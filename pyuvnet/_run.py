@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import CoroutineType
 
 from ._base import TYPE_CHECKING, overload
+from ._base.hints import hint
 from ._core.loop_registry import current_loop
 from ._driver import drive
 from ._shutdown import ended, mains
@@ -39,7 +40,7 @@ def run(
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> _T | None:
-    """Turn this thread's loop until nothing keeps it alive, stop() was called, or code raised.
+    """Run this thread's loop until nothing keeps it alive, stop() is called, or code raises.
 
     Args:
         main: a coroutine; then asyncio runs it, drives our loop meanwhile, and its result is
@@ -48,15 +49,15 @@ def run(
         debug, loop_factory: with a coroutine, as for asyncio.Runner; default None.
             `loop_factory=uvloop.new_event_loop` runs it on uvloop.
 
-    Python's signal handlers run at once, also in the middle of a listener: let them call
-    next_tick(server.close), say, rather than close things under its feet.
+    Python's signal handlers run at once, even in the middle of a listener. Let them call
+    next_tick(server.close), for example, instead of closing what that listener is using.
 
-    A RuntimeWarning reports a program that ends without it, leaving undone what it began (also by
-    sys.exit(), but not by an exception).
+    A RuntimeWarning reports a program that starts something and exits without calling run() (also
+    with sys.exit(), but not with an exception).
 
     Raises: what a listener, a callback or the coroutine raised; KeyboardInterrupt on Ctrl-C;
-        StateError (ERR_LOOP_RUNNING) if the loop runs already, or in a coroutine, where asyncio
-        drives it. It can be called again.
+        StateError (ERR_LOOP_RUNNING) if the loop is already running, or in a coroutine, where
+        asyncio drives it. It can be called again.
 
     Node: none (the process runs its loop)
     """
@@ -67,10 +68,16 @@ def run(
         return None
     import asyncio
 
+    if not asyncio.iscoroutine(main) and callable(main):
+        error = ValueError(f"a coroutine was expected, got {main!r}")
+        hint(error, f"Call it: run({getattr(main, '__name__', 'main')}()).")
+        raise error
     driver = None
     try:
         if asyncio._get_running_loop() is not None:
-            raise RuntimeError("run() cannot be called with a coroutine while asyncio runs; await")
+            raise RuntimeError(
+                "run() cannot be called while asyncio is running; await the coroutine instead"
+            )
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
             theirs = runner.get_loop()
             driver = drive(ours, theirs)
@@ -103,7 +110,7 @@ def _note_main(theirs: asyncio.AbstractEventLoop) -> None:
 
 
 def stop() -> None:
-    """Let run() return after the current callback and its ticks; outside run(): no effect.
+    """Make run() return after the current callback and its ticks; no effect outside of run().
 
     Node: none (process.exit() is the nearest)
     """
@@ -111,7 +118,7 @@ def stop() -> None:
 
 
 def next_tick(callback: Callable[..., object], *args: Any) -> None:
-    """Run callback(*args) after the current callback, before the loop goes on.
+    """Run callback(*args) after the current callback, before the loop continues.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 
@@ -132,9 +139,9 @@ def set_immediate(callback: Callable[..., object], *args: Any) -> Immediate:
 
 
 def set_exception_handler(handler: Callable[[Exception], object] | None) -> None:
-    """Give uncaught exceptions of listeners and callbacks to handler(exc); None: raise them.
+    """Pass uncaught exceptions of listeners and callbacks to handler(exc); None: raise them.
 
-    KeyboardInterrupt and SystemExit always come out of run().
+    KeyboardInterrupt and SystemExit always propagate out of run().
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).
 

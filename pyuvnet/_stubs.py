@@ -12,17 +12,47 @@ import re
 import sys
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ._base.names import to_node
 
+if TYPE_CHECKING:
+    import argparse
+
 PACKAGE = Path(__file__).resolve().parent
-# Nobody needs these for an annotation.
-_LEFT_OUT = {"__main__", "_demo", "_stubs"}
+# The commands, whose names nobody needs for an annotation.
+_LEFT_OUT = ("__main__", "_command_", "_demo", "_stubs")
 _HEAD = """\
 # mypy: ignore-errors
 # pyright: basic, reportGeneralTypeIssues=false
 # By `python -m pyuvnet stubs`: the stubs of pyuvnet {version}, with Node's spellings as well.
 """
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = (
+        "Write stubs that know each name in Node's spelling too. pyright finds them in the folder "
+        "typings without further settings, mypy with mypy_path = 'typings'."
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        default="typings",
+        help="where to put the folder pyuvnet (default: typings)",
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run it."""
+    folder = Path(options.folder)
+    try:
+        count = write_stubs(folder)
+    except OSError as error:
+        print(f"pyuvnet stubs: {error}", file=sys.stderr)
+        return 1
+    print(count, "stubs written to", (folder / "pyuvnet").as_posix())
+    return 0
 
 
 def write_stubs(folder: Path) -> int:
@@ -32,7 +62,7 @@ def write_stubs(folder: Path) -> int:
     count = 0
     for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]):
         stub = path.with_suffix(".pyi")
-        if path.stem in _LEFT_OUT or (path.suffix == ".py" and stub.exists()):
+        if path.stem.startswith(_LEFT_OUT) or (path.suffix == ".py" and stub.exists()):
             continue
         text = path.read_text("utf-8")
         text = with_node_names(text if path == stub else stub_of(text), module_of(path))
@@ -66,6 +96,9 @@ def with_node_names(text: str, module: str) -> str:
             twins = _twins(names_in(node.body), made, "    ")
             if any(keyword.arg == "total" for keyword in node.keywords):
                 twins = _items(node.body)
+            if any(isinstance(base, ast.Name) and base.id == "NamedTuple" for base in node.bases):
+                # A type checker would take them for further fields.
+                twins = []
             assert node.end_lineno is not None
             inserts.append((node.end_lineno, twins))
     public = [*names_in(tree.body), *there.get("__all__", ())]

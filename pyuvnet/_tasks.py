@@ -43,7 +43,7 @@ def start_task(
         if isinstance(awaitable, CoroutineType):
             awaitable.close()
         raise StateError(
-            f"{what} is a coroutine function, and no asyncio loop runs now", "ERR_NO_ASYNC_LOOP"
+            f"{what} is a coroutine function, but no asyncio loop is running", "ERR_NO_ASYNC_LOOP"
         )
 
     def finish(finished: asyncio.Task[Any]) -> None:
@@ -200,8 +200,8 @@ def run_listener(
         if hasattr(awaitable, "close"):
             awaitable.close()
         raise StateError(
-            f"The listener of {event!r} is a coroutine function, and no asyncio loop runs in this "
-            "thread: start the program by pyuvnet.run(main()) or asyncio.run(main())",
+            f"The listener for {event!r} is a coroutine function, but no asyncio loop is running "
+            "in this thread; start the program with pyuvnet.run(main()) or asyncio.run(main())",
             "ERR_NO_ASYNC_LOOP",
         )
     given = event in ("connection", "secureConnection") and bool(arguments)

@@ -51,13 +51,13 @@ def _warn_undriven(ours: Loop, theirs: asyncio.AbstractEventLoop, filename: str,
     if driver is not None:
         text = (
             "pyuvnet is used inside a running asyncio loop, but another asyncio loop, which is not "
-            "closed, drives what is open in this thread, so nothing will happen: close the other "
+            "closed, drives the sockets of this thread, so nothing will happen: close the other "
             "loop first"
         )
     else:
         text = (
             "pyuvnet is used inside a running asyncio loop which does not drive it, so nothing "
-            "will happen: call pyuvnet.attach() in a coroutine first, or start the program by "
+            "will happen: call pyuvnet.attach() in a coroutine first, or start the program with "
             "pyuvnet.run(main()) instead of asyncio.run(main())"
         )
     import warnings
@@ -76,7 +76,7 @@ def warn_inside_asyncio(ours: Loop) -> None:
     import warnings
 
     warnings.warn_explicit(
-        "pyuvnet.run() in a coroutine: asyncio does nothing until it returns; call "
+        "pyuvnet.run() was called in a coroutine and blocks asyncio until it returns; call "
         "pyuvnet.attach() instead, and await what you wait for",
         RuntimeWarning,
         *place_of_call(),
@@ -103,8 +103,7 @@ def _warn_of_missing_run() -> None:
         import warnings
 
         warnings.warn_explicit(
-            "the program ends, and what it began here never happened: this thread did not call "
-            "pyuvnet.run()",
+            "the program exited without calling pyuvnet.run(), so this never ran",
             RuntimeWarning,
             filename,
             line,

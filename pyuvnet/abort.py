@@ -33,7 +33,7 @@ def _missing(thing: object, name: str, made: tuple[str, ...]) -> Any:
 
 
 class AbortSignal(EventEmitter):
-    """Says whether, and why, an operation was aborted; made by an AbortController.
+    """Tells operations whether, and why, they are aborted; created by an AbortController.
 
     Events: 'abort', once, synchronously inside abort(); its listeners get the signal.
 
@@ -68,11 +68,11 @@ class AbortSignal(EventEmitter):
 
     @property
     def reason(self) -> Any:
-        """Why it was aborted, None before; an AbortError unless given. Node: signal.reason"""
+        """The reason, an AbortError by default; None until it is aborted. Node: signal.reason"""
         return self._reason
 
     def throw_if_aborted(self) -> None:
-        """Raise the reason if aborted (in an AbortError if it is no exception).
+        """Raise the reason if aborted (wrapped in an AbortError if it is not an exception).
 
         Node: signal.throwIfAborted()
         """
@@ -161,10 +161,10 @@ class AbortSignal(EventEmitter):
 
     @staticmethod
     def abort(reason: Any = None) -> AbortSignal:
-        """Return a signal that is aborted already.
+        """Return a signal that is already aborted.
 
         Args:
-            reason: anything; default an AbortError.
+            reason: any value, default an AbortError.
 
         Node: AbortSignal.abort()
         """
@@ -191,7 +191,7 @@ class AbortSignal(EventEmitter):
 
     @staticmethod
     def any(signals: Iterable[AbortSignal] | None = None) -> AbortSignal:
-        """Return a signal that is aborted with the first of others, for its reason.
+        """Return a signal that is aborted as soon as one of several is, with its reason.
 
         Args:
             signals: iterable of AbortSignal.
@@ -234,7 +234,7 @@ class AbortSignal(EventEmitter):
 
 
 class AbortController:
-    """Makes a signal and aborts it.
+    """Creates an AbortSignal and aborts it.
 
     Node: AbortController
     """
@@ -249,14 +249,14 @@ class AbortController:
 
     @property
     def signal(self) -> AbortSignal:
-        """The signal to hand to operations. Node: controller.signal"""
+        """The signal to pass to operations. Node: controller.signal"""
         return self._signal
 
     def abort(self, reason: Any = None) -> None:
-        """Abort the signal; its listeners run before this returns. Later calls: no effect.
+        """Abort the signal; its listeners run before this returns. Later calls have no effect.
 
         Args:
-            reason: anything; default an AbortError.
+            reason: any value, default an AbortError.
 
         Events: 'abort' (signal) on the signal.
 

@@ -12,6 +12,7 @@ from ._core.address import is_ip
 from ._core.bound import BoundBase
 from ._core.names import add_node_names
 from ._paths import path_bytes
+from .errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,18 +25,19 @@ BOUND_OPTIONS = option_set("BoundSocket")
 
 
 class BoundSocket(BoundBase):
-    """An address of this machine, taken but not yet used; bound when the constructor returns.
+    """A local address that is bound now and used later.
 
-    server.listen(bound) or Socket(handle=bound) adopts it, once; then it belongs to them, and
-    every method raises. One that is dropped without being adopted or closed is closed, with a
-    ResourceWarning.
+    The constructor binds it. server.listen(bound) or Socket(handle=bound) adopts it, once; then
+    every method raises. If it is collected without having been adopted or closed, it is closed,
+    with a ResourceWarning.
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        port: int 0..65535, or numeric text, default 0: with 0 the system chooses one.
-        host: literal address, default '0.0.0.0', with ipv6_only '::': no name is looked up.
-        path: str, bytes or os.PathLike: a unix socket or named pipe; excludes the others.
-        ipv6_only: bool, default False: '::' takes no IPv4.
+        port: int 0..65535, or numeric text, default 0: 0 lets the system choose one.
+        host: literal address, default '0.0.0.0', with ipv6_only '::': names are not resolved.
+        path: str, bytes or os.PathLike: a unix socket or named pipe; cannot be combined with the
+            others.
+        ipv6_only: bool, default False: '::' accepts no IPv4.
         reuse_port: bool, default False: several processes share the port (SO_REUSEPORT).
 
     Raises: OSError (syscall 'bind'), ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION),
@@ -64,7 +66,7 @@ class BoundSocket(BoundBase):
                     "options",
                     BOUND_OPTIONS.as_node(given),
                     "path is mutually exclusive with host, port, ipv6Only, and reusePort",
-                    "path excludes host, port, ipv6_only and reuse_port",
+                    "path cannot be combined with host, port, ipv6_only or reuse_port",
                 )
             self._bind_pipe(path_bytes(path, "options.path"))
             self._path = path
@@ -86,7 +88,7 @@ class BoundSocket(BoundBase):
         self._bind_tcp(host, port, ipv6_only, reuse_port)
 
     def address(self) -> AddressInfo | Any:
-        """Return where it is bound: a mapping (address, family, port), or an IPC path.
+        """Return the bound address: a mapping (address, family, port), or an IPC path.
 
         Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED), OSError (syscall 'getsockname').
 
@@ -98,7 +100,7 @@ class BoundSocket(BoundBase):
         return Info(address=name[0], family=name[2], port=name[1])
 
     def fd(self) -> int:
-        """Return the descriptor, which stays this object's; -1 on Windows.
+        """Return the descriptor, which this object still owns; -1 on Windows.
 
         Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED).
 
@@ -107,9 +109,9 @@ class BoundSocket(BoundBase):
         return self._fileno()
 
     def close(self) -> None:
-        """Give the address back; a path's file is removed.
+        """Release the address, and remove the file of a path.
 
-        Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED), also if it is closed already.
+        Raises: StateError (ERR_SOCKET_HANDLE_ADOPTED), also if it is already closed.
 
         Node: boundSocket.close()
         """
@@ -143,7 +145,12 @@ class BoundSocket(BoundBase):
             warnings.warn(f"unclosed {shown}", ResourceWarning, stacklevel=1, source=self)
 
     def __repr__(self) -> str:
-        where: Any = self.address() if self._is_open() else "adopted or closed"
+        where: Any = "adopted or closed"
+        if self._is_open():
+            try:
+                where = self.address()
+            except (OSError, StateError):
+                where = "closed with its loop"
         if isinstance(where, Info):
             where = f"{where['address']}:{where['port']}"
         return f"<{type(self).__name__} {where}>"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from ._base import TYPE_CHECKING, deque
 from ._base import validation as check
+from ._base.errors import StateError
 from ._core.emitter import EventEmitter
+from ._core.loop_registry import loop_if_any
 from ._core.names import add_node_names
 from ._core.waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
@@ -15,6 +17,8 @@ from .abort import AbortSignal, abort_error, on_abort
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable
     from typing import Any
+
+    from ._core.loop import Loop
 
 error_monitor = EventEmitter.error_monitor
 
@@ -78,8 +82,6 @@ def _exception(error: Any) -> BaseException:
     """An 'error' argument as something that can be raised."""
     if isinstance(error, BaseException):
         return error
-    from .errors import StateError
-
     failure = StateError(f"Unhandled error. ({error!r})", "ERR_UNHANDLED_ERROR")
     failure.context = error  # type: ignore[attr-defined]
     return failure
@@ -160,11 +162,27 @@ class Arrivals:
         self._items.clear()
         self._error = None
 
-    def take_all(self) -> list[list[Any]]:
-        """What was not handed out, which is nobody's from now on."""
-        items = list(self._items)
-        self.clear()
-        return items
+    def first(self) -> list[Any] | None:
+        """What comes next; None: nothing has arrived."""
+        return self._items[0] if self._items else None
+
+    def drop_first(self) -> None:
+        """Forget what comes next."""
+        self._items.popleft()
+
+    def finish(self, loop: Loop | None, last: Callable[[Arrivals], None]) -> None:
+        """Call last(self), which stops it, in the thread of its loop: a finaliser runs in any."""
+        try:
+            last(self)
+        except StateError as error:
+            if error.code != "ERR_WRONG_THREAD" or loop is None:
+                raise
+            self._finished = False
+            try:  # noqa: SIM105 - contextlib takes its time to import
+                loop._push_call(last, (self,))
+            except StateError:
+                # Closed meanwhile, and all of this with it.
+                pass
 
     async def next(self) -> list[Any] | None:
         """The next arguments; None at the end."""
@@ -196,10 +214,11 @@ class Arrivals:
 
 
 class _Events:
-    """The iterator that on() returns; dropped without aclose(), it stops listening all the same."""
+    """The iterator that on() returns; dropped without aclose(), it stops listening anyway."""
 
     def __init__(self, queue: Arrivals) -> None:
         self._queue = queue
+        self._loop = loop_if_any()
 
     def __aiter__(self) -> _Events:
         return self
@@ -216,7 +235,11 @@ class _Events:
         self._queue.clear()
 
     def __del__(self) -> None:
-        self._queue.stop(None)
+        self._queue.finish(self._loop, _stop)
+
+
+def _stop(queue: Arrivals) -> None:
+    queue.stop(None)
 
 
 def on(
@@ -269,7 +292,7 @@ def get_event_listeners(emitter: EventEmitter, event: Hashable) -> list[Callable
 
 
 def get_max_listeners(emitter: EventEmitter) -> float:
-    """Return above how many listeners a warning is given.
+    """Return the number of listeners above which a warning is given.
 
     Args:
         emitter: EventEmitter or AbortSignal.
@@ -335,7 +358,7 @@ class _Disposable:
 
 
 def add_abort_listener(signal: AbortSignal, listener: Callable[..., object]) -> _Disposable:
-    """Call listener(signal) once the signal is aborted; in the next tick if it is already.
+    """Call listener(signal) once the signal is aborted; in the next tick if it already is.
 
     Returns an object whose close() removes it; it is a context manager too.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE).

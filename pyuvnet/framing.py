@@ -1,4 +1,4 @@
-"""Framings: where a byte stream is cut into messages.
+"""Framings: rules that split a byte stream into messages.
 
     from pyuvnet import framing, net
     server = net.create_server(framing=framing.Lines())

@@ -33,16 +33,16 @@ auto_attach: bool = True
 
 
 class HandleInfo:
-    """Something that lives in a loop, as it was when handles() was called.
+    """Something that is alive in a loop, as of the call of handles().
 
     Attributes:
         kind: 'tcp', 'pipe', 'timer', 'immediate', 'lookup', 'tick' or 'call from a thread'.
-        owner: the Socket or Server, or the callback; None for a handle that nobody has, as a
-            BoundSocket's.
+        owner: the Socket or Server, or the callback; None for a handle without one, such as
+            that of a BoundSocket.
         active: bool, whether it waits for something: a socket that reads, a server that listens.
-        ref: bool, whether it may keep the loop alive; unref() says no.
-        closing: bool, closed and not yet gone.
-        requests: tuple of str, what the system has not answered yet: 'connect', 'write',
+        ref: bool, whether it may keep the loop alive; False after unref().
+        closing: bool, whether it is being closed.
+        requests: tuple of str, what the system has not completed yet: 'connect', 'write',
             'shutdown', 'lookup HOST'.
         address: 'address:port', with ' -> address:port' of the peer, or the path; None without.
 
@@ -76,7 +76,7 @@ class HandleInfo:
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether run() does not return because of it. Node: none"""
+        """Whether it keeps run() from returning. Node: none"""
         return bool(self.requests) or self.closing or (self.active and self.ref)
 
     def __eq__(self, other: object) -> bool:
@@ -103,7 +103,7 @@ class HandleInfo:
 
 
 def handles() -> list[HandleInfo]:
-    """Return what is alive in this thread's loop: why run() does not end.
+    """Return what is alive in this thread's loop: the reasons why run() does not return.
 
     Returns: list of HandleInfo. The loop's own helpers are not in it.
 
@@ -116,15 +116,15 @@ def handles() -> list[HandleInfo]:
 
 
 def set_write_budget(size: int | None) -> None:
-    """Bound what the sockets of this thread's loop queue together.
+    """Limit how much the sockets of this thread's loop queue together.
 
     When they queue more, those with the longest queues are destroyed with StateError
-    (ERR_WRITE_BUDGET) until the others fit; 'overload' (info) tells their servers, with
-    `info.scope` 'loop'. What the kernel has taken does not count.
+    (ERR_WRITE_BUDGET) until the others fit; their servers emit 'overload' (info), with
+    `info.scope` 'loop'. Data that the kernel has accepted does not count.
 
     Args:
-        size: int >= 0, bytes; None: no bound, the default. One that is exceeded already acts at
-            once.
+        size: int >= 0, bytes; None: no limit, the default. A limit that is already exceeded
+            applies immediately.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
 
@@ -136,9 +136,9 @@ def set_write_budget(size: int | None) -> None:
 
 
 def set_max_threadsafe_calls(count: int | None) -> None:
-    """Bound how many calls of other threads may wait in this thread's loop.
+    """Limit how many calls from other threads may wait in this thread's loop.
 
-    Beyond it call_soon_threadsafe() raises StateError (ERR_QUEUE_FULL) in the thread that calls.
+    Beyond it, call_soon_threadsafe() raises StateError (ERR_QUEUE_FULL) in the calling thread.
     `Loop.set_max_threadsafe_calls()` does the same for any loop.
 
     Args:
@@ -152,7 +152,7 @@ def set_max_threadsafe_calls(count: int | None) -> None:
 
 
 def measure(enabled: bool = True) -> None:
-    """Begin to measure the callbacks of this thread's loop, from zero; False ends it.
+    """Start measuring the callbacks of this thread's loop, from zero; False stops.
 
     It costs two readings of the clock for each callback, for each listener, and each time that the
     loop waits. stats() shows what was found. A callback that takes the loop's slow_callback_ms or
@@ -169,13 +169,13 @@ def measure(enabled: bool = True) -> None:
 
 
 def on_slow(ms: float | None, callback: Callable[[str, float], object] | None = None) -> None:
-    """Log each callback of this thread's loop that takes long, or call a function for it.
+    """Log slow callbacks of this thread's loop, or call a function for each.
 
     Args:
-        ms: int or float, 0 to 2147483647: from how long on. None: end it, for all that were set.
+        ms: int or float, 0 to 2147483647: the limit. None removes all limits.
         callback: callable(name, ms): what was slow, and how long it took. It runs in the check
-            phase, and not for itself. None, the default: the logger `pyuvnet` warns, at once and
-            then at most once a second, with the slowest and how many there were.
+            phase, and is not reported itself. None, the default: the logger `pyuvnet` warns, at
+            once and then at most once a second, with the slowest and how many there were.
 
     Several may be set, each with its own limit. The name is that of the listener, or the function,
     that took longest, such as `'handle() at /srv/api.py:12'`; of a coroutine also its task's.
@@ -196,23 +196,23 @@ def on_slow(ms: float | None, callback: Callable[[str, float], object] | None = 
 def stats() -> Info:
     """Return counters of this thread's loop.
 
-    The result is a mapping, whose keys are attributes too. It costs a few reads, and without
+    The result is a mapping whose keys are also attributes. It costs a few reads, and without
     set_write_budget() one for each open socket, for queued_bytes.
 
     Returns:
         age_ms: float, since the loop was made;
         cpu_ms, cpu_share: float, how long its thread has used a CPU since then, and which part of
-            the time that is: near 1, the loop cannot do more. What its callbacks wait for does not
-            count;
-        turns: int, how often the loop went round;
+            the time that is: near 1, the loop is saturated. Time in which its callbacks wait does
+            not count;
+        turns: int, how many turns the loop has made;
         events, events_waiting: int, how many events the system had for it, and how many of those
-            were there before it asked: a share that grows says that the loop is busy;
+            were already waiting when it polled: a growing share means that the loop is busy;
         handles: mapping of kind ('tcp', 'pipe', 'lookup') to int, those being closed included;
-        queued_bytes: int, what its sockets have written and the kernel has not taken;
+        queued_bytes: int, what its sockets have written and the kernel has not accepted;
         queued_ticks, queued_calls: int, callbacks of next_tick() and calls from other threads that
             wait;
-        measured_ms: float, since when measure() measures; None while it does not, and the items
-            below are missing then:
+        measured_ms: float, since measure() was called; None if it was not, and then the items below
+            are missing:
         idle_ms: float, how long libuv has waited for events; about 0 while asyncio drives the loop,
             since it is asyncio that waits. Counting it costs two readings of the clock each time
             that the loop waits, so that it begins with measure();

@@ -37,7 +37,7 @@ def create_server(
     connection_listener: Callable[[Socket], object] | None = None,
     **keywords: Unpack[ServerOptions],
 ) -> Server:
-    """Make a server; same as Server(...).
+    """Create a server; same as Server(...).
 
     Args:
         options: a mapping of Server's options, or the connection listener.

@@ -43,7 +43,7 @@ async def connect(options: Mapping[str, Any], /, **keywords: Unpack[ConnectOptio
 async def connect(*args: Any, **keywords: Any) -> Socket:
     """Connect a socket and return it once connected.
 
-    Args: as for create_connection(), without a listener; `signal` (AbortSignal) gives up.
+    Args: as for create_connection(), without a listener; `signal` (AbortSignal) cancels it.
 
     Raises: what create_connection() raises; the error of a connection that fails; AbortError
         (ABORT_ERR); ClosedError (ERR_SOCKET_CLOSED_BEFORE_CONNECTION) if a listener destroyed the
@@ -82,7 +82,7 @@ async def listen(
 @overload
 async def listen(options: Mapping[str, Any], /, **keywords: Unpack[ServeOptions]) -> Server: ...
 async def listen(*args: Any, **keywords: Any) -> Server:
-    """Make a server and return it once it listens.
+    """Create a server and return it once it is listening.
 
     Args: as for Server() and Server.listen(), as keywords or one mapping, without a callback.
         connection_listener: callable(socket): added to 'connection'.

@@ -13,6 +13,7 @@ from _weakref import ref
 from . import _listen
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
+from ._base.hints import hint
 from ._base.info import Info
 from ._base.option_table import option_set
 from ._base.options import check_needed, read_choice, read_queue_bound, read_size
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, Unpack
 
+    from ._core.loop import Loop
     from ._keywords import Callback, Listening, ListenOptions, Place, Port, ServerOptions, Then
     from .abort import AbortSignal
     from .typing import AddressInfo
@@ -94,84 +96,85 @@ class Server(ServerBase):
     Args:
         options: a mapping of the options below, or the connection listener; keywords win.
         connection_listener: callable(socket), added to 'connection'.
-        idle_timeout: ms, default none: destroy a socket after so long without a byte either way
-            (ERR_SOCKET_IDLE).
-        first_byte_timeout: ms, default none: destroy one that has received nothing so long after it
-            was connected (ERR_FIRST_BYTE_TIMEOUT).
-        write_timeout: ms, default none: reset one whose queue is not empty and of which the kernel
-            has taken nothing for so long (ERR_WRITE_TIMEOUT).
-        max_lifetime: ms, default none: the age, give or take a tenth, at which a socket emits
-            'shutdown'; it is ended when it has been silent for 1000 ms since, and destroyed another
-            1000 ms later (ERR_MAX_LIFETIME).
-        min_read_rate: (bytes, ms), default none: destroy one from which fewer bytes came in so
-            long, not counting the time in which it was not read (ERR_TOO_SLOW).
+        idle_timeout: ms, default none: destroy a socket after that long without a byte in either
+            direction (ERR_SOCKET_IDLE).
+        first_byte_timeout: ms, default none: destroy a socket that has received nothing that long
+            after it was connected (ERR_FIRST_BYTE_TIMEOUT).
+        write_timeout: ms, default none: reset a socket whose write queue is not empty and has not
+            shrunk for that long (ERR_WRITE_TIMEOUT).
+        max_lifetime: ms, default none: the age, plus or minus a tenth, at which a socket emits
+            'shutdown'; it is ended once it has been idle for 1000 ms, and destroyed another 1000 ms
+            later (ERR_MAX_LIFETIME).
+        min_read_rate: (bytes, ms), default none: destroy a socket that received fewer bytes in that
+            time, not counting the time in which the program was not reading (ERR_TOO_SLOW).
         allow_half_open: bool, default False: for accepted sockets.
         pause_on_connect: bool, default False: accepted sockets read nothing until resume().
         no_delay, keep_alive: bool, default False: set on accepted TCP sockets.
         keep_alive_initial_delay: ms, default 0 (the system's): before the first probe.
-        high_water_mark: int, bytes, default 65536 (16384 on Windows): both marks of accepted
-            sockets.
-        block_list: BlockList: connections of peers that it matches are dropped.
-        max_write_buffer: int >= 0, bytes, default no bound: how long the queue of one accepted
-            socket may be.
-        on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
-            'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
-            that might not fit, write() returns False, and its callback gets that error. Only with
+        high_water_mark: int, bytes, default 65536 (16384 on Windows): both high-water marks of
+            accepted sockets.
+        block_list: BlockList: drop connections of peers that it matches.
+        max_write_buffer: int >= 0, bytes, default no bound: how much written data one accepted
+            socket may queue.
+        on_full: 'destroy' or 'refuse', default 'destroy': what happens beyond that: 'destroy'
+            destroys the socket with ERR_WRITE_BUFFER_FULL; 'refuse' rejects a write that might not
+            fit, so that write() returns False and its callback gets that error. Only with
             max_write_buffer.
         write_budget: int >= 0, bytes, default no bound: how much the accepted sockets may queue
-            together; beyond it those with the longest queues are destroyed (ERR_WRITE_BUDGET).
-        read_budget: int >= 0, bytes, default 131072: how much of one accepted socket is read in one
-            turn of the loop before others have theirs, in steps of what one read gives; 0: up to 32
-            reads, as libuv does. Of a pipe() inside the kernel the default is 524288.
-        max_connections: int, default no limit: from how many open connections on no more is taken.
-        overflow: 'drop' or 'wait', default 'drop': 'drop' closes connections beyond the limit,
-            'wait' leaves them in the kernel's queue until no more than 95 % are open. Only with
-            max_connections.
-        max_per_address: int >= 1, default no limit: how many open connections one remote address
-            may have, a /64 of IPv6; others are dropped.
+            together; beyond it, those with the longest queues are destroyed (ERR_WRITE_BUDGET).
+        read_budget: int >= 0, bytes, default a share of 2 MiB, 131072 to 1048576: how much is read
+            from one accepted socket in one turn of the loop before others get their turn, in
+            multiples of one read; 0: up to 32 reads, as in libuv. For a pipe() inside the kernel
+            the default is 524288. With TLS each record counts for 1024 bytes more.
+        max_connections: int, default no limit: how many connections may be open.
+        overflow: 'drop' or 'wait', default 'drop': 'drop' closes connections beyond the limit;
+            'wait' leaves them in the kernel's queue until at most 95 % of the limit are open. Only
+            with max_connections.
+        max_per_address: int >= 1, default no limit: how many connections one remote address may
+            have open (an IPv6 /64 counts as one address); others are dropped.
         on_exhausted: 'shed' or 'wait', default 'shed': when no descriptor is left, 'shed' accepts
-            connections and closes them, 'wait' leaves them in the kernel's queue; without effect on
+            connections and closes them, 'wait' leaves them in the kernel's queue; no effect on
             Windows.
-        reserve_descriptors: int >= 0, default 16 with on_exhausted, else 0: how many descriptors
-            connections leave to the program's own files; only with on_exhausted.
-        handles: bool, default False: as of Socket(), for accepted sockets over a path.
-        capture_rejections: bool, default EventEmitter.capture_rejections: a 'connection' listener
-            that is a coroutine and fails destroys its socket, one of another event emits 'error'.
-        framing: one of pyuvnet.framing: what accepted sockets begin with.
-        proxy_protocol: mapping: read a PROXY header before 'connection': the addresses of the
-            socket are the header's then, and socket.proxy has the rest. Its keys: trusted, the
-            addresses and CIDRs, as a list or a BlockList, that send one (over a unix socket
-            everybody does); required, bool, default True, drops others, and False takes them as
-            they are; timeout, ms, default 5000, and limit, bytes 107..65551, default 4096, for the
-            header. What is malformed, too long or late is dropped ('drop' with reason 'proxy' and a
-            detail).
-        name: str, default None: under which pyuvnet.metrics shows it.
+        reserve_descriptors: int >= 0, default 16 with on_exhausted, else 0: how many descriptors to
+            keep free for the program's own files; only with on_exhausted.
+        handles: bool, default False: as for Socket(), for accepted sockets on a path.
+        capture_rejections: bool, default EventEmitter.capture_rejections: if a coroutine listener
+            fails, destroy its socket for 'connection', and emit 'error' for other events.
+        framing: one of pyuvnet.framing: the initial framing of accepted sockets.
+        proxy_protocol: mapping: read a PROXY header before 'connection': the socket then has the
+            addresses of the header, and socket.proxy has the rest. Its keys: trusted, the addresses
+            and CIDRs, as a list or a BlockList, that may send one (over a unix socket every peer
+            may); required, bool, default True: drop other peers, False accepts them without a
+            header; timeout, ms, default 5000, and limit, bytes 107..65551, default 4096, for the
+            header. A header that is malformed, too long or late leads to 'drop' with reason 'proxy'
+            and a detail.
+        name: str, default None: its name in pyuvnet.metrics.
 
-    Those that Node has are attributes too, which act on later connections, and so are
+    Node's options are also attributes, which apply to later connections, and so are
     max_connections and framing. `drop_max_connection` is read in a worker of a cluster.
 
-    `async with` closes the server and waits until its connections have ended. `async for socket in
-    server` takes the connections; it ends at 'close' and raises at 'error'. What it has not handed
-    out when it is left is closed.
+    `async with` closes the server and waits for its connections to end. `async for socket in
+    server` yields the connections; it ends at 'close' and raises at 'error'. When you leave it,
+    connections not yet delivered are closed.
 
-    A socket is destroyed if nobody takes it: 'connection' has no listener, or the listener raised
-    before it had registered anything on the socket. So is the socket of a coroutine listener that
+    A socket is destroyed if nobody uses it: if 'connection' has no listener, or the listener raised
+    before it registered anything on the socket. So is the socket of a coroutine listener that
     raises or is cancelled.
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info), 'shutdown',
         'overload' (info).
 
-    'overload' comes in a tick after sockets of the server were destroyed since they, or those of
-    the loop, have exceeded a write budget. Its info has `scope` ('server' or 'loop'), `limit` and
-    `queued` in bytes, and `destroyed`, how many.
+    'overload' is emitted in a tick after sockets of the server were destroyed because they, or
+    those of the loop, exceeded a write budget. Its info has `scope` ('server' or 'loop'), `limit`
+    and `queued` in bytes, and `destroyed`, how many.
 
-    'drop' announces a connection that was not taken. Above max_connections its info has
+    'drop' reports a connection that was dropped. Above max_connections its info has
     localAddress, localPort, localFamily, remoteAddress, remotePort and remoteFamily, over IPC it is
     None, as in Node. Its info.reason says why: 'max_connections', 'max_per_address', 'block_list',
     'unknown_peer' (there is a block list, and the system did not give the peer's address), 'proxy'.
-    When accepting failed (pyuvnet's own: Node says nothing), info.reason is the code, such as
-    'EMFILE' or 'ENOMEM'; the addresses are None if they are not known. Without memory even for
-    'drop' its MemoryError goes where exceptions of listeners go. `dropped` counts all of them.
+    For a failed accept (which Node does not report), info.reason is the code, such as 'EMFILE' or
+    'ENOMEM'; unknown addresses are None. If there is no memory even for 'drop', the MemoryError is
+    handled like an exception of a listener. `dropped` counts all of them.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION).
 
@@ -189,6 +192,8 @@ class Server(ServerBase):
     # In a worker of a cluster: what the primary was asked for, and what tells it of the end.
     _asked: ListenPlan | None = None
     _leave: Callable[[], object] | None = None
+    # There a shutdown accepts who waits all the same, since nobody goes on listening.
+    _takes_rest = False
 
     def __init__(
         self,
@@ -202,7 +207,10 @@ class Server(ServerBase):
                 raise check.arg_type_error("options", "Object", options)
             options, connection_listener = None, options
         elif options is not None and not check.is_mapping(options):
-            raise check.arg_type_error("options", "Object", options)
+            error = check.arg_type_error("options", "Object", options)
+            if isinstance(options, (int, str)):
+                hint(error, "A server gets its address later: server.listen(port, host).")
+            raise error
         if connection_listener is not None and not callable(connection_listener):
             raise check.arg_type_error("connectionListener", "function", connection_listener)
         given = SERVER_OPTIONS.read(options, cast("dict[str, Any]", keywords))
@@ -215,7 +223,9 @@ class Server(ServerBase):
         proxies = check_accepting(proxy)
         name = given.get("name")
         if name is not None:
-            check.validate_string(name, "options.name")
+            name = check.validate_string(name, "options.name")
+            if any("\ud800" <= character <= "\udfff" for character in name):
+                raise check.arg_value_error("options.name", name, "must not have surrogates")
         bounds = _check_bounds(given)
         passes = check_handles(given)
         self._set_max_connections(given.get("max_connections"), "options.maxConnections")
@@ -241,7 +251,7 @@ class Server(ServerBase):
 
     @property
     def proxy_protocol(self) -> Info | None:
-        """The option: from whom PROXY headers are read on later connections; None: from nobody.
+        """The option for later connections; None if they begin without PROXY headers.
 
         Raises: what the option raises.
 
@@ -308,39 +318,39 @@ class Server(ServerBase):
         callback=None), or keywords.
 
         Args:
-            port: int 0..65535, or numeric text, default 0: with 0 the system chooses one.
+            port: int 0..65535, or numeric text, default 0: 0 lets the system choose one.
             host: name or literal address, default '::' for both families, '0.0.0.0' without IPv6: a
-                name is looked up first.
+                name is resolved first.
             path: str, bytes or os.PathLike: a unix socket or named pipe, used if there is no port.
             user_timeout: int, ms, default the system's: how long sent data may stay unacknowledged
                 before the connection fails (TCP_USER_TIMEOUT).
-            not_sent_low_water: int, bytes, default the system's: how much the kernel takes that it
-                cannot send yet (TCP_NOTSENT_LOWAT).
-            receive_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
-                before the connection (SO_RCVBUF).
-            send_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
-                before the connection (SO_SNDBUF).
-            congestion: str, default the system's: the name of a congestion control, such as 'bbr'
+            not_sent_low_water: int, bytes, default the system's: how much unsent data the kernel
+                accepts (TCP_NOTSENT_LOWAT).
+            receive_buffer: int, bytes, default the system's, which adapts it: the kernel's buffer,
+                set before connecting (SO_RCVBUF).
+            send_buffer: int, bytes, default the system's, which adapts it: the kernel's buffer, set
+                before connecting (SO_SNDBUF).
+            congestion: str, default the system's: a congestion control algorithm, such as 'bbr'
                 (TCP_CONGESTION).
-            mark: int, default none: for routing and filters; needs rights (SO_MARK).
-            linger: int, seconds, default off: how long a close waits for data to leave; with 0 it
-                resets (SO_LINGER).
-            defer_accept: int, seconds, default off: a connection is accepted when its first data
-                are there (TCP_DEFER_ACCEPT).
+            mark: int, default none: a mark for routing and filters; needs privileges (SO_MARK).
+            linger: int, seconds, default off: how long a close waits for data to be sent; 0 resets
+                the connection (SO_LINGER).
+            defer_accept: int, seconds, default off: accept a connection when its first data arrives
+                (TCP_DEFER_ACCEPT).
             handle: BoundSocket, Server, Socket, or anything with an int `fd`: a BoundSocket is
                 adopted; the system's socket of a Server or Socket is shared.
-            fd: int: a bound TCP or unix socket, which is the server's from then on.
+            fd: int: a bound TCP or unix socket, which the server then owns.
             backlog: int, default 511: how many connections may wait to be accepted.
-            ipv6_only: exactly True: '::' takes no IPv4.
+            ipv6_only: exactly True: '::' accepts no IPv4.
             reuse_port: exactly True: several processes share the port (SO_REUSEPORT).
-            readable_all, writable_all: exactly True: everybody may use the file of the path.
-            mode: int 0..0o777, default what the umask leaves: of the path's file, which is made
-                with it; 0o660 suits a balancer in the same group.
-            group: str or int, default the process's: the name or number of the group of the path's
-                file.
-            unlink_stale: bool, default False: replace the file of a unix socket from which nobody
-                accepts any more.
-            signal: AbortSignal: aborting it closes the server; without effect on a handle.
+            readable_all, writable_all: exactly True: let every user connect to the path.
+            mode: int 0..0o777, default what the umask leaves: the permissions of the path's file,
+                which is created with them; 0o660 suits a balancer in the same group.
+            group: str or int, default the process's: the group of the path's file, by name or
+                number.
+            unlink_stale: bool, default False: replace the file of a unix socket that no process
+                accepts from any more.
+            signal: AbortSignal: aborting it closes the server; no effect with a handle.
             exclusive: bool, default False: in a worker of a cluster: do not share the port with
                 other workers.
             callback: callable, added as a once listener of 'listening'.
@@ -425,7 +435,7 @@ class Server(ServerBase):
         if status:
             return status
         self._key = "null:null:null"
-        status = self._start_listening(DEFAULT_BACKLOG)
+        status = self._start_listening(self._backlog_of(None, fd))
         if status:
             self._listen_failed(make_os_error(status, "listen", None, None, ""))
         return 0
@@ -445,10 +455,20 @@ class Server(ServerBase):
             status = self._set_options(plan.kernel)
             call = "setsockopt" if status else call
         if not status:
-            status = self._start_listening(plan.backlog)
+            status = self._start_listening(self._backlog_of(plan.backlog, plan.fd))
         if status:
             self._listen_failed(make_os_error(status, call, address, port, ""))
         return not status
+
+    def _backlog_of(self, given: int | None, fd: int | None) -> int:
+        """The limit of the queue: the given one, that of a descriptor which listens, the default.
+
+        systemd's sockets have the limit that their units say, and listen() would replace it.
+        """
+        if given is not None:
+            return given
+        present = -1 if fd is None else self._present_backlog()
+        return DEFAULT_BACKLOG if present < 0 else present
 
     # In a worker of a cluster the primary has the handle, and gives it to each worker that asks.
 
@@ -483,13 +503,16 @@ class Server(ServerBase):
             return False
         self._path = plan.path
         self._leave = leave
+        call = "listen"
         if plan.kernel:
             status = self._set_options(plan.kernel)
+            call = "setsockopt" if status else call
         if not status:
-            status = self._start_listening(plan.backlog, accepts)
+            status = self._start_listening(self._backlog_of(plan.backlog, plan.fd), accepts)
         if status:
+            self._path = None
             self._left()
-            self._listen_failed(make_os_error(status, "listen", None, None, ""))
+            self._listen_failed(make_os_error(status, call, None, None, ""))
         return True
 
     def _listen_refused(
@@ -512,7 +535,7 @@ class Server(ServerBase):
 
     def _accept_rest(self, accepts: bool = True) -> int:
         # Who waits for a shared listener is the others' to accept.
-        lost = super()._accept_rest(self._leave is None)
+        lost = super()._accept_rest(self._leave is None or self._takes_rest)
         self._left()
         return lost
 
@@ -573,13 +596,13 @@ class Server(ServerBase):
     # ---- close() -------------------------------------------------------------------------------
 
     def close(self, callback: Callable[..., object] | None = None) -> Self:
-        """Stop accepting; 'close' comes when the last connection has ended too.
+        """Stop accepting; 'close' is emitted once the last connection has ended.
 
         Args:
             callback: callable(error or None), once, at 'close'; the error is
                 ERR_SERVER_NOT_RUNNING if the server was not listening.
 
-        Returns the server. Open connections live on. Events: 'close'.
+        Returns the server. Open connections continue. Events: 'close'.
 
         Node: server.close()
         """
@@ -601,6 +624,56 @@ class Server(ServerBase):
         self._cancel_lookup()
         self._path = None
 
+    def transfer(self, loop: Loop, callback: Callable[[Self], object] | None = None) -> Self:
+        """Move the listener to the loop of another thread, to which this object then belongs.
+
+        Listeners, options and the kernel's queue of clients move with it. The server leaves when
+        the current callback returns. From then on every use of it in this thread raises; in the
+        other thread it is ready once the callback is called.
+
+        Args:
+            loop: Loop of another thread, as current_loop() returns it there.
+            callback: callable(server), called in that thread when it has arrived.
+
+        Returns the server. Events: 'error' here, if one of the conditions below arises before it
+            leaves, and it therefore stays; 'error', then 'close', if it cannot listen there.
+        Raises: StateError (ERR_WORKER_HANDLE_NOT_TRANSFERABLE) if it is not listening, is paused,
+            has open connections, is shutting down, has a signal (also of shutdown_on()), if a
+            coroutine waits for it, or if it belongs to a worker of a cluster; StateError
+            (ERR_LOOP_CLOSED, ERR_QUEUE_FULL) if the loop accepts no call; ArgTypeError
+            (ERR_INVALID_ARG_TYPE); OSError (syscall 'dup'). Nothing changes then.
+
+        If the other loop has closed when the server leaves, the server closes here, after 'error';
+        if it closes before the server arrives, the listener closes.
+
+        Node: port.postMessage(server, [server])
+        """
+        self._check()
+        if callback is not None:
+            check.validate_function(callback, "callback")
+        from ._core import transfer
+
+        transfer.check_server(self)
+        transfer.transfer_server(self, loop, callback)
+        return self
+
+    def _check_transfer(self) -> None:
+        """Raise for what the core does not know of; for check_server()."""
+        if (
+            self._unwatch is not None
+            or self._shutdown is not None
+            or self._awaited
+            or on_signals.watches(self)
+        ):
+            needed = "that no signal, shutdown or coroutine uses"
+        elif self._leave is not None:
+            needed = "that does not belong to a cluster"
+        else:
+            return
+        raise StateError(
+            f"transfer() needs a server {needed}", "ERR_WORKER_HANDLE_NOT_TRANSFERABLE"
+        )
+
     # ---- shutdown() ----------------------------------------------------------------------------
 
     def shutdown(
@@ -611,14 +684,15 @@ class Server(ServerBase):
         idle_grace: float = 1000,
         callback: Callable[[ShutdownResult], object] | None = None,
     ) -> Shutdown:
-        """Stop gracefully: nobody who waits is turned away, and every answer is sent.
+        """Stop gracefully: accept the clients that are waiting, and send every answer.
 
-        For `lame_duck` ms everything goes on as before, so that a balancer can notice. Then the
+        For `lame_duck` ms everything continues as before, so that a balancer can notice. Then the
         clients in the kernel's queue are accepted, the listener closes, and every open socket emits
-        'shutdown', in which a protocol says goodbye. A socket is ended, by end(), when it is idle:
-        nothing is queued either way, there was no byte for `idle_grace` ms since 'shutdown', and
-        socket.busy is not True; with socket.busy False it is at once. What the program writes to
-        it afterwards is refused without an 'error'. When time is up, what is left is destroyed.
+        'shutdown', in which a protocol can say goodbye. A socket is ended, with end(), when it is
+        idle: nothing is queued either way, there was no byte for `idle_grace` ms since 'shutdown',
+        and socket.busy is not True; with socket.busy False it is idle at once. What the program
+        writes to it afterwards is refused without an 'error'. When time is up, what is left is
+        destroyed.
 
         Args:
             timeout: ms, default 30000: from this call until what is left is destroyed.
@@ -626,9 +700,10 @@ class Server(ServerBase):
             idle_grace: ms, default 1000: ending at once would lose the request that is on its way.
             callback: callable(result), once.
 
-        Returns: an awaitable of a ShutdownResult(ended, destroyed, unaccepted), which comes behind
-            'close'. Called again it returns the same one; an earlier end of `timeout` counts, and
-            the other two arguments are without effect. A server that does not run is down at once.
+        Returns: an awaitable of a ShutdownResult(ended, destroyed, unaccepted), which is set after
+            'close'. A second call returns the same awaitable; the earlier end of `timeout` applies,
+            and the other two arguments have no effect. A server that is not running is done at
+            once.
         Events: 'shutdown' now, 'close'.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).
 
@@ -658,14 +733,14 @@ class Server(ServerBase):
     ) -> Self:
         """Shut down when one of these signals comes; a second one destroys everything at once.
 
-        When the last server that a signal shuts down is down, run() returns. So does run() of a
-        coroutine: when the coroutine does, and if none waits for one of the servers
-        (serve_forever(), wait_closed(), the result of shutdown(), `async for`), the coroutine of
-        run() is cancelled. The signals mean then what they did before, also for a third one.
+        run() returns once the last server that a signal shuts down has closed. run(main()) returns
+        when its coroutine does; if no coroutine waits for one of the servers (serve_forever(),
+        wait_closed(), the result of shutdown(), `async for`), that coroutine is cancelled.
+        Afterwards, and for a third signal, the signals have the effect that they had before.
 
         Args:
-            signals: names such as "SIGTERM", or numbers; called again for a signal, the last call
-                counts.
+            signals: names such as "SIGTERM", or numbers; if called again for a signal, the last
+                call applies.
             timeout, lame_duck, idle_grace: as for shutdown().
 
         Returns the server.
@@ -689,7 +764,18 @@ class Server(ServerBase):
         """
         return self._shutdown is not None
 
+    @property
+    def _has_shut_down(self) -> bool:
+        """Whether a shutdown is over, and the server has not listened again since."""
+        return self._shutdown is not None and self._shutdown.result is not None
+
     def _is_down(self) -> None:
+        self._end_logs()
+        if self._shutdown is not None:
+            self._shutdown.over()
+
+    def _end_logs(self) -> None:
+        """Log what is still to be logged, and end the timers for it."""
         timer, self._log_timer = self._log_timer, None
         if timer is not None:
             # It would keep the server for the rest of its second.
@@ -698,8 +784,6 @@ class Server(ServerBase):
         overloads, self._overload_log = self._overload_log, None
         if overloads is not None:
             overloads.close()
-        if self._shutdown is not None:
-            self._shutdown.over()
 
     @overload
     def get_connections(self, callback: None = None) -> Waiter[int]: ...
@@ -729,9 +813,9 @@ class Server(ServerBase):
 
     # None is left to Any, as in typeshed: else every caller would have to test for it.
     def address(self) -> AddressInfo | Any:
-        """Return where the server listens: a mapping (address, family, port), or an IPC path.
+        """Return the address of the server: a mapping (address, family, port), or an IPC path.
 
-        Returns None while it does not listen.
+        Returns None while it is not listening.
         Raises: OSError (syscall 'address').
 
         Node: server.address()
@@ -745,7 +829,7 @@ class Server(ServerBase):
 
     @property
     def connection_key(self) -> str | None:
-        """What listen() was asked for, as 'family:address:port'; None before.
+        """The address passed to listen(), as 'family:address:port'; None before.
 
         Node: server._connectionKey
         """
@@ -790,8 +874,8 @@ class Server(ServerBase):
     async def serve_forever(self) -> None:
         """Wait until the server is closed; cancelling the wait closes it.
 
-        The server accepts from listen() on, whether or not somebody waits here. After a
-        cancellation its connections live on; leaving `async with server` destroys them.
+        The server accepts from listen() on, whether or not you wait here. After a cancellation its
+        connections continue; leaving `async with server` destroys them.
 
         Raises: StateError (ERR_SERVER_NOT_RUNNING) if listen() was not called; the error of a
             server that cannot listen; CancelledError.
@@ -813,9 +897,9 @@ class Server(ServerBase):
             raise
 
     async def wait_closed(self) -> None:
-        """Wait until the server is closed and its connections are gone: for 'close'.
+        """Wait for 'close': until the server is closed and its connections have ended.
 
-        Returns at once if the server does not listen and has no connections.
+        Returns immediately if the server is not listening and has no connections.
 
         Node: none
         """
@@ -860,7 +944,7 @@ class Server(ServerBase):
 
     @property
     def dropped(self) -> Info:
-        """How many connections this server refused, by reason.
+        """How many connections this server dropped, by reason.
 
         'maxConnections', 'maxPerAddress', 'proxy', 'blockList'; 'unknownPeer', of a peer that could
         not be checked against the block list, since the system did not give its address; and codes
@@ -880,16 +964,17 @@ class Server(ServerBase):
     def stats(self) -> Info:
         """Return counters of this server, at the cost of a few reads, however many connections.
 
-        The result is a mapping, whose keys are attributes too.
+        The result is a mapping whose keys are also attributes.
 
         Returns:
-            accepted, open, peak, closed: int, connections so far, now, at most at a time, and over;
+            accepted, open, peak, closed: int, connections accepted so far, open now, open at most
+                at any time, and closed;
             errors: mapping of code (or class) to int, connections that ended with an error;
             dropped: mapping of reason to int, as `dropped`;
-            bytes_read, bytes_written: int, of all connections, those that are over included; what
-                was handed over to be written counts, also while it waits for the kernel;
-            queued_bytes: int, what its sockets have written and the kernel has not taken; counted
-                with the option write_budget only, else None;
+            bytes_read, bytes_written: int, of all connections, including closed ones; queued data
+                counts as written;
+            queued_bytes: int, what its sockets have written and the kernel has not accepted; None
+                without the option write_budget;
             listening, paused: bool; a server that listens pauses while it cannot accept, such as
                 without descriptors;
             accept_queue, accept_queue_limit: int, how many connections wait in the kernel to be
@@ -948,7 +1033,10 @@ class Server(ServerBase):
             keep(self._name, {**self._counters(), "dropped": self._dropped})
 
     def __repr__(self) -> str:
-        address = self.address()
+        try:
+            address = self.address()
+        except OSError:
+            address = "closed with its loop"
         if isinstance(address, Info):
             where = f" {address['address']}:{address['port']}"
         else:
@@ -991,17 +1079,21 @@ class _Accepted:
         return item[0]  # type: ignore[no-any-return]
 
     def __del__(self) -> None:
-        arrivals = self._arrivals
-        if arrivals is None:
-            return
-        arrivals.stop(None)
-        for (socket,) in arrivals.take_all():
-            try:
-                socket.destroy()
-            except StateError as error:
-                # Closed with its loop; or the garbage collector runs in another thread.
-                if error.code == "ERR_WRONG_THREAD":
-                    self._loop._push_call(socket.destroy, ())
+        if self._arrivals is not None:
+            self._arrivals.finish(self._loop, _destroy_arrivals)
+
+
+def _destroy_arrivals(arrivals: Arrivals) -> None:
+    """Accept no more, and close those that nobody was given."""
+    arrivals.stop(None)
+    while (item := arrivals.first()) is not None:
+        try:
+            item[0].destroy()
+        except StateError as error:
+            if error.code == "ERR_WRONG_THREAD":
+                raise
+            # Closed with its loop.
+        arrivals.drop_first()
 
 
 def _not_running() -> StateError:

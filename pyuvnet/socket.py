@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Self, Unpack
 
+    from ._core.loop import Loop
     from ._keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
     from .typing import AddressInfo, ProxyInfo
 
@@ -144,43 +145,44 @@ def _check_onread(options: Mapping[str, Any]) -> tuple[Callable[..., Any], Any] 
 
 
 class Socket(SocketMethods):
-    """A TCP connection, or one over a unix socket or named pipe: a stream both ways.
+    """A connection over TCP, a unix socket or a named pipe: a duplex stream.
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        allow_half_open: bool, default False: the peer's end leaves our side open.
-        readable, writable: bool, default True: False disables that side.
+        allow_half_open: bool, default False: our side stays open when the peer ends.
+        readable, writable: bool, default True: False disables this side.
         high_water_mark, readable_high_water_mark, writable_high_water_mark: int >= 0, bytes,
-            default 65536 (16384 on Windows): the common one wins.
-        no_delay: bool, default False: no Nagle delay; set when connected.
+            default 65536 (16384 on Windows): high_water_mark wins.
+        no_delay: bool, default False: no Nagle's algorithm; set when connected.
         keep_alive: bool, default False: keep-alive probes; set when connected.
         keep_alive_initial_delay: ms, default 0 (the system's): before the first probe.
-        type_of_service: int 0..255, default the system's: the byte of the IP header; set when
+        type_of_service: int 0..255, default the system's: the byte in the IP header; set when
             connected.
-        block_list: BlockList: an address that it matches is not connected to.
-        max_write_buffer: int >= 0, bytes, default no bound: how long the queue of what the kernel
-            has not taken may be.
-        on_full: 'destroy' or 'refuse', default 'destroy': what a write beyond that leads to;
-            'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL, 'refuse' does not take a write
-            that might not fit, write() returns False, and its callback gets that error. Only with
+        block_list: BlockList: do not connect to addresses that it matches.
+        max_write_buffer: int >= 0, bytes, default no bound: how much written data the socket may
+            queue.
+        on_full: 'destroy' or 'refuse', default 'destroy': what happens beyond that: 'destroy'
+            destroys the socket with ERR_WRITE_BUFFER_FULL; 'refuse' rejects a write that might not
+            fit, so that write() returns False and its callback gets that error. Only with
             max_write_buffer.
-        read_budget: int >= 0, bytes, default 131072: how much is read in one turn of the loop
-            before other sockets have theirs, in steps of what one read gives; 0: up to 32 reads, as
-            libuv does. Of a pipe() inside the kernel the default is 524288.
-        handles: bool, default False: over a unix socket, send_handle() may send sockets and
-            servers, and those that the peer sends arrive by 'handle'; without it they are closed.
-        fd: int: a connected descriptor (TCP, unix socket, pipe), which is the socket's from then
-            on; reading starts at once. An int instead of the options means this.
-        handle: BoundSocket: where to connect from; adopted, and wins over fd.
-        onread: mapping of `buffer` and `callback`: each read lands in the buffer, which is writable
+        read_budget: int >= 0, bytes, default a share of 2 MiB, 131072 to 1048576: how much is read
+            in one turn of the loop before other sockets get their turn, in multiples of one read;
+            0: up to 32 reads, as in libuv. For a pipe() inside the kernel the default is 524288.
+            With TLS each record counts for 1024 bytes more.
+        handles: bool, default False: over a unix socket, allow send_handle() to send sockets and
+            servers, and emit 'handle' for those that the peer sends; without it they are closed.
+        fd: int: a connected descriptor (TCP, unix socket, pipe), which the socket then owns;
+            reading starts immediately. An int in place of the options means this.
+        handle: BoundSocket: the address to connect from; adopted, and takes precedence over fd.
+        onread: mapping of `buffer` and `callback`: each read fills the buffer, which is writable
             bytes-like or a callable that returns the next one, and calls callback(size, buffer)
             instead of emitting 'data'; if that returns False, reading stops until resume(). A
-            buffer stays locked (a bytearray cannot be resized) while it is in use.
+            buffer is locked (a bytearray cannot be resized) while it is in use.
         signal: AbortSignal: aborting it destroys the socket with an AbortError.
-        encoding, default_encoding: str: as set_encoding() or set_default_encoding().
-        capture_rejections: bool, default EventEmitter.capture_rejections: a coroutine listener that
-            fails destroys the socket.
-        framing: one of pyuvnet.framing: as set_framing().
+        encoding, default_encoding: str: as with set_encoding() or set_default_encoding().
+        capture_rejections: bool, default EventEmitter.capture_rejections: destroy the socket if a
+            coroutine listener fails.
+        framing: one of pyuvnet.framing: as with set_framing().
 
     Events: 'lookup' (error, address, family, host), 'connectionAttempt' (ip, port, family),
         'connectionAttemptFailed' (ip, port, family, error), 'connectionAttemptTimeout' (ip,
@@ -191,7 +193,7 @@ class Socket(SocketMethods):
         ERR_UNKNOWN_OPTION, ERR_FEATURE_UNAVAILABLE_ON_PLATFORM), ArgValueError
         (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE), StateError
         (ERR_SOCKET_HANDLE_ADOPTED); OSError (syscall 'open') if the descriptor cannot be used, for
-        one, by another handle (EEXIST).
+        example because another handle uses it (EEXIST).
 
     Node: net.Socket
     """
@@ -303,49 +305,51 @@ class Socket(SocketMethods):
             host: name or literal address, default 'localhost'.
             path: str, bytes or os.PathLike: a unix socket or named pipe; the TCP options are
                 ignored then.
-            family: 4, 6, 'IPv4', 'IPv6' or 0, default 0: of the addresses of a name; 0 is both.
-            hints: getaddrinfo flags, default 0: AI_ADDRCONFIG, AI_V4MAPPED, AI_ALL of the socket
+            family: 4, 6, 'IPv4', 'IPv6' or 0, default 0: the family of addresses to try; 0 is both.
+            hints: getaddrinfo flags, default 0: AI_ADDRCONFIG, AI_V4MAPPED and AI_ALL of the socket
                 module.
-            lookup: callable(host, options, callback), default the system's: it calls
+            lookup: callable(host, options, callback), default the system's: must call
                 callback(error), callback(None, address, family) or, if options.all is true,
                 callback(None, [{'address': ..., 'family': ...}, ...]). A coroutine function returns
-                (address, family), or that list. An unanswered lookup does not keep the loop alive.
-            local_address: literal address, default the system's choice: where to connect from.
-            local_port: int 0..65535, or numeric text, default the system's choice: where to connect
+                (address, family), or that list. A pending lookup does not keep the loop alive.
+            local_address: literal address, default the system's choice: the address to connect
                 from.
+            local_port: int 0..65535, or numeric text, default the system's choice: the port to
+                connect from.
             auto_select_family: bool, default get_default_auto_select_family(): try all addresses of
                 a name, one after another.
             auto_select_family_attempt_timeout: ms, at least 10, default
-                get_default_auto_select_family_attempt_timeout(): for each attempt but the last.
+                get_default_auto_select_family_attempt_timeout(): for each attempt except the last.
             user_timeout: int, ms, default the system's: how long sent data may stay unacknowledged
                 before the connection fails (TCP_USER_TIMEOUT).
-            not_sent_low_water: int, bytes, default the system's: how much the kernel takes that it
-                cannot send yet (TCP_NOTSENT_LOWAT).
-            receive_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
-                before the connection (SO_RCVBUF).
-            send_buffer: int, bytes, default the system's, which adapts it: of the kernel, set
-                before the connection (SO_SNDBUF).
-            congestion: str, default the system's: the name of a congestion control, such as 'bbr'
+            not_sent_low_water: int, bytes, default the system's: how much unsent data the kernel
+                accepts (TCP_NOTSENT_LOWAT).
+            receive_buffer: int, bytes, default the system's, which adapts it: the kernel's buffer,
+                set before connecting (SO_RCVBUF).
+            send_buffer: int, bytes, default the system's, which adapts it: the kernel's buffer, set
+                before connecting (SO_SNDBUF).
+            congestion: str, default the system's: a congestion control algorithm, such as 'bbr'
                 (TCP_CONGESTION).
-            mark: int, default none: for routing and filters; needs rights (SO_MARK).
-            linger: int, seconds, default off: how long a close waits for data to leave; with 0 it
-                resets (SO_LINGER).
-            idle_timeout: ms, default none: destroy a socket after so long without a byte either way
-                (ERR_SOCKET_IDLE).
-            first_byte_timeout: ms, default none: destroy one that has received nothing so long
-                after it was connected (ERR_FIRST_BYTE_TIMEOUT).
-            write_timeout: ms, default none: reset one whose queue is not empty and of which the
-                kernel has taken nothing for so long (ERR_WRITE_TIMEOUT).
-            max_lifetime: ms, default none: the age, give or take a tenth, at which a socket emits
-                'shutdown'; it is ended when it has been silent for 1000 ms since, and destroyed
-                another 1000 ms later (ERR_MAX_LIFETIME).
-            min_read_rate: (bytes, ms), default none: destroy one from which fewer bytes came in so
-                long, not counting the time in which it was not read (ERR_TOO_SLOW).
-            proxy_protocol: mapping: send a PROXY header first, before anything that is written. Its
-                keys, all optional: version, 1 or 2 (default 2); command, 'PROXY' (default) or
-                'LOCAL'; source and destination, both or neither, each (address, port), a mapping of
-                the two, a SocketAddress, or the path of a unix socket, by default the connection's
-                own ends; tlvs, a mapping or a list of pairs, whose keys are numbers or 'alpn',
+            mark: int, default none: a mark for routing and filters; needs privileges (SO_MARK).
+            linger: int, seconds, default off: how long a close waits for data to be sent; 0 resets
+                the connection (SO_LINGER).
+            idle_timeout: ms, default none: destroy a socket after that long without a byte in
+                either direction (ERR_SOCKET_IDLE).
+            first_byte_timeout: ms, default none: destroy a socket that has received nothing that
+                long after it was connected (ERR_FIRST_BYTE_TIMEOUT).
+            write_timeout: ms, default none: reset a socket whose write queue is not empty and has
+                not shrunk for that long (ERR_WRITE_TIMEOUT).
+            max_lifetime: ms, default none: the age, plus or minus a tenth, at which a socket emits
+                'shutdown'; it is ended once it has been idle for 1000 ms, and destroyed another
+                1000 ms later (ERR_MAX_LIFETIME).
+            min_read_rate: (bytes, ms), default none: destroy a socket that received fewer bytes in
+                that time, not counting the time in which the program was not reading
+                (ERR_TOO_SLOW).
+            proxy_protocol: mapping: send a PROXY header before any other data. Its keys, all
+                optional: version, 1 or 2 (default 2); command, 'PROXY' (default) or 'LOCAL'; source
+                and destination, both or neither, each (address, port), a mapping of the two, a
+                SocketAddress, or the path of a unix socket, by default the endpoints of the
+                connection; tlvs, a mapping or a list of pairs, whose keys are numbers or 'alpn',
                 'authority', 'unique_id', 'netns' and 'ssl'; checksum, bool, whether to add a
                 CRC32c.
             listener: callable, added as a once listener of 'connect'.
@@ -419,7 +423,7 @@ class Socket(SocketMethods):
         return self
 
     def get_type_of_service(self) -> int:
-        """Return the type of service: the kernel's when connected, else what was asked for, or 0.
+        """Return the type of service: the kernel's if connected, else the requested one, or 0.
 
         Raises: OSError (syscall 'getTypeOfService').
 
@@ -434,7 +438,7 @@ class Socket(SocketMethods):
     # ---- The peer of a unix socket -------------------------------------------------------------
 
     def peer_credentials(self) -> PeerCredentials:
-        """Return who is at the other end of a unix socket, as the kernel knows it.
+        """Return the process at the other end of a unix socket, as known to the kernel.
 
         Returns: a named tuple (pid, uid, gid), of the time when the peer connected, or called
             listen().
@@ -465,15 +469,15 @@ class Socket(SocketMethods):
     ) -> bool:
         """Send a socket or a server to the process at the other end, with bytes of the stream.
 
-        It arrives by 'handle', if the peer has opted in. A socket that is sent is closed here; a
-        server goes on, and both accept.
+        It arrives with 'handle', if the peer has opted in. A socket is closed here once sent; a
+        server stays open, and both accept.
 
         Args:
-            handle: Socket, of which nothing was read, and nothing is buffered or queued; or Server
-                that listens.
+            handle: Socket from which nothing was read, and with nothing buffered or queued; or a
+                listening Server.
             data: bytes-like, at least one byte, default b"\\0": what it arrives with. Earlier bytes
-                of the stream may arrive in the same piece, before these.
-            callback: callable(error or None), once the kernel has taken both.
+                of the stream may arrive in the same chunk, before these.
+            callback: callable(error or None), once the kernel has accepted both.
             keep_open: bool, default False: leave the socket open here too.
 
         Returns: bool, as write().
@@ -499,6 +503,41 @@ class Socket(SocketMethods):
             raise StateError("A connection cannot be sent over itself", "ERR_INVALID_STATE")
         return send_descriptor(self, take_descriptor(handle, keep_open), data, callback)
 
+    def transfer(self, loop: Loop, callback: Callable[[Self], object] | None = None) -> Self:
+        """Move the connection to the loop of another thread, to which this object then belongs.
+
+        Listeners, options and timeouts move with it. Deadlines start again, and the server that
+        accepted it no longer counts it. The socket leaves when the current callback returns, before
+        anything is read. From then on every use of it in this thread raises; in the other thread it
+        is ready once the callback is called.
+
+        Args:
+            loop: Loop of another thread, as current_loop() returns it there.
+            callback: callable(socket), called in that thread when it has arrived.
+
+        Returns the socket.
+        Raises: StateError (ERR_WORKER_HANDLE_NOT_TRANSFERABLE) if it is still connecting or was
+            ended, if data was read, is buffered or is queued, or if TLS, a pipe, a signal, a
+            deadline or a coroutine uses it; StateError (ERR_LOOP_CLOSED, ERR_QUEUE_FULL) if the
+            loop accepts no call; ClosedError (ERR_SOCKET_CLOSED) without a connection;
+            ArgTypeError (ERR_INVALID_ARG_TYPE); OSError (syscall 'dup'). Nothing changes then.
+
+        If one of these conditions arises before the socket leaves, the socket is destroyed here,
+        with that error. If the other loop closes before the socket arrives, the connection closes.
+        A coroutine that waits in events.once(), finished() or drained() is not noticed, and must
+        have finished.
+
+        Node: port.postMessage(socket, [socket])
+        """
+        self._check()
+        if callback is not None:
+            check.validate_function(callback, "callback")
+        from ._core import transfer
+
+        transfer.check_socket(self)
+        transfer.transfer_socket(self, loop, callback)
+        return self
+
     def address(self) -> AddressInfo:
         """Return the local end: address, family ('IPv4' or 'IPv6') and port; empty without one.
 
@@ -510,18 +549,19 @@ class Socket(SocketMethods):
         return Info(address=name[0], family=name[2], port=name[1])  # type: ignore[return-value]
 
     def info(self) -> Info:
-        """Return what is known of the connection: for logs, and to find out what is slow.
+        """Return details of the connection, for logs and for finding out what is slow.
 
-        The result is a mapping, whose keys are attributes too.
+        The result is a mapping whose keys are also attributes.
 
         Returns:
             local_address, local_port, local_family, remote_address, remote_port, remote_family: as
                 the attributes of the same names; None without them;
-            age_ms: int, since the connection stands, in steps of 16; None without one;
-            idle_ms: int, since bytes came or went, as the kernel knows it; None where it does not;
+            age_ms: int, ms since the connection was established, in steps of 16; None without one;
+            idle_ms: int, ms since bytes were last sent or received, as the kernel knows it; None
+                where it does not;
             bytes_read, bytes_written, writable_length: as the attributes;
-            kernel_unsent: int, bytes that the kernel has taken and the peer has not acknowledged;
-                None where the system does not say;
+            kernel_unsent: int, bytes that the kernel has accepted and the peer has not
+                acknowledged; None where the system does not say;
             tcp: mapping of what the kernel knows of a TCP connection, None without one and on
                 systems that do not say. On Linux: state, rtt_us, rttvar_us, min_rtt_us, rto_us,
                 retransmits (in a row, now), total_retransmits, bytes_retransmitted, lost, unacked,
@@ -531,7 +571,7 @@ class Socket(SocketMethods):
                 last_data_received_ms, as far as this kernel has them. On macOS: state, rtt_us,
                 rttvar_us, rto_us, cwnd, mss, total_retransmits.
 
-        It asks the kernel, so it is for now and then, not for each chunk.
+        It makes system calls, so do not call it for each chunk.
 
         Node: none
         """
@@ -595,13 +635,16 @@ def take_descriptor(handle: Any, keep_open: bool) -> int:
     if isinstance(handle, ServerBase):
         handle._check()
         if not handle.listening:
-            raise StateError("A server that is sent has to listen", "ERR_INVALID_STATE")
-        return os.dup(handle.fileno())
+            raise StateError("A server that is not listening cannot be sent", "ERR_INVALID_STATE")
+        try:
+            return os.dup(handle.fileno())
+        except OSError as error:
+            raise make_os_error(-(error.errno or 0), "dup") from None
     if not isinstance(handle, Socket):
         raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
     handle._check()
     if handle.bytes_read:
-        raise StateError("A socket that has been read cannot be sent", "ERR_INVALID_STATE")
+        raise StateError("A socket that has been read from cannot be sent", "ERR_INVALID_STATE")
     return handle._duplicate() if keep_open else handle.detach()
 
 
@@ -625,15 +668,14 @@ def create_connection(
 def create_connection(
     *args: Any, listener: Callable[[], object] | None = None, **keywords: Any
 ) -> Socket:
-    """Make a socket and connect it; returns it at once, connecting.
+    """Create a socket and connect it; returns it at once, while it is connecting.
 
     Forms: create_connection(port, host='localhost', listener=None), create_connection(path,
     listener=None), create_connection(options, listener=None), or keywords.
 
     Args:
         options: those of Socket and of Socket.connect(), and the one below.
-        timeout: ms, default 0: the idle timeout, as of set_timeout(), which is called before
-            connecting.
+        timeout: ms, default 0: the idle timeout: set_timeout() is called with it before connecting.
         listener: callable, added as a once listener of 'connect'.
 
     Raises: what Socket() and Socket.connect() raise.

@@ -6,6 +6,7 @@ Node: stream
 from __future__ import annotations
 
 import sys
+from _thread import _local
 from _weakref import ref
 
 from ._base import TYPE_CHECKING, cast, partial
@@ -413,7 +414,7 @@ _closing: set[Any] = set()
 
 
 def from_iterable(iterable: Iterable[Any] | AsyncIterable[Any], **options: Any) -> Readable:
-    """Make a Readable out of an iterable or async iterable of bytes-like or str.
+    """Create a Readable from an iterable or async iterable of bytes-like or str.
 
     Args:
         iterable: what to read; bytes or str itself is one chunk.
@@ -596,21 +597,26 @@ class _StandardStream(Writable):
             callback(None)
 
 
-_standard_streams: weakref.WeakKeyDictionary[Any, _StandardStream] | None = None
+class _Standard(_local):
+    """The streams of a thread, since each belongs to its loop, by their files; None without."""
+
+    streams: weakref.WeakKeyDictionary[Any, _StandardStream] | None = None
+
+
+_here = _Standard()
 
 
 def _standard(dest: Any) -> _StandardStream | None:
     """The stream for sys.stdout or sys.stderr, or their buffers; None for anything else."""
-    global _standard_streams
     for file in (sys.stdout, sys.stderr):
         if dest is file or dest is getattr(file, "buffer", file):
-            if _standard_streams is None:
+            if _here.streams is None:
                 from weakref import WeakKeyDictionary
 
-                _standard_streams = WeakKeyDictionary()
-            made = _standard_streams.get(dest)
+                _here.streams = WeakKeyDictionary()
+            made = _here.streams.get(dest)
             if made is None or made.destroyed:
-                made = _standard_streams[dest] = _StandardStream(dest)
+                made = _here.streams[dest] = _StandardStream(dest)
             return made
     return None
 
