@@ -57,3 +57,9 @@ def ratio_interval(
 def geometric_mean(values: Sequence[float]) -> float:
     """The mean for ratios."""
     return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def jain(counts: Sequence[float]) -> float:
+    """Jain's index of fairness: 1 where all have the same, 1 / n where one of n has everything."""
+    squares = sum(count * count for count in counts)
+    return sum(counts) ** 2 / (len(counts) * squares) if squares else 1.0

@@ -45,6 +45,7 @@ def draw(
     drawn = []
     with mpl.rc_context(STYLE):
         for name, make in (
+            ("overview", _overview),
             ("cpu", _cpu),
             ("rates", _rates),
             ("latency", _latency),
@@ -57,12 +58,12 @@ def draw(
                 0.995, 0.002, _origin(results), ha="right", va="bottom", fontsize=7, color="#666666"
             )
             for ending in endings:
-                _save(figure, folder / f"{name}.{ending}")
+                save(figure, folder / f"{name}.{ending}")
             drawn.append(name)
     return drawn
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a plot; as PNG with 64 colours, which look the same in a quarter of the bytes."""
     if path.suffix == ".svg":
         figure.savefig(path, metadata={"Date": None}, facecolor="white")
@@ -89,22 +90,43 @@ def _versions(results: Results, peer: str) -> str:
     return f"{facts['label']} {version}"
 
 
+# What the first page shows: cases that are won and ones that are lost, and a peer of each kind.
+OVERVIEW_CASES = (
+    *("echo-1k-100", "echo-100k-10", "lines", "proxy"),
+    *("churn", "send", "receive", "broadcast"),
+)
+OVERVIEW_PEERS = (OURS, "rloop", "uvloop-protocol", "asyncio-protocol", "node-newest")
+
+
+def _overview(results: Results) -> Figure | None:
+    """The same as _cpu() for eight cases and five peers."""
+    return _dots(results, [key for key in OVERVIEW_CASES if key in results.cases], OVERVIEW_PEERS)
+
+
 def _cpu(results: Results) -> Figure | None:
     """CPU time as a multiple of the C server's: a row for each case, a dot for each peer."""
+    return _dots(results, results.of_cpu_time(), tuple(results.peers))
+
+
+def _dots(results: Results, keys: Sequence[str], peers: Sequence[str]) -> Figure | None:
     rows = []
-    for key in results.of_cpu_time():
+    for key in keys:
         dots = {}
         for peer in results.peers:
-            summary = results.summary(key, peer)
+            summary = results.summary(key, peer) if peer in peers else None
             if summary is not None and summary.ratio is not None and peer != CEILING:
                 dots[peer] = summary.ratio
         if dots:
             rows.append((results.cases[key]["title"], dots))
     if not rows:
         return None
-    height = 1.9 + 0.3 * len(rows)
+    shown = [peer for peer in results.peers if any(peer in dots for _, dots in rows)]
+    # Inches: the title, and the legend of three columns; the longest name of a case.
+    top = 0.55 + 0.19 * math.ceil((len(shown) + 1) / 3)
+    height = top + 0.75 + 0.3 * len(rows)
+    left = (0.3 + 0.075 * max(len(title) for title, _ in rows)) / 9.5
     figure = Figure(figsize=(9.5, height), layout=None)
-    axes = figure.add_axes((0.25, 0.75 / height, 0.72, 1 - 2.0 / height))
+    axes = figure.add_axes((left, 0.75 / height, 0.97 - left, 1 - (top + 0.75) / height))
     for place, (_, dots) in enumerate(rows):
         for peer, ratio in dots.items():
             ours = peer == OURS
@@ -146,8 +168,7 @@ def _cpu(results: Results) -> Figure | None:
             color=results.peers[peer]["colour"],
             label=_versions(results, peer),
         )
-        for peer in results.peers
-        if any(peer in dots for _, dots in rows)
+        for peer in shown
     ]
     label = f"C on libuv {results.peers.get(CEILING, {}).get('version', '')} = 1"
     handles.insert(0, Line2D([], [], color="#212121", linewidth=1.4, label=label))

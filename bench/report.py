@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -238,26 +239,26 @@ def details(results: Results, key: str) -> str:
 RATIOS = """\
 ## CPU time, as a multiple of plain C on libuv
 
-The server's CPU time for a request (a connection, a MB, a delivery), divided by that of the C
-server in the same round: the median, and as ± half of what the middle half of the rounds spans: a
-difference below that is noise. Less is better. "disturbed" is the share of a case's samples during
-which other programs or the hypervisor used the CPUs. – says that somebody has no such thing, or
-failed; the reason stands with the case below."""
+The server's CPU time per request (or connection, MB or delivery), divided by that of the C server
+in the same round. Each figure is the median of the rounds, ± half of their interquartile range; a
+smaller difference is noise. Less is better. "disturbed" is the share of a case's samples during
+which other programs or the hypervisor used the CPUs. – means that a peer does not support the case
+or failed in it; the case's own section below says why."""
 TAILS = """\
 ## Tails of latencies
 
-The 99th percentile, as the median of the rounds, and as a multiple of the C server's in the same
-round. Each server has the same share of what it can do itself."""
+The 99th percentile: the median of the rounds, and the multiple of the C server's in the same round.
+Each server is loaded to the same share of its own capacity."""
 RATES = """\
 ## Rates
 
-A second, the median. ≥: the server had time left (it was busy for less than 90 %), so the rate is
-what the load and the round trips allowed."""
+Medians, per second. ≥ marks a server that was busy for less than 90 % of the time: the load
+generator or the round trips limited the rate, not the server."""
 CASES = """\
 ## Each case
 
-± is half of what the middle half of the samples spans, as a share of the median; beside a ratio it
-is that of the ratios, and no share."""
+± is half of the interquartile range of the samples, as a share of the median. For ratios it is
+absolute."""
 
 
 def _head(results: Results) -> str:
@@ -288,7 +289,7 @@ def _head(results: Results) -> str:
     ]
     marred = sum(bool(sample.get("disturbed")) for sample in taken)
     if marred:
-        lines.append(f"Other programs disturbed {marred} of {len(taken)} samples to the last.")
+        lines.append(f"{marred} of {len(taken)} samples stayed noisy after all retries.")
     return "\n\n".join(lines)
 
 
@@ -303,7 +304,7 @@ def _targets(results: Results) -> str:
 
 # Under the tables of the published run, which is kept without what can be made again.
 REST = """\
-`python -m bench report reference --output FOLDER` unpacks the samples of this run, and draws its
+`python -m bench report reference --output FOLDER` unpacks the samples of this run and plots its
 rates, latencies and memory."""
 
 
@@ -326,7 +327,7 @@ FRONT_END = "<!-- figures end -->"
 
 
 def front(results: Results, folder: str) -> str:
-    """The figures of the first page: the plot of all cases and peers, and where they come from.
+    """The figures of the first page: the plot of some cases and peers, and where they come from.
 
     Args:
         folder: of the run, as the page links to it.
@@ -339,14 +340,14 @@ def front(results: Results, folder: str) -> str:
         [
             FRONT_BEGIN,
             (
-                "CPU time of the server for a request, as a multiple of the same server in C on "
+                "CPU time of the server per request, as a multiple of the same server in C on "
                 "libuv. Less is better:"
             ),
-            f"![CPU time of all cases and peers]({folder}/cpu.png)",
+            f"![CPU time in eight cases, of five peers]({folder}/overview.png)",
             (
-                f"{data['date'][:10]}, {data['python']}, {processor}, one CPU for the server; "
-                f"commit {data['commit']}. [All figures]({folder}/README.md), losing cases and raw "
-                "samples included."
+                f"Measured on {data['date'][:10]}: {data['python']}, {processor}, one CPU for the "
+                f"server, commit {data['commit']}. [All figures]({folder}/README.md), including "
+                "the cases that pyuvnet loses and the raw samples."
             ),
             FRONT_END,
         ]
@@ -360,6 +361,19 @@ def put_front(page: str, figures: str) -> str:
     if not (begin and end):
         raise SystemExit(f"the page has no place for figures: {FRONT_BEGIN} ... {FRONT_END}")
     return before + figures + after
+
+
+# The one figure in the first paragraph of README.md and docs/index.md, which names the case.
+HEADLINE = re.compile(r"(?<=<!-- headline -->).*?(?=<!-- headline end -->)", re.S)
+HEADLINE_CASE = "echo-1k-100"
+
+
+def put_headline(page: str, results: Results) -> str:
+    """A page with its headline figure replaced; unchanged if the run lacks that case."""
+    summary = results.summary(HEADLINE_CASE, OURS) if HEADLINE_CASE in results.cases else None
+    if summary is None or summary.ratio is None:
+        return page
+    return HEADLINE.sub(f"{summary.ratio:.2f}", page)
 
 
 def write_all(results: Results, folder: Path) -> None:
@@ -377,15 +391,17 @@ def write_all(results: Results, folder: Path) -> None:
     (folder / "README.md").write_text(document(results, plots), "utf-8")
 
 
-def publish(results: Results, folder: Path, page: Path) -> None:
-    """Keep a run in the repository: samples, tables, and the one plot that `page` shows."""
+def publish(results: Results, folder: Path, page: Path, index: Path) -> None:
+    """Keep a run in the repository: samples, tables, the plot and figures of `page` and `index`."""
     from bench import plots
 
     results.write(folder, runs.PACKED)
-    drawn = plots.draw(results, folder, only="cpu", endings=("png",))
+    drawn = plots.draw(results, folder, only="overview", endings=("png",))
     (folder / "README.md").write_text(document(results, drawn, published=True), "utf-8")
     link = Path(os.path.relpath(folder, page.parent)).as_posix()
-    page.write_text(put_front(page.read_text("utf-8"), front(results, link)), "utf-8")
+    text = put_front(page.read_text("utf-8"), front(results, link))
+    page.write_text(put_headline(text, results), "utf-8")
+    index.write_text(put_headline(index.read_text("utf-8"), results), "utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -398,14 +414,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="keep the run in bench/results/reference, and its main figures in README.md",
+        help="keep the run in bench/results/reference, and its main figures in README.md and "
+        "docs/index.md",
     )
     options = parser.parse_args(arguments)
     path = runs.find(options.run)
     results = Results.read(path)
     if options.publish:
-        publish(results, runs.PUBLISHED, runs.ROOT / "README.md")
-        print(f"written: {runs.PUBLISHED} and README.md")
+        pages = runs.ROOT / "README.md", runs.ROOT / "docs" / "index.md"
+        publish(results, runs.PUBLISHED, *pages)
+        print(f"written: {runs.PUBLISHED}, README.md and docs/index.md")
         return 0
     folder = options.output or (path if path.is_dir() else path.parent)
     if folder.resolve() == runs.PUBLISHED:

@@ -127,12 +127,12 @@ class Runner:
             **options,
         }
         arguments = [f"{name}={value}" for name, value in settings.items()]
-        return self.ask(self.pinned(self.load_cpu, compiling.program("load"), mode, *arguments))
+        return ask(self.pinned(self.load_cpu, compiling.program("load"), mode, *arguments))
 
     def start(self, peer: Peer) -> dict[str, Any]:
         """Start a server, ask it once, end it; returns what that took."""
         load = compiling.program("load")
-        return self.ask(
+        return ask(
             [
                 *self.pinned(self.load_cpu, load, "start", f"cpu={self.server_cpu}", "--"),
                 *peer.command,
@@ -140,19 +140,26 @@ class Runner:
             ]
         )
 
-    def ask(self, command: list[str]) -> dict[str, Any]:
-        """Run a command that prints JSON; what it prints."""
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=environment(), timeout=LOAD_LIMIT
-            )
-        except subprocess.TimeoutExpired:
-            raise PeerError(f"did not come to an end within {LOAD_LIMIT:.0f} s") from None
-        if done.returncode:
-            told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise PeerError(told[-1].removeprefix("load: "))
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+
+def ask(command: list[str]) -> dict[str, Any]:
+    """Run a command that prints JSON; what it prints."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment(), timeout=LOAD_LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        raise PeerError(f"did not come to an end within {LOAD_LIMIT:.0f} s") from None
+    if done.returncode:
+        told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise PeerError(told[-1].removeprefix("load: "))
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def load_anywhere(mode: str, **settings: object) -> dict[str, Any]:
+    """Run the load generator on whichever CPU is free; returns what it measured."""
+    words = [f"{name}={value}" for name, value in settings.items()]
+    return ask([str(compiling.program("load")), mode, *words])
 
 
 def disturbed(sample: dict[str, Any]) -> bool:

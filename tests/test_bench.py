@@ -241,7 +241,7 @@ def test_tables_mark_what_the_load_limited_was_disturbed_or_is_missing() -> None
     text = report.document(told)
     assert "| One, requests/s | 200 k | ≥ 167 k |" in text
     assert "| One | 1.00 | 1.20 |" in text
-    assert "disturbed 1 of 2 samples" in text
+    assert "1 of 2 samples stayed noisy after all retries" in text
     assert "1 (1 disturbed)" in text
     assert "Left out: gevent, since gevent is not installed." in text
     # It waited for its CPU, which others had: it had no time left.
@@ -254,20 +254,26 @@ def test_a_published_run_is_kept_small_and_its_plot_put_into_the_first_page(
 ) -> None:
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "run")
-    told = filled({"libuv": [5], "pyuvnet": [6], "rloop": [10]}, key="echo-1k-10")
+    told = filled({"libuv": [5], "pyuvnet": [6], "rloop": [10]}, key=report.HEADLINE_CASE)
     report.write_all(told, tmp_path / "other")
-    drawn = {f"{name}.{kind}" for name in ("cpu", "rates", "latency") for kind in ("png", "svg")}
+    names = ("overview", "cpu", "rates", "latency")
+    drawn = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     made = {path.name for path in (tmp_path / "other").iterdir()}
     assert made - drawn == {"README.md", runs.PLAIN}
     page = tmp_path / "README.md"
-    page.write_text(f"before\n\n{report.FRONT_BEGIN}\nold\n{report.FRONT_END}\n\nafter\n")
+    before = "before: <!-- headline -->9.99<!-- headline end --> times"
+    page.write_text(f"{before}\n\n{report.FRONT_BEGIN}\nold\n{report.FRONT_END}\n\nafter\n")
+    index = tmp_path / "docs" / "index.md"
+    index.parent.mkdir()
+    index.write_text(before)
     assert report.main([str(tmp_path / "other"), "--publish"]) == 0
+    assert index.read_text() == before.replace("9.99", "1.20")
     text = page.read_text()
-    assert (tmp_path / "run" / "cpu.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (tmp_path / "run").iterdir()} == PUBLISHED
-    assert text.startswith("before\n\n<!--")
+    assert text.startswith("before: <!-- headline -->1.20<!-- headline end --> times\n\n<!--")
     assert text.endswith("-->\n\nafter\n")
-    assert "](run/cpu.png)" in text
+    assert "](run/overview.png)" in text
     assert "old" not in text
     # A second time changes nothing, and nothing is drawn into its folder by mistake.
     assert report.main([str(tmp_path / "run"), "--publish"]) == 0
@@ -277,7 +283,7 @@ def test_a_published_run_is_kept_small_and_its_plot_put_into_the_first_page(
     assert "--output" in capsys.readouterr().err
 
 
-PUBLISHED = {"README.md", "cpu.png", runs.PACKED}
+PUBLISHED = {"README.md", "overview.png", runs.PACKED}
 
 
 @pytest.mark.skipif(not runs.PUBLISHED.is_dir(), reason="no run is published")
@@ -285,7 +291,12 @@ def test_the_pages_show_the_published_run() -> None:
     told = Results.read(runs.PUBLISHED)
     page = (ROOT / "README.md").read_text("utf-8")
     assert report.put_front(page, report.front(told, "bench/results/reference")) == page
-    tables = report.document(told, ["cpu"], published=True)
+    for text in (page, (ROOT / "docs" / "index.md").read_text("utf-8")):
+        assert report.HEADLINE.search(text)
+        assert report.put_headline(text, told) == text
+        # Markdown ends a paragraph at a comment that begins a line.
+        assert "\n<!-- headline" not in text
+    tables = report.document(told, ["overview"], published=True)
     assert (runs.PUBLISHED / "README.md").read_text("utf-8") == tables
     assert {path.name for path in runs.PUBLISHED.iterdir()} == PUBLISHED
 
@@ -459,7 +470,8 @@ def test_the_load_generator_keeps_to_a_rate_and_counts_what_waits_behind_a_slow_
     done = drive(slow_at_times, *settings, mode="paced")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
-    assert 0.9 < told["units"] / (1000 * told["seconds"]) <= 1.1
+    # How many more, depends on how soon the server has caught up.
+    assert 200 < told["units"] <= 1100 * told["seconds"]
     # They were due while the server slept: a third of all, not a single one.
     assert told["p90_us"] > 30_000
     assert told["max_us"] >= 180_000

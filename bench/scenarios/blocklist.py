@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bench import blocklist
 from bench.peers import OURS, Peer
-from bench.runner import Runner
+from bench.runner import Runner, ask
 from bench.scenarios import Case, Metric, Sample
 
 QUERIES = 2000
@@ -25,7 +25,7 @@ def _measure(rules: int) -> Callable[[Runner, Peer], Sample]:
         own = [sys.executable, "-m", "bench.blocklist"]
         command = [peer.node, "-e", blocklist.NODE] if peer.node else own
         arguments = [*command, "check", blocklist.IPV4, str(subnets), str(queries)]
-        told = runner.ask(runner.pinned(runner.server_cpu, *arguments))
+        told = ask(runner.pinned(runner.server_cpu, *arguments))
         return {**told, "mean_ns": (told["hit"] + told["miss"]) / 2}
 
     return measure
