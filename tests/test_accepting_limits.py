@@ -40,6 +40,17 @@ def connected(place: Any) -> posix.socket:
     return posix.create_connection(("127.0.0.1", place["port"]))
 
 
+def in_kernel(descriptor: int, most: int) -> int:
+    """How many bytes a socket has to read, of so many at most."""
+    view = posix.socket(fileno=descriptor)
+    try:
+        return len(view.recv(most, posix.MSG_PEEK))
+    except BlockingIOError:
+        return 0
+    finally:
+        view.detach()
+
+
 # ---- pause() and resume() ----------------------------------------------------------------------
 
 
@@ -712,7 +723,7 @@ def test_close_while_waiting_for_descriptors(run_child: Any) -> None:
 @cases(
     ("budget", "most"),
     [
-        (None, 131_072),
+        (None, 1 << 20),
         (262_144, 262_144),
         (65_536, 65_536),
         (1, 65_536),
@@ -726,6 +737,8 @@ def test_a_socket_reads_its_budget_in_one_turn_and_the_rest_in_the_next(
     """What one peer has sent, in bytes for each turn of the loop."""
     total = 1_500_000
     by_turn: list[int] = [0]
+    #: What the kernel had for the turn before it began: more may arrive meanwhile.
+    ready: list[int] = [0]
     options = {} if budget is None else {"read_budget": budget}
     listener = posix.create_server(("127.0.0.1", 0))
     listener.setsockopt(posix.SOL_SOCKET, posix.SO_SNDBUF, 4 << 20)
@@ -738,7 +751,10 @@ def test_a_socket_reads_its_budget_in_one_turn_and_the_rest_in_the_next(
 
     def turn() -> None:
         by_turn.append(0)
-        if not finished:
+        if finished:
+            ready.append(0)
+        else:
+            ready.append(in_kernel(client.fileno(), total))
             pyuvnet.set_immediate(turn)
 
     finished: list[bool] = []
@@ -765,7 +781,7 @@ def test_a_socket_reads_its_budget_in_one_turn_and_the_rest_in_the_next(
             pass
         if not onread:
             client.resume()
-        turn()
+        pyuvnet.set_immediate(turn)
 
     client.on("connect", begin)
     pyuvnet.run()
@@ -774,9 +790,60 @@ def test_a_socket_reads_its_budget_in_one_turn_and_the_rest_in_the_next(
     assert sum(by_turn) == sent[0]
     # The read that reaches it is the last one in its turn; one gives 128 KiB at most.
     assert max(by_turn) < most + 131_072
-    if sent[0] > 2 * most:
-        # It is used up, and not cut short.
-        assert max(by_turn) >= most - 65536 - 1024
+    # It is used up, and not cut short; a large read is a little less than 128 KiB.
+    if budget is not None:
+        for taken, there in zip(by_turn, ready, strict=True):
+            assert taken >= min(there, most) - 1024
+
+
+@pytest.mark.spec("D134", "P5-07")
+@pytest.mark.parametrize(("count", "most"), [(4, 524_288), (40, 131_072)])
+def test_the_default_budget_is_a_share_by_how_many_have_something_to_read(
+    count: int, most: int
+) -> None:
+    """The most that one of them reads in a turn, once the number is known."""
+    sizes: dict[net.Socket, list[int]] = {}
+    turns = 0
+
+    def connection(socket: net.Socket) -> None:
+        sizes[socket] = [0]
+        socket.on("data", lambda data: took(socket, len(data)))
+        socket.on("error", lambda error: None)
+        if len(sizes) == count:
+            pyuvnet.set_immediate(turn)
+
+    def took(socket: net.Socket, size: int) -> None:
+        sizes[socket][-1] += size
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        for taken in sizes.values():
+            taken.append(0)
+        if turns < 60:
+            pyuvnet.set_immediate(turn)
+        else:
+            server.destroy_sockets()
+            server.close()
+            for client in clients:
+                client.destroy()
+
+    server = net.create_server(connection).listen(0)
+    clients = [net.connect(server.address().port) for _ in range(count)]
+
+    def more(client: net.Socket) -> None:
+        while client.write(b"x" * 1_000_000):
+            pass
+
+    for client in clients:
+        client.on("connect", lambda client=client: more(client))
+        client.on("drain", lambda client=client: more(client))
+        client.on("error", lambda error: None)
+    pyuvnet.run()
+    # The first turns do not know yet how many there are.
+    later = [max(taken[20:]) for taken in sizes.values()]
+    assert len(later) == count
+    assert 131_072 - 1024 <= max(later) < most + 131_072
 
 
 @pytest.mark.spec("D134")
