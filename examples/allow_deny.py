@@ -1,8 +1,9 @@
-"""A server that decides by address who may come in.
+"""A server with access control by address.
 
-Shows BlockList twice. As the server's block_list it denies: such a peer is closed before anything
-of ours runs. As an allow list it is asked in the connection listener, which can say why not. Rules
-are networks or addresses of either family; an IPv4 peer of an IPv6 server is matched as IPv4.
+Shows two uses of BlockList. As the server's block_list, it denies: a matching peer is dropped
+before any of our code runs. As an allow list, the connection listener consults it and can send a
+reason. Rules are networks or addresses of either family; an IPv4 peer of an IPv6 server is matched
+as IPv4.
 
     python examples/allow_deny.py --allow 127.0.0.0/8 ::1 --deny 127.0.0.2
     nc -s 127.0.0.2 127.0.0.1 8124
@@ -15,7 +16,7 @@ import sys
 
 from pyuvnet import Error, Socket, net, run, set_timeout
 
-GOODBYE = 3000  # ms to take the answer in, and to leave
+GOODBYE = 3000  # ms that a client has to read the reply and disconnect
 
 
 def block_list(rules: list[str]) -> net.BlockList:
@@ -30,32 +31,32 @@ def block_list(rules: list[str]) -> net.BlockList:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Greet whoever may come in.")
-    parser.add_argument("--host", default=None, help="address to listen on (every address)")
+    parser = argparse.ArgumentParser(description="Greet clients that are allowed.")
+    parser.add_argument("--host", default=None, help="address to listen on (all addresses)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
-    parser.add_argument("--allow", nargs="*", default=[], metavar="RULE", help="nobody else")
-    parser.add_argument("--deny", nargs="*", default=[], metavar="RULE", help="never these")
+    parser.add_argument("--allow", nargs="*", default=[], metavar="RULE", help="accept only these")
+    parser.add_argument("--deny", nargs="*", default=[], metavar="RULE", help="drop these")
     options = parser.parse_args()
     try:
         allowed, denied = block_list(options.allow), block_list(options.deny)
     except Error as error:
-        parser.error(f"a rule is no address or network: {error}")
+        parser.error(f"a rule is not an address or network: {error}")
 
     def connected(socket: Socket) -> None:
         peer = socket.remote_address
         if peer is None:
-            socket.destroy()  # it has left already
+            socket.destroy()  # it has disconnected already
             return
         socket.on("error", lambda error: print(f"{peer}: {error}", flush=True))
         if allowed.size and not allowed.check(peer, socket.remote_family):
             print(f"{peer} is not on the list", flush=True)
             socket.end("you are not on the list\n")
         else:
-            print(f"{peer} came in", flush=True)
+            print(f"{peer} connected", flush=True)
             socket.end("welcome\n")
-        # Whatever else it sends: without reading, its end is not seen either.
+        # Discard what it sends: without reading, we would not notice when it ends its side.
         socket.resume()
-        # It may also never leave.
+        # It may never do so.
         set_timeout(socket.destroy, GOODBYE).unref()
 
     server = net.create_server(connected, block_list=denied)

@@ -1,10 +1,10 @@
-"""A chat room by lines of text: names, broadcast, who is there, leaving.
+"""A line-based chat room: names, broadcast, a list of guests, leaving.
 
-Shows a server with state for each connection: text put together from chunks, writing to many
-sockets, and what a room needs against its guests: a limit for lines, and one for readers too slow.
+Shows a server with state per connection: lines assembled from chunks, writing to many sockets, and
+limits that protect the room from its guests, for the length of lines and for slow readers.
 
     python examples/chat.py --port 8124
-    nc 127.0.0.1 8124          then a name, then text; /names and /quit are commands
+    nc 127.0.0.1 8124          type a name, then text; /names and /quit are commands
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import sys
 from pyuvnet import Socket, net, run, set_timeout
 
 LONGEST_LINE = 1000  # characters
-MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
-GOODBYE = 1000  # ms to take them in at the end
+MOST_UNREAD = 1_000_000  # bytes queued for a slow reader
+GOODBYE = 1000  # ms that a guest has to read them at the end
 
 
 class Room:
-    """Everybody who is connected; those who have said their name hear what is said."""
+    """Everybody who is connected; guests with a name get the messages."""
 
     def __init__(self) -> None:
         self.guests: set[Guest] = set()
@@ -28,7 +28,7 @@ class Room:
     def names(self) -> list[str]:
         return sorted(guest.name for guest in self.guests if guest.name)
 
-    def tell(self, text: str, author: Guest | None = None) -> None:
+    def announce(self, text: str, author: Guest | None = None) -> None:
         for guest in self.guests:
             if guest.name and guest is not author:
                 guest.say(text)
@@ -42,7 +42,7 @@ class Guest:
         self.name = ""
         self.unfinished = ""  # a line whose end has not arrived yet
         room.guests.add(self)
-        # Chunks end anywhere, also inside a character: the socket's decoder knows.
+        # Chunks can end inside a character; the socket's decoder handles that.
         socket.set_encoding("utf8")
         socket.on("data", self.received)
         socket.on("error", lambda error: print(f"{self.name or 'nobody'}: {error}", flush=True))
@@ -57,7 +57,7 @@ class Guest:
 
     def leave(self, text: str) -> None:
         self.say(text)
-        self.socket.destroy_soon()  # once that is written, or given up
+        self.socket.destroy_soon()  # once everything is written
         set_timeout(self.socket.destroy, GOODBYE).unref()
 
     def received(self, chunk: str) -> None:
@@ -67,30 +67,30 @@ class Guest:
             if not self.socket.writable:
                 return
         if len(self.unfinished) > LONGEST_LINE:
-            self.leave("* that line is too long, good bye")
+            self.leave("* that line is too long, goodbye")
 
     def heard(self, line: str) -> None:
         if not self.name:
             self.introduced(line)
         elif line == "/quit":
-            self.leave("* good bye")
+            self.leave("* goodbye")
         elif line == "/names":
             self.say("* here: " + ", ".join(self.room.names()))
         elif line:
-            self.room.tell(f"{self.name}: {line}", self)
+            self.room.announce(f"{self.name}: {line}", self)
 
     def introduced(self, name: str) -> None:
         if not name.isalnum() or len(name) > 20 or name in self.room.names():
             self.say("* taken, or not 1 to 20 letters and digits. What is your name?")
             return
-        self.room.tell(f"* {name} joined")
+        self.room.announce(f"* {name} joined")
         self.name = name
         self.heard("/names")
 
     def closed(self, had_error: bool) -> None:
         self.room.guests.discard(self)
         if self.name:
-            self.room.tell(f"* {self.name} left")
+            self.room.announce(f"* {self.name} left")
 
 
 def main() -> None:
@@ -110,7 +110,7 @@ def main() -> None:
     @server.on("shutdown")
     def shutdown() -> None:
         for guest in list(room.guests):
-            guest.leave("* the room closes")
+            guest.leave("* the room is closing")
 
     server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
     server.listen(options.port, options.host)

@@ -1,11 +1,11 @@
-"""A chat room, with one coroutine for each guest.
+"""A chat room with one coroutine per guest.
 
-Shows a server written as conversations: each reads its guest's lines, which a framing cuts, from
-top to bottom. One loop asks for a name and is left by `return`; the next one goes on from there,
-and `async with` closes the socket in the end.
+Shows a server written as conversations: each coroutine reads its guest's lines, split by a
+framing, from top to bottom. One loop gets the name and ends with `return`, the next one continues
+where it stopped, and `async with` closes the socket at the end.
 
     python examples/chat_async.py --port 8124
-    nc 127.0.0.1 8124          then a name, then text; /names and /quit are commands
+    nc 127.0.0.1 8124          type a name, then text; /names and /quit are commands
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyuvnet import FrameError, Socket, events, framing, net, run
 from pyuvnet.typing import TextSocket
 
 LINES = framing.Lines(limit=1000)
-MOST_UNREAD = 1_000_000  # bytes that wait for a slow reader
+MOST_UNREAD = 1_000_000  # bytes queued for a slow reader
 
 
 def say(socket: Socket, text: str) -> None:
@@ -28,7 +28,7 @@ def say(socket: Socket, text: str) -> None:
 
 
 class Room:
-    """Those who have said their name hear what is said."""
+    """The guests who have chosen a name; they get the messages."""
 
     def __init__(self) -> None:
         self.guests: dict[str, Socket] = {}
@@ -39,7 +39,7 @@ class Room:
                 say(socket, text)
 
     async def serve(self, socket: Socket) -> None:
-        """One guest, from the question for the name to the end."""
+        """Serve one guest, from the question for the name to the end."""
         name = ""
         try:
             async with socket.set_encoding("utf8") as text:
@@ -66,7 +66,7 @@ class Room:
     async def talk(self, socket: TextSocket, name: str) -> None:
         async for line in socket:
             if line == "/quit":
-                say(socket, "* good bye")
+                say(socket, "* goodbye")
                 return
             if line == "/names":
                 say(socket, "* here: " + ", ".join(sorted(self.guests)))
@@ -78,7 +78,7 @@ async def main(options: argparse.Namespace) -> None:
     room = Room()
     async with net.create_server(room.serve, no_delay=True, framing=LINES) as server:
         server.shutdown_on("SIGINT", "SIGTERM", timeout=2_000)
-        server.on("shutdown", lambda: room.announce("* the room closes"))
+        server.on("shutdown", lambda: room.announce("* the room is closing"))
         server.listen(options.port, options.host)
         await events.once(server, "listening")
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)

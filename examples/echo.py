@@ -1,7 +1,7 @@
-"""An echo server: what a peer sends comes back to it.
+"""An echo server: it sends everything back to the client.
 
-Shows the shape that every server has: a listener for connections, 'error' handled on both the
-server and its sockets, and an end at Ctrl-C or SIGTERM that takes the open connections along.
+Shows the shape of every server: a listener for connections, 'error' handled on both the server and
+its sockets, and a shutdown on Ctrl-C or SIGTERM that includes the open connections.
 
     python examples/echo.py --port 8124
     nc 127.0.0.1 8124
@@ -28,7 +28,7 @@ def connected(socket: Socket) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Send everything back to whoever connects.")
+    parser = argparse.ArgumentParser(description="Echo everything back to each client.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
     options = parser.parse_args()

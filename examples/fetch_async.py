@@ -1,7 +1,7 @@
-"""Fetch pages over HTTP/1.0, all at once: an asyncio client with a limit for the time.
+"""Fetch pages over HTTP/1.0 concurrently: an asyncio client with a time limit.
 
-Shows `async with` for a connection, waiting for an event, reading to the end by `async for`, and
-asyncio's TaskGroup and timeout() around it: what is cancelled closes its connection.
+Shows `async with` for a connection, waiting for an event, reading to the end with `async for`, and
+asyncio's TaskGroup and timeout() around it: cancellation closes the connection.
 
     python examples/http_hello.py &
     python examples/fetch_async.py 127.0.0.1:8080/ann 127.0.0.1:8080/bob
@@ -13,40 +13,40 @@ import argparse
 import asyncio
 import sys
 
-from pyuvnet import events, net, run
+from pyuvnet import AggregateError, events, net, run
 
-LARGEST = 16 << 20  # bytes of an answer
+LARGEST = 16 << 20  # bytes in a response
 
 
 async def fetch(address: str) -> tuple[str, bytes]:
-    """The status line and the body of HOST[:PORT][/PATH]."""
+    """Return the status line and the body of HOST[:PORT][/PATH]."""
     place, _, path = address.removeprefix("http://").partition("/")
     host, _, port = place.partition(":")
     async with net.create_connection(int(port or 80), host) as socket:
         await events.once(socket, "connect")
         socket.write(f"GET /{path} HTTP/1.0\r\nHost: {place}\r\n\r\n")
-        answer = bytearray()
+        response = bytearray()
         async for chunk in socket:
-            answer += chunk
-            if len(answer) > LARGEST:
-                raise ValueError("the answer is too long")
-    head, end, body = answer.partition(b"\r\n\r\n")
+            response += chunk
+            if len(response) > LARGEST:
+                raise ValueError("the response is too long")
+    head, end, body = response.partition(b"\r\n\r\n")
     if not end:
-        raise ValueError("the answer is no HTTP")
+        raise ValueError("not an HTTP response")
     return head.decode("latin1").split("\r\n")[0], bytes(body)
 
 
 async def show(address: str, seconds: float) -> bool:
-    """Fetch and print one; False if that failed."""
+    """Fetch and print one page; return False if that failed."""
     try:
         async with asyncio.timeout(seconds):
             status, body = await fetch(address)
     except TimeoutError as error:
-        # Ours has no text; that of a connection, ETIMEDOUT, has.
-        reason = str(error) or f"no answer within {seconds:g} s"
+        # asyncio's has no text; that of a connection (ETIMEDOUT) has.
+        reason = str(error) or f"no response within {seconds:g} s"
         print(f"{address}: {reason}", file=sys.stderr)
         return False
-    except (OSError, ValueError) as error:
+    except (OSError, AggregateError, ValueError) as error:
         print(f"{address}: {str(error) or repr(error)}", file=sys.stderr)
         return False
     print(f"{address}: {status}, {len(body)} bytes\n{body.decode(errors='replace')}")
@@ -62,7 +62,7 @@ async def main(options: argparse.Namespace) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Fetch pages and print them.")
     parser.add_argument("addresses", nargs="+", metavar="HOST[:PORT][/PATH]", help="what to fetch")
-    parser.add_argument("--seconds", type=float, default=10, help="time for each (10)")
+    parser.add_argument("--seconds", type=float, default=10, help="time limit for each (10)")
     try:
         sys.exit(not run(main(parser.parse_args())))
     except KeyboardInterrupt:

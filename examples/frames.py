@@ -1,7 +1,8 @@
-"""A length-prefixed protocol: calls and answers as JSON, each behind its length in four bytes.
+"""A length-prefixed protocol: calls and replies as JSON, each preceded by a four-byte length.
 
-Shows a framing: each 'data' is one frame without its length, and write_frame() puts the length in
-front. Server and client use the same. Frames have a limit, and so has what a call may cost.
+Shows a framing: each 'data' event is one frame without its length, and write_frame() prepends the
+length. Server and client use the same framing. The size of a frame and the cost of a call are
+limited.
 
     python examples/frames.py --port 8124
     python examples/frames.py --port 8124 --call add 1 2 3
@@ -19,11 +20,11 @@ from typing import Any
 from pyuvnet import Socket, framing, net, run
 
 FRAMES = framing.LengthPrefix(4, limit=1 << 20)
-MOST = 1000  # numbers in a calculation
+MOST = 1000  # numbers per call
 
 
 def numbers(values: tuple[Any, ...]) -> tuple[float, ...]:
-    """Refuse what would take all memory, as "a" * 1000000000 does, or all time."""
+    """Refuse parameters that would take too much memory or time, as "a" * 1000000000 would."""
     if len(values) > MOST:
         raise ValueError(f"more than {MOST} numbers")
     if not all(isinstance(value, (int, float)) and abs(value) <= 1e15 for value in values):
@@ -39,7 +40,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 
 
 def send(socket: Socket, value: Any) -> None:
-    # A peer that does not read its answers is not read from.
+    # Stop reading from a peer that does not read its replies.
     if not socket.write_frame(json.dumps(value)):
         socket.pause()
 
@@ -52,7 +53,7 @@ def receive(socket: Socket, received: Callable[[Any], object]) -> None:
         try:
             value = json.loads(frame)
         except (ValueError, RecursionError) as error:
-            socket.destroy(ValueError(f"a frame is no JSON: {error}"))
+            socket.destroy(ValueError(f"a frame is not JSON: {error}"))
         else:
             received(value)
 
@@ -64,7 +65,7 @@ def connected(socket: Socket) -> None:
         try:
             send(socket, {"result": METHODS[call["method"]](*call["params"])})
         except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-            # Also of a result that cannot be sent, such as a number of 5000 digits.
+            # Also for a result that cannot be sent, such as a number with 5000 digits.
             send(socket, {"error": repr(error)[:200]})
 
     receive(socket, called)

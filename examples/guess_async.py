@@ -1,7 +1,7 @@
-"""Guess a number: one coroutine for each player, instead of listeners.
+"""Guess a number: one coroutine per player instead of listeners.
 
-Shows the asyncio style of a server: run(main()), `async with` for server and sockets, `async for`
-over lines, and a conversation written from top to bottom. asyncio's own tools work beside it.
+Shows a server in asyncio style: run(main()), `async with` for server and sockets, `async for` over
+lines, and a conversation written from top to bottom, together with asyncio's own tools.
 
     python examples/guess_async.py --port 8124
     nc 127.0.0.1 8124
@@ -22,9 +22,9 @@ LONGEST_LINE = 1000  # characters
 
 
 async def lines(socket: TextSocket) -> AsyncIterator[str]:
-    """The lines of a socket with an encoding; an unfinished one at the end is dropped."""
+    """Yield the lines of a socket with an encoding, without an unfinished one at the end."""
     unfinished = ""
-    # A game that is won leaves the lines early; the socket has to outlive that.
+    # A player who wins leaves this loop early, and the socket must stay open then.
     async for chunk in socket.iterator(destroy_on_return=False):
         *complete, unfinished = (unfinished + chunk).split("\n")
         for line in complete:
@@ -34,7 +34,7 @@ async def lines(socket: TextSocket) -> AsyncIterator[str]:
 
 
 async def say(socket: Socket, text: str) -> None:
-    """Write, and wait for a player who does not read."""
+    """Write, and wait until the player has read enough."""
     if not socket.write(text):
         await events.once(socket, "drain")
 
@@ -42,19 +42,19 @@ async def say(socket: Socket, text: str) -> None:
 async def game(socket: TextSocket, highest: int) -> None:
     secret = random.randint(1, highest)
     guesses = 0
-    await say(socket, f"I think of a number from 1 to {highest}\n")
+    await say(socket, f"I am thinking of a number from 1 to {highest}\n")
     async for line in lines(socket):
         guesses += 1
         if not line.isdecimal():
-            await say(socket, "that is no number\n")
+            await say(socket, "that is not a number\n")
         elif int(line) != secret:
             await say(socket, "higher\n" if int(line) < secret else "lower\n")
         else:
-            print(f"{socket.remote_port} won with {guesses}", flush=True)
+            print(f"{socket.remote_port} won after {guesses} guesses", flush=True)
             socket.end(f"right, after {guesses} guesses\n")
             await events.once(socket, "finish")
             return
-    print(f"{socket.remote_port} gave up", flush=True)
+    print(f"{socket.remote_port} left", flush=True)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ async def main(options: argparse.Namespace) -> None:
 
     async def play(socket: Socket) -> None:
         try:
-            # However the game ends, the socket is closed after it.
+            # Close the socket, however the game ends.
             async with socket.set_encoding("utf8") as text:
                 await asyncio.wait_for(game(text, options.highest), options.seconds)
         except TimeoutError:
@@ -77,7 +77,7 @@ async def main(options: argparse.Namespace) -> None:
         print(f"listening on {server.address().address}:{server.address().port}", flush=True)
         try:
             async for socket in server:
-                # The game hears of it, once it has begun to wait for a line.
+                # The game gets the error once it waits for a line.
                 socket.on("error", lambda error: None)
                 player = asyncio.create_task(play(socket))
                 players.add(player)
@@ -88,11 +88,11 @@ async def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Let everybody guess a number.")
+    parser = argparse.ArgumentParser(description="Let clients guess a number.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
     parser.add_argument("--highest", type=int, default=100, help="highest number (100)")
-    parser.add_argument("--seconds", type=float, default=60, help="limit for a game (60)")
+    parser.add_argument("--seconds", type=float, default=60, help="time limit for a game (60)")
     try:
         run(main(parser.parse_args()))
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Accept now, serve later: connections wait, unread, until one of a few workers is free.
+"""Accept now, serve later: connections wait unread until one of a few workers is free.
 
-Shows pause_on_connect: not one byte is read from such a socket before resume(). So it can be handed
-to any worker, at any time, and the listeners added there miss nothing; what the peer sends stays in
-the kernel meanwhile, which slows the peer down in the end. That is also why nobody notices a peer
-that leaves while it waits. So waiting has a limit, and so have silence and the number of peers.
+Shows pause_on_connect: nothing is read from such a socket before resume(), so it can be handed to
+any worker at any time, and listeners added there miss nothing. Meanwhile the peer's data stays in
+the kernel, which eventually slows the peer down. It also means that a peer that disconnects while
+it waits goes unnoticed, so the waiting time, the idle time and the number of peers are limited.
 
     python examples/handover.py --workers 1
     printf 'one\ntwo\n' | nc -N 127.0.0.1 8124     from several terminals
@@ -16,7 +16,7 @@ import sys
 
 from pyuvnet import Socket, net, run
 
-waiting: dict[Socket, None] = {}  # in the order in which they came
+waiting: dict[Socket, None] = {}  # in the order in which they connected
 
 
 class Worker:
@@ -40,7 +40,7 @@ class Worker:
         self.lines += chunk.count(b"\n")
 
     def ended(self) -> None:
-        # Our side is still open here, and is ended when the listeners of 'end' are done.
+        # Our side is still open here; it ends when the listeners of 'end' have run.
         if self.socket is not None:
             self.socket.write(f"worker {self.number} counted {self.lines} lines\n")
 
@@ -56,10 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Count lines, for a few peers at a time.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
-    parser.add_argument("--workers", type=int, default=2, help="connections served at once (2)")
-    parser.add_argument("--most", type=int, default=100, help="connections at once (100)")
-    parser.add_argument("--idle", type=int, default=10_000, help="ms of silence (10000)")
-    parser.add_argument("--patience", type=int, default=60_000, help="ms to wait at most (60000)")
+    parser.add_argument("--workers", type=int, default=2, help="connections served at a time (2)")
+    parser.add_argument("--most", type=int, default=100, help="maximum number of connections (100)")
+    parser.add_argument("--idle", type=int, default=10_000, help="idle timeout in ms (10000)")
+    parser.add_argument("--patience", type=int, default=60_000, help="longest wait in ms (60000)")
     options = parser.parse_args()
     workers = [Worker(number, options.idle) for number in range(1, options.workers + 1)]
 
@@ -92,7 +92,7 @@ def main() -> None:
 
     @server.on("shutdown")
     def shutdown() -> None:
-        # They would wait for a worker until time is up.
+        # They would wait for a worker until the timeout.
         for socket in waiting:
             socket.destroy()
         waiting.clear()

@@ -1,8 +1,8 @@
-"""HTTP/1.1 with keep-alive, in a coroutine for each connection.
+"""HTTP/1.1 with keep-alive, in one coroutine per connection.
 
-Shows a protocol that says at each step what comes next: a head, read by read_until() and cut into
-its lines, then a body of a given length, read by read_exactly(). Requests on which two servers
-could disagree about where they end are refused. Head, body and time have limits.
+Shows a protocol that announces at each step what comes next: a head, read with read_until() and
+split into lines, then a body of a given length, read with read_exactly(). Ambiguous requests, whose
+end two servers could see in different places, are rejected. Head, body and time are limited.
 
     python examples/http_async.py --port 8080
     curl -i http://127.0.0.1:8080/world
@@ -23,28 +23,28 @@ from pyuvnet import FrameError, IncompleteReadError, Socket, events, net, run
 
 LARGEST_HEAD = 8192  # bytes
 LARGEST_BODY = 1 << 20
-GOODBYE = 3  # s to take a refusal in, and to leave
+GOODBYE = 3  # s that a client has to read an error and disconnect
 
-# The grammar of RFC 9112, without what it allows to be lenient about: a line ends with CR and LF,
-# and holds neither alone; no space before a colon; no field goes on in the next line.
+# The grammar of RFC 9112, without the leniencies that it permits: a line ends with CR LF and
+# contains neither alone; there is no space before a colon; no field continues on the next line.
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 REQUEST = re.compile(rb"(%b) ([!-~]+) HTTP/1\.([01])" % TOKEN)
 FIELD = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*)" % TOKEN)
-# Two of them are two opinions about the same request.
+# A request with two of these could be interpreted in two ways.
 ONCE = {b"host", b"content-length"}
 
-# Made once: a status line is the same each time.
+# Built once, because the status lines never change.
 STARTS = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 deadlines: dict[Socket, float] = {}
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error, and ends the connection."""
+    """A request that gets an error response, which ends the connection."""
 
 
 async def read_head(socket: Socket) -> list[bytes]:
-    """The lines of the next head; none if the peer has ended before a request."""
+    """Return the lines of the next head; an empty list if the peer ended instead of sending one."""
     try:
         head = await socket.read_until(b"\r\n\r\n", limit=LARGEST_HEAD)
     except FrameError:
@@ -72,7 +72,7 @@ def parse_fields(lines: list[bytes]) -> dict[bytes, bytes]:
 async def read_body(socket: Socket, fields: dict[bytes, bytes]) -> bytes:
     length = fields.get(b"content-length")
     if b"transfer-encoding" in fields:
-        # With a length too it would be one body here and another one elsewhere.
+        # With a length as well, servers could disagree about where the body ends.
         raise RefusedError(HTTPStatus.NOT_IMPLEMENTED if length is None else HTTPStatus.BAD_REQUEST)
     assert length is not None
     if not length.isdigit():
@@ -100,7 +100,7 @@ def respond(
 
 
 async def answer(socket: Socket) -> bool:
-    """Answer one request; returns whether another one may follow."""
+    """Respond to one request; return whether another one may follow."""
     lines = await read_head(socket)
     if not lines:
         return False
@@ -131,7 +131,7 @@ async def answer(socket: Socket) -> bool:
 
 
 async def serve(socket: Socket, seconds: float) -> None:
-    """All requests of one connection."""
+    """Serve all requests of one connection."""
     try:
         async with socket:
             try:
@@ -139,14 +139,14 @@ async def serve(socket: Socket, seconds: float) -> None:
                 while going_on:
                     deadlines[socket] = monotonic() + seconds
                     going_on = await answer(socket)
-                    # A peer that does not read its answers is not read from.
+                    # Stop reading from a peer that does not read its responses.
                     if socket.writable_need_drain:
                         await socket.drained()
             except RefusedError as refused:
                 status = refused.args[0]
                 respond(socket, status, f"{status.phrase}\n", b"close")
                 socket.end()
-                # What follows is read and forgotten: unread, it would reset the connection.
+                # Discard what follows: closing with unread data would reset the connection.
                 deadlines[socket] = monotonic() + GOODBYE
                 async for _ in socket:
                     pass
@@ -157,7 +157,7 @@ async def serve(socket: Socket, seconds: float) -> None:
 
 
 async def watch(pause: float) -> None:
-    """End what takes too long. One task for all costs less than a timer for each request."""
+    """Destroy sockets that take too long. One task costs less than a timer for each request."""
     while True:
         await asyncio.sleep(pause)
         now = monotonic()
@@ -186,7 +186,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Serve HTTP/1.1.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for a free one (8080)")
-    parser.add_argument("--seconds", type=float, default=10, help="limit for a request (10)")
+    parser.add_argument("--seconds", type=float, default=10, help="time limit for a request (10)")
     try:
         run(main(parser.parse_args()))
     except OSError as error:

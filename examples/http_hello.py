@@ -1,7 +1,7 @@
-"""HTTP/1.0 with nothing but net: a greeting that curl and browsers can read.
+"""HTTP/1.0 on net alone: a greeting that curl and browsers can read.
 
-Shows a request read up to the blank line that ends its head, limits for its size and for silence,
-and an answer after which the connection is closed, as HTTP/1.0 has it.
+Shows how to read a request up to the blank line that ends its head, limits for its size and for
+idle time, and a response that closes the connection, as in HTTP/1.0.
 
     python examples/http_hello.py --port 8080
     curl -i http://127.0.0.1:8080/world
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from pyuvnet import Socket, net, run, set_timeout
 
 LARGEST_HEAD = 8192  # bytes
-GOODBYE = 3000  # ms to take the answer in, and to leave
+GOODBYE = 3000  # ms that a client has to read the response and disconnect
 
 
 def respond(socket: Socket, status: HTTPStatus, text: str, with_body: bool = True) -> None:
@@ -43,14 +43,14 @@ def answer(socket: Socket, head: bytes) -> None:
         case [_, _, version] if version.startswith("HTTP/"):
             respond(socket, HTTPStatus.NOT_IMPLEMENTED, "GET and HEAD only\n")
         case _:
-            respond(socket, HTTPStatus.BAD_REQUEST, "that is no HTTP\n")
+            respond(socket, HTTPStatus.BAD_REQUEST, "that is not HTTP\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Say hello over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8080, help="TCP port, 0 for a free one (8080)")
-    parser.add_argument("--timeout", type=int, default=10_000, help="ms of silence (10000)")
+    parser.add_argument("--timeout", type=int, default=10_000, help="idle timeout in ms (10000)")
     options = parser.parse_args()
 
     def connected(socket: Socket) -> None:
@@ -63,15 +63,15 @@ def main() -> None:
             if end:
                 answer(socket, head)
             elif len(received) > LARGEST_HEAD:
-                respond(socket, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too much\n")
+                respond(socket, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large\n")
             else:
                 return
-            # What follows is read and forgotten: unread, it would reset the connection.
+            # Discard what follows: closing with unread data would reset the connection.
             socket.off("data", data)
 
         def silent() -> None:
             if socket.writable:
-                respond(socket, HTTPStatus.REQUEST_TIMEOUT, "no request came\n")
+                respond(socket, HTTPStatus.REQUEST_TIMEOUT, "no request received\n")
             else:
                 socket.destroy()
 

@@ -1,7 +1,7 @@
 """Two processes of one program that talk over a unix socket, or a named pipe on Windows.
 
-Shows IPC: the parent listens on a path, starts a worker, hands it one task after another and
-prints the answers, all as lines of JSON. Only the path differs between the systems.
+Shows IPC: the parent listens on a path, starts a worker, gives it one task after another and prints
+the results, all as lines of JSON. Only the path differs between systems.
 
     python examples/ipc.py
 """
@@ -21,17 +21,17 @@ from typing import Any
 
 from pyuvnet import Socket, clear_timeout, net, run, set_timeout
 
-PATIENCE = 10_000  # ms that a worker may take to connect, and for an answer
+PATIENCE = 10_000  # ms that a worker has to connect, and for each result
 
 
 def on_messages(socket: Socket, received: Callable[[Any], object]) -> None:
     """Call received(value) for every line of JSON."""
-    carried = b""
+    unfinished = b""  # a line whose end has not arrived yet
 
     @socket.on("data")
     def data(chunk: bytes) -> None:
-        nonlocal carried
-        *lines, carried = (carried + chunk).split(b"\n")
+        nonlocal unfinished
+        *lines, unfinished = (unfinished + chunk).split(b"\n")
         for line in lines:
             received(json.loads(line))
 
@@ -41,7 +41,7 @@ def send(socket: Socket, value: Any) -> None:
 
 
 def work(path: str) -> None:
-    """The worker: answer until the parent ends the connection."""
+    """Run the worker: send results until the parent ends the connection."""
 
     def task(number: int) -> None:
         divisors = [n for n in range(1, number + 1) if number % n == 0]
@@ -54,7 +54,7 @@ def work(path: str) -> None:
 
 
 def manage(path: str, numbers: list[int]) -> None:
-    """The parent: start a worker and hand out tasks."""
+    """Run the parent: start a worker and give it tasks."""
     left = iter(numbers)
 
     def connected(socket: Socket) -> None:
@@ -74,7 +74,7 @@ def manage(path: str, numbers: list[int]) -> None:
             next_task()
 
         on_messages(socket, answered)
-        socket.set_timeout(PATIENCE, lambda: socket.destroy(TimeoutError("no answer")))
+        socket.set_timeout(PATIENCE, lambda: socket.destroy(TimeoutError("no result")))
         socket.on("error", lambda error: sys.exit(f"ipc: the worker failed: {error}"))
         socket.on("end", lambda: next(left, None) and sys.exit("ipc: the worker ended too early"))
         next_task()
@@ -97,14 +97,14 @@ def manage(path: str, numbers: list[int]) -> None:
             process.terminate()
         raise
     finally:
-        # By itself it ends with the connection.
+        # It exits by itself when the connection ends.
         for process in worker:
             process.wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Let a second process find divisors.")
-    parser.add_argument("--worker", metavar="PATH", help="be the worker; the parent says this")
+    parser.add_argument("--worker", metavar="PATH", help="run as the worker; used by the parent")
     parser.add_argument("numbers", nargs="*", type=int, default=[12, 97, 360], help="12 97 360")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -114,7 +114,7 @@ def main() -> None:
     elif sys.platform == "win32":
         manage(rf"\\.\pipe\pyuvnet-ipc-{os.getpid()}", options.numbers)
     else:
-        # A folder of our own, readable by nobody else: whoever may open the path may connect.
+        # A private folder, because anyone who can open the path can connect.
         with tempfile.TemporaryDirectory() as folder:
             manage(str(Path(folder) / "socket"), options.numbers)
 

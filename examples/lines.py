@@ -1,8 +1,9 @@
-"""A line protocol: a store of keys and values that answers one line for each line.
+"""A line protocol: a key-value store that replies to each line with one line.
 
-Shows a framing: each 'data' is one line, however the network cut the bytes, and write_frame()
-writes one. A line over the limit is skipped without being kept. A client may send many lines before
-it reads the answers; while it does not read them, the server does not read from it either.
+Shows a framing: each 'data' event is one line, however the network splits the bytes, and
+write_frame() writes one. A line that exceeds the limit is skipped without being stored. A client
+may send many lines before it reads the replies; while too many are unread, the server stops reading
+from it.
 
     python examples/lines.py --port 8124
     printf 'SET colour green\nGET colour\n' | nc -N 127.0.0.1 8124
@@ -21,7 +22,7 @@ store: dict[bytes, bytes] = {}
 
 
 def answer(line: bytes) -> bytes:
-    """What to answer to one line."""
+    """Return the reply to one line."""
     match line.split(maxsplit=2):
         case [b"SET", key, value]:
             if key not in store and len(store) >= MOST_KEYS:
@@ -38,7 +39,7 @@ def answer(line: bytes) -> bytes:
 def connected(socket: Socket) -> None:
 
     def say(text: bytes) -> None:
-        # A client that does not read its answers is not read from.
+        # Stop reading from a client that does not read its replies.
         if not socket.write_frame(text):
             socket.pause()
 
@@ -49,7 +50,7 @@ def connected(socket: Socket) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Keep values for keys, by lines.")
+    parser = argparse.ArgumentParser(description="Run a line-based key-value store.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
     options = parser.parse_args()

@@ -1,7 +1,8 @@
 """A server on all cores: a primary, and workers that share its port.
 
-Shows cluster: workers that die are started again, later and later; SIGHUP replaces them one after
-another, without refusing a client; Ctrl-C and SIGTERM let each finish what it serves.
+Shows cluster: workers that die are replaced, after growing delays; SIGHUP replaces all workers, one
+after another, without refusing a client; Ctrl-C and SIGTERM let each worker finish its connections.
+`python -m pyuvnet serve` does all of this for you.
 
     python examples/many_cores.py --workers 4 --port 8124
 """
@@ -16,21 +17,21 @@ from typing import Any
 
 from pyuvnet import Socket, cluster, net, run, set_timeout
 
-PATIENCE = 10_000  # ms that a worker may take to finish
-FIRST_DELAY, LONGEST_DELAY = 100, 30_000  # ms before a worker that died is started again
+PATIENCE = 10_000  # ms that a worker has to finish
+FIRST_DELAY, LONGEST_DELAY = 100, 30_000  # ms before a worker that died is replaced
 
 
 def work(host: str, port: int) -> None:
-    """A worker: answer each line with it and the number of the process."""
+    """Run a worker: send everything back, preceded by the process id."""
 
     def connected(socket: Socket) -> None:
-        socket.on("error", lambda error: None)  # the client is gone
+        socket.on("error", lambda error: None)  # the client has disconnected
         socket.on("data", lambda data: socket.write(b"%d: %s" % (os.getpid(), data)))
 
     server = net.create_server(connected)
     server.on("error", lambda error: sys.exit(f"many_cores: {error}"))
     server.listen(port, host)
-    # The primary tells; a Ctrl-C in a terminal reaches all of them.
+    # Ctrl-C in a terminal reaches all processes; the primary tells the workers when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = cluster.worker
     assert worker is not None
@@ -53,7 +54,7 @@ class Primary:
         print(f"worker {worker.id} listening on {address.address}:{address.port}", flush=True)
         self.delay = FIRST_DELAY
         if self.replacing:
-            # The new one is there: an old one may go.
+            # The new worker is ready, so an old one can stop.
             self.retire(self.replacing.pop())
             if self.replacing:
                 cluster.fork()
@@ -69,7 +70,7 @@ class Primary:
             cluster.fork()
 
     def retire(self, worker: cluster.Worker) -> None:
-        """Let a worker finish, then end."""
+        """Let a worker finish its connections and exit."""
         if worker.is_connected():
             worker.send("shut down")
             worker.disconnect()
@@ -88,7 +89,7 @@ class Primary:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="a server on all cores")
+    parser = argparse.ArgumentParser(description="Run an echo server on all cores.")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8124)

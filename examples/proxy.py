@@ -1,8 +1,8 @@
-"""A TCP proxy: what a client sends goes to another server, and what that answers comes back.
+"""A TCP proxy: it forwards each connection to another server.
 
-Shows pipeline(): it pipes, with back pressure, and when one of the two connections fails or breaks
-off it destroys the other too, which pipe() alone does not do. Both connections are half open, so
-that each direction ends by itself, as it would without a proxy between.
+Shows pipeline(): it pipes with back pressure, and if one of the two connections fails or closes
+early, it destroys the other, which pipe() alone does not do. Both sockets allow half-open
+connections, so that each direction ends separately, as it would without a proxy.
 
     python examples/echo.py --port 8124 &
     python examples/proxy.py --port 8125 --to 127.0.0.1:8124
@@ -18,10 +18,10 @@ from pyuvnet.streams import pipeline
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pass connections on to another server.")
+    parser = argparse.ArgumentParser(description="Forward connections to another server.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8125, help="TCP port, 0 for a free one (8125)")
-    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server behind it")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server to forward to")
     options = parser.parse_args()
     target, _, target_port = options.to.rpartition(":")
     if not target or not target_port.isdecimal():
@@ -41,8 +41,7 @@ def main() -> None:
             if open_directions:
                 return
             if failures:
-                # An AggregateError, when all addresses of a name failed, has no text of its own.
-                print(f"{name} failed: {str(failures[0]) or repr(failures[0])}", flush=True)
+                print(f"{name} failed: {failures[0]}", flush=True)
             else:
                 there, back = upstream.bytes_written, client.bytes_written
                 print(f"{name} done: {there} bytes there, {back} back", flush=True)

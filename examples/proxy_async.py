@@ -1,7 +1,7 @@
-"""A TCP proxy, as two coroutines for each connection.
+"""A TCP proxy with two coroutines per connection.
 
-Shows two sockets whose directions end each by itself, as they would without a proxy between: the
-end of one is passed on by end(), while the other goes on. What fails ends both.
+Shows two sockets whose directions end separately, as they would without a proxy: end() passes on
+the end of one direction while the other continues. An error in either ends both.
 
     python examples/echo.py --port 8124 &
     python examples/proxy_async.py --port 8125 --to 127.0.0.1:8124
@@ -13,11 +13,11 @@ import argparse
 import asyncio
 import sys
 
-from pyuvnet import Socket, events, net, run
+from pyuvnet import AggregateError, Socket, events, net, run
 
 
 async def copy(source: Socket, target: Socket) -> None:
-    """Pass on what comes, no faster than it leaves, and then the end."""
+    """Forward everything from source to target with back pressure, then the end."""
     async for chunk in source:
         target.write(chunk)
         await target.drained()
@@ -25,14 +25,14 @@ async def copy(source: Socket, target: Socket) -> None:
 
 
 async def serve(client: Socket, host: str, port: int) -> None:
-    """One connection, and the other one behind it."""
+    """Serve one client, over a connection of its own to the target."""
     name = f"{client.remote_address}:{client.remote_port}"
     try:
         upstream = net.create_connection(port, host)
         async with client, upstream, asyncio.TaskGroup() as directions:
             directions.create_task(copy(client, upstream))
             directions.create_task(copy(upstream, client))
-    except* OSError as errors:
+    except* (OSError, AggregateError) as errors:
         error = errors.exceptions[0]
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
@@ -57,10 +57,10 @@ async def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Pass connections on to another server.")
+    parser = argparse.ArgumentParser(description="Forward connections to another server.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8125, help="TCP port, 0 for a free one (8125)")
-    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server behind it")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the server to forward to")
     options = parser.parse_args()
     if not options.to.rpartition(":")[2].isdecimal():
         parser.error(f"--to needs a host and a port, not {options.to!r}")

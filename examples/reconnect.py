@@ -1,9 +1,9 @@
 """A client that stays connected: timeouts, and reconnecting with growing delays.
 
-Shows the life of a client: a limit for connecting and for silence, 'close' as the one place where
-the next try is planned, and one Socket used for every connection, since its listeners stay. Each
-delay is twice the one before, less a random part of it, so that many clients which lost the same
-server do not all return at once. It prints what it hears.
+Shows the life cycle of a client: a timeout for connecting and for idle time, 'close' as the one
+place that schedules the next attempt, and one Socket for all connections, since it keeps its
+listeners. Each delay is twice the previous one, less a random part, so that many clients that lost
+the same server do not all return at once. It prints what it receives.
 
     python examples/echo.py & python examples/reconnect.py --timeout 2000
 """
@@ -34,7 +34,7 @@ class Client:
         self.socket.on("close", self.closed)
 
     def connect(self) -> None:
-        self.socket.set_timeout(self.options.timeout)  # connecting counts as silence
+        self.socket.set_timeout(self.options.timeout)  # connecting counts as idle time
         self.socket.connect(self.options.port, self.options.host)
 
     def connected(self) -> None:
@@ -42,18 +42,17 @@ class Client:
         self.socket.write("ping\n")
 
     def heard(self, data: bytes) -> None:
-        # Only now: a server that accepts and closes at once has not recovered.
+        # Not in connected(): a server that accepts and closes at once has not recovered.
         self.failures = 0
         print(f"heard {data.decode(errors='replace').rstrip()}", flush=True)
 
     def silent(self) -> None:
-        # A timeout only tells; what to do about it is ours.
+        # 'timeout' is only a notification: the program has to close the socket.
         waiting = "connecting" if self.socket.connecting else "silent"
         self.socket.destroy(TimeoutError(f"{waiting} for {self.options.timeout} ms"))
 
     def failed(self, error: Exception) -> None:
-        # An AggregateError, when all addresses of a name failed, has no text of its own.
-        print(f"lost: {str(error) or repr(error)}", flush=True)
+        print(f"lost: {error}", flush=True)
 
     def closed(self, had_error: bool) -> None:
         if self.stopped:
@@ -70,21 +69,21 @@ class Client:
         self.stopped = True
         clear_timeout(self.retry)
         self.socket.end()
-        # The goodbye gets a second, not for ever.
+        # Do not wait for the server longer than a second.
         set_timeout(self.socket.destroy, 1000).unref()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Stay connected and print what is heard.")
+    parser = argparse.ArgumentParser(description="Stay connected and print what is received.")
     parser.add_argument("--host", default="127.0.0.1", help="the server's name (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="its TCP port (8124)")
-    parser.add_argument("--timeout", type=int, default=10_000, help="ms of silence (10000)")
+    parser.add_argument("--timeout", type=int, default=10_000, help="idle timeout in ms (10000)")
     parser.add_argument("--delay", type=int, default=500, help="ms before the first retry (500)")
     parser.add_argument("--max-delay", type=int, default=30_000, help="ms at most (30000)")
     parser.add_argument("--tries", type=int, default=10, help="failures in a row allowed (10)")
     client = Client(parser.parse_args())
 
-    # In a tick: Python runs a signal's handler at any point, also in the middle of a listener.
+    # In a tick, because Python runs signal handlers at any point, even inside a listener.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: next_tick(client.stop))
     run()

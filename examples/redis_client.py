@@ -1,12 +1,12 @@
 """A Redis client on net: commands, pipelining, errors as exceptions, publish and subscribe.
 
-Shows a client of a real protocol (RESP2) in asyncio style: answers are futures, in the order of the
-commands, so that any number may be on their way at once; and one task that reads them, lines by
-read_until() and what has a length by read_exactly(). As a module: Redis(port=6379), execute(),
-pipeline(), messages().
+Shows a client for a real protocol (RESP2) in asyncio style: replies are futures, in the order of
+the commands, so that any number can be outstanding; one task reads them, lines with read_until()
+and data of known length with read_exactly(). As a module: Redis(port=6379), execute(), pipeline(),
+messages().
 
     python examples/redis_client.py SET colour green
-    python examples/redis_client.py < commands.txt          one on each line, all pipelined
+    python examples/redis_client.py < commands.txt          one per line, all pipelined
     python examples/redis_client.py --subscribe news
 """
 
@@ -22,20 +22,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from pyuvnet import FrameError, Socket, net, run
+from pyuvnet import AggregateError, FrameError, Socket, net, run
 
-LARGEST = 512 << 20  # bytes of an answer: Redis's own limit
-DEEPEST = 32  # lists in lists
+LARGEST = 512 << 20  # bytes of a reply: Redis's own limit
+DEEPEST = 32  # nested lists
 
 
 class RedisError(Exception):
-    """What the server answered instead of a result."""
+    """An error reply of the server."""
 
 
-async def read_answer(socket: Socket, depth: int = 0) -> Any:
-    """The next answer: a line, behind which a text of a known length or more answers may follow."""
+async def read_reply(socket: Socket, depth: int = 0) -> Any:
+    """Read a reply: a line, which data of a known length or more replies may follow."""
     if depth > DEEPEST:
-        raise ValueError("the answer goes too deep")
+        raise ValueError("the reply is nested too deeply")
     line = (await socket.read_until(b"\r\n"))[:-2]
     kind, text = line[:1], line[1:].decode(errors="replace")
     if kind == b"+":
@@ -45,59 +45,59 @@ async def read_answer(socket: Socket, depth: int = 0) -> Any:
     if kind == b":":
         return int(text)
     if kind not in (b"$", b"*"):
-        raise ValueError(f"no answer of Redis begins with {kind!r}")
+        raise ValueError(f"not a reply of Redis: it begins with {kind!r}")
     size = int(text)
     if size < 0:
         return None
     if size > LARGEST:
-        raise ValueError("the answer is too long")
+        raise ValueError("the reply is too long")
     if kind == b"$":
         return (await socket.read_exactly(size + 2))[:-2]
-    return [await read_answer(socket, depth + 1) for _ in range(size)]
+    return [await read_reply(socket, depth + 1) for _ in range(size)]
 
 
 class Redis:
-    """One connection; the options are those of net.create_connection(). Leave it by `async with`.
+    """One connection; the options are those of net.create_connection(). Use it with `async with`.
 
-    Answers are str (of a status), bytes, int, None, or a list of these and of RedisErrors.
+    Replies are str (for a status), bytes, int, None, or a list of these and of RedisErrors.
     """
 
     def __init__(self, **options: Any) -> None:
         self.expected: deque[asyncio.Future[Any]] = deque()
         self.pushed: asyncio.Queue[Any] | None = None
         self.failure: BaseException = ConnectionResetError("the connection to Redis is closed")
-        # What is written before it is connected waits; if that fails, so do the answers.
+        # Commands written before it is connected wait; if connecting fails, so do they.
         self.socket = net.create_connection(**options, no_delay=True)
         self.socket.on("error", self.failed)
         self.receiver = asyncio.ensure_future(self.receive())
 
     def execute(self, *words: str | bytes | float) -> asyncio.Future[Any]:
-        """Send a command; the future has its answer, or raises RedisError or OSError."""
+        """Send a command; the future has its reply, or raises RedisError or OSError."""
         parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        answer = asyncio.get_running_loop().create_future()
+        reply = asyncio.get_running_loop().create_future()
         if not self.socket.writable:
-            answer.set_exception(self.failure)
-            return answer
-        self.expected.append(answer)
+            reply.set_exception(self.failure)
+            return reply
+        self.expected.append(reply)
         text = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
         self.socket.write(b"*%d\r\n%b" % (len(parts), text))
-        return answer
+        return reply
 
     async def pipeline(self, commands: Iterable[Iterable[str | bytes | float]]) -> list[Any]:
-        """Send many commands at once; a command that failed has its exception in the list."""
+        """Send many commands at once; return their replies, or exceptions for those that failed."""
         self.socket.cork()
-        answers = [self.execute(*command) for command in commands]
+        replies = [self.execute(*command) for command in commands]
         self.socket.uncork()
-        return await asyncio.gather(*answers, return_exceptions=True)
+        return await asyncio.gather(*replies, return_exceptions=True)
 
     async def messages(self, *channels: str) -> AsyncIterator[tuple[str, bytes]]:
-        """Subscribe, and give (channel, message) for ever; nothing else may be executed then.
+        """Subscribe, and yield (channel, message) forever; no other command is allowed then.
 
-        The first message of each channel is b"", once the subscription is in force.
+        The first message of each channel is b"", once the subscription is active.
         """
         self.pushed = asyncio.Queue()
         self.execute("SUBSCRIBE", *channels)
-        self.expected.clear()  # its answers are pushed, one for each channel
+        self.expected.clear()  # its replies are pushed, one for each channel
         while (push := await self.pushed.get()) is not None:
             match push:
                 case [bytes(kind), bytes(channel), message]:
@@ -107,11 +107,11 @@ class Redis:
         raise self.failure
 
     async def receive(self) -> None:
-        """Give each answer to the future that waits for it, until the connection ends."""
+        """Pass each reply to the future that waits for it, until the connection ends."""
         try:
             async with self.socket:
                 while True:
-                    self.give(await read_answer(self.socket))
+                    self.give(await read_reply(self.socket))
         except EOFError:
             pass
         except (OSError, ValueError, FrameError) as error:
@@ -123,19 +123,19 @@ class Redis:
             if self.pushed is not None:
                 self.pushed.put_nowait(None)
 
-    def give(self, answer: Any) -> None:
+    def give(self, reply: Any) -> None:
         if self.pushed is not None:
-            self.pushed.put_nowait(answer)
+            self.pushed.put_nowait(reply)
             return
         if not self.expected:
-            raise ValueError("an answer that nobody asked for")
+            raise ValueError("a reply without a command")
         future = self.expected.popleft()
         if future.done():
-            return  # cancelled by who asked
-        if isinstance(answer, RedisError):
-            future.set_exception(answer)
+            return  # the caller has cancelled it
+        if isinstance(reply, RedisError):
+            future.set_exception(reply)
         else:
-            future.set_result(answer)
+            future.set_result(reply)
 
     def failed(self, error: BaseException) -> None:
         self.failure = error
@@ -160,15 +160,15 @@ async def command_line(options: argparse.Namespace) -> int:
                 text = message.decode(errors="backslashreplace") or "(subscribed)"
                 print(f"{channel}: {text}", flush=True)
         commands = [options.words] if options.words else map(shlex.split, sys.stdin)
-        answers = await redis.pipeline(commands)
-    for answer in answers:
-        if isinstance(answer, (OSError, ValueError, FrameError)):
-            raise answer
-        if isinstance(answer, RedisError):
-            print(f"error: {answer}")
+        replies = await redis.pipeline(commands)
+    for reply in replies:
+        if isinstance(reply, (OSError, ValueError, FrameError)):
+            raise reply
+        if isinstance(reply, RedisError):
+            print(f"error: {reply}")
         else:
-            print(json.dumps(answer, default=as_text, ensure_ascii=False))
-    return any(isinstance(answer, RedisError) for answer in answers)
+            print(json.dumps(reply, default=as_text, ensure_ascii=False))
+    return any(isinstance(reply, RedisError) for reply in replies)
 
 
 def as_text(value: Any) -> str:
@@ -176,18 +176,17 @@ def as_text(value: Any) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Send commands to Redis and print its answers.")
+    parser = argparse.ArgumentParser(description="Send commands to Redis and print its replies.")
     parser.add_argument("--host", default="127.0.0.1", help="the server's name (127.0.0.1)")
     parser.add_argument("--port", type=int, default=6379, help="its TCP port (6379)")
     parser.add_argument("--path", help="its unix socket, instead of a port")
-    parser.add_argument("--subscribe", nargs="+", metavar="CHANNEL", help="print what they say")
-    parser.add_argument("words", nargs="*", help="one command; without: from the standard input")
+    parser.add_argument("--subscribe", nargs="+", metavar="CHANNEL", help="print their messages")
+    parser.add_argument("words", nargs="*", help="one command; default: from standard input")
     try:
         code = run(command_line(parser.parse_args()))
     except asyncio.CancelledError:
         code = 0  # Ctrl-C
-    except (OSError, ValueError, FrameError, RedisError) as error:
-        # An AggregateError, when all addresses of a name failed, has no text of its own.
+    except (OSError, AggregateError, ValueError, FrameError, RedisError) as error:
         sys.exit(f"redis_client: {error}")
     sys.exit(code)
 

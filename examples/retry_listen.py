@@ -1,9 +1,9 @@
-"""Listen on a port that is still taken, by trying again until it is free.
+"""Listen on a port that is still in use, retrying until it is free.
 
-Shows what EADDRINUSE is good for: a new version of a service is started before the old one is
-gone. A server whose listen() failed may listen() again.
+Shows how to handle EADDRINUSE, for example if a new version of a service starts before the old one
+has exited. A server whose listen() failed can listen() again.
 
-    python examples/retry_listen.py --port 8124     twice; then end the first
+    python examples/retry_listen.py --port 8124     start it twice, then stop the first
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import sys
 
 from pyuvnet import Socket, net, run, set_timeout
 
-GOODBYE = 3000  # ms to take the greeting in, and to leave
+GOODBYE = 3000  # ms that a client has to read the greeting and disconnect
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Greet, as soon as the port is free.")
+    parser = argparse.ArgumentParser(description="Greet clients as soon as the port is free.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port (8124)")
-    parser.add_argument("--delay", type=int, default=1000, help="ms between two tries (1000)")
-    parser.add_argument("--tries", type=int, default=60, help="how many at most (60)")
+    parser.add_argument("--delay", type=int, default=1000, help="ms between attempts (1000)")
+    parser.add_argument("--tries", type=int, default=60, help="maximum number of attempts (60)")
     options = parser.parse_args()
     tries = 0
 
     def connected(socket: Socket) -> None:
         socket.on("error", lambda error: print(f"{socket.remote_address}: {error}", flush=True))
         socket.end("hello\n")
-        socket.resume()  # whatever is sent to us: without reading, its end is not seen either
-        set_timeout(socket.destroy, GOODBYE).unref()  # it may also never leave
+        socket.resume()  # discard what it sends: without reading, we would not notice its end
+        set_timeout(socket.destroy, GOODBYE).unref()  # it may never end
 
     def listen() -> None:
         nonlocal tries

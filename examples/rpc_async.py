@@ -1,8 +1,8 @@
-"""Calls over a connection: many at a time, answered in any order, each with a limit of time.
+"""Calls over a connection: many at a time, replies in any order, each with a time limit.
 
-Shows a client that multiplexes: requests have numbers, one task reads the answers and hands each to
-the future that waits for it; when the connection ends, all that wait hear so. Messages are JSON, a
-framing cuts their lines. `--serve` is the server.
+Shows a client that multiplexes: requests have numbers, and one task reads the replies and resolves
+the future that waits for each. When the connection ends, all waiting calls fail. Messages are lines
+of JSON, split by a framing. `--serve` runs the server.
 
     python examples/rpc_async.py --serve --port 8124 &
     python examples/rpc_async.py --port 8124 "add 1 2" "sleep 0.5" "add 3 4"
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pyuvnet import FrameError, Socket, events, framing, net, run
+from pyuvnet import AggregateError, FrameError, Socket, events, framing, net, run
 
 LINES = framing.Lines(limit=1 << 20)
 
@@ -55,7 +55,7 @@ class Client:
                 async for line in self._socket:
                     message = json.loads(line)
                     waiting = self._waiting.get(message["id"])
-                    # One that waited no longer is gone.
+                    # A call that timed out is no longer there.
                     if waiting is not None and not waiting.done():
                         if "error" in message:
                             waiting.set_exception(ValueError(message["error"]))
@@ -71,7 +71,7 @@ class Client:
     async def call(self, method: str, *params: Any, seconds: float = 10) -> Any:
         """Call a function.
 
-        Raises: ValueError, what the function raised there; TimeoutError; ConnectionError.
+        Raises: ValueError with what the function raised; TimeoutError; ConnectionError.
         """
         if self._reader.done():
             raise ConnectionError("not connected")
@@ -83,7 +83,7 @@ class Client:
                 return await waiting
         finally:
             del self._waiting[number]
-            # Nobody may be left to look at the exception.
+            # Nothing may be left to retrieve the exception.
             waiting.cancel()
 
 
@@ -103,7 +103,7 @@ FUNCTIONS: dict[str, Callable[..., Awaitable[Any]]] = {"add": add, "sleep": slee
 
 
 async def serve(socket: Socket) -> None:
-    """Begin each call as it comes; a slow one does not hold up the others."""
+    """Start each call as it arrives; a slow one does not hold up the others."""
 
     async def answer(message: Any) -> None:
         try:
@@ -114,7 +114,7 @@ async def serve(socket: Socket) -> None:
             await send(socket, {"id": message["id"], "result": result})
 
     try:
-        # Who has sent its end still gets its answers.
+        # A client that has ended its side still gets its replies.
         async with socket, asyncio.TaskGroup() as calls:
             async for line in socket:
                 calls.create_task(answer(json.loads(line)))
@@ -142,7 +142,7 @@ async def main(options: argparse.Namespace) -> bool:
         try:
             result = await client.call(method, *map(json.loads, words), seconds=options.seconds)
         except (OSError, ValueError) as error:
-            print(f"{call}: {str(error) or f'no answer within {options.seconds:g} s'}", flush=True)
+            print(f"{call}: {str(error) or f'no reply within {options.seconds:g} s'}", flush=True)
             return False
         print(f"{call}: {result}", flush=True)
         return True
@@ -153,14 +153,14 @@ async def main(options: argparse.Namespace) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Call functions of another process.")
-    parser.add_argument("--serve", action="store_true", help="be the server")
+    parser.add_argument("--serve", action="store_true", help="run the server")
     parser.add_argument("--host", default="127.0.0.1", help="address (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port; 0: a free one (8124)")
-    parser.add_argument("--seconds", type=float, default=10, help="limit for each call (10)")
+    parser.add_argument("--seconds", type=float, default=10, help="time limit for each call (10)")
     parser.add_argument("calls", nargs="*", metavar="CALL", help="such as 'add 1 2'")
     try:
         sys.exit(not run(main(parser.parse_args())))
     except asyncio.CancelledError:
         pass  # Ctrl-C
-    except OSError as error:
+    except (OSError, AggregateError) as error:
         sys.exit(f"rpc_async: {error}")

@@ -1,8 +1,8 @@
-"""A sender of files: a peer sends a name and gets "OK size" and the bytes, or "ERROR reason".
+"""A file server: a peer sends a name and gets "OK size" and the bytes, or "ERROR reason".
 
-Shows back pressure by hand: write() answers False when enough is waiting, and 'drain' tells when to
-go on. So a file of any size, sent to the slowest reader, takes a hundred kilobytes of memory.
-(Reading the file blocks the loop, for microseconds a piece; with slow disks, use a thread.)
+Shows manual back pressure: write() returns False when enough is queued, and 'drain' signals when to
+continue. A file of any size, sent to the slowest reader, therefore takes about 100 KB of memory.
+(Reading the file blocks the loop for microseconds per chunk; with slow disks, use a thread.)
 
     python examples/send_files.py --root .
     echo README.md | nc 127.0.0.1 8124
@@ -46,8 +46,8 @@ class Sending:
 
     def closed(self, had_error: bool) -> None:
         self.file.close()
-        how = "sent" if self.socket.writable_finished else "broke off"
-        # A name may hold anything, also what a terminal obeys or what cannot be encoded.
+        how = "sent" if self.socket.writable_finished else "interrupted"
+        # A name can contain anything, such as control sequences, or what cannot be encoded.
         name = str(self.name).encode("unicode_escape").decode()
         print(f"{how} {name}, at most {self.most_waiting} bytes waiting", flush=True)
 
@@ -56,21 +56,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Send the files of a folder.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8124, help="TCP port, 0 for a free one (8124)")
-    parser.add_argument("--root", type=Path, default=Path(), help="the folder (this one)")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder (the current one)")
     options = parser.parse_args()
     root = options.root.resolve()
 
     def connected(socket: Socket) -> None:
-        asked = b""
+        request = b""
 
         def received(chunk: bytes) -> None:
-            nonlocal asked
-            asked += chunk
-            line, end, _ = asked.partition(b"\n")
+            nonlocal request
+            request += chunk
+            line, end, _ = request.partition(b"\n")
             if end:
                 socket.off("data", received)
                 answer(socket, os.fsdecode(line).strip())
-            elif len(asked) > LONGEST_NAME:
+            elif len(request) > LONGEST_NAME:
                 socket.end("ERROR name too long\n")
 
         socket.on("data", received)

@@ -1,7 +1,7 @@
-"""Sensors over TCP, their readings over HTTP: a FastAPI program, under uvicorn.
+"""Collect readings of sensors over TCP and serve them over HTTP: FastAPI under uvicorn.
 
-Shows sockets within a framework: the TCP server lives as long as the program, by its lifespan, on
-the loop that uvicorn runs, and a handler makes a connection of its own. Nothing has to be attached.
+Shows sockets in a framework: the lifespan runs the TCP server, on uvicorn's loop, and a handler
+opens a connection itself. No attach() is needed.
 
     pip install fastapi uvicorn
     python examples/uvicorn_app.py --port 8080 --sensors 8124
@@ -29,7 +29,7 @@ address: tuple[int, str] = (8124, "127.0.0.1")
 
 
 async def sensor(socket: Socket) -> None:
-    """Take lines such as `kitchen 21.5`, and confirm each."""
+    """Read lines such as `kitchen 21.5`, and confirm each."""
     try:
         async for line in socket:
             try:
@@ -71,14 +71,14 @@ async def post_reading(name: str, value: float) -> str:
         socket.write_frame(f"{name} {value}")
         async for line in socket:
             return line.decode()
-    raise HTTPException(502, "no answer")
+    raise HTTPException(502, "no reply")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Serve what sensors report.")
+    parser = argparse.ArgumentParser(description="Serve the readings of sensors.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8080, help="port of HTTP (8080)")
-    parser.add_argument("--sensors", type=int, default=8124, help="port of the sensors (8124)")
+    parser.add_argument("--port", type=int, default=8080, help="port for HTTP (8080)")
+    parser.add_argument("--sensors", type=int, default=8124, help="port for the sensors (8124)")
     options = parser.parse_args()
     address = options.sensors, options.host
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")

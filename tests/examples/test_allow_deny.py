@@ -35,7 +35,7 @@ def test_a_list_of_who_may_come_in(example, peer):
     assert server.line() == "127.0.0.1 is not on the list"
     server, port = start(example, "--allow", "10.0.0.0/8", "127.0.0.0/30")
     assert peer(port).rest() == b"welcome\n"
-    assert server.line() == "127.0.0.1 came in"
+    assert server.line() == "127.0.0.1 connected"
 
 
 @many_addresses
@@ -63,5 +63,5 @@ def test_ipv4_rules_hold_for_peers_of_a_dual_stack_server(example, peer):
 def test_a_bad_rule_is_a_message_and_no_traceback(example, rule):
     code, out, err = example("allow_deny", "--port", 0, "--deny", rule).wait()
     assert (code, out) == (2, "")
-    assert "error: a rule is no address or network: " in err
+    assert "error: a rule is not an address or network: " in err
     assert "Traceback" not in err

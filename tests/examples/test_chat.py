@@ -79,7 +79,7 @@ def test_who_quits_and_who_vanishes_has_left(join):
     assert bob.line() == b"* here: ann, bob"
     assert bob.line() == b"* cid joined"
     bob.send(b"/quit\nnever said\n")
-    assert bob.rest() == b"* good bye\n"
+    assert bob.rest() == b"* goodbye\n"
     assert ann.line() == b"* bob left"
     cid.close()
     assert ann.line() == b"* cid left"
@@ -112,7 +112,7 @@ def test_a_line_without_end_is_cut_off(join, program):
     assert bob.line() == b"* here: ann, bob"
     ann.send(b"x" * 1001)
     # A framing destroys the socket.
-    word = b"* that line is too long, good bye\n" if program == "chat" else b"* bob joined\n"
+    word = b"* that line is too long, goodbye\n" if program == "chat" else b"* bob joined\n"
     assert ann.rest().endswith(word)
     assert bob.line() == b"* ann left"
 
@@ -147,7 +147,7 @@ def test_the_room_closes_with_a_word(join, room):
     ann = join("ann")
     assert ann.line() == b"* here: ann"
     room.stop()
-    assert ann.rest() == b"* the room closes\n"
+    assert ann.rest() == b"* the room is closing\n"
 
 
 def test_who_ends_its_side_has_left_and_hears_the_answers_first(join):

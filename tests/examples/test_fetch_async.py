@@ -75,7 +75,7 @@ def test_one_that_does_not_answer_in_time_holds_no_other_up(example, silent, sit
         # What was given up is closed.
         assert connection.recv(1000) == b""
     code, _, err = fetch.wait()
-    assert (code, err) == (1, f"{slow}: no answer within 3 s\n")
+    assert (code, err) == (1, f"{slow}: no response within 3 s\n")
 
 
 def test_nobody_there_and_no_http(example, silent, unused_port):
@@ -89,7 +89,7 @@ def test_nobody_there_and_no_http(example, silent, unused_port):
     assert sorted(err.splitlines()) == sorted(
         [
             f"127.0.0.1:{unused_port}: connect ECONNREFUSED 127.0.0.1:{unused_port}",
-            f"127.0.0.1:{other}: the answer is no HTTP",
+            f"127.0.0.1:{other}: not an HTTP response",
         ]
     )
 
@@ -122,4 +122,4 @@ def test_a_page_without_end_is_given_up(example):
         code, out, err = fetching.wait()
         thread.join()
     assert (code, out) == (1, "")
-    assert err == f"{place}: the answer is too long\n"
+    assert err == f"{place}: the response is too long\n"

@@ -66,8 +66,8 @@ def test_a_frame_larger_than_the_buffer(port, peer):
     ("sent", "reason"),
     [
         (b"\xff\xff\xff\xff", "The frame is longer than the limit of 1048576 bytes"),
-        (b"\0\0\0\0", "a frame is no JSON: Expecting value"),
-        (b"\0\0\0\3{,}", "a frame is no JSON: Expecting property name"),
+        (b"\0\0\0\0", "a frame is not JSON: Expecting value"),
+        (b"\0\0\0\3{,}", "a frame is not JSON: Expecting property name"),
         (b"\0\0", "The stream ended inside a frame"),
         (b"\0\0\0\3{", "The stream ended inside a frame"),
     ],

@@ -41,23 +41,23 @@ def test_players_who_halve_win_in_time_side_by_side(example, peer):
     server, port = start(example, "--highest", 1000)
     peers = [peer(port) for _ in range(5)]
     for one in peers:
-        assert one.line() == b"I think of a number from 1 to 1000"
+        assert one.line() == b"I am thinking of a number from 1 to 1000"
     for one in reversed(peers):
         assert play(one, 1000) <= 10
-        server.until(f"{one.socket.getsockname()[1]} won with")
+        server.until(f"{one.socket.getsockname()[1]} won after")
 
 
 def test_a_guess_in_pieces_and_many_at_once(example, peer):
     _, port = start(example, "--highest", 1)
     one, other = peer(port), peer(port)
-    assert one.line() == other.line() == b"I think of a number from 1 to 1"
+    assert one.line() == other.line() == b"I am thinking of a number from 1 to 1"
     one.send(b"2\nx\n0\nx\xc3")
     # The answers to whole lines come although the last is not whole.
-    assert [one.line() for _ in range(3)] == [b"lower", b"that is no number", b"higher"]
+    assert [one.line() for _ in range(3)] == [b"lower", b"that is not a number", b"higher"]
     other.send(b"1\n")
     assert other.rest() == b"right, after 1 guesses\n"
     one.send(b"\xa41\n1")
-    assert one.line() == b"that is no number"
+    assert one.line() == b"that is not a number"
     one.send(b"1\n1\n")
     assert one.rest() == b"lower\nright, after 6 guesses\n"
 
@@ -65,14 +65,14 @@ def test_a_guess_in_pieces_and_many_at_once(example, peer):
 def test_who_leaves_has_given_up_and_who_resets_has_failed(example, peer):
     server, port = start(example)
     one, other = peer(port), peer(port)
-    assert one.line() == other.line() == b"I think of a number from 1 to 100"
+    assert one.line() == other.line() == b"I am thinking of a number from 1 to 100"
     one.end()
     assert one.rest() == b""
-    server.until("gave up")
+    server.until(" left")
     other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     other.close()
     server.until("failed: read ECONNRESET")
-    assert peer(port).line() == b"I think of a number from 1 to 100"
+    assert peer(port).line() == b"I am thinking of a number from 1 to 100"
 
 
 def test_a_line_that_never_ends(example, peer):
@@ -80,14 +80,14 @@ def test_a_line_that_never_ends(example, peer):
     one = peer(port)
     one.send(b"1" * 1001)
     server.until("failed: a line is too long")
-    assert one.line() == b"I think of a number from 1 to 100"
+    assert one.line() == b"I am thinking of a number from 1 to 100"
     assert one.rest() == b""
 
 
 def test_a_game_has_its_time(example, peer):
     server, port = start(example, "--seconds", 0.05)
     one = peer(port)
-    assert one.rest() == b"I think of a number from 1 to 100\n"
+    assert one.rest() == b"I am thinking of a number from 1 to 100\n"
     server.until("took too long")
 
 
@@ -116,12 +116,12 @@ def test_a_player_who_does_not_read_is_not_read_from(example, peer):
     most = 40_000_000
     assert one.send_until_stuck(b"x\n" * 30_000, most) < most
     other = peer(port)
-    assert other.line() == b"I think of a number from 1 to 100"
+    assert other.line() == b"I am thinking of a number from 1 to 100"
     other.send(b"x\n")
-    assert other.line() == b"that is no number"
+    assert other.line() == b"that is not a number"
     # It may go on when it reads.
-    assert one.line() == b"I think of a number from 1 to 100"
-    assert [one.line() for _ in range(100_000)] == [b"that is no number"] * 100_000
+    assert one.line() == b"I am thinking of a number from 1 to 100"
+    assert [one.line() for _ in range(100_000)] == [b"that is not a number"] * 100_000
 
 
 def test_a_player_who_resets_while_the_game_waits_for_it(example, peer):
@@ -132,4 +132,4 @@ def test_a_player_who_resets_while_the_game_waits_for_it(example, peer):
     one.close()
     server.until("failed: ")
     other = peer(port)
-    assert other.line() == b"I think of a number from 1 to 100"
+    assert other.line() == b"I am thinking of a number from 1 to 100"

@@ -21,7 +21,7 @@ SERVERS = {
         (35).to_bytes(4, "big") + b'{"method": "add", "params": [1, 2]}',
         b'{"result": 3}',
     ),
-    "guess_async": ([], b"x\n", b"that is no number"),
+    "guess_async": ([], b"x\n", b"that is not a number"),
     "handover": (["--idle", "200", "--patience", "60000"], b"", b"counted 0 lines"),
     "http_async": ([], b"GET /ann HTTP/1.1\r\nHost: x\r\n\r\n", b"Hello, ann!"),
     "http_hello": ([], b"GET /ann HTTP/1.0\r\n\r\n", b"Hello, ann!"),

@@ -33,7 +33,7 @@ def test_a_worker_does_all_tasks(example):
 def test_a_worker_that_dies_is_replaced_and_its_task_is_done(example):
     first, gone, *others = lines_of(example, "--dies-at", 5, 4, 5, 6)
     assert first.startswith("4: [1, 2, 4] from process ")
-    assert gone.startswith("the worker has gone: ")
+    assert gone.startswith("the worker died: ")
     assert [line.rpartition(" ")[0] for line in others] == [
         "5: [1, 5] from process",
         "6: [1, 2, 3, 6] from process",

@@ -100,6 +100,58 @@ def test_it_takes_the_socket_of_a_service_manager(tmp_path):
     process.stdout.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc has the children of a process")
+def test_a_signal_lets_a_new_version_take_over(example, peer):
+    running = example("production", "--port", 0)
+    port = running.port()
+    old = running.process.pid
+    one = peer(port)
+    one.settle(b"x\n", b"X\n")
+    running.process.send_signal(signal.SIGUSR2)
+    assert running.port() == port
+    (new,) = map(int, Path(f"/proc/{old}/task/{old}/children").read_text().split())
+    try:
+        # The old one serves its connection until that has been silent for a second.
+        one.send(b"y\n")
+        assert one.line() == b"Y"
+        assert one.line() == b""
+        one.close()
+        assert running.process.wait(20) == 0
+        other = peer(port)
+        other.settle(b"z\n", b"Z\n")
+        other.close()
+    finally:
+        os.kill(new, signal.SIGTERM)
+    # It ends well, too, and both have said nothing else.
+    _, out, err = running.wait()
+    assert (out, err) == ("", "")
+
+
+@unix
+def test_health_checks_fail_while_it_is_to_stop(example, peer):
+    running = example("production", "--port", 0, "--proxy", "127.0.0.1")
+    port = running.port()
+    local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+    check = peer(port)
+    check.send(local + b"ping\n")
+    assert check.line() == b"PING"
+    check.close()
+    running.process.send_signal(signal.SIGTERM)
+    answer = b"PING"
+    while answer:
+        with contextlib.suppress(ConnectionResetError), contextlib.closing(peer(port)) as check:
+            answer = b""
+            check.send(local + b"ping\n")
+            answer = check.line()
+    # Clients are served meanwhile.
+    one = peer(port)
+    one.send(b"PROXY TCP4 192.0.2.1 198.51.100.1 1000 2000\r\nhello\n")
+    assert one.line() == b"HELLO"
+    one.close()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.wait()[0] == 0
+
+
 def test_behind_a_balancer_the_header_is_required(example, peer):
     running = example("production", "--port", 0, "--proxy", "127.0.0.1")
     port = running.port()

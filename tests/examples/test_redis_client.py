@@ -328,15 +328,15 @@ def test_what_is_no_answer_of_redis_is_refused_where_it_comes(module):
 
     async def main():
         source = Source()
-        reading = asyncio.ensure_future(module.read_answer(source))
+        reading = asyncio.ensure_future(module.read_reply(source))
         for byte in b"*3\r\n$2\r\na":
             source.push(bytes([byte]))
             await asyncio.sleep(0)
         assert not reading.done()
         source.push(b"b\r\n:1\r\n$-1\r\n!\r\n")
         assert await reading == [b"ab", 1, None]
-        with pytest.raises(ValueError, match="no answer of Redis begins with b'!'"):
-            await module.read_answer(source)
+        with pytest.raises(ValueError, match="not a reply of Redis: it begins with b'!'"):
+            await module.read_reply(source)
         source.destroy()
 
     pyuvnet.run(main())

@@ -40,13 +40,13 @@ def server() -> Iterator[Callable[[bytes], int]]:
 @pytest.mark.parametrize(
     ("answer", "times", "reason"),
     [
-        (b"*1\r\n" * 100_000, 1, "the answer goes too deep"),
-        (b"$99999999999999\r\n", 1, "the answer is too long"),
-        (b"*99999999999999\r\n", 1, "the answer is too long"),
-        (b"x" * 1_000_000, 1000, "found no end within 65536 bytes"),
+        (b"*1\r\n" * 100_000, 1, "the reply is nested too deeply"),
+        (b"$99999999999999\r\n", 1, "the reply is too long"),
+        (b"*99999999999999\r\n", 1, "the reply is too long"),
+        (b"x" * 1_000_000, 1000, "found no delimiter within 65536 bytes"),
         (b":one\r\n", 1, "invalid literal"),
         (b"$\r\n", 1, "invalid literal"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, "no answer of Redis begins with b'H'"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, "not a reply of Redis: it begins with b'H'"),
     ],
     ids=["deep", "text", "list", "line", "number", "size", "HTTP"],
 )

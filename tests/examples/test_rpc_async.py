@@ -51,7 +51,7 @@ def test_an_error_there_is_an_error_here(example, port):
 
 def test_a_call_has_its_time_and_holds_up_no_other(example, port):
     code, lines = call(example, port, "sleep 30", "add 1 2", seconds=0.5)
-    assert (code, lines) == (1, ["add 1 2: 3", "sleep 30: no answer within 0.5 s"])
+    assert (code, lines) == (1, ["add 1 2: 3", "sleep 30: no reply within 0.5 s"])
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])

@@ -74,7 +74,7 @@ def test_a_reader_that_leaves_half_way(ask, server):
     one = ask("big")
     assert one.line() == b"OK 30000000"
     one.close()
-    server.until("broke off big")
+    server.until("interrupted big")
     assert ask("small.txt").rest() == b"OK 6\nhello\n"
 
 
@@ -126,4 +126,4 @@ def test_a_name_without_end(server, peer):
 def test_it_ends_cleanly_in_the_middle_of_a_file(ask, server):
     one = ask("big")
     assert one.line() == b"OK 30000000"
-    assert "broke off big" in server.stop()
+    assert "interrupted big" in server.stop()
