@@ -17,6 +17,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet._core.handle import live_counts
+from pyuvnet._core.info import build_flags
+from tests.support.installed import UVLOOP
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +42,7 @@ SLOW = [
     "test_frameworks.py",
     "test_half_built.py",
     "test_packaging.py",
+    "test_pytest_plugin.py",
     "test_stream_machine.py",
     "test_stubs.py",
     "test_tiers.py",
@@ -90,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say below the header which tiers are left out."""
-    left_out = config.stash[_left_out]
+    left_out = config.stash.get(_left_out, {})  # There are none if the collection failed.
     return [f"left out: {n} tests that --{tier} adds" for tier, n in left_out.items() if n]
 
 
@@ -140,9 +143,18 @@ def loop(request: pytest.FixtureRequest) -> Iterator[pyuvnet.Loop]:
     assert live_counts() == before, "libuv still knows handles or requests"
 
 
-@pytest.fixture(
-    params=["asyncio", "waker thread", *(["uvloop"] if sys.platform != "win32" else [])]
-)
+@pytest.fixture
+def clock(loop: pyuvnet.Loop) -> Iterator[Any]:
+    """Virtual time: run() does not wait for timers, but jumps to them; clock.now is exact."""
+    from pyuvnet.testing import virtual_time
+
+    if sys.platform == "win32" or "bundled libuv" not in build_flags():
+        pytest.skip("libuv reads a clock that cannot be set")
+    with virtual_time(jump=True) as clock:
+        yield clock
+
+
+@pytest.fixture(params=["asyncio", "waker thread", *(["uvloop"] if UVLOOP else [])])
 def factory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Makes the loop of asyncio.run() and pyuvnet.run(): the test runs on each of them."""
     import asyncio

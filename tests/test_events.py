@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 
 import pytest
@@ -16,6 +17,7 @@ from pyuvnet import (
     StateError,
     events,
     net,
+    next_tick,
     run,
 )
 from tests.support.cases import cases
@@ -333,6 +335,46 @@ def test_an_iterator_left_by_break_stops_listening():
         assert emitter.listener_count("x") == 1
 
     run(main())
+
+
+def collected_in_another_thread(held):
+    """Drop what a list has so that the collector of another thread finalises it."""
+    for each in held:
+        # Without the GIL only the collector frees what another thread has made.
+        each.itself = each
+    held.clear()
+    del each
+    thread = threading.Thread(target=gc.collect)
+    thread.start()
+    thread.join()
+
+
+def test_an_iterator_collected_in_another_thread_stops_listening():
+    server = net.create_server()
+    held = [events.on(server, "x")]
+    assert server.listener_count("x") == 1
+    collected_in_another_thread(held)
+    run()
+    assert server.listener_count("x") == 0
+
+
+def test_connections_whose_iterator_is_collected_in_another_thread_are_closed():
+    server = net.create_server()
+    held = []
+
+    def connection(socket):
+        socket.once("close", lambda had_error: server.close())
+        # The iterator has it by then.
+        next_tick(collected_in_another_thread, held)
+
+    def listening():
+        held.append(aiter(server))
+        net.connect(server.address().port, "127.0.0.1").resume()
+
+    server.once("connection", connection)
+    server.listen(0, "127.0.0.1", listening)
+    run()
+    assert server.listener_count("connection") == 0
 
 
 def test_a_cancelled_waiter_loses_no_event():

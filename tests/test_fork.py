@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from tests.support.installed import UVLOOP
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's")
 
 # How a child is made; each defines child(function), which returns its exit code.
@@ -326,7 +328,7 @@ except pyuvnet.StateError as error:
     assert child.clean().lines == ["0 ERR_FORKED", "3 parent"]
 
 
-@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("kind", ["asyncio", *(["uvloop"] if UVLOOP else [])])
 def test_a_process_started_while_asyncio_drives_the_loop(kind, run_child, tmp_path):
     child = run_child(
         HEAD

@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import http.client
 import socket as python_socket
-import sys
 
 import pytest
 
 from pyuvnet import net
+from tests.support.installed import UVLOOP
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra 'frameworks'")
 fastapi = pytest.importorskip("fastapi", reason="needs the extra 'frameworks'")
 web = pytest.importorskip("aiohttp.web", reason="needs the extra 'frameworks'")
 
 LOOPS = {"asyncio": asyncio.new_event_loop}
-if sys.platform != "win32":
+if UVLOOP:
     import uvloop
 
     LOOPS["uvloop"] = uvloop.new_event_loop

@@ -95,6 +95,44 @@ def test_a_descriptor_that_listens_already() -> None:
     assert echo_once(net.create_server().listen(fd=fd)) == ["connect", "connection"]
 
 
+def queue_limit(server: net.Server) -> int:
+    return int(server.stats().accept_queue_limit or 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how long the queue may be")
+@pytest.mark.spec("D127", "P9-04")
+def test_a_descriptor_that_listens_keeps_its_backlog() -> None:
+    with posix.create_server(("127.0.0.1", 0), backlog=7) as made:
+        for options, expected in (({}, 7), ({"backlog": 9}, 9), ({}, 9)):
+            server = net.create_server().listen({"fd": os.dup(made.fileno()), **options})
+            assert queue_limit(server) == expected
+            server.close()
+    bound = net.create_server().listen(fd=bound_fd())
+    assert queue_limit(bound) == 511
+    bound.close()
+    pyuvnet.run()
+
+
+def test_a_unix_socket_that_listens_is_taken_over(tmp_path: Path) -> None:
+    """How long its queue may be is not known: it is the longest that the system allows."""
+    path = str(tmp_path / "sock")
+    with posix.socket(posix.AF_UNIX) as made:
+        made.bind(path)
+        made.listen(1)
+        server = net.create_server().listen(fd=os.dup(made.fileno()))
+    waiting = []
+    for _ in range(50):
+        one = posix.socket(posix.AF_UNIX)
+        one.setblocking(False)
+        # A unix socket fails at once where the queue is full.
+        one.connect(path)
+        waiting.append(one)
+    for one in waiting:
+        one.close()
+    server.close()
+    pyuvnet.run()
+
+
 def test_a_unix_socket_by_its_descriptor(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     server = net.create_server().listen(fd=bound_fd(posix.AF_UNIX, str(path)))

@@ -7,6 +7,7 @@ checks themselves, on archives made up for them, and each is seen to refuse what
 from __future__ import annotations
 
 import datetime
+import email
 import importlib.util
 import json
 import os
@@ -17,6 +18,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -50,8 +52,11 @@ def tool(path: Path) -> ModuleType:
 
 
 @pytest.fixture
-def wheels() -> ModuleType:
-    return tool(ROOT / "tools" / "wheels.py")
+def wheels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = tool(ROOT / "tools" / "wheels.py")
+    # The core that runs the tests may be a debug build.
+    monkeypatch.setattr(module, "LARGEST_CORE", 1 << 30)
+    return module
 
 
 @pytest.fixture
@@ -105,6 +110,15 @@ def test_metadata_carries_bill_and_licences(sbom: ModuleType, tmp_path: Path) ->
     assert bill == sbom.bill("pyuvnet", VERSION, CONFIGURATION["project"]["license"])
     for name in ("LICENSE", "vendor/libuv/LICENSE", "vendor/libuv/LICENSE-extra"):
         assert (found / "licenses" / name).read_bytes() == (ROOT / name).read_bytes()
+    about = email.message_from_bytes((found / "METADATA").read_bytes())
+    addresses = dict(each.split(", ") for each in about.get_all("Project-URL", []))
+    project = CONFIGURATION["tool"]["pyuvnet"]["PROJECT_URL"]
+    assert addresses["Source"] == project
+    assert all(address.startswith(project) for address in addresses.values())
+    assert about["Description-Content-Type"] == "text/markdown"
+    page = about.get_payload()
+    assert f"]({project}/blob/v{VERSION}/docs/quickstart.md)" in page
+    assert tool(ROOT / "tools" / "project_page.py").relative_links(page) == []
 
 
 @posix_only
@@ -139,6 +153,7 @@ def files(sbom: ModuleType, tmp_path: Path) -> Files:
         "pyuvnet/__init__.py": b"",
         "pyuvnet/__init__.pyi": b"",
         "pyuvnet/py.typed": b"",
+        "pytest_pyuvnet.py": b"",
         f"pyuvnet/_core/{core.name}": core.read_bytes(),
         f"{about}/METADATA": b"",
         f"{about}/sboms/libuv.cdx.json": bill,
@@ -171,6 +186,7 @@ def test_good_wheel_passes(wheels: ModuleType, files: Files, tmp_path: Path) -> 
         (r"py\.typed$", "no place"),
         (r"_native\.", "not one compiled core"),
         (r"sboms/", "no bill"),
+        (r"pytest_pyuvnet", "no plugin"),
     ],
 )
 def test_wheel_without_a_part_is_refused(
@@ -240,6 +256,62 @@ def test_debug_information_is_refused(wheels: ModuleType, files: Files, tmp_path
         wheels.check(pack(tmp_path, files))
 
 
+@posix_only
+def test_a_large_core_is_refused(
+    wheels: ModuleType, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels, "LARGEST_CORE", 100_000)
+    with pytest.raises(wheels.WrongError, match=r"the core has [\d,]+ bytes"):
+        wheels.check(pack(tmp_path, files))
+
+
+@posix_only
+def test_a_page_with_relative_links_is_refused(
+    wheels: ModuleType, files: Files, tmp_path: Path
+) -> None:
+    files[f"pyuvnet-{VERSION}.dist-info/METADATA"] = b"Name: pyuvnet\n\n[Guide](docs/guide.md)\n"
+    with pytest.raises(wheels.WrongError, match=re.escape("['docs/guide.md']")):
+        wheels.check(pack(tmp_path, files))
+
+
+# The page on the package index.
+
+
+PAGE = """\
+[Guide](docs/guide.md#top), [below](#install), [Node](https://nodejs.org), [m](mailto:a@b.example)
+![plot](images/plot.png) [![badge](images/badge.png)](docs/status.md)
+<a href="docs/a.md"><img alt="b" src="images/b.png"></a>
+[by name]: docs/name.md
+
+```sh
+echo [not](docs/a.md) a link
+```
+[Last](LICENSE)
+"""
+PAGE_ABSOLUTE = """\
+[Guide](URL/blob/v1.2.3/docs/guide.md#top), [below](URL/blob/v1.2.3/README.md#install), \
+[Node](https://nodejs.org), [m](mailto:a@b.example)
+![plot](URL/raw/v1.2.3/images/plot.png) [![badge](URL/raw/v1.2.3/images/badge.png)]\
+(URL/blob/v1.2.3/docs/status.md)
+<a href="URL/blob/v1.2.3/docs/a.md"><img alt="b" src="URL/raw/v1.2.3/images/b.png"></a>
+[by name]: URL/blob/v1.2.3/docs/name.md
+
+```sh
+echo [not](docs/a.md) a link
+```
+[Last](URL/blob/v1.2.3/LICENSE)
+"""
+
+
+def test_links_of_the_page_are_absolute_and_of_this_version() -> None:
+    module = tool(ROOT / "tools" / "project_page.py")
+    project = "https://code.example/ours"
+    made = module.absolute(PAGE, project, "1.2.3")
+    assert made == PAGE_ABSOLUTE.replace("URL", project)
+    assert module.relative_links(made) == []
+    assert len(module.relative_links(PAGE)) == 9
+
+
 # The checks of sdists.
 
 
@@ -275,7 +347,7 @@ def test_sdist_with_products_of_a_build_is_refused(
         wheels.check(sdist(tmp_path, [*SDIST, name]))
 
 
-@pytest.mark.parametrize("name", ["bench/results/reference/cpu.png", "docs/images/soak.png"])
+@pytest.mark.parametrize("name", ["bench/results/reference/overview.png", "docs/images/soak.png"])
 def test_sdist_with_published_figures_is_refused(
     name: str, wheels: ModuleType, tmp_path: Path
 ) -> None:
@@ -298,8 +370,13 @@ def test_manifest_takes_the_benchmarks_without_their_results(tmp_path: Path) -> 
 def test_the_repository_holds_no_figures_as_text() -> None:
     command = ["git", "ls-files", "*.svg", "*.json", "*.csv", "*.html"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    # But those that bench.regress compares with.
-    assert listed == "bench/regress/figures.json\n"
+    # But those that bench.regress compares with, and diagrams, which are drawn by hand.
+    assert [name for name in listed.split() if not name.startswith("docs/diagrams/")] == [
+        "bench/regress/figures.json"
+    ]
+    for diagram in (ROOT / "docs" / "diagrams").iterdir():
+        assert diagram.suffix == ".svg", diagram
+        assert diagram.stat().st_size < 5000, diagram
 
 
 @needs_checkout
@@ -322,14 +399,29 @@ def test_tests_left_out_for_wheels_are_there(wheels: ModuleType) -> None:
         assert f"\ndef {function}(" in (ROOT / path).read_text("utf-8")
 
 
+def for_wheels(wheels: ModuleType) -> Iterator[tuple[Path, str]]:
+    """Each file of tests that is copied for a wheel, and its text."""
+    for folder, folders, names in os.walk(ROOT / "tests"):
+        gone = wheels.left_out(folder, [*folders, *names])
+        folders[:] = [name for name in folders if name not in gone]
+        for name in names:
+            if name not in gone and name.endswith(".py"):
+                yield Path(folder, name), Path(folder, name).read_text("utf-8")
+
+
 def test_no_test_for_wheels_imports_one_that_is_left_out(wheels: ModuleType) -> None:
     gone = {Path(name).stem for name in wheels.OF_THE_CHECKOUT}
-    for path in (ROOT / "tests").rglob("*.py"):
-        if not {*path.relative_to(ROOT / "tests").parts} & {*wheels.OF_THE_CHECKOUT}:
-            wanted = set(
-                re.findall(r"^from (?:tests)?\.+(\w+) import", path.read_text("utf-8"), re.M)
-            )
-            assert not wanted & gone, path.name
+    for path, text in for_wheels(wheels):
+        wanted = set(re.findall(r"^from (?:tests)?\.+(\w+) import", text, re.M))
+        assert not wanted & gone, path.name
+
+
+def test_no_test_for_wheels_reads_what_only_the_checkout_has(wheels: ModuleType) -> None:
+    reads = re.compile(
+        r'ROOT / "(pyuvnet|bench|tools|vendor|setup\.py)\b|^from (bench|tools)\b', re.M
+    )
+    found = {path.name for path, text in for_wheels(wheels) if reads.search(text)}
+    assert found == set()
 
 
 def test_a_wheel_for_each_python_that_we_claim() -> None:
@@ -340,7 +432,26 @@ def test_a_wheel_for_each_python_that_we_claim() -> None:
         if text.startswith(prefix)
     }
     built = CONFIGURATION["tool"]["cibuildwheel"]["build"]
-    assert set(built) == {f"cp3{minor}-*" for minor in claimed}
+    # Nothing has been run on 3.14t, which has no classifier of its own.
+    assert set(built) == {*(f"cp3{minor}-*" for minor in claimed), "cp314t-*"}
+
+
+def test_systems_that_we_claim_are_those_where_it_was_run() -> None:
+    systems = [
+        text
+        for text in CONFIGURATION["project"]["classifiers"]
+        if text.startswith("Operating System")
+    ]
+    assert systems == ["Operating System :: POSIX :: Linux"]
+
+
+def test_the_extra_all_has_what_programs_can_use() -> None:
+    extras = CONFIGURATION["project"]["optional-dependencies"]
+    ours, uvloop = extras["all"]
+    parts = re.fullmatch(r"pyuvnet\[([\w,]+)\]", ours)[1].split(",")
+    of_contributors = {"bench", "docs", "lint", "test"}
+    assert {*parts, "all"} == extras.keys() - of_contributors
+    assert uvloop in extras["test"]
 
 
 def test_installed_tests_need_what_all_tests_need_but_tools_for_sources() -> None:
@@ -373,13 +484,18 @@ CHANGES = """\
 """
 
 
+PROJECT_URL = '[tool.pyuvnet]\nPROJECT_URL = "{}"\n'
+
+
 @pytest.fixture
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """tools/release.py on a tree of its own."""
     module = tool(ROOT / "tools" / "release.py")
     monkeypatch.setattr(module, "VERSION", tmp_path / "_version.py")
     monkeypatch.setattr(module, "CHANGELOG", tmp_path / "CHANGELOG.md")
+    monkeypatch.setattr(module, "PROJECT", tmp_path / "pyproject.toml")
     module.VERSION.write_text('__version__ = "0.1.0"\n')
+    module.PROJECT.write_text(PROJECT_URL.format("https://code.example/ours"))
     module.CHANGELOG.write_text(CHANGES)
     return module
 
@@ -452,6 +568,24 @@ def test_tag_that_does_not_agree_is_refused(
             path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(release.ReleaseError, match=why):
         release.check("v0.1.0")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.invalid/pyuvnet",
+        "http://code.example/ours",
+        "https://code.example/ours/",
+        "https://localhost/ours",
+        "",
+    ],
+)
+def test_release_without_an_address_is_refused(address: str, release: ModuleType) -> None:
+    release.prepare("0.2.0", DAY)
+    release.check("v0.2.0")
+    release.PROJECT.write_text(PROJECT_URL.format(address))
+    with pytest.raises(release.ReleaseError, match="PROJECT_URL"):
+        release.check("v0.2.0")
 
 
 def test_changelog_has_the_form_that_releases_need() -> None:

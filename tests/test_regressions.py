@@ -685,6 +685,8 @@ def test_a_destination_that_its_metaclass_destroys_is_not_written_to(run_child):
         pyuvnet.set_immediate(lambda: (armed.append(destination), b.send(b"hello")))
         pyuvnet.run()
         assert destination.destroyed and source.destroyed
+        b.close()
+        d.close()
     """).clean()
 
 

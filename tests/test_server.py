@@ -460,6 +460,16 @@ def test_a_half_built_subclass_is_refused() -> None:
     repr(half)
 
 
+def test_its_loop_may_have_been_closed_before_repr(tmp_path: Path) -> None:
+    server = net.create_server().listen(0)
+    named = net.create_server().listen(str(tmp_path / "sock"))
+    bound = net.BoundSocket({"host": "127.0.0.1"})
+    pyuvnet.current_loop().close()
+    assert repr(server) == "<Server closed with its loop connections=0>"
+    assert repr(named).endswith(" connections=0>")
+    assert repr(bound) == "<BoundSocket closed with its loop>"
+
+
 # ---- Attributes --------------------------------------------------------------------------------
 
 

@@ -62,9 +62,10 @@ from pyuvnet import loop as loop_module
 from pyuvnet._core import hidden_calls as core
 from pyuvnet._core import info
 from pyuvnet._core.handle import live_counts
+from tests.support.installed import UVLOOP
 
 MODES = ["run", "turn", "asyncio", "hooked"]
-if sys.platform != "win32":
+if UVLOOP:
     MODES.append("uvloop")
 DEBUG = hasattr(core, "set_hidden_hook") and "debug" in info.build_flags().split(",")[0]
 ROOT = Path(__file__).resolve().parents[2]
@@ -974,15 +975,17 @@ def run_child(mode: str, seed: int, programs: int, steps: int) -> tuple[Counter[
     command += ["--seed", str(seed), "--programs", str(programs), "--length", str(steps)]
     environment = dict(os.environ, PYTHONFAULTHANDLER="1")
     environment.setdefault("PYTHONMALLOC", "debug")
-    child = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS * (programs + 2),
-        check=False,
-    )
+    # One that crashes leaves its folder behind.
+    with tempfile.TemporaryDirectory(prefix="pyuvnet-") as folder:
+        child = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**environment, "TMPDIR": folder},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS * (programs + 2),
+            check=False,
+        )
     lines = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
     if child.returncode == 0:
         return Counter(lines[-1]["figures"]), ""

@@ -20,6 +20,7 @@ import signal
 import socket as posix
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -42,6 +43,7 @@ from pyuvnet import (
     net,
     run,
     streams,
+    testing,
     tls,
 )
 from tests.support.certificates import certificates
@@ -74,6 +76,7 @@ MODULES = {
     "streams": streams,
     "diagnostics": diagnostics,
     "loop": loop,
+    "testing": testing,
     "tls": tls,
     "tls.promises": tls.promises,
 }
@@ -86,6 +89,8 @@ LEFT_OUT = {
     "Loop.set_driver",
     "Loop.turn",
     "Loop.wait_for_io",
+    "VirtualTime.adopt",
+    "VirtualTime.wait",
     "events.error_monitor",
     "tls.DEFAULT_CIPHERS",
     "tls.DEFAULT_ECDH_CURVE",
@@ -440,6 +445,52 @@ def _handles() -> None:
         read_properties(each)
         _ = repr(each), str(each), each == each
     done(client, accepted)
+
+
+@operation(
+    "testing.pair", "Pair", "FaultProxy", "FaultProxy.address", "FaultProxy.reset",
+    "FaultProxy.stall", "FaultProxy.resume", "FaultProxy.close",
+)  # fmt: skip
+def _faults() -> None:
+    for end in testing.pair():
+        end.destroy()
+    run()
+    made = testing.pair(latency_ms=(1, 2), rate=1e6, chop=(1, 2), flip_every=2, seed=1)
+    read_properties(made)
+    made.server.resume()
+    made.client.resume().end("hello")
+    run()
+    for faults in ({"reset_after": 1}, {"end_after": 1}, {"stall_after": 1}):
+        client, there = testing.pair(**faults)
+        for end in (client, there):
+            end.on("error", nothing).resume().write("hello")
+        pyuvnet.set_timeout(lambda client=client, there=there: (client.destroy(), there.destroy()))
+        run()
+    with testing.FaultProxy(server().address(), chop=1) as proxy:
+        client = net.connect(proxy.address()).on("error", nothing).resume()
+        while len(_serving) < 2 or client.connecting:
+            pyuvnet.set_immediate(pyuvnet.stop)
+            run()
+        read_properties(proxy)
+        proxy.stall()
+        proxy.resume()
+        proxy.reset()
+        accepted = _serving.pop().on("error", nothing)
+    done(client, accepted)
+
+
+@operation("testing.virtual_time", "VirtualTime", "VirtualTime.advance")
+def _virtual_time() -> None:
+    async def main() -> None:
+        await asyncio.sleep(1)
+        await clock.advance(1000)
+
+    with testing.virtual_time(jump=True) as clock:
+        read_properties(clock)
+        pyuvnet.set_timeout(nothing, 1000)
+        clock.advance(500)
+        run()
+        run(main())
 
 
 @operation("diagnostics.subscribe", "diagnostics.unsubscribe", "diagnostics.has_subscribers")
@@ -860,6 +911,42 @@ def _detach() -> None:
     done(client, accepted)
 
 
+@operation("Socket.transfer", "Server.transfer", "serve_threads")
+def _transfer() -> None:
+    loops: list[Any] = [None, None]
+    both = threading.Barrier(2)
+    coming = [2]
+
+    def arrived(one: Any) -> None:
+        if isinstance(one, Server):
+            one.close()
+        else:
+            one.destroy()
+        coming[0] -= 1
+        if not coming[0]:
+            loops[1].stop()
+
+    def function(index: int) -> None:
+        loops[index] = pyuvnet.current_loop()
+        both.wait(10)
+        if index:
+            pyuvnet.set_interval(nothing, 60_000)
+            return
+        near, far = (Socket(fd=end.detach()) for end in posix.socketpair())
+        attempt(far.transfer, None)
+        far.transfer(loops[1], arrived)
+        near.on("end", near.destroy).resume()
+        server = net.create_server()
+
+        def listening() -> None:
+            attempt(server.transfer, None)
+            server.transfer(loops[1], arrived)
+
+        server.listen(0, "127.0.0.1", listening)
+
+    pyuvnet.serve_threads(function, 2)
+
+
 @operation("Socket.send_handle")
 def _send_handle() -> None:
     near, far = (Socket(fd=end.detach(), handles=True) for end in posix.socketpair())
@@ -885,6 +972,13 @@ def _service_manager() -> None:
     net.listen_fds()
     pyuvnet.notify("READY=1")
     attempt(pyuvnet.notify, "READY")
+
+
+@operation("serve")
+def _serve() -> None:
+    # What it does with workers: tests/reliability/serving.py.
+    attempt(pyuvnet.serve, 5)
+    attempt(pyuvnet.serve, "app")
 
 
 @operation("Server (proxy_protocol)", "Socket.connect (proxy_protocol)", "Socket.proxy")

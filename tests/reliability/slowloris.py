@@ -76,11 +76,18 @@ def measure(count: int, every: int, limit: int) -> dict[str, Any]:
             stdout=subprocess.DEVNULL,
         )
 
+    turns = pyuvnet.loop.stats().turns
     wall, busy = time.monotonic(), time.process_time()
     pyuvnet.run()
     wall, busy = time.monotonic() - wall, time.process_time() - busy
     child.wait(60)
-    return {"codes": dict(codes), "gone": (min(times), max(times)), "cpu": busy, "seconds": wall}
+    return {
+        "codes": dict(codes),
+        "gone": (min(times), max(times)),
+        "turns": pyuvnet.loop.stats().turns - turns,
+        "cpu": busy,
+        "seconds": wall,
+    }
 
 
 def main() -> None:

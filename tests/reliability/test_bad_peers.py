@@ -524,7 +524,7 @@ SERVERS = {
         (35).to_bytes(4, "big") + b'{"method": "add", "params": [1, 2]}',
         b'{"result": 3}',
     ),
-    "guess_async": ([], b"x\n", b"that is no number"),
+    "guess_async": ([], b"x\n", b"that is not a number"),
     "http_hello": ([], b"GET /ann HTTP/1.0\r\n\r\n", b"Hello, ann!"),
     "lines": ([], b"GET a\n", b"NONE"),
     "send_files": (["--root", str(ROOT / "examples")], b"README.md\n", b"#"),

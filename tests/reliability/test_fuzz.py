@@ -14,7 +14,7 @@ CI = os.environ.get("CI", "") not in ("", "0", "false")
 @pytest.mark.parametrize("name", sorted(fuzz.FUZZERS))
 @pytest.mark.filterwarnings("ignore::pyuvnet.errors.TimeoutOverflowWarning")
 @pytest.mark.filterwarnings("ignore::pyuvnet.errors.MaxListenersExceededWarning")
-@pytest.mark.filterwarnings("ignore:.*means a unix socket of that name:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*refers to a unix socket of that name:RuntimeWarning")
 @pytest.mark.timeout(280)
 def test_no_input_does_harm(name: str, full: bool) -> None:
     weight = fuzz.FUZZERS[name][2]

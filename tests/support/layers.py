@@ -1,9 +1,10 @@
 """Which modules of the package import which, and what of that goes against the order of the layers.
 
 `pyuvnet/_base` is the lowest layer, in Python; above it is the core, in the order of its LAYERS;
-above that the facade, with `pyuvnet/cluster`. A module imports from below only. In `_base` and in
-the facade no two modules import each other, by whatever way round. Imports in functions count like
-all others; what stands under `if TYPE_CHECKING:` does not, since it never runs.
+above that the facade, with `pyuvnet/cluster` and `pyuvnet/_serve`. A module imports from below
+only. In `_base` and in the facade no two modules import each other, by whatever way round. Imports
+in functions count like all others; what stands under `if TYPE_CHECKING:` does not, since it never
+runs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ STATEMENT = re.compile(
 )
 # Ways to import by a name that is made up at run time.
 DYNAMIC = re.compile(r"\b(?:__import__|import_module|exec_module)\b")
+# What loads the core's modules, and what loads the program that is to serve.
+LOADERS = ("_core/__init__.py", "_serve/target.py")
 
 
 class Import(NamedTuple):
@@ -46,7 +49,7 @@ class Import(NamedTuple):
 def modules(root: Path) -> dict[str, list[Path]]:
     """The files of each module of the package in `root`; a core module may have two."""
     found: dict[str, list[Path]] = {}
-    for folder in ("", "_base", "_core", "cluster"):
+    for folder in ("", "_base", "_core", "_serve", "cluster"):
         for path in sorted((root / folder).iterdir()):
             if path.suffix in (".py", ".pyx", ".pxd"):
                 parts = [PACKAGE, folder, "" if path.stem == "__init__" else path.stem]
@@ -127,10 +130,12 @@ def violations(root: Path) -> list[str]:
     for module, paths in files.items():
         for path in paths:
             package = module if path.stem == "__init__" else module.rpartition(".")[0]
-            layer = package.removeprefix(PACKAGE).lstrip(".").removeprefix("cluster")
+            layer = package.removeprefix(PACKAGE).lstrip(".")
+            if layer in ("_serve", "cluster"):
+                layer = ""
             name = path.relative_to(root).as_posix()
             code = TEXTS.sub("", path.read_text("utf-8"))
-            if DYNAMIC.search(code) and (layer, path.name) != ("_core", "__init__.py"):
+            if DYNAMIC.search(code) and name not in LOADERS:
                 out.append(f"{name} imports by a name that is made at run time")
             for each in imports(path, package, known):
                 where = f"{name}:{each.line} imports {each.target}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 
 import pyuvnet
 from pyuvnet import net
+from tests.support.installed import UVLOOP
 
-if sys.platform != "win32":
+if UVLOOP:
     import uvloop
 
 
@@ -21,7 +21,7 @@ class WithoutDescriptors(asyncio.SelectorEventLoop):
 
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "waker thread": WithoutDescriptors}
-if sys.platform != "win32":
+if UVLOOP:
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 
