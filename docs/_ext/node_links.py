@@ -132,6 +132,9 @@ HEADINGS = {
     "child_process": """
         Class: `ChildProcess` | subprocess.kill([signal])
     """,
+    "worker_threads": """
+        port.postMessage(value[, transferList])
+    """,
     "errors": """
         Class: `Error` | Class: `TypeError` | Class: `RangeError` | error.code | error.cause
         ABORT_ERR
@@ -158,6 +161,8 @@ SAME = {
     "events.EventEmitter": "Class: `EventEmitter`",
     "for await": "readable[Symbol.asyncIterator]()",
     "process.on('uncaughtException')": "Event: `'uncaughtException'`",
+    "port.postMessage(server, [server])": "port.postMessage(value[, transferList])",
+    "port.postMessage(socket, [socket])": "port.postMessage(value[, transferList])",
     "signal.addEventListener()": "Event: `'abort'`",
     "signal.addEventListener() with once": "Event: `'abort'`",
     "signal.removeEventListener()": "Event: `'abort'`",

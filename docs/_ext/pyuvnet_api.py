@@ -2,6 +2,7 @@
 
     .. pyuvnet-class:: pyuvnet.Server      a class and its members
     .. pyuvnet-function:: pyuvnet.run      one function
+    .. pyuvnet-events:: pyuvnet.cluster    the events of a module, as a table
     .. pyuvnet-names::                     every public name in both spellings, as one table
     .. pyuvnet-results::                   the published benchmark run
 
@@ -12,23 +13,28 @@ becomes a link. A name that node_links.py does not know is a warning, and so fai
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import importlib
 import inspect
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import node_links
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from event_tables import EVENTS
 from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 import pyuvnet
 from pyuvnet._base.names import to_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +122,44 @@ def items(lines: list[str]) -> list[str]:
     return text
 
 
-def render(doc: str) -> list[str]:
+def forms(text: str) -> list[str]:
+    """The ways to call a function, one a line."""
+    out = [f"| ``{form}``" for form in re.findall(r"[\w.]+\([^)]*\)", text)]
+    return [*out, "| keywords only"] if text.endswith(", or keywords.") else out
+
+
+def event_table(path: str, text: str) -> list[str]:
+    """The events that a docstring lists, as a table."""
+    rows: dict[str, str] = {}
+    for name, arguments in re.findall(r"'(\w+)'(?: \(([^)]*)\))?", text):
+        rows[name] = rows.get(name) or arguments
+    for name in set(rows) ^ set(EVENTS[path]):
+        log.warning("%s: '%s' is in its docstring or in event_tables.py, not in both", path, name)
+    out = [".. list-table::", "    :header-rows: 1", "    :class: events", ""]
+    out += ["    * - event", "      - arguments", "      - emitted"]
+    for name, when in EVENTS[path].items():
+        arguments = re.sub(r"\b(?!or\b)(\w+)\b", r"``\1``", rows.get(name, ""))
+        out += [f"    * - ``'{name}'``", f"      - {arguments}", f"      - {escape(when)}"]
+    return [*out, ""]
+
+
+def bases(cls: type) -> list[str]:
+    """A line that names the public bases of a class."""
+    found = []
+    for base in cls.__mro__[1:]:
+        if base in PAGES:
+            found.append(f":py:class:`~{PAGES[base]}`")
+        elif base.__module__ == "builtins" and base is not object:
+            found.append(f":py:class:`{base.__name__}`")
+        else:
+            continue
+        # The bases of a base stand there.
+        if base in PAGES or issubclass(base, BaseException):
+            break
+    return [f"*Base:* {', '.join(found)}", ""] if found else []
+
+
+def render(doc: str, events_of: str = "") -> list[str]:
     """A docstring without its Node line, as reStructuredText; its sections become fields."""
     out: list[str] = []
     lines = doc.splitlines()
@@ -135,7 +178,16 @@ def render(doc: str) -> list[str]:
                 continue  # each stands at its own place
             rest = inspect.cleandoc("\n".join(lines[start + 1 : index])).splitlines()
             text = [found[2], *rest] if found[2] else []
+            if found[1] == "Events" and events_of in EVENTS:
+                of = re.match(r"those of ([\w.]+)", found[2] or "")
+                words = " ".join(line.strip() for line in text)
+                words = words[of.end() :] if of else words
+                also = f"All events of {of[1]}, and these:" if of else "Events:"
+                out += ["", also, "", *event_table(events_of, words)]
+                continue
             field = escaped([line.strip() for line in text]) or items(rest)
+            if found[1] == "Forms":
+                field = forms(" ".join(line.strip() for line in text))
             if out and out[-1] and not out[-1].startswith((":", "    ")):
                 out.append("")
             head = f":{TITLES.get(found[1], found[1])}:"
@@ -149,7 +201,7 @@ def render(doc: str) -> list[str]:
                 index += 1
             if out and out[-1]:
                 out.append("")
-            out += escaped(lines[start:index])
+            out += escaped([line.strip() for line in lines[start:index]])
         else:
             out.append("")
     return out
@@ -193,6 +245,9 @@ def found_in(body: list[ast.stmt], name: str) -> list[ast.stmt]:
             own = statement.name
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             own = statement.target.id
+        elif isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            # Another name of a method, such as add_listener of on.
+            return found_in(body, ast.unparse(statement.value))
         else:
             continue
         if own == name:
@@ -208,7 +263,12 @@ def definitions(module: str, *path: str) -> list[ast.stmt]:
         # What the module has from elsewhere in the package, as errors.py has all.
         if isinstance(statement, ast.ImportFrom) and statement.level:
             package = module.rsplit(".", statement.level)[0]
-            if path[0] in [alias.name for alias in statement.names]:
+            names = [alias.asname or alias.name for alias in statement.names]
+            if names == ["*"]:
+                found = definitions(f"{package}.{statement.module}", *path)
+                if found:
+                    return found
+            if path[0] in names:
                 return definitions(f"{package}.{statement.module}", *path)
     found: list[ast.stmt] = []
     for number, name in enumerate(path):
@@ -236,11 +296,75 @@ def decorators(function: ast.stmt) -> set[str]:
 
 
 def plain(text: str) -> str:
-    """An annotation as people read it."""
-    return re.sub(r"\b(typing|collections\.abc|t)\.", "", text.strip("'"))
+    """Annotations as people read them, without modules and underscores."""
+    text = re.sub(r"\b(typing|collections\.abc|t)\.", "", text).replace("1e309", "inf")
+    text = re.sub(r"\*\*(\w+): Unpack\[\w+\]", r"**\1", text)
+    text = text.replace("Callable[[Unpack[_Ts]], object]", "Callable[..., object]")
+    return re.sub(r"\b_(?=[A-Z])", "", re.sub(r"Unpack\[(\w+)\]", r"*\1", text))
 
 
-def signatures(found: list[ast.stmt], method: bool) -> list[str]:
+# Public names of types that stand for others; private ones are known by their underscore.
+STAND_FOR = {"Callback", "Path", "Place", "Port", "Then"}
+
+
+class Expanded(ast.NodeTransformer):
+    """Annotations with what names such as _Address stand for in a module's stub."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in STAND_FOR or re.match("_[A-Z]", node.id):
+            return stands_for(self.module, node.id) or node
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """A union names each type once, though names in it may stand for the same."""
+        types = dict.fromkeys(ast.unparse(item) for item in alternatives(self.generic_visit(node)))
+        return ast.parse(" | ".join(types), mode="eval").body
+
+
+def alternatives(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.BinOp):
+        yield from alternatives(node.left)
+        yield from alternatives(node.right)
+    else:
+        yield node
+
+
+def stands_for(module: str, name: str) -> ast.expr | None:
+    tree = source(module)
+    for statement in ast.walk(tree) if tree else ():
+        value = None
+        if isinstance(statement, ast.ImportFrom) and statement.level:
+            for alias in statement.names:
+                if (alias.asname or alias.name) == name:
+                    package = module.rsplit(".", statement.level)[0]
+                    return stands_for(f"{package}.{statement.module}", alias.name)
+        elif isinstance(statement, (ast.AnnAssign, ast.Assign)):
+            target = getattr(statement, "target", None) or statement.targets[0]
+            value = statement.value if ast.unparse(target) == name else None
+        if value is not None and not isinstance(value, ast.Call):
+            return Expanded(module).visit(ast.parse(ast.unparse(value), mode="eval").body)
+    return None
+
+
+def constant(module: str, value: ast.expr) -> ast.expr:
+    """A default that is the name of a constant, as its value."""
+    if isinstance(value, ast.Name):
+        found = getattr(importlib.import_module(module), value.id, value)
+        if isinstance(found, (int, float, str)):
+            return ast.Constant(found)
+    return value
+
+
+def real_default(module: str, function: str, name: str) -> Any:
+    """The default of a parameter that a stub has as `...`."""
+    own = getattr(importlib.import_module(module), function)
+    return inspect.signature(own).parameters[name].default
+
+
+def signatures(found: list[ast.stmt], method: bool, module: str = "") -> list[str]:
     functions = [
         item for item in found if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
@@ -251,13 +375,19 @@ def signatures(found: list[ast.stmt], method: bool) -> list[str]:
     ] or overloads
     texts = []
     for function in overloads or functions[:1]:
-        arguments = function.args
+        arguments = copy.deepcopy(function.args)
         if method and "staticmethod" not in decorators(function):
             (arguments.posonlyargs or arguments.args)[:1] = []
-        returns = f" -> {plain(ast.unparse(function.returns))}" if function.returns else ""
+        returned = copy.deepcopy(function.returns)
+        if module:
+            for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+                if default and ast.unparse(default) == "...":
+                    default.value = real_default(module, function.name, argument.arg)
+            arguments.defaults = [constant(module, item) for item in arguments.defaults]
+            arguments = Expanded(module).visit(arguments)
+            returned = returned and Expanded(module).visit(returned)
+        returns = f" -> {plain(ast.unparse(returned))}" if returned else ""
         texts.append(f"({plain(ast.unparse(arguments))}){returns}")
-        if method and "staticmethod" not in decorators(function):
-            arguments.args.insert(0, ast.arg("self"))
     return texts
 
 
@@ -307,7 +437,11 @@ class Described(SphinxDirective):
     """What the directives have in common: reStructuredText is written, and parsed."""
 
     required_arguments = 1
-    option_spec: ClassVar = {"without": directives.unchanged, "also": directives.unchanged}
+    option_spec: ClassVar = {
+        "without": directives.unchanged,
+        "same-as": directives.unchanged,
+        "no-constructor": directives.flag,
+    }
 
     def parse(self, lines: list[str], where: str) -> list[nodes.Node]:
         container = nodes.container()
@@ -330,8 +464,9 @@ class Described(SphinxDirective):
         text, node = split(doc)
         if node is None and not told and not (split(cls.__doc__ or "")[1] or "").startswith("none"):
             log.warning("%s: its docstring has no Node line", where)
-        found = definitions(*home(owner, name), name)
-        callables = signatures(found, method=True)
+        place = home(owner, name)
+        found = definitions(*place, name)
+        callables = signatures(found, method=True, module=place[0])
         if callables and "property" not in decorators(found[0]):
             head = f".. py:method:: {name}{callables[0]}"
             lines = [head, *(f"                {name}{more}" for more in callables[1:])]
@@ -340,6 +475,8 @@ class Described(SphinxDirective):
             if isinstance(found[0], ast.AsyncFunctionDef):
                 options.append("    :async:")
         elif inspect.isroutine(bound):
+            if not found:
+                log.warning("%s: its signature is in no stub", where)
             lines = [f".. py:method:: {name}{inspect.signature(bound)}"]
             options = []
         else:
@@ -349,7 +486,10 @@ class Described(SphinxDirective):
                 kind = ast.unparse(found[0].annotation)
             elif found and getattr(found[0], "returns", None) is not None:
                 kind = ast.unparse(found[0].returns)
-            options = [f"    :type: {plain(kind)}"] if kind else []
+            if kind:
+                tree = Expanded(place[0]).visit(ast.parse(kind.strip("'"), mode="eval"))
+                kind = plain(ast.unparse(tree))
+            options = [f"    :type: {kind}"] if kind else []
         twin = to_node(name)
         last = last_line([twin] if twin != name else [], node, where)
         return [*lines, *options, "", *(f"    {line}" for line in [*render(text), *last])]
@@ -368,15 +508,20 @@ class ClassDirective(Described):
         without = set(self.options.get("without", "").split())
         init = []
         for base in cls.__mro__:
-            init = signatures(definitions(base.__module__, base.__name__, "__init__"), method=True)
+            found = definitions(base.__module__, base.__name__, "__init__")
+            init = signatures(found, method=True, module=base.__module__)
             if init:
                 break
         heads = [re.sub(r" -> None$", "", head) for head in init] or [""]
+        if "no-constructor" in self.options:
+            heads = [""]
+        text = render(doc, events_of=path)
         lines = [
             f".. py:class:: {name}{heads[0]}",
-            f"    :module: {module}",
+            # A class of a private module, which functions return, is shown by its name alone.
+            f"    :module:{'' if '._' in module else f' {module}'}",
             "",
-            *(f"    {line}" for line in [*render(doc), *last_line([], node, path)]),
+            *(f"    {line}" for line in [*bases(cls), *text, *last_line([], node, path)]),
         ]
         elsewhere: dict[type, list[str]] = {}
         for member, owner in members(cls).items():
@@ -414,6 +559,17 @@ DOCUMENTED = {
     pyuvnet.Error: "pyuvnet.Error",
     pyuvnet.SystemCallError: "pyuvnet.SystemCallError",
 }
+# What "Base:" links to.
+PAGES = {
+    **DOCUMENTED,
+    pyuvnet.net.Server: "pyuvnet.net.Server",
+    pyuvnet.net.Socket: "pyuvnet.net.Socket",
+    pyuvnet.Writable: "pyuvnet.Writable",
+    pyuvnet.framing.Framing: "pyuvnet.framing.Framing",
+    pyuvnet.errors.ClosedError: "pyuvnet.errors.ClosedError",
+    pyuvnet.AbortError: "pyuvnet.AbortError",
+    pyuvnet.StateError: "pyuvnet.StateError",
+}
 # Those whose page has the members of their private bases too.
 WHOLE = {pyuvnet.Server: "pyuvnet.net.Server", pyuvnet.Socket: "pyuvnet.net.Socket"}
 
@@ -429,17 +585,35 @@ class FunctionDirective(Described):
         if node is None:
             log.warning("%s: its docstring has no Node line", path)
         found = definitions(where, own)
-        heads = signatures(found, method=False) or [str(inspect.signature(function))]
+        heads = signatures(found, method=False, module=where)
+        if not heads:
+            log.warning("%s: its signature is in no stub", path)
+            heads = [str(inspect.signature(function))]
         twin = to_node(name)
         names = [twin] if twin != name else []
-        names += self.options.get("also", "").split()
+        # One that has two names is described under the name that programs use.
+        doc = doc.replace(f"{own}(", f"{name}(")
+        same = self.options.get("same-as")
+        if same:
+            doc, heads = "", ["(...)"]
         lines = [f".. py:function:: {name}{heads[0]}"]
         lines += [f"                  {name}{more}" for more in heads[1:]]
         lines += [f"    :module: {module}"]
         if found and isinstance(found[0], ast.AsyncFunctionDef):
             lines.append("    :async:")
-        lines += ["", *(f"    {line}" for line in [*render(doc), *last_line(names, node, path)])]
+        text = [f"The same function as :py:func:`{same}`."] if same else render(doc)
+        lines += ["", *(f"    {line}" for line in [*text, *last_line(names, node, path)])]
         return self.parse(lines, path)
+
+
+class EventsDirective(Described):
+    """The events of a module that emits some."""
+
+    def run(self) -> list[nodes.Node]:
+        path = self.arguments[0]
+        doc = importlib.import_module(path).__doc__ or ""
+        found = re.search(r"^Events:(.*(?:\n    .*)*)", doc, re.M)
+        return self.parse(event_table(path, " ".join(found[1].split()) if found else ""), path)
 
 
 class NamesDirective(Described):
@@ -562,7 +736,6 @@ REFERENCE = {
     "BoundSocket": "pyuvnet.net.BoundSocket",
     "BlockList": "pyuvnet.net.BlockList",
     "SocketAddress": "pyuvnet.net.SocketAddress",
-    "connect": "pyuvnet.net.create_connection",
     "Readable": "pyuvnet.Readable",
     "Writable": "pyuvnet.Writable",
     "Duplex": "pyuvnet.Duplex",
@@ -576,7 +749,7 @@ FOREIGN = re.compile(
     r"(?:.*\.)?(?:Any|AsyncIterator|Awaitable|Buffer|ByteRead|Callable|Coroutine|Ellipsis|Hashable|Iterable|"
     r"Info|Mapping|PathLike|ReadableBuffer|Self|Sequence|T|Waiter|WriteableBuffer|_\w+|[a-z]\w*|"
     r"Exception|BaseException|ClassVar|Literal|Immediate|Timeout|ExceptionGroup|Data|os\.PathLike|"
-    r"AsyncIterable|AbstractEventLoop|ssl\.\w+|[A-Z])"
+    r"AsyncIterable|AbstractEventLoop|ssl\.\w+|Dest|Disposable|ErrorMonitor|HasDescriptor|Open|Ts|[A-Z])"
 )
 
 
@@ -597,11 +770,30 @@ def choose_server(app: Any, document: Any) -> None:
             node["reftarget"] = f"{page}.Server"
 
 
+# What must not be seen in a signature: self, annotations in quotes, private names, placeholders.
+UNREADABLE = re.compile(
+    r"\(self\b|: '|(?<!\w)_[A-Z]|\._\w|= \.\.\.|\bNever\b|Unpack\[|<| object at "
+)
+
+
+def as_written(app: Any, document: Any) -> None:
+    """Names as programs write them, `net.connect`: what `from pyuvnet import net` allows."""
+    for node in document.findall(addnodes.desc_addname):
+        text = node.astext()
+        if text.startswith("pyuvnet.") and text.count(".") > 1:
+            node.children[:] = [nodes.Text(text.removeprefix("pyuvnet."))]
+    for node in document.findall(addnodes.desc_signature):
+        if found := UNREADABLE.search(node.astext()):
+            log.warning("%r in the signature %s", found[0], node.astext())
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.add_directive("pyuvnet-class", ClassDirective)
     app.add_directive("pyuvnet-function", FunctionDirective)
+    app.add_directive("pyuvnet-events", EventsDirective)
     app.add_directive("pyuvnet-names", NamesDirective)
     app.add_directive("pyuvnet-results", ResultsDirective)
     app.connect("missing-reference", missing)
     app.connect("doctree-read", choose_server)
+    app.connect("doctree-read", as_written)
     return {"parallel_read_safe": False, "version": pyuvnet.__version__}
