@@ -1,7 +1,7 @@
 """What a release changes in the tree, and what has to agree before one is published.
 
     python tools/release.py prepare 0.2.0     version and changelog, dated today
-    python tools/release.py check v0.2.0      do tag, version and changelog agree?
+    python tools/release.py check v0.2.0      do tag, version, changelog agree? (and an address)
     python tools/release.py notes             the changelog's section for this version
 
 RELEASING.md has the steps around it.
@@ -13,11 +13,14 @@ import argparse
 import datetime
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION, CHANGELOG = ROOT / "pyuvnet" / "_version.py", ROOT / "CHANGELOG.md"
+PROJECT = ROOT / "pyproject.toml"
 FORM = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(rc[1-9]\d*)?")
 KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
@@ -87,8 +90,20 @@ def check(tag: str) -> None:
     if not date or not re.search(r"^- \S", body, flags=re.M):
         raise ReleaseError(f"the changelog has no dated section [{version}] that lists changes")
     datetime.date.fromisoformat(date)
+    check_address()
     if known["Unreleased"][1]:
         raise ReleaseError("the changelog lists changes as unreleased that this release has")
+
+
+def check_address() -> None:
+    """Raise ReleaseError if links on the package index would lead nowhere."""
+    address = tomllib.loads(PROJECT.read_text("utf-8"))["tool"]["pyuvnet"]["PROJECT_URL"]
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if parts.scheme != "https" or "." not in host or host.endswith(".invalid"):
+        raise ReleaseError(f"PROJECT_URL in {PROJECT.name} is {address!r}, no public address")
+    if address.endswith("/"):
+        raise ReleaseError(f"PROJECT_URL in {PROJECT.name} ends with a slash: {address!r}")
 
 
 def notes() -> str:

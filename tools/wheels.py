@@ -32,13 +32,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import project_page  # noqa: E402
+
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 # Tests of the checkout: its build, its sources, its tools. All others are for a wheel too.
-OF_THE_CHECKOUT = ["test_bench.py", "test_build.py", "test_links.py", "test_names.py"]
-OF_THE_CHECKOUT += ["test_packaging.py", "test_stubs.py", "test_tiers.py", "test_vendor.py"]
-OF_THE_CHECKOUT += ["typing"]
+OF_THE_CHECKOUT = ["test_bench.py", "test_bench_cluster.py", "test_bench_loops.py"]
+OF_THE_CHECKOUT += ["test_bench_tls.py", "test_build.py", "test_links.py", "test_names.py"]
+OF_THE_CHECKOUT += ["test_packaging.py", "test_prose.py", "test_sharp_edges.py", "test_stubs.py"]
+OF_THE_CHECKOUT += ["test_tiers.py", "test_vendor.py", "core/test_upcalls.py"]
+OF_THE_CHECKOUT += ["spec/test_complete.py", "typing"]
 READING_SOURCES = ["tests/test_error_codes.py::test_every_code_is_in_the_table"]
+READING_SOURCES += ["tests/test_words.py::test_each_parameter_that_a_note_can_name_is_one"]
 CIBUILDWHEEL = CONFIGURATION["tool"]["cibuildwheel"]
+LARGEST_CORE = 3 << 20
+# Without the GIL each count of references is twice the code.
+LARGEST_FREE_THREADED = 7 << 19
+PLUGIN = "pytest_pyuvnet.py"
 LICENCES = ("LICENSE", "vendor/libuv/LICENSE", "vendor/libuv/LICENSE-extra")
 
 
@@ -77,7 +87,9 @@ def check_wheel(path: Path) -> None:
         require(len(about) == 1, f"not one .dist-info: {sorted(about)}")
         info = about.pop()
         ours = {name for name in names if name.startswith("pyuvnet/")}
-        require(ours | {n for n in names if n.startswith(f"{info}/")} == names, "foreign files")
+        known = ours | {PLUGIN} | {name for name in names if name.startswith(f"{info}/")}
+        require(names <= known, f"foreign files: {sorted(names - known)}")
+        require(PLUGIN in names, "no plugin for pytest")
         cores = {name for name in ours if name.endswith((".so", ".pyd"))}
         require(len(cores) == 1, f"not one compiled core: {sorted(cores)}")
         core = cores.pop()
@@ -93,6 +105,12 @@ def check_wheel(path: Path) -> None:
             check_exports(extracted)
             debug = b"\0.debug_info\0" in extracted.read_bytes()  # a section's name, in ELF
             require(not debug, "debug information, five times the size of the code")
+            size = extracted.stat().st_size
+            largest = LARGEST_FREE_THREADED if "t-" in core.split(".")[1] else LARGEST_CORE
+            require(size < largest, f"the core has {size:,} bytes")
+        page = archive.read(f"{info}/METADATA").decode()
+        relative = project_page.relative_links(page)
+        require(not relative, f"links that lead nowhere on a package index: {relative}")
 
 
 def check_bill(bill: dict[str, object], info: str) -> None:
@@ -160,6 +178,12 @@ def elsewhere() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """Which of the names in a folder of the checkout are not for a wheel."""
+    gone = {ROOT / "tests" / name for name in OF_THE_CHECKOUT}
+    return {name for name in names if name == "__pycache__" or Path(folder, name) in gone}
+
+
 def try_installed(wheel: Path, quick: bool) -> None:
     """Run the demo, and the tests, against what this Python has installed."""
     if not quick:
@@ -175,9 +199,8 @@ def try_installed(wheel: Path, quick: bool) -> None:
         run(sys.executable, "-m", "pyuvnet", "demo", "--seconds", "1", cwd=folder)
         if quick:
             return
-        ignored = shutil.ignore_patterns("__pycache__", *OF_THE_CHECKOUT)
         for name in ("tests", "examples", "docs"):
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            shutil.copytree(ROOT / name, folder / name, ignore=left_out)
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, folder)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -237,7 +260,6 @@ def build(pythons: Sequence[str], out: Path, quick: bool) -> None:
     with elsewhere() as folder:
         tools = make_tools(folder)
         sdist = make_sdist(tools, folder, out)
-        os.environ.update(CIBUILDWHEEL["environment"])
         for number, python in enumerate(pythons):
             raw, repaired = folder / f"raw-{number}", folder / f"repaired-{number}"
             builder = environment(python, folder / f"builder-{number}")
