@@ -173,7 +173,7 @@ class Connection:
             try:
                 data = os.read(stdin, CHUNK)
             except BlockingIOError:
-                # Whoever shares it has made it so.
+                # Another process that shares it has made it non-blocking.
                 select.select([stdin], [], [])
                 self.room.release()
                 continue
@@ -229,6 +229,8 @@ class Connection:
     def received(self, data: bytes) -> None:
         """Print what arrived. Where stdout is slow this blocks, which slows the server down."""
         if sys.stdout is None:
+            self.error = "stdout is closed"
+            self.socket.destroy()
             return
         stdout = sys.stdout.fileno()
         left = memoryview(data + b"\n" if self.by_line else data)

@@ -461,6 +461,18 @@ def test_connect_without_stdin_receives() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"bye", b"")
 
 
+@posix_only
+def test_connect_without_stdout_says_that_what_arrives_is_lost() -> None:
+    with peer(lambda connection: connection.sendall(everything(connection) + b"bye")) as address:
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "connect", *address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=25,
+        )
+    assert (done.returncode, done.stderr) == (1, b"pyuvnet connect: stdout is closed\n")
+
+
 def test_connect_says_why_it_failed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
