@@ -102,11 +102,7 @@ cdef class ConnectSteps(Connector):
             if status < 0:
                 fresh.close()
                 raise os_error(status, "socket")
-        try:
-            socket._bound_handle(fresh)
-        except MemoryError:
-            fresh.close()
-            raise
+        socket._bound_handle(fresh)
         # Making it may have run a finaliser.
         if not self._current():
             fresh.close()

@@ -754,7 +754,8 @@ cdef class Loop:
     def interrupt_wait(self):
         """End wait_for_io() in another thread. Node: none"""
         lock(&self.door)
-        if not self.closed:
+        # As libuv closes the loop, its descriptor goes before the loop counts as closed.
+        if not self.silent and not self.closed:
             uv.uv_async_send(&self._wake)
         unlock(&self.door)
         if self.closed:

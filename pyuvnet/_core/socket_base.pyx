@@ -268,16 +268,20 @@ cdef class SocketBase(Duplex):
         cdef StreamHandle handle
         cdef int status
         self._ready()
+        # The bounds first: they need memory, and once libuv has the descriptor nothing may fail.
         if kind == "TCP":
             handle = tcp = new_tcp(self._loop)
+            self._bound_handle(handle)
             status = tcp.open(fd)
         else:
             handle = pipe = new_pipe(self._loop, self._also().passes)
+            self._bound_handle(handle)
             status = pipe.open(fd)
         if status < 0:
             handle.close()
             raise os_error(status, "open")
-        self._take_handle(handle)
+        self._handle = handle
+        self._own(handle)
         self._read_peer()
         self._apply_options()
         if self._state & HAS_READABLE:
@@ -378,9 +382,17 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef int _bound_handle(self, StreamHandle handle) except -1:
-        """A handle is about to be this socket's: let the bounds of both apply."""
+        """A handle is about to be this socket's: let the bounds of both apply.
+
+        Closes it where there is no memory for that: nobody else would.
+        """
         if self._loop.budget is not None:
-            self._join(self._loop.budget)
+            try:
+                self._join(self._loop.budget)
+            except MemoryError:
+                handle.owner = None
+                handle.close()
+                raise
         handle.failures = self._also().read_budget
         return 0
 

@@ -17,6 +17,7 @@ _testcapi.set_nomemory(), those of libuv by the debug build's fail_allocations()
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import gc
 import os
@@ -32,6 +33,7 @@ from typing import Any
 import pyuvnet
 from pyuvnet import framing, metrics, net, tls
 from pyuvnet._core import info
+from pyuvnet._core.connecting import begin_upgrade, finish_upgrade
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
 from pyuvnet._driver import drivers
@@ -351,6 +353,41 @@ def write_over_budget(case: Case) -> Generator[Step, None, object]:
     assert server._write_budget == (100_000, 0), "bytes count that nobody has queued"
     # Without memory for the error the socket is destroyed all the same.
     return destroyed
+
+
+def take_with_budget(case: Case) -> Generator[Step, None, object]:
+    """A socket takes a descriptor, and another its connection, under the budget of the loop."""
+    peer, there = posix.socketpair()
+    case.peers.append(peer)
+    fd = there.detach()
+    pyuvnet.loop.set_write_budget(1 << 20)
+    made: list[Any] = [None, net.Socket()]
+    made[1].on("error", case.said.append)
+
+    def act() -> None:
+        # Into a place that is there: nobody else would destroy it.
+        plain = made[0] = net.Socket(fd=fd)
+        plain.on("error", case.said.append)
+        upgraded = made[1]
+        begin_upgrade(upgraded, plain)
+        plain._stop_reading()
+        finish_upgrade(upgraded, plain, False)
+        upgraded.write(b"hi")
+
+    yield act
+    well = case.received_until(peer, b"hi")
+    for socket in made:
+        if socket is not None:
+            socket.destroy()
+    case.turns()
+    pyuvnet.loop.set_write_budget(None)
+    if case.raised:
+        # Where libuv did not get as far as the descriptor, it is still ours.
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    peer.setblocking(True)
+    assert peer.recv(10) == b"", "the descriptor is open, and nobody has it"
+    return well
 
 
 def deadlines(case: Case) -> Generator[Step, None, object]:
@@ -1164,7 +1201,7 @@ OPERATIONS: dict[str, Operation] = {
         *(write_corked, end, end_of_peer, destroy, reset, pipe, pipe_through, timers),
         *(idle_timeout, listeners, loop, threadsafe, attach, attach_by_itself, iterate),
         *(read_frames, write_frames, readers, accept_proxied, connect_proxied, accept_limited),
-        *(write_over_budget, deadlines, shutdown, show_metrics, name_slow),
+        *(write_over_budget, take_with_budget, deadlines, shutdown, show_metrics, name_slow),
         *(tls_handshake, tls_read_and_write, tls_end, tls_destroy, tls_upgrade),
     )
 }

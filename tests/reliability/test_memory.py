@@ -13,7 +13,18 @@ pytest.importorskip("_testcapi")
 from . import memory
 
 CORE = Path(__file__).resolve().parent.parent.parent / "pyuvnet" / "_core"
-SMALL = ["connect", "accept", "read", "write_much", "end", "destroy", "close", "pipe", "loop"]
+SMALL = [
+    "connect",
+    "accept",
+    "read",
+    "write_much",
+    "end",
+    "destroy",
+    "close",
+    "pipe",
+    "loop",
+    "take_with_budget",
+]
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="counts the descriptors in /proc")
 
