@@ -18,6 +18,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,82 @@ def serve(tmp_path: Path) -> Iterator[Any]:
     yield start
     for each in started:
         each.kill()
+
+
+class FakeWorker:
+    """A worker of which the test says what it does."""
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+        self.process = SimpleNamespace(pid=1000 + number)
+        self.leaving = False
+        self.predecessor: FakeWorker | None = None
+        self.orders: list[str] = []
+        self.kills: list[str] = []
+        self.on_report: Any = None
+        self._exited: Any = None
+
+    def on(self, event: str, listener: Any) -> None:
+        assert event == "exit"
+        self._exited = listener
+
+    def order(self, *, what: str, **more: Any) -> None:
+        self.orders.append(what)
+
+    def kill(self, name: str) -> None:
+        self.kills.append(name)
+
+    def reports(self, what: str, **more: Any) -> None:
+        self.on_report({"what": what, **more})
+
+    def ends(self, code: int | None = None, name: str | None = None) -> None:
+        self._exited(code, name)
+
+
+class Driven:
+    """A primary without processes or signals: the test calls what a real one would be told.
+
+    Args:
+        options: of serve().
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.workers: list[FakeWorker] = []
+        self.primary = supervisor.Supervisor(settings.Settings(app="app:app", **options))
+        self.primary._fork = self._fork  # type: ignore[method-assign, assignment]
+        for _ in range(self.primary.settings.workers):
+            self.primary._add_slot()
+        for slot in self.primary.slots:
+            self.primary._start(slot)
+
+    def _fork(self, env: dict[str, str]) -> FakeWorker:
+        self.workers.append(FakeWorker(len(self.workers) + 1))
+        return self.workers[-1]
+
+    def all_ready(self) -> None:
+        for each in self.workers:
+            each.reports("ready")
+        assert self.primary.up
+
+    def close(self) -> None:
+        self.primary._forget_what_is_due()
+        for each in self.primary.processes.values():
+            each.forget_timers()
+
+
+@pytest.fixture
+def drive() -> Iterator[Any]:
+    """drive(**options) starts a primary whose workers are those of a test."""
+    started: list[Driven] = []
+
+    def start(**options: Any) -> Driven:
+        started.append(Driven(**options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+    pyuvnet.run()
 
 
 # ---- What serves ---------------------------------------------------------------------------------
@@ -653,6 +730,24 @@ def test_a_version_that_never_gets_ready_is_replaced_by_the_next(
     primary.wait_for("all workers are new")
     ask(port)
     primary.end()
+
+
+@pytest.mark.spec("P11-05")
+def test_a_successor_that_was_killed_for_the_next_one_does_not_get_ready(drive: Any) -> None:
+    """What it reported before may arrive after it was killed: it must not replace anybody."""
+    driven = drive()
+    driven.all_ready()
+    driven.primary.restart("SIGHUP")
+    old, coming = driven.workers
+    driven.primary.restart("SIGHUP")
+    assert coming.kills == ["SIGKILL"]
+    coming.reports("ready")
+    assert "shutdown" not in old.orders
+    coming.ends(name="SIGKILL")
+    driven.workers[2].reports("ready")
+    assert "shutdown" in old.orders
+    assert driven.primary.slots[0].current.worker is driven.workers[2]
+    assert driven.primary.crashes == 0
 
 
 @pytest.mark.slow

@@ -317,7 +317,8 @@ class Supervisor:
 
     def _is_ready(self, process: Process) -> None:
         slot = process.slot
-        if process.state != STARTING or slot.removed or self.stopping:
+        if process.state != STARTING or process.again or slot.removed or self.stopping:
+            # What was killed may have reported before.
             return
         process.state = READY
         slot.served = True
