@@ -750,6 +750,60 @@ def test_a_successor_that_was_killed_for_the_next_one_does_not_get_ready(drive: 
     assert driven.primary.crashes == 0
 
 
+@pytest.mark.spec("P11-05")
+def test_a_restart_before_all_are_ready_starts_those_again_that_are_not(drive: Any) -> None:
+    """One that hangs would keep the others from serving for ever."""
+    driven = drive(workers=2)
+    first, hanging = driven.workers
+    first.reports("ready")
+    driven.primary.restart("SIGHUP")
+    assert (first.kills, hanging.kills) == ([], ["SIGKILL"])
+    hanging.ends(name="SIGKILL")
+    again = driven.workers[2]
+    again.reports("ready")
+    assert driven.primary.up
+    assert (first.orders, again.orders) == (["serve"], ["serve"])
+    # The other one has begun with what was there before, too.
+    driven.workers[3].reports("ready")
+    assert first.orders == ["serve", "shutdown"]
+    assert len(driven.workers) == 4
+    assert driven.primary.code == 0
+
+
+@pytest.mark.spec("P11-05")
+def test_who_is_replaced_before_all_are_ready_is_retired(drive: Any) -> None:
+    """It has not served yet, and is not to serve next to its successor."""
+    driven = drive(workers=2, reload=True)
+    first, failing = driven.workers
+    first.reports("ready")
+    failing.ends(1)
+    first.reports("sigterm")
+    driven.workers[2].reports("ready")
+    assert first.orders == ["shutdown"]
+    assert not driven.primary.up
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-05")
+def test_a_first_version_that_never_gets_ready_is_replaced_by_the_next(
+    serve: Any, tmp_path: Path
+) -> None:
+    primary = serve("app:app", *LOCAL, app=HANGING_AT_FIRST)
+    primary.wait_for("hanging")
+    (tmp_path / "app.py").write_text(APP)
+    primary.send(signal.SIGHUP)
+    ask(primary.ready())
+    primary.end()
+
+
+HANGING_AT_FIRST = """
+    import time
+    def app(server):
+        print("hanging", flush=True)
+        time.sleep(1000)
+    """
+
+
 @pytest.mark.slow
 @pytest.mark.spec("P11-05")
 def test_a_worker_that_gets_sigterm_is_replaced_first(serve: Any) -> None:
@@ -790,6 +844,20 @@ def test_one_worker_more_or_fewer(serve: Any) -> None:
     primary.send(signal.SIGTTOU)
     primary.wait_for("there is only one worker")
     assert "restarting in" not in primary.end()
+
+
+@pytest.mark.spec("P11-06")
+def test_who_is_removed_before_all_are_ready_is_not_waited_for(drive: Any) -> None:
+    driven = drive(workers=2)
+    first, second = driven.workers
+    first.reports("ready")
+    assert not driven.primary.up
+    driven.primary._remove_slot()
+    assert second.kills == ["SIGKILL"]
+    assert driven.primary.up
+    assert first.orders == ["serve"]
+    second.ends(name="SIGKILL")
+    assert len(driven.workers) == 2
 
 
 # ---- Crashes -------------------------------------------------------------------------------------
@@ -1228,6 +1296,23 @@ def test_with_reload_a_program_that_fails_waits_for_a_change(serve: Any, tmp_pat
     replace(tmp_path / "app.py", APP)
     port = primary.ready()
     ask(port)
+    primary.end()
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-10")
+def test_with_reload_a_program_that_never_gets_ready_is_replaced_after_a_change(
+    serve: Any, tmp_path: Path
+) -> None:
+    primary = serve("app:app", *LOCAL, "--reload", app=HANGING_AT_FIRST)
+    primary.wait_for("hanging")
+    limit = time.monotonic() + 20
+    while not primary.find("has changed"):
+        # Once more, if the primary has not yet heard of the file before.
+        replace(tmp_path / "app.py", APP)
+        assert time.monotonic() < limit, primary.log
+        time.sleep(0.1)
+    ask(primary.ready())
     primary.end()
 
 

@@ -324,17 +324,29 @@ class Supervisor:
         slot.served = True
         old, slot.current, slot.coming = slot.current, process, None
         LOG.info("%s is ready", process)
-        if not self.up and not all(each.current is not None for each in self.slots):
-            return
-        # A new primary serves once it is sure to stay, and so do its workers.
-        for each in [process] if self.up else self._all(READY):
-            each.worker.order(what="serve")
-            self._replace_later(each)
-        if not self.up:
-            self._is_up()
+        if self.up:
+            self._serve(process)
+        else:
+            self._look_whether_up()
         if old is not None:
             self._retire(old)
         self._roll()
+
+    def _serve(self, process: Process) -> None:
+        """Let a worker that is ready accept."""
+        process.worker.order(what="serve")
+        self._replace_later(process)
+
+    def _look_whether_up(self) -> None:
+        """Begin to serve, if every worker is ready for the first time.
+
+        A new primary serves once it is sure to stay, and so do its workers.
+        """
+        if not self.up and all(each.current is not None for each in self.slots):
+            for slot in self.slots:
+                if slot.current is not None:
+                    self._serve(slot.current)
+            self._is_up()
 
     def _is_up(self) -> None:
         """All workers are ready for the first time."""
@@ -460,7 +472,7 @@ class Supervisor:
         self.rolling = True
         for slot in self.slots:
             slot.backoff.reset()
-            if slot.coming is not None and self.up:
+            if slot.coming is not None:
                 # It has begun with what was there before.
                 slot.coming.again = True
                 slot.coming.worker.kill("SIGKILL")
@@ -503,6 +515,8 @@ class Supervisor:
             slot.current = None
         if slot.coming is not None:
             slot.coming.worker.kill("SIGKILL")
+        # It may have been the only one that was not ready.
+        self._look_whether_up()
 
     def _forget_slot(self, slot: Slot) -> None:
         slot.removed = True

@@ -76,6 +76,10 @@ def work(app: str | Callable[..., Any] | Server, given: Mapping[str, Any]) -> No
     try:
         target = targets.find(app)
         worker = ServeWorker(own, given, target)
+        if given["reload"]:
+            # A change may also replace one whose function does not return.
+            worker.report_files()
+            own._channel.flush()
         worker.run()
     except BaseException as error:
         if given["reload"]:
@@ -372,8 +376,8 @@ class ServeWorker:
         if self._given["reload"]:
             from .._core.timer import set_interval
 
-            self._report_files()
-            set_interval(self._report_files, _FILES).unref()
+            self.report_files()
+            set_interval(self.report_files, _FILES).unref()
 
     def _one_down(self) -> None:
         self._up -= 1
@@ -383,7 +387,8 @@ class ServeWorker:
             self._own._channel.flush()
             self._main.finish()
 
-    def _report_files(self) -> None:
+    def report_files(self) -> None:
+        """Let the primary look at the files of the program, if more were imported."""
         count = len(sys.modules)
         if count != getattr(self, "_modules", 0):
             self._modules = count
