@@ -16,6 +16,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -827,6 +828,20 @@ def test_workers_are_replaced_at_their_age(serve: Any) -> None:
     primary.wait_for("has reached its maximum lifetime", 3)
     ask(port)
     assert "restarting in" not in primary.end()
+
+
+@pytest.mark.spec("P11-10")
+def test_the_longest_durations_are_no_short_ones(drive: Any) -> None:
+    """A timer takes 2**31 - 1 ms at most, and what is longer for one millisecond."""
+    longest = 2**31 - 1
+    driven = drive(timeout_graceful=longest, max_lifetime=longest)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(supervisor.random, "uniform", lambda low, high: high)
+        driven.all_ready()
+        driven.primary.restart("SIGHUP")
+        driven.workers[1].reports("ready")
+    assert driven.workers[0].orders == ["serve", "shutdown"]
 
 
 @pytest.mark.slow

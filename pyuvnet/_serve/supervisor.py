@@ -19,7 +19,7 @@ from .. import cluster, handover, metrics
 from .._base import TYPE_CHECKING, partial
 from .._core.loop import in_main_thread
 from .._core.loop_registry import current_loop
-from .._core.timer import set_interval, set_timeout
+from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
 from .._kernel import feature_unavailable
 from .._named import keep
 from .._run import run
@@ -360,7 +360,7 @@ class Supervisor:
         self._notify(f"READY=1\nMAINPID={os.getpid()}")
         usec = os.environ.get("WATCHDOG_USEC", "")
         if usec.isdigit() and int(usec):
-            often = max(int(usec) / 2000, 1)
+            often = min(max(int(usec) / 2000, 1), MAX_TIMEOUT)
             self._watchdog = set_interval(self._notify, often, "WATCHDOG=1").unref()
 
     def _all(self, *states: str) -> list[Process]:
@@ -444,7 +444,8 @@ class Supervisor:
         self._kill_later(process, timeout + PATIENCE)
 
     def _kill_later(self, process: Process, delay: float) -> None:
-        process.timers.append(set_timeout(partial(self._kill, process), delay))
+        due = set_timeout(partial(self._kill, process), min(delay, MAX_TIMEOUT))
+        process.timers.append(due)
 
     def _kill(self, process: Process) -> None:
         LOG.warning("%s has not stopped in time: killed", process)
@@ -454,8 +455,9 @@ class Supervisor:
         """Replace a worker at its age."""
         life = self.settings.max_lifetime
         if life is not None:
-            due = set_timeout(partial(self._too_old, process), life * random.uniform(0.9, 1.1))
-            process.timers.append(due.unref())
+            # Not all of them at once.
+            delay = min(life * random.uniform(0.9, 1.1), MAX_TIMEOUT)
+            process.timers.append(set_timeout(partial(self._too_old, process), delay).unref())
 
     def _too_old(self, process: Process) -> None:
         LOG.info("%s has reached its maximum lifetime", process)
