@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of 
 
 if sys.platform != "win32":
     from pyuvnet import cluster
-    from pyuvnet._serve import command, settings, supervisor, target, worker
+    from pyuvnet._serve import command, settings, sockets, supervisor, target, worker
 
 LOCAL = ("--bind", "127.0.0.1:0")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
@@ -338,6 +338,67 @@ def test_it_listens_at_several_places(serve: Any, tmp_path: Path) -> None:
     assert os.path.exists(tmp_path / "s")
     primary.end()
     assert not os.path.exists(tmp_path / "s")
+
+
+def listening_on(path: Path, inherited: bool) -> tuple[Any, socket.socket | None]:
+    """A path on which a primary listens: by a socket of its own, or by that of the one before."""
+    given = None
+    several = []
+    if inherited:
+        given = socket.socket(socket.AF_UNIX)
+        given.bind(str(path))
+        given.listen()
+        several.append(sockets.Inherited(os.dup(given.fileno()), sockets.OWN))
+    policy = cluster.SCHED_RR
+    return sockets.Listening(policy, {"path": str(path)}, sockets.OWN, several), given
+
+
+@pytest.mark.spec("P11-02")
+@pytest.mark.parametrize("inherited", [False, True], ids=["opened", "inherited"])
+def test_the_file_of_the_next_primary_stays(tmp_path: Path, inherited: bool) -> None:
+    """It may begin while the workers of this one finish their connections."""
+    path = tmp_path / "s"
+    listening, given = listening_on(path, inherited)
+    listening.drain(rest=True, keep_file=False)
+    assert not path.exists()
+    with socket.socket(socket.AF_UNIX) as following:
+        following.bind(str(path))
+        listening.close(ours=True)
+        assert path.exists()
+    if given is not None:
+        given.close()
+    pyuvnet.run()
+
+
+@pytest.mark.spec("P11-02")
+@pytest.mark.parametrize("how", ["close", "drain"])
+@pytest.mark.parametrize("inherited", [False, True], ids=["opened", "inherited"])
+def test_a_file_in_the_place_of_its_own_stays(tmp_path: Path, how: str, inherited: bool) -> None:
+    path = tmp_path / "s"
+    listening, given = listening_on(path, inherited)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(str(path))
+        if how == "drain":
+            listening.drain(rest=True, keep_file=False)
+        listening.close(ours=True)
+        assert path.exists()
+    if given is not None:
+        given.close()
+    pyuvnet.run()
+
+
+@pytest.mark.spec("P11-02", "P11-08")
+@pytest.mark.parametrize("ours", [False, True])
+def test_an_inherited_file_goes_with_the_primary_whose_it_is(tmp_path: Path, ours: bool) -> None:
+    path = tmp_path / "s"
+    listening, given = listening_on(path, inherited=True)
+    listening.drain(rest=ours, keep_file=False)
+    listening.close(ours)
+    assert path.exists() is not ours
+    assert given is not None
+    given.close()
+    pyuvnet.run()
 
 
 @pytest.mark.spec("P11-02")

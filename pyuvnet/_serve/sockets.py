@@ -89,8 +89,9 @@ class Listening:
         else:
             # Each has a queue of its own, from which the primary can accept.
             self.place = RoundRobin(wanted)
-        # A file that this primary, or the one before, has made.
-        self.file = keywords.get("path") if name == OWN else None
+        # What a primary before this one has made; what the place makes goes with its handle.
+        handed_over = inherited and name == OWN and "path" in keywords
+        self._file = _identity(keywords["path"]) if handed_over else None
         status = self.place.prepare([each.fd for each in inherited])
         if status:
             raise make_os_error(
@@ -109,15 +110,38 @@ class Listening:
         """The sockets, for a new primary."""
         return [server.fileno() for server in self.place.listening()]
 
+    def drain(self, rest: bool, keep_file: bool) -> None:
+        """Accept no more, and remove the file if it is ours; see Place.drain()."""
+        if rest:
+            self._remove_file()
+        self.place.drain(rest, keep_file)
+
     def close(self, ours: bool) -> None:
         """Close the sockets, and remove the file if it is ours."""
+        if ours:
+            self._remove_file()
         self.place.close()
-        if ours and self.file is not None and self.file[:1] != "\0":
-            try:
-                if stat.S_ISSOCK(os.stat(self.file).st_mode):
-                    os.unlink(self.file)
+
+    def _remove_file(self) -> None:
+        """Remove the file, unless another one has its place.
+
+        The sockets are open: until they are closed no other file can have the number of the inode.
+        """
+        file, self._file = self._file, None
+        if file is not None and _identity(self.keywords["path"]) == file:
+            try:  # noqa: SIM105
+                os.unlink(self.keywords["path"])
             except OSError:
                 pass  # It is gone already.
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file of a socket is at a path; None if there is none."""
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISSOCK(status.st_mode) else None
 
 
 def _wanted(keywords: Mapping[str, Any]) -> Wanted:

@@ -587,7 +587,7 @@ class Supervisor:
             each.worker.kill("SIGTERM")
             self._kill_later(each, PATIENCE)
         for listening in self._listening:
-            listening.place.drain(self._rest, keep_file=self.replaced)
+            listening.drain(self._rest, keep_file=self.replaced)
         self._hand_out(time.monotonic() + _HANDING_OUT / 1000)
 
     @property
