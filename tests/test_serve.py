@@ -905,6 +905,37 @@ def test_the_longest_durations_are_no_short_ones(drive: Any) -> None:
     assert driven.workers[0].orders == ["serve", "shutdown"]
 
 
+@pytest.mark.spec("P11-10")
+def test_after_a_failed_successor_all_aged_workers_are_replaced_later(drive: Any) -> None:
+    driven = drive(workers=2, max_lifetime=10**6)
+    driven.all_ready()
+    slots = driven.primary.slots
+    for slot in slots:
+        slot.current.forget_timers()
+        driven.primary._too_old(slot.current)
+    driven.workers[2].ends(1)
+    assert len(driven.workers) == 3
+    for slot in slots:
+        assert len(slot.current.timers) == 1
+        driven.primary._too_old(slot.current)
+    for index in (3, 4):
+        driven.workers[index].reports("ready")
+    last = [each.orders[-1:] for each in driven.workers]
+    assert last == [["shutdown"], ["shutdown"], [], ["serve"], ["serve"]]
+
+
+@pytest.mark.spec("P11-05")
+def test_after_a_failed_restart_a_worker_has_the_age_that_it_had(drive: Any) -> None:
+    """Its timer goes on, and there is no second one."""
+    driven = drive(max_lifetime=10**6)
+    driven.all_ready()
+    current = driven.primary.slots[0].current
+    before = current.timers[:]
+    driven.primary.restart("SIGHUP")
+    driven.workers[1].ends(1)
+    assert current.timers == before
+
+
 @pytest.mark.slow
 @pytest.mark.spec("P11-06")
 def test_one_worker_more_or_fewer(serve: Any) -> None:

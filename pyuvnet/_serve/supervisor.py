@@ -422,10 +422,13 @@ class Supervisor:
         elif slot.current is not None:
             LOG.error("%s has failed with %s; the old workers stay", process, how)
             # Until somebody tries again.
-            for each in self.processes.values():
+            for each in self._all(READY):
+                if each.generation < 0:
+                    # The timer that it had may have fired.
+                    each.forget_timers()
+                    self._replace_later(each)
                 each.generation = self.generation
             self._end_rolling()
-            self._replace_later(slot.current)
         elif not slot.served:
             LOG.error("%s has failed with %s; no worker was added", process, how)
             self._forget_slot(slot)
