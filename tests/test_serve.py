@@ -1562,6 +1562,52 @@ def test_it_is_called_once_in_a_program(serve: Any, tmp_path: Path) -> None:
     assert "serve() is called once in a program" in log.splitlines()[-1]
 
 
+@pytest.mark.spec("P11-04", "P11-11")
+def test_if_it_raises_it_leaves_nothing_behind(serve: Any, tmp_path: Path) -> None:
+    """The second worker cannot be started; the program goes on without serve()."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import os
+            import pyuvnet
+            from pyuvnet import cluster
+
+            if cluster.is_primary:
+                from pyuvnet._serve import supervisor
+                real = supervisor.Supervisor._fork
+                def fork(self, env):
+                    if self.processes:
+                        raise OSError(11, "no more processes")
+                    return real(self, env)
+                supervisor.Supervisor._fork = fork
+            try:
+                pyuvnet.serve(
+                    lambda socket: socket.end(), bind="127.0.0.1:0", workers=2,
+                    metrics="127.0.0.1:0", max_lifetime=10**6,
+                )
+            except OSError as error:
+                print("it raises:", error.strerror, flush=True)
+            try:
+                print("left:", os.waitpid(-1, os.WNOHANG), flush=True)
+            except ChildProcessError:
+                print("no child is left", flush=True)
+            pyuvnet.run()
+            loop = pyuvnet.current_loop()
+            print(f"handles: {loop.handle_count()}, workers: {len(cluster.workers)}", flush=True)
+            """
+        )
+    )
+    primary = serve(command=[sys.executable, str(program)])
+    primary.process.wait(20)
+    log = primary.end(None)
+    assert log.splitlines()[-3:] == [
+        "it raises: no more processes",
+        "no child is left",
+        "handles: 0, workers: 0",
+    ]
+
+
 @pytest.mark.spec("P11-11")
 def test_in_a_worker_of_another_cluster_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "is_worker", True)

@@ -661,6 +661,7 @@ class Supervisor:
         """Leave nothing behind."""
         self._forget_what_is_due()
         self._close_sockets()
+        self._end_what_is_left()
         if self._metrics is not None:
             metrics._ask_workers = metrics._of_workers = metrics._of_primary = None
         for number, before in self._before.items():
@@ -674,6 +675,21 @@ class Supervisor:
                 pass  # It is gone, or another primary's.
         if self.up:
             LOG.info("ended")
+
+    def _end_what_is_left(self) -> None:
+        """End the workers that there are if serve() raises: the program may go on without it."""
+        self.stopping = True
+        left = list(self.processes.values())
+        for each in left:
+            each.forget_timers()
+            each.worker.kill("SIGKILL")
+        for each in left:
+            each.worker.abandon()
+        self.processes.clear()
+        if self._watchdog is not None:
+            self._watchdog.close()
+        if self._metrics is not None and self._metrics._running:
+            self._metrics.close()
 
     def _write_pid(self, file: str) -> None:
         # Nobody is to read half of it.

@@ -211,6 +211,16 @@ class PrimaryWorker(Worker):
         self._primary.forget(self)
         return self
 
+    def abandon(self) -> None:
+        """End it at once, and wait for that; nobody hears of it any more."""
+        self.on_report = self._exit = None
+        if self._late is not None:
+            self._late.close()
+        self.process.abandon()
+        self._channel.leave()
+        self._primary.forget(self)
+        self._primary.one_less(self)
+
     def kill(self, signal: str | int = "SIGTERM") -> None:
         """End it by a signal; see Worker.kill()."""
         self.process.kill(signal)
