@@ -1212,6 +1212,44 @@ def test_a_new_primary_that_fails_takes_nothing_over(serve: Any, tmp_path: Path)
     primary.end(None)
 
 
+@pytest.mark.spec("P11-06", "P11-08")
+def test_an_upgrade_and_one_worker_more_do_not_overlap(
+    drive: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The socket of a worker that is added would not be among those that are handed over."""
+    begun: list[Any] = []
+    monkeypatch.setattr(supervisor.handover, "_begin", lambda *given: begun.append(given))
+    driven = drive()
+    driven.all_ready()
+    driven.primary._signalled(signal.SIGTTIN)
+    driven.primary._signalled(signal.SIGUSR2)
+    assert "SIGUSR2 ignored: a worker is being added" in caplog.text
+    assert not begun
+    driven.workers[1].reports("ready")
+    driven.primary._signalled(signal.SIGUSR2)
+    assert len(begun) == 1
+    driven.primary._signalled(signal.SIGTTIN)
+    assert "SIGTTIN ignored: an upgrade is in progress" in caplog.text
+    assert len(driven.workers) == 2
+    driven.primary._upgraded(pyuvnet.StateError("too late", "ERR_HANDOVER_FAILED"), None)
+    driven.primary._signalled(signal.SIGTTIN)
+    assert len(driven.workers) == 3
+
+
+@pytest.mark.spec("P11-08")
+def test_a_worker_that_crashed_does_not_keep_from_an_upgrade(
+    drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new version may be the one that does not crash."""
+    begun: list[Any] = []
+    monkeypatch.setattr(supervisor.handover, "_begin", lambda *given: begun.append(given))
+    driven = drive()
+    driven.all_ready()
+    driven.workers[0].ends(1)
+    driven.primary._signalled(signal.SIGUSR2)
+    assert len(begun) == 1
+
+
 # ---- Service managers ----------------------------------------------------------------------------
 
 

@@ -235,6 +235,9 @@ class Supervisor:
             self.restart(name)
         elif number == signal.SIGUSR2:
             self.upgrade()
+        elif number == signal.SIGTTIN and self.upgrading:
+            # The new primary would not have the socket of that worker.
+            LOG.warning("SIGTTIN ignored: an upgrade is in progress")
         elif number == signal.SIGTTIN:
             LOG.info("SIGTTIN: now %s", _workers(len(self.slots) + 1))
             self._start(self._add_slot())
@@ -532,8 +535,15 @@ class Supervisor:
 
     def upgrade(self) -> None:
         """Start a new primary that takes the sockets over; when it is ready, end."""
-        if self.upgrading or not self.up:
-            why = "an upgrade is in progress" if self.upgrading else "not ready yet"
+        why = None
+        if self.upgrading:
+            why = "an upgrade is in progress"
+        elif not self.up:
+            why = "not ready yet"
+        elif not all(slot.served for slot in self.slots):
+            # It may open its socket after the others were handed over.
+            why = "a worker is being added"
+        if why is not None:
             LOG.warning("SIGUSR2 ignored: %s", why)
             return
         LOG.info("SIGUSR2: starting a new primary")
