@@ -1212,6 +1212,84 @@ def test_a_new_primary_that_fails_takes_nothing_over(serve: Any, tmp_path: Path)
     primary.end(None)
 
 
+MORE_WORKERS = """
+    import os, time
+    from pyuvnet import cluster
+    def app(server):
+        if os.path.exists("new version") and cluster.worker.id == 3:
+            open("called", "w").close()
+            while not os.path.exists("go on"):
+                time.sleep(0.01)
+            raise SystemExit("this version is broken")
+        server.on("connection", lambda socket: socket.end(b"served"))
+    """
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.spec("P11-08")
+def test_a_new_primary_with_more_workers_that_fails_resets_nobody(
+    serve: Any, tmp_path: Path
+) -> None:
+    """Nobody waits on a socket that only the new one has."""
+    table = "[tool.pyuvnet.serve]\napp = 'app:app'\nbind = '127.0.0.1:0'\nworkers = {}\n"
+    (tmp_path / "pyproject.toml").write_text(table.format(1))
+    primary = serve("--policy", "reuse-port", app=MORE_WORKERS)
+    port = primary.ready()
+    (tmp_path / "pyproject.toml").write_text(table.format(3))
+    (tmp_path / "new version").touch()
+    primary.send(signal.SIGUSR2)
+    wait_for_file(tmp_path / "called")
+    primary.wait_for("worker 2 .* is ready")
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(connected(port)) for _ in range(60)]
+        (tmp_path / "go on").touch()
+        primary.wait_for("this primary continues")
+        assert {one.recv(10) for one in several} == {b"served"}
+    primary.end()
+
+
+@linux
+@pytest.mark.spec("P11-08")
+@pytest.mark.parametrize("successor", [False, True])
+def test_more_workers_share_what_is_handed_over_until_it_serves(
+    monkeypatch: pytest.MonkeyPatch, successor: bool
+) -> None:
+    """What a service manager gives is nobody else's, so that each worker has its own at once."""
+    if successor:
+        monkeypatch.setenv("PYUVNET_HANDOVER", f"{os.getpid()}:99")
+    inodes: list[int] = []
+
+    def reply(status: int, fd: int | None, accepts: bool) -> None:
+        assert (status, accepts) == (0, True)
+        assert fd is not None
+        inodes.append(os.fstat(fd).st_ino)
+        os.close(fd)
+
+    with contextlib.ExitStack() as stack:
+        several = []
+        port = 0
+        for _ in range(2):
+            given = stack.enter_context(socket.socket())
+            given.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            given.bind(("127.0.0.1", port))
+            given.listen()
+            port = given.getsockname()[1]
+            several.append(sockets.Inherited(os.dup(given.fileno()), sockets.OWN))
+        keywords = {"port": port, "host": "127.0.0.1"}
+        listening = sockets.Listening(cluster.SCHED_REUSE_PORT, keywords, sockets.OWN, several)
+        for number in range(1, 5):
+            assert listening.place.add(FakeWorker(number), reply)  # type: ignore[arg-type]
+        assert len(set(inodes)) == (2 if successor else 4)
+        # Each has as many as the other.
+        assert not successor or sorted(inodes.count(each) for each in set(inodes)) == [2, 2]
+        listening.place.release()
+        assert listening.place.add(FakeWorker(5), reply)  # type: ignore[arg-type]
+        assert inodes[4] not in inodes[:4]
+        listening.close(ours=False)
+    pyuvnet.run()
+
+
 @pytest.mark.spec("P11-06", "P11-08")
 def test_an_upgrade_and_one_worker_more_do_not_overlap(
     drive: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any

@@ -11,7 +11,7 @@ import os
 import socket as system
 import stat
 
-from .. import cluster
+from .. import cluster, handover
 from .._base import TYPE_CHECKING
 from .._core.errors import make_os_error
 from .._systemd import listen_fds
@@ -92,6 +92,8 @@ class Listening:
         # What a primary before this one has made; what the place makes goes with its handle.
         handed_over = inherited and name == OWN and "path" in keywords
         self._file = _identity(keywords["path"]) if handed_over else None
+        # A predecessor serves on these, and goes on with them if this primary fails.
+        self.place.opens_more = not (inherited and handover._is_awaited())
         status = self.place.prepare([each.fd for each in inherited])
         if status:
             raise make_os_error(

@@ -171,6 +171,9 @@ class Place:
     # pyuvnet.serve(): stays open without a worker, and accepts nothing before release().
     kept = False
     held = False
+    # Whether a policy may open more sockets than there are before release(). Who waited on one of
+    # those would be reset if that is never called.
+    opens_more = True
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
@@ -485,6 +488,8 @@ class ReusePort(Handing):
             if meanwhile is not None:
                 self._listeners.discard(meanwhile)
                 meanwhile.close()
+        if server is None and self.held and not self.opens_more:
+            server = self._least_shared()
         if server is None:
             server = Server()
             status = self._open_another(server)
@@ -507,6 +512,11 @@ class ReusePort(Handing):
         self._accept_for_orphans()
         self.hand_out()
         return True
+
+    def _least_shared(self) -> Server | None:
+        """The socket that the fewest workers have."""
+        several = list(self._sockets.values())
+        return min(several, key=several.count, default=None)
 
     def _open_another(self, server: Server) -> int:
         status = self.wanted.open(server, self._port, True)
