@@ -328,6 +328,112 @@ except pyuvnet.StateError as error:
     assert child.clean().lines == ["0 ERR_FORKED", "3 parent"]
 
 
+# A thread whose loop does not run before the thread ends, so that what comes to it stays on its
+# way; then the loop closes, and what has not arrived with it.
+ON_ITS_WAY = """
+import threading
+loops, go_on, known = [], threading.Event(), threading.Event()
+def idle():
+    loops.append(pyuvnet.current_loop())
+    known.set()
+    go_on.wait(20)
+thread = threading.Thread(target=idle, daemon=True)
+thread.start()
+assert known.wait(20)
+"""
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["dropped before", "dropped in the child"])
+def test_the_file_of_a_server_on_its_way_stays(early, script, run_child, tmp_path):
+    child = run_child(
+        script(
+            ON_ITS_WAY
+            + f"""
+server = net.create_server().listen("server")
+server.transfer(loops[0])
+pyuvnet.run()
+
+def work():
+    global server
+    server = None
+    loops.clear()
+    gc.collect()
+    print(exchange(), os.listdir())
+
+if {early}:
+    server = None
+    loops.clear()
+print(child(work), os.listdir())
+go_on.set()
+thread.join()
+del server
+loops.clear()
+gc.collect()
+print(os.listdir())
+"""
+        ),
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["True ['server']", "0 ['server']", "[]"]
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["on its way", "before it leaves"])
+def test_a_child_keeps_nothing_open_that_is_on_its_way(leaves, run_child, tmp_path):
+    child = run_child(
+        HEAD
+        + ON_ITS_WAY
+        + f"""
+import socket as posix
+
+def fork():
+    global pid
+    pid = os.fork()
+    if not pid:
+        os.close(writer)
+        peer.close()
+        os.read(reader, 1)  # until the parent is done
+        os._exit(0)
+
+def leave(socket):
+    # The server has no connection any more.
+    server.transfer(loops[0])
+    if not {leaves}:
+        fork()
+
+reader, writer = os.pipe()
+ours = []
+server = net.create_server(ours.append).listen(0)
+port = server.address().port
+peer = posix.create_connection(("127.0.0.1", port))
+peer.settimeout(10)
+def move():
+    if not ours:
+        return
+    moves.close()
+    socket = ours.pop()
+    socket.transfer(loops[0])
+    pyuvnet.set_immediate(leave, socket)
+moves = pyuvnet.set_interval(move, 1)
+pyuvnet.run()
+if {leaves}:
+    fork()
+go_on.set()
+thread.join()
+# The child lives, and both were closed all the same.
+print(peer.recv(1))
+peer.close()
+with posix.socket() as again:
+    again.setsockopt(posix.SOL_SOCKET, posix.SO_REUSEADDR, 1)
+    again.bind(("127.0.0.1", port))
+    again.listen()
+os.close(writer)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""",
+        str(tmp_path),
+    )
+    assert child.clean().lines == ["b''", "0"]
+
+
 @pytest.mark.parametrize("kind", ["asyncio", *(["uvloop"] if UVLOOP else [])])
 def test_a_process_started_while_asyncio_drives_the_loop(kind, run_child, tmp_path):
     child = run_child(

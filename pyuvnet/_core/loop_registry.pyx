@@ -1,7 +1,7 @@
 """Which loop a thread has, and what becomes of it when the thread, a fork or the program ends it.
 
-Owns: the loop of each thread, the generation that a fork raises, the exit hook.  Imports:
-declarations, loop.
+Owns: the loop of each thread, the generation that a fork raises, the exit hook, the ring of the
+descriptors that are between two loops.  Imports: declarations, loop.
 
 Invariants:
 
@@ -9,7 +9,8 @@ Invariants:
   thread's at interpreter exit, while Python is still whole.
 * After a fork the child's copies, those of all threads, are stale: they raise on use and are never
   closed, since their epoll descriptors are shared with the parent. The child closes its copies of
-  the sockets at once, so that none stays open which the parent closes.
+  the sockets at once, also of those between two loops, so that none stays open which the parent
+  closes.
 """
 
 import _thread
@@ -24,17 +25,32 @@ from .errors cimport os_error, seal
 from .fork cimport fork_generation, pyuvnet_fork_generation
 from .loop cimport Loop, in_main_thread, open_loops
 from .names import add_node_names
+from .owner cimport Links, enter_ring, leave_ring, ring_of_one
+from .shared cimport lock, pyuvnet_mutex, unlock
 
 cdef extern from "backend.h":
     int pyuvnet_backend_abandon(uv.uv_loop_t* loop) noexcept
 
 cdef extern from *:
     """
+    #include "shared.h"
     unsigned long pyuvnet_fork_generation = 0;
+    static pyuvnet_mutex pyuvnet_passing;
+    static void pyuvnet_passing_anew(void) {
+      pyuvnet_mutex fresh = {0};
+      pyuvnet_passing = fresh;
+    }
     """
+    pyuvnet_mutex _passing "pyuvnet_passing"
+    void _passing_anew "pyuvnet_passing_anew" () noexcept
 
 cdef object _per_thread = _thread._local()    # .loop, .keeper
 cdef Loop _exit_loop = None        # the main thread's loop, closed at interpreter exit
+
+# Of the descriptors that no loop has, since they are on their way from one to another: no
+# references, and only for a fork.
+cdef Links _passages
+ring_of_one(&_passages)
 
 
 cdef Loop loop_of_thread():
@@ -105,6 +121,7 @@ def _after_fork_in_child():
     cdef unsigned long parents = pyuvnet_fork_generation
     cdef list loops = [loop for loop in open_loops() if loop.generation == parents]
     pyuvnet_fork_generation += 1
+    _give_up_passages()
     # First what must not go on. The threads of other loops are not in the child. Handles come, go
     # and are listed under the GIL, which the thread that forks has.
     for loop in loops:
@@ -112,6 +129,36 @@ def _after_fork_in_child():
             _abandon(loop)
     for loop in loops:
         _give_up_descriptors(loop)
+
+
+cdef void enter_passage(Passage* passage, int fd) noexcept:
+    """A descriptor leaves its loop. Its owner calls leave_passage() before it goes."""
+    passage.fd = fd
+    lock(&_passing)
+    enter_ring(&_passages, &passage.links)
+    unlock(&_passing)
+
+
+cdef void leave_passage(Passage* passage) noexcept:
+    """The descriptor has arrived, or is to be closed; in no passage: no effect."""
+    lock(&_passing)
+    leave_ring(&passage.links)
+    unlock(&_passing)
+
+
+cdef int _give_up_passages() except -1:
+    """Close what was on its way, which nobody will take in the child."""
+    cdef Passage* passage
+    cdef int fd
+    # Another thread may have held it.
+    _passing_anew()
+    while _passages.after is not &_passages:
+        passage = <Passage*>_passages.after
+        leave_ring(&passage.links)
+        fd, passage.fd = passage.fd, -1
+        if fd >= 0:
+            os.close(fd)
+    return 0
 
 
 cdef void _note_descriptor_on_walk(uv.uv_handle_t* handle, void* found) noexcept:

@@ -21,7 +21,9 @@ from .capi cimport hold_collector, release_collector
 from .deadlines cimport Limits, arm, has_deadline
 from .emitter cimport EventEmitter, has_foreign
 from .errors cimport os_error, seal, state_error
+from .fork cimport fork_generation
 from .loop cimport Loop
+from .loop_registry cimport Passage, enter_passage, leave_passage
 from .owner cimport Acceptor, Collector, leave_ring
 from .pipe cimport Pipe, new_pipe, pyuvnet_file, pyuvnet_remove_file
 from .server_base cimport ServerBase
@@ -54,7 +56,8 @@ cdef str NOT_TRANSFERABLE = "ERR_WORKER_HANDLE_NOT_TRANSFERABLE"
 cdef class _Moving:
     """The descriptor of an object on its way, and what its new handle is to be like."""
 
-    cdef int fd                        # -1: taken
+    cdef Passage passage               # whose fd is -1 once it is taken
+    cdef unsigned long generation      # of the process that has made the file
     cdef StreamHandle before           # whose descriptor was duplicated; None once it has left
     cdef bint tcp, reading, referenced
     cdef unsigned int failures         # its read budget
@@ -66,21 +69,22 @@ cdef class _Moving:
     cdef pyuvnet_file file
 
     def __dealloc__(self):
+        leave_passage(&self.passage)
         # It never arrived: its loop was closed, say.
-        if self.fd >= 0:
-            if self.path is not None:
+        if self.passage.fd >= 0:
+            if self.path is not None and self.generation == fork_generation():
                 # As by Pipe.close(), while the number of its inode cannot be another's.
                 pyuvnet_remove_file(&self.file, self.path)
-            close_moving(self.fd)
+            close_moving(self.passage.fd)
 
     cdef StreamHandle open(self, Loop loop):
         """A handle for the descriptor. Raises: OSError (syscall 'open')."""
         cdef StreamHandle handle = new_tcp(loop) if self.tcp else new_pipe(loop)
-        cdef int status = handle.open(self.fd)
+        cdef int status = handle.open(self.passage.fd)
         if status < 0:
             handle.close()
             raise os_error(status, "open")
-        self.fd = -1
+        self.passage.fd = -1
         if not self.referenced:
             handle.unref()
         return handle
@@ -111,7 +115,8 @@ cdef object _not_transferable(str needed):
 cdef _Moving _new_moving(object loop):
     """Of nothing yet. Raises: ArgTypeError, StateError where the loop takes no call."""
     cdef _Moving moving = _Moving.__new__(_Moving)
-    moving.fd = -1
+    moving.passage.fd = -1
+    moving.generation = fork_generation()
     if not isinstance(loop, Loop):
         raise arg_type_error("loop", "Loop", loop)
     (<Loop>loop).check_door()
@@ -157,7 +162,7 @@ def transfer_socket(SocketBase socket not None, loop, callback):
     """Move a socket that check_socket() has passed; see Socket.transfer()."""
     cdef _Moving moving = _new_moving(loop)
     # Sends what was collected, and so may run code of the program, before it looks.
-    moving.fd = socket._duplicate("transfer()", NOT_TRANSFERABLE)
+    enter_passage(&moving.passage, socket._duplicate("transfer()", NOT_TRANSFERABLE))
     moving.before = socket._handle
     # Whoever emits the event under way still looks at the socket.
     socket._loop.tick_call(_depart_socket, (socket._loop, moving, socket, loop, callback))
@@ -279,9 +284,10 @@ def check_server(ServerBase server not None):
 def transfer_server(ServerBase server not None, loop, callback):
     """Move a server that check_server() has passed; see Server.transfer()."""
     cdef _Moving moving = _new_moving(loop)
-    moving.fd = duplicate(server._handle)
-    if moving.fd < 0:
-        raise os_error(moving.fd, "dup")
+    cdef int fd = duplicate(server._handle)
+    if fd < 0:
+        raise os_error(fd, "dup")
+    enter_passage(&moving.passage, fd)
     moving.before = server._handle
     server._loop.tick_call(_depart_server, (server._loop, moving, server, loop, callback))
 
