@@ -15,6 +15,7 @@ from pyuvnet import AbortController, StateError, net
 from pyuvnet._shutdown import on_signals
 from pyuvnet.blocklist import BlockList
 from pyuvnet.errors import ArgTypeError
+from pyuvnet.loop import handles
 
 CODE = "ERR_WORKER_HANDLE_NOT_TRANSFERABLE"
 unix_only = pytest.mark.skipif(not hasattr(posix, "AF_UNIX"), reason="unix sockets only")
@@ -384,6 +385,85 @@ def test_a_socket_whose_loop_there_has_closed_times_out_here_when_it_connects_ag
     pyuvnet.run()
     assert heard == ["ERR_LOOP_CLOSED", "timeout"]
     listener.close()
+
+
+def before_it_arrives(there, act, leave=lambda socket: None, **options):
+    """A socket with which act(socket) does something there, after it has left and before it has
+    arrived; returns that, the client of the system's, and a queue for the arrival.
+    """
+    blocked, go_on = threading.Event(), threading.Event()
+    done, arrived = queue.Queue(), queue.Queue()
+    sockets = []
+
+    def block():
+        blocked.set()
+        go_on.wait(20)
+        act(sockets[0])
+        done.put(sockets[0])
+
+    def connection(socket):
+        sockets.append(socket)
+        leave(socket)
+        socket.transfer(there.loop, arrived.put)
+        server.close()
+
+    there.loop.call_soon_threadsafe(block)
+    assert blocked.wait(20)
+    server, client = connected(connection, **options)
+    pyuvnet.run()
+    go_on.set()
+    return done.get(timeout=20), client, arrived
+
+
+def test_a_socket_that_is_ended_on_its_way_sends_its_fin_when_it_has_arrived(there):
+    heard = queue.Queue()
+
+    def end(socket):
+        for event in ("finish", "error", "close"):
+            socket.on(event, lambda *_, event=event: heard.put(event))
+        socket.on("data", heard.put)
+        socket.end()
+
+    socket, client, arrived = before_it_arrives(there, end)
+    assert client.recv(10) == b""
+    client.sendall(b"still read")
+    client.close()
+    assert [heard.get(timeout=20) for _ in range(3)] == ["finish", b"still read", "close"]
+    assert arrived.get(timeout=20) is socket
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_options_that_change_on_its_way_apply_when_it_has_arrived(there, enabled):
+    def change(socket):
+        socket.set_no_delay(enabled).set_keep_alive(enabled)
+
+    socket, client, arrived = before_it_arrives(
+        there, change, no_delay=not enabled, keep_alive=not enabled
+    )
+    arrived.get(timeout=20)
+    options = [(posix.IPPROTO_TCP, posix.TCP_NODELAY), (posix.SOL_SOCKET, posix.SO_KEEPALIVE)]
+    found = there.call(lambda: [bool(socket.get_option(*option)) for option in options])
+    assert found == [enabled, enabled]
+    client.close()
+
+
+@pytest.mark.parametrize("referenced", [True, False])
+def test_ref_and_unref_on_its_way_count_when_it_has_arrived(there, referenced):
+    def leave(socket):
+        if referenced:
+            socket.unref()
+
+    def change(socket):
+        if referenced:
+            socket.ref()
+        else:
+            socket.unref()
+
+    socket, client, arrived = before_it_arrives(there, change, leave)
+    arrived.get(timeout=20)
+    found = there.call(lambda: [each.ref for each in handles() if each.owner is socket])
+    assert found == [referenced]
+    client.close()
 
 
 # ---- Servers -------------------------------------------------------------------------------------

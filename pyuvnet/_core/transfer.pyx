@@ -27,8 +27,9 @@ from .loop_registry cimport Passage, enter_passage, leave_passage
 from .owner cimport Acceptor, Collector, leave_ring
 from .pipe cimport Pipe, new_pipe, pyuvnet_file, pyuvnet_remove_file
 from .server_base cimport ServerBase
-from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_TO_END, SocketBase
-from .stream cimport DESTROYED, W_LIMITED
+from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
+    SOCKET_TO_END, SOCKET_UNREF, SocketBase
+from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
 from .stream_handle cimport ReadTarget, StreamHandle, duplicate
 from .tcp cimport TCP, new_tcp
 from .upcalls cimport later
@@ -49,6 +50,10 @@ cdef extern from *:
     void close_moving "pyuvnet_close_moving" (int fd) noexcept
 
 
+cdef enum:
+    # Options that the descriptor keeps, and which the program can take back on the way.
+    OPTIONS = SOCKET_NO_DELAY | SOCKET_KEEP_ALIVE
+
 cdef str NOT_TRANSFERABLE = "ERR_WORKER_HANDLE_NOT_TRANSFERABLE"
 
 
@@ -59,7 +64,8 @@ cdef class _Moving:
     cdef Passage passage               # whose fd is -1 once it is taken
     cdef unsigned long generation      # of the process that has made the file
     cdef StreamHandle before           # whose descriptor was duplicated; None once it has left
-    cdef bint tcp, reading, referenced
+    cdef bint tcp, reading
+    cdef unsigned int options          # of a socket: those that it had then, OPTIONS of its flags
     cdef unsigned int failures         # its read budget
     cdef ReadTarget target
     cdef list ticks                    # (what, argument), which waited for it
@@ -85,8 +91,6 @@ cdef class _Moving:
             handle.close()
             raise os_error(status, "open")
         self.passage.fd = -1
-        if not self.referenced:
-            handle.unref()
         return handle
 
     cdef int tick_again(self, Loop loop, EventEmitter emitter) except -1:
@@ -128,7 +132,6 @@ cdef int _note(_Moving moving, Loop here, StreamHandle handle, EventEmitter emit
     cdef int held
     moving.tcp = isinstance(handle, TCP)
     moving.reading = handle._reading
-    moving.referenced = uv.uv_has_ref(handle._uv)
     moving.failures = handle.failures
     moving.target = handle.target
     held = hold_collector()
@@ -191,6 +194,7 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     _note(moving, here, handle, socket)
     if socket._deadlines is not NULL and socket._deadlines.limits is not NULL:
         moving.limits = <Limits>socket._deadlines.limits
+    moving.options = socket._socket_flags & OPTIONS
     # From here on nothing fails.
     moving.before = None
     handle.read_stop()
@@ -228,6 +232,21 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
         server.connection_gone(None)
 
 
+cdef int _catch_up(SocketBase socket, _Moving moving) except -1:
+    """Do with the handle what the program, in the other thread, did without waiting for it."""
+    cdef unsigned int gone = moving.options & ~socket._socket_flags
+    if isinstance(socket._handle, TCP):
+        if gone & SOCKET_NO_DELAY:
+            (<TCP>socket._handle).nodelay(False)
+        if gone & SOCKET_KEEP_ALIVE:
+            socket._send_keep_alive(<TCP>socket._handle, False)
+    socket._apply_options()
+    if socket._state & W_FINAL_CALLED and not socket._state & DESTROYED:
+        # There was nothing to send a FIN with.
+        socket._begin_final()
+    return 0
+
+
 def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback):
     """In the other thread."""
     cdef Loop loop = socket._loop
@@ -241,6 +260,8 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
     try:
         handle = moving.open(loop)
         socket._take_handle(handle)
+        if socket._socket_flags & SOCKET_UNREF:
+            handle.unref()
         handle.failures = moving.failures
         handle.target = moving.target
         if moving.limits is not None:
@@ -248,12 +269,13 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         if moving.idle:
             socket._idle.last = uv.uv_now(&loop._uv)
             socket._idle.rearm()
+        _catch_up(socket, moving)
         moving.tick_again(loop, socket)
-        if moving.reading:
+        if moving.reading and not socket._state & DESTROYED:
             status = socket._read_start()
             if status < 0:
                 raise os_error(status, "read")
-        arrived = True
+        arrived = not socket._state & DESTROYED
     except BaseException as error:
         if handle is not None and socket._handle is not handle:
             handle.close()
