@@ -665,3 +665,57 @@ def test_the_file_of_a_path_goes_if_the_other_loop_is_closed(tmp_path, leaves):
         ended.stop()
         pyuvnet.run()
     assert not os.path.exists(path)
+
+
+@unix_only
+@pytest.mark.parametrize(
+    "end",
+    [lambda server: server.close(), lambda server: server.shutdown()],
+    ids=["close", "shutdown"],
+)
+def test_a_server_that_is_closed_on_its_way_does_not_listen_any_more(there, tmp_path, end):
+    path = str(tmp_path / "socket")
+    blocked, go_on = threading.Event(), threading.Event()
+    heard = queue.Queue()
+
+    def block():
+        blocked.set()
+        go_on.wait(20)
+        end(server)
+
+    there.loop.call_soon_threadsafe(block)
+    assert blocked.wait(20)
+    server = net.create_server()
+    server.on("close", lambda: heard.put((server.listening, os.path.exists(path))))
+    server.on("error", heard.put)
+    server.listen(path)
+    server.transfer(there.loop, lambda moved: heard.put("arrived"))
+    pyuvnet.run()
+    go_on.set()
+    assert heard.get(timeout=20) == (False, False)
+    # After all that came to that loop before.
+    assert not there.call(lambda: server.listening)
+    assert heard.empty()
+
+
+@unix_only
+def test_a_server_that_listens_anew_on_its_way_gives_up_where_it_listened(there, tmp_path):
+    path, new_path = str(tmp_path / "socket"), str(tmp_path / "new")
+    blocked, go_on = threading.Event(), threading.Event()
+    found = queue.Queue()
+
+    def block():
+        blocked.set()
+        go_on.wait(20)
+        server.listen(new_path)
+        found.put(sorted(os.listdir(tmp_path)))
+
+    there.loop.call_soon_threadsafe(block)
+    assert blocked.wait(20)
+    server = net.create_server().listen(path)
+    server.transfer(there.loop)
+    pyuvnet.run()
+    go_on.set()
+    assert found.get(timeout=20) == ["new"]
+    assert there.call(server.address) == new_path
+    there.call(server.close)

@@ -1,5 +1,6 @@
 """ServerBase: a listening handle and its connection count; see server_base.pyx."""
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from .address cimport PeerName
@@ -24,6 +25,9 @@ cdef struct DropCount:
 cdef class ServerBase(Acceptor):
     cdef Loop _loop
     cdef StreamHandle _handle          # None while not listening
+    # What brings its handle to this loop, see transfer; no reference. NULL: nothing, or not any
+    # more, since the program has closed the server, or listens anew.
+    cdef PyObject* _moving
     cdef readonly Py_ssize_t _connections
     cdef object _socket_class
     cdef object _secure_class          # of a TLS server: of connections that nobody sees before
@@ -78,6 +82,7 @@ cdef class ServerBase(Acceptor):
     cdef int _ready(self) except -1
     cdef list _open_sockets(self)
     cdef int _queue_close(self) except -1
+    cdef int _give_up_moving(self) except -1
     cdef int _keep_handle(self, StreamHandle fresh, int status) except? -1
     cdef void _rest(self, unsigned int why) noexcept
     cdef void _go_on(self, unsigned int why) noexcept

@@ -7,6 +7,7 @@ everything below.  listen() forms and close() are Python's, in pyuvnet/server.py
 import os
 
 from cpython.mem cimport PyMem_RawFree
+from cpython.object cimport PyObject
 from libc.math cimport ceil
 from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memset
@@ -1099,6 +1100,7 @@ cdef class ServerBase(Acceptor):
         handle = self._handle
         if handle is None:
             return uv.UV_EBADF
+        self._give_up_moving()
         self._waiting_accepts = 0
         self._ending = False
         try:
@@ -1144,6 +1146,7 @@ cdef class ServerBase(Acceptor):
         """Stop accepting; returns whether there was a handle."""
         cdef StreamHandle handle
         self._ready()
+        self._give_up_moving()
         handle = self._handle
         if handle is None:
             return False
@@ -1154,6 +1157,14 @@ cdef class ServerBase(Acceptor):
         self._end_headers()
         self._loop.touched()
         return True
+
+    cdef int _give_up_moving(self) except -1:
+        """Close a listener that is on its way to this loop."""
+        cdef PyObject* moving = self._moving
+        if moving is not NULL:
+            self._moving = NULL
+            (<object>moving).give_up()
+        return 0
 
     def _log_drops(self):
         """A connection was dropped; for Server."""
@@ -1193,6 +1204,7 @@ cdef class ServerBase(Acceptor):
         cdef int why
         cdef bint tcp
         self._ready()
+        self._give_up_moving()
         self._ending = True
         self._shown_out = 0
         listener = self._handle
@@ -1408,7 +1420,7 @@ cdef class ServerBase(Acceptor):
     def _running(self):
         """Whether 'close' is to come: it listens, or will, or has connections."""
         return self._handle is not None or self._looked_up is not None \
-            or self._connections > 0 or self._close_queued
+            or self._moving is not NULL or self._connections > 0 or self._close_queued
 
     def _cancel_lookup(self):
         """Forget a lookup that is not over."""

@@ -14,6 +14,7 @@ Imports: socket_base, server_base and below.
 """
 
 cimport cython
+from cpython.object cimport PyObject
 
 from . cimport uv
 from .accepting cimport listener_closed, listener_opened
@@ -73,15 +74,26 @@ cdef class _Moving:
     cdef bint idle                     # its idle timeout waited
     cdef bytes path                    # of a listener's file, which moves with it
     cdef pyuvnet_file file
+    cdef ServerBase server             # which knows of this on its way
 
     def __dealloc__(self):
-        leave_passage(&self.passage)
         # It never arrived: its loop was closed, say.
+        self._give_up()
+
+    def give_up(self):
+        """Close the descriptor, unless it was taken; for ServerBase."""
+        self._give_up()
+
+    cdef void _give_up(self) noexcept:
+        if self.server is not None and self.server._moving is <PyObject*>self:
+            self.server._moving = NULL
+        leave_passage(&self.passage)
         if self.passage.fd >= 0:
             if self.path is not None and self.generation == fork_generation():
                 # As by Pipe.close(), while the number of its inode cannot be another's.
                 pyuvnet_remove_file(&self.file, self.path)
             close_moving(self.passage.fd)
+            self.passage.fd = -1
 
     cdef StreamHandle open(self, Loop loop):
         """A handle for the descriptor. Raises: OSError (syscall 'open')."""
@@ -347,6 +359,8 @@ def _depart_server(Loop here not None, _Moving moving not None, ServerBase serve
     handle.close()
     here.touched()
     server._loop = there
+    moving.server = server
+    server._moving = <PyObject*>moving
     try:
         there._push((_arrive_server, (moving, server, callback)), -1)
     except BaseException as error:
@@ -359,9 +373,10 @@ def _arrive_server(_Moving moving not None, ServerBase server not None, callback
     cdef StreamHandle handle
     cdef int status
     cdef bint arrived = False
-    if server._handle is not None or server._close_queued:
+    if server._handle is not None or server._moving is not <PyObject*>moving:
         # By somebody here, who did not wait for it.
         return
+    server._moving = NULL
     try:
         handle = moving.open(server._loop)
         if moving.path is not None:
