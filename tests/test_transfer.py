@@ -719,3 +719,84 @@ def test_a_server_that_listens_anew_on_its_way_gives_up_where_it_listened(there,
     assert found.get(timeout=20) == ["new"]
     assert there.call(server.address) == new_path
     there.call(server.close)
+
+
+# ---- Without memory ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["socket", "server"])
+def test_what_cannot_leave_without_memory_is_not_dropped_in_silence(kind, run_child):
+    pytest.importorskip("_testcapi")
+    # The loop of the other thread does not run: only the departure allocates.
+    run_child(
+        f"""
+        import _testcapi, gc, os, queue, threading
+        import socket as posix
+        import pyuvnet
+        from pyuvnet import net
+
+        loops, go_on = queue.Queue(), threading.Event()
+
+        def idle():
+            loops.put(pyuvnet.current_loop())
+            go_on.wait(20)
+
+        thread = threading.Thread(target=idle, daemon=True)
+        thread.start()
+        there, loop = loops.get(timeout=20), pyuvnet.current_loop()
+        heard, unhandled = [], []
+        loop.set_exception_handler(unhandled.append)
+
+        def a_socket():
+            ours, theirs = posix.socketpair()
+            socket = net.Socket(fd=ours.detach())
+            return socket, theirs
+
+        def a_server():
+            server = net.create_server().listen(0)
+            return server, server
+
+        def gone(moved):
+            try:
+                moved.ref()
+            except pyuvnet.StateError as error:
+                return error.code == "ERR_WRONG_THREAD"
+            return False
+
+        gc.disable()
+        failures = 0
+        for nth in range(12):
+            moved, end = a_{kind}()
+            loop.turn()
+            heard.clear()
+            moved.on("error", lambda error: heard.append(error))
+            moved.transfer(there)
+            # A tick for it to take along.
+            if {kind == "socket"}:
+                moved.pause()
+                moved.resume()
+            else:
+                moved._listen_failed(ValueError())
+            _testcapi.set_nomemory(nth, nth + 1)
+            try:
+                loop.turn()
+            finally:
+                _testcapi.remove_mem_hooks()
+            loop.turn()
+            assert unhandled == [], nth
+            heard = [error for error in heard if type(error) is not ValueError]
+            assert {{type(error) for error in heard}} <= {{MemoryError}}, (nth, heard)
+            failures += len(heard)
+            # It has left, or is as if it had not been asked to, or has ended with the error.
+            assert gone(moved) != bool(heard), (nth, heard)
+            if {kind == "socket"}:
+                assert gone(moved) or moved.destroyed, nth
+                end.close()
+            elif not gone(moved):
+                moved.close()
+                loop.turn()
+        assert failures
+        go_on.set()
+        thread.join()
+        """
+    ).clean()

@@ -196,14 +196,14 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     try:
         check_socket(socket)
         socket._check_rests("transfer()", NOT_TRANSFERABLE)
+        _note(moving, here, socket._handle, socket)
     except Exception as error:
         failure = error
     if failure is not None:
-        # The program has begun something since.
+        # The program has begun something since, or there was no memory.
         socket._destroy_with(failure)
         return
     handle = socket._handle
-    _note(moving, here, handle, socket)
     if socket._deadlines is not NULL and socket._deadlines.limits is not NULL:
         moving.limits = <Limits>socket._deadlines.limits
     moving.options = socket._socket_flags & OPTIONS
@@ -337,17 +337,17 @@ def _depart_server(Loop here not None, _Moving moving not None, ServerBase serve
     try:
         server._end_logs()
         check_server(server)
+        _note(moving, here, server._handle, server)
     except Exception as error:
         failure = error
     if failure is not None:
         # It has accepted somebody since, say, and goes on here.
         server._listen_failed(failure)
         return
-    if server._handle is not moving.before:
-        # A handler of the log has closed it.
-        return
     handle = server._handle
-    _note(moving, here, handle, server)
+    if handle is not moving.before:
+        # A handler of the log has closed it, and listens anew.
+        return
     moving.before = None
     if isinstance(handle, Pipe):
         moving.path, moving.file = (<Pipe>handle)._path, (<Pipe>handle)._file
