@@ -187,6 +187,7 @@ class Server(ServerBase):
     _proxy_options: Any = None
     _shutdown: Shutdown | None = None
     _awaited = 0  # coroutines that wait for the server's end, or for connections
+    _iterated = 0  # iterators over its connections that are not over, whether one waits or not
     _name: str | None = None
     _arrival = "connection"  # what `async for` waits for
     # In a worker of a cluster: what the primary was asked for, and what tells it of the end.
@@ -639,8 +640,8 @@ class Server(ServerBase):
             leaves, and it therefore stays; 'error', then 'close', if it cannot listen there.
         Raises: StateError (ERR_WORKER_HANDLE_NOT_TRANSFERABLE) if it is not listening, is paused,
             has open connections, is shutting down, has a signal (also of shutdown_on()), if a
-            coroutine waits for it, or if it belongs to a worker of a cluster; StateError
-            (ERR_LOOP_CLOSED, ERR_QUEUE_FULL) if the loop accepts no call; ArgTypeError
+            coroutine waits for it or iterates over it, or if it belongs to a worker of a cluster;
+            StateError (ERR_LOOP_CLOSED, ERR_QUEUE_FULL) if the loop accepts no call; ArgTypeError
             (ERR_INVALID_ARG_TYPE); OSError (syscall 'dup'). Nothing changes then.
 
         If the other loop has closed when the server leaves, the server closes here, after 'error';
@@ -663,6 +664,7 @@ class Server(ServerBase):
             self._unwatch is not None
             or self._shutdown is not None
             or self._awaited
+            or self._iterated
             or on_signals.watches(self)
         ):
             needed = "that no signal, shutdown or coroutine uses"
@@ -1044,6 +1046,21 @@ class Server(ServerBase):
         return f"<{type(self).__name__}{where} connections={self._connections}>"
 
 
+class _Connections(Arrivals):
+    """Connections for an iterator, of which their server knows as long as more may come."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, server._arrival, ["close"])
+        self._server = server
+        server._iterated += 1
+
+    def stop(self, error: BaseException | None) -> None:
+        finished = self._finished
+        super().stop(error)
+        if not finished:
+            self._server._iterated -= 1
+
+
 class _Accepted:
     """The iterator over a server's connections.
 
@@ -1056,7 +1073,7 @@ class _Accepted:
     def __init__(self, server: Server) -> None:
         self._loop = current_loop()
         self._server = ref(server)
-        self._arrivals = Arrivals(server, server._arrival, ["close"])
+        self._arrivals = _Connections(server)
 
     def __aiter__(self) -> _Accepted:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import socket as posix
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 import pyuvnet
-from pyuvnet import AbortController, StateError, net
+from pyuvnet import AbortController, StateError, events, net
 from pyuvnet._shutdown import on_signals
 from pyuvnet.blocklist import BlockList
 from pyuvnet.errors import ArgTypeError
@@ -719,6 +720,44 @@ def test_a_server_that_listens_anew_on_its_way_gives_up_where_it_listened(there,
     assert found.get(timeout=20) == ["new"]
     assert there.call(server.address) == new_path
     there.call(server.close)
+
+
+def test_a_server_over_which_a_coroutine_iterates_stays_until_that_is_over(there):
+    async def main():
+        server = listening()
+        port = server.address().port
+        sockets = aiter(server)
+        client = posix.create_connection(("127.0.0.1", port))
+        socket = await anext(sockets)
+        socket.destroy()
+        await events.once(socket, "close")
+        client.close()
+        # Nobody waits now, and there is no connection.
+        with pytest.raises(StateError) as info:
+            server.transfer(there.loop)
+        del sockets
+        arrived = queue.Queue()
+        server.transfer(there.loop, arrived.put)
+        await asyncio.to_thread(arrived.get, timeout=20)
+        there.call(server.close)
+        return info.value.code
+
+    assert asyncio.run(main()) == CODE
+
+
+def test_a_server_over_which_a_coroutine_has_iterated_until_it_closed_can_move(there):
+    async def main():
+        server = listening()
+        sockets = aiter(server)
+        server.close()
+        assert [socket async for socket in sockets] == []
+        server.listen(0)
+        server.transfer(there.loop, arrived.put)
+        await asyncio.to_thread(arrived.get, timeout=20)
+        there.call(server.close)
+
+    arrived = queue.Queue()
+    asyncio.run(main())
 
 
 # ---- Without memory ------------------------------------------------------------------------------
