@@ -39,6 +39,8 @@ LOOKUP_MS = 10_000
 # Turns without a move of the clock, after which advance() takes a loop for one that never rests.
 MOST_TURNS = 1_000_000
 MOST_NAMED = 20  # of the handles in an error
+# The last moment that the clock can show, in ns.
+LAST = 2**63 - 1
 
 
 class NothingDueError(AssertionError):
@@ -145,7 +147,7 @@ class VirtualTime:
         await it. In a listener it begins when the listener has returned.
 
         Args:
-            ms: int or float from 0 on.
+            ms: int or float from 0 on, up to where the clock ends, after some 290 years.
 
         Returns: an awaitable.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE); RuntimeError
@@ -153,7 +155,7 @@ class VirtualTime:
 
         Node: none
         """
-        check.validate_number(ms, "ms", 0)
+        target = self._ns + int(check.validate_number(ms, "ms", 0, (LAST - self._ns) // MS) * MS)
         loop = self._loop
         if loop._clock is not self:
             raise RuntimeError("advance() can only be called inside its virtual_time() block")
@@ -164,11 +166,11 @@ class VirtualTime:
             self.adopt(theirs)
             self._waiter = theirs.create_future()
             self._place = place_of_call()
-            self._target = self._ns + int(ms * MS)
+            self._target = target
             return self._waiter
         # Time passes also if all that waits for it is unref'd.
         self._keeper = set_interval(int, MAX_TIMEOUT)
-        self._target = self._ns + int(ms * MS)
+        self._target = target
         if not loop.running:
             try:
                 self._turn()

@@ -14,6 +14,7 @@ import pyuvnet
 from pyuvnet import events, net, run, set_interval, set_timeout, testing
 from pyuvnet._core.info import build_flags
 from pyuvnet.errors import ArgTypeError, DeadlineError, RangeError
+from pyuvnet.loop import handles
 from pyuvnet.testing import NothingDueError, virtual_time
 from tests.support.errors import BoomError
 
@@ -398,10 +399,45 @@ def test_advance_within_advance_is_refused():
             clock.advance(10)
 
 
-@pytest.mark.parametrize(("ms", "error"), [(-1, RangeError), ("1", ArgTypeError)])
-def test_advance_by_what_is_no_time_is_refused(ms, error):
-    with virtual_time() as clock, pytest.raises(error):
-        clock.advance(ms)
+@pytest.mark.parametrize("in_coroutine", [False, True])
+@pytest.mark.parametrize(
+    ("ms", "error"),
+    [
+        (-1, RangeError),
+        (float("nan"), RangeError),
+        (float("inf"), RangeError),
+        (2**63, RangeError),
+        ("1", ArgTypeError),
+    ],
+)
+def test_advance_by_what_is_no_time_is_refused(ms, error, in_coroutine, trace):
+    def advance() -> None:
+        with pytest.raises(error):
+            clock.advance(ms)
+
+    async def main() -> None:
+        advance()
+        set_timeout(trace, 10, "due")
+        await clock.advance(10)
+
+    with virtual_time() as clock:
+        if in_coroutine:
+            run(main())
+        else:
+            advance()
+            # Nothing is left behind.
+            assert not handles()
+            set_timeout(trace, 10, "due")
+            clock.advance(10)
+    assert trace == ["due"]
+
+
+def test_the_clock_can_be_advanced_up_to_its_end():
+    with virtual_time() as clock:
+        clock.advance(9_000_000_000_000)
+        assert clock.now == 9_000_000_000_000
+        with pytest.raises(RangeError):
+            clock.advance(9_000_000_000_000)
 
 
 def test_arguments_are_checked():
