@@ -651,7 +651,7 @@ def test_a_worker_that_hangs_in_shutdown_is_killed(serve: Any, number: int) -> N
 def test_a_primary_that_is_killed_leaves_nothing(serve: Any, hangs: bool) -> None:
     """Also a worker whose program does not return to its loop goes."""
     primary = serve(
-        "app:app", *LOCAL, "--workers", "2", patch="worker._PATIENCE = 0.5",
+        "app:app", *LOCAL, "--workers", "2", patch="worker._worker._PATIENCE = 0.5",
         app=HANGING if hangs else APP,
     )  # fmt: skip
     port = primary.ready()
@@ -1771,3 +1771,29 @@ def test_a_place_in_another_notation_says_the_right_one(
     serve: Any, place: str, better: str
 ) -> None:
     assert better in serve("app:app", "--bind", place).end(None, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-04")
+def test_a_worker_that_hangs_before_it_serves_ends_with_its_primary(
+    serve: Any, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import time
+            import pyuvnet
+            from pyuvnet.cluster import _worker, is_worker
+            if is_worker:
+                _worker._PATIENCE = 0.2
+                open("hangs", "w").close()
+                time.sleep(1000)
+            pyuvnet.serve(lambda socket: socket.end(), bind="127.0.0.1:0")
+            """
+        )
+    )
+    primary = serve(command=[sys.executable, str(program)])
+    wait_for_file(tmp_path / "hangs")
+    primary.send(signal.SIGKILL)
+    primary.end(None, -signal.SIGKILL)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import sys
 import sysconfig
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -40,11 +38,9 @@ if TYPE_CHECKING:
     from .target import Target
 
 # What the primary gives to a worker, as JSON.
-VARIABLE = "PYUVNET_SERVE"
+VARIABLE = _worker.SERVE_VARIABLE
 # What the primary blocks while it starts a worker: a terminal sends them to all processes.
 FOR_THE_GROUP = (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-# How long the program may take to end when the primary is gone.
-_PATIENCE = 5.0  # s
 # Between two looks at whether a coroutine that does not return waits for its server.
 _LOOK = 0.01  # s
 # Between two looks at which files the program has imported since.
@@ -71,7 +67,6 @@ def work(app: str | Callable[..., Any] | Server, given: Mapping[str, Any]) -> No
     own = _worker.own
     assert own is not None
     signals_of_the_group()
-    watch_primary(own)
     set_up_logging(given["log_level"])
     try:
         target = targets.find(app)
@@ -500,28 +495,6 @@ def signals_of_the_group() -> None:
         signal.signal(number, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_GROUP)
-
-
-def watch_primary(own: OwnWorker) -> None:
-    """End this process when the primary is gone, also if the program never returns to its loop."""
-    if not hasattr(select, "poll"):
-        return
-    fd = os.dup(own._channel.fileno())
-
-    def wait() -> None:
-        # They are for the main thread, which may wait in the system.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        poll = select.poll()
-        # Only whether the other end is closed, which is reported unasked.
-        poll.register(fd, 0)
-        poll.poll()
-        if own.exited_after_disconnect:
-            os.close(fd)
-            return
-        time.sleep(_PATIENCE)
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True, name="pyuvnet watches the primary").start()
 
 
 def source_files(error: BaseException | None = None) -> list[str]:

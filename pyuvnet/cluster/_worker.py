@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .._listen import ListenPlan
     from ..server import Server
 
+# What a worker of pyuvnet.serve() has besides.
+SERVE_VARIABLE = "PYUVNET_SERVE"
 # How long a program may take to end once its channel is gone.
 _PATIENCE = 5.0  # s
 
@@ -53,6 +55,9 @@ def begin() -> None:
     _listen.ask_primary = own._query
     atexit.register(_at_exit)
     os.register_at_fork(after_in_child=_after_fork)
+    if SERVE_VARIABLE in os.environ:
+        # Now, since the program may hang before it calls serve().
+        _watch_primary(own)
 
 
 def _at_exit() -> None:
@@ -63,6 +68,33 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     # The child is no worker, and its servers are its own.
     _listen.ask_primary = None
+
+
+def _watch_primary(own: OwnWorker) -> None:
+    """End this process when the primary is gone, also if the program never returns to its loop."""
+    import select
+    import signal
+    import threading
+    import time
+
+    if not hasattr(select, "poll"):
+        return
+    fd = os.dup(own._channel.fileno())
+
+    def wait() -> None:
+        # They are for the main thread, which may wait in the system.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        poll = select.poll()
+        # Only whether the other end is closed, which is reported unasked.
+        poll.register(fd, 0)
+        poll.poll()
+        if own.exited_after_disconnect:
+            os.close(fd)
+            return
+        time.sleep(_PATIENCE)
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True, name="pyuvnet watches the primary").start()
 
 
 def _parse(text: str) -> tuple[int, int, bool] | None:
