@@ -1797,3 +1797,31 @@ def test_a_worker_that_hangs_before_it_serves_ends_with_its_primary(
     wait_for_file(tmp_path / "hangs")
     primary.send(signal.SIGKILL)
     primary.end(None, -signal.SIGKILL)
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.spec("P11-07")
+def test_a_process_that_a_worker_forks_has_nothing_of_its_channel(serve: Any) -> None:
+    """It would keep the channel open when the worker has died."""
+    app = """
+        import os, socket, stat
+        def is_socket(name):
+            try:
+                return stat.S_ISSOCK(os.fstat(int(name)).st_mode)
+            except OSError:
+                return False  # That of the list itself.
+        def answer(connection):
+            theirs, ours = socket.socketpair()
+            if not os.fork():
+                theirs.close()
+                ours.send(b"%d" % sum(map(is_socket, os.listdir("/proc/self/fd"))))
+                os._exit(0)
+            ours.close()
+            os.wait()
+            connection.end(theirs.recv(10))
+        """
+    primary = serve("app:answer", *LOCAL, app=app)
+    # The one by which it says how many.
+    assert ask(primary.ready()) == "1"
+    primary.end()

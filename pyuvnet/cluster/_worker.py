@@ -36,6 +36,8 @@ SERVE_VARIABLE = "PYUVNET_SERVE"
 _PATIENCE = 5.0  # s
 
 own: OwnWorker | None = None
+# What _watch_primary() waits on; -1: nothing.
+_watched = -1
 
 
 def begin() -> None:
@@ -68,10 +70,21 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     # The child is no worker, and its servers are its own.
     _listen.ask_primary = None
+    # The primary waits for the end of the channel, which would stay open with it.
+    _close_watched()
+
+
+def _close_watched() -> None:
+    global _watched
+    # In this order: nothing closes it twice, in whichever thread or process.
+    fd, _watched = _watched, -1
+    if fd >= 0:
+        os.close(fd)
 
 
 def _watch_primary(own: OwnWorker) -> None:
     """End this process when the primary is gone, also if the program never returns to its loop."""
+    global _watched
     import select
     import signal
     import threading
@@ -79,7 +92,7 @@ def _watch_primary(own: OwnWorker) -> None:
 
     if not hasattr(select, "poll"):
         return
-    fd = os.dup(own._channel.fileno())
+    fd = _watched = os.dup(own._channel.fileno())
 
     def wait() -> None:
         # They are for the main thread, which may wait in the system.
@@ -89,7 +102,7 @@ def _watch_primary(own: OwnWorker) -> None:
         poll.register(fd, 0)
         poll.poll()
         if own.exited_after_disconnect:
-            os.close(fd)
+            _close_watched()
             return
         time.sleep(_PATIENCE)
         os._exit(0)
