@@ -56,8 +56,24 @@ def _own_command() -> tuple[list[str], list[str], list[str]]:
     """
     options, program, arguments = split_command(sys.orig_argv[1:])
     if len(program) == 1 and program[0] != "-" and not program[0].startswith(("-m", "-c")):
-        program = [os.path.abspath(program[0])]
+        program = [_whole_path(program[0])]
     return options, program, arguments
+
+
+def _whole_path(word: str) -> str:
+    """The path of the program that a command line names, also if the directory has changed since.
+
+    The interpreter has given the main module a path that was absolute at once.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    if os.path.basename(main) == "__main__.py" != os.path.basename(word):
+        # The program is a folder, or an archive.
+        main = os.path.dirname(main)
+    apart = ("", os.curdir, os.pardir)
+    named = [part for part in os.path.normpath(word).split(os.sep) if part not in apart]
+    # A launcher may have put another module in its place.
+    is_it = os.path.normpath(main).split(os.sep)[-len(named) :] == named or not named
+    return main if is_it and os.path.isabs(main) else os.path.abspath(word)
 
 
 _OPTIONS, _PROGRAM, _ARGUMENTS = _own_command()

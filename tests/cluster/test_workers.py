@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pyuvnet import cluster
-from pyuvnet.cluster._primary import _popen_options, default_policy
+from pyuvnet.cluster._primary import _own_command, _popen_options, default_policy
 from tests.conftest import child_environment
 from tests.support.clusters import HEAD
 
@@ -632,3 +632,54 @@ def test_the_standard_streams_of_workers_and_the_signals_of_the_primary(
     ).end()
     assert sorted(ended) == ["5", "5", "True True", "complaint", "complaint"]
     assert (tmp_path / "out").read_text() == "''\n''\n"
+
+
+@pytest.mark.spec("N185")
+@pytest.mark.parametrize(
+    ("folder", "word"),
+    [
+        ("", "app.py"),
+        ("", "./app.py"),
+        ("below", "../app.py"),
+        ("", "below/../app.py"),
+        ("", "package"),
+        ("package", "."),
+    ],
+)
+def test_a_worker_runs_the_same_program_after_a_change_of_directory(
+    tmp_path: Path, folder: str, word: str
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "package").mkdir()
+    code = """
+        import os
+        os.chdir("/")
+        from pyuvnet import cluster, run
+        if cluster.is_primary:
+            cluster.fork()
+            cluster.on("exit", lambda worker, code, signal: print(code))
+            run()
+        else:
+            cluster.worker.disconnect()
+            print("here", flush=True)
+            run()
+        """
+    for file in ("app.py", "package/__main__.py"):
+        (tmp_path / file).write_text(textwrap.dedent(code))
+    done = subprocess.run(
+        [sys.executable, word],
+        cwd=tmp_path / folder,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr) == ("here\n0\n", "")
+
+
+def test_a_program_that_a_launcher_runs_is_not_taken_for_the_launcher(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "launcher.py", "app.py"])
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "app.py"))
+    assert _own_command() == ([], [os.path.abspath("launcher.py")], ["app.py"])
