@@ -1825,3 +1825,25 @@ def test_a_process_that_a_worker_forks_has_nothing_of_its_channel(serve: Any) ->
     # The one by which it says how many.
     assert ask(primary.ready()) == "1"
     primary.end()
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-08")
+def test_a_program_that_changes_its_directory_can_be_upgraded(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        textwrap.dedent(
+            """
+            import os, pyuvnet
+            os.chdir("/")
+            pyuvnet.serve(lambda socket: socket.end(str(os.getpid())), bind="127.0.0.1:0")
+            """
+        )
+    )
+    primary = serve(command=[sys.executable, "-X", "utf8", "program.py"])
+    port = primary.ready()
+    old = ask(port)
+    primary.send(signal.SIGUSR2)
+    primary.process.wait(20)
+    assert ask(port) != old
+    os.kill(primaries(primary)[-1], signal.SIGTERM)
+    primary.end(None)

@@ -551,7 +551,7 @@ class Supervisor:
         for each in self._listening:
             several = named.setdefault(each.name, [])
             several += [_Descriptor(fd) for fd in each.descriptors()]
-        words = [os.fsencode(word) for word in (sys.executable, *sys.orig_argv[1:])]
+        words = [os.fsencode(word) for word in cluster._primary.command]
         self.upgrading = True
         try:
             self._handover = handover._begin(words, named, UPGRADE, self._upgraded)

@@ -279,6 +279,11 @@ class Primary:
             self._frozen_policy = self.policy
         next_tick(self.emitter.emit, "setup", self.settings)
 
+    @property
+    def command(self) -> list[str]:
+        """What runs this process's program once more, from any directory."""
+        return [sys.executable, *_OPTIONS, *_PROGRAM, *_ARGUMENTS]
+
     def fork(self, env: Mapping[str, str]) -> PrimaryWorker:
         """Start a worker."""
         if sys.platform == "win32":
