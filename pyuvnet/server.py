@@ -427,16 +427,19 @@ class Server(ServerBase):
         if self._listen_opened(status, plan):
             self._path = path
 
-    def _listen_on(self, fd: int) -> int:
+    def _listen_on(self, fd: int, accepts: bool = True) -> int:
         """Listen on a descriptor that is another's too; returns a libuv status.
 
         It is the server's, unless opening it fails.
+
+        Args:
+            accepts: False if another one accepts, and this server gets connections by _deliver().
         """
         status = self._open_fd(fd)
         if status:
             return status
         self._key = "null:null:null"
-        status = self._start_listening(self._backlog_of(None, fd))
+        status = self._start_listening(self._backlog_of(None, fd), accepts)
         if status:
             self._listen_failed(make_os_error(status, "listen", None, None, ""))
         return 0

@@ -14,12 +14,15 @@ import signal
 import sys
 import sysconfig
 import threading
+from collections import deque
 from functools import partial
 from pathlib import Path
 
 from .. import cluster, metrics, net
 from .._base import TYPE_CHECKING
+from .._core.errors import make_os_error
 from .._core.loop_registry import current_loop
+from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
 from .._named import named
 from .._run import run
 from ..cluster import _worker
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
+    from .._core.timer import Timeout
     from ..cluster._worker import OwnWorker
     from ..server import Server
     from .target import Target
@@ -45,6 +49,8 @@ FOR_THE_GROUP = (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") e
 _LOOK = 0.01  # s
 # Between two looks at which files the program has imported since.
 _FILES = 1000  # ms
+# How long a thread that would not take a connection is not offered another.
+_RECOVERY = 20  # ms
 
 
 def given() -> dict[str, Any] | None:
@@ -91,7 +97,8 @@ class Serving:
     Args:
         target: what serves.
         make: makes a server.
-        places: keywords of listen(), for each server.
+        places: keywords of listen(), for each server; with `handed`, the connections to a
+            descriptor are accepted by the primary.
         on_ready, on_down: called once, in this thread, when all servers listen and the program's
             function has returned; and when all are down.
     """
@@ -154,7 +161,21 @@ class Serving:
             server.pause()
             server.on("error", self.fail)
             server.once("listening", partial(self._listens, server, then))
-            server.listen(place)
+            if "handed" in place:
+                self._listen_without_accepting(server, place["fd"])
+            else:
+                server.listen(place)
+
+    def _listen_without_accepting(self, server: Server, fd: int) -> None:
+        status = server._listen_on(fd, False)
+        if status:
+            os.close(fd)
+            self.fail(make_os_error(status, "listen", None, None, ""))
+            return
+        # Who waits in the kernel's queue is the primary's to accept, also at the end.
+        server._leave = _nothing
+        # The server has nothing to wait for, but its loop has: finish() stops it.
+        set_interval(_nothing, MAX_TIMEOUT)
 
     def _listens(self, server: Server, then: Callable[[], object]) -> None:
         server.off("error", self.fail)
@@ -314,6 +335,7 @@ class ServeWorker:
                 named.add(one)
         self._main = Serving(target, self._make, places, self._main_ready, self._one_down)
         self._threads: list[_Thread] = []
+        self._dealers: list[Dealer] = []
         self._starting = 0
         self._up = 1
         self._signalled = self._ready = False
@@ -369,8 +391,6 @@ class ServeWorker:
         self._ready = True
         self._own.report(what="ready")
         if self._given["reload"]:
-            from .._core.timer import set_interval
-
             self.report_files()
             set_interval(self.report_files, _FILES).unref()
 
@@ -397,12 +417,27 @@ class ServeWorker:
             for thread in self._threads:
                 thread.serve()
             self._main.serve()
+            self._deal()
         elif what == "shutdown":
             self._shutdown(message["timeout"], message["rest"])
         elif what == "counts":
             self._own.report(what="counts", seq=message["seq"], names=metrics._sums())
 
+    def _deal(self) -> None:
+        """Deal out to the threads what the primary accepts."""
+        if not self._threads or self._main.stopping:
+            return
+        for number, server in enumerate(self._main.servers):
+            if server in self._own.handed:
+                dealer = Dealer(server, number, self._threads)
+                self._dealers.append(dealer)
+                self._own.takers[server] = dealer
+
     def _shutdown(self, timeout: int, rest: bool) -> None:
+        # From now on the servers refuse what arrives, and the primary offers it to another worker.
+        self._own.takers.clear()
+        for dealer in self._dealers:
+            dealer.stop()
         for thread in self._threads:
             thread.shutdown(timeout, rest)
         self._main.shutdown(timeout, rest)
@@ -425,9 +460,10 @@ class _Thread(threading.Thread):
         super().__init__(name=f"pyuvnet serves {number}", daemon=True)
         self._worker, self._first = worker, worker._main
         self._serving: Serving | None = None
-        self._places = [
-            {"fd": os.dup(server.fileno()), "exclusive": True} for server in self._first.servers
-        ]
+        self._places: list[dict[str, Any]] = []
+        for server in self._first.servers:
+            how = "handed" if server in worker._own.handed else "exclusive"
+            self._places.append({"fd": os.dup(server.fileno()), how: True})
         self._lock = threading.Lock()
         self._due: tuple[int, bool] | None = None
 
@@ -463,6 +499,25 @@ class _Thread(threading.Thread):
         if serving is not None and not serving.loop.closed:
             serving.loop._push_call(serving.serve, ())
 
+    def give(self, number: int, fd: int, reply: Callable[[_Thread, int | None], object]) -> None:
+        """Offer a connection to a server of this thread; from the main thread.
+
+        Args:
+            reply: called in the main thread with what was not taken, or None.
+        """
+        assert self._serving is not None
+        self._serving.loop._push_call(self._take, (number, fd, reply))
+
+    def _take(self, number: int, fd: int, reply: Callable[[_Thread, int | None], object]) -> None:
+        assert self._serving is not None
+        server = self._serving.servers[number]
+        taken = server._would_take()
+        try:
+            if taken:
+                server._deliver(fd)
+        finally:
+            self._first.loop._push_call(reply, (self, None if taken else fd))
+
     def shutdown(self, timeout: int, rest: bool) -> None:
         """Shut its servers down; from the main thread."""
         with self._lock:
@@ -470,6 +525,106 @@ class _Thread(threading.Thread):
             serving = self._serving
         if serving is not None and not serving.loop.closed:
             serving.loop._push_call(serving.shutdown, (timeout, rest))
+
+
+class Dealer:
+    """Deals the connections that the primary has accepted for a worker out to its threads.
+
+    In turn, but a thread that is still busy with the last one is left out, and so is a server that
+    is paused or full. In the main thread.
+
+    Args:
+        server: of the main thread.
+        number: which one of each thread's servers belongs to it.
+    """
+
+    def __init__(self, server: Server, number: int, threads: list[_Thread]) -> None:
+        self._server, self._number = server, number
+        # None is the main thread. Who is next is in front.
+        self._turn: deque[_Thread | None] = deque([None, *threads])
+        # Threads that have not replied yet, and those that have just given one back.
+        self._busy: set[_Thread] = set()
+        self._refusing: set[_Thread] = set()
+        # What a thread has given back, and nobody has taken since.
+        self._waiting: deque[int] = deque()
+        self._timer: Timeout | None = None
+        self._stopped = False
+
+    def _would_take(self) -> bool:
+        return not self._waiting and self._find()
+
+    def _deliver(self, fd: int) -> bool:
+        self._waiting.append(fd)
+        if self._stopped:
+            self._finish()
+        else:
+            self._deal()
+        return True
+
+    def _find(self) -> bool:
+        """Bring who is free, and next in turn, to the front; False: nobody is."""
+        for _ in range(len(self._turn)):
+            one = self._turn[0]
+            if one is None:
+                free = self._server._would_take()
+            else:
+                free = one not in self._busy and one not in self._refusing
+            if free:
+                return True
+            self._turn.rotate(-1)
+        return False
+
+    def _deal(self) -> None:
+        while self._waiting and self._find():
+            one = self._turn[0]
+            self._turn.rotate(-1)
+            fd = self._waiting.popleft()
+            if one is None:
+                self._server._deliver(fd)
+                continue
+            self._busy.add(one)
+            try:
+                one.give(self._number, fd, self._replied)
+            except StateError:
+                # Its queue is full, or its loop is closed.
+                self._replied(one, fd)
+
+    def _replied(self, thread: _Thread, fd: int | None) -> None:
+        """A thread has taken a connection, or gives it back."""
+        self._busy.discard(thread)
+        if fd is not None:
+            self._waiting.appendleft(fd)
+            self._refusing.add(thread)
+            if self._timer is None and not self._stopped:
+                self._timer = set_timeout(self._ask_again, _RECOVERY)
+        if self._stopped:
+            self._finish()
+        else:
+            self._deal()
+
+    def _ask_again(self) -> None:
+        self._timer = None
+        self._refusing.clear()
+        self._deal()
+
+    def stop(self) -> None:
+        """Deal out no more: the servers are about to be shut down."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        self._finish()
+
+    def _finish(self) -> None:
+        """What nobody would take is for the main thread, if it still can."""
+        while self._waiting:
+            fd = self._waiting.popleft()
+            if not self._server._deliver(fd):
+                os.close(fd)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _pem(path: str, kind: str) -> bytes:

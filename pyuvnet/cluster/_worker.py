@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from .._listen import ListenPlan
+    from .._serve.worker import Dealer
     from ..server import Server
 
 # What a worker of pyuvnet.serve() has besides.
@@ -158,8 +159,11 @@ class OwnWorker(Worker):
         self._servers: dict[str, Server] = {}
         self._pending: dict[int, Callable[[dict[str, Any], int | None], object]] = {}
         self._seq = 0
-        # Of pyuvnet.serve(): what gets the primary's orders.
+        # Of pyuvnet.serve(): what gets the primary's orders, for which servers the primary accepts,
+        # and what takes connections for one of them.
         self.on_order: Callable[[dict[str, Any]], object] | None = None
+        self.handed: set[Server] = set()
+        self.takers: dict[Server, Dealer] = {}
         self._indexes: dict[str, Indexes] = {}
         self._thread = get_ident()
         self._channel = Channel(
@@ -270,6 +274,7 @@ class OwnWorker(Worker):
         def leave() -> None:
             server.remove_listener("listening", listening)
             del self._servers[key]
+            self.handed.discard(server)
             self._free_index(wanted, query["index"])
             self._channel.send_internal({"act": "close", "key": key})
 
@@ -289,6 +294,8 @@ class OwnWorker(Worker):
             )
 
         self._servers[key] = server
+        if not reply["accepts"]:
+            self.handed.add(server)
         server.once("listening", listening)
         if not server._listen_shared(plan, fd, reply["accepts"], leave):
             close_all([fd])
@@ -297,7 +304,8 @@ class OwnWorker(Worker):
     def _connection(self, message: dict[str, Any], fd: int | None) -> None:
         """The primary offers a connection."""
         key, number = message["key"], message["number"]
-        server = self._servers.get(key)
+        own = self._servers.get(key)
+        server = None if own is None else self.takers.get(own, own)
         taken = server is not None and fd is not None and server._would_take()
 
         def deliver(error: BaseException | None = None) -> None:

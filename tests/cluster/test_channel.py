@@ -129,6 +129,7 @@ def test_a_connection_is_delivered_once_the_primary_cannot_offer_it_again(
     worker = OwnWorker.__new__(OwnWorker)
     worker._channel = Full()  # type: ignore[assignment]
     worker._servers = {"key": Listening()}  # type: ignore[dict-item]
+    worker.takers = {}
     fd = os.open(os.devnull, os.O_RDONLY)
     worker._connection({"key": "key", "number": 1}, fd)
     ((accepted, callback),) = posted
