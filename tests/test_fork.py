@@ -191,6 +191,7 @@ def connected(accepted):
         if os.path.isdir("/proc/self/fd"):
             files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
             assert not [name for name in files if "socket:" in name], files
+        os.write(started[1], b"x")
         os.read(reader, 1)  # until the parent is done
         os._exit(0)
     os.close(reader)
@@ -199,7 +200,7 @@ def connected(accepted):
     accepted.end()
     server.close()
 
-ours, children = [], []
+ours, children, started = [], [], os.pipe()
 server = net.create_server(connected).listen(0)
 port = server.address().port
 peer = posix.create_connection(("127.0.0.1", port))
@@ -212,6 +213,7 @@ while piece := peer.recv(100):
     text += piece
 print(text, peer.recv(1))
 peer.close()
+os.read(started[0], 1)  # until os.fork() has closed in the child what it closes there
 with posix.socket() as again:
     again.setsockopt(posix.SOL_SOCKET, posix.SO_REUSEADDR, 1)
     again.bind(("127.0.0.1", port))
@@ -391,6 +393,7 @@ def fork():
     if not pid:
         os.close(writer)
         peer.close()
+        os.write(started[1], b"x")
         os.read(reader, 1)  # until the parent is done
         os._exit(0)
 
@@ -401,6 +404,7 @@ def leave(socket):
         fork()
 
 reader, writer = os.pipe()
+started = os.pipe()
 ours = []
 server = net.create_server(ours.append).listen(0)
 port = server.address().port
@@ -422,6 +426,7 @@ thread.join()
 # The child lives, and both were closed all the same.
 print(peer.recv(1))
 peer.close()
+os.read(started[0], 1)  # until os.fork() has closed in the child what it closes there
 with posix.socket() as again:
     again.setsockopt(posix.SOL_SOCKET, posix.SO_REUSEADDR, 1)
     again.bind(("127.0.0.1", port))
