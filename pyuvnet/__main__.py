@@ -91,6 +91,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    serves = given[:1] == ["serve"]
+    try:
+        try:
+            return _run(given)
+        finally:
+            # The interpreter would print what fails when it flushes stdout at its end.
+            if sys.stdout is not None and not serves:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError as error:
+        if serves or hasattr(error, "syscall"):
+            # Of the program that is served, or of a socket.
+            raise
+        # Nobody reads stdout, as in `| head -1`; nor is there anybody to flush the rest to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _run(given: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="pyuvnet",
         description="Node.js's net module for Python: tools for TCP and unix sockets, and "
@@ -109,18 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if module is None:
         parser.print_help()
         return 0
-    try:
-        return module.main(options)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    except BrokenPipeError as error:
-        if given[0] == "serve" or hasattr(error, "syscall"):
-            # Of the program, or of a socket.
-            raise
-        # Nobody reads stdout, as in `| head -1`; nor is there anybody to flush the rest to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+    return module.main(options)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ from tests.support.installed import UVLOOP
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Unbuffered, print() writes the end of its line separately, and the lines of processes that share
+# an output mix.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 _outcome = pytest.StashKey[bool]()
 
 
@@ -205,7 +209,7 @@ def child_environment(dev: bool = False) -> dict[str, str]:
     if dev:
         environment["PYTHONDEVMODE"] = "1"
     else:
-        # What that does, but for our own talk of what is left open and of slow callbacks.
+        # What that does, except for our own messages about what is left open and slow callbacks.
         environment = {"PYTHONMALLOC": "debug"} | environment | {"PYTHONWARNINGS": "default"}
     return environment
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's
 # How a child is made; each defines child(function), which returns its exit code.
 FORK = """
 def child(function, *arguments):
+    sys.stdout.flush()
     pid = os.fork()
     if not pid:
         function(*arguments)
@@ -35,7 +36,7 @@ def child(function, *arguments):
 }
 HEAD = """
 import gc, os, sys, warnings
-# 3.12 and newer warn of fork() beside threads, such as libuv's pool.
+# 3.12 and newer warn of fork() in a process with threads, such as libuv's pool.
 warnings.simplefilter("ignore", DeprecationWarning)
 import pyuvnet
 from pyuvnet import BoundSocket, events, net
@@ -207,7 +208,7 @@ peer = posix.create_connection(("127.0.0.1", port))
 peer.settimeout(10)
 pyuvnet.set_timeout(peer.shutdown, 20, posix.SHUT_WR)
 pyuvnet.run()
-# The child lives, and the parent's FIN came all the same, and its port is free.
+# The child lives, and the parent's FIN came nevertheless, and its port is free.
 text = b""
 while piece := peer.recv(100):
     text += piece
@@ -423,7 +424,7 @@ if {leaves}:
     fork()
 go_on.set()
 thread.join()
-# The child lives, and both were closed all the same.
+# The child lives, and both were closed nevertheless.
 print(peer.recv(1))
 peer.close()
 os.read(started[0], 1)  # until os.fork() has closed in the child what it closes there

@@ -268,8 +268,12 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 @posix_only
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", ["demo --clients 2 --seconds .1", "info", "echo --port 0"])
-def test_a_command_whose_output_nobody_reads_ends_quietly(command: str) -> None:
+def test_a_command_whose_output_nobody_reads_ends_quietly(
+    command: str, unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     # `| head -1` as it is when head was first.
     with start(*command.split()) as process:
         process.stdout.close()
