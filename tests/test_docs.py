@@ -9,10 +9,10 @@ What a block is for stands after its language; readers do not see it:
     ```python same                 prints what the block before printed: two programs side by side
     ```python norun: why           not run; tests/test_docs.py counts them
     ```js                          run by node, where it is on PATH
-    ```sh run                      run by bash, beside the saved files
+    ```sh run                      run by bash, next to the saved files
     ```text output                 what the block before printed; a background one, its next lines
 
-Ports 8124 and 8125 are others while the blocks run. Each page is a test, in a folder of its own.
+The ports of PORTS are others while the blocks run. Each page is a test, in a folder of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 NODE = shutil.which("node")
 BASH = shutil.which("bash")
 SECONDS = 40
-# What a page's programs import or start, beside what is always there.
+# What a page's programs import or start, apart from what is always there.
 NEEDS = {"docs/guide/frameworks.md": ["aiohttp", "fastapi", "uvicorn"]}
 
 FENCE = re.compile(
@@ -82,12 +82,16 @@ def blocks_of(page: Path) -> list[Block]:
 BLOCKS = {page: blocks_of(page) for page in PAGES}
 CODE_PAGES = [page for page in PAGES if BLOCKS[page]]
 
+# The ports that pages name.
+PORTS = ("8124", "8125", "9464")
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+
+def free_ports() -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 @dataclass
@@ -95,7 +99,7 @@ class Page:
     """Runs the blocks of one page in order."""
 
     folder: Path
-    ports: tuple[int, int] = field(default_factory=free_ports)
+    ports: list[int] = field(default_factory=free_ports)
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     last: subprocess.Popen[str] | str | None = None
 
@@ -113,7 +117,7 @@ class Page:
 
     def run(self, block: Block) -> None:
         text = block.text
-        for shown, real in zip(("8124", "8125"), self.ports, strict=True):
+        for shown, real in zip(PORTS, self.ports, strict=True):
             text = text.replace(shown, str(real))
         if block.language == "text":
             self.check_output(block, text)
