@@ -180,7 +180,7 @@ def _clock() -> Any:
 
 
 def _open() -> list[HandleInfo]:
-    """What is open in this thread's loop, but for what ends by itself."""
+    """What is open in this thread's loop, except what ends by itself."""
     if _loop() is None:
         return []
     from pyuvnet.loop import handles

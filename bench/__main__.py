@@ -141,7 +141,7 @@ def _measure(options: argparse.Namespace, scratch: Path) -> int:
     name = f"{told.data['date'][:16].replace(':', '')}-{told.data['commit'] or 'no-commit'}"
     folder = options.output or runs.FOLDER / (name + ("-quick" if quick else ""))
     total = rounds * sum(len(suite.takers(case, found)) for case in cases)
-    # Whoever ends the run early, by Ctrl-C or otherwise, keeps what was measured.
+    # A run that ends early, by Ctrl-C or otherwise, keeps what was measured.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suite.shown(total) as progress:
         try:

@@ -1,4 +1,4 @@
-"""What a BlockList costs, from ten rules to a million, beside Node in the same run.
+"""What a BlockList costs, from ten rules to a million, next to Node in the same run.
 
     python -m bench.blocklist [--rules 10 1000 100000 1000000] [--queries 20000] [--rounds 3]
                               [--connections 10000] [--node node]

@@ -4,7 +4,7 @@
                             [--node PATH] [--only NAME ...] [--connects 10000] [--times 100]
                             [--policies reuse-port rr shared] [--quick] [--json] [--plot FOLDER]
 
-pyuvnet.cluster with each of its policies, beside Node's cluster with both of its own, processes of
+pyuvnet.cluster with each of its policies, next to Node's cluster with both of its own, processes of
 uvloop and asyncio that have a SO_REUSEPORT socket each, and uvicorn and granian where they are
 installed. Four parts:
 

@@ -71,7 +71,7 @@ def _digest(*parts: object) -> str:
 
 @functools.cache
 def program(name: str) -> Path:
-    """The path of a program, built if need be.
+    """The path of a program, built if necessary.
 
     Args:
         name: 'load', 'epoll' or 'libuv'.

@@ -1,4 +1,4 @@
-"""Nanoseconds to encode and decode text, beside the plain call of Python's codec.
+"""Nanoseconds to encode and decode text, next to the plain call of Python's codec.
 
     python -m bench.encodings [--size 1024] [--repeat 7]
 

@@ -39,7 +39,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _groups(results: Results, keys: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-    """(cases, peers) of each table: what all are asked for together, else a case by itself."""
+    """(cases, peers) of each table: the cases that are chosen together, else one by itself."""
     everybody = [key for key in keys if not results.cases[key].get("peers")]
     groups = [everybody, *([key] for key in keys if key not in everybody)]
     found = []

@@ -92,7 +92,7 @@ class Runner:
             ) as child,
         ):
             assert child.stdout is not None
-            # Whoever never says that it listens is ended, and readline() with it.
+            # A program that never says that it listens is ended, and readline() with it.
             watchdog = threading.Timer(START_LIMIT, child.kill)
             watchdog.start()
             try:

@@ -14,7 +14,7 @@ from bench.scenarios import Case
 
 
 class Progress(Protocol):
-    """Whoever shows how far the run is."""
+    """What shows how far the run is."""
 
     def step(self, what: str) -> None:
         """The next sample is about to be taken."""
@@ -64,8 +64,8 @@ def run(
     """Take all samples into the results.
 
     Each round asks every peer, beginning with another one, so that a machine which becomes slower
-    or faster does so for all; figures are compared within a round. Who fails is told, and not
-    asked again in that case.
+    or faster does so for all; figures are compared within a round. A peer that fails is
+    reported, and left out of the rest of that case.
 
     Args:
         budget: seconds; as long as the run is behind it, disturbed samples are not taken again, and

@@ -3,8 +3,8 @@
     python -m bench.threads [--seconds 2] [--rounds 3]
 
 An echo server's process has a second thread that only counts, in Python. How far it counts in a
-second of the process's CPU time, beside a loop that always has something to do, is divided by how
-far it counts beside an idle one; and the echoes are counted and timed with and without that thread,
+second of the process's CPU time, with a loop that always has something to do, is divided by how
+far it counts with an idle one; and the echoes are counted and timed with and without that thread,
 with two switch intervals of Python's. Shares of CPU time hold on a busy machine too; rates and
 latencies do not.
 """
@@ -92,7 +92,7 @@ Row = tuple[str, int]
 def measure(
     runner: Runner, rounds: int
 ) -> tuple[dict[Row, list[dict[str, float]]], dict[Row, list[float]]]:
-    """What the load saw, and how fast the thread counted beside it, of its speed alone."""
+    """What the load saw, and how fast the thread counted meanwhile, of its speed alone."""
     echoed: dict[Row, list[dict[str, float]]] = {}
     shares: dict[Row, list[float]] = {}
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""What TLS costs: a server's CPU time for a request, beside asyncio, uvloop, aiofastnet and Node.
+"""What TLS costs: a server's CPU time for a request, next to asyncio, uvloop, aiofastnet and Node.
 
     python -m bench tls [--rounds 3] [--seconds 1.5] [--node node ...] [--only NAME ...]
                         [--cases 64x10 1kx100 16kx20 100kx10 idle full resumed storm]

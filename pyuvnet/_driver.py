@@ -143,7 +143,7 @@ class _Driver:
         """Leave both loops to themselves."""
         if self.over:
             return
-        # First, since it needs memory: if it raises, whoever stops may try again.
+        # First, since it needs memory: if it raises, stop() may be called again.
         forked = self._pid != os.getpid()
         self.over = True
         if drivers.get(self.ours) is self:

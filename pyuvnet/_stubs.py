@@ -85,7 +85,7 @@ def module_of(path: Path) -> str:
 def with_node_names(text: str, module: str) -> str:
     """A stub with a line `createServer = create_server` for each name that has such a twin."""
     lines, tree = text.splitlines(), ast.parse(text)
-    # The package has been imported, but for what only type checkers read.
+    # The package has been imported, except what only type checkers read.
     there = vars(sys.modules[module]) if module in sys.modules else {}
     inserts: list[tuple[int, list[str]]] = []
     for node in tree.body:

@@ -193,7 +193,7 @@ class Server(NetServer):
         if options is not None and not check.is_mapping(options):
             raise check.arg_type_error("options", "object", options)
         given = {**(options or {}), **keywords}
-        # What is loaded into a context is seen by whoever else has it.
+        # What is loaded into a context is seen by all others that have it.
         shared = self._rules.shared
         fresh = SecureContext(given) if shared else self._rules.context._renewed(given)
         self._rules.context = self._rules.check_context(fresh)

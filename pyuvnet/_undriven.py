@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What the main thread began before it turned its loop: (process, loop, file, line).
 _begun: tuple[int, Loop, str, int] | None = None
-# Loops of asyncio beside which ours was used undriven: the warning is planned, or was given.
+# Loops of asyncio that ran while ours was used undriven: the warning is planned, or was given.
 _warned: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 _ran_inside: Loop | None = None  # by run() in a coroutine, which has already warned
 

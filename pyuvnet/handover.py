@@ -42,7 +42,7 @@ IDLE_GRACE = 1_000
 # From the polite signal to the other one, and between two looks at whether a process is gone.
 _PATIENCE = 500
 _LOOK = 10
-# How often, and after how long, the service manager is told again that could not be reached.
+# How often, and after how long, a service manager that could not be reached is notified again.
 _ANNOUNCEMENTS = 50
 _ANNOUNCE_AGAIN = 100
 # Only a process knows its own number, and it has to be in its environment before it begins.

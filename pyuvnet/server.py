@@ -193,7 +193,7 @@ class Server(ServerBase):
     # In a worker of a cluster: what the primary was asked for, and what tells it of the end.
     _asked: ListenPlan | None = None
     _leave: Callable[[], object] | None = None
-    # There a shutdown accepts who waits all the same, since nobody goes on listening.
+    # There a shutdown accepts the connections that wait as well, since nobody goes on listening.
     _takes_rest = False
 
     def __init__(

@@ -201,7 +201,7 @@ class Socket(SocketMethods):
     if TYPE_CHECKING:
         write = SocketMethods.write  # The class's own, by own_method() below.
 
-    # Of a socket that wants what arrives beside its bytes as numbers.
+    # Of a socket that wants the descriptors that arrive with its bytes as numbers.
     _take_descriptors: Callable[[list[int], bytes], object] | None = None
     _attempted_addresses: list[str] | None = None
     _signal: Any = None

@@ -114,7 +114,7 @@ def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> 
     port = hosts({ONE: "hang", TWO: "listen"})
     c = connecting(trace, port, [ONE, TWO])
     pyuvnet.run()
-    # No 'connectionAttemptFailed' beside the 'connectionAttemptTimeout'.
+    # No 'connectionAttemptFailed' along with the 'connectionAttemptTimeout'.
     assert trace[2:] == [
         ("connectionAttempt", ONE),
         ("connectionAttemptTimeout", ONE),
@@ -145,7 +145,7 @@ def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> N
     c = connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=10)
     pyuvnet.set_timeout(lambda: (trace(c.connecting), c.destroy()), 60)
     pyuvnet.run()
-    # Node tells of an attempt that a destroy() interrupted, where there were several.
+    # Node reports an attempt that a destroy() interrupted, where there were several.
     assert trace[2:] == [
         ("connectionAttempt", ONE),
         ("connectionAttemptFailed", ONE, "ECONNREFUSED"),
@@ -315,7 +315,7 @@ def test_a_local_port_in_use_is_recorded_without_an_event(hosts: Any, trace: Any
 
 def test_without_any_recorded_error_it_is_a_timeout(trace: Any) -> None:
     # Node has this error for a case that neither it nor we can come to by any program: each
-    # attempt leaves an error. So it is asked for.
+    # attempt leaves an error. So the test makes it directly.
     c = net.create_connection(port=1, host="x", lookup=lambda *args: None)
     attempts: Any = c._connector
     assert type(attempts) is Attempts

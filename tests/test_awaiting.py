@@ -1,4 +1,4 @@
-"""drained(); and that giving up any awaitable leaves no listener, timer or descriptor behind."""
+"""drained(); and that cancelling any awaitable leaves no listener, timer or descriptor behind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """setup.py, the source lists, the loader's layers, and what an sdist holds.
 
 Builds are run on a copy of the project whose core is one empty module, with a compiler that only
-writes down what it is asked: what counts here is who calls it, with what, and how often.
+writes down its arguments: what counts here is who calls it, with what, and how often.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Diagnostics hooks: what is told, when, to whom, and that it disturbs nobody."""
+"""Diagnostics hooks: what is published, when, to whom, and that it disturbs nobody."""
 
 from __future__ import annotations
 

@@ -323,7 +323,7 @@ def coroutine_without_asyncio() -> Any:
 TYPE, VALUE = "ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE"
 
 
-# code, class, text, what provokes it. The text is Node's, but for those at the end, which are ours.
+# code, class, text, what provokes it. The text is Node's, except at the end, where it is ours.
 def sent_without_a_channel() -> Any:
     from pyuvnet.cluster import Worker
 

@@ -1,4 +1,4 @@
-"""pyuvnet.events, streams.md 6.7: once, on, and the functions beside them."""
+"""pyuvnet.events, streams.md 6.7: once, on, and their companions."""
 
 import asyncio
 import gc

@@ -147,7 +147,7 @@ def test_what_only_the_core_makes_cannot_be_constructed(name: str) -> None:
 
 @cases("name", sorted(COMPILED))
 def test_no_compiled_type_without_a_check_is_open(name: str) -> None:
-    # Whoever adds a type decides: it is sealed, or named here since programs make it.
+    # Each new type is either sealed, or named here since programs make it.
     open_types = {
         kind.__name__
         for kind in vars(sys.modules[name]).values()

@@ -62,7 +62,7 @@ def listening() -> net.Server:
 
 
 def lines_of(code: str, *args: object) -> list[str]:
-    """What a service prints, beside its successors' "started"; it has to end well.
+    """What a service prints, apart from its successors' "started"; it has to end well.
 
     The output ends when nobody has it any more, so that no successor is left either.
     """

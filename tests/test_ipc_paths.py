@@ -181,7 +181,7 @@ def test_stale_files_live_servers_and_others_are_in_the_way(folder: Path) -> Non
     assert sorted(os.listdir()) == ["file", "folder", "link", "stale"]
     assert connected("stale") == "ECONNREFUSED"
     assert connected("missing") == "ENOENT"
-    # Whoever knows that it is stale removes it.
+    # A program that knows that it is stale removes it.
     os.unlink("stale")
     assert outcome("stale") == "listening"
 

@@ -79,7 +79,7 @@ def test_an_echo_that_the_kernel_does_not_take_at_once_holds_its_chunks() -> Non
 
     def data(chunk: bytes) -> None:
         got.extend(chunk)
-        # So that the echo meets a full kernel now and then.
+        # So that the echo meets a full kernel from time to time.
         if len(got) % 5 == 0:
             client.pause()
             pyuvnet.set_immediate(client.resume)

@@ -14,7 +14,7 @@ from pyuvnet import net
 from pyuvnet.errors import ArgTypeError, Error, StateError
 from tests.support.cases import cases
 
-# What is asked for if the program names neither family nor hints.
+# The hints of a lookup for which the program names neither family nor hints.
 ADDRCONFIG = 0 if sys.platform == "win32" else socket.AI_ADDRCONFIG
 SEEN = (
     "lookup", "connectionAttempt", "connectionAttemptFailed", "connect", "end", "error", "close",
@@ -186,7 +186,7 @@ def errors_of(answer: Any, family: Any = 4, options: Any = None) -> list[Any]:
 def test_one_address_is_a_text(answer: Any, text: str) -> None:
     """Without `all` nothing but one address will do, as in Node."""
     found = errors_of(answer, options={"family": 4})
-    # Where one address is asked for, the family of the answer is the second argument.
+    # In a lookup of one address the family of the answer is the second argument.
     assert found == [("ERR_INVALID_IP_ADDRESS", f"Invalid IP address: {text}")]
 
 

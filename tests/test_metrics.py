@@ -338,7 +338,7 @@ def test_connections_are_limited(listener: net.Server) -> None:
 
 @pytest.mark.spec("P6-05")
 def test_the_program_serves_while_the_metrics_are_attacked(listener: net.Server) -> None:
-    """Connections to the metrics by the hundred, with garbage, beside 20 clients of a server."""
+    """Connections to the metrics by the hundred, with garbage, while a server has 20 clients."""
     listener.ref()
     server = net.create_server(lambda one: one.pipe(one)).listen(0)
     answered = attacks = 0

@@ -68,7 +68,7 @@ def test_every_name_of_a_module_has_a_twin_that_is_the_same_object(module):
 
 @cases(
     "cls",
-    # Errors keep Python's names beside Node's.
+    # Errors keep Python's names next to Node's.
     [cls for cls in CLASSES if not issubclass(cls, BaseException)],
 )
 def test_every_name_of_a_class_has_a_twin_that_is_the_same_object(cls):
@@ -91,7 +91,7 @@ def test_every_member_says_what_it_is_in_node(name):
     cls, plain, member = MEMBERS[name]
     text = text_of(member)
     if not text and inspect.isdatadescriptor(member):
-        # A field of an extension type can have no text of its own: its class tells of it.
+        # A field of an extension type can have no text of its own: its class describes it.
         whole = " ".join(text_of(each) for each in CLASSES if issubclass(each, cls))
         assert re.search(rf"\b{plain}\b", whole)
     elif callable(member) or isinstance(member, (property, classmethod, staticmethod)):

@@ -397,7 +397,7 @@ def test_destroying_an_end_in_the_middle_is_survived(victim) -> None:
 
 
 def test_the_first_error_of_a_write_is_the_one_that_is_told():
-    # The kernel says ECONNRESET once, and to whoever writes again EPIPE.
+    # The kernel says ECONNRESET once, and EPIPE to every later write.
     trace = []
     sink = posix.create_server(("127.0.0.1", 0))
 

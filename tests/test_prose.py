@@ -1,4 +1,4 @@
-"""tools/prose.py finds words to avoid in texts and docstrings, and none in code."""
+"""tools/prose.py finds words to avoid in texts, docstrings and comments, and none in code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def prose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         ("a.md", "Nor in a word: shallow, marshall.\n", []),
         ("a.md", "As it is called in the source, resting. <!-- prose: ok -->\n", []),
         ("a.py", 'def f():\n    """One.\n\n    It tells of two.\n    """\n', [4]),
-        ("a.py", 'SHALL = "shall"  # shall\n', []),
+        ("a.py", 'SHALL = "shall"\n', []),
+        ("a.py", "a = 1  # This is asked first.\n    # It\n    # shall\n    # end.\n", [1, 3]),
+        ("a.pxd", "#: Bytes, but for\n#: the first.\ncdef int a\n", [1]),
         ("a.pyx", 'cdef f():\n    """One.\n\n    It gives up.\n    """\n', [4]),
     ],
 )

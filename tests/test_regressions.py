@@ -121,7 +121,7 @@ def test_a_finaliser_that_clears_another_timer_at_close(run_child) -> None:
             def __del__(self):
                 pyuvnet.clear_timeout(self.other)
 
-        pyuvnet.run()  # once, since the end tells of a program that never does
+        pyuvnet.run()  # once, since a program that never does is warned at its end
         holder = Holder()
         pyuvnet.set_timeout(lambda kept: None, 1000, holder)
         holder.other = pyuvnet.set_timeout(print, 2000)

@@ -344,7 +344,7 @@ def test_connections_are_counted_until_they_are_destroyed() -> None:
     for _ in range(3):
         net.create_connection(server.address()["port"], "127.0.0.1")
     pyuvnet.run()
-    assert counts[:3] == [1, 2, 0]  # the third is asked in the turn that destroys them all
+    assert counts[:3] == [1, 2, 0]  # the third call comes in the turn that destroys them all
     assert counts[3:] == [0, 0, 0]
 
 

@@ -646,7 +646,7 @@ PROGRAM = """
 MODES = ["run", "coroutine", "attached", "unrelated", *(["uvloop"] if UVLOOP else [])]
 
 
-# A signal comes when the server has shut down by itself: it ends the program all the same.
+# A signal comes when the server has shut down by itself: it ends the program nevertheless.
 DOWN = """
 import asyncio, os, signal, sys
 import pyuvnet

@@ -507,7 +507,7 @@ WRONG_BUFFERS = [
 
 @pytest.mark.parametrize(("wrong", "code"), WRONG_BUFFERS, ids=lambda value: type(value).__name__)
 def test_a_function_that_gives_no_buffer(trace: Any, wrong: Any, code: str) -> None:
-    """It is told each time, and the buffer before is read into."""
+    """It is called each time, and the buffer before is read into."""
     buffers = [bytearray(9)]
     pyuvnet.set_exception_handler(lambda error: trace(error.code))
 

@@ -288,7 +288,7 @@ class StreamMachine(RuleBasedStateMachine):
     # ---- Both ----------------------------------------------------------------------------------
 
     def destroy(self) -> None:
-        # In a callback that tells of a failure, before the stream itself acts on it.
+        # In a callback that reports a failure, before the stream itself acts on it.
         self.model.failed_late |= self.model.failing and not self.stream.destroyed
         assert self.stream.destroy() is self.stream
         assert self.stream.destroyed

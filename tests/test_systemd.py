@@ -1,4 +1,4 @@
-"""Sockets that a service manager opened, and what it is told; with systemd's own where it is."""
+"""Sockets that a service manager opened, and its notifications; with systemd's own where it is."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_sockets_of_systemd_socket_activate(kind: str, tmp_path: Path) -> None:
     assert answer == name.encode()
 
 
-# ---- What a service manager is told --------------------------------------------------------------
+# ---- What a service manager hears ----------------------------------------------------------------
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -45,7 +45,7 @@ SILENT = b"accepted, and never answered"
 
 
 def archive(folder: str, files: dict[str, bytes]) -> bytes:
-    """A .tar.gz with `files` in `folder`, and with a file beside them that is not kept."""
+    """A .tar.gz with `files` in `folder`, and with another file that is not kept."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in {**files, "test/run.c": b"int run;\n"}.items():
@@ -156,7 +156,7 @@ class Folder:
         return str(caught.value)
 
     def files(self) -> dict[str, bytes]:
-        """What is in the folder beside the pin."""
+        """What is in the folder with the pin."""
         found = [path for path in self.path.rglob("*") if path.is_file()]
         files = {path.relative_to(self.path).as_posix(): path.read_bytes() for path in found}
         del files["pin.toml"]

@@ -1,6 +1,6 @@
 """Translates and compiles what changed, and nothing else, on all processors. setup.py uses it.
 
-Beside each file that is made lies a record: how it was made, and a digest of every file that went
+Next to each file that is made lies a record: how it was made, and a digest of every file that went
 into it. It is made again when one of them differs. Which files those are is not guessed but comes
 from the tool that read them: from Cython the .pxd files that it parsed, from gcc and clang the
 headers (-MD). Other compilers do not say, and each of their objects depends on all headers.

@@ -3,7 +3,7 @@
     python tools/check_cython.py [FOLDER]
 
 * A list comprehension whose items are not plain names: without memory to append, Cython 3.3 drops
-  the item twice, and whoever owns it has a reference to nothing.
+  the item twice, and its owner has a reference to nothing.
 * A `return` inside `except`: the code that restores the exception may crash.
 
 Reads the sources of FOLDER (pyuvnet/_core) with Cython's own parser. Prints the faults; exits with

@@ -112,7 +112,7 @@ def headers(platform: str, folder: Path) -> str:
     shutil.rmtree(include, ignore_errors=True)
     shutil.copytree(sysconfig.get_path("include"), include)
     text = Path(sysconfig.get_config_h_filename()).read_text("utf-8")
-    if platform == "darwin":  # which hides its own names from whoever asks for POSIX's only
+    if platform == "darwin":  # which hides its own names where only POSIX's are wanted
         text = re.sub(r"(?m)^#define _(GNU|POSIX_C|XOPEN)_SOURCE.*$", "", text)
         text += "\n#define _DARWIN_C_SOURCE 1\n"
     elif platform == "win32":

@@ -3,7 +3,7 @@
     python tools/links.py build/docs
 
 Links to other hosts are not followed: they must be https, and name a host. Prints what is wrong,
-and exits with 1 if anything is. Sphinx complains itself of links that its sources get wrong; this
+and exits with 1 if anything is. Sphinx itself reports links that its sources get wrong; this
 sees what a reader gets, generated pages and the theme's included.
 """
 

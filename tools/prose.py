@@ -1,6 +1,7 @@
 """A linter of our English: words and phrases that a reader stumbles over.
 
-    python tools/prose.py              the documentation, README.md and its like, and all docstrings
+    python tools/prose.py              the documentation, README.md and its like, and the docstrings
+                                       and comments of all sources
     python tools/prose.py FILE...      only these
 
 Prints each place with what to write instead, and exits with 1 if there is one. AVOID is the list;
@@ -14,8 +15,10 @@ first runs, and this has to run without a network.
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["*.md", "docs/**/*.md", "docs/**/*.rst", "bench/README.md"]
-SOURCES = ["pyuvnet/**/*.py", "pyuvnet/**/*.pyx"]
+FOLDERS = ["pyuvnet", "tests", "bench", "examples", "tools", "docs"]
+SOURCES = ["*.py", "vendor/libuv/*.py", *(f"{folder}/**/*.py" for folder in FOLDERS)]
+SOURCES += ["pyuvnet/**/*.pyx", "pyuvnet/**/*.pxd"]
 
 # What to avoid, as a regular expression that matches whole words, and what to write instead.
 AVOID = {
@@ -63,6 +68,7 @@ AVOID = {
     r"the administrator": "root; elevated privileges",
     r"beside": "alongside; next to; with",
 }
+COMMENT = re.compile(r"^[ ]*#[^\n]*(?:\n[ ]*#[^\n]*)*|(?<=[ ]{2})#[ ][^\n]*", re.M)
 # \1 stands for the end of a line within a paragraph.
 WORDS = "|".join(f"({words})" for words in AVOID).replace(" ", "[ \1]")
 PATTERN = re.compile(rf"(?<![\w'-])(?:{WORDS})(?![\w'-])", re.IGNORECASE)
@@ -107,9 +113,25 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
             yield text.count("\n", 0, found.start()) + 1, found[1]
 
 
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """The comments of a source file, those of several lines as one, and the lines they begin at."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        # Only these, since strings may hold what looks like a comment.
+        lines = [""] * (text.count("\n") + 1)
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                alone = not token.line[: token.start[1]].strip()
+                lines[token.start[0] - 1] = token.string if alone else f"  {token.string}"
+        text = "\n".join(lines)
+    for found in COMMENT.finditer(text):
+        block = re.sub(r"^[ ]*#:?[ ]?", "", found[0], flags=re.M)
+        yield text.count("\n", 0, found.start()) + 1, block
+
+
 def found_in(path: Path) -> Iterator[str]:
     whole = path.suffix in (".md", ".rst")
-    texts = [(1, path.read_text("utf-8"))] if whole else docstrings(path)
+    texts = [(1, path.read_text("utf-8"))] if whole else [*docstrings(path), *comments(path)]
     for first, text in texts:
         for found in PATTERN.finditer(re.sub(r"(?<=\S)\n[ ]*(?=\S)", one_line, prose(text))):
             line = (

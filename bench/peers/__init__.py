@@ -91,7 +91,7 @@ def _ours() -> Peer:
 
 
 def _beside(way: str, loop: str, key: str, label: str, colour: str) -> Peer:
-    """pyuvnet beside asyncio."""
+    """pyuvnet next to asyncio."""
     ours = _ours()
     version = ours.version if loop == "asyncio" else f"{ours.version} on {_distribution(loop)}"
     return Peer(key, label, version, _python("pyuvnet_async.py", way, loop), colour, COROUTINES)

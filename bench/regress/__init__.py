@@ -1,4 +1,4 @@
-"""Has anything become dearer? Instructions and bytes, exact, beside the committed ones.
+"""Has anything become dearer? Instructions and bytes, exact, next to the committed ones.
 
     python -m bench.regress                         # compare with figures.json
     python -m bench.regress --only 'echo*' idle     # some
@@ -375,7 +375,7 @@ def measure(names: Sequence[str], jobs: int) -> dict[str, float]:
 
 
 def built() -> str:
-    """All on which figures depend beside our code."""
+    """All on which figures depend except our code."""
     compiler = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
     version = ""
     if compiler is not None:
@@ -417,7 +417,7 @@ class Change:
 
 
 def compare(before: dict[str, float], now: dict[str, float], same: bool) -> list[Change]:
-    """Each figure beside the one before.
+    """Each figure next to the one before.
 
     Args:
         same: all is as it was but our code.

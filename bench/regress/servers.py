@@ -172,8 +172,8 @@ def listen() -> None:
         return
     import gc
 
-    # Or a full collection now and then would go through all that was imported, which is much in a
-    # short count, and when it comes is chance.
+    # Otherwise an occasional full collection would go through all that was imported, which is much
+    # in a short count, and when it comes is chance.
     gc.collect()
     gc.freeze()
     controller.listen(0, "127.0.0.1", lambda: server.listen(0, "127.0.0.1", listening))

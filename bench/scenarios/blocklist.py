@@ -1,4 +1,4 @@
-"""BlockList.check() with many random subnets, beside Node's; `bench.blocklist` tells more."""
+"""BlockList.check() with many random subnets, next to Node's; see `bench.blocklist`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Connect, one request, its answer, close, 50 at a time: a coroutine for each connection.
 
-The client half-closes when it has its answer, and waits for the server's end. Listeners stand
-beside.
+The client half-closes when it has its answer, and waits for the server's end. Listeners are
+measured as well.
 """
 
 from bench.peers import CEILING

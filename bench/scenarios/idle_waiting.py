@@ -1,6 +1,6 @@
 """What the server's memory grows by for each of 10,000 connections whose coroutine waits for data.
 
-`async for` in pyuvnet, `await reader.read()` in streams; listeners stand beside.
+`async for` in pyuvnet, `await reader.read()` in streams; listeners are measured as well.
 """
 
 from bench.peers import CEILING

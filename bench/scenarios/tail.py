@@ -4,7 +4,7 @@ A request is due at its time, whether or not those before it were answered, and 
 from there: a server that stops for a moment is late for all that was due meanwhile. The rate is a
 share of what the same server did just before, as fast as it could, in a second of its CPU time.
 
-In the burst 5,000 connections come beside 100 busy ones, as fast as they can, each with one
+In the burst 5,000 connections come on top of 100 busy ones, as fast as they can, each with one
 request; latencies are those of the busy ones until the last of the others has its answer.
 """
 

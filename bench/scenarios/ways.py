@@ -1,4 +1,4 @@
-"""The same echo by listeners and by coroutines, alone and beside asyncio or uvloop."""
+"""The same echo by listeners and by coroutines, alone and next to asyncio or uvloop."""
 
 from bench.peers import CEILING
 from bench.scenarios import COROUTINES, CPU_REQUEST, LISTENERS, Case, requests

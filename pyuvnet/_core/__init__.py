@@ -101,7 +101,7 @@ def _load(layers: tuple[str, ...]) -> None:
         except ImportError as error:
             if layer == "_native":
                 raise
-            # As after a pull which brought a new module.
+            # As after a pull that added a module.
             raise ImportError(
                 f"pyuvnet's compiled core does not match these sources: it has no {layer!r}. "
                 f"Rebuild it with `pip install -e .` ({native.origin})",

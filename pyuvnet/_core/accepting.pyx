@@ -110,8 +110,8 @@ cdef void _on_failures_gil(uv.uv_check_t* check) noexcept:
     count = pyuvnet_take_failed_accepts(&failures)
     loop.enter()
     # All of them before the first call: what it closes must not be taken for another's.  Nothing
-    # here needs memory, since a listener that cannot accept for the lack of it must be paused all
-    # the same.
+    # here needs memory, since a listener that cannot accept for the lack of it must be paused even
+    # so.
     for index in range(count):
         failures[index].handle = <void*>_failed(loop, &failures[index])
     for index in range(count):

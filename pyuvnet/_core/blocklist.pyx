@@ -609,7 +609,7 @@ cdef class BlockList:
         return blocked
 
     # Changes.  The caller holds the GIL, or _changing where there is none, and nothing here
-    # releases it, but for _add_merged() before it looks at the list.
+    # releases it, except _add_merged() before it looks at the list.
 
     cdef void _begin(self) noexcept nogil:
         if self._generation != fork_generation():

@@ -37,7 +37,7 @@ cdef class BoundBase:
         cdef TCP tcp = new_tcp(self._loop)
         status = tcp.bind(<uv.sockaddr*>&storage, flags) if family else uv.UV_EINVAL
         if status == 0:
-            # libuv reports a taken port when the name is asked for, and not before.
+            # libuv reports a taken port when the name is read, and not before.
             status = tcp.bind_status()
         if status < 0:
             tcp.close()

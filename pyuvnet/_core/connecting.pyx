@@ -334,8 +334,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         drop_internal(s, ON_CONNECT, TICK_RESET_AT_CONNECT)
         drop_internal(s, ON_FINISH, TICK_DESTROY_AT_FINISH)
     elif s._handle is None:
-        # Never connected: what a write() or end() in vain has begun goes on, but a write is
-        # possible again.
+        # Never connected: what a write() or end() without effect has begun goes on, but a write
+        # is possible again.
         if s._state & W_FINAL_CALLED and not s._state & W_FINISHED:
             s._socket_flags |= SOCKET_FINISH_IS_OLD
         if s._state & W_FAILED:

@@ -9,7 +9,7 @@ from .socket_base cimport Deadlines, SocketBase
 from .timer cimport Timer
 
 cdef class Limits:
-    # In ms, but for the first of the rate; 0: none.
+    # In ms, except the first of the rate; 0: none.
     cdef readonly uint32_t idle, first_byte, write, lifetime, rate_bytes, rate_ms
 
 cdef class DeadlineTimer(Timer):

@@ -42,7 +42,7 @@ cdef enum:
     PARTS = 8                          # looks in one limit
     IDLE_GRACE = 1000                  # ms, of a socket whose lifetime is over
 
-# Flags of a block, beside DEADLINE_READ_STOPPED = 1.
+# Flags of a block, next to DEADLINE_READ_STOPPED = 1.
 cdef enum:
     HAS_DEADLINE = 1 << 1              # `at` counts.
     HEARD = 1 << 2                     # Something was received.

@@ -42,7 +42,7 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
                         addresses.append(entry)
                 each = each.ai_next
         except MemoryError:
-            # Whoever waits must not wait for ever.
+            # The program that waits must not wait for ever.
             status = uv.UV_ENOMEM
             addresses = None
         try:

@@ -7,7 +7,7 @@ cdef enum:
     ENGINE_FAILED = -2                 # for good; `error` says why
 
     RECORD_SIZE = 16384                # of plaintext in one record, at most
-    RECORD_OVERHEAD = 2048             # of ciphertext beside that, at most
+    RECORD_OVERHEAD = 2048             # of ciphertext on top of that, at most
     HEADER_SIZE = 5                    # of a record
 
 cdef class Window:

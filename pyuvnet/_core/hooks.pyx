@@ -36,7 +36,7 @@ cdef int _index(name) except -1:
     return NAMES.index(name)
 
 
-# Of the changes; whoever publishes reads either tuple.
+# Of the changes; a thread that publishes reads either tuple.
 cdef pyuvnet_mutex _door
 
 

@@ -59,7 +59,7 @@ ctypedef int (*failed_call)(EventEmitter owner, int status, const void* here,
 # comes after it, a connection closed and what comes before.
 cdef struct HandleCalls:
     # Bytes arrived. The first is the usual case without an exception's price, or False; the second
-    # takes a size of 0 too, for a read of nothing, which is activity all the same.
+    # takes a size of 0 too, for a read of nothing, which is activity as well.
     take_call take_read
     read_call read
     # Bytes are there, and libuv has not read them: see StreamHandle.pump_start().

@@ -1,4 +1,4 @@
-"""Passing: descriptors that go beside the bytes of a pipe; see passing.pyx."""
+"""Passing: descriptors that go with the bytes of a pipe; see passing.pyx."""
 
 from libc.stdint cimport uint64_t
 

@@ -368,7 +368,7 @@ cdef object _take_held(Stream s, Py_ssize_t size):
         chunks[have] = None
     s._rare.r_head = head
     if head >= 64 and 2 * head >= len(chunks):
-        # Moving the rest up now and then costs each chunk a constant share.
+        # Moving the rest up from time to time costs each chunk a constant share.
         try:
             del chunks[:head]
             s._rare.r_head = 0
@@ -639,7 +639,7 @@ cdef int _end_now(Stream s) except -1:
     try:
         s._emit0(ON_END)
     except BaseException as exc:
-        # The stream ends all the same.
+        # The stream ends anyway.
         s._loop.report(exc)
     s._wake_readers()
     if s._state & HAS_WRITABLE and not s._state & (ALLOW_HALF_OPEN | W_ENDING | DESTROYED):

@@ -262,7 +262,7 @@ cdef bint parse_text(const char* text, const char* end, Rule* rule) noexcept nog
     return parse_rule(at, end, rule) and rule.family == (at - 2)[0] - c"0"
 
 
-# What from_json() recognises beside these: the words may stand among others, and in an IPv6 rule
+# What else from_json() recognises: the words may stand among others, and in an IPv6 rule
 # they may be in any case.
 _QUAD = "([0-9]+(?:[.][0-9]+){3,})"
 _GROUPS = "([0-9a-fA-F:.]+)"

@@ -176,8 +176,8 @@ cdef size_t rules_memory(const RuleLog* self) noexcept nogil:
 # The index
 
 
-# Different in each process, as for Python's own tables, so that nobody can choose addresses which
-# all fall on one slot.
+# Different in each process, as for Python's own tables, to prevent addresses from being chosen
+# which all fall on one slot.
 cdef uint64_t hash_seed = <uint64_t> <Py_ssize_t> hash("rules")
 
 

@@ -68,7 +68,7 @@ cdef class ServerBase(Acceptor):
     cdef bint _exhausted_waits         # without descriptors; else they are
     cdef unsigned int _read_budget     # of its sockets, as a handle keeps it
     cdef int _reserve                  # descriptors that it leaves to the program
-    cdef bint _passes                  # descriptors, beside bytes, over paths
+    cdef bint _passes                  # descriptors, with bytes, over paths
     cdef object _receiver              # of descriptors, in place of sockets; or None
     cdef Py_ssize_t _overloads[2]      # destroyed since 'overload': for its budget, for the loop's
     cdef bint _overload_queued         # 'overload' comes in a tick

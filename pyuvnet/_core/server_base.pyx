@@ -522,7 +522,7 @@ cdef class ServerBase(Acceptor):
             socket._also().address = count
         return 0
 
-    # ---- Resting -------------------------------------------------------------------------------
+    # ---- Pausing -------------------------------------------------------------------------------
 
     # A listener that rests is out of the poll, so that it costs nothing, and clients stay in the
     # kernel's queue. Where nobody can take it out (Windows, an installed libuv) one connection is

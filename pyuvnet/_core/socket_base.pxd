@@ -35,7 +35,7 @@ cdef enum:
     TICK_DESTROY_AT_FINISH
     TICK_CALL                    # of a Connector
 
-# The state of a socket beside that of its stream, in the order of a life; see the table of
+# The state of a socket, apart from its stream's, in the order of a life; see the table of
 # socket_base.pyx.
 cdef enum:
     SOCKET_READY = 1 << 0        # Constructed.
@@ -123,7 +123,7 @@ cdef class SocketExtra(StreamExtra):
     cdef object at_connect             # called when the connection stands, before 'connect'
     cdef SocketBase twin               # a plain socket and the TLSSocket that has its connection
     cdef bytes early                   # what a plain socket had when it was given to one
-    cdef bint passes                   # descriptors, beside bytes, over a path
+    cdef bint passes                   # descriptors, with bytes, over a path
 
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy

@@ -61,8 +61,8 @@ cdef object _SHUTDOWN = intern_event("shutdown")
 cdef extern from "sockopt.h":
     bint pyuvnet_has_unread(int fd) noexcept
 
-# What a socket is in, beside the two sides of its stream, and what takes it elsewhere. Whatever is
-# not in the table leaves it as it is.
+# The states of a socket, apart from those of its stream's two sides, and what takes it from one to
+# another. Whatever is not in the table leaves it as it is.
 STATES = {
     "new": "there is no handle",
     "bound": "the handle is a BoundSocket's, and not connected",
@@ -1408,7 +1408,7 @@ cdef class SocketBase(Duplex):
             if self._state & W_FINISHED and self._flowing != FLOWING_YES and not self._owners \
                     and self.r_reader is None and not self._state & R_LISTENING:
                 # Nobody reads, as behind a pipe that 'finish' has taken away: the peer's end has to
-                # be seen all the same.
+                # be seen even then.
                 self.resume()
             due[0] = min(due[0], now + grace)
             return True
@@ -1584,7 +1584,7 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
         if want < 0:
             got = uv.UV_EINVAL
             break
-        # Without any room a few bytes are taken all the same: their write tells when there is.
+        # Without any room a few bytes are taken anyway: their write tells when there is.
         want = min(max(want, PUMP_LEAST), min(<Py_ssize_t>loop.tube.size, most - moved))
         got = pyuvnet_splice_in(&loop.tube, source.fileno(), want)
         if got <= 0:
@@ -1693,7 +1693,7 @@ cdef int _read_ended(SocketBase self, object handle, int status) except -1:
 
 cdef void _read_raised(SocketBase self, object handle, object exc) noexcept:
     # A listener's exception is the program's affair. But bytes that no listener got, since
-    # there was no memory for that, are lost, and a stream must not go on with a hole.
+    # there was no memory for that, are lost, and a stream must not go on with a gap.
     try:
         r_lost(self, exc)
     except BaseException as again:

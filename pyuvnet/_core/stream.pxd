@@ -23,7 +23,7 @@ cdef enum:
     EMIT_CLOSE = 1 << 4          # The stream emits 'close'; otherwise its handle's callback does.
     R_PUSHED_SOURCE = 1 << 5     # The source, a handle, pushes by itself while it is started.
     LAYERED = 1 << 6             # Layers stand between the stream and its handle.
-    # The readable side: who wants data, what the source was asked, what was said, the end.
+    # The readable side: which consumers want data, what was requested and emitted, the end.
     R_LISTENING = 1 << 7         # A 'readable' listener exists: it rules the mode.
     R_RESUME_SCHEDULED = 1 << 8  # A tick will let the data flow.
     R_NEED_READABLE = 1 << 9     # The next data are to be announced by 'readable'.

@@ -179,7 +179,7 @@ def transfer_socket(SocketBase socket not None, loop, callback):
     # Sends what was collected, and so may run code of the program, before it looks.
     enter_passage(&moving.passage, socket._duplicate("transfer()", NOT_TRANSFERABLE))
     moving.before = socket._handle
-    # Whoever emits the event under way still looks at the socket.
+    # The code that emits the current event still looks at the socket.
     socket._loop.tick_call(_depart_socket, (socket._loop, moving, socket, loop, callback))
 
 

@@ -36,8 +36,8 @@ FUNCTIONS = {
 }
 assert len(FUNCTIONS) == UPCALLS
 
-# The methods written in Python that the core calls on objects of its own classes, beside those that
-# a program overrides (docs/streams-rules.md): class and name, and when. Those of Calls are
+# The methods written in Python that the core calls on objects of its own classes, other than those
+# that a program overrides (docs/streams-rules.md): class and name, and when. Those of Calls are
 # functions that TLSSocket gives to the layer.
 METHODS = {
     "Driver.gone":

@@ -1,6 +1,6 @@
 """The part of libuv that the core uses, in the order of uv.h.
 
-Structs are opaque but for the fields that are read.  Statuses are negative ints; only
+Structs are opaque except for the fields that are read.  Statuses are negative ints; only
 `errors` turns them into exceptions.
 """
 

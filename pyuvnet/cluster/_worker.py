@@ -401,7 +401,7 @@ def _exit() -> None:
 
     def force() -> None:
         time.sleep(_PATIENCE)
-        # The program holds it up: nobody is there any more for whom it could do that.
+        # The program holds it up, and no primary is left that could profit from that.
         os._exit(0)
 
     try:  # noqa: SIM105

@@ -225,7 +225,7 @@ def test_shutdown_of_a_shared_server(program: Any) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_disconnects_hands_back_what_it_was_offered(program: Any) -> None:
-    """Stopped, it is told to disconnect, and killed: its offers must not be lost with it."""
+    """Stopped, it is to disconnect, and is killed: its offers must not be lost with it."""
     primary = program(
         """
         if cluster.is_primary:

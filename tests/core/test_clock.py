@@ -1,4 +1,4 @@
-"""The clock of a thread: set and let go, seen by timers, and by no other thread."""
+"""The clock of a thread: set and released, seen by timers, and by no other thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A socket before connect() and between two connections: what came of calls that were in vain."""
+"""A socket before connect() and between two connections: what came of calls without effect."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_connect_forgets_that_a_write_failed(log: Log, address: Any) -> None:
     assert (socket.errored, socket.writable) == (None, True)
     next_tick(log.note("tick"))
     run_to("close", socket)
-    # Its tick comes all the same, and destroys the socket; what waited behind it is destroyed.
+    # Its tick comes anyway, and destroys the socket; what waited behind it is destroyed.
     assert log == [
         ("a", CLOSED),
         ("b", "ERR_STREAM_DESTROYED"),

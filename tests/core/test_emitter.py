@@ -289,7 +289,7 @@ def test_an_event_name_that_changes_the_listeners_when_it_is_compared(run_child,
         ]
         for action in actions:
             for number in range(2):
-                # In the emitter, in what it is asked for, or in both.
+                # In the emitter, in the name of the event, or in both.
                 acts = (None, action)
                 for kept, asked, others in itertools.product(acts, acts, (1, 3, 6)):
                     emitter = EventEmitter().set_max_listeners(0)
@@ -698,7 +698,7 @@ def test_event_names_are_in_order_of_first_registration():
 
 @pytest.mark.parametrize("count", range(1, 7))
 def test_names_keep_their_order_and_listeners_whichever_goes(trace, count):
-    # Two events live in the object, two more beside it, and five or more in a dict.
+    # Two events live in the object, two more next to it, and five or more in a dict.
     names = list("abcdef")[:count]
     for gone in names:
         emitter, notes = EventEmitter(), {name: trace.note(name) for name in names}
@@ -792,7 +792,7 @@ def test_random_operations_agree_with_a_model(seed):
     chance = random.Random(seed)
     emitter, model, called = EventEmitter(), Model(), []
     emitter.set_max_listeners(0)
-    # Up to four events are kept in the object itself and four more beside it; a ninth, or a name
+    # Up to four events are kept in the object itself and four more next to it; a ninth, or a name
     # with a comparison of its own, moves all of them into a dict: cross these borders often.
     names = [*"abcdefghij"] if seed % 2 else ["a", "b", "".join("cd"), 5, (6, 7), "e"]
     names = names[: chance.randint(1, len(names))]

@@ -377,7 +377,7 @@ def test_an_awaitable_serves_once() -> None:
     run(main())
 
 
-# ---- Beside others -------------------------------------------------------------------------------
+# ---- With others ---------------------------------------------------------------------------------
 
 
 def test_listeners_get_nothing_while_one_waits_and_the_rest_afterwards() -> None:

@@ -65,7 +65,7 @@ def test_a_difference_is_seen_and_made_short(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", list(random_scripts.DEVIATIONS))
 def test_what_is_the_same_is_no_deviation(name: str) -> None:
-    """What makes a difference none is asked about differences only, and explains itself."""
+    """A rule that excuses a difference sees only differences, and explains itself."""
     assert random_scripts.DEVIATIONS[name].__doc__
     assert random_scripts.compare(["c connect"], ["c connect"]) == (
         ["c connect"],

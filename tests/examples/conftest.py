@@ -56,7 +56,7 @@ class Example:
         return int(self.until(r"listening on .*:(\d+)$")[1])
 
     def bound_memory(self) -> None:
-        """See to it that taking gigabytes fails, instead of harming whoever runs the tests."""
+        """See to it that taking gigabytes fails, instead of harming the machine of the tests."""
         with contextlib.suppress(ImportError, AttributeError):
             import resource
 
@@ -91,7 +91,7 @@ class Peer:
         self.socket = socket.create_connection(
             ("127.0.0.1", port), timeout=20, source_address=None if source is None else (source, 0)
         )
-        # What was sent in pieces shall arrive in pieces.
+        # What was sent in pieces has to arrive in pieces.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
 

@@ -42,7 +42,7 @@ def pair(proxy, upstream, peer):
     server = upstream.accept()[0]
     server.settimeout(20)
     with server:
-        # Only now have both connections come about in the proxy's eyes, too.
+        # Only now are both connections established in the proxy's eyes, too.
         client.send(b"!")
         assert server.recv(1) == b"!"
         yield client, server

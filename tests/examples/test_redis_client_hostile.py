@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def server() -> Iterator[Callable[[bytes], int]]:
-    """server(answer) listens: whoever connects and says something gets that, again and again."""
+    """server(answer) listens: a client that sends something gets that, again and again."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threads: list[threading.Thread] = []
 

@@ -167,7 +167,7 @@ def reachable() -> list[type]:
 
 
 def ways(kind: type, live: list[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """What a program can try in order to get an object that nobody has built."""
+    """What a program can try to get an object that nobody has built."""
     yield "T.__new__(T)", lambda: kind.__new__(kind)
     yield "object.__new__(T)", lambda: object.__new__(kind)
     for base in kind.__mro__[1:-1]:

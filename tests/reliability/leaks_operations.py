@@ -1,4 +1,4 @@
-"""A call of each public operation that leaves nothing open, for whoever counts what it keeps.
+"""A call of each public operation that leaves nothing open, for tests that count what it keeps.
 
 `OPERATIONS` maps a name to a function, which uses that name and perhaps others; `NAMES` has them
 all. `public()` lists what there is, and a test holds one against the other. `growth()` runs a

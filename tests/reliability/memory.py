@@ -110,7 +110,7 @@ class Case:
         return peer
 
     def pair(self, **options: Any) -> tuple[Any, posix.socket]:
-        """A socket that nobody listens to but for its errors, and its peer."""
+        """A socket with listeners for nothing but its errors, and its peer."""
         peer, there = posix.socketpair()
         peer.settimeout(2)
         self.peers.append(peer)
@@ -351,7 +351,7 @@ def write_over_budget(case: Case) -> Generator[Step, None, object]:
     server.close()
     case.turns()
     assert server._write_budget == (100_000, 0), "bytes count that nobody has queued"
-    # Without memory for the error the socket is destroyed all the same.
+    # Without memory for the error the socket is destroyed nevertheless.
     return destroyed
 
 

@@ -142,7 +142,7 @@ class Life:
             elif name == "finish":
                 assert not self.waiting, "'finish' before a write callback"
             elif name == "close":
-                assert arguments[0] is ("error" in seen), "'close' tells of an error wrongly"
+                assert arguments[0] is ("error" in seen), "'close' is wrong about an error"
         seen.append(name)
         Programs.seen[name] += 1
         if name == "end":

@@ -246,7 +246,7 @@ def hang(times: int, policy: str) -> Result:
 
 
 def kill(times: int, policy: str) -> Result:
-    """The primary is killed, each time at another moment, with a worker that hangs now and then."""
+    """The primary is killed, each time at another moment, sometimes with a worker that hangs."""
     chosen = random.Random(times)
     result = Result("primary killed", times)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Slowloris: peers that send one byte now and then, against deadlines; what that costs.
+"""Slowloris: peers that send a byte from time to time, against deadlines; what that costs.
 
     python -m tests.reliability.slowloris [--connections N] [--every MS] [--limit MS]
 

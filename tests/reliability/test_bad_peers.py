@@ -399,7 +399,7 @@ def test_one_byte_at_a_time(full: bool) -> None:
     assert float(used) < 0.5
     assert events == [["end", "finish", "close False"]] * crowd
     assert all(b"".join(pieces) == text for pieces in received.values())
-    # What came alone was delivered alone, but for moments when the machine was elsewhere.
+    # What came alone was delivered alone, except for moments when the machine was elsewhere.
     assert sum(map(len, received.values())) > crowd * count * 0.5
 
 

@@ -429,7 +429,7 @@ def test_a_transfer_that_is_cut(cut: str, side: str) -> None:
     receiver, sender = receivers[0], sending[0]
     receiver.join(10)
     assert not receiver.is_alive()
-    # What came is what was sent, from the first byte on, without a hole.
+    # What came is what was sent, from the first byte on, without a gap.
     assert receiver.good
     assert receiver.count <= sender.written
     # The sender knows of every write what became of it.

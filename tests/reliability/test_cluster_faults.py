@@ -115,7 +115,7 @@ class Clients(threading.Thread):
     ],
 )
 def test_workers_that_are_killed_at_any_point(program: Any, policy: str) -> None:
-    """Nobody waits in vain, nothing leaks; the primary ends well."""
+    """Nobody waits for ever, nothing leaks; the primary ends well."""
     chosen = random.Random(policy)
     port = free_port()
     primary: Program = program(PRIMARY, policy, str(port), dev=False)

@@ -91,7 +91,7 @@ def test_each_connection_sees_its_own_data_only(full: bool) -> None:
 
 @debug_build
 def test_a_chunk_that_nobody_holds_is_poisoned() -> None:
-    """Whoever used its memory without a reference would see that in the debug build."""
+    """Code that used its memory without a reference would see that in the debug build."""
     places: list[int] = []
     kept: list[bytes] = []
     size = 3000

@@ -15,7 +15,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 def test_a_fork_in_a_callback_leaves_the_parent_undisturbed(run_child, phase, leave):
     child = run_child(f"""
         import os, sys, warnings
-        # 3.12 and newer warn of fork() beside threads, such as libuv's pool.
+        # 3.12 and newer warn of fork() in a process with threads, such as libuv's pool.
         warnings.simplefilter("ignore", DeprecationWarning)
         import pyuvnet
         from pyuvnet import net
@@ -108,7 +108,7 @@ pyuvnet.current_loop().close()""",
 }
 
 
-# A program that never calls run() is told of it: see tests/test_mistakes.py.
+# A program that never calls run() is warned: see tests/test_mistakes.py.
 # Nor is it of interest here whether the machine is slow.
 BEGIN = """
 import pyuvnet

@@ -592,7 +592,7 @@ def test_listeners_that_abort() -> None:
 
 
 def test_listeners_of_an_abort_that_come_and_go() -> None:
-    """Those who are there when it begins are told, as with every event."""
+    """Listeners that are there when it begins are called, as with every event."""
     told: list[str] = []
     controller = AbortController()
     signal = controller.signal
@@ -622,7 +622,7 @@ def test_a_listener_of_an_abort_that_raises() -> None:
     joined.on("abort", lambda _: told.append("joined"))
     with pytest.raises(ZeroDivisionError):
         controller.abort("why")
-    # It is aborted all the same, and so is what was made of it.
+    # It is aborted nevertheless, and so is what was made of it.
     assert (controller.signal.reason, joined.reason) == ("why", "why")
     controller.abort()
     assert told == []
@@ -657,7 +657,7 @@ def test_an_abort_inside_every_event_of_a_pipeline_or_stream(
 
 
 def test_aborts_from_another_thread(full: bool) -> None:
-    """A pipeline is aborted at any moment; its streams are destroyed, and it is told once."""
+    """A pipeline is aborted at any moment: its streams are destroyed, its callback runs once."""
     loop, choose = current_loop(), random.Random(1)
     rounds = 300 if full else 20
     outcomes: list[list[Any]] = []

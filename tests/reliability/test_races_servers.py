@@ -368,7 +368,7 @@ def test_bound_sockets_from_another_thread(kind: str, full: bool, tmp_path: Path
             bound = waiting.pop()
             way = choose.choice([*BOUND, "drop"])
             if way == "drop":
-                # Collected here: the loop is asked to close it, and the program is warned.
+                # Collected here: the loop gets it to close, and the program is warned.
                 with pytest.warns(ResourceWarning, match="unclosed"):
                     del bound
                 loop.call_soon_threadsafe(finished)

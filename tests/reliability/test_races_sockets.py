@@ -309,7 +309,7 @@ def _two(then: Callable[[], Any]) -> Callable[..., None]:
 
 
 def _reset(pair: Pair, sock: Socket) -> None:
-    """End a connection so that the other side is told of an error."""
+    """End a connection so that the other side gets an error."""
     if pair.kind == "tcp":
         sock.reset_and_destroy()
     else:

@@ -1,4 +1,4 @@
-"""Loops in several threads beside each other; threads.py does the same for minutes."""
+"""Loops in several threads at once; threads.py does the same for minutes."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_the_connection_is_cut_at_each_record(version: str, who: str, reset: boo
         both.heard = hear  # type: ignore[method-assign]
         both.run().check()
         whole = len(both.got["server"]) == len(QUESTION), len(both.got["client"]) == len(ANSWER)
-        # Who has not had all is told so.
+        # A side that has not had all has an error.
         assert all(whole) or both.errors, (place, whole)
         assert not both.waited, place
 

@@ -133,7 +133,7 @@ def when() -> Callable[..., None]:
 
 
 def watch(trace: Any, stream: Any, name: str = "", *events: str) -> Any:
-    """Note events as they come: the name of the event, with its arguments but for the streams."""
+    """Note events as they come: the name of the event, with its arguments except the streams."""
 
     def heard(event: str) -> Callable[..., None]:
         def listener(*args: Any) -> None:

@@ -34,7 +34,7 @@ def turn(trace):
             set_immediate(trace, "immediate")
             pass_time(wait)
 
-        # In an immediate, behind whatever this turn's poll has brought.
+        # In an immediate, after whatever this turn's poll has delivered.
         set_immediate(begin)
 
     return plan

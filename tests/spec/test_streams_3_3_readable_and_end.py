@@ -32,7 +32,7 @@ def test_readable_tells_of_every_arrival_and_of_the_end(connect, when, trace) ->
 
     connect(accepted, send)
     run()
-    # Nobody reads, and still each arrival below the mark is told; then the end of the data.
+    # Nobody reads, and still each arrival below the mark is reported; then the end of the data.
     assert trace == [
         ("readable", 2, False),
         ("readable", 4, False),
@@ -101,7 +101,7 @@ def test_an_empty_stream_ends_without_anybody(fake, trace) -> None:
     source.read(0)
     source.push(None)
     run()
-    # A Readable of the user is asked once more; a socket asks by itself.
+    # The user's Readable gets one more _read(); a socket reads by itself.
     source.read(0)
     run()
     assert trace == ["end"]

@@ -20,7 +20,7 @@ def cases(names: str | Iterable[str], table: Iterable[Any]) -> Callable[..., Cal
     """Like pytest.mark.parametrize(names, table), but the whole table is one test.
 
     For cases that need nothing fresh. Every case runs, and the failure names those that failed.
-    Fixtures are shared by the cases, but for the loop: each case must leave it empty, and after one
+    Fixtures are shared by the cases, except the loop: each case must leave it empty, and after one
     that failed the next gets another loop.
     """
     names = names.replace(",", " ").split() if isinstance(names, str) else list(names)

@@ -1,4 +1,4 @@
-"""What the tests beside asyncio share: the loops they run on, and helpers for coroutines."""
+"""What the tests with asyncio share: the loops they run on, and helpers for coroutines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server or client of ours beside plain sockets, for tests of coroutines that own one."""
+"""A server or client of ours with plain sockets as peers, for tests of coroutines that own one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Peers of one TCP connection at a time that act only when they are asked, a step for each turn.
+"""Peers of one TCP connection at a time that act on request only, a step for each turn.
 
-Whoever plays a script asks at one point of each turn of its loop, over a pair of descriptors, and
+The player of a script asks at one point of each turn of its loop, over a pair of descriptors, and
 waits for the answer. On loopback what the peer did has arrived by then, so that the same script
-meets the same bytes, ends and resets in the same turn each time, whoever plays it.
+meets the same bytes, ends and resets in the same turn each time, in Node as here.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def shake(port: int, name: str, session: Any, context: Any) -> tuple[Any, bool, 
 
 
 def with_clients(server: Any, play: Callable[[int], None]) -> list[Any]:
-    """Play clients in a thread beside a server; whom it let in and whom not."""
+    """Play clients of a server in a thread; whom it let in and whom not."""
     said: list[Any] = []
 
     def secure(socket: Any) -> None:

@@ -62,7 +62,7 @@ def test_connect_abort_later(timeline, run, controller):
 
 
 def test_connect_already_aborted_nothing_is_connected(timeline, run, controller):
-    """A deviation: Node connects all the same."""
+    """A deviation: Node connects anyway."""
     server = timeline.server(close=False)
     controller.abort()
     c = timeline.client(server, without=("data", "resume"), signal=controller.signal)

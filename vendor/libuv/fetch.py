@@ -1,4 +1,4 @@
-"""Put libuv's sources beside this file: src/, include/ and the licences, as pinned in pin.toml.
+"""Put libuv's sources next to this file: src/, include/ and the licences, as pinned in pin.toml.
 
 Run it by hand (`python vendor/libuv/fetch.py`) or let setup.py do it. It needs only the standard
 library. Each archive is checked against its digest before it is opened, and the unpacked tree
@@ -204,7 +204,7 @@ def with_password_of(index: str, url: str) -> str:
 
 
 def attempts(pin: dict) -> Iterator[tuple[str, dict[str, str], str | None, dict[str, str]]]:
-    """Yield (what is tried, source, index or None, settings); pip is asked only when needed."""
+    """Yield (what is tried, source, index or None, settings); pip runs only when needed."""
     for source in pin["source"]:
         if "url" in source:
             yield f"{source['name']}, {source['url']}", source, None, {}
@@ -219,7 +219,7 @@ def attempts(pin: dict) -> Iterator[tuple[str, dict[str, str], str | None, dict[
 
 
 def unpack(archive: bytes, source: dict[str, str], pin: dict, folder: Path) -> None:
-    """Check `archive`, unpack it beside its place, check the tree, move it into place."""
+    """Check `archive`, unpack it next to its place, check the tree, move it into place."""
     digest = hashlib.sha256(archive).hexdigest()
     if digest != source["sha256"]:
         raise FetchError(

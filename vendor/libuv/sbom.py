@@ -70,7 +70,7 @@ def bill(name: str, version: str, licence: str) -> dict[str, Any]:
 
 class EggInfo(egg_info):
     def run(self) -> None:
-        """Write the metadata, and beside it the bill of what is linked in."""
+        """Write the metadata, and next to it the bill of what is linked in."""
         folder, metadata = Path(self.egg_info, "sboms"), self.distribution.metadata
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier build with other parts
         super().run()

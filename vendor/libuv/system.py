@@ -48,7 +48,7 @@ def arguments() -> tuple[list[str], list[str]]:
     """Return the arguments for compiling and for linking; exit with a reason if there is no fit."""
     found = by_pkg_config() or by_header()
     if found is None:
-        sys.exit(f"{REFUSAL}neither pkg-config nor a uv/version.h tells of a libuv; {WANTED}")
+        sys.exit(f"{REFUSAL}neither pkg-config nor a uv/version.h finds a libuv; {WANTED}")
     version, both = found
     if tuple(map(int, version.split(".")[:2])) < AT_LEAST:
         sys.exit(f"{REFUSAL}libuv {version} is installed; {WANTED}")

@@ -1,4 +1,4 @@
-"""The shim of shim.c, from Python: how it is compiled, and what a loaded one is told."""
+"""The shim of shim.c, from Python: how it is compiled, and how a loaded one is controlled."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """System calls that fail: each row is a fault, the shim makes it, and says that it did.
 
 Of each: the program lives, the loop does not spin (it counts its polls), the event that the fault
-deserves comes with its code, every byte is accounted for, and the server serves whoever comes
-after. Nothing is bounded by a clock alone, so that a slow machine changes nothing.
+deserves comes with its code, every byte is accounted for, and the server serves those that
+come after. Nothing is bounded by a clock alone, so that a slow machine changes nothing.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def test_accepts_that_fail(error: str, kind: str, play: Play) -> None:
 def test_a_lack_of_descriptors_that_ends_drops_once(error: str, play: Play) -> None:
     told = play("accepting", rules=f"accept4 error={error} times=1")
     assert told["hits"] == [1]
-    # The spare descriptor took those that waited, in order to close them.
+    # The spare descriptor took those that waited, to close them.
     dropped = told["dropped"][error]
     assert 1 <= dropped <= 6
     assert told["answers"].count(True) == 6 - dropped == told["during"]

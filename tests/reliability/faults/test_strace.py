@@ -1,4 +1,4 @@
-"""The same programs with faults that strace makes: the kernel itself refuses, whoever asks."""
+"""The same programs with faults that strace makes: the kernel itself refuses every caller."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Networks that lose packets, forge resets, go down, swallow connects and shrink.
 
 Each test has two hosts of its own, see conftest.py. What arrives is held against what was sent, and
-what an end is told against what happened to it. No event has to come within some time: the order of
-events says what came by which of the limits, and the watchdogs end what hangs.
+the events of an end against what happened to it. No event has to come within some time: the order
+of events says what came by which of the limits, and the watchdogs end what hangs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LONG = 15_000
 def quiet(told: dict[str, Any]) -> None:
     """Assert that the loop did not spin: it polled for calls, events and timers only.
 
-    Without the shim, for want of a compiler, nothing is counted, and nothing can be said.
+    Without the shim, where there is no compiler, nothing is counted, and nothing can be said.
     """
     assert told["polls"] <= 30 + 2 * (told["calls"] + len(told["events"]))
 
@@ -323,7 +323,7 @@ def test_a_peer_that_vanishes_in_the_middle_of_a_transfer(hosts: Hosts) -> None:
     client.silence()
     server.silence()
     sent, received = client.result(), server.result()
-    # Nobody is told by the network; the idle timeout notices that no byte leaves any more.
+    # The network reports nothing; the idle timeout notices that no byte leaves any more.
     assert sent["events"][-2:] == ["timeout", "close False"]
     assert received["events"] == ["timeout", "close False"]
     assert received["whole"]
