@@ -491,7 +491,7 @@ def test_servers_with_tls_share_a_port(program: Any, policy: str) -> None:
 def test_the_last_worker_that_closes_drops_who_waits_in_the_primary(
     program: Any, tmp_path: Path
 ) -> None:
-    """As in Node. What pyuvnet.serve() does instead is in tests/test_serve.py."""
+    """As in Node. What pyuvnet.serve() does instead is in tests/serve/test_restarts.py."""
     ended = program(
         """
         import time

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import child_environment
 from tests.support.processes import gone
 
@@ -38,6 +40,9 @@ def app(server):
 # Runs the command after a change that a test needs.
 PATCHED = "from pyuvnet._serve import supervisor, worker\n{}\nfrom pyuvnet.__main__ import main\n"
 PATIENCE = 20  # s
+LOCAL = ("--bind", "127.0.0.1:0")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+POLICIES = ["rr", "shared", pytest.param("reuse-port", marks=linux)]
 
 
 class Primary:
@@ -174,13 +179,19 @@ def ask(where: int | str) -> str:
 
 
 @contextlib.contextmanager
-def queued(where: int | str, count: int = 20) -> Iterator[list[socket.socket]]:
-    """Connections that have sent their line, and of which none has read its answer."""
+def queued(primary: Primary) -> Iterator[tuple[int, list[socket.socket]]]:
+    """Stop the only worker, so that clients queue up, which have sent their lines.
+
+    Yields its number and the connections, of which none has read its answer.
+    """
+    port = primary.ready()
+    pid = int(ask(port))
+    os.kill(pid, signal.SIGSTOP)
     with contextlib.ExitStack() as stack:
-        several = [stack.enter_context(connected(where)) for _ in range(count)]
+        several = [stack.enter_context(connected(port)) for _ in range(20)]
         for one in several:
             one.sendall(b"q\n")
-        yield several
+        yield pid, several
 
 
 def pids(where: int | str, times: int = 20) -> set[int]:
@@ -199,3 +210,15 @@ def goodbye(one: socket.socket) -> int:
             return int(pid)
         time.sleep(0.01)
     raise AssertionError("no goodbye")
+
+
+def primaries(primary: Primary) -> list[int]:
+    """The numbers of the primaries that were ready, the last one last."""
+    return [int(found[1]) for found in primary.find(r"\[(\d+)\] ready")]
+
+
+def wait_for_file(file: Path) -> None:
+    limit = time.monotonic() + PATIENCE
+    while not file.exists():
+        assert time.monotonic() < limit, file
+        time.sleep(0.01)
