@@ -55,33 +55,39 @@ def test_workers_share_a_port(program: Any, policy: str) -> None:
         assert ended[2].endswith("worker 1 worker 2")
 
 
+# As many workers as the first argument says, which are asked as often as the second one says; the
+# one that the third one names has no room for a connection.
+ASKED = """
+    if cluster.is_primary:
+        count = 0
+
+        def listening(worker, address):
+            global count
+            count += 1
+            if count == int(sys.argv[1]):
+                ask(address.port, int(sys.argv[2]), asked)
+
+        def asked(answers):
+            say(*answers)
+            cluster.disconnect()
+
+        cluster.on("listening", listening)
+        for _ in range(int(sys.argv[1])):
+            cluster.fork()
+    else:
+        me = str(cluster.worker.id)
+        server = net.create_server(lambda socket: socket.end(me))
+        if me in sys.argv[3:]:
+            server.max_connections = 0
+        server.listen(0)
+    run()
+"""
+
+
 @pytest.mark.slow
 def test_round_robin_deals_in_turn(program: Any) -> None:
-    ended = program(
-        """
-        if cluster.is_primary:
-            count = 0
-
-            def listening(worker, address):
-                global count
-                count += 1
-                if count == 3:
-                    ask(address.port, 9, asked)
-
-            def asked(answers):
-                say(*answers)
-                cluster.disconnect()
-
-            cluster.on("listening", listening)
-            for _ in range(3):
-                cluster.fork()
-        else:
-            me = str(cluster.worker.id)
-            net.create_server(lambda socket: socket.end(me)).listen(0)
-        run()
-        """
-    ).end()
-    answers = ended[0].split()
+    (line,) = program(ASKED, "3", "9").end()
+    answers = line.split()
     assert sorted(answers) == sorted("123" * 3)
     assert answers[:3] == answers[3:6] == answers[6:]
 
@@ -90,34 +96,7 @@ def test_round_robin_deals_in_turn(program: Any) -> None:
 @pytest.mark.slow
 def test_a_refused_connection_goes_to_another_worker(program: Any) -> None:
     """As in Node, of max_connections; and a server that is paused."""
-    ended = program(
-        """
-        if cluster.is_primary:
-            count = 0
-
-            def listening(worker, address):
-                global count
-                count += 1
-                if count == 2:
-                    ask(address.port, 6, asked)
-
-            def asked(answers):
-                say(*answers)
-                cluster.disconnect()
-
-            cluster.on("listening", listening)
-            cluster.fork()
-            cluster.fork()
-        else:
-            me = str(cluster.worker.id)
-            server = net.create_server(lambda socket: socket.end(me))
-            if me == "1":
-                server.max_connections = 0
-            server.listen(0)
-        run()
-        """
-    ).end()
-    assert ended == ["2 2 2 2 2 2"]
+    assert program(ASKED, "2", "6", "1").end() == ["2 2 2 2 2 2"]
 
 
 @pytest.mark.spec("N160")
