@@ -15,21 +15,9 @@ from .errors cimport os_error, seal, state_error
 from .layer cimport Layer
 from .pipe cimport Pipe, new_pipe
 from .socket_base cimport SocketBase
-from .stream_handle cimport StreamHandle, duplicate
+from .stream_handle cimport StreamHandle, close_descriptor, duplicate
 from .upcalls cimport HANDLES_ARRIVED, upcall
 from .writable cimport w_flush
-
-
-cdef extern from *:
-    """
-    #if defined(_WIN32)
-    static void pyuvnet_close_one(int fd) { (void)fd; }
-    #else
-    #include <unistd.h>
-    static void pyuvnet_close_one(int fd) { close(fd); }
-    #endif
-    """
-    void close_one "pyuvnet_close_one" (int fd) noexcept
 
 
 cdef class Carried:
@@ -166,7 +154,7 @@ cdef class Passing(Layer):
                     found.append(fd)
         except BaseException:
             for one in found:
-                close_one(one)
+                close_descriptor(one)
             raise
         return found
 
@@ -227,7 +215,7 @@ def send_descriptor(SocketBase socket not None, int fd, bytes data not None, cal
             raise os_error(status, "open")
     finally:
         if pipe is None:
-            close_one(fd)
+            close_descriptor(fd)
     try:
         carried = Carried.__new__(Carried)
         carried.offset = socket.bytes_written

@@ -15,16 +15,8 @@ from .loop_registry cimport loop_for_new
 from .watchers cimport watch_room
 
 
-cdef extern from *:
-    """
-    #if defined(_WIN32)
-    static void pyuvnet_close_watched(int fd) { (void)fd; }
-    #else
-    #include <unistd.h>
-    static void pyuvnet_close_watched(int fd) { close(fd); }
-    #endif
-    """
-    void close_watched "pyuvnet_close_watched" (int fd) noexcept
+cdef extern from "sockopt.h":
+    void pyuvnet_close_descriptor(int fd) noexcept
 
 
 cdef void _on_readable_gil(uv.uv_poll_t* handle, int status, int events) noexcept:
@@ -56,7 +48,7 @@ cdef class DescriptorWatch(Handle):
     cdef object _callback
 
     cdef void closed(self) noexcept:
-        close_watched(self._fd)
+        pyuvnet_close_descriptor(self._fd)
         self._fd = -1
         Handle.closed(self)
 

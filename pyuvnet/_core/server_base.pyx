@@ -43,8 +43,8 @@ from .readable cimport r_set_framing
 from .shared cimport GIL_DISABLED
 from .socket_base cimport SOCKET_TO_SECURE, SocketBase, send_collected, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
-from .stream_handle cimport StreamHandle, budget_in_kib, change_option, get_option, handle_kind, \
-    set_option
+from .stream_handle cimport StreamHandle, budget_in_kib, change_option, close_descriptor, \
+    get_option, handle_kind, set_option
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 from .limits cimport IN_SERVER, AddressCount, new_address_counts, new_budget
 from .loop cimport this_thread
@@ -81,19 +81,6 @@ cdef enum:
     TICK_TAKE_WAITING
     TICK_LOG_DROPS
 
-
-cdef extern from *:
-    """
-    #if !defined(_WIN32)
-    #include <unistd.h>
-    #endif
-    static void pyuvnet_close_descriptor(int fd) {
-    #if !defined(_WIN32)
-      close(fd);
-    #endif
-    }
-    """
-    void close_descriptor "pyuvnet_close_descriptor" (int fd) noexcept
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1

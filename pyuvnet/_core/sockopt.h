@@ -178,6 +178,15 @@ static inline int pyuvnet_duplicate(int fd) {
 #endif
 }
 
+/* Closes a descriptor that no handle has: such a duplicate, or one that another process sent. */
+static inline void pyuvnet_close_descriptor(int fd) {
+#ifdef _WIN32
+  (void) fd;
+#else
+  close(fd);
+#endif
+}
+
 /* Who is at the other end of a unix socket, as it was when that connected or listened; returns a
  * libuv status, UV_ENOTSUP where the system does not say. */
 static inline int pyuvnet_peer_credentials(const uv_handle_t* handle, long long* pid,

@@ -62,6 +62,7 @@ cdef int set_option(StreamHandle handle, object level, object name, object value
 cdef int change_option(StreamHandle handle, object level, object name, object value) except -1
 cdef object get_option(StreamHandle handle, object level, object name, object size)
 cdef int duplicate(StreamHandle handle) noexcept
+cdef void close_descriptor(int fd) noexcept
 cdef void on_connected(uv.uv_connect_t* request, int status) noexcept nogil
 
 cdef inline void point_at(uv.uv_buf_t* buf, object chunk) noexcept:

@@ -31,6 +31,7 @@ cdef extern from "sockopt.h":
     int pyuvnet_set_option(const uv.uv_handle_t*, int, int, const void*, size_t) noexcept
     int pyuvnet_get_option(const uv.uv_handle_t*, int, int, void*, size_t*) noexcept
     int pyuvnet_duplicate(int fd) noexcept
+    void pyuvnet_close_descriptor(int fd) noexcept
 
 cdef object _DATA = intern_event("data")
 
@@ -574,6 +575,11 @@ cdef object get_option(StreamHandle handle, object level, object name, object si
 cdef int duplicate(StreamHandle handle) noexcept:
     """Another descriptor of a handle's socket, or a libuv status."""
     return pyuvnet_duplicate(handle.fileno())
+
+
+cdef void close_descriptor(int fd) noexcept:
+    """Close a descriptor that no handle has."""
+    pyuvnet_close_descriptor(fd)
 
 
 cpdef str handle_kind(object fd):

@@ -31,24 +31,11 @@ from .server_base cimport ServerBase
 from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
     SOCKET_TO_END, SOCKET_UNREF, SocketBase
 from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
-from .stream_handle cimport ReadTarget, StreamHandle, duplicate
+from .stream_handle cimport ReadTarget, StreamHandle, close_descriptor, duplicate
 from .tcp cimport TCP, new_tcp
 from .upcalls cimport later
 
 from .._base.validation import arg_type_error
-
-
-cdef extern from *:
-    """
-    #if defined(_WIN32)
-    #include <io.h>
-    static void pyuvnet_close_moving(int fd) { _close(fd); }
-    #else
-    #include <unistd.h>
-    static void pyuvnet_close_moving(int fd) { close(fd); }
-    #endif
-    """
-    void close_moving "pyuvnet_close_moving" (int fd) noexcept
 
 
 cdef enum:
@@ -92,7 +79,7 @@ cdef class _Moving:
             if self.path is not None and self.generation == fork_generation():
                 # As by Pipe.close(), while the number of its inode cannot be another's.
                 pyuvnet_remove_file(&self.file, self.path)
-            close_moving(self.passage.fd)
+            close_descriptor(self.passage.fd)
             self.passage.fd = -1
 
     cdef StreamHandle open(self, Loop loop):
