@@ -55,8 +55,8 @@ def test_workers_share_a_port(program: Any, policy: str) -> None:
         assert ended[2].endswith("worker 1 worker 2")
 
 
-# As many workers as the first argument says, which are asked as often as the second one says; the
-# one that the third one names has no room for a connection.
+# As many workers as the first argument says, and as many connections as the second one says; the
+# worker that the third one names has no room for a connection.
 ASKED = """
     if cluster.is_primary:
         count = 0

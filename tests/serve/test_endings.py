@@ -132,8 +132,8 @@ HANGS = """
 
 @pytest.mark.slow
 @pytest.mark.spec("P11-03")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_worker_that_hangs_in_shutdown_is_killed(serve: Any, number: int) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_worker_that_hangs_in_shutdown_is_killed(serve: Any, name: str) -> None:
     primary = serve(
         *("app:app", *LOCAL, "--workers", "2", "--timeout-graceful", "0.1"),
         app=HANGS,
@@ -141,9 +141,9 @@ def test_a_worker_that_hangs_in_shutdown_is_killed(serve: Any, number: int) -> N
     )
     port = primary.ready()
     ask(port)
-    primary.send(number)
+    primary.send(getattr(signal, name))
     primary.wait_for("has not stopped in time: killed", 2)
-    if number == signal.SIGHUP:
+    if name == "SIGHUP":
         primary.wait_for("has ended with signal SIGKILL", 2)
         ask(port)
         primary.send(signal.SIGTERM)
