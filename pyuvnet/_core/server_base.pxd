@@ -62,7 +62,7 @@ cdef class ServerBase(Acceptor):
     cdef bint _refuses_writes          # beyond it; else a socket is destroyed
     cdef Budget _budget                # what they queue together, or None
     cdef AddressCounts _addresses      # by address, or None: nobody counts
-    # When it accepts nothing, see "Resting"; nothing of it is allocated.
+    # When it accepts nothing, see "Pausing"; nothing of it is allocated.
     cdef unsigned char _rests          # REST_...
     cdef bint _overflow_waits          # at max_connections; else connections are dropped
     cdef bint _exhausted_waits         # without descriptors; else they are
@@ -70,6 +70,7 @@ cdef class ServerBase(Acceptor):
     cdef int _reserve                  # descriptors that it leaves to the program
     cdef bint _passes                  # descriptors, with bytes, over paths
     cdef object _receiver              # of descriptors, in place of sockets; or None
+    cdef object _received              # called after it, or None
     cdef Py_ssize_t _overloads[2]      # destroyed since 'overload': for its budget, for the loop's
     cdef bint _overload_queued         # 'overload' comes in a tick
 
@@ -95,6 +96,7 @@ cdef class ServerBase(Acceptor):
     cdef int _address_full(self, const PeerName* peer) noexcept
     cdef int _accept(self, StreamHandle listener) except -1
     cdef int _hand_over(self, StreamHandle listener) except -1
+    cdef int _pass_on(self, int fd) except -1
     cdef int _admit(self, StreamHandle listener, StreamHandle client,
                     const PeerName* peer) except -1
     cdef bint _wanted(self, StreamHandle listener) noexcept

@@ -235,16 +235,34 @@ cdef class ServerBase(Acceptor):
         cdef int fd = take_waiting(listener)
         listener.failures = 0
         if fd >= 0:
-            self._receiver(fd)
+            self._pass_on(fd)
         return 0
 
-    def _hand_over_to(self, receiver):
-        """Give the descriptor of each accepted connection to receiver(fd), whose it is then.
+    cdef int _pass_on(self, int fd) except -1:
+        """Give a descriptor to the receiver, or close it if the receiver cannot take it."""
+        cdef bint given = False
+        try:
+            self._receiver(fd)
+            given = True
+        finally:
+            if not given:
+                close_descriptor(fd)
+        if self._received is not None:
+            self._received()
+        return 0
+
+    def _hand_over_to(self, receiver, received=None):
+        """Give the descriptor of each accepted connection to receiver(fd), then call received().
 
         For a process that accepts for others: there is no 'connection', and nothing that a server
         does with its connections is done. Not on Windows.
+
+        Args:
+            receiver: callable(fd), which owns the descriptor from then on; if it raises, as without
+                memory, it has not kept it, and the connection is closed.
+            received: callable() for what is to be done about it, or None.
         """
-        self._receiver = receiver
+        self._receiver, self._received = receiver, received
 
     cdef bint _wanted(self, StreamHandle listener) noexcept:
         """Whether a connection of this listener may still be given to the program."""
@@ -1231,8 +1249,7 @@ cdef class ServerBase(Acceptor):
         cdef StreamHandle client = None
         cdef int status = uv.UV_ENOMEM
         if self._receiver is not None:
-            self._receiver(fd)
-            return 0
+            return self._pass_on(fd)
         try:
             if tcp:
                 client = new_tcp(self._loop)

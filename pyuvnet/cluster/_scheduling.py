@@ -325,11 +325,10 @@ class Handing(Place):
         self._listeners.add(server)
         if self.held:
             server.pause()
-        server._hand_over_to(self._arrived)
+        server._hand_over_to(self._waiting.append, self._arrived)
         server.on("error", lambda error: None)
 
-    def _arrived(self, fd: int) -> None:
-        self._waiting.append(fd)
+    def _arrived(self) -> None:
         self.hand_out()
         if len(self._waiting) >= _MOST_WAITING:
             for server in self._listeners:

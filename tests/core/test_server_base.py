@@ -496,11 +496,28 @@ def test_a_receiver_also_gets_who_waits_when_the_listener_closes() -> None:
         peer.close()
 
 
-def test_a_receiver_that_raises_and_one_that_pauses() -> None:
+@pytest.mark.parametrize("rest", [False, True], ids=["accepts", "accepts the rest"])
+def test_a_connection_is_closed_whose_receiver_raises(rest: bool) -> None:
+    def refuse(fd: int) -> None:
+        raise ZeroDivisionError
+
+    server = net.create_server()
+    server._hand_over_to(refuse, lambda: pytest.fail("nothing was received"))
+    server.listen(0)
+    (peer,) = peers_of(server, 1)
+    if rest:
+        server._accept_rest()
+    with pytest.raises(ZeroDivisionError):
+        pyuvnet.run()
+    assert answers_of([peer])[0] in {"end", "reset"}
+    server.close()
+    pyuvnet.run()
+
+
+def test_a_receiver_that_raises_later_and_one_that_pauses() -> None:
     received: list[int] = []
 
-    def receive(fd: int) -> None:
-        received.append(fd)
+    def act() -> None:
         if len(received) == 1:
             server.pause()
             pyuvnet.set_immediate(server.resume)
@@ -508,7 +525,7 @@ def test_a_receiver_that_raises_and_one_that_pauses() -> None:
         server.close()
 
     server = net.create_server()
-    server._hand_over_to(receive)
+    server._hand_over_to(received.append, act)
     server.listen(0)
     peers = peers_of(server, 2)
     with pytest.raises(ZeroDivisionError):
