@@ -467,6 +467,35 @@ def test_ref_and_unref_on_its_way_count_when_it_has_arrived(there, referenced):
     client.close()
 
 
+def test_a_socket_that_is_resumed_on_its_way_reads_when_it_has_arrived(there):
+    heard = queue.Queue()
+
+    def resume(socket):
+        socket.on("data", heard.put)
+        socket.resume()
+
+    _, client, arrived = before_it_arrives(there, resume, pause_on_connect=True)
+    arrived.get(timeout=20)
+    client.sendall(b"read")
+    assert heard.get(timeout=20) == b"read"
+    client.close()
+
+
+def test_a_timeout_that_is_cancelled_on_its_way_stays_cancelled(there):
+    heard = queue.Queue()
+
+    def cancel(socket):
+        socket.on("timeout", lambda: heard.put("timeout"))
+        socket.set_timeout(0)
+
+    _, client, arrived = before_it_arrives(there, cancel, lambda socket: socket.set_timeout(100))
+    arrived.get(timeout=20)
+    # It would have been over before.
+    there.call(lambda: pyuvnet.set_timeout(heard.put, 150, "later"))
+    assert heard.get(timeout=20) == "later"
+    client.close()
+
+
 # ---- Servers -------------------------------------------------------------------------------------
 
 

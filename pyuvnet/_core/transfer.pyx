@@ -29,7 +29,7 @@ from .owner cimport Acceptor, Collector, leave_ring
 from .pipe cimport Pipe, new_pipe, pyuvnet_file, pyuvnet_remove_file
 from .server_base cimport ServerBase
 from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
-    SOCKET_TO_END, SOCKET_UNREF, SocketBase
+    SOCKET_READ_AT_CONNECT, SOCKET_TO_END, SOCKET_UNREF, SocketBase
 from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
 from .stream_handle cimport ReadTarget, StreamHandle, close_descriptor, duplicate
 from .tcp cimport TCP, new_tcp
@@ -207,6 +207,9 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
         moving.idle = socket._idle.index >= 0
         socket._idle.cancel()
         socket._idle.loop = there
+        if moving.idle:
+            # Until set_timeout() says something else.
+            socket._idle.fired = True
     if socket._coroutines & W_LIMITED:
         socket._also().quota.leave_all()
     if socket._also().address is not None:
@@ -265,7 +268,7 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         handle.target = moving.target
         if moving.limits is not None:
             arm(socket, moving.limits)
-        if moving.idle:
+        if moving.idle and socket._idle.fired:
             socket._idle.last = uv.uv_now(&loop._uv)
             socket._idle.rearm()
         _catch_up(socket, moving)
@@ -274,6 +277,10 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
             status = socket._read_start()
             if status < 0:
                 raise os_error(status, "read")
+        if socket._socket_flags & SOCKET_READ_AT_CONNECT and not socket._state & DESTROYED:
+            # The program has begun to read on the way.
+            socket._socket_flags &= ~SOCKET_READ_AT_CONNECT
+            socket._ask_source()
         arrived = not socket._state & DESTROYED
     except BaseException as error:
         if handle is not None and socket._handle is not handle:
