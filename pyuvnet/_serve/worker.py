@@ -49,7 +49,7 @@ FOR_THE_GROUP = (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") e
 _LOOK = 0.01  # s
 # Between two looks at which files the program has imported since.
 _FILES = 1000  # ms
-# How long a thread that would not take a connection is not offered another.
+# Between two looks for room in the threads while a connection waits for one of them.
 _RECOVERY = 20  # ms
 
 
@@ -499,24 +499,30 @@ class _Thread(threading.Thread):
         if serving is not None and not serving.loop.closed:
             serving.loop._push_call(serving.serve, ())
 
-    def give(self, number: int, fd: int, reply: Callable[[_Thread, int | None], object]) -> None:
-        """Offer a connection to a server of this thread; from the main thread.
+    def give(
+        self, number: int, fd: int | None, reply: Callable[[_Thread, int | None, bool], object]
+    ) -> None:
+        """Offer a connection to a server of this thread, or only ask; from the main thread.
 
         Args:
-            reply: called in the main thread with what was not taken, or None.
+            reply: called in the main thread with what was not taken, or None, and whether the
+                server would take another one.
         """
         assert self._serving is not None
         self._serving.loop._push_call(self._take, (number, fd, reply))
 
-    def _take(self, number: int, fd: int, reply: Callable[[_Thread, int | None], object]) -> None:
+    def _take(
+        self, number: int, fd: int | None, reply: Callable[[_Thread, int | None, bool], object]
+    ) -> None:
         assert self._serving is not None
         server = self._serving.servers[number]
-        taken = server._would_take()
+        rest = fd
         try:
-            if taken:
+            if fd is not None and server._would_take():
+                rest = None
                 server._deliver(fd)
         finally:
-            self._first.loop._push_call(reply, (self, None if taken else fd))
+            self._first.loop._push_call(reply, (self, rest, server._would_take()))
 
     def shutdown(self, timeout: int, rest: bool) -> None:
         """Shut its servers down; from the main thread."""
@@ -531,7 +537,8 @@ class Dealer:
     """Deals the connections that the primary has accepted for a worker out to its threads.
 
     In turn, but a thread that is still busy with the last one is left out, and so is a server that
-    is paused or full. In the main thread.
+    is paused or full: where nobody has room the primary keeps the connection, since another worker,
+    or the next one, may have. In the main thread.
 
     Args:
         server: of the main thread.
@@ -542,15 +549,17 @@ class Dealer:
         self._server, self._number = server, number
         # None is the main thread. Who is next is in front.
         self._turn: deque[_Thread | None] = deque([None, *threads])
-        # Threads that have not replied yet, and those that have just given one back.
+        # Threads that have not replied yet, and those that have had no room when they did.
         self._busy: set[_Thread] = set()
-        self._refusing: set[_Thread] = set()
+        self._full: set[_Thread] = set()
         # What a thread has given back, and nobody has taken since.
         self._waiting: deque[int] = deque()
         self._timer: Timeout | None = None
         self._stopped = False
 
     def _would_take(self) -> bool:
+        # The primary asks again after a while.
+        self._ask_full()
         return not self._waiting and self._find()
 
     def _deliver(self, fd: int) -> bool:
@@ -561,6 +570,22 @@ class Dealer:
             self._deal()
         return True
 
+    def _ask_full(self) -> None:
+        """Ask the threads that have had no room whether they have by now."""
+        for one in self._full - self._busy:
+            self._give(one, None)
+
+    def _give(self, one: _Thread, fd: int | None) -> bool:
+        """Offer a connection to a thread; False: it cannot be reached."""
+        try:
+            one.give(self._number, fd, self._replied)
+        except StateError:
+            # Its queue is full, or its loop is closed.
+            self._full.add(one)
+            return False
+        self._busy.add(one)
+        return True
+
     def _find(self) -> bool:
         """Bring who is free, and next in turn, to the front; False: nobody is."""
         for _ in range(len(self._turn)):
@@ -568,7 +593,7 @@ class Dealer:
             if one is None:
                 free = self._server._would_take()
             else:
-                free = one not in self._busy and one not in self._refusing
+                free = one not in self._busy and one not in self._full
             if free:
                 return True
             self._turn.rotate(-1)
@@ -581,31 +606,29 @@ class Dealer:
             fd = self._waiting.popleft()
             if one is None:
                 self._server._deliver(fd)
-                continue
-            self._busy.add(one)
-            try:
-                one.give(self._number, fd, self._replied)
-            except StateError:
-                # Its queue is full, or its loop is closed.
-                self._replied(one, fd)
+            elif not self._give(one, fd):
+                self._waiting.appendleft(fd)
+        if self._waiting and self._timer is None and not self._stopped:
+            self._timer = set_timeout(self._deal_again, _RECOVERY)
 
-    def _replied(self, thread: _Thread, fd: int | None) -> None:
+    def _deal_again(self) -> None:
+        self._timer = None
+        self._ask_full()
+        self._deal()
+
+    def _replied(self, thread: _Thread, fd: int | None, has_room: bool) -> None:
         """A thread has taken a connection, or gives it back."""
         self._busy.discard(thread)
+        if has_room:
+            self._full.discard(thread)
+        else:
+            self._full.add(thread)
         if fd is not None:
             self._waiting.appendleft(fd)
-            self._refusing.add(thread)
-            if self._timer is None and not self._stopped:
-                self._timer = set_timeout(self._ask_again, _RECOVERY)
         if self._stopped:
             self._finish()
         else:
             self._deal()
-
-    def _ask_again(self) -> None:
-        self._timer = None
-        self._refusing.clear()
-        self._deal()
 
     def stop(self) -> None:
         """Deal out no more: the servers are about to be shut down."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -120,6 +121,36 @@ def test_a_connection_for_which_no_thread_has_room_waits(serve: Any) -> None:
             one = select.select(waiting, [], [], 20)[0][0]
             assert one.recv(100) in names
             waiting.remove(one)
+    primary.end()
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-02", "P11-03")
+def test_a_connection_for_which_no_thread_has_room_is_served_by_the_next_worker(serve: Any) -> None:
+    primary = serve("app:app", *LOCAL, "--policy", "rr", "--threads", "2", app="""
+        import os
+        def app(server):
+            server.max_connections = 1
+            def answer(socket):
+                socket.resume()
+                socket.write(str(os.getpid()))
+            server.on("connection", answer)
+        """)  # fmt: skip
+    port = primary.ready()
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(connected(port)) for _ in range(5)]
+        served: list[socket.socket] = []
+        while len(served) < 2:
+            left = [one for one in several if one not in served]
+            served += select.select(left, [], [], 20)[0]
+        (before,) = {one.recv(100) for one in served}
+        waiting = [one for one in several if one not in served]
+        primary.send(signal.SIGHUP)
+        while waiting:
+            one = select.select(waiting, [], [], 20)[0][0]
+            assert one.recv(100) not in (b"", before)
+            waiting.remove(one)
+            one.close()
     primary.end()
 
 
