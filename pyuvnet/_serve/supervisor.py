@@ -418,7 +418,7 @@ class Supervisor:
             self._start(slot)
         elif self.settings.reload and slot.current is None:
             LOG.error("%s has failed with %s; waiting for a file to change", process, how)
-        elif not self.up:
+        elif not self.up and not self.settings.reload:
             LOG.critical("%s has failed with %s before it was ready", process, how)
             self.code = 3
             self._stop_now()

@@ -157,6 +157,25 @@ HANGING_AT_FIRST = """
     """
 
 
+@pytest.mark.spec("P11-05")
+def test_with_reload_a_change_that_fails_ends_nothing_also_before_all_are_ready(drive: Any) -> None:
+    driven = drive(workers=2, reload=True)
+    first, hanging = driven.workers
+    first.reports("ready")
+    driven.primary._file_changed("app.py")
+    hanging.ends(name="SIGKILL")
+    # The successors of both.
+    driven.workers[2].ends(1)
+    driven.workers[3].ends(1)
+    assert (driven.primary.code, driven.primary.stopping) == (0, False)
+    # What it changes to next is good.
+    driven.primary._file_changed("app.py")
+    driven.workers[4].reports("ready")
+    assert driven.primary.up
+    driven.workers[5].reports("ready")
+    assert first.orders == ["serve", "shutdown"]
+
+
 @pytest.mark.slow
 @pytest.mark.spec("P11-05")
 def test_a_first_version_that_never_gets_ready_is_replaced_by_the_next(
