@@ -523,8 +523,9 @@ class Supervisor:
             slot.current = None
         if slot.coming is not None:
             slot.coming.worker.kill("SIGKILL")
-        # It may have been the only one that was not ready.
+        # It may have been the only one that was not ready, or that a restart waited for.
         self._look_whether_up()
+        self._roll()
 
     def _forget_slot(self, slot: Slot) -> None:
         slot.removed = True

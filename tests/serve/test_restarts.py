@@ -137,6 +137,20 @@ def test_a_restart_before_all_are_ready_starts_those_again_that_are_not(drive: A
 
 
 @pytest.mark.spec("P11-05")
+def test_a_restart_that_waits_for_a_worker_is_over_when_that_one_is_removed(drive: Any) -> None:
+    driven = drive(workers=2)
+    driven.all_ready()
+    driven.primary.restart("SIGHUP")
+    driven.workers[1].ends(1)
+    # It is started again after a while, which comes too late.
+    driven.workers[2].reports("ready")
+    driven.workers[0].ends(0)
+    assert driven.primary.rolling
+    driven.primary._remove_slot()
+    assert not driven.primary.rolling
+
+
+@pytest.mark.spec("P11-05")
 def test_who_is_replaced_before_all_are_ready_is_retired(drive: Any) -> None:
     """It has not served yet, and is not to serve next to its successor."""
     driven = drive(workers=2, reload=True)
