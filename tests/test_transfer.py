@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import queue
 import socket as posix
@@ -787,6 +788,54 @@ def test_a_server_over_which_a_coroutine_has_iterated_until_it_closed_can_move(t
 
     arrived = queue.Queue()
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["socket", "server"])
+def test_a_finaliser_that_ends_it_while_it_arrives(kind):
+    """A collection, which may begin at any object that arriving makes (before CPython 3.12)."""
+
+    class Last:
+        def __init__(self, moved):
+            self.itself, self.moved = self, moved
+
+        def __del__(self):
+            if kind == "socket":
+                self.moved.destroy()
+            else:
+                self.moved.close()
+
+    def leave():
+        moved.append(listening() if peer is None else net.Socket(fd=ours.detach()))
+        moved[0].transfer(here)
+        pyuvnet.run()
+
+    here = pyuvnet.current_loop()
+    usual = gc.get_threshold()
+    for threshold in range(1, 25):
+        moved, events, peer = [], [], None
+        if kind == "socket":
+            ours, peer = posix.socketpair()
+            peer.settimeout(20)
+        thread = threading.Thread(target=leave)
+        thread.start()
+        thread.join()
+        for event in ("error", "close"):
+            moved[0].on(event, lambda *_, event=event, events=events: events.append(event))
+        gc.collect()
+        Last(moved[0])
+        gc.set_threshold(threshold, 1, 1)
+        try:
+            here.turn()
+        finally:
+            gc.set_threshold(*usual)
+        gc.collect()
+        while not events:
+            here.turn()
+        assert events == ["close"]
+        assert [each for each in handles() if each.owner is moved[0]] == []
+        if peer is not None:
+            assert peer.recv(1) == b""
+            peer.close()
 
 
 # ---- Without memory ------------------------------------------------------------------------------

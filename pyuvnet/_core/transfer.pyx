@@ -83,9 +83,18 @@ cdef class _Moving:
             self.passage.fd = -1
 
     cdef StreamHandle open(self, Loop loop):
-        """A handle for the descriptor. Raises: OSError (syscall 'open')."""
+        """A handle for the descriptor; None if it was given up meanwhile.
+
+        Raises: OSError (syscall 'open').
+        """
         cdef StreamHandle handle = new_tcp(loop) if self.tcp else new_pipe(loop)
-        cdef int status = handle.open(self.passage.fd)
+        cdef int status
+        if self.passage.fd < 0:
+            # On CPython 3.11 the making of an object may run a finaliser, and that closed the
+            # server.
+            handle.close()
+            return None
+        status = handle.open(self.passage.fd)
         if status < 0:
             handle.close()
             raise os_error(status, "open")
@@ -261,6 +270,10 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         return
     try:
         handle = moving.open(loop)
+        if socket._state & DESTROYED or socket._handle is not None:
+            # By a finaliser, see open().
+            handle.close()
+            return
         socket._take_handle(handle)
         if socket._socket_flags & SOCKET_UNREF:
             handle.unref()
@@ -370,14 +383,19 @@ def _arrive_server(_Moving moving not None, ServerBase server not None, callback
     if server._handle is not None or server._moving is not <PyObject*>moving:
         # By somebody here, who did not wait for it.
         return
-    server._moving = NULL
     try:
         handle = moving.open(server._loop)
+        if handle is None:
+            return
+        server._moving = NULL
         if moving.path is not None:
             (<Pipe>handle)._path, (<Pipe>handle)._file = moving.path, moving.file
         server._keep_handle(handle, 0)
         listener_opened(handle)
         server._note_manner(handle)
+        if server._handle is not handle:
+            # Closed by a finaliser, too.
+            return
         status = handle.listen(server._backlog)
         if status < 0:
             raise os_error(status, "listen")
