@@ -611,7 +611,7 @@ class Server(ServerBase):
         Node: server.close()
         """
         self._check()
-        running = self.listening
+        running = self.listening or self._moves
         if callback is not None and callable(callback):
             if running:
                 self.once("close", lambda: callback(None))

@@ -701,8 +701,12 @@ def test_the_file_of_a_path_goes_if_the_other_loop_is_closed(tmp_path, leaves):
 @unix_only
 @pytest.mark.parametrize(
     "end",
-    [lambda server: server.close(), lambda server: server.shutdown()],
-    ids=["close", "shutdown"],
+    [
+        lambda server: server.close(),
+        lambda server: server.close(lambda error: error and server.emit("error", error)),
+        lambda server: server.shutdown(),
+    ],
+    ids=["close", "close with callback", "shutdown"],
 )
 def test_a_server_that_is_closed_on_its_way_does_not_listen_any_more(there, tmp_path, end):
     path = str(tmp_path / "socket")

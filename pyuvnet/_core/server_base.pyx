@@ -1421,6 +1421,11 @@ cdef class ServerBase(Acceptor):
         return self._handle is not None or self._looked_up is not None
 
     @property
+    def _moves(self):
+        """Whether its listener is on its way to this loop."""
+        return self._moving is not NULL
+
+    @property
     def _running(self):
         """Whether 'close' is to come: it listens, or will, or has connections."""
         return self._handle is not None or self._looked_up is not None \
