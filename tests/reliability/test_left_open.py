@@ -30,7 +30,9 @@ def test_a_fork_in_a_callback_leaves_the_parent_undisturbed(run_child, phase, le
             os.waitpid(pid, 0)
 
         def on_connection(socket):
-            socket.on("data", lambda chunk: (received.append(chunk), print(os.getpid() == parent)))
+            socket.on("data", received.append)
+            # Flushed, since a child would print it as well.
+            socket.on("data", lambda chunk: print(os.getpid() == parent, flush=True))
             socket.on("end", server.close)
             socket.on("end", lambda: timer.close())
 
