@@ -281,7 +281,10 @@ class Primary:
 
     @property
     def command(self) -> list[str]:
-        """What runs this process's program once more, from any directory."""
+        """What runs this process's program once more.
+
+        A script from any directory; `-m` looks for its module in the directory where it runs.
+        """
         return [sys.executable, *_OPTIONS, *_PROGRAM, *_ARGUMENTS]
 
     def fork(self, env: Mapping[str, str]) -> PrimaryWorker:
