@@ -733,6 +733,70 @@ def test_a_server_that_is_closed_on_its_way_does_not_listen_any_more(there, tmp_
     assert heard.empty()
 
 
+def test_a_server_that_shuts_down_on_its_way_serves_the_clients_that_wait(there):
+    blocked, go_on = threading.Event(), threading.Event()
+    heard = queue.Queue()
+
+    def block():
+        blocked.set()
+        go_on.wait(20)
+        server.shutdown(callback=heard.put)
+
+    def connection(socket):
+        socket.on("data", lambda data: socket.end(data.upper()))
+        socket.on("shutdown", lambda: heard.put("shutdown"))
+
+    there.loop.call_soon_threadsafe(block)
+    assert blocked.wait(20)
+    server = net.create_server(connection).listen(0)
+    address = server.address()
+    server.transfer(there.loop)
+    pyuvnet.run()
+    with posix.create_connection(("127.0.0.1", address.port), 20) as client:
+        client.sendall(b"hello")
+        go_on.set()
+        assert client.recv(10) == b"HELLO"
+        assert client.recv(10) == b""
+    assert heard.get(timeout=20) == "shutdown"
+    assert heard.get(timeout=20) == (1, 0, 0)
+
+
+async def leave_context(server):
+    async with server:
+        pass
+
+
+async def cancel_serving(server):
+    serving = server.serve_forever()
+    serving.send(None)
+    with pytest.raises(asyncio.CancelledError):
+        serving.throw(asyncio.CancelledError())
+
+
+@unix_only
+@pytest.mark.parametrize("leave", [leave_context, cancel_serving])
+def test_a_server_that_a_coroutine_leaves_on_its_way_is_closed(tmp_path, leave):
+    path = str(tmp_path / "socket")
+    blocked, go_on = queue.Queue(), threading.Event()
+    found = []
+
+    async def use():
+        blocked.put(pyuvnet.current_loop())
+        go_on.wait(20)
+        await leave(server)
+        found.append(os.path.exists(path))
+
+    thread = threading.Thread(target=lambda: pyuvnet.run(use()), daemon=True)
+    thread.start()
+    server = net.create_server().listen(path)
+    server.on("close", lambda: found.append("close"))
+    server.transfer(blocked.get(timeout=20))
+    pyuvnet.run()
+    go_on.set()
+    thread.join(20)
+    assert sorted(found, key=str) == [False, "close"], "it still listens"
+
+
 @unix_only
 def test_a_server_that_listens_anew_on_its_way_gives_up_where_it_listened(there, tmp_path):
     path, new_path = str(tmp_path / "socket"), str(tmp_path / "new")

@@ -1209,6 +1209,12 @@ cdef class ServerBase(Acceptor):
         cdef int why
         cdef bint tcp
         self._ready()
+        if self._moving is not NULL and accepts:
+            # Clients wait on their way, too.
+            try:
+                (<object>self._moving).land(self)
+            except BaseException as exc:
+                self._loop.report(exc)
         self._give_up_moving()
         self._ending = True
         self._shown_out = 0
@@ -1417,8 +1423,8 @@ cdef class ServerBase(Acceptor):
 
     @property
     def _open(self):
-        """Whether it listens, or will once its host is looked up."""
-        return self._handle is not None or self._looked_up is not None
+        """Whether it listens, or will once its host is looked up, or its listener has arrived."""
+        return self._handle is not None or self._looked_up is not None or self._moving is not NULL
 
     @property
     def _moves(self):

@@ -68,7 +68,7 @@ cdef class _Moving:
         self._give_up()
 
     def give_up(self):
-        """Close the descriptor, unless it was taken; for ServerBase."""
+        """Close the descriptor, unless it was taken."""
         self._give_up()
 
     cdef void _give_up(self) noexcept:
@@ -100,6 +100,23 @@ cdef class _Moving:
             raise os_error(status, "open")
         self.passage.fd = -1
         return handle
+
+    def land(self, ServerBase server not None):
+        """Give a server its listener; False if it was given up meanwhile.
+
+        Raises: OSError (syscall 'open').
+        """
+        cdef StreamHandle handle = self.open(server._loop)
+        if handle is None:
+            return False
+        server._moving = NULL
+        if self.path is not None:
+            (<Pipe>handle)._path, (<Pipe>handle)._file = self.path, self.file
+        server._keep_handle(handle, 0)
+        listener_opened(handle)
+        server._note_manner(handle)
+        # Or it was closed by a finaliser, too.
+        return server._handle is handle
 
     cdef int tick_again(self, Loop loop, EventEmitter emitter) except -1:
         for what, argument in self.ticks:
@@ -377,30 +394,19 @@ def _depart_server(Loop here not None, _Moving moving not None, ServerBase serve
 
 def _arrive_server(_Moving moving not None, ServerBase server not None, callback):
     """In the other thread."""
-    cdef StreamHandle handle
     cdef int status
     cdef bint arrived = False
     if server._handle is not None or server._moving is not <PyObject*>moving:
         # By somebody here, who did not wait for it.
         return
     try:
-        handle = moving.open(server._loop)
-        if handle is None:
+        if not moving.land(server):
             return
-        server._moving = NULL
-        if moving.path is not None:
-            (<Pipe>handle)._path, (<Pipe>handle)._file = moving.path, moving.file
-        server._keep_handle(handle, 0)
-        listener_opened(handle)
-        server._note_manner(handle)
-        if server._handle is not handle:
-            # Closed by a finaliser, too.
-            return
-        status = handle.listen(server._backlog)
+        status = server._handle.listen(server._backlog)
         if status < 0:
             raise os_error(status, "listen")
         if server._unref:
-            handle.unref()
+            server._handle.unref()
         moving.tick_again(server._loop, server)
         arrived = True
     except BaseException as error:
