@@ -756,13 +756,19 @@ def test_too_many_open_files(mistaken: Run) -> None:
     code, _, told = mistaken("""
         import resource
 
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
         def full():
-            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
             net.connect(server.address().port, "127.0.0.1")
 
         server = net.create_server()
         server.listen(0, "127.0.0.1", full)
-        run()
+        try:
+            run()
+        finally:
+            # CPython 3.13 opens files to print notes.
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     """)
     assert code == 1
     assert told[1:] == [
