@@ -302,12 +302,13 @@ class _OnSignals:
 
     def watches(self, server: Server) -> bool:
         """Whether a signal shuts the server down."""
-        # Copies, since other threads ask as well.
-        return any(
-            each.server() is server
-            for watched in list(self._servers.values())
-            for each in list(watched)
-        )
+        # Copies, since other threads ask as well. Loops, since CPython 3.12.1 and 3.13.0 crash
+        # where a generator expression is made without memory, which a transfer has to survive.
+        for watched in list(self._servers.values()):
+            for each in list(watched):
+                if each.server() is server:
+                    return True
+        return False
 
     def arrived(self, number: int) -> None:
         """A signal has come: begin, or destroy at once what has begun."""
