@@ -7,18 +7,22 @@ import resource
 import selectors
 import signal
 import socket as posix
+import ssl
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import pyuvnet
-from pyuvnet import net
+from pyuvnet import net, tls
 from pyuvnet._core.info import build_flags
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
+from tests.support.certificates import certificates
 from tests.support.errors import BoomError
 from tests.support.installed import UVLOOP
+from tests.support.tls import client_context
 
 hooked = pytest.mark.skipif(
     sys.platform == "win32" or "installed libuv" in build_flags(),
@@ -416,6 +420,75 @@ def test_those_without_a_descriptor_are_counted_as_unaccepted() -> None:
     assert [everything(peer) for peer in peers[:4]] == [b"x"] * 4
     for peer in peers[4:]:
         peer.close()
+
+
+# ---- Connections that come late ------------------------------------------------------------------
+
+HEADER = b"PROXY TCP4 1.2.3.4 5.6.7.8 5 9\r\n"
+BEHIND_A_PROXY: Any = {"proxy_protocol": {"trusted": ["127.0.0.1"]}}
+PKI = certificates()
+KEYS: Any = {"key": PKI / "server.key", "cert": PKI / "server.pem"}
+
+
+def header_comes_late(server: net.Server, play: Callable[[posix.socket], bytes]) -> Any:
+    """Shut down a server that has accepted a peer, and waits for its PROXY header."""
+    peer = peer_of(server)
+    results: list[Any] = []
+    server.shutdown(2000, idle_grace=10, callback=results.append)
+    while server.listening:
+        pyuvnet.current_loop().turn(True)
+    peer.sendall(HEADER)
+    player = threading.Thread(target=lambda: results.append(play(peer)))
+    player.start()
+    pyuvnet.run()
+    player.join()
+    return sorted(results, key=lambda each: isinstance(each, bytes))
+
+
+def securely(peer: posix.socket) -> bytes:
+    """What a peer receives by TLS until the end."""
+    context = client_context(ssl.TLSVersion.TLSv1_2, False)
+    with context.wrap_socket(peer, server_hostname="localhost") as secure:
+        return secure.recv(10)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_tls_connection_whose_header_is_late_is_ended_like_others(plain: bool, trace) -> None:
+    server = tls.create_server(**KEYS, **BEHIND_A_PROXY).listen(0)
+    server.on("secureConnection", kept)
+    if plain:
+        server.on("connection", lambda socket: trace("connection"))
+    assert header_comes_late(server, securely) == [(1, 0, 0), b""]
+    assert trace == ["connection"] * plain
+
+
+def test_a_connection_listener_that_raises_late_keeps_nobody_from_the_end(trace) -> None:
+    pyuvnet.set_exception_handler(lambda error: trace(type(error)))
+
+    def boom(socket: net.Socket) -> None:
+        kept(socket)
+        socket.on("shutdown", trace.note("shutdown"))
+        raise BoomError("x")
+
+    server = net.create_server(boom, **BEHIND_A_PROXY).listen(0)
+    assert header_comes_late(server, everything) == [(1, 0, 0), b""]
+    assert trace == ["shutdown", BoomError]
+
+
+def test_a_connection_that_begins_with_tls_meanwhile_is_ended_like_others(trace) -> None:
+    server = net.create_server(kept).listen(0)
+    (peer,) = connected(server, 1)
+    player = threading.Thread(target=lambda: trace(securely(peer)))
+
+    def upgrade() -> None:
+        secure = tls.TLSSocket(server.sockets[0], is_server=True, **KEYS)
+        kept(secure.on("shutdown", trace.note("shutdown")))
+        player.start()
+
+    server.on("shutdown", lambda: server.sockets[0].on("shutdown", upgrade))
+    assert down(server, timeout=2000, idle_grace=10) == (1, 0, 0)
+    player.join()
+    assert trace == ["shutdown", b""]
 
 
 # ---- What programs do meanwhile ------------------------------------------------------------------

@@ -427,6 +427,9 @@ def finish_upgrade(SocketBase s not None, SocketBase plain not None, bint announ
     if s._state & DESTROYED:
         return
     try:
+        if plain._socket_flags & SOCKET_TO_END:
+            # A shutdown, or the end of its lifetime, waits for the connection to be idle.
+            s._begin_to_end()
         if announce:
             s._emit0(ON_CONNECT)
             s._emit0(ON_READY)

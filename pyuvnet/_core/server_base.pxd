@@ -105,6 +105,7 @@ cdef class ServerBase(Acceptor):
     cdef int _show_out(self, SocketBase socket) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
     cdef int _give(self, SocketBase socket) except -1
+    cdef int _give_plain(self, SocketBase socket) except -1
     cdef void _end_headers(self) noexcept
     cdef void connections_left(self) noexcept
     cdef bint _await_header(self, StreamHandle client, const PeerName* peer) except -1

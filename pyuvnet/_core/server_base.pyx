@@ -671,10 +671,22 @@ cdef class ServerBase(Acceptor):
         return 0
 
     cdef int _give(self, SocketBase socket) except -1:
+        """Give a connection to the program, which may raise."""
+        try:
+            if self._secure_class is not None:
+                self._give_secure(socket)
+            else:
+                self._give_plain(socket)
+        finally:
+            if self._ending and self._shown_out:
+                # Its PROXY header was late.
+                self._shown_out += 1
+                self._show_out(socket._present())
+        return 0
+
+    cdef int _give_plain(self, SocketBase socket) except -1:
         """Emit 'connection'. A socket that nobody takes is destroyed."""
         cdef bint taken
-        if self._secure_class is not None:
-            return self._give_secure(socket)
         try:
             if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
                 # An override that returns None has not refused it.
@@ -688,10 +700,6 @@ cdef class ServerBase(Acceptor):
             raise
         if not taken:
             self._destroy_unused(socket)
-        if self._ending and self._shown_out:
-            # Its PROXY header was late.
-            self._shown_out += 1
-            self._show_out(socket)
         return 0
 
     cdef int _give_secure(self, SocketBase socket) except -1:

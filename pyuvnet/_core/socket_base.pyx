@@ -375,6 +375,14 @@ cdef class SocketBase(Duplex):
         mine.proxy = its.proxy
         return data
 
+    cdef SocketBase _present(self):
+        """The socket that its server counts now: this one, or the one that has its connection."""
+        cdef SocketBase twin = self._also().twin
+        if twin is not None and twin._socket_flags & SOCKET_COUNTED \
+                and not self._socket_flags & SOCKET_COUNTED:
+            return twin
+        return self
+
     cdef int _take_handle(self, StreamHandle handle) except -1:
         self._bound_handle(handle)
         self._handle = handle
