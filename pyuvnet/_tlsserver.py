@@ -108,13 +108,15 @@ class Server(NetServer):
             socket._attach_server(held)
             return
         # A listener of 'connection' has seen the plain socket.
-        TLSSocket(
+        secure = TLSSocket(
             socket,
             server=self,
-            allow_half_open=self.allow_half_open,
+            allow_half_open=self._half_open,
             framing=self.framing,
             high_water_mark=self.high_water_mark,
         )
+        if self.pause_on_connect:
+            secure.pause()
 
     def _limit(self, socket: TLSSocket) -> bool:
         """Count a handshake; True if others have to end first."""

@@ -1107,3 +1107,45 @@ def client_engine() -> Any:
     context = ssl.create_default_context(cafile=str(PKI / "ca.pem"))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     return context.wrap_bio(incoming, outgoing, server_hostname="localhost"), incoming, outgoing
+
+
+# ---- Options of the server -----------------------------------------------------------------------
+
+
+def test_pause_on_connect_reads_nothing_until_resume(wire: Wire) -> None:
+    seen: list[Any] = []
+
+    def accepted(socket: Any) -> None:
+        socket.on("data", lambda chunk: (seen.append(chunk), wire.finish()))
+        seen.append((socket.is_paused(), socket.readable_flowing))
+        pyuvnet.set_immediate(socket.resume)
+
+    client = wire.connect(wire.serve(accepted, pause_on_connect=True))
+    client.write(b"hello")
+    assert wire.run() == []
+    assert seen == [(True, False), b"hello"]
+
+
+@pytest.mark.parametrize("half_open", [None, False])
+def test_a_coroutine_has_its_side_open_unless_the_server_says_otherwise(
+    wire: Wire, half_open: bool | None
+) -> None:
+    got = bytearray()
+
+    async def accepted(socket: Any) -> None:
+        question = b"".join([chunk async for chunk in socket])
+        if not socket.writable_ended:
+            socket.end(b"answer to " + question)
+
+    async def main() -> None:
+        server = wire.serve(lambda socket: None, allow_half_open=half_open)
+        server.on("secureConnection" if wire.secure else "connection", accepted)
+        client = wire.connect(server)
+        client.on("data", got.extend)
+        client.on("close", wire.finish)
+        client.end(b"hello")
+        await server.wait_closed()
+
+    pyuvnet.run(main())
+    assert wire.said == []
+    assert got == (b"answer to hello" if half_open is None else b"")

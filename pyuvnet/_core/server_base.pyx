@@ -779,6 +779,11 @@ cdef class ServerBase(Acceptor):
         self._allow_half_open = bool(value)
 
     @property
+    def _half_open(self):
+        """allow_half_open as it was set; None: it was not."""
+        return None if self._allow_half_open < 0 else self._allow_half_open > 0
+
+    @property
     def keep_alive_initial_delay(self):
         """The idle time before the first keep-alive probe on later connections, in seconds.
 
