@@ -100,8 +100,8 @@ def everything(peer: posix.socket) -> bytes:
     return got
 
 
-def kept(socket: net.Socket) -> None:
-    socket.on("error", lambda error: None).resume()
+def kept(socket: net.Socket) -> net.Socket:
+    return socket.on("error", lambda error: None).resume()
 
 
 # ---- The steps -----------------------------------------------------------------------------------
@@ -135,6 +135,34 @@ def test_those_in_the_kernels_queue_are_served() -> None:
     readers = Readers(peers)
     assert down(server, idle_grace=20) == (200, 0, 0)
     assert readers.all() == [b"answer to %d" % index for index in range(200)]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_listener_that_destroys_the_first_of_the_queue_does_not_end_the_others(
+    closes: bool,
+) -> None:
+    """Between the first and the second no connection is left, and nobody listens any more."""
+    taken: list[net.Socket] = []
+    open_at_close: list[int] = []
+
+    def accepted(socket: net.Socket) -> None:
+        taken.append(kept(socket))
+        if len(taken) == 1:
+            socket.destroy()
+            if closes:
+                server.close()
+        else:
+            socket.on("shutdown", lambda: socket.end(b"answer"))
+
+    server = net.create_server(accepted).listen(0)
+    server.on("close", lambda: open_at_close.append(server.stats().open))
+    # Until 'shutdown' they all wait in the queue.
+    server.pause()
+    peers = [peer_of(server) for _ in range(3)]
+    readers = Readers(peers)
+    assert down(server, readers, idle_grace=10) == (2, 0, 0)
+    assert open_at_close == [0]
+    assert readers.all() == [b"", b"answer", b"answer"]
 
 
 def test_over_a_unix_socket_too(tmp_path) -> None:
@@ -473,6 +501,25 @@ def test_a_connection_listener_that_raises_late_keeps_nobody_from_the_end(trace)
     server = net.create_server(boom, **BEHIND_A_PROXY).listen(0)
     assert header_comes_late(server, everything) == [(1, 0, 0), b""]
     assert trace == ["shutdown", BoomError]
+
+
+def test_a_close_does_not_end_a_shutdown_that_waits_for_a_header(trace) -> None:
+    server = net.create_server(kept, **BEHIND_A_PROXY).listen(0)
+    server.on("close", lambda: trace(server.stats().accepted))
+
+    peer = peer_of(server)
+    results: list[Any] = []
+    server.shutdown(2000, idle_grace=10, callback=results.append)
+    while server.listening:
+        pyuvnet.current_loop().turn(True)
+    server.close()
+    pyuvnet.current_loop().turn(False)
+    peer.sendall(HEADER)
+    readers = Readers([peer])
+    pyuvnet.run()
+    assert trace == [1]
+    assert results == [(1, 0, 0)]
+    assert readers.all() == [b""]
 
 
 def test_a_connection_that_begins_with_tls_meanwhile_is_ended_like_others(trace) -> None:

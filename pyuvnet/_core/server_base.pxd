@@ -56,7 +56,7 @@ cdef class ServerBase(Acceptor):
     cdef bint _close_queued            # 'close' comes in a tick
 
     cdef bint _ending                  # it shuts down, and the listener is closed
-    cdef Py_ssize_t _shown_out         # 1: the sockets had 'shutdown'; and those since
+    cdef Py_ssize_t _shown_out         # -1: they come; 1: they had 'shutdown', and those since
     # Of the sockets that it accepts.
     cdef Py_ssize_t _max_write_buffer  # bytes; -1: no bound
     cdef bint _refuses_writes          # beyond it; else a socket is destroyed
@@ -104,6 +104,7 @@ cdef class ServerBase(Acceptor):
                            StreamHandle listener=*) except -1
     cdef int _show_out(self, SocketBase socket) except -1
     cdef int _adopt(self, SocketBase socket, StreamHandle client, const PeerName* peer) except -1
+    cdef bint _expects_more(self) noexcept
     cdef int _give(self, SocketBase socket) except -1
     cdef int _give_plain(self, SocketBase socket) except -1
     cdef void _end_headers(self) noexcept

@@ -394,10 +394,18 @@ cdef class ServerBase(Acceptor):
             # It may have been the last that the shutdown waits for.
             self.connections_left()
 
+    cdef bint _expects_more(self) noexcept:
+        """Whether a shutdown has connections that are no sockets yet.
+
+        Those of the kernel's queue are made sockets one by one, and a listener may destroy the
+        first before the next is there.
+        """
+        return self._ending and (self._awaiting > 0 or self._shown_out < 0)
+
     cdef void connections_left(self) noexcept:
         """'close', in a tick, if there is neither handle nor connection."""
         if self._handle is None and not self._connections and not self._close_queued \
-                and not (self._ending and self._awaiting):
+                and not self._expects_more():
             try:
                 self._queue_close()
             except BaseException as exc:
@@ -678,7 +686,7 @@ cdef class ServerBase(Acceptor):
             else:
                 self._give_plain(socket)
         finally:
-            if self._ending and self._shown_out:
+            if self._ending and self._shown_out > 0:
                 # Its PROXY header was late.
                 self._shown_out += 1
                 self._show_out(socket._present())
@@ -925,8 +933,7 @@ cdef class ServerBase(Acceptor):
             self._room_changed()
         if self._exhausted_waits and self._handle is not None:
             retry_listener(self._handle)
-        if self._handle is None and not self._connections \
-                and not (self._ending and self._awaiting):
+        if self._handle is None and not self._connections and not self._expects_more():
             try:
                 self._queue_close()
             except BaseException as exc:
@@ -979,7 +986,7 @@ cdef class ServerBase(Acceptor):
     def _close_if_drained(self):
         """'close' in a tick, once there is neither handle nor connection."""
         self._ready()
-        if self._handle is None and not self._connections:
+        if self._handle is None and not self._connections and not self._expects_more():
             self._queue_close()
 
     cdef int _queue_close(self) except -1:
@@ -1245,6 +1252,7 @@ cdef class ServerBase(Acceptor):
             why = 0
             listener.close()
         listener.owner = None
+        self._shown_out = -1
         try:
             listener_closed(listener)
             self._loop.touched()
@@ -1260,6 +1268,7 @@ cdef class ServerBase(Acceptor):
                 except BaseException as exc:
                     self._loop.report(exc)
         finally:
+            self._shown_out = 0
             PyMem_RawFree(arrivals.items)
         return lost
 
@@ -1321,7 +1330,7 @@ cdef class ServerBase(Acceptor):
 
     def _came_late(self):
         """How many sockets have had 'shutdown' after the others."""
-        return self._shown_out - 1 if self._ending and self._shown_out else 0
+        return self._shown_out - 1 if self._ending and self._shown_out > 0 else 0
 
     def _close_if_down(self):
         """'close' in a tick, if no connection is left to wait for."""
