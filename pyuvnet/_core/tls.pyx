@@ -62,6 +62,7 @@ cdef enum:
     TLS_TICK_DUE = 1 << 15       # A tick goes on with what came with the end of the handshake.
     TLS_ACCEPTED = 1 << 16       # TLSSocket has found nothing wrong with the peer.
     TLS_HEARD = 1 << 17          # Data came after our close_notify.
+    TLS_LAST_LOOK = 1 << 18      # The peer's time to answer it is over, as far as we have looked.
 
 
 cdef class _Shared(LoopPart):
@@ -305,6 +306,7 @@ cdef class TLS(Layer):
         self.flags |= TLS_IN_READ
         try:
             if self.deadline is not None and self.flags & TLS_ENDED:
+                self.flags &= ~TLS_LAST_LOOK
                 self._wait(SILENCE)
             if self.flags & (TLS_SERVING | TLS_TICK_DUE) == TLS_SERVING:
                 self.shared.records = 0
@@ -761,9 +763,16 @@ cdef class TLS(Layer):
     cdef int expired(self) except -1:
         if self.over():
             return 0
-        if self.flags & TLS_SECURE:
-            return self._finished()
-        return self.fail(TimeoutError())
+        if not self.flags & TLS_SECURE:
+            return self.fail(TimeoutError())
+        if self.flags & TLS_WANTED:
+            if self.flags & TLS_LAST_LOOK:
+                return self._finished()
+            # If the loop was busy for so long, what has come meanwhile is still to be read.
+            self._wait(1)
+        # Else the peer may well have spoken: its time begins when somebody listens, read_start().
+        self.flags |= TLS_LAST_LOOK
+        return 0
 
     cdef int _finished(self) except -1:
         """Close: the peer has said nothing since our close_notify."""
@@ -1105,6 +1114,12 @@ cdef class TLS(Layer):
         self.flags |= TLS_WANTED
         if self.flags & (TLS_HELD | TLS_PEER_ENDED | TLS_FAILED):
             return 0
+        if self.flags & TLS_LAST_LOOK:
+            self.flags &= ~TLS_LAST_LOOK
+            try:
+                self._wait(SILENCE)
+            except MemoryError:
+                return uv.UV_ENOMEM
         return Layer.read_start(self)
 
     cdef size_t waiting(self) noexcept:

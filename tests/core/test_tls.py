@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -369,6 +370,47 @@ def test_a_peer_that_never_answers_our_end_is_left_after_a_second(loop: pyuvnet.
     talk.when_secure = lambda: talk.near.end(b"done")
     talk.run()
     assert talk.got == b"done"
+    assert talk.events == ["secure", "finish", "far end", "close"]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=IDS)
+def test_a_peer_that_we_do_not_read_is_not_silent(version: ssl.TLSVersion, clock: Any) -> None:
+    size = 8_000_000
+    talk = Talk(version)
+
+    def read_late() -> None:
+        talk.near.pause()
+        talk.near.end(b"question")
+        pyuvnet.set_timeout(talk.near.resume, 1200)
+
+    talk.when_secure = read_late
+    talk.when_far_ends = lambda: (talk.send(bytes(size)), talk.end())
+    talk.run()
+    assert sum(map(len, talk.chunks)) == size
+    assert talk.events == ["secure", "finish", "far end", "end", "close"]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=IDS)
+def test_a_peer_is_not_silent_while_the_loop_is_busy(version: ssl.TLSVersion) -> None:
+    talk = Talk(version)
+    talk.when_secure = lambda: talk.near.end(b"question")
+    talk.when_far_ends = lambda: (talk.send(b"answer"), time.sleep(1.2), talk.end())
+    talk.run()
+    assert b"".join(talk.chunks) == b"answer"
+    assert talk.events == ["secure", "finish", "far end", "end", "close"]
+
+
+@pytest.mark.spec("D159")
+def test_a_peer_is_silent_once_it_is_read_again(clock: Any) -> None:
+    talk = Talk()
+
+    def read_late() -> None:
+        talk.near.pause()
+        talk.near.end(b"done")
+        pyuvnet.set_timeout(talk.near.resume, 1200)
+
+    talk.when_secure = read_late
+    talk.run()
     assert talk.events == ["secure", "finish", "far end", "close"]
 
 
