@@ -210,10 +210,20 @@ class TLSSocket(Socket):
             far.destroy()
             stream.destroy()
 
+        def closed(*_: object) -> None:
+            if not self.writable_finished or self.errored is not None or stream.writable_finished:
+                gone()
+                return
+            # As a kernel does for a socket that is closed, the stream still sends what it was
+            # given; what arrives meanwhile is nobody's.
+            stream.unpipe(far)
+            stream.resume()
+            stream.on("finish", gone)
+
         stream.on("error", failed)
         far.on("error", gone)
         stream.on("close", lambda *_: far.destroy())
-        self.on("close", gone)
+        self.on("close", closed)
         return near
 
     # ---- The handshake -------------------------------------------------------------------------

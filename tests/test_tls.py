@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import diagnostics, framing, net, tls
+from pyuvnet import diagnostics, framing, net, streams, tls
 from tests.support.certificates import certificates
 
 PKI = certificates()
@@ -948,6 +948,97 @@ def test_over_any_duplex_stream() -> None:
     outer.listen(0, listening)
     pyuvnet.run()
     assert got == [b"inner hello"]
+
+
+class Held(streams.Duplex):
+    """Another stream, which sends nothing between hold() and go_on()."""
+
+    def __init__(self, under: net.Socket) -> None:
+        super().__init__()
+        self.under = under
+        self.holds = False
+        self.held: Callable[[], object] | None = None
+        under.on("data", self.push).on("end", lambda: self.push(None))
+        under.on("close", lambda had_error: self.destroy())
+
+    def hold(self) -> None:
+        self.holds = True
+
+    def go_on(self) -> None:
+        self.holds, held, self.held = False, self.held, None
+        if held is not None:
+            held()
+
+    def _read(self, size: int) -> None:
+        pass
+
+    def _write(self, chunk: Any, encoding: str | None, callback: Any) -> None:
+        def write() -> None:
+            self.under.write(chunk, callback)
+
+        if self.holds:
+            self.held = write
+        else:
+            write()
+
+    def _final(self, callback: Any) -> None:
+        self.under.end(callback)
+
+    def _destroy(self, error: BaseException | None, callback: Any) -> None:
+        self.under.destroy()
+        callback(error)
+
+
+def test_what_was_written_leaves_through_a_slower_stream_after_the_close() -> None:
+    got: list[bytes] = []
+    events: list[Any] = []
+
+    def accepted(under: net.Socket) -> None:
+        outer = Held(under)
+        inner = tls.TLSSocket(outer, is_server=True, **KEYS)
+        inner.resume()
+        inner.on("secure", lambda: (outer.hold(), inner.end(bytes(100_000))))
+        inner.on("finish", inner.destroy)
+        inner.on("close", lambda had_error: (events.append("inner"), outer.go_on()))
+        outer.on("close", lambda: events.append("outer"))
+
+    server = net.create_server(accepted)
+
+    def listening() -> None:
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.on("data", lambda data: got.append(bytes(data)))
+        client.on("error", lambda error: events.append(error.code))
+        client.on("end", lambda: events.append("end"))
+        client.on("close", lambda had_error: server.close())
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert len(b"".join(got)) == 100_000
+    assert sorted(events) == ["end", "inner", "outer"]
+
+
+def test_a_destroyed_socket_sends_no_more_through_another_stream() -> None:
+    events: list[Any] = []
+
+    def accepted(under: net.Socket) -> None:
+        outer = Held(under)
+        inner = tls.TLSSocket(outer, is_server=True, **KEYS)
+        inner.on("secure", lambda: (outer.hold(), inner.write(bytes(100_000))))
+        inner.on("secure", lambda: pyuvnet.set_immediate(inner.destroy))
+        inner.on("close", lambda had_error: events.append("inner"))
+        outer.on("close", lambda: events.append("outer"))
+
+    server = net.create_server(accepted)
+
+    def listening() -> None:
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.resume()
+        client.on("error", lambda error: events.append(error.code))
+        client.on("close", lambda had_error: server.close())
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    assert sorted(events) == ["ERR_TLS_TRUNCATED", "inner", "outer"]
 
 
 def test_a_plain_socket_and_its_secure_one_go_together() -> None:
