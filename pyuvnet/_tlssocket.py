@@ -536,6 +536,7 @@ class TLSSocket(Socket):
                 self.destroy(failure)
                 return
             self.destroy()
+            server._note_failure(failure)
             server._handshake_over(self)
             server.emit("tlsClientError", cast("Exception", failure), self)
             return

@@ -715,6 +715,34 @@ def test_a_handshake_has_its_time() -> None:
     assert events == [("ERR_TLS_HANDSHAKE_TIMEOUT", True), "end"]
 
 
+@pytest.mark.parametrize("seen", [False, True], ids=["", "with 'connection'"])
+@pytest.mark.parametrize(
+    ("sent", "options"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", {}),
+        (b"", {"handshake_timeout": 30}),
+        (b"", {"first_byte_timeout": 30, "max_lifetime": 30}),
+    ],
+    ids=["plain text", "silence", "a deadline"],
+)
+def test_the_server_counts_a_failed_handshake_once(
+    sent: bytes, options: dict[str, Any], seen: bool
+) -> None:
+    server = tls.create_server({**KEYS, **options})
+    codes: list[str] = []
+    client = net.Socket()
+    server.on("tlsClientError", lambda error, socket: codes.append(error.code))
+    if seen:
+        server.on("connection", lambda socket: None)
+    server.listen(0, lambda: client.connect(server.address().port).write(sent))
+    client.on("close", lambda had_error: server.close())
+    client.on("error", lambda error: None)
+    client.resume()
+    pyuvnet.run()
+    assert len(codes) == 1
+    assert server.stats().errors == {codes[0]: 1}
+
+
 def test_only_so_many_handshakes_are_unfinished() -> None:
     server = tls.create_server({**KEYS, "max_handshakes": 2, "handshake_timeout": 500})
     plain = [net.Socket() for _ in range(2)]

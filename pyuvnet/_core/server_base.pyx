@@ -951,6 +951,10 @@ cdef class ServerBase(Acceptor):
         except MemoryError:
             pass
 
+    def _note_failure(self, BaseException error not None):
+        """Count the error of a connection that was destroyed without it; for tls.Server."""
+        self._count_failure(error)
+
     def _counters(self):
         """What stats() shows, from any thread: a dict by PEP 8 names."""
         # Without a GIL the handle may go while another thread looks at it.
