@@ -16,7 +16,9 @@ LOCAL = "127.0.0.1"
 
 def port_number(text: str) -> int:
     """The type of an argument that is a TCP port."""
-    if not text.isdecimal() or not text.isascii() or int(text) > 65535:
+    # int() raises for a text of thousands of digits.
+    too_long = len(text.lstrip("0")) > 5
+    if not text.isdecimal() or not text.isascii() or too_long or int(text) > 65535:
         raise ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to 65535")
     return int(text)
 

@@ -500,6 +500,7 @@ def test_connect_to_a_path_that_is_not_there(tmp_path: Path) -> None:
         (["[::1]:8124"], "use 'pyuvnet connect ::1 8124', or ./[::1]:8124 for a path"),
         ([":80"], "use 'pyuvnet connect 127.0.0.1 80'"),
         (["localhost", "http"], "'http' is not a port: use a number from 0 to 65535"),
+        (["localhost", "9" * 5000], "is not a port: use a number from 0 to 65535"),
         (["localhost", "80", "81"], "too many arguments: 81"),
         (["", "80"], "the host is empty: use 'pyuvnet connect 127.0.0.1 80'"),
         (["--insecure", "localhost", "80"], "--ca, --servername and --insecure require --tls"),
