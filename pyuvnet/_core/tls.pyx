@@ -1111,16 +1111,17 @@ cdef class TLS(Layer):
     # ---- Down: whether more may come -----------------------------------------------------------
 
     cdef int read_start(self) noexcept:
+        cdef int status = 0
         self.flags |= TLS_WANTED
         if self.flags & (TLS_HELD | TLS_PEER_ENDED | TLS_FAILED):
             return 0
         if self.flags & TLS_LAST_LOOK:
-            self.flags &= ~TLS_LAST_LOOK
             try:
                 self._wait(SILENCE)
+                self.flags &= ~TLS_LAST_LOOK
             except MemoryError:
-                return uv.UV_ENOMEM
-        return Layer.read_start(self)
+                status = uv.UV_ENOMEM
+        return status if status < 0 else Layer.read_start(self)
 
     cdef size_t waiting(self) noexcept:
         cdef size_t size = Layer.waiting(self)
