@@ -28,6 +28,7 @@ cdef class Layer:
     cdef object failure(self, int status)    # the exception of a write that failed with a status
 
 cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1
+cdef const HandleCalls* owner_calls(StreamHandle handle) noexcept
 cdef int remove_layer(Layer layer) except -1
 
 cdef inline Layer top_layer(StreamHandle handle):

@@ -41,10 +41,10 @@ cdef class Layer:
             return 0
         # Where a listener is to be named that is slow, it is called as any other: by read().
         if size > 0 and not handle.loop.measuring \
-                and (_calls(handle).take_read(handle.owner, base, size)
+                and (owner_calls(handle).take_read(handle.owner, base, size)
                      or handle.closing or handle.owner is None):
             return 0
-        return _calls(handle).read(handle.owner, handle, base, size)
+        return owner_calls(handle).read(handle.owner, handle, base, size)
 
     cdef int read_ended(self, int status) except -1:
         cdef Layer above = self.above
@@ -53,7 +53,7 @@ cdef class Layer:
             return above.read_ended(status)
         if handle is None or handle.closing or handle.owner is None:
             return 0
-        return _calls(handle).read_ended(handle.owner, handle, status)
+        return owner_calls(handle).read_ended(handle.owner, handle, status)
 
     cdef int written(self, int status) except -1:
         cdef Layer above = self.above
@@ -61,7 +61,7 @@ cdef class Layer:
         if above is not None:
             return above.written(status)
         return 0 if handle is None or handle.owner is None \
-            else _calls(handle).written(handle.owner, handle, status)
+            else owner_calls(handle).written(handle.owner, handle, status)
 
     cdef int shut_down(self, int status) except -1:
         cdef Layer above = self.above
@@ -69,7 +69,7 @@ cdef class Layer:
         if above is not None:
             return above.shut_down(status)
         return 0 if handle is None or handle.owner is None \
-            else _calls(handle).shut_down(handle.owner, handle, status)
+            else owner_calls(handle).shut_down(handle.owner, handle, status)
 
     cdef void closed(self) noexcept:
         pass
@@ -109,7 +109,7 @@ cdef class Layer:
 
 # ---- What the handle calls -----------------------------------------------------------------------
 
-cdef const HandleCalls* _calls(StreamHandle handle) noexcept:
+cdef const HandleCalls* owner_calls(StreamHandle handle) noexcept:
     """The owner's own table."""
     return handle.calls if handle.layer is None else (<Layer>handle.layer).calls
 
@@ -131,11 +131,11 @@ cdef int _read_ended(EventEmitter owner, StreamHandle handle, int status) except
 
 cdef void _read_raised(EventEmitter owner, StreamHandle handle, object exc) noexcept:
     # A listener that raised may have removed the last layer before.
-    _calls(handle).read_raised(owner, handle, exc)
+    owner_calls(handle).read_raised(owner, handle, exc)
 
 
 cdef int _connected(EventEmitter owner, StreamHandle handle, int status) except -1:
-    return _calls(handle).connected(owner, handle, status)
+    return owner_calls(handle).connected(owner, handle, status)
 
 
 cdef int _written(EventEmitter owner, StreamHandle handle, int status) except -1:

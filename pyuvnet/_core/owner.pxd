@@ -51,6 +51,8 @@ ctypedef int (*read_call)(EventEmitter owner, object handle, const char* base,
                           Py_ssize_t size) except -1
 ctypedef int (*status_call)(EventEmitter owner, object handle, int status) except -1
 ctypedef void (*raised_call)(EventEmitter owner, object handle, object exc) noexcept
+ctypedef bint (*fact_call)(EventEmitter owner) noexcept
+ctypedef int (*lost_call)(EventEmitter owner, object handle, BaseException error) except -1
 ctypedef int (*failed_call)(EventEmitter owner, int status, const void* here,
                             const void* there) except -1
 
@@ -70,6 +72,11 @@ cdef struct HandleCalls:
     status_call shut_down                 # the FIN was sent, or failed
     status_call connected                 # the connect request completed
     status_call closed                    # closing phase, the last call of a handle
+    # These come from a layer: bytes arrived that are not for the owner, which is activity all the same;
+    # may our side stay open when the peer's has ended; the connection is lost, with an error or None.
+    status_call active
+    fact_call half_open
+    lost_call lost
     status_call connection                # a peer waits to be accepted
     # An accept failed; both ends are socket addresses, of family 0 where they are not known.
     failed_call accept_failed

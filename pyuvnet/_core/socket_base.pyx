@@ -16,6 +16,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint32_t
 from libc.string cimport memmove
 
 from .._base.validation import arg_value_error
@@ -37,8 +38,8 @@ from .errors cimport never_reached, os_error, over_budget, queue_full, seal, soc
 from .layer cimport Layer, add_layer, remove_layer, top_layer
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
-from .owner cimport Acceptor, HandleCalls, enter_ring, leave_ring, raised_call, read_call, \
-    status_call, take_call
+from .owner cimport Acceptor, HandleCalls, enter_ring, fact_call, leave_ring, lost_call, \
+    raised_call, read_call, status_call, take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_TO_SOCKET, PIPING_UNFIT, Piping
 from .readable cimport *
@@ -482,6 +483,11 @@ cdef class SocketBase(Duplex):
         if status < 0:
             self._fail(os_error(status, "read"))
         return 0
+
+    def _put_layer(self, Layer layer not None):
+        """Add a layer above all others; a connection that waited for its cipher has it now."""
+        self._add_layer(layer, False)
+        self._socket_flags &= ~SOCKET_TO_SECURE
 
     cdef int _remove_layer(self, Layer layer) except -1:
         """Take a layer away; it may do that itself, as the last thing in a call."""
@@ -1863,6 +1869,20 @@ cdef int on_idle_timeout(SocketBase self) except -1:
     return 0
 
 
+cdef int _active(SocketBase self, object handle, int status) except -1:
+    if self._deadlines is not NULL:
+        self._deadlines.active_at = <uint32_t>uv.uv_now(&self._loop._uv)
+    return 0
+
+
+cdef bint _half_open(SocketBase self) noexcept:
+    return self._state & ALLOW_HALF_OPEN != 0
+
+
+cdef int _lost(SocketBase self, object handle, BaseException error) except -1:
+    return self._destroy_with(error)
+
+
 cdef HandleCalls SOCKET_CALLS
 SOCKET_CALLS.take_read = <take_call><void*>_take_read
 SOCKET_CALLS.read = <read_call><void*>_read
@@ -1872,6 +1892,9 @@ SOCKET_CALLS.read_raised = <raised_call><void*>_read_raised
 SOCKET_CALLS.written = <status_call><void*>_written
 SOCKET_CALLS.shut_down = <status_call><void*>_shut_down
 SOCKET_CALLS.connected = <status_call><void*>_connected
+SOCKET_CALLS.active = <status_call><void*>_active
+SOCKET_CALLS.half_open = <fact_call><void*>_half_open
+SOCKET_CALLS.lost = <lost_call><void*>_lost
 SOCKET_CALLS.closed = <status_call><void*>_handle_closed
 
 # Of a socket with onread, whose handle reads into the program's buffer.

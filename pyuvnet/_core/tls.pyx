@@ -2,8 +2,9 @@
 
 Owns: the engine of one connection, the ciphertext that has come in part or has not left, and the
 write that waits for either.  What is Python's (certificates, contexts, events) is in pyuvnet/tls.py
-and next to it; the layer calls the methods of TLSSocket that upcalls.METHODS lists, through the
-table that TLSSocket gives it.  Imports: socket_base and below.
+and next to it: the layer calls the methods of TLSSocket that upcalls.METHODS lists, through the
+table that TLSSocket gives it.  It does not know the class of the handle's owner, which it calls
+through HandleCalls.  Imports: layer and below.
 
 Up: records are cut here, so that the engine is fed whole ones and never has to say that it wants
 more.  What one read brings is decrypted into the loop's one buffer, and goes up as one chunk,
@@ -17,7 +18,6 @@ either, `over()` says whether to go on.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
 from . cimport uv
@@ -25,10 +25,9 @@ from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from .engine cimport *
 from .errors cimport os_error, seal, state_error
 from .hello import read_hello
-from .layer cimport Layer
+from .layer cimport Layer, owner_calls
 from .loop cimport READ_BUFFER_SIZE, Loop, LoopPart
-from .socket_base cimport *
-from .stream cimport *
+from .stream cimport Stream
 from .stream_handle cimport StreamHandle
 from .timer cimport Timer
 
@@ -317,9 +316,8 @@ cdef class TLS(Layer):
             else:
                 self._keep(base, size)
                 # A handshake is activity.
-                if not self.over() and (<SocketBase>self.handle.owner)._deadlines is not NULL:
-                    (<SocketBase>self.handle.owner)._deadlines.active_at = <uint32_t>uv.uv_now(
-                        &self.handle.loop._uv)
+                if not self.over():
+                    owner_calls(self.handle).active(self.handle.owner, self.handle, 0)
                 Layer.read(self, base, 0)
                 self._pump()
         finally:
@@ -696,7 +694,7 @@ cdef class TLS(Layer):
             self._stop_waiting()
             return Layer.read_ended(self, status)
         if status == uv.UV_EOF and self.flags & (TLS_ENDED | TLS_HEARD) == TLS_ENDED \
-                and not (<SocketBase>self.handle.owner)._state & ALLOW_HALF_OPEN:
+                and not owner_calls(self.handle).half_open(self.handle.owner):
             # It need not answer our close_notify. But 'end' would say that its data are whole.
             return self._finished()
         if self.flags & TLS_SERVING and status != uv.UV_EOF:
@@ -750,7 +748,7 @@ cdef class TLS(Layer):
         if failure is not None:
             if handle.owner is not None and not handle.closing:
                 # It was interrupted before it had destroyed the socket.
-                (<SocketBase>handle.owner)._destroy_with(None)
+                owner_calls(handle).lost(handle.owner, handle, None)
             raise failure
         return 0
 
@@ -778,7 +776,7 @@ cdef class TLS(Layer):
         """Close: the peer has said nothing since our close_notify."""
         self.flags |= TLS_FAILED
         self._stop_waiting()
-        (<SocketBase>self.handle.owner)._destroy_with(None)
+        owner_calls(self.handle).lost(self.handle.owner, self.handle, None)
         return 0
 
     cdef int _wait(self, unsigned long ms) except -1:
@@ -1104,7 +1102,7 @@ cdef class TLS(Layer):
 
     cdef int shut_down(self, int status) except -1:
         if status >= 0 and not self.flags & TLS_PEER_ENDED and not self.over() \
-                and not (<SocketBase>self.handle.owner)._state & ALLOW_HALF_OPEN:
+                and not owner_calls(self.handle).half_open(self.handle.owner):
             self._wait(SILENCE)
         return Layer.shut_down(self, status)
 
@@ -1153,7 +1151,7 @@ cdef Py_ssize_t _total(const uv.uv_buf_t* bufs, unsigned int count) noexcept:
     return total
 
 
-def attach(SocketBase socket not None, Calls calls not None, bint reads_hello=False,
+def attach(Stream socket not None, Calls calls not None, bint reads_hello=False,
            bint held=False, bint lenient=False):
     """Put TLS on a connected socket, above what is there; start() or the hello begin it.
 
@@ -1174,14 +1172,15 @@ def attach(SocketBase socket not None, Calls calls not None, bint reads_hello=Fa
     layer.record_size = RECORD_SIZE
     layer.flags = (TLS_READS_HELLO if reads_hello else 0) \
         | (TLS_HELD if held else 0) | (TLS_LENIENT if lenient else 0)
-    handle = socket._handle
-    if handle is not None and handle._reading:
+    socket._put_layer(layer)
+    handle = layer.handle
+    if handle is None:
+        return layer
+    if handle._reading:
         layer.flags |= TLS_WANTED
-    socket._add_layer(layer, False)
-    socket._socket_flags &= ~SOCKET_TO_SECURE
     if held:
         Layer.read_stop(layer)
-    elif handle is not None and not handle._reading:
+    elif not handle._reading:
         Layer.read_start(layer)
     return layer
 
