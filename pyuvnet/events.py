@@ -216,14 +216,17 @@ class Arrivals:
 class _Events:
     """The iterator that on() returns; dropped without aclose(), it stops listening anyway."""
 
+    _queue: Arrivals | None = None
+
     def __init__(self, queue: Arrivals) -> None:
-        self._queue = queue
         self._loop = loop_if_any()
+        self._queue = queue
 
     def __aiter__(self) -> _Events:
         return self
 
     async def __anext__(self) -> list[Any]:
+        assert self._queue is not None
         item = await self._queue.next()
         if item is None:
             raise StopAsyncIteration
@@ -231,11 +234,13 @@ class _Events:
 
     async def aclose(self) -> None:
         """Stop listening and drop what is queued."""
+        assert self._queue is not None
         self._queue.stop(None)
         self._queue.clear()
 
     def __del__(self) -> None:
-        self._queue.finish(self._loop, _stop)
+        if self._queue is not None:
+            self._queue.finish(self._loop, _stop)
 
 
 def _stop(queue: Arrivals) -> None:

@@ -206,6 +206,10 @@ class _Handover(GoesOn):
     It can be awaited by any number of tasks, also when it is over.
     """
 
+    # For __del__, also where the successor could not be started.
+    error: StateError | None = None
+    noticed = False
+
     def __init__(
         self,
         words: list[bytes],
@@ -228,8 +232,7 @@ class _Handover(GoesOn):
             raise
         finally:
             os.close(there)
-        self.error: StateError | None = None
-        self.over = self.noticed = False
+        self.over = False
         self.waiters: list[Waiter[int]] = []
         self.timer: Any = set_timeout(self._fail, ready_timeout, "was not ready in time")
         self.pipe: Any = Socket(fd=here, writable=False)

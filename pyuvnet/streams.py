@@ -451,6 +451,8 @@ class _Chunks(ChunkIterator):
         self.reader.abandon()
 
     def __del__(self) -> None:
+        if self.reader is None:
+            return
         try:
             self.reader.abandon()
         except StateError as error:

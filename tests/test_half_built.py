@@ -7,8 +7,12 @@ covered by themselves.
 
 from __future__ import annotations
 
+import ast
 import copy
 import functools
+import gc
+import importlib
+import pathlib
 import pickle
 import sys
 import threading
@@ -308,3 +312,29 @@ def test_no_compiled_method_takes_a_foreign_object_for_its_own() -> None:
         for name, member in vars(cls).items()
         if type(member).__name__ == "cython_function_or_method" and not cls.__flags__ & HEAP_TYPE
     }
+
+
+def finalised() -> list[Any]:
+    """The classes of the package that have a __del__."""
+    root = pathlib.Path(pyuvnet.__file__).parent
+    found = []
+    for file in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and any(
+                isinstance(each, ast.FunctionDef) and each.name == "__del__" for each in node.body
+            ):
+                name = ".".join(file.relative_to(root.parent).with_suffix("").parts)
+                found.append(pytest.param(name, node.name, id=node.name))
+    return found
+
+
+@pytest.mark.parametrize(("module", "name"), finalised())
+def test_a_del_needs_nothing_that_a_failed_init_has_not_set(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: raised.append(repr(one.exc_value)))
+    kind = getattr(importlib.import_module(module), name)
+    kind.__new__(kind)
+    gc.collect()
+    assert not raised
