@@ -101,6 +101,23 @@ __all__ = [
     "stop",
     "streams",
 ]
+# Modules that load when a program uses them: pyuvnet.tls needs no import of its own. They are not
+# in __all__, since `import *` would load them all.
+_ON_DEMAND = ("cluster", "metrics", "testing", "tls", "typing")
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_DEMAND:
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})
+
+
 provide_upcalls()
 add_node_names(globals())
 if "PYUVNET_CLUSTER" in os.environ:

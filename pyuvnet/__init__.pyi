@@ -1,4 +1,9 @@
+from . import cluster as cluster
 from . import diagnostics, events, framing, handover, loop, net, streams
+from . import metrics as metrics
+from . import testing as testing
+from . import tls as tls
+from . import typing as typing
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate

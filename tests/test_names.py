@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyuvnet
@@ -41,6 +44,20 @@ FUNCTIONS = {
     for name in module.__all__
     if callable(getattr(module, name)) and not isinstance(getattr(module, name), type)
 }
+
+
+def test_every_public_module_is_an_attribute_of_the_package():
+    modules = [each.name for each in pkgutil.iter_modules(pyuvnet.__path__) if each.name[0] != "_"]
+    program = """
+import sys
+import pyuvnet
+assert not {"ssl", "logging"} & set(sys.modules)
+assert set(sys.argv[1:]) <= set(dir(pyuvnet))
+for name in sys.argv[1:]:
+    assert getattr(pyuvnet, name) is sys.modules[f"pyuvnet.{name}"]
+assert not hasattr(pyuvnet, "tsl")
+"""
+    subprocess.run([sys.executable, "-c", program, *modules], check=True)
 
 
 def members(cls):

@@ -34,8 +34,8 @@ STATEMENT = re.compile(
 )
 # Ways to import by a name that is made up at run time.
 DYNAMIC = re.compile(r"\b(?:__import__|import_module|exec_module)\b")
-# What loads the core's modules, and what loads the program that is to serve.
-LOADERS = ("_core/__init__.py", "_serve/target.py")
+# What loads modules when they are used, the core's modules, and the program that is to serve.
+LOADERS = ("__init__.py", "_core/__init__.py", "_serve/target.py")
 
 
 class Import(NamedTuple):
