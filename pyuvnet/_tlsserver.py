@@ -9,7 +9,7 @@ from ._base import validation as check
 from ._base.option_table import option_set
 from ._core.duplex import Duplex
 from ._core.names import add_node_names
-from ._tls_context import SecureContext, as_context
+from ._tls_context import CONTEXT_OPTIONS, SecureContext, as_context
 from ._tls_errors import unavailable
 from ._tls_rules import Rules, refuse_descriptor
 from ._tlssocket import HANDSHAKE_TIMEOUT, TLSSocket
@@ -194,7 +194,7 @@ class Server(NetServer):
         self._check()
         if options is not None and not check.is_mapping(options):
             raise check.arg_type_error("options", "object", options)
-        given = {**(options or {}), **keywords}
+        given = CONTEXT_OPTIONS.read(options, keywords)
         # What is loaded into a context is seen by all others that have it.
         shared = self._rules.shared
         fresh = SecureContext(given) if shared else self._rules.context._renewed(given)
@@ -277,10 +277,10 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
     Node: tls.connect()
     """
     if args and check.is_mapping(args[-1]) and not check.is_mapping(args[0]):
-        keywords = {**TLS_CONNECT_OPTIONS.read(args[-1]), **keywords}
+        keywords = TLS_CONNECT_OPTIONS.read(args[-1], keywords)
         args = args[:-1]
     elif len(args) > 1 and callable(args[-1]) and check.is_mapping(args[-2]) and len(args) > 2:
-        keywords = {**TLS_CONNECT_OPTIONS.read(args[-2]), **keywords}
+        keywords = TLS_CONNECT_OPTIONS.read(args[-2], keywords)
         args = (*args[:-2], args[-1])
     options, callback = connect_arguments(args, keywords, listener, TLS_CONNECT_OPTIONS)
     refuse_descriptor(options)

@@ -708,13 +708,16 @@ def connect_arguments(
     if check.is_mapping(first):
         return allowed.read(first, keywords), listener
     options = allowed.read(None, keywords)
+    positional = {"port": first}
     if is_path(first):
         warn_of_host("connect", args)
-        options.setdefault("path", first)
-    else:
-        options.setdefault("port", first)
-        if len(args) > 1 and args[1] is not None:
-            options.setdefault("host", args[1])
+        positional = {"path": first}
+    elif len(args) > 1:
+        positional["host"] = args[1]
+    for name, value in positional.items():
+        # A keyword that is None is the same as one that is not given.
+        if value is not None and options.get(name) is None:
+            options[name] = value
     return options, listener
 
 

@@ -11,6 +11,7 @@ from pyuvnet._base.option_table import OPTIONS as TABLE
 from pyuvnet._base.option_table import option_set
 from pyuvnet._base.options import OBJECT_MODES, OptionSet
 from pyuvnet.errors import ArgTypeError
+from pyuvnet.socket import connect_arguments
 
 OPTIONS = OptionSet("create_server", ["no_delay", "ipv6_only", "port", "allow_half_open"])
 
@@ -165,3 +166,11 @@ def test_each_option_of_the_table_is_taken_and_none_means_not_given(kind):
     for name in option_set(kind.__name__):
         for spelling in (name, to_node(name)):
             kind(**{spelling: None})
+
+
+def test_a_keyword_that_is_none_leaves_a_positional_argument_as_it_is():
+    assert connect_arguments((80, "host"), {"host": None, "port": None}, None)[0] == {
+        "host": "host",
+        "port": 80,
+    }
+    assert connect_arguments(("/path",), {"path": None}, None)[0] == {"path": "/path"}

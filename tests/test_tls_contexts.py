@@ -241,3 +241,15 @@ def test_a_handshake_that_fails_says_what_to_do(
     (error,) = errors
     assert error.code == code
     assert note in "".join(error.__notes__)
+
+
+def test_a_keyword_wins_over_a_mapping_in_either_spelling() -> None:
+    given = {"minVersion": "TLSv1.2"}
+    server = tls.create_server(KEYS)
+    for call in (
+        lambda: server.set_secure_context({**KEYS, **given}, min_version="TLSv9"),
+        lambda: tls.connect(1, given, min_version="TLSv9"),
+        lambda: tls.connect(1, "localhost", given, print, min_version="TLSv9"),
+    ):
+        with pytest.raises(ArgTypeError, match="TLSv9"):
+            call()

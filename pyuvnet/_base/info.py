@@ -52,6 +52,16 @@ class Info(_Items):
             raise KeyError(key)
         super().__delitem__(_node_key(key))
 
+    def __or__(self, other: Any) -> Info:  # type: ignore[override]
+        if not isinstance(other, dict):
+            return NotImplemented
+        return Info(self).__ior__(other)
+
+    def __ror__(self, other: Any) -> Info:  # type: ignore[override]
+        if not isinstance(other, dict):
+            return NotImplemented
+        return Info(other).__ior__(self)
+
     def __ior__(self, other: Any) -> Info:  # type: ignore[misc, override]
         self.update(other)
         return self

@@ -24,6 +24,7 @@ from .._kernel import feature_unavailable
 from .._named import keep
 from .._run import run
 from .._systemd import notify
+from ..cluster._primary import ARGUMENTS
 from ..errors import StateError
 from .log import LOG, set_up_logging
 from .settings import has_gil, wrong
@@ -191,6 +192,8 @@ class Supervisor:
         set_up_logging(self.settings.log_level)
         names = {"reuse-port": "SCHED_REUSE_PORT", "shared": "SCHED_NONE", "rr": "SCHED_RR"}
         cluster.scheduling_policy = getattr(cluster, names[self.settings.policy])
+        # The program runs again up to here, so that it needs what it may have taken out of sys.argv.
+        cluster.settings.setdefault("args", list(ARGUMENTS))
         try:
             self._handle_signals()
             open_all(self.settings, self._listening)

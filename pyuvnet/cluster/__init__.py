@@ -85,7 +85,8 @@ def setup_primary(given: Mapping[str, Any] | None = None, /, **keywords: Any) ->
     Args:
         given: a mapping of the settings below; keywords win over it.
         exec: str or os.PathLike, default this program: the file that workers run.
-        args: list of str, default this program's: its arguments.
+        args: list of str, default this program's, as sys.argv has them at the first call: its
+            arguments.
         exec_argv: list of str, default this interpreter's: its options.
         cwd: str or os.PathLike, default this process's: the working directory.
         silent: bool, default False: the standard streams are pipes, sockets of `worker.process`.

@@ -76,7 +76,14 @@ def _whole_path(word: str) -> str:
     return main if is_it and os.path.isabs(main) else os.path.abspath(word)
 
 
-_OPTIONS, _PROGRAM, _ARGUMENTS = _own_command()
+_OPTIONS, _PROGRAM, ARGUMENTS = _own_command()
+# Not so if a launcher runs the program, and has taken its own arguments away.
+_HAS_ITS_ARGUMENTS = sys.argv[1:] == ARGUMENTS
+
+
+def _own_arguments() -> list[str]:
+    """The arguments of this process, as the program has them by now."""
+    return list(sys.argv[1:] if _HAS_ITS_ARGUMENTS else ARGUMENTS)
 
 
 def default_policy() -> int:
@@ -263,16 +270,17 @@ class Primary:
 
     def set_up(self, given: Mapping[str, Any]) -> None:
         """Change settings; what is not given stays as it is."""
-        settings = {
-            "exec_argv": _OPTIONS,
-            "exec": _PROGRAM[-1] if _PROGRAM else None,
-            "args": _ARGUMENTS,
-            "cwd": None,
-            "serialization": "json",
-            "silent": False,
-            **self.settings,
-            **_checked(given),
-        }
+        settings = Info(
+            exec_argv=list(_OPTIONS),
+            exec=_PROGRAM[-1] if _PROGRAM else None,
+            args=_own_arguments(),
+            cwd=None,
+            serialization="json",
+            silent=False,
+        )
+        # Not by unpacking: an Info has one spelling of a name, and what is given has the other.
+        settings.update(self.settings)
+        settings.update(_checked(given))
         self.settings.clear()
         self.settings.update(settings)
         if self._frozen_policy is None:
@@ -281,11 +289,11 @@ class Primary:
 
     @property
     def command(self) -> list[str]:
-        """What runs this process's program once more.
+        """What runs this process's program once more, with the arguments that it began with.
 
         A script from any directory; `-m` looks for its module in the directory where it runs.
         """
-        return [sys.executable, *_OPTIONS, *_PROGRAM, *_ARGUMENTS]
+        return [sys.executable, *_OPTIONS, *_PROGRAM, *ARGUMENTS]
 
     def fork(self, env: Mapping[str, str]) -> PrimaryWorker:
         """Start a worker."""

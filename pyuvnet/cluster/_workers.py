@@ -89,7 +89,7 @@ class Worker(EventEmitter):
             if not check.is_mapping(options):
                 raise check.arg_type_error("options", "Object", options)
             assert not callable(options)
-            keep_open = bool(options.get("keep_open", options.get("keepOpen", keep_open)))
+            keep_open = keep_open or bool(options.get("keep_open", options.get("keepOpen")))
         if callback is not None:
             check.validate_function(callback, "callback")
         kind, payload = encode(message, self._channel.advanced)

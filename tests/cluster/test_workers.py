@@ -465,6 +465,31 @@ def test_settings_of_node_that_have_no_meaning_here_are_taken(program: Any) -> N
     assert ended == ["0 None"]
 
 
+@pytest.mark.spec("N187")
+def test_each_setup_is_obeyed_and_reads_the_arguments_of_its_time(program: Any) -> None:
+    """As in Node, whose default for args is process.argv as setupPrimary() finds it."""
+    ended = program(
+        """
+        if cluster.is_primary:
+            sys.argv.append("before")
+            cluster.setup_primary(exec_argv=["-X", "one"])
+            sys.argv.append("after")
+            cluster.setup_primary(exec_argv=["-X", "two"])
+            cluster.settings.args.append("own")
+            cluster.setupPrimary({"execArgv": ["-X", "three"]})
+            say(*cluster.settings.exec_argv, *cluster.settings.args)
+            cluster.on("message", lambda worker, message, handle: say(*message))
+            cluster.fork()
+        else:
+            cluster.worker.send([*sys._xoptions, *sys.argv[1:]])
+            cluster.worker.disconnect()
+        run()
+        """,
+        "given",
+    ).end()
+    assert ended == ["-X three given before own", "three given before own"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["chdir", "cwd"])
 def test_a_program_with_a_relative_path_in_another_directory(tmp_path: Path, how: str) -> None:
