@@ -62,7 +62,7 @@ def test_keys_of_either_spelling_make_the_keys_of_node():
     info |= {"local_port": 1}
     assert type(info) is Info
     assert info == {"localPort": 1}
-    # Neither side's keys stand beside those of the other.
+    # One item in either spelling, whichever side has it.
     for merged in (info | {"local_port": 2}, {"local_port": 1} | Info(localPort=2)):
         assert (type(merged), merged) == (Info, {"localPort": 2})
 

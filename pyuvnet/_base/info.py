@@ -62,7 +62,7 @@ class Info(_Items):
             return NotImplemented
         return Info(other).__ior__(self)
 
-    def __ior__(self, other: Any) -> Info:  # type: ignore[misc, override]
+    def __ior__(self, other: Any) -> Info:  # type: ignore[override]
         self.update(other)
         return self
 

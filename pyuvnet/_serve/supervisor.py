@@ -192,7 +192,7 @@ class Supervisor:
         set_up_logging(self.settings.log_level)
         names = {"reuse-port": "SCHED_REUSE_PORT", "shared": "SCHED_NONE", "rr": "SCHED_RR"}
         cluster.scheduling_policy = getattr(cluster, names[self.settings.policy])
-        # The program runs again up to here, so that it needs what it may have taken out of sys.argv.
+        # The program runs again up to here, and needs what it may have taken out of sys.argv.
         cluster.settings.setdefault("args", list(ARGUMENTS))
         try:
             self._handle_signals()
