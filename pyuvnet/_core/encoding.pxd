@@ -12,6 +12,7 @@ cdef enum Encoding:
 
 cdef str encoding_name(object name)
 cdef bytes encode(object given, object name)
+cdef str decode(bytes chunk, str encoding)
 
 cdef class Decoder:
     cdef readonly str encoding         # Node's canonical name

@@ -356,6 +356,12 @@ cdef class Decoder:
         return self.finish()
 
 
+cdef str decode(bytes chunk, str encoding):
+    """Decode bytes as Node's buffer.toString(encoding) does: they belong to nothing around them."""
+    cdef Decoder alone = Decoder(encoding)
+    return alone.decode(chunk) + alone.finish()
+
+
 def encode_text(text, encoding=None):
     """Return text as bytes, as a stream writes it.
 

@@ -39,7 +39,7 @@ from .capi cimport hold_collector, list_of, pyuvnet_call_one, pyuvnet_drop_usual
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event, \
     is_event, only_listener
 from .debug cimport UVNET_DEBUG
-from .encoding cimport Decoder, encode, encoding_name
+from .encoding cimport Decoder, decode, encode, encoding_name
 from .errors cimport never_reached, os_error, seal, state_error
 from .framing import frame_error
 
@@ -184,7 +184,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         if s.r_transforms != R_DECODES or encoding_name(encoding) != s._rare.r_decoder.encoding:
             item = encode(chunk, encoding)
             if s.r_transforms == R_DECODES:
-                item = Decoder(s._rare.r_decoder.encoding).decode(item)
+                item = decode(item, s._rare.r_decoder.encoding)
         elif type(chunk) is not str:
             # The buffer holds no objects of the program's classes, which have code of their own.
             item = PyUnicode_FromObject(chunk)
@@ -195,7 +195,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
             raise arg_type_error(
                 "chunk", ["string", "Buffer", "TypedArray", "DataView"], chunk) from None
         if s.r_transforms == R_DECODES:
-            item = Decoder(s._rare.r_decoder.encoding).decode(item)
+            item = decode(item, s._rare.r_decoder.encoding)
     if item is None or not len(item):
         return not s._state & R_ENDED and (s.r_length < s.r_mark or s.r_length == 0)
     if s._state & R_END_EMITTED:
@@ -1483,7 +1483,8 @@ cdef class Readable(Stream):
         """Put a chunk back in front of the buffer; a framing splits it again.
 
         Args:
-            chunk: bytes-like or str; an empty one is ignored.
+            chunk: bytes-like or str; an empty one is ignored. Under an encoding, bytes are decoded
+                on their own: a character that is cut off becomes U+FFFD.
             encoding: of a str, default 'utf8'.
 
         Returns: bool, False after destroy or 'end'.

@@ -532,6 +532,21 @@ def test_buffered_bytes_are_converted():
     finish(source)
 
 
+@pytest.mark.spec("D42")
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [("base64", "YWLigg=="), ("base64url", "YWLigg"), ("utf8", "ab\ufffd"), ("hex", "6162e282")],
+)
+def test_bytes_that_are_put_back_are_decoded_on_their_own(encoding, text):
+    source = filled(b"ccc")
+    source.set_encoding(encoding)
+    behind = source.read()
+    source.unshift(behind, encoding)
+    source.unshift(b"ab\xe2\x82")
+    assert source.read() == text + behind
+    finish(source)
+
+
 @pytest.mark.spec("S3.2-20", "S2-07")
 def test_unknown_encoding():
     source = Source()

@@ -18,6 +18,7 @@ STATE = probe(
 FLOW = probe("c", "readable_flowing", "is_paused")
 CONNECT = call("c", "connect", {"port": {"$": "port", "of": "P"}, "host": "127.0.0.1"})
 REMOVE = call("c", "remove_all_listeners", "readable")
+ENCODINGS = ["utf8", "utf16le", "latin1", "ascii", "base64", "base64url", "hex"]
 
 SCENARIOS = {
     # ---- After the peer's end ----
@@ -105,6 +106,23 @@ SCENARIOS = {
     "unshift() of text is decoded by what set_encoding() said": alone(
         "hang",
         on={"c.connect": [call("c", "set_encoding", "hex"), later("i", call("c", "unshift", "U"))]},
+    ),
+    "unshift() of text gives all of it, cut characters and groups too, under each encoding": alone(
+        "hang",
+        [call("c", "pause")],
+        on={
+            "c.connect": [
+                action
+                for encoding in ENCODINGS
+                for digits in ("e282acf09f9880", "3dd8", "61ff62", "f09f", "e28261")
+                for size in range(2, len(digits) + 2, 2)
+                for action in (
+                    call("c", "set_encoding", encoding),
+                    call("c", "unshift", digits[:size], "hex"),
+                    call("c", "read"),
+                )
+            ]
+        },
     ),
     "unpipe() in a 'data' listener lets this chunk through": alone(
         "echo",
