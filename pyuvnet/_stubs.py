@@ -68,7 +68,10 @@ def write_stubs(folder: Path) -> int:
         text = with_node_names(text if path == stub else stub_of(text), module_of(path))
         target = folder / stub.relative_to(PACKAGE.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_HEAD.format(version=__version__) + text, "utf-8")
+        # A link that is there is replaced, not followed.
+        target.unlink(missing_ok=True)
+        with target.open("x", encoding="utf-8") as file:
+            file.write(_HEAD.format(version=__version__) + text)
         count += 1
     return count
 

@@ -211,7 +211,11 @@ def test_info_prints_versions_and_build_flags(capsys) -> None:
 
 def test_stubs_are_written_where_type_checkers_look(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "victim").touch()
+    (tmp_path / "typings/pyuvnet").mkdir(parents=True)
+    (tmp_path / "typings/pyuvnet/net.pyi").symlink_to("../../victim")
     assert main(["stubs"]) == 0
+    assert not (tmp_path / "victim").read_text()
     written = list((tmp_path / "typings" / "pyuvnet").rglob("*.pyi"))
     assert capsys.readouterr().out == f"{len(written)} stubs written to typings/pyuvnet\n"
     assert "createServer = create_server\n" in (tmp_path / "typings/pyuvnet/net.pyi").read_text()

@@ -162,6 +162,15 @@ static int pyuvnet_give_to_group(const char* path, long group) {
   return error;
 }
 
+typedef struct pyuvnet_file {
+  int known;
+  dev_t device;
+  ino_t inode;
+} pyuvnet_file;
+
+static inline void pyuvnet_note_file(pyuvnet_file* file, const char* path);
+static inline void pyuvnet_remove_file(const pyuvnet_file* file, const char* path);
+
 /* Binds a new handle to a path that is no longer than PYUVNET_PATH_SIZE. mode: of its file, exactly;
  * -1: what the umask leaves. group: the file's, -1: as the system has it. Returns a libuv status. */
 static inline int pyuvnet_bind_with_mode(uv_pipe_t* pipe, const char* path, size_t length, int mode,
@@ -186,9 +195,12 @@ static inline int pyuvnet_bind_with_mode(uv_pipe_t* pipe, const char* path, size
   /* As libuv says it, for the sake of Windows. */
   if (status == UV_ENOENT) status = UV_EACCES;
   if (status == 0) {
+    pyuvnet_file file;
+    pyuvnet_note_file(&file, of.name.sun_path);
     if (group >= 0) status = uv_translate_sys_error(pyuvnet_give_to_group(of.name.sun_path, group));
     if (status == 0) status = uv_pipe_open(pipe, of.fd);
-    if (status < 0) unlink(of.name.sun_path);
+    /* Whatever else its path leads to by now is not ours. */
+    if (status < 0) pyuvnet_remove_file(&file, of.name.sun_path);
   }
   if (status < 0) close(of.fd);
   return status;
@@ -212,19 +224,16 @@ static inline int pyuvnet_give_rights(uv_pipe_t* pipe, int rights) {
 
 /* ---- Removal --------------------------------------------------------------------------------- */
 
-typedef struct pyuvnet_file {
-  int known;
-  dev_t device;
-  ino_t inode;
-} pyuvnet_file;
-
-/* Notes which file a bind has made, and makes libuv forget the path, which it would remove itself.
- *
- * While the socket is open the kernel holds the inode, so its number is not given again. */
+/* Notes which file a bind has made, and makes libuv forget the path, which it would remove itself. */
 static inline void pyuvnet_own_file(uv_pipe_t* pipe, pyuvnet_file* file, const char* path) {
-  struct stat status;
   free((void*)pipe->pipe_fname);
   pipe->pipe_fname = NULL;
+  pyuvnet_note_file(file, path);
+}
+
+/* While the socket is open the kernel holds the inode, so its number is not given again. */
+static inline void pyuvnet_note_file(pyuvnet_file* file, const char* path) {
+  struct stat status;
   /* Anything but a socket has taken its place already. */
   file->known = lstat(path, &status) == 0 && S_ISSOCK(status.st_mode);
   if (file->known) {

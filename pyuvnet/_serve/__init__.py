@@ -1,8 +1,8 @@
 """serve(): a primary with workers that run a server, as `python -m pyuvnet serve` does.
 
 `settings` has what it is given, `target` what serves, `sockets` the listening sockets, `supervisor`
-the primary, `worker` a worker, `watch` the files of --reload, `command` the command line. Only a
-program that serves imports them.
+the primary, `pid_file` its pid file, `worker` a worker, `watch` the files of --reload, `command`
+the command line. Only a program that serves imports them.
 """
 
 from __future__ import annotations

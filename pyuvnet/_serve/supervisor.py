@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 import time
-from pathlib import Path
 
 from .. import cluster, handover, metrics
 from .._base import TYPE_CHECKING, partial
@@ -26,6 +25,7 @@ from .._run import run
 from .._systemd import notify
 from ..cluster._primary import ARGUMENTS
 from ..errors import StateError
+from . import pid_file
 from .log import LOG, set_up_logging
 from .settings import has_gil, wrong
 from .sockets import Listening, open_all, resolve
@@ -360,7 +360,11 @@ class Supervisor:
         for each in self._listening:
             each.place.release()
         if self.settings.pid_file is not None:
-            self._write_pid(self.settings.pid_file)
+            try:
+                pid_file.write(self.settings.pid_file)
+            except OSError as error:
+                what = error.strerror or error
+                LOG.error("the pid file %s cannot be written: %s", self.settings.pid_file, what)
         LOG.info("ready, with %s", _workers(len(self.slots)))
         handover.ready()
         self._notify(f"READY=1\nMAINPID={os.getpid()}")
@@ -680,13 +684,8 @@ class Supervisor:
             metrics._ask_workers = metrics._of_workers = metrics._of_primary = None
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_DFL if before is None else before)
-        file = self.settings.pid_file
-        if file is not None and self.up:
-            try:
-                if Path(file).read_text("ascii").strip() == str(os.getpid()):
-                    os.unlink(file)
-            except (OSError, ValueError):
-                pass  # It is gone, or another primary's.
+        if self.settings.pid_file is not None and self.up:
+            pid_file.remove(self.settings.pid_file)
         if self.up:
             LOG.info("ended")
 
@@ -704,15 +703,6 @@ class Supervisor:
             self._watchdog.close()
         if self._metrics is not None and self._metrics._running:
             self._metrics.close()
-
-    def _write_pid(self, file: str) -> None:
-        # Nobody is to read half of it.
-        new = f"{file}.{os.getpid()}"
-        try:
-            Path(new).write_text(f"{os.getpid()}\n", "ascii")
-            os.replace(new, file)
-        except OSError as error:
-            LOG.error("the pid file cannot be written: %s", error)
 
     def _notify(self, state: str) -> None:
         try:
