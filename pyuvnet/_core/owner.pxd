@@ -72,8 +72,8 @@ cdef struct HandleCalls:
     status_call shut_down                 # the FIN was sent, or failed
     status_call connected                 # the connect request completed
     status_call closed                    # closing phase, the last call of a handle
-    # These three come from a layer: bytes arrived that are not for the owner, which is activity all
-    # the same; may our side stay open after the peer's; the connection is lost, with an error or
+    # These three come from a layer: bytes arrived that are not for the owner, which is activity
+    # anyway; may our side stay open after the peer's; the connection is lost, with an error or
     # None.
     status_call active
     fact_call half_open
