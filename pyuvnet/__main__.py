@@ -1,9 +1,4 @@
-"""The pyuvnet command; `python -m pyuvnet` is the same.
-
-Each command is a module of its own, imported only when that command is used. It has
-`add_arguments(parser)`, which also sets the parser's description, and `main(options)`, which
-returns the exit code.
-"""
+"""The pyuvnet command; `python -m pyuvnet` is the same. Each command is a module of `_commands`."""
 
 from __future__ import annotations
 
@@ -12,79 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ._commands import COMMANDS
 from ._standard_streams import open_standard_streams
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Protocol
-
-    class Command(Protocol):
-        """The module of a command."""
-
-        def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
-        def main(self, options: argparse.Namespace) -> int: ...
-
-
-def _connect() -> Command:
-    from . import _command_connect
-
-    return _command_connect
-
-
-def _echo() -> Command:
-    from . import _command_echo
-
-    return _command_echo
-
-
-def _proxy() -> Command:
-    from . import _command_proxy
-
-    return _command_proxy
-
-
-def _demo() -> Command:
-    from . import _demo
-
-    return _demo
-
-
-def _bench() -> Command:
-    from . import _command_bench
-
-    return _command_bench
-
-
-def _serve() -> Command:
-    from ._serve import command
-
-    return command
-
-
-def _info() -> Command:
-    from . import _command_info
-
-    return _command_info
-
-
-def _stubs() -> Command:
-    from . import _stubs
-
-    return _stubs
-
-
-# For each command what --help says about it, and what imports its module.
-COMMANDS: dict[str, tuple[str, Callable[[], Command]]] = {
-    "serve": ("run your server in worker processes", _serve),
-    "connect": ("connect to a server, and pass stdin and stdout through", _connect),
-    "echo": ("send everything back to every client", _echo),
-    "proxy": ("forward connections to another server, and count the bytes", _proxy),
-    "demo": ("drive an echo server with 50 clients, and verify every byte", _demo),
-    "bench": ("compare pyuvnet with what is installed, in a minute", _bench),
-    "info": ("print versions and build flags", _info),
-    "stubs": ("write stubs with Node's spellings for type checkers and editors", _stubs),
-}
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

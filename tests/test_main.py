@@ -79,11 +79,10 @@ def test_only_the_module_of_the_command_is_imported() -> None:
         "import sys\n"
         "from pyuvnet.__main__ import main\n"
         "main(['info'])\n"
-        "print(*sorted(m for m in sys.modules if m.startswith(('pyuvnet._command', 'pyuvnet._demo',"
-        " 'pyuvnet._stubs'))))"
+        "print(*sorted(m for m in sys.modules if m.startswith('pyuvnet._commands.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "pyuvnet._command_info"
+    assert done.stdout.splitlines()[-1] == "pyuvnet._commands.info"
 
 
 def test_echo_listens_on_this_machine_alone_echoes_and_ends_on_ctrl_c() -> None:
@@ -176,7 +175,7 @@ def test_the_demo_verifies_every_byte_and_exits_0() -> None:
 
 
 def test_the_demo_fails_when_bytes_come_back_wrong(monkeypatch, capsys) -> None:
-    from pyuvnet._demo import Demo
+    from pyuvnet._commands.demo import Demo
 
     def corrupt(self: Demo, peer: pyuvnet.Socket) -> None:
         peer.on("data", lambda data: peer.write(b"?" * len(data)))
@@ -189,7 +188,7 @@ def test_the_demo_fails_when_bytes_come_back_wrong(monkeypatch, capsys) -> None:
 
 
 def test_the_demo_fails_when_a_connection_is_lost(monkeypatch, capsys) -> None:
-    from pyuvnet._demo import Demo
+    from pyuvnet._commands.demo import Demo
 
     def rude(self: Demo, peer: pyuvnet.Socket) -> None:
         peer.on("data", lambda data: peer.destroy())
@@ -719,7 +718,7 @@ def test_proxy_that_cannot_listen_says_why() -> None:
     ],
 )
 def test_addresses(text: str, keywords: dict[str, object]) -> None:
-    from pyuvnet._command_line import address
+    from pyuvnet._commands.arguments import address
 
     assert address(text) == keywords
 
@@ -737,7 +736,7 @@ def test_addresses(text: str, keywords: dict[str, object]) -> None:
     ],
 )
 def test_addresses_that_are_none(text: str, why: str) -> None:
-    from pyuvnet._command_line import address
+    from pyuvnet._commands.arguments import address
 
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape(why)):
         address(text)
@@ -769,10 +768,10 @@ def test_bench_compares_what_is_installed() -> None:
 
 
 def test_bench_says_which_server_does_not_start(monkeypatch, capsys) -> None:
-    from pyuvnet import _command_bench
+    from pyuvnet._commands import bench
 
     command = [sys.executable, "-c", "import sys; sys.exit('no such loop')"]
-    monkeypatch.setattr(_command_bench, "installed", lambda: {"uvloop, streams": command})
+    monkeypatch.setattr(bench, "installed", lambda: {"uvloop, streams": command})
     assert main(["bench"]) == 1
     assert capsys.readouterr().err == (
         "pyuvnet bench: the server of uvloop, streams ended: no such loop\n"

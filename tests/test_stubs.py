@@ -18,10 +18,10 @@ from pyuvnet import _keywords, diagnostics, events, loop, net, streams
 from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS, option_set
 from pyuvnet._base.options import OptionSet
+from pyuvnet._commands.stubs import names_in, write_stubs
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
 from pyuvnet._listen import LISTEN_OPTIONS
-from pyuvnet._stubs import names_in, write_stubs
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import cluster
 from .._base import TYPE_CHECKING
-from .._command_line import fail
+from .._commands.arguments import fail
 from ..errors import Error
 from .settings import DEFAULT_BIND, LEVELS, POLICIES, Settings
 

@@ -1,7 +1,7 @@
 """Which modules of the package import which, and what of that goes against the order of the layers.
 
 `pyuvnet/_base` is the lowest layer, in Python; above it is the core, in the order of its LAYERS;
-above that the facade, with `pyuvnet/cluster` and `pyuvnet/_serve`. A module imports from below
+above that the facade, with its folders. A module imports from below
 only. In `_base` and in the facade no two modules import each other, by whatever way round. Imports
 in functions count like all others; what stands under `if TYPE_CHECKING:` does not, since it never
 runs.
@@ -49,7 +49,8 @@ class Import(NamedTuple):
 def modules(root: Path) -> dict[str, list[Path]]:
     """The files of each module of the package in `root`; a core module may have two."""
     found: dict[str, list[Path]] = {}
-    for folder in ("", "_base", "_core", "_serve", "cluster"):
+    packages = sorted(path.parent.name for path in root.glob("*/__init__.py"))
+    for folder in ("", *packages):
         for path in sorted((root / folder).iterdir()):
             if path.suffix in (".py", ".pyx", ".pxd"):
                 parts = [PACKAGE, folder, "" if path.stem == "__init__" else path.stem]
@@ -131,7 +132,7 @@ def violations(root: Path) -> list[str]:
         for path in paths:
             package = module if path.stem == "__init__" else module.rpartition(".")[0]
             layer = package.removeprefix(PACKAGE).lstrip(".")
-            if layer in ("_serve", "cluster"):
+            if layer not in BELOW:
                 layer = ""
             name = path.relative_to(root).as_posix()
             code = TEXTS.sub("", path.read_text("utf-8"))

@@ -11,15 +11,15 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import current_loop, framing, net, run
-from ._command_line import LOCAL, fail, is_path, port_number, text_of
-from .errors import Error, StateError
+from .. import current_loop, framing, net, run
+from ..errors import Error, StateError
+from .arguments import LOCAL, fail, is_path, port_number, text_of
 
 if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from .socket import Socket
+    from ..socket import Socket
 
 CHUNK = 65536
 # How long a program that feeds stdin may take to write more, in s.
@@ -109,7 +109,7 @@ def _place(words: list[str]) -> dict[str, Any]:
 
 
 def _connect_tls(place: dict[str, Any], options: argparse.Namespace) -> Socket:
-    from . import tls
+    from .. import tls
 
     keywords: dict[str, Any] = {"reject_unauthorized": not options.insecure}
     if options.ca:

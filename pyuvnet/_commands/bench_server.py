@@ -1,6 +1,6 @@
 """The echo servers of `pyuvnet bench`, each in a process of its own.
 
-    python -m pyuvnet._command_bench_server NAME
+    python -m pyuvnet._commands.bench_server NAME
 
 Prints its port, and its CPU time in seconds for each line on stdin, at whose end it exits.
 """
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from .socket import Socket
+    from ..socket import Socket
 
 HOST = "127.0.0.1"
 
 
 def pyuvnet_listeners() -> None:
     """Listeners on sockets of pyuvnet."""
-    from . import net, run
+    from .. import net, run
 
     def connected(socket: Socket) -> None:
         socket.on("data", socket.write)
@@ -38,7 +38,7 @@ def pyuvnet_listeners() -> None:
 
 def pyuvnet_coroutines() -> None:
     """A coroutine for each socket of pyuvnet, under asyncio."""
-    from . import net, run
+    from .. import net, run
 
     async def connected(socket: Socket) -> None:
         with contextlib.suppress(ConnectionError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import net, run, stop
-from ._command_line import LOCAL, fail, port_number, shown, some_path
+from .. import net, run, stop
+from .arguments import LOCAL, fail, port_number, shown, some_path
 
 if TYPE_CHECKING:
     import argparse
 
-    from .socket import Socket
+    from ..socket import Socket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

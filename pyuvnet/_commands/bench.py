@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import net, run, set_timeout, stop
-from ._command_bench_server import HOST, NODE, SERVERS
-from ._command_line import fail, positive, seconds, text_of
-from ._core import info
+from .. import net, run, set_timeout, stop
+from .._core import info
+from .arguments import fail, positive, seconds, text_of
+from .bench_server import HOST, NODE, SERVERS
 
 if TYPE_CHECKING:
     import argparse
 
-    from .socket import Socket
+    from ..socket import Socket
 
 ROUNDS = 3
 # Seconds before a sample, in which connections are made and code is warmed up.
@@ -76,7 +76,7 @@ def main(options: argparse.Namespace) -> int:
 
 def installed() -> dict[str, list[str]]:
     """Return the command of each server that can run here, by its name."""
-    python = [sys.executable, "-m", "pyuvnet._command_bench_server"]
+    python = [sys.executable, "-m", "pyuvnet._commands.bench_server"]
     found = {
         name: [*python, name]
         for name in SERVERS
@@ -122,7 +122,7 @@ class Server:
         # CPU seconds for a request, and requests in a second.
         self.samples: list[tuple[float, float]] = []
         # It imports the same pyuvnet as this process.
-        paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
         # A file, since nobody reads it meanwhile.
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
         self.process = subprocess.Popen(

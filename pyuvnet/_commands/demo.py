@@ -7,13 +7,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from . import net, run, set_timeout, stop
-from ._command_line import positive, seconds
+from .. import net, run, set_timeout, stop
+from .arguments import positive, seconds
 
 if TYPE_CHECKING:
     import argparse
 
-    from .socket import Socket
+    from ..socket import Socket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

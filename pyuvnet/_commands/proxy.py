@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from . import net, run, stop
-from ._command_line import address, fail, shown, text_of
-from .streams import pipeline
+from .. import net, run, stop
+from ..streams import pipeline
+from .arguments import address, fail, shown, text_of
 
 if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from .socket import Socket
+    from ..socket import Socket
 
 # How long connections may go on after Ctrl-C, in ms.
 GRACE = 1000

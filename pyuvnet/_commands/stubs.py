@@ -14,14 +14,14 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._base.names import to_node
+from .._base.names import to_node
 
 if TYPE_CHECKING:
     import argparse
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 # The commands, whose names nobody needs for an annotation.
-_LEFT_OUT = ("__main__", "_command_", "_demo", "_stubs")
+_LEFT_OUT = ("__main__.py", "_commands")
 _HEAD = """\
 # mypy: ignore-errors
 # pyright: basic, reportGeneralTypeIssues=false
@@ -57,12 +57,14 @@ def main(options: argparse.Namespace) -> int:
 
 def write_stubs(folder: Path) -> int:
     """Write the stubs of the whole package with both spellings; returns how many files."""
-    from ._version import __version__
+    from .._version import __version__
 
     count = 0
     for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]):
         stub = path.with_suffix(".pyi")
-        if path.stem.startswith(_LEFT_OUT) or (path.suffix == ".py" and stub.exists()):
+        if path.relative_to(PACKAGE).parts[0] in _LEFT_OUT or (
+            path.suffix == ".py" and stub.exists()
+        ):
             continue
         text = path.read_text("utf-8")
         text = with_node_names(text if path == stub else stub_of(text), module_of(path))
