@@ -1,10 +1,9 @@
 """Which modules of the package import which, and what of that goes against the order of the layers.
 
 `pyuvnet/_base` is the lowest layer, in Python; above it is the core, in the order of its LAYERS;
-above that the facade, with its folders. A module imports from below
-only. In `_base` and in the facade no two modules import each other, by whatever way round. Imports
-in functions count like all others; what stands under `if TYPE_CHECKING:` does not, since it never
-runs.
+above that the facade, with its folders. A module imports from below only. In `_base` and in the
+facade no two modules import each other, by whatever way round. Imports in functions count like all
+others; what stands under `if TYPE_CHECKING:` does not, since it never runs.
 """
 
 from __future__ import annotations
