@@ -165,9 +165,71 @@ def test_a_hello_in_crumbs_is_refused_before_it_costs_anything() -> None:
             start = b"".join(crumb + bytes((each,)) for each in (1, 0, 255, 0))
             peer.sendall(start + (crumb + b"\x00") * 2000)
             with contextlib.suppress(ConnectionError):
-                assert peer.recv(1000) == b""
+                # An alert: illegal_parameter.
+                assert peer.recv(1000)[-1:] in (b"", b"\x2f")
 
     assert with_clients(tls.create_server(**KEYS), play) == ["refused"]
+
+
+EMPTY = b"\x16\x03\x01\x00\x00"
+OF_SSL_2 = bytes.fromhex("8032 01 0303 0009 0000 0020 00c02c 00c02b 00002f") + bytes(range(32))
+
+
+@pytest.mark.spec("D240")
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (lambda record: record, ["b.example"]),
+        (lambda record: EMPTY + record, ["b.example"]),
+        (lambda record: record[:3] + b"\0\x09" + record[5:14] + EMPTY + record[:3]
+            + (len(record) - 14).to_bytes(2, "big") + record[14:], ["b.example"]),
+        # OpenSSL accepts these, with the context of no name. Nothing of it may leave.
+        (lambda record: EMPTY + b"\x14\x03\x01\x00\x00" + record, "ERR_SSL_UNEXPECTED_MESSAGE"),
+        (lambda record: OF_SSL_2, "ERR_SSL_UNEXPECTED_MESSAGE"),
+        (lambda record: OF_SSL_2 + b"junk of any kind", "ERR_SSL_UNEXPECTED_MESSAGE"),
+        # What OpenSSL refuses has its name for it.
+        (lambda record: b"\x14\x03\x01\x00\x00" + record, "ERR_SSL_UNEXPECTED_MESSAGE"),
+        (lambda record: record[:43] + b"\xff" + record[44:], "ERR_SSL_LENGTH_MISMATCH"),
+    ],
+    ids=["as it is", "empty before", "empty inside", "another type", "SSL 2", "more behind",
+         "one that is empty", "broken"],
+)  # fmt: skip
+def test_no_record_on_the_way_passes_by_the_choice(
+    changed: Callable[[bytes], bytes], expected: Any
+) -> None:
+    asked: list[Any] = []
+    codes: list[str] = []
+    answers: list[bytes] = []
+
+    def choose(name: str) -> Any:
+        asked.append(name)
+
+    def failed(error: Any, socket: Any) -> None:
+        codes.append(error.code)
+
+    def play(port: int) -> None:
+        outgoing = ssl.MemoryBIO()
+        client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="b.example")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        with posix.create_connection(("127.0.0.1", port), 20) as peer:
+            peer.sendall(changed(outgoing.read()))
+            answers.append(peer.recv(7))
+
+    context = client_context(ssl.TLSVersion.TLSv1_2, False)
+    # The form of SSL 2 has no curves, so that it needs a suite and a level without them.
+    server = tls.create_server(
+        key=PKI / "rsa.key",
+        cert=PKI / "rsa.pem",
+        ciphers="ALL:@SECLEVEL=0",
+        sni_callback=lambda name, callback: callback(None, choose(name)),
+    )
+    server.on("tlsClientError", failed)
+    with_clients(server, play)
+    if isinstance(expected, list):
+        assert (asked, answers[0][:1]) == (expected, b"\x16")
+    else:
+        assert (asked, codes, answers[0][:1]) == ([], [expected], b"\x15")
 
 
 @pytest.mark.spec("D166")

@@ -1,7 +1,10 @@
 """hello: what the first message of a TLS client says, read before any cipher has begun.
 
-A server chooses the certificate and the protocol by it. Nothing here is trusted, since the engine
-reads the same bytes afterwards, and refuses what is wrong with them.  Imports: errors.
+A server chooses the certificate and the protocol by it, before the engine reads the same bytes.
+Where two parsers read one message, the one that decides fails closed: what cannot be read here ends
+the handshake, even if the engine could read it. Headers of records are not part of the handshake's
+transcript, so anyone on the path can change them. What is read here is a superset of what the
+engine accepts, and means the same: tests/reliability/hellos.py compares the two.  Imports: errors.
 """
 
 from .errors cimport seal
@@ -61,6 +64,8 @@ cpdef tuple read_hello(bytes data):
     Args:
         data: all bytes that have come.
 
+    Empty records are skipped, as OpenSSL does.
+
     Returns: (servername, protocols), a str or None and a list of str; None while bytes are missing.
     Raises: ValueError: this is none; OverflowError: it is longer than LIMIT, or in more parts than
         MAX_RECORDS.
@@ -76,7 +81,7 @@ cpdef tuple read_hello(bytes data):
                 raise ValueError("no record of TLS")
             return None
         length = bytes_[at + 3] << 8 | bytes_[at + 4]
-        if bytes_[at + 1] != 3 or not 0 < length <= 16384:
+        if bytes_[at + 1] != 3 or length > 16384:
             raise ValueError("no record of TLS")
         if size - at < 5 + length:
             if at + 5 + length > LIMIT:
@@ -87,7 +92,7 @@ cpdef tuple read_hello(bytes data):
         records += 1
         if records > MAX_RECORDS:
             raise OverflowError("the hello has too many parts")
-        if message[0] != CLIENT_HELLO:
+        if message and message[0] != CLIENT_HELLO:
             raise ValueError("no ClientHello")
         if total < 0 and len(message) >= 4:
             total = 4 + (message[1] << 16 | message[2] << 8 | message[3])

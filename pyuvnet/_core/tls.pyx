@@ -40,6 +40,7 @@ cdef enum:
     SILENCE = 1000               # ms that a peer may take for its close_notify
     RECORD_COST = 1024           # as many plain bytes take no longer than a record of one byte
 
+    RECORD_ALERT = 21
     RECORD_HANDSHAKE = 22
 
 cdef enum:
@@ -62,6 +63,10 @@ cdef enum:
     TLS_ACCEPTED = 1 << 16       # TLSSocket has found nothing wrong with the peer.
     TLS_HEARD = 1 << 17          # Data came after our close_notify.
     TLS_LAST_LOOK = 1 << 18      # The peer's time to answer it is over, as far as we have looked.
+    TLS_REFUSED = 1 << 19        # hello.pyx cannot read the hello; the engine only says why.
+
+    ALERT_UNEXPECTED_MESSAGE = 10
+    ALERT_ILLEGAL_PARAMETER = 47
 
 
 cdef class _Shared(LoopPart):
@@ -352,11 +357,13 @@ cdef class TLS(Layer):
         try:
             found = read_hello(PyBytes_FromStringAndSize(self.inbox, self.in_size))
         except ValueError:
-            # The engine has the right error for that.
+            # The engine has the right error for that. If it has none, _refuse_hello() has.
             found = (None, None)
+            self.flags |= TLS_REFUSED
         except OverflowError as exc:
             found, failure = None, exc
         if failure is not None:
+            self.refuse(ALERT_ILLEGAL_PARAMETER)
             self.fail(state_error("ERR_SSL_EXCESSIVE_MESSAGE_SIZE", str(failure)))
         if found is None:
             return False
@@ -408,6 +415,8 @@ cdef class TLS(Layer):
             result = self.engine.handshake()
             if self.over():
                 return False
+            if self.flags & TLS_REFUSED and not self._refuse_hello():
+                return False
             if result == ENGINE_FAILED:
                 self._engine_failed()
                 return False
@@ -420,6 +429,27 @@ cdef class TLS(Layer):
                 return False
             if not batch:
                 return False
+
+    cdef bint _refuse_hello(self) except -1:
+        """Fail if the engine accepts a hello that could not be read here; True: go on.
+
+        The engine has the default context, which nobody has chosen. So nothing that it makes
+        leaves, except for an alert.
+        """
+        cdef bytes data = self.engine.collect()
+        if self.over():
+            return False
+        if data is None:
+            self._engine_failed()
+            return False
+        if not data:
+            return True
+        if self.engine.error is not None and data[0] == RECORD_ALERT:
+            self._send(data)
+            return True
+        self.refuse(ALERT_UNEXPECTED_MESSAGE)
+        self.fail(state_error("ERR_SSL_UNEXPECTED_MESSAGE", "unexpected message"))
+        return False
 
     cdef int _secured(self) except -1:
         cdef object owner = self.handle.owner

@@ -201,7 +201,7 @@ def fuzz(name: str, seed: int, number: int, tally: Counter[str] | None = None) -
 
 def fuzz_all(inputs: int, seed: int, only: str | None = None) -> Counter[str]:
     """Share out so many inputs among the fuzzers. Raises: Finding."""
-    from . import framings, options, parsers, proxies  # noqa: F401, they register themselves
+    from . import framings, hellos, options, parsers, proxies  # noqa: F401, they register themselves
 
     tally: Counter[str] = Counter()
     raised: list[BaseException] = []
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--only", help="the name of one fuzzer")
     parser.add_argument("--at", type=int, help="the number of one input of it")
     given = parser.parse_args()
-    from . import framings, options, parsers, proxies  # noqa: F401
+    from . import framings, hellos, options, parsers, proxies  # noqa: F401
     from . import fuzz as registered  # under its own name, which the fuzzers know it by
 
     if given.at is not None:

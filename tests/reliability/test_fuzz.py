@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from . import framings, fuzz, options, parsers, proxies  # noqa: F401, they register their fuzzers
+from . import framings, fuzz, hellos, options, parsers, proxies  # noqa: F401, they register their fuzzers
 
 CI = os.environ.get("CI", "") not in ("", "0", "false")
 
