@@ -20,27 +20,28 @@ _FAMILIES = (_socket.AF_INET, _socket.AF_INET6, getattr(_socket, "AF_UNIX", None
 
 
 def handles_arrived(to: Socket, descriptors: list[int], data: bytes) -> bool:
-    """Descriptors have come with data; returns False if the data are still to be read."""
+    """Descriptors have come with data: take over the first, or all, out of the list.
+
+    Returns False if the data are still to be read.
+    """
     if to._take_descriptors is not None:
-        to._take_descriptors(descriptors, data)
+        taken = descriptors[:]
+        descriptors.clear()
+        to._take_descriptors(taken, data)
         return True
-    used = False
+    fd = descriptors.pop(0)
+    if not to.listener_count("handle") or to.destroyed:
+        close_all([fd])
+        return False
+    handle = open_handle(fd)
+    if handle is None:
+        return False
     try:
-        # An earlier one's listener may have been the last, or have destroyed the connection.
-        while descriptors and to.listener_count("handle") and not to.destroyed:
-            handle = open_handle(descriptors.pop(0))
-            if handle is None:
-                continue
-            piece = b"" if used else data
-            used = True
-            try:
-                to.emit("handle", handle, piece)
-            except BaseException:
-                destroy_unused(handle)
-                raise
-    finally:
-        close_all(descriptors)
-    return used
+        to.emit("handle", handle, data)
+    except BaseException:
+        destroy_unused(handle)
+        raise
+    return True
 
 
 def destroy_unused(handle: Socket | Server) -> None:

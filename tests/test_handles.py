@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import os
 import random
 import resource
@@ -586,3 +587,119 @@ def test_a_handle_whose_listener_raises_is_closed_if_nobody_listens_to_it(tmp_pa
     with pytest.raises(ZeroDivisionError):
         ends.run(act, listen=False)
     run()
+
+
+# ---- Order, and who reads ------------------------------------------------------------------------
+
+
+async def _flowing(far: Socket, order: list[Any], act: Callable[[], Any]) -> None:
+    far.on("data", order.append)
+    far.pause()
+    await act()
+    far.resume()
+
+
+async def _readable(far: Socket, order: list[Any], act: Callable[[], Any]) -> None:
+    await act()
+    far.on("readable", lambda: order.extend(iter(far.read, None)))
+
+
+async def _iterated(far: Socket, order: list[Any], act: Callable[[], Any]) -> None:
+    async for chunk in far:
+        if not order:
+            # What comes while the body runs has to wait for it.
+            await act()
+        order.append(chunk)
+
+
+async def _framed(far: Socket, order: list[Any], act: Callable[[], Any]) -> None:
+    far.set_framing(pyuvnet.framing.Fixed(1))
+    await _iterated(far, order, act)
+
+
+async def _by_hand(far: Socket, order: list[Any], act: Callable[[], Any]) -> None:
+    await act()
+    order.append(await far.read_exactly(1))
+    order.append(await far.read_exactly(1))
+
+
+@pytest.mark.parametrize("reader", [_flowing, _readable, _iterated, _framed, _by_hand])
+def test_a_handle_comes_when_what_was_written_before_it_was_read(
+    reader: Callable[..., Any], tmp_path: Path
+) -> None:
+    order: list[Any] = []
+
+    async def turns(done: Callable[[], bool], most: int) -> None:
+        for _ in range(most):
+            if done():
+                break
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        server = net.create_server(handles=True).listen(str(tmp_path / "handles.sock"))
+        near = net.connect(server.address(), handles=True)
+        far, _ = await asyncio.gather(
+            pyuvnet.events.once(server, "connection"), pyuvnet.events.once(near, "connect")
+        )
+        far = far[0]
+        server.close()
+        given, port = some_server(lambda socket: None)
+        over = pyuvnet.events.once(far, "close")
+        far.on("handle", lambda handle, data: (order.append((handle, data)), handle.close()))
+        near.write(b"A")
+        await turns(lambda: far.bytes_read == 1, 10000)
+        assert far.bytes_read == 1
+
+        async def send() -> None:
+            near.send_handle(given, b"B")
+            near.end(b"C")
+            given.close()
+            await turns(lambda: False, 20)
+            assert not any(isinstance(each, tuple) for each in order)
+
+        await reader(far, order, send)
+        near.resume()
+        far.end()
+        await over
+
+    pyuvnet.run(main())
+    assert [each if isinstance(each, bytes) else each[1] for each in order] == [b"A", b"B", b"C"]
+
+
+@pytest.mark.parametrize("end", ["resume", "destroy"])
+def test_a_paused_connection_opens_no_handles(end: str, tmp_path: Path) -> None:
+    counts: list[int] = []
+
+    def begin(ends: Ends) -> None:
+        server, _ = some_server(lambda socket: None)
+        ends.near.on("error", lambda error: None)
+        ends.far.pause()
+        ends.far.remove_all_listeners("handle")
+
+        @ends.far.on("handle")
+        def take(handle: Server, data: bytes) -> None:
+            ends.order.append(data)
+            handle.close()
+            if len(ends.order) == 3:
+                ends.far.pause()
+                wait(20)
+
+        for _ in range(100):
+            ends.near.send_handle(server)
+        ends.near.end()
+        server.close()
+        before = len(descriptors())
+
+        def wait(turns: int) -> None:
+            if turns:
+                set_immediate(wait, turns - 1)
+                return
+            counts.append(len(ends.order))
+            assert len(descriptors()) <= before + 2
+            getattr(ends.far, end)()
+
+        wait(20)
+
+    ends = Ends(tmp_path).run(begin)
+    assert counts == ([0, 3] if end == "resume" else [0])
+    assert len(ends.order) == (100 if end == "resume" else 0)

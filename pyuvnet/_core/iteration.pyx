@@ -84,6 +84,9 @@ cdef class ChunkReader(Reader):
         self._offered = None
         return taken
 
+    cdef bint hungry(self) noexcept:
+        return self.waiting and self._waiter is not None and not self._waiter._done
+
     cdef object take(self):
         """The next chunk; None: there is none yet, or, with `over`, the iteration is done."""
         cdef Stream stream = self.stream

@@ -1,20 +1,26 @@
 """Passing: a layer on an IPC pipe that sends descriptors along with the bytes, and takes others.
 
-Owns: a duplicate of each descriptor that is to be sent, until the kernel has it.  What arrives goes
-up through the upcall `handles_arrived`, at once, as numbers that belong to their receiver.
+Owns: a duplicate of each descriptor that is to be sent, until the kernel has it; and those of the
+last read that have not been handed out.  They go up through the upcall `handles_arrived`, as numbers
+that belong to their receiver, in the order in which they came: after the bytes before them have been
+handed out, and while somebody reads (r_in_turn()).  Until then the layer reads no more, so that a
+program that does not read holds the descriptors of one read, at most 64.
 
 A descriptor belongs to the byte at an offset: the bytes before it leave first, and it goes with the
 call that sends that byte. The writes above do not know of it, and stay in order whichever way they
 take.  Imports: socket_base and below.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from . cimport uv
 from .errors cimport os_error, seal, state_error
 from .layer cimport Layer
+from .loop cimport Continuation
 from .pipe cimport Pipe, new_pipe
+from .readable cimport r_in_turn, r_lost
 from .socket_base cimport SocketBase
+from .stream cimport R_READING
 from .stream_handle cimport StreamHandle, close_descriptor, duplicate
 from .upcalls cimport HANDLES_ARRIVED, upcall
 from .writable cimport w_flush
@@ -119,26 +125,38 @@ cdef class Passing(Layer):
         self.due = None
         while self.first is not None:
             self._forget(self.first)
+        self._drop_held()
 
     # ---- Up ------------------------------------------------------------------------------------
 
     cdef int read(self, const char* base, Py_ssize_t size) except -1:
-        cdef StreamHandle handle = self.handle
-        cdef SocketBase socket
-        cdef list found
-        if not uv.uv_pipe_pending_count(&(<Pipe>handle)._pipe):
+        if not uv.uv_pipe_pending_count(&(<Pipe>self.handle)._pipe):
             return Layer.read(self, base, size)
-        found = self._take_pending()
-        socket = <SocketBase?>handle.owner
-        if not upcall(HANDLES_ARRIVED)(socket, found, PyBytes_FromStringAndSize(base, size)):
-            return Layer.read(self, base, size)
-        if socket._handle is handle:
-            socket._received(size)
-            socket._touch()
-        return 0
+        self._take_pending(base, size)
+        try:
+            return self._hand_out()
+        finally:
+            if self.held is not None:
+                self._read_or_wait()
 
-    cdef list _take_pending(self):
-        """The descriptors that libuv has taken out of the pipe, duplicates of ours."""
+    cdef int read_start(self) noexcept:
+        cdef int status = 0
+        self.wanted = True
+        if self.held is None:
+            return Layer.read_start(self)
+        try:
+            # Not now: whoever asks for more may still have something to hand out.
+            self._plan()
+        except BaseException:
+            status = uv.UV_ENOMEM
+        return status
+
+    cdef void read_stop(self) noexcept:
+        self.wanted = False
+        Layer.read_stop(self)
+
+    cdef int _take_pending(self, const char* base, Py_ssize_t size) except -1:
+        """Hold what a read has brought: the descriptors, duplicates of libuv's, and the bytes."""
         cdef StreamHandle handle = self.handle
         cdef list found = []
         cdef Pipe pipe
@@ -152,11 +170,104 @@ cdef class Passing(Layer):
                 pipe.close()
                 if fd >= 0:
                     found.append(fd)
+            self.held_data = PyBytes_FromStringAndSize(base, size)
+            self.held = found
         except BaseException:
             for one in found:
                 close_descriptor(one)
             raise
-        return found
+        return 0
+
+    cdef int _hand_out(self) except -1:
+        """Give the owner what is held, as long as it is its turn: a listener may pause it."""
+        cdef StreamHandle handle = self.handle
+        cdef SocketBase socket
+        cdef bytes data
+        while self.held:
+            if handle.closing or handle.owner is None:
+                self._drop_held()
+                return 0
+            socket = <SocketBase?>handle.owner
+            if not r_in_turn(socket):
+                return 0
+            data, self.held_data = self.held_data, b""
+            try:
+                used = upcall(HANDLES_ARRIVED)(socket, self.held, data)
+            except BaseException:
+                # The others of the same read go with it.
+                self._drop_held()
+                raise
+            if not used:
+                self.held_data = data
+            elif socket._handle is handle:
+                socket._received(PyBytes_GET_SIZE(data))
+                socket._touch()
+        data, self.held, self.held_data = self.held_data, None, None
+        if data:
+            return Layer.read(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return 0
+
+    cdef int _go_on(self) except -1:
+        cdef StreamHandle handle = self.handle
+        cdef SocketBase socket
+        self.planned = False
+        if self.held is None or handle is None or handle.owner is None:
+            return 0
+        socket = <SocketBase?>handle.owner
+        try:
+            self._hand_out()
+        except (MemoryError, RecursionError) as exc:
+            r_lost(socket, exc)
+        finally:
+            if not handle.closing and handle.owner is not None:
+                self._read_or_wait()
+        return 0
+
+    cdef int _read_or_wait(self) except -1:
+        """Read on; or read no more until what is held was handed out, and look when more is wanted.
+        """
+        cdef SocketBase socket = <SocketBase>self.handle.owner
+        cdef int status
+        if self.handle.closing or socket is None:
+            return 0
+        if self.held is None:
+            if self.wanted:
+                status = Layer.read_start(self)
+                if status < 0:
+                    socket._fail(os_error(status, "read"))
+            return 0
+        Layer.read_stop(self)
+        # So that it is asked again.
+        socket._state &= ~R_READING
+        return 0
+
+    cdef int _plan(self) except -1:
+        """Hand out what is held, once the callbacks and continuations that are due are over."""
+        cdef Delivery delivery
+        if not self.planned:
+            self.planned = True
+            try:
+                delivery = Delivery.__new__(Delivery)
+                delivery.layer = self
+                self.handle.loop.continue_with(delivery)
+            except BaseException:
+                self.planned = False
+                raise
+        return 0
+
+    cdef void _drop_held(self) noexcept:
+        cdef list held = self.held
+        self.held = self.held_data = None
+        if held is not None:
+            for fd in held:
+                close_descriptor(fd)
+
+
+cdef class Delivery(Continuation):
+    """Hands out what was held, outside of what asked for more."""
+
+    cdef int go_on(self) except -1:
+        return self.layer._go_on()
 
 
 cdef Passing passing_of(SocketBase socket):
@@ -172,6 +283,7 @@ cdef Passing passing_of(SocketBase socket):
 cdef int add_passing(SocketBase socket) except -1:
     """Let a connection whose pipe passes descriptors send and take them."""
     cdef Passing layer = Passing.__new__(Passing)
+    layer.wanted = socket._handle is not None and socket._handle.reading
     return socket._add_layer(layer, True)
 
 
@@ -239,4 +351,5 @@ def send_descriptor(SocketBase socket not None, int fd, bytes data not None, cal
 
 
 seal(Carried)
+seal(Delivery)
 seal(Passing)

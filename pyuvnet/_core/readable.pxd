@@ -16,7 +16,6 @@ cdef int r_listener_removed(Stream s, object event) except -1
 cdef int r_begin_reader(Stream s, Reader reader) except -1
 cdef int r_end_reader(Stream s, Reader reader) except -1
 cdef bint r_reads_over(Stream s) noexcept
-cdef int r_lost(Stream s, object exc) except -1
 cdef bint r_readable(Stream s) noexcept
 cdef int r_set_encoding(Stream s, object name) except -1
 cdef int r_set_framing(Stream s, Framing framing) except -1
@@ -25,6 +24,8 @@ cdef bytes r_take_bytes(Stream s)
 cdef int r_taken(Stream s) except -1
 cdef int r_ask(Stream s) except -1
 cdef bint r_goes_on(Stream s) noexcept
+cdef bint r_in_turn(Stream s) except -1
+cdef int r_lost(Stream s, object exc) except -1
 cdef int r_unshift(Stream s, object chunk, object encoding) except -1
 
 cdef class Readable(Stream):

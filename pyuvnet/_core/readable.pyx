@@ -585,6 +585,34 @@ cdef int r_listener_removed(Stream s, object event) except -1:
     return 0
 
 
+cdef bint r_in_turn(Stream s) except -1:
+    """Whether what is no chunk can be handed out now, such as a descriptor: all that came before it
+    was, and somebody reads, or nobody has said whether data should flow.
+
+    Where it cannot, the next call of _ask_source() may change that, or the next but one.
+    """
+    if s._state & (DESTROYED | ERRORED):
+        # Nothing else will be handed out.
+        return True
+    if s._flowing == FLOWING_NO:
+        if s.r_reader is None:
+            if not s._state & R_LISTENING:
+                return False
+        elif not s.r_reader.hungry():
+            return False
+        elif s.r_transforms & R_READERS:
+            # A task waits for more bytes than there are.
+            return True
+    if not s.r_length:
+        return True
+    if not s.r_transforms & R_FRAMES or s._flowing == FLOWING_UNASKED \
+            or s._state & R_RESUME_SCHEDULED or s._rare.r_cutter.delivering \
+            or s._rare.r_cutter.flow_due:
+        return False
+    # A part of a frame has to wait for the rest, which is behind.
+    return _front(s) == FRONT_SHORT
+
+
 cdef int _update_listening(Stream s) except -1:
     if _listened(s):
         s._state |= R_LISTENING

@@ -72,6 +72,9 @@ cdef class ByteReader(Reader):
             loop.report(exc)
         return True
 
+    cdef bint hungry(self) noexcept:
+        return self.waiting and self._waiter is not None and not self._waiter._done
+
     cdef bint _ready_to_go(self) noexcept:
         """Whether the step of the task would have something to do."""
         cdef Stream stream = self._stream

@@ -110,6 +110,7 @@ cdef class Reader:
 
     cdef int arrived(self) except -1
     cdef bint deliver(self, bytes chunk) noexcept
+    cdef bint hungry(self) noexcept
 
 
 cdef class StreamExtra:

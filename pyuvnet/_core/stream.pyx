@@ -110,6 +110,10 @@ cdef class Reader:
         """
         return False
 
+    cdef bint hungry(self) noexcept:
+        """Whether a task waits, for more than there is."""
+        return False
+
 
 cdef StreamExtra _NOTHING = StreamExtra.__new__(StreamExtra)
 _NOTHING.shared = True

@@ -28,8 +28,8 @@ FUNCTIONS = {
     "wait_for_drain":
         "(stream): drained(); returns its awaitable.",
     "handles_arrived":
-        "(socket, descriptors, data): descriptors have come with data; takes them over, and "
-        "returns False if the data are still to be read.",
+        "(socket, descriptors, data): descriptors have come with data; takes the first over, or "
+        "all, out of the list, and returns False if the data are still to be read.",
     "slow_log":
         "(): a callback was slow and is to be logged, for the first time; returns what has "
         "slow(name, seconds).",
