@@ -194,10 +194,17 @@ class Attempts(ConnectSteps):
             pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], str)
             callback(error, *(result if pair else (result,)))
 
+        def cancelled() -> None:
+            # By the program: no result will come.
+            if not called and self.is_current():
+                self.socket.destroy()
+
         try:
             result = lookup(self._host, options, callback)
             if hasattr(type(result), "__await__"):
-                self._lookup_task = start_task(result, "The lookup", done)
+                self._lookup_task = start_task(
+                    result, "The lookup is a coroutine function", done, cancelled
+                )
         except BaseException:
             # No result will come: a handle that waits for it would stay for ever.
             self.socket.destroy()

@@ -26,32 +26,52 @@ _tasks: set[asyncio.Task[Any]] = set()
 _RAISED_BY_ASYNCIO = (KeyboardInterrupt, SystemExit)
 
 
-def start_task(
-    awaitable: Awaitable[Any], what: str, done: Callable[[BaseException | None, Any], object]
-) -> asyncio.Task[Any]:
-    """Run an awaitable as a task of asyncio's, kept alive until it is done.
+def running_loop(awaitable: Any, what: str) -> asyncio.AbstractEventLoop:
+    """Return asyncio's loop that runs here.
 
     Args:
-        awaitable: what a coroutine function returned.
-        what: names that function, for the error.
-        done: gets (error, None) or (None, result) in a tick of our loop; nothing if cancelled.
+        awaitable: what cannot run without it, and is closed then.
+        what: why it needs one, for the error, such as "The lookup is a coroutine function".
 
     Raises: StateError (ERR_NO_ASYNC_LOOP).
     """
     theirs = running_asyncio()
     if theirs is None:
-        if isinstance(awaitable, CoroutineType):
+        if hasattr(awaitable, "close"):
             awaitable.close()
         raise StateError(
-            f"{what} is a coroutine function, but no asyncio loop is running", "ERR_NO_ASYNC_LOOP"
+            f"{what}, but no asyncio loop is running in this thread; start the program with "
+            "pyuvnet.run(main()) or asyncio.run(main())",
+            "ERR_NO_ASYNC_LOOP",
         )
+    return theirs
+
+
+def start_task(
+    awaitable: Awaitable[Any],
+    what: str,
+    done: Callable[[BaseException | None, Any], object],
+    cancelled: Callable[[], object],
+) -> asyncio.Task[Any]:
+    """Run an awaitable of the program's as a task of asyncio's, kept alive until it is done.
+
+    Every coroutine of the program starts here, or in run_listener() if a listener returned it.
+
+    Args:
+        awaitable: what a coroutine function returned.
+        what: as in running_loop().
+        done: gets (error, None) or (None, result) in a tick of our loop.
+        cancelled: called instead of it, with nothing, if there will be no result.
+
+    Raises: StateError (ERR_NO_ASYNC_LOOP).
+    """
+    theirs = running_loop(awaitable, what)
 
     def finish(finished: asyncio.Task[Any]) -> None:
         _tasks.discard(finished)
-        if finished.cancelled():
-            return
-        error = finished.exception()
-        if isinstance(error, _RAISED_BY_ASYNCIO):
+        error = None if finished.cancelled() else finished.exception()
+        if finished.cancelled() or isinstance(error, _RAISED_BY_ASYNCIO):
+            _in_a_tick(cancelled)
             return
         _in_a_tick(done, error, None if error is not None else finished.result())
 
@@ -195,15 +215,7 @@ def run_listener(
     """Run what a coroutine listener returned."""
     if isinstance(awaitable, GoesOn):
         return
-    theirs = running_asyncio()
-    if theirs is None:
-        if hasattr(awaitable, "close"):
-            awaitable.close()
-        raise StateError(
-            f"The listener for {event!r} is a coroutine function, but no asyncio loop is running "
-            "in this thread; start the program with pyuvnet.run(main()) or asyncio.run(main())",
-            "ERR_NO_ASYNC_LOOP",
-        )
+    theirs = running_loop(awaitable, f"The listener for {event!r} is a coroutine function")
     given = event in ("connection", "secureConnection") and bool(arguments)
     if not given or not isinstance(arguments[0], SocketBase):
         _begin(theirs, awaitable, _Listening(emitter, event, arguments, captured))

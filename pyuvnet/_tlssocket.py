@@ -22,6 +22,7 @@ from ._core.descriptors import own_method
 from ._core.duplex import Duplex
 from ._core.names import add_node_names
 from ._run import next_tick
+from ._tasks import start_task
 from ._tls_context import (
     CONTEXT_OPTIONS,
     SecureContext,
@@ -351,35 +352,14 @@ class TLSSocket(Socket):
             return
         if result is None:
             return
-        if hasattr(result, "__await__"):
-            self._answer_later(result, answer)
-        else:
+        if not hasattr(type(result), "__await__"):
             answer(None, result)
-
-    def _answer_later(self, awaitable: Any, answer: Callable[..., None]) -> None:
-        """Let a coroutine choose."""
-        import asyncio
-
-        async def wait() -> None:
-            try:
-                context = await awaitable
-            except Exception as error:
-                answer(error)
-            except BaseException:
-                # Cancelled: there will be no answer.
-                self.destroy()
-                raise
-            else:
-                answer(None, context)
-
-        choosing = wait()
+            return
         try:
-            self._task = asyncio.ensure_future(choosing)
-        except RuntimeError as error:
-            # No asyncio loop runs here.
-            choosing.close()
-            if hasattr(awaitable, "close"):
-                awaitable.close()
+            # Without a result there will be no answer.
+            why = "The sni_callback is a coroutine function"
+            start_task(result, why, answer, self.destroy)
+        except Exception as error:
             answer(error)
 
     def _choose_protocol(self, context: SecureContext, offered: list[str]) -> None:

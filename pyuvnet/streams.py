@@ -24,6 +24,7 @@ from ._core.stream import (
 )
 from ._core.waiter import Waiter
 from ._core.writable import Writable
+from ._tasks import running_loop
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ClosedError, StateError
 
@@ -364,9 +365,8 @@ class _FromAsyncIterable(Readable):
 
     def _read(self, size: int) -> None:
         if self._task is None:
-            import asyncio
-
-            self._task = asyncio.get_running_loop().create_task(self._fill())
+            theirs = running_loop(None, "The iterable is asynchronous")
+            self._task = theirs.create_task(self._fill())
 
     async def _fill(self) -> None:
         try:

@@ -320,6 +320,13 @@ def coroutine_without_asyncio() -> Any:
     return raised(lambda: emitter.emit("x"))
 
 
+def iterable_without_asyncio() -> Any:
+    async def items() -> Any:
+        yield b""
+
+    return raised(lambda: pyuvnet.streams.from_iterable(items())._read(1))
+
+
 TYPE, VALUE = "ERR_INVALID_ARG_TYPE", "ERR_INVALID_ARG_VALUE"
 
 
@@ -470,6 +477,7 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
      lambda: raised(lambda: net.Server().transfer(pyuvnet.current_loop()))),
     ("ERR_LOOP_CLOSED", StateError, "", use_of_a_closed_loop),
     ("ERR_NO_ASYNC_LOOP", StateError, "", coroutine_without_asyncio),
+    ("ERR_NO_ASYNC_LOOP", StateError, "", iterable_without_asyncio),
 ]  # fmt: skip
 
 # The built-in exceptions that catch a class too.

@@ -376,6 +376,17 @@ def test_a_coroutine_that_fails() -> None:
     pyuvnet.run(main())
 
 
+def test_a_coroutine_that_is_cancelled_destroys_the_socket() -> None:
+    async def lookup(host: str, options: Any, callback: Any) -> Any:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        c = net.create_connection(port=1, host="some.where", lookup=lookup)
+        await pyuvnet.events.once(c, "close")
+
+    pyuvnet.run(main())
+
+
 def test_destroy_cancels_the_coroutine(trace: Any) -> None:
     async def lookup(host: str, options: Any, callback: Any) -> Any:
         try:

@@ -657,12 +657,29 @@ def test_a_server_chooses_by_name(kind: str) -> None:
         assert both.got == b"fine"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_coroutine_for_a_name_needs_asyncio() -> None:
     async def choose(name: str, callback: Any) -> None:
         raise AssertionError("never run")
 
-    both = Both({"sni_callback": choose}).run()
-    assert both.events[0] == ("tlsClientError", None)
+    # As in a process that has never run asyncio, in which it would make a loop that nobody runs.
+    asyncio.set_event_loop_policy(None)
+    both = Both({"sni_callback": choose, "handshake_timeout": 3000}).run()
+    assert both.events[0] == ("tlsClientError", "ERR_NO_ASYNC_LOOP")
+
+
+def test_a_coroutine_for_a_name_that_is_cancelled_ends_the_handshake() -> None:
+    async def choose(name: str, callback: Any) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> list[Any]:
+        both = Both({"sni_callback": choose})
+        both.server.listen(0)
+        both.next()
+        await both.server.wait_closed()
+        return both.events
+
+    assert pyuvnet.run(main()) == [("error", "ECONNRESET")]
 
 
 def test_certificates_are_renewed_under_load() -> None:
