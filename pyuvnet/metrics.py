@@ -165,7 +165,10 @@ class PrometheusCollector:
 # ---- The listener --------------------------------------------------------------------------------
 
 _HEAD_LIMIT = 8192
+# Until a connection is over; until its first byte; and how long it may be silent.
 _TIMEOUT = 5000
+_FIRST_BYTE = 2000
+_IDLE = 2000
 _CONNECTIONS = 32
 _RETRY = 1000
 _OPENMETRICS = "application/openmetrics-text"
@@ -183,9 +186,10 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
     to serve, and the successor of a handover gets the port as soon as the process before it has
     ended. Any other failure is logged, and the metrics are not served.
 
-    Returns the server, which does not keep the loop alive; close() ends it. It takes 32 connections
-    at a time, with 8 KiB of request and 5 seconds for each, so that an attack on it does not
-    disturb the program.
+    Returns the server, which does not keep the loop alive; close() ends it. It has limits of its
+    own, so that an attack on it disturbs neither the program nor the scraper: 8 KiB of request, 2
+    seconds until the first byte and between two, 5 seconds for a connection, and 32 connections.
+    One more takes the place of the oldest one that is not being answered.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), ArgValueError (ERR_INVALID_ARG_VALUE), RangeError
         (ERR_SOCKET_BAD_PORT).
 
@@ -195,8 +199,17 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
     if not check.validate_string(host, "host"):
         # To listen() it means all interfaces.
         raise check.arg_value_error("host", host, "must not be empty")
-    server = net.create_server(_answer, max_connections=_CONNECTIONS)
+    return _serve({"port": port, "host": host})
+
+
+def _serve(place: dict[str, Any]) -> Server:
+    """serve() at a place, as listen() takes it."""
+    server = net.create_server(first_byte_timeout=_FIRST_BYTE, idle_timeout=_IDLE)
     closed = logged = False
+
+    def connected(socket: Any) -> None:
+        _make_room(server)
+        _answer(socket)
 
     def failed(error: Exception) -> None:
         nonlocal logged
@@ -212,17 +225,27 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
 
     def again() -> None:
         if not closed and not server.listening:
-            server.listen(port=port, host=host)
+            server.listen(place)
 
     def over() -> None:
         nonlocal closed
         closed = True
 
+    server.on("connection", connected)
     server.on("error", failed)
     server.on("close", over)
-    server.listen(port=port, host=host)
+    server.listen(place)
     server.unref()
     return server
+
+
+def _make_room(server: Server) -> None:
+    """Destroy what is too many: who has waited longest without being answered goes first."""
+    there = [socket for socket in server.sockets if not socket.destroyed]
+    for _ in range(len(there) - _CONNECTIONS):
+        oldest = next((each for each in there if not each.busy), there[0])
+        there.remove(oldest)
+        oldest.destroy()
 
 
 def _answer(socket: Any) -> None:
@@ -234,6 +257,8 @@ def _answer(socket: Any) -> None:
         head += chunk
         if b"\r\n\r\n" in head:
             socket.remove_listener("data", data)
+            # A shutdown waits for the answer, and so does who comes later.
+            socket.busy = True
             if _ask_workers is None:
                 reply(*_response(head))
             else:
@@ -253,9 +278,13 @@ def _answer(socket: Any) -> None:
             f"HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\n"
             f"Content-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
         ).encode()
-        socket.end(answer + payload if with_body else answer)
+        socket.end(answer + payload if with_body else answer, answered)
         # What comes behind the request is not looked at; without reading, its end would not come.
         socket.resume()
+
+    def answered(error: object = None) -> None:
+        # The rest is up to the peer.
+        socket.busy = None
 
     socket.on("data", data)
     socket.on("error", lambda error: None)

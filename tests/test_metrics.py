@@ -325,15 +325,40 @@ def test_a_peer_that_sends_byte_by_byte_is_gone_after_the_deadline(
 
 
 @pytest.mark.spec("P6-05")
-def test_connections_are_limited(listener: net.Server) -> None:
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /met", b"GET /metrics HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "all"]
+)
+def test_connections_that_stay_make_room_for_a_scraper(listener: net.Server, said: bytes) -> None:
+    """Also those that were answered, and never close: the oldest of them goes."""
     listener.ref()
-    peers = [posix.create_connection(("127.0.0.1", listener.address().port)) for _ in range(40)]
-    while listener.stats().accepted + sum(listener.dropped.values()) < 40:
-        pyuvnet.current_loop().turn()
-    assert listener.stats().open == 32
-    assert listener.dropped == {"maxConnections": 8}
+    peers = []
+    for count in range(1, 41):
+        peers.append(posix.create_connection(("127.0.0.1", listener.address().port)))
+        peers[-1].sendall(said)
+        while listener.stats().accepted < count:
+            pyuvnet.current_loop().turn()
+    assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
+    assert listener.stats().open <= 32
+    assert not listener.dropped
     for peer in peers:
         peer.close()
+
+
+@pytest.mark.parametrize("limit", ["_FIRST_BYTE", "_IDLE"])
+def test_connections_that_are_silent_end(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, limit: str
+) -> None:
+    monkeypatch.setattr(metrics, limit, 20)
+    listener = request.getfixturevalue("listener")
+    listener.ref()
+    with posix.create_connection(("127.0.0.1", listener.address().port)) as peer:
+        peer.sendall(b"GET" if limit == "_IDLE" else b"")
+        # Its deadline comes later than the watchdog of a test would like.
+        while not sum(listener.stats().errors.values()):
+            pyuvnet.current_loop().turn(True)
+    assert list(listener.stats().errors) == [
+        "ERR_SOCKET_IDLE" if limit == "_IDLE" else "ERR_FIRST_BYTE_TIMEOUT"
+    ]
 
 
 @pytest.mark.spec("P6-05")

@@ -8,15 +8,18 @@ import re
 import shutil
 import signal
 import socket as posix
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pyuvnet import metrics
+import pyuvnet
+from pyuvnet import metrics, tls
 from tests.support.processes import gone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -161,6 +164,37 @@ def test_the_alerts_are_of_the_server_of_the_page() -> None:
     assert program is not None
     assert 'name="lines"' in program[1]
     assert set(re.findall(r'server="(\w+)"', PAGE)) == {"lines"}
+
+
+def test_peers_that_hang_up_do_not_fire_the_alert_errors() -> None:
+    """Many TLS clients close without close_notify."""
+    ordinary = re.search(r'code!~"([^"]+)"', PAGE)
+    assert ordinary is not None
+    pem = (ROOT / "tests" / "localhost.pem").read_text("ascii")
+    server = tls.create_server({"key": pem, "cert": pem})
+    server.on(
+        "secureConnection",
+        lambda one: one.on("error", lambda error: None).resume().write("hello"),
+    )
+    server.listen(0, "127.0.0.1", pyuvnet.stop)
+    pyuvnet.run()
+    context = ssl.create_default_context(cafile=str(ROOT / "tests" / "localhost.pem"))
+
+    def hang_up() -> None:
+        with posix.create_connection(("127.0.0.1", server.address().port), 20) as one:
+            client = context.wrap_socket(one, server_hostname="localhost")
+            assert client.recv(5) == b"hello"
+            client.close()
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    while not server.stats().closed:
+        pyuvnet.current_loop().turn(True)
+    thread.join()
+    assert server.stats().errors
+    assert set(server.stats().errors) <= set(ordinary[1].split("|"))
+    server.close()
+    pyuvnet.run()
 
 
 @pytest.mark.slow

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 OWN = "serve.own"
 GIVEN = "serve.given"
 NUMBERED = "serve.fd."
+# That of the metrics.
+METRICS = "serve.metrics"
 _SCHEDULING = {**POLICIES, "shared": SCHED_NONE}
 
 
@@ -163,17 +165,21 @@ def _shown(keywords: Mapping[str, Any]) -> str:
     return f"[{host}]:{keywords['port']}" if ":" in host else f"{host}:{keywords['port']}"
 
 
-def open_all(settings: Settings, opened: list[Listening]) -> None:
+def open_all(settings: Settings, opened: list[Listening]) -> list[int]:
     """Listen on all addresses.
 
     Args:
         opened: gets what is listened on, also if it is not all.
 
+    Returns: the listener of the metrics that an old primary has handed over, if there is one.
+
     Raises: OSError if one cannot be had; ArgValueError (ERR_INVALID_ARG_VALUE) for descriptors that
         are no listening sockets.
     """
     policy = _SCHEDULING[settings.policy]
-    inherited = [Inherited(fd, name) for name, several in listen_fds().items() for fd in several]
+    given = dict(listen_fds())
+    of_metrics = given.pop(METRICS, [])
+    inherited = [Inherited(fd, name) for name, several in given.items() for fd in several]
     if settings.bind is not None:
         for bind in sorted(settings.bind, key=_order):
             opened.append(_bind(policy, bind, inherited))
@@ -196,6 +202,7 @@ def open_all(settings: Settings, opened: list[Listening]) -> None:
     places = cluster._primary.places
     for listening in opened:
         places[listening.key] = listening.place
+    return of_metrics
 
 
 def _order(bind: Bind) -> int:
@@ -244,6 +251,12 @@ def _is_at(one: Inherited, host: str | None, port: int) -> bool:
     if not one.tcp or one.name.startswith(NUMBERED) or (port and one.address[1] != port):
         return False
     return one.address[0] in (("::", "0.0.0.0") if host is None else (host,))
+
+
+def is_at(fd: int, host: str, port: int) -> bool:
+    """Whether a descriptor is a socket that listens at an address; port 0 may be any."""
+    one = Inherited(fd, METRICS)
+    return one.tcp and one.address[0] == host and port in (0, one.address[1])
 
 
 def _keywords_of(one: Inherited) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ..errors import StateError
 from . import pid_file
 from .log import LOG, set_up_logging
 from .settings import has_gil, wrong
-from .sockets import Listening, open_all, resolve
+from .sockets import METRICS, Listening, is_at, open_all, resolve
 from .watch import Watch
 from .worker import FOR_THE_GROUP, VARIABLE
 
@@ -60,6 +60,8 @@ _HANDING_OUT = 5000
 _LOOK = 5
 # How long a worker may take to reply with its counters, for a scraper.
 _COUNTING = 500
+# How long a scraper may take to get its answer once the metrics are served no more.
+_LAST_SCRAPE = 1000
 
 STARTING = "starting"
 READY = "ready"
@@ -174,7 +176,7 @@ class Supervisor:
         self.code = 0
         # Whether all workers have been ready once; whether a rolling restart is under way.
         self.up = self.rolling = False
-        self.stopping = self.replaced = self.upgrading = False
+        self.stopping = self.replaced = self.upgrading = self._is_over = False
         self._signals = 0
         self._listening: list[Listening] = []
         self._before: dict[int, Any] = {}
@@ -196,7 +198,7 @@ class Supervisor:
         cluster.settings.setdefault("args", list(ARGUMENTS))
         try:
             self._handle_signals()
-            open_all(self.settings, self._listening)
+            of_metrics = open_all(self.settings, self._listening)
             for each in self._listening:
                 LOG.info("listening on %s", each.shown)
             if self.settings.threads > 1 and has_gil():
@@ -204,7 +206,10 @@ class Supervisor:
             if self.settings.reload:
                 self._watch = Watch(self._file_changed)
             if self.settings.metrics is not None:
-                self._serve_metrics(*self.settings.metrics)
+                self._serve_metrics(*self.settings.metrics, of_metrics)
+            for fd in of_metrics:
+                # This version serves them elsewhere, or not at all.
+                os.close(fd)
             for _ in range(self.settings.workers):
                 self._add_slot()
             for slot in self.slots:
@@ -365,6 +370,8 @@ class Supervisor:
             except OSError as error:
                 what = error.strerror or error
                 LOG.error("the pid file %s cannot be written: %s", self.settings.pid_file, what)
+        if self._metrics is not None:
+            self._metrics.resume()
         LOG.info("ready, with %s", _workers(len(self.slots)))
         handover.ready()
         self._notify(f"READY=1\nMAINPID={os.getpid()}")
@@ -559,6 +566,8 @@ class Supervisor:
         for each in self._listening:
             several = named.setdefault(each.name, [])
             several += [_Descriptor(fd) for fd in each.descriptors()]
+        if self._metrics is not None and self._metrics.listening:
+            named[METRICS] = [_Descriptor(self._metrics.fileno())]
         words = [os.fsencode(word) for word in cluster._primary.command]
         self.upgrading = True
         try:
@@ -578,6 +587,9 @@ class Supervisor:
         else:
             LOG.info("the new primary (pid %s) is ready; this one shuts down", pid)
             self.replaced = True
+            if self._metrics is not None:
+                # The new one has the socket, and what waits in its queue.
+                self._metrics.shutdown(_LAST_SCRAPE)
             self._begin_to_stop()
 
     # ---- The end -------------------------------------------------------------------------------
@@ -668,10 +680,20 @@ class Supervisor:
 
     def _look_whether_over(self) -> None:
         if self.stopping and not self.processes and not self.upgrading:
-            if self._metrics is not None:
-                self._metrics.close()
             if self._watchdog is not None:
                 self._watchdog.close()
+            if self._metrics is None:
+                self._over()
+                return
+            for each in [] if self.replaced else self._metrics.sockets:
+                if not each.busy:
+                    each.destroy()
+            # Who has asked is answered.
+            self._metrics.shutdown(_LAST_SCRAPE, callback=self._over)
+
+    def _over(self, result: object = None) -> None:
+        if not self._is_over:
+            self._is_over = True
             # In the check phase, behind which is the closing one.
             current_loop().set_immediate(current_loop().stop)
 
@@ -712,7 +734,12 @@ class Supervisor:
 
     # ---- Metrics -------------------------------------------------------------------------------
 
-    def _serve_metrics(self, host: str, port: int) -> None:
+    def _serve_metrics(self, host: str, port: int, handed_over: list[int]) -> None:
+        """Serve the metrics.
+
+        Args:
+            handed_over: the listener of an old primary, which is taken out if it is the one.
+        """
         at = resolve(host)
         for each in self._listening:
             theirs = each.keywords.get("host")
@@ -723,7 +750,13 @@ class Supervisor:
         metrics._of_workers = lambda: [each.counts for each in self.processes.values()]
         metrics._ask_workers = self._collect_counts
         metrics._of_primary = self._families
-        self._metrics = metrics.serve(port, host or "::")
+        place: dict[str, Any] = {"port": port, "host": at or "::"}
+        if handed_over and is_at(handed_over[0], place["host"], port):
+            place = {"fd": handed_over.pop()}
+        self._metrics = metrics._serve(place)
+        if "fd" in place:
+            # The old one serves them until this one is ready, and goes on if it fails.
+            self._metrics.pause()
         self._metrics.on("listening", self._metrics_listening)
 
     def _metrics_listening(self) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from tests.support.serving import (
     pids,
     primaries,
     wait_for_file,
+    wait_until,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
@@ -66,6 +71,47 @@ def test_a_new_primary_takes_the_sockets_over(serve: Any, tmp_path: Path, policy
     primary.end(None)
     assert not (tmp_path / "pid").exists()
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_metrics_are_scraped_all_through_an_upgrade(serve: Any) -> None:
+    """None is refused or reset, and none says that there is no worker."""
+    primary = serve("app:app", *LOCAL, "--workers", "2", "--metrics", "127.0.0.1:0")
+    port = primary.ready()
+    metrics = int(primary.find(r"metrics at http://127.0.0.1:(\d+)/metrics")[0][1])
+    stop = threading.Event()
+    counted: list[str] = []
+
+    def scrape() -> None:
+        while not stop.is_set():
+            with connected(metrics) as one:
+                one.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+                text = b"".join(iter(partial(one.recv, 65536), b"")).decode()
+            counted.extend(re.findall(r"^pyuvnet_serve_workers{} (.*)", text, re.M) or ["?"])
+
+    with ThreadPoolExecutor(2) as pool:
+        scraping = [pool.submit(scrape) for _ in range(2)]
+        try:
+            with connected(port) as kept:
+                kept.sendall(b"q\n")
+                kept.recv(100)
+                primary.send(signal.SIGUSR2)
+                primary.wait_for(rf"\[{primary.group}\] the new primary")
+                before = len(counted)
+                # While the old primary waits for its last connection.
+                wait_until(lambda: len(counted) > before + 20)
+                goodbye(kept)
+            primary.process.wait(20)
+            after = len(counted)
+            wait_until(lambda: len(counted) > after + 20)
+        finally:
+            stop.set()
+        for each in scraping:
+            each.result(20)
+    assert set(counted) == {"2"}
+    assert "cannot serve the metrics" not in primary.log
+    os.kill(primaries(primary)[-1], signal.SIGTERM)
+    primary.end(None)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,11 @@ def primaries(primary: Primary) -> list[int]:
 
 
 def wait_for_file(file: Path) -> None:
+    wait_until(file.exists)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
     limit = time.monotonic() + PATIENCE
-    while not file.exists():
-        assert time.monotonic() < limit, file
+    while not condition():
+        assert time.monotonic() < limit, condition
         time.sleep(0.01)
