@@ -2,8 +2,8 @@
 
 The module of a command has `add_arguments(parser)`, which also sets the parser's description, and
 `main(options)`, which returns the exit code. A new command needs a module here, a function that
-imports it, and a line in COMMANDS. What commands share is in arguments.py. `serve` lives next to the
-primary that it starts.
+imports it, and a line in COMMANDS. What commands share is in arguments.py. `serve` lives next to
+the primary that it starts.
 """
 
 from __future__ import annotations
