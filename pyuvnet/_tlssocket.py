@@ -433,8 +433,14 @@ class TLSSocket(Socket):
         self.off("error", self._failed_early)
         server._handshake_over(self)
         announce = self.listener_count("secure")
-        if not server.emit("secureConnection", self) and not self.destroyed:
-            self.destroy()
+        before = self.event_names()
+        try:
+            server.emit("secureConnection", self)
+        except BaseException:
+            if self.event_names() == before:
+                # As in net: the listener raised before it had taken the socket.
+                self.destroy()
+            raise
         if announce:
             self.emit("secure")
 

@@ -157,9 +157,9 @@ class Server(ServerBase):
     server` yields the connections; it ends at 'close' and raises at 'error'. When you leave it,
     connections not yet delivered are closed.
 
-    A socket is destroyed if nobody uses it: if 'connection' has no listener, or the listener raised
-    before it registered anything on the socket. So is the socket of a coroutine listener that
-    raises or is cancelled.
+    A socket is destroyed if a listener of 'connection' raises and nothing was registered on it. So
+    is the socket of a coroutine listener that raises or is cancelled. Without a listener,
+    connections stay open, as in Node.
 
     Events: 'listening', 'connection' (socket), 'close', 'error' (error), 'drop' (info), 'shutdown',
         'overload' (info).

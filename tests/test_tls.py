@@ -843,19 +843,39 @@ def test_a_listener_of_connection_sees_the_plain_socket_and_may_end_it() -> None
     assert events == [net.Socket, "ECONNRESET"]
 
 
-@pytest.mark.spec("D158")
-def test_a_connection_that_nobody_takes_is_closed() -> None:
+@pytest.mark.spec("D25")
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_connection_without_a_listener_stays_and_one_whose_listener_raises_is_closed(
+    raises: bool,
+) -> None:
     server = tls.create_server(KEYS)
     events: list[str] = []
 
+    def connection(socket: tls.TLSSocket) -> None:
+        raise ValueError("not taken")
+
+    def secured(error: object) -> None:
+        if not raises:
+            next(iter(server.sockets)).end(b"kept")
+
     def listening() -> None:
         client = tls.connect(port=server.address().port, host="127.0.0.1", **TRUST)
+        client.on("secureConnect", lambda: client.write(b"x", secured))
+        client.on("data", lambda data: events.append(data.decode()))
         client.on("error", lambda error: events.append(error.code))
-        client.on("close", lambda had_error: server.close())
+        # What the client has written remains unread.
+        client.on("close", lambda had_error: server.close().destroy_sockets())
 
+    if raises:
+        server.on("secureConnection", connection)
+        pyuvnet.set_exception_handler(lambda error: events.append(str(error)))
     server.listen(0, listening)
     pyuvnet.run()
-    assert events in ([], ["ERR_TLS_TRUNCATED"])
+    if raises:
+        assert events[0] == "not taken"
+        assert events[1:] in ([], ["ERR_TLS_TRUNCATED"], ["ECONNRESET"])
+    else:
+        assert events == ["kept"]
 
 
 # ---- STARTTLS ------------------------------------------------------------------------------------

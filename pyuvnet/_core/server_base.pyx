@@ -693,21 +693,14 @@ cdef class ServerBase(Acceptor):
         return 0
 
     cdef int _give_plain(self, SocketBase socket) except -1:
-        """Emit 'connection'. A socket that nobody takes is destroyed."""
-        cdef bint taken
+        """Emit 'connection'. A socket whose listener raises before it has taken it is destroyed."""
         try:
-            if self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
-                # An override that returns None has not refused it.
-                taken = self.emit(_CONNECTION, socket) is not False
-            else:
-                taken = self._emit1(_CONNECTION, socket)
+            self._emit1(_CONNECTION, socket)
             if hooked(HOOK_SERVER_SOCKET):
                 publish(HOOK_SERVER_SOCKET, {"socket": socket})
         except BaseException:
             self._destroy_unused(socket)
             raise
-        if not taken:
-            self._destroy_unused(socket)
         return 0
 
     cdef int _give_secure(self, SocketBase socket) except -1:
@@ -738,7 +731,7 @@ cdef class ServerBase(Acceptor):
         self._secure_class = secure_class
 
     cdef void _destroy_unused(self, SocketBase socket) noexcept:
-        """Destroy a socket on which nobody has registered anything, since nobody else would."""
+        """Destroy a socket on which nothing is registered, after its listener has raised."""
         if socket._has_listeners():
             return
         try:

@@ -238,19 +238,43 @@ def test_the_first_of_two_listeners_has_it_although_the_second_raises() -> None:
     assert answers_of(peers) == ["end"]
 
 
-@pytest.mark.spec("D25")
-def test_without_a_listener_of_connection_the_peer_is_sent_away() -> None:
-    server = net.create_server().listen(0)
-    peers = peers_of(server, 2)
-    peers[0].sendall(b"x")
-    loop = pyuvnet.current_loop()
-    for _ in range(5):
-        loop.turn()
-    assert server._connections == 0
+@pytest.mark.parametrize(("half_open", "left"), [(False, 2), (True, 3)])
+@pytest.mark.parametrize("kind", ["tcp", "ipc"])
+def test_without_a_listener_connections_stay_as_in_node(
+    kind: str, half_open: bool, left: int, tmp_path: Any
+) -> None:
+    """One ends without data, one with data that remain unread, and one stays."""
+    closed: list[bool] = []
+    server = net.create_server(print, allow_half_open=half_open)
+    server.off("connection", print).on("close", lambda: closed.append(True))
+    if kind == "tcp":
+        peers = peers_of(server.listen(0), 3)
+    else:
+        server.listen(tmp_path / "sock")
+        peers = [posix.socket(posix.AF_UNIX) for _ in range(3)]
+        for peer in peers:
+            peer.connect(str(tmp_path / "sock"))
+    turn_until(lambda: server.stats().peak == 3)
+    peers[0].shutdown(posix.SHUT_WR)
+    peers[1].sendall(b"x")
+    peers[1].shutdown(posix.SHUT_WR)
+
+    def arrived() -> bool:
+        ended = 3 - server._connections + sum(s.readable_ended for s in server.sockets)
+        return ended == 1 and sum(s.bytes_read for s in server.sockets) == 1
+
+    turn_until(arrived)
+    assert server._connections == left
     assert server.dropped == {}
     server.close()
+    for _ in range(5):
+        pyuvnet.current_loop().turn()
+    assert closed == []
+    server.destroy_sockets()
     turn_until(lambda: not pyuvnet.current_loop().alive())
-    assert answers_of(peers)[1] == "end"
+    assert closed == [True]
+    for peer in peers:
+        peer.close()
 
 
 def test_an_emit_of_the_programs_own_may_take_the_socket() -> None:
