@@ -23,6 +23,7 @@ from ._core.names import add_node_names
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
 from ._kernel import feature_unavailable
+from ._passing import close_all
 from ._shutdown import check_times, on_signals
 from ._systemd import FIRST_FD, announce_successor
 from ._tasks import GoesOn
@@ -47,6 +48,10 @@ _ANNOUNCEMENTS = 50
 _ANNOUNCE_AGAIN = 100
 # Only a process knows its own number, and it has to be in its environment before it begins.
 _SHELL = f'export LISTEN_PID=$$ {VARIABLE}="$$:$1"; shift; exec "$@"'
+
+# What the successor sends: one line. A later version may send more words with it.
+_READY = b"ready"
+_LONGEST_LINE = 1000
 
 _under_way: _Handover | None = None
 # Held while there is one, in whichever thread.
@@ -141,15 +146,15 @@ def ready() -> bool:
     Node: none
     """
     pid, _, fd = os.environ.pop(VARIABLE, "").partition(":")
-    if pid != str(os.getpid()) or not fd.isdigit():
+    if pid != str(os.getpid()) or not (fd.isascii() and fd.isdigit() and len(fd) < 10):
         return False
     try:
-        os.write(int(fd), b"ready\n")
+        os.write(int(fd), _READY + b"\n")
     except OSError:
         # The predecessor has exited, or is about to terminate this process.
         return False
     finally:
-        os.close(int(fd))
+        close_all([int(fd)])
     return True
 
 
@@ -233,6 +238,7 @@ class _Handover(GoesOn):
         finally:
             os.close(there)
         self.over = False
+        self.heard = b""
         self.waiters: list[Waiter[int]] = []
         self.timer: Any = set_timeout(self._fail, ready_timeout, "was not ready in time")
         self.pipe: Any = Socket(fd=here, writable=False)
@@ -269,6 +275,13 @@ class _Handover(GoesOn):
 
     def _said(self, chunk: bytes) -> None:
         if self.is_ready or self.reason:
+            return
+        self.heard += chunk
+        line, end, _ = self.heard.partition(b"\n")
+        if not end and len(line) <= _LONGEST_LINE:
+            return
+        if line.split(b" ")[0] != _READY:
+            self._fail("sent something other than that it is ready")
             return
         self.is_ready = True
         self._forget()

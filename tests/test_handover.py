@@ -178,6 +178,10 @@ FAILURES = {
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
         r"ended before it was ready \(signal 9\)",
     ),
+    "says something else": (
+        "import os; os.write(int(os.environ['PYUVNET_HANDOVER'].split(':')[1]), b'hello\\n')",
+        r"sent something other than that it is ready \(",
+    ),
     "is late": ("import time; time.sleep(60)", r"was not ready in time \(signal 15\)"),
     "is late and deaf": (
         "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)",

@@ -312,7 +312,7 @@ class Supervisor:
 
     def _reported(self, process: Process, report: dict[str, Any]) -> None:
         """A report of a worker's has arrived."""
-        what = report.get("what")
+        what = report["what"]
         if what == "ready":
             self._is_ready(process)
         elif what == "sigterm" and not self.stopping:

@@ -45,5 +45,5 @@ class Watch:
 def _time(file: str) -> int | None:
     try:
         return os.stat(file).st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):
         return None

@@ -26,6 +26,7 @@ from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
 from .._named import named
 from .._run import run
 from ..cluster import _worker
+from ..cluster._messages import START
 from ..errors import Error, StateError
 from . import target as targets
 from .log import LOG, set_up_logging
@@ -64,8 +65,13 @@ def given() -> dict[str, Any] | None:
             "serve() starts workers of its own, and cannot be called in a worker",
             "ERR_INVALID_STATE",
         )
-    found: dict[str, Any] = json.loads(text)
-    return found
+    try:
+        return START(json.loads(text))
+    except ValueError as error:
+        raise StateError(
+            f"This is a worker of serve(), and its primary has given it something wrong: {error}",
+            "ERR_INVALID_STATE",
+        ) from None
 
 
 def work(app: str | Callable[..., Any] | Server, given: Mapping[str, Any]) -> NoReturn:
@@ -412,7 +418,7 @@ class ServeWorker:
     # ---- Orders --------------------------------------------------------------------------------
 
     def _order(self, message: dict[str, Any]) -> None:
-        what = message.get("what")
+        what = message["what"]
         if what == "serve":
             for thread in self._threads:
                 thread.serve()

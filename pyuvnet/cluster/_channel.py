@@ -3,8 +3,8 @@
 Owns: the connection, and the descriptors that have come and belong to no message yet. A frame is a
 header and a payload. A descriptor goes with the first byte of its frame; the header says which one
 it is, since the kernel drops one for which the receiver has no number left, and the next frame must
-not get it then. What comes is not trusted: bytes that are no frames end the channel, and nothing
-else.
+not get it then. What comes is not trusted: bytes that are no frames, and messages of ours that are
+not as the table has them, end the channel, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from .._passing import close_all
 from .._run import next_tick
 from ..errors import ArgTypeError, ArgValueError, StateError
 from ..socket import Socket
+from ._messages import name_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
+
+    from ._messages import Table
 
     Sent = Callable[[BaseException | None], object]
 
@@ -65,10 +68,18 @@ def encode(message: Any, advanced: bool) -> tuple[int, bytes]:
     return (ADVANCED if advanced else JSON), payload
 
 
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+# NaN and the infinities are not JSON, and no sender writes them.
+_DECODER = json.JSONDecoder(parse_constant=_no_json)
+
+
 def _decode(kind: int, payload: bytes) -> Any:
     if kind == ADVANCED:
         return pickle.loads(payload)
-    return json.loads(payload.decode("utf-8", "surrogatepass"))
+    return _DECODER.decode(payload.decode("utf-8", "surrogatepass"))
 
 
 class Channel:
@@ -78,9 +89,10 @@ class Channel:
         fd: the connection, which is the channel's.
         peer: what the log calls the other end.
         advanced: whether messages of the program are pickled, both ways.
+        incoming, outgoing: the tables of our messages.
         on_message: called with a message of the program's and a descriptor or None, which is the
             callee's.
-        on_internal: the same for one of ours, a dict.
+        on_internal: the same for one of ours, a dict that was checked.
         on_close: called once, when nothing more can come or go.
     """
 
@@ -89,6 +101,8 @@ class Channel:
         fd: int,
         peer: str,
         advanced: bool,
+        incoming: Table,
+        outgoing: Table,
         on_message: Callable[[Any, int | None], object],
         on_internal: Callable[[dict[str, Any], int | None], object],
         on_close: Callable[[], object],
@@ -96,6 +110,7 @@ class Channel:
         self.advanced = advanced
         self.connected = True
         self._peer = peer
+        self._incoming, self._outgoing = incoming, outgoing
         self._on_message, self._on_internal, self._on_close = on_message, on_internal, on_close
         self._kept = bytearray()
         self._waiting: list[int] = []
@@ -131,6 +146,7 @@ class Channel:
 
         Returns False if the channel is closed; then nothing was sent, and nobody is called.
         """
+        assert name_of(message) in self._outgoing, message
         if not self.open:
             close_all([] if fd is None else [fd])
             return False
@@ -198,8 +214,8 @@ class Channel:
             return False
         try:
             message = _decode(kind, payload)
-            if kind == INTERNAL and not isinstance(message, dict):
-                raise ValueError("no message of ours")
+            if kind == INTERNAL:
+                message = read(self._incoming, message)
         except Exception as error:
             close_all([] if fd is None else [fd])
             if kind == ADVANCED:
@@ -209,6 +225,10 @@ class Channel:
                 return True
             self._broken("has sent an invalid message")
             return False
+        if kind == INTERNAL and message is None:
+            # Of another version.
+            close_all([] if fd is None else [fd])
+            return True
         next_tick(self._on_internal if kind == INTERNAL else self._on_message, message, fd)
         return True
 

@@ -18,6 +18,7 @@ from .._passing import close_all
 from .._run import next_tick
 from ..events import EventEmitter
 from ._channel import Channel
+from ._messages import FROM_PRIMARY, FROM_WORKER
 from ._process import StartedProcess, split_command
 from ._scheduling import (
     SCHED_NONE,
@@ -108,6 +109,7 @@ class PrimaryWorker(Worker):
         # It is to end, and gets no connection any more.
         self.leaving = False
         self.on_report: Callable[[dict[str, Any]], object] | None = None
+        self._online = False
         self._exit: tuple[int | None, str | None] | None = None
         self._late: Any = None
         settings = primary.settings
@@ -125,6 +127,8 @@ class PrimaryWorker(Worker):
                     here.fileno(),
                     f"worker {number} (pid {process.pid})",
                     advanced,
+                    FROM_WORKER,
+                    FROM_PRIMARY,
                     self._received,
                     self._internal,
                     self._channel_closed,
@@ -152,10 +156,12 @@ class PrimaryWorker(Worker):
 
     def _internal(self, message: dict[str, Any], fd: int | None) -> None:
         close_all([] if fd is None else [fd])
-        act = message.get("act")
+        act = message["act"]
         if act == "online":
-            self.emit("online")
-            self._primary.emitter.emit("online", self)
+            if not self._online:
+                self._online = True
+                self.emit("online")
+                self._primary.emitter.emit("online", self)
         elif act == "query":
             self._primary.query(self, message)
         elif act == "listening":
@@ -165,12 +171,10 @@ class PrimaryWorker(Worker):
         elif act == "accepted":
             self._primary.acknowledged(self, message)
         elif act == "close":
-            self._primary.leave(self, message.get("key"))
+            self._primary.leave(self, message["key"])
         elif act == "disconnecting":
             self._left = True
-            seq = message.get("seq")
-            if isinstance(seq, int):
-                self._channel.send_internal({"act": "ack", "seq": seq})
+            self._channel.send_internal({"act": "ack", "seq": message["seq"]})
         elif act == "serve" and self.on_report is not None:
             self.on_report(message)
 
@@ -351,7 +355,7 @@ class Primary:
         if worker.exited_after_disconnect or worker.leaving:
             # It is about to close what it would get.
             return
-        seq = message.get("seq")
+        seq = message["seq"]
         try:
             wanted = Wanted(message)
         except ValueError:
@@ -359,7 +363,7 @@ class Primary:
             return
         key = wanted.key
         place = self.places.get(key)
-        if not isinstance(seq, int) or (place is not None and worker.id in place.workers):
+        if place is not None and worker.id in place.workers:
             worker._channel._broken("has sent a second request to listen on the same address")
             return
         if place is None:
@@ -373,9 +377,9 @@ class Primary:
             self.places.pop(key, None)
             place.close()
 
-    def leave(self, worker: PrimaryWorker, key: Any) -> None:
+    def leave(self, worker: PrimaryWorker, key: str) -> None:
         """A worker has closed a server."""
-        place = self.places.get(key) if isinstance(key, str) else None
+        place = self.places.get(key)
         if place is not None and place.remove(worker, died=False):
             del self.places[key]
 
@@ -397,10 +401,9 @@ class Primary:
 
     def acknowledged(self, worker: PrimaryWorker, message: dict[str, Any]) -> None:
         """A worker has taken a connection, or not."""
-        key, number = message.get("key"), message.get("number")
-        place = self.places.get(key) if isinstance(key, str) else None
-        if place is not None and isinstance(number, int):
-            place.acknowledged(worker, number, message.get("accepted") is True)
+        place = self.places.get(message["key"])
+        if place is not None:
+            place.acknowledged(worker, message["number"], message["accepted"])
 
 
 # ---- Settings ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from .._core.timer import set_timeout
 from .._listen import ListenPlan
 from .._passing import close_all
 from ..server import Server
+from ._messages import PLACE, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,36 +44,35 @@ _MOST_WAITING = 256
 _RECOVERY = 20  # ms
 _SUCCESSION = 30_000
 
+_PLACE = Record(PLACE)
+
 # The numbers of offers. None is used twice: a place may have the key of an earlier one.
 _numbers = count(1)
 
 
 class Wanted:
-    """What a worker wants to listen on, as its message says; everything is checked.
+    """What a worker wants to listen on, as its message says (_messages.PLACE).
 
     Raises: ValueError.
     """
 
+    address: str | None
+    port: int
+    address_type: int | None
+    fd: int | None
+    index: int
+    backlog: int | None
+    ipv6_only: bool
+    mode: int
+    group: int
+    unlink_stale: bool
+    readable_all: bool
+    writable_all: bool
+
     def __init__(self, message: dict[str, Any]) -> None:
-        self.address: str | None = _of(message, "address", str, None)
-        self.port: int = _of(message, "port", int, -1)
-        self.address_type: int | None = _of(message, "address_type", int, None)
-        self.fd: int | None = _of(message, "fd", int, None)
-        self.index: int = _of(message, "index", int, 0)
-        self.backlog: int | None = _of(message, "backlog", int, None)
-        self.ipv6_only: bool = _of(message, "ipv6_only", bool, False)
-        # Of a path.
-        self.mode: int = _of(message, "mode", int, -1)
-        self.group: int = _of(message, "group", int, -1)
-        self.unlink_stale: bool = _of(message, "unlink_stale", bool, False)
-        self.readable_all: bool = _of(message, "readable_all", bool, False)
-        self.writable_all: bool = _of(message, "writable_all", bool, False)
+        vars(self).update(_PLACE(message))
         if self.fd is None and self.port < 0 and self.address is None:
             raise ValueError("no place to listen on")
-        if self.port > 65535 or abs(self.backlog or 0) > 2**31 - 1 or abs(self.fd or 0) > 2**31 - 1:
-            raise ValueError("out of range")
-        if not -1 <= self.mode <= 0o777 or not -1 <= self.group <= 2**32 - 2:
-            raise ValueError("out of range")
         if self.fd is None and self.port < 0:
             self._plan = self._make_plan()
 
@@ -153,15 +153,6 @@ def _unfit(fd: int) -> int:
         # The descriptor is the caller's.
         looked_at.detach()
     return UV_EINVAL
-
-
-def _of(message: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = message.get(name)
-    if value is None:
-        return default
-    if type(value) is not kind:
-        raise ValueError(name)
-    return value
 
 
 class Place:

@@ -19,6 +19,7 @@ from .._passing import close_all
 from .._run import next_tick
 from ..errors import StateError
 from ._channel import Channel
+from ._messages import FROM_PRIMARY, FROM_WORKER
 from ._primary import VARIABLE
 from ._process import WorkerProcess, signal_number
 from ._workers import Worker
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .._listen import ListenPlan
     from .._serve.worker import Dealer
     from ..server import Server
+
+    Then = Callable[[dict[str, Any], int | None], object]
 
 # What a worker of pyuvnet.serve() has besides.
 SERVE_VARIABLE = "PYUVNET_SERVE"
@@ -122,7 +125,7 @@ def _parse(text: str) -> tuple[int, int, bool] | None:
         return None
     try:
         there = os.fstat(fd).st_ino == inode
-    except OSError:
+    except (OSError, OverflowError):
         there = False
     if there:
         return number, fd, words[3] == "advanced"
@@ -157,7 +160,8 @@ class OwnWorker(Worker):
         self.process = WorkerProcess(os.getpid())
         self._state = "online"
         self._servers: dict[str, Server] = {}
-        self._pending: dict[int, Callable[[dict[str, Any], int | None], object]] = {}
+        # The act of the reply that is awaited, and what is called with it.
+        self._pending: dict[int, tuple[str, Then]] = {}
         self._seq = 0
         # Of pyuvnet.serve(): what gets the primary's orders, for which servers the primary accepts,
         # and what takes connections for one of them.
@@ -167,22 +171,28 @@ class OwnWorker(Worker):
         self._indexes: dict[str, Indexes] = {}
         self._thread = get_ident()
         self._channel = Channel(
-            fd, "the primary", advanced, self._received, self._internal, self._channel_closed
+            fd,
+            "the primary",
+            advanced,
+            FROM_PRIMARY,
+            FROM_WORKER,
+            self._received,
+            self._internal,
+            self._channel_closed,
         )
         self._channel.send_internal({"act": "online"})
 
-    def _request(
-        self, message: dict[str, Any], then: Callable[[dict[str, Any], int | None], object]
-    ) -> None:
+    def _request(self, message: dict[str, Any], awaited: str, then: Then) -> None:
         self._seq += 1
-        self._pending[self._seq] = then
+        self._pending[self._seq] = awaited, then
         self._channel.send_internal({**message, "seq": self._seq})
 
     def _internal(self, message: dict[str, Any], fd: int | None) -> None:
-        act = message.get("act")
+        act = message["act"]
         if act in ("reply", "ack"):
-            then = self._pending.pop(message["seq"], None)
-            if then is not None:
+            awaited, then = self._pending.get(message["seq"], ("", None))
+            if then is not None and act == awaited:
+                del self._pending[message["seq"]]
                 then(message, fd)
                 return
         elif act == "connection":
@@ -227,7 +237,8 @@ class OwnWorker(Worker):
             "address": address,
             "port": port,
             "address_type": address_type,
-            "fd": plan.fd,
+            # No descriptor has a higher number: the primary would refuse the message.
+            "fd": None if plan.fd is None else min(plan.fd, 2**31 - 1),
             "index": index,
             "backlog": plan.backlog,
             "ipv6_only": plan.ipv6_only,
@@ -239,6 +250,7 @@ class OwnWorker(Worker):
         }
         self._request(
             {name: value for name, value in query.items() if value is not None},
+            "reply",
             lambda reply, fd: self._query_done(server, plan, query, wanted, reply, fd),
         )
 
@@ -346,9 +358,7 @@ class OwnWorker(Worker):
                 self._channel.disconnect()
             else:
                 # The primary has to know why before the channel closes.
-                self._request(
-                    {"act": "disconnecting"}, lambda reply, fd: self._channel.disconnect()
-                )
+                self._announce_end()
 
         for server in list(self._servers.values()):
             left += 1
@@ -364,7 +374,14 @@ class OwnWorker(Worker):
         if not self._channel.connected:
             _exit()
         self._state = "destroying"
-        self._request({"act": "disconnecting"}, lambda reply, fd: self._channel.disconnect())
+        self._announce_end()
+
+    def _announce_end(self) -> None:
+        def done(reply: dict[str, Any], fd: int | None) -> None:
+            close_all([] if fd is None else [fd])
+            self._channel.disconnect()
+
+        self._request({"act": "disconnecting"}, "ack", done)
 
     def _channel_closed(self) -> None:
         exits = not self.exited_after_disconnect or self._state == "destroying"

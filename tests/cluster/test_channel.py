@@ -14,6 +14,7 @@ import pytest
 
 from pyuvnet import run
 from pyuvnet.cluster._channel import Channel
+from pyuvnet.cluster._messages import FROM_PRIMARY, FROM_WORKER
 from pyuvnet.cluster._worker import OwnWorker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
@@ -29,6 +30,8 @@ class Ends:
             near.detach(),
             "worker 3 (pid 4)",
             False,
+            FROM_WORKER,
+            FROM_PRIMARY,
             lambda message, fd: self.got.append(message),
             lambda message, fd: self.got.append(message),
             lambda: self.got.append("closed"),

@@ -117,6 +117,33 @@ def test_a_worker_that_crashes_is_started_again_later_and_later(serve: Any) -> N
     primary.end()
 
 
+def test_a_worker_whose_report_is_wrong_ends_alone(serve: Any) -> None:
+    """Of another version, for one; each field of each message is in test_hostile_messages.py."""
+    app = """
+        import os
+        from pyuvnet import cluster
+        def app(server):
+            def connected(socket):
+                socket.on("data", lambda line: data(socket, line))
+            def data(socket, line):
+                if line == b"q\\n":
+                    socket.write(f"{os.getpid()}\\n")
+                else:
+                    cluster.worker._channel.send_frame(0, line.strip(), None, None)
+            server.on("connection", connected)
+        """
+    primary = serve("app:app", *LOCAL, "--workers", "2", "--reload", app=app)
+    port = primary.ready()
+    reports = ('"counts"', '"counts","names":5', '"counts","names":{"a":5}', '"files","files":5')
+    for count, report in enumerate(reports, 1):
+        with connected(port) as one:
+            one.sendall(f'{{"act":"serve","what":{report}}}\n'.encode())
+            primary.wait_for("has sent an invalid message: its channel is closed", count)
+        primary.wait_for("is ready", 2 + count)
+        assert ask(port)
+    primary.end()
+
+
 @pytest.mark.spec("P11-07")
 def test_the_delay_doubles_up_to_half_a_minute_and_a_long_life_resets_it() -> None:
     backoff = supervisor.Backoff()
