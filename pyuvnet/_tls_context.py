@@ -6,10 +6,10 @@ one for each use, when it is first needed, and keeps it: sessions resume within 
 
 from __future__ import annotations
 
-import _ssl
 import contextlib
 import hashlib
 import os
+import re
 import ssl
 import sys
 import tempfile
@@ -22,17 +22,15 @@ from ._base.info import Info
 from ._base.notation import notation
 from ._base.option_table import option_set
 from ._core.names import add_node_names
-from ._tls_errors import TLSError, secret_type_error, tls_error, unavailable
-from ._tls_identity import certificate, key_kind
+from ._tls_certificate import certificate, key_kind
+from ._tls_errors import TLSError, alert_error, secret_type_error, tls_error, unavailable
 from .errors import ArgTypeError, ArgValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
 CONTEXT_OPTIONS = option_set("SecureContext")
-DEFAULT_MIN_VERSION = "TLSv1.2"
-DEFAULT_MAX_VERSION = "TLSv1.3"
 VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
     "TLSv1.1": ssl.TLSVersion.TLSv1_1,
@@ -58,44 +56,62 @@ UNAVAILABLE = (
     "ticket_keys",
     "sigalgs",
     "session_timeout",
-    "session_id_context",
     "client_cert_engine",
     "private_key_engine",
     "private_key_identifier",
-    "secure_protocol",
 )
-_ALL_13 = {"TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"}
+# The options that are absent if they are false, as in Node: key=os.environ.get("KEY", "").
+_FALSY = ("key", "cert", "ca")
 
-DEFAULT_CIPHERS = ":".join(
-    (
-        "TLS_AES_256_GCM_SHA384",
-        "TLS_CHACHA20_POLY1305_SHA256",
-        "TLS_AES_128_GCM_SHA256",
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "ECDHE-RSA-CHACHA20-POLY1305",
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-        "DHE-RSA-AES128-GCM-SHA256",
-        "ECDHE-RSA-AES128-SHA256",
-        "DHE-RSA-AES128-SHA256",
-        "ECDHE-RSA-AES256-SHA384",
-        "DHE-RSA-AES256-SHA384",
-        "ECDHE-RSA-AES256-SHA256",
-        "DHE-RSA-AES256-SHA256",
-        "HIGH",
-        "!aNULL",
-        "!eNULL",
-        "!EXPORT",
-        "!DES",
-        "!RC4",
-        "!MD5",
-        "!PSK",
-        "!SRP",
-        "!CAMELLIA",
-    )
-)
+# What the option secure_protocol names: the lowest and the highest version. As in Node, TLS_method
+# is any version, and SSLv23_method any up to TLS 1.2; None stands for the default.
+_METHODS: dict[str, tuple[str | None, str]] = {
+    "SSLv23": (None, "TLSv1.2"),
+    "TLS": ("TLSv1", "TLSv1.3"),
+    "TLSv1": ("TLSv1", "TLSv1"),
+    "TLSv1_1": ("TLSv1.1", "TLSv1.1"),
+    "TLSv1_2": ("TLSv1.2", "TLSv1.2"),
+}
+# The most bytes that OpenSSL takes as a session_id_context.
+_MOST_CONTEXT_ID = 32
+# What NIST calls the curves that OpenSSL knows by other names.
+_CURVES = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
+
+
+def _python_ciphers() -> str:
+    """The suites that a context of Python's has by itself, in OpenSSL's notation."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ":".join(str(suite["name"]) for suite in context.get_ciphers())
+
+
+# They are used when the module tls has no other ones, which a program may set there.
+DEFAULT_MIN_VERSION = "TLSv1.2"
+DEFAULT_MAX_VERSION = "TLSv1.3"
+DEFAULT_CIPHERS = _python_ciphers()
+DEFAULT_ECDH_CURVE = "auto"
+_ALL_13 = {name for name in DEFAULT_CIPHERS.split(":") if name.startswith("TLS_")}
+# Where a context looks them up when it is made; the module tls gives its own names.
+_defaults: Mapping[str, Any] = globals()
+# The authorities of contexts without ca, if set_default_ca_certificates() was called.
+_default_authorities: tuple[bytes, ...] | None = None
+
+
+def defaults_of(names: Mapping[str, Any]) -> None:
+    """Read DEFAULT_MIN_VERSION and the other defaults from these names from now on."""
+    global _defaults
+    _defaults = names
+
+
+def set_default_authorities(certificates: Iterable[str]) -> None:
+    """Trust these authorities, and no others, in contexts made from now on without ca."""
+    global _default_authorities
+    _default_authorities = tuple(each.encode() for each in certificates)
+
+
+def default_authorities() -> list[str] | None:
+    """What set_default_authorities() was given; None before it was called."""
+    found = _default_authorities
+    return None if found is None else [each.decode() for each in found]
 
 
 @contextlib.contextmanager
@@ -165,14 +181,23 @@ def _keys(value: Any) -> tuple[tuple[bytes, str | None], ...]:
     return tuple(found)
 
 
-def _version(options: Mapping[str, Any], name: str, which: str, default: str) -> str:
-    value = options.get(name)
+def _absent(value: Any) -> bool:
+    """Whether a key or a certificate is none, as Node sees it: False, 0, "" or None."""
+    return value is None or (isinstance(value, (str, int, float)) and not value)
+
+
+def _quoted(value: Any) -> str:
+    """A version as Node's errors show it."""
+    return notation(value).replace("'", '"')
+
+
+def _version(options: Mapping[str, Any], which: str) -> str:
+    value = options.get(f"{which[:3]}_version")
     if value is None:
-        return default
+        value = _defaults[f"DEFAULT_{which[:3].upper()}_VERSION"]
     if not isinstance(value, str) or value not in VERSIONS:
         raise ArgTypeError(
-            f"{notation(value).replace(chr(39), chr(34))} is not a valid {which} TLS protocol "
-            "version",
+            f"{_quoted(value)} is not a valid {which} TLS protocol version",
             "ERR_TLS_INVALID_PROTOCOL_VERSION",
         )
     return value
@@ -191,19 +216,28 @@ class SecureContext:
             follows it.
         passphrase: str: of the encrypted keys.
         ca: PEM as str or bytes, a path, or a list of them, default the system's store: the
-            certificate authorities to trust.
+            certificate authorities to trust, and those that complete the chain of cert.
+        allow_partial_trust_chain: bool, default False: trust the authorities of ca that have not
+            signed themselves too.
         crl: PEM as str or bytes, a path, or a list of them: revoked certificates.
-        ciphers: str, default OpenSSL's, as Python has them: cipher suites up to TLS 1.2, in
-            OpenSSL's notation; those of TLS 1.3 only all or none.
-        min_version: 'TLSv1', 'TLSv1.1', 'TLSv1.2' or 'TLSv1.3', default 'TLSv1.2'.
-        max_version: 'TLSv1', 'TLSv1.1', 'TLSv1.2' or 'TLSv1.3', default 'TLSv1.3'.
-        ecdh_curve: str, default 'auto': one curve, such as 'prime256v1'.
+        ciphers: str, default tls.DEFAULT_CIPHERS: cipher suites up to TLS 1.2, in OpenSSL's
+            notation; those of TLS 1.3 only all or none.
+        min_version: 'TLSv1', 'TLSv1.1', 'TLSv1.2' or 'TLSv1.3', default tls.DEFAULT_MIN_VERSION,
+            'TLSv1.2'.
+        max_version: 'TLSv1', 'TLSv1.1', 'TLSv1.2' or 'TLSv1.3', default tls.DEFAULT_MAX_VERSION,
+            'TLSv1.3'.
+        secure_protocol: str: the versions by the name of one of OpenSSL's methods, such as
+            'TLSv1_2_method'; excludes min_version and max_version.
+        ecdh_curve: str, default tls.DEFAULT_ECDH_CURVE, 'auto': one curve, such as 'prime256v1', or
+            from Python 3.15 on several, separated by colons.
         dhparam: PEM as str or bytes, a path, or 'auto': Diffie-Hellman parameters, which DHE suites
             need; 'auto' uses those of RFC 7919.
         honor_cipher_order: bool, default True: a server prefers its own order of suites to the
             client's.
         secure_options: int, ssl.OP_...: more options of OpenSSL.
         num_tickets: int 0..255, default 2: how many TLS 1.3 session tickets a server sends.
+        session_id_context: str of at most 32 bytes: accepted for compatibility: a session never
+            leaves the context that it was made in.
 
     Raises: TLSError for what OpenSSL rejects, ArgTypeError (ERR_INVALID_ARG_TYPE,
         ERR_TLS_INVALID_PROTOCOL_VERSION), ArgValueError (ERR_INVALID_ARG_VALUE), StateError
@@ -224,7 +258,6 @@ class SecureContext:
             # What is wrong shows now, and not at the first connection.
             try:
                 self._variant(bool(self._given.certificates), (), False, False)
-                self._given.check_authorities()
             except TLSError as error:
                 self._given.explain(error)
                 raise
@@ -240,12 +273,13 @@ class SecureContext:
         """The context of Python's for one use.
 
         base: that of the server, if this is one of its hosts': as in Node, its versions and options
-            count.
+            count, and its certificates if this has none.
         """
         if self._ready is not None:
             return self._ready
         given = self._given if base is None or base._ready is not None else base._given
-        key = (server, protocols, request, reject, given.connection)
+        keys = None if self._given.certificates or given is self._given else given
+        key = (server, protocols, request, reject, given.connection, keys)
         made = self._made.pop(key, None)
         if made is None:
             try:
@@ -276,11 +310,21 @@ class SecureContext:
                 fresh._made[kind] = made
         return fresh
 
-    def _explain(self, error: BaseException) -> None:
-        """Add a note to the error of a handshake with a server that has no certificate."""
-        missing = self._ready is None and not self._given.certificates
-        if missing and getattr(error, "code", None) == "ERR_SSL_NO_SHARED_CIPHER":
-            hint(error, "The server has no certificate: pass the options key and cert.")
+    def _explain(self, error: BaseException, made: ssl.SSLObject | None) -> BaseException:
+        """The error of a handshake on a server, with a note if it has no certificate."""
+        code = getattr(error, "code", None)
+        if self._ready is not None or self._given.certificates:
+            return error
+        if code not in ("ERR_SSL_NO_SHARED_CIPHER", "ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM"):
+            return error
+        # Without a certificate OpenSSL does not try TLS 1.3 unless it is told that one may come, as
+        # Node does.
+        if made is not None and made.context.maximum_version == ssl.TLSVersion.TLSv1_3:
+            suites = made.shared_ciphers() or ()
+            if code == "ERR_SSL_NO_SHARED_CIPHER" and any(each[1] == "TLSv1.3" for each in suites):
+                error = alert_error("no suitable signature algorithm")
+        hint(error, "The server has no certificate: pass the options key and cert.")
+        return error
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -291,10 +335,7 @@ class SecureContext:
         """The first certificate, as Node shows it; empty without one."""
         if not self._given.certificates:
             return Info()
-        der = ssl.PEM_cert_to_DER_cert(_first_pem(self._given.certificates[0]))
-        with _as_file(ssl.DER_cert_to_PEM_cert(der).encode()) as name:
-            decode = _ssl._test_decode_cert  # type: ignore[attr-defined]
-            return certificate(der, decode(name))
+        return certificate(ssl.PEM_cert_to_DER_cert(_first_pem(self._given.certificates[0])))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -321,6 +362,10 @@ class _Given:
     """The checked options of a context."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        options = {
+            name: None if name in _FALSY and _absent(value) else value
+            for name, value in options.items()
+        }
         ready = options.get("context")
         if ready is not None:
             if not isinstance(ready, ssl.SSLContext):
@@ -339,32 +384,45 @@ class _Given:
         self.keys = _keys(options.get("key"))
         self.passphrase = _passphrase(options)
         self.authorities = _several(options.get("ca"), "options.ca")
-        self.ca_given = options.get("ca") is not None
+        # What to trust: those given, the system's store, or what a program has set for all.
+        self.trusted = self.authorities
+        self.system = options.get("ca") is None
+        if self.system and _default_authorities is not None:
+            self.system, self.trusted = False, _default_authorities
+        self.partial = bool(options.get("allow_partial_trust_chain"))
         self.crls = _several(options.get("crl"), "options.crl")
-        self.lowest = _version(options, "min_version", "minimum", DEFAULT_MIN_VERSION)
-        self.highest = _version(options, "max_version", "maximum", DEFAULT_MAX_VERSION)
+        self._read_versions(options)
         self.ciphers = options.get("ciphers")
-        if self.ciphers is not None:
-            check.validate_string(self.ciphers, "options.ciphers")
-            self._check_suites(self.ciphers)
-            names = [name for name in self.ciphers.split(":") if name]
-            if names and all(name.startswith("TLS_") for name in names):
-                # Earlier versions have no suite then.
-                self.lowest = "TLSv1.3"
+        if self.ciphers is None:
+            self.ciphers = _defaults["DEFAULT_CIPHERS"]
+            if self.ciphers == "":
+                raise check.arg_value_error("options.ciphers", self.ciphers)
+        check.validate_string(self.ciphers, "options.ciphers")
+        self._check_suites(self.ciphers)
+        names = [name for name in self.ciphers.split(":") if name]
+        if names and all(name.startswith("TLS_") for name in names):
+            # Earlier versions have no suite then.
+            self.lowest = "TLSv1.3"
         if list(VERSIONS).index(self.lowest) > list(VERSIONS).index(self.highest):
             raise ArgValueError(
                 f"The minimum TLS protocol version, {self.lowest}, is above the maximum, "
                 f"{self.highest}",
                 "ERR_INVALID_ARG_VALUE",
             )
-        self.curve = options.get("ecdh_curve")
-        if self.curve is not None:
-            check.validate_string(self.curve, "options.ecdhCurve")
-            if ":" in self.curve:
-                raise unavailable("options.ecdh_curve with several curves")
+        curve = options.get("ecdh_curve")
+        if curve is None:
+            curve = _defaults["DEFAULT_ECDH_CURVE"]
+        self.curve = check.validate_string(curve, "options.ecdhCurve")
+        if ":" in self.curve and not hasattr(ssl.SSLContext, "set_groups"):
+            raise unavailable("options.ecdh_curve with several groups", "3.15")
+        self.session_id = options.get("session_id_context") or ""
+        check.validate_string(self.session_id, "options.sessionIdContext")
+        if len(self.session_id.encode()) > _MOST_CONTEXT_ID:
+            text = "ssl session id context too long"
+            raise TLSError(text, "ERR_SSL_SSL_SESSION_ID_CONTEXT_TOO_LONG")
         self.dhparam = None
-        if options.get("dhparam") is not None:
-            given = options["dhparam"]
+        given = options.get("dhparam")
+        if given is not None and given != "":
             self.dhparam = FFDHE2048 if given == "auto" else pem_bytes(given, "options.dhparam")
         self.server_order = options.get("honor_cipher_order") is not False
         self.extra = options.get("secure_options") or 0
@@ -377,8 +435,9 @@ class _Given:
         self.connection = (self.lowest, self.highest, self.server_order, self.extra)
         # Whatever else a context is made of.
         self.rules = (
-            self.authorities,
-            self.ca_given,
+            self.trusted,
+            self.system,
+            self.partial,
             self.crls,
             self.lowest,
             self.highest,
@@ -388,8 +447,36 @@ class _Given:
             self.server_order,
             self.extra,
             self.tickets,
+            # Sessions stay within one context of OpenSSL's, so that all that this has to do is to
+            # keep set_secure_context() from carrying them on.
+            self.session_id,
         )
         self.key = (self.rules, self.certificates, self.keys, self.passphrase)
+
+    def _read_versions(self, options: Mapping[str, Any]) -> None:
+        """Read the versions, by their names or by that of a method of OpenSSL's."""
+        self.side: str | None = None
+        method = options.get("secure_protocol")
+        if method is None:
+            self.lowest, self.highest = _version(options, "minimum"), _version(options, "maximum")
+            return
+        check.validate_string(method, "options.secureProtocol")
+        for name in ("min_version", "max_version"):
+            if options.get(name) is not None:
+                raise ArgTypeError(
+                    f"TLS protocol version {_quoted(options[name])} conflicts with "
+                    f'secureProtocol "{method}"',
+                    "ERR_TLS_PROTOCOL_VERSION_CONFLICT",
+                )
+        found = re.fullmatch(r"(\w+?)(?:_(client|server))?_method", method)
+        if found is None or found[1] not in _METHODS:
+            text = f"Unknown method: {method}"
+            if found is not None and found[1] in ("SSLv2", "SSLv3"):
+                text = f"{found[1]} methods disabled"
+            raise ArgTypeError(text, "ERR_TLS_INVALID_PROTOCOL_METHOD")
+        lowest, self.highest = _METHODS[found[1]]
+        self.lowest = _version(options, "minimum") if lowest is None else lowest
+        self.side = found[2]
 
     def explain(self, error: TLSError) -> None:
         """Add the notes that say how to fix what OpenSSL refused, without what was given."""
@@ -441,7 +528,7 @@ class _Given:
         """Refuse a choice among the suites of TLS 1.3 that Python's ssl cannot make."""
         wanted = {name for name in ciphers.split(":") if name.startswith("TLS_")}
         if wanted and wanted != _ALL_13:
-            raise unavailable("options.ciphers with some of the suites of TLS 1.3")
+            raise unavailable("options.ciphers with only some suites of TLS 1.3")
 
     def load_keys(self, context: ssl.SSLContext) -> None:
         """Load the certificates with their keys."""
@@ -466,6 +553,7 @@ class _Given:
         request: bool,
         reject: bool,
         connection: tuple[str, str, bool, int],
+        keys: _Given | None,
     ) -> ssl.SSLContext:
         lowest, highest, server_order, extra = connection
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
@@ -482,17 +570,27 @@ class _Given:
                 context.options |= extra
         if self.tickets is not None and server:
             context.num_tickets = self.tickets
-        if self.curve is not None and self.curve != "auto":
+        if self.curve not in ("auto", ""):
+            curve = _CURVES.get(self.curve, self.curve)
             try:
-                context.set_ecdh_curve(self.curve)
-            except ValueError:
+                if ":" in curve:
+                    context.set_groups(curve)  # type: ignore[attr-defined]
+                else:
+                    context.set_ecdh_curve(curve)
+            except (ValueError, ssl.SSLError):
                 raise TLSError("Failed to set ECDH curve", "ERR_CRYPTO_OPERATION_FAILED") from None
         if self.dhparam is not None:
             with _as_file(self.dhparam) as name:
                 context.load_dh_params(name)
-        self.load_keys(context)
+        (keys or self).load_keys(context)
+        # Without request too, since OpenSSL finds the rest of our own chain there.
+        self._load_authorities(context, request)
         if request:
-            self._trust(context, server)
+            if self.system:
+                purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
+                context.load_default_certs(purpose)
+            if self.partial:
+                context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             context.verify_mode = ssl.CERT_REQUIRED if reject else ssl.CERT_OPTIONAL
         if protocols:
             context.set_alpn_protocols(list(protocols))
@@ -505,7 +603,7 @@ class _Given:
             context.maximum_version = VERSIONS[highest]
 
     def _set_ciphers(self, context: ssl.SSLContext) -> None:
-        if not self.ciphers:
+        if not self.ciphers or self.ciphers == DEFAULT_CIPHERS:
             return
         older = ":".join(name for name in self.ciphers.split(":") if not name.startswith("TLS_"))
         if not older:
@@ -515,25 +613,9 @@ class _Given:
         except ssl.SSLError:
             raise TLSError("no cipher match", "ERR_SSL_NO_CIPHER_MATCH") from None
 
-    def check_authorities(self) -> None:
-        """Read what a context without verification does not."""
-        if not self.authorities and not self.crls:
-            return
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            self._load_authorities(made)
-        except ssl.SSLError as error:
-            raise tls_error(error) from None
-
-    def _trust(self, context: ssl.SSLContext, server: bool) -> None:
-        """Load the authorities whose certificates are good: those given, or the system's."""
-        if not self.ca_given:
-            purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
-            context.load_default_certs(purpose)
-        self._load_authorities(context)
-
-    def _load_authorities(self, context: ssl.SSLContext) -> None:
-        for authority in self.authorities:
+    def _load_authorities(self, context: ssl.SSLContext, request: bool) -> None:
+        """Load the authorities whose certificates are good, and what they have revoked."""
+        for authority in self.trusted if request else self.authorities:
             if authority.strip():
                 # As a file, since this takes comments and trusted certificates too.
                 with _as_file(authority) as name:

@@ -12,6 +12,7 @@ from ._core.errors import UV_ECONNRESET, UV_EPROTO, make_os_error
 from ._core.names import add_node_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 # OpenSSL's numbers of what is wrong with a certificate, with Node's names for them.
@@ -174,12 +175,19 @@ def truncated() -> TLSError:
     return TLSError("The connection was closed without close_notify", "ERR_TLS_TRUNCATED")
 
 
-def reset_error(text: str) -> OSError:
-    """The error of a peer that is gone in the handshake."""
+def reset_error(text: str, target: Mapping[str, Any] | None = None) -> OSError:
+    """The error of a peer that is gone in the handshake.
+
+    target: of a client's, what connect() was given, as Node shows it.
+    """
     error: Any = make_os_error(UV_ECONNRESET, "read")
     error.message = text
     error.args = (error.args[0], text)
     error.syscall = None
+    if target is not None:
+        error.host, error.port = target.get("host"), target.get("port")
+        error.path = target.get("path")
+        error.local_address = error.localAddress = target.get("local_address")
     return error  # type: ignore[no-any-return]
 
 
@@ -191,11 +199,11 @@ def alert_error(reason: str) -> TLSError:
     return error
 
 
-def unavailable(feature: str) -> StateError:
-    """The error of what Python's ssl has not."""
+def unavailable(feature: str, since: str | None = None) -> StateError:
+    """The error of what Python's ssl does not support, or has since a version of Python."""
+    reason = f"supports it from Python {since} on" if since else "does not support it"
     return StateError(
-        f"The feature {feature} is unavailable on the current platform, which is being used to run "
-        "Python's ssl",
+        f"The feature {feature} is unavailable: Python's ssl {reason}",
         "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
     )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # What Node has and Python's ssl has not.
 UNAVAILABLE = ("psk_callback", "psk_identity_hint", "request_ocsp", "enable_trace")
+TARGET = ("host", "port", "path", "local_address")
 # What a ready ssl.SSLContext decides, and an option would have no effect on.
 READY_HAS = ("request_cert", "reject_unauthorized", "alpn_protocols", "alpn_callback")
 
@@ -114,6 +115,10 @@ class Rules:
         self.host: str | None = options.get("host")
         if self.host is not None:
             check.validate_string(self.host, "options.host")
+        # What to name in the error of a server that goes away in the handshake.
+        self.target: Mapping[str, Any] = {
+            name: options[name] for name in TARGET if options.get(name) is not None
+        }
         # Whether others may have the context too.
         self.shared = options.get("secure_context") is not None
         if options.get("secure_context") is None and not server:
@@ -134,7 +139,14 @@ class Rules:
             self.variant(self.protocols)
 
     def check_side(self, context: SecureContext) -> None:
-        """Refuse a ready context for the other side."""
+        """Refuse a context for the other side."""
+        side = context._given.side
+        if side is not None and side != ("server" if self.server else "client"):
+            raise ArgValueError(
+                f"The secure_protocol of a {side} cannot be used on a "
+                f"{'server' if self.server else 'client'}",
+                "ERR_INVALID_ARG_VALUE",
+            )
         ready = context.context
         other = ssl.PROTOCOL_TLS_CLIENT if self.server else ssl.PROTOCOL_TLS_SERVER
         if ready is not None and ready.protocol == other:

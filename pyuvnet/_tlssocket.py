@@ -23,6 +23,7 @@ from ._core.duplex import Duplex
 from ._core.names import add_node_names
 from ._run import next_tick
 from ._tasks import start_task
+from ._tls_certificate import certificate, identity_of, is_issuer, with_issuers
 from ._tls_context import (
     CONTEXT_OPTIONS,
     SecureContext,
@@ -38,7 +39,7 @@ from ._tls_errors import (
     unavailable,
     write_error,
 )
-from ._tls_identity import ascii_host, certificate, check_server_identity, identity_of
+from ._tls_identity import ascii_host, check_server_identity
 from ._tls_rules import Rules, Session, refuse_descriptor
 from .errors import ArgTypeError, ArgValueError, StateError
 from .socket import SOCKET_OPTIONS, Socket
@@ -146,6 +147,7 @@ class TLSSocket(Socket):
                          "_servername", "_known", "_announce"):  # fmt: skip
                 self.__dict__.pop(name, None)
             rules.host = None if plan["path"] is not None else plan["host"]
+            rules.target = plan
         super()._connect_checked(plan, listener)
 
     def _wrap(self, plain: Duplex) -> None:
@@ -392,7 +394,8 @@ class TLSSocket(Socket):
             self._layer.refuse(NO_APPLICATION_PROTOCOL)
             self._tls_failed(alert_error("no application protocol"), False)
             return
-        self._start_server(self._chosen or context, protocols)
+        self._chosen = self._chosen or context
+        self._start_server(self._chosen, protocols)
 
     def _start_server(self, context: SecureContext, protocols: tuple[str, ...]) -> None:
         rules = cast("Rules", self._rules)
@@ -482,11 +485,12 @@ class TLSSocket(Socket):
                 # session it was checked for the host of then.
                 return None
             try:
-                return check_server_identity(name, identity_of(made.getpeercert() or {}))
+                der = made.getpeercert(True)
+                return check_server_identity(name, Info() if der is None else identity_of(der))
             except MemoryError as error:
                 return error
             except Exception as error:
-                # A certificate that Python cannot read is nobody's.
+                # A certificate that cannot be read is nobody's.
                 unreadable = TLSError(
                     "The certificate's names cannot be read", "ERR_TLS_CERT_ALTNAME_FORMAT"
                 )
@@ -517,7 +521,7 @@ class TLSSocket(Socket):
         server = self._tls_server
         if rules is not None and rules.server:
             failure = reset_error("socket hang up") if error is None else tls_error(error)
-            rules.context._explain(failure)
+            failure = (self._chosen or rules.context)._explain(failure, self.ssl_object)
             if server is None:
                 self.destroy(failure)
                 return
@@ -534,7 +538,7 @@ class TLSSocket(Socket):
         self._layer.end_up()
 
     def _disconnected(self) -> None:
-        self.destroy(reset_error(DISCONNECTED))
+        self.destroy(reset_error(DISCONNECTED, cast("Rules", self._rules).target))
 
     def _write_failed(self, error: BaseException) -> BaseException:
         return write_error(error)
@@ -651,7 +655,8 @@ class TLSSocket(Socket):
         """Return the peer's certificate as Node shows it.
 
         Args:
-            detailed: add issuerCertificate, as far as the peer has sent the chain.
+            detailed: add issuerCertificate, from certificate to certificate, up to the root if it
+                is among the authorities of the context.
 
         Returns: a mapping, which is empty if the peer has none; None before the handshake.
 
@@ -660,16 +665,21 @@ class TLSSocket(Socket):
         made = self.ssl_object
         if made is None or not self._over:
             return None
-        chain = made._sslobj.get_unverified_chain() if hasattr(made, "_sslobj") else None
-        if not chain:
-            der = made.getpeercert(True)
-            return Info() if der is None else certificate(der, made.getpeercert() or {})
-        shown = [
-            certificate(_der(each), each.get_info()) for each in (chain if detailed else chain[:1])
-        ]
+        der = made.getpeercert(True)
+        if der is None:
+            return Info()
+        if not detailed:
+            return certificate(der)
+        inner = getattr(made, "_sslobj", None)
+        # Without one that was verified, such as in a resumed session, what the peer has sent.
+        chain = inner and (inner.get_verified_chain() or inner.get_unverified_chain())
+        known = [_der(each) for each in chain or ()] or [der]
+        if not is_issuer(known[-1], known[-1]):
+            known = with_issuers(known, made.context.get_ca_certs(True))
+        shown = [certificate(each) for each in known]
         for below, above in pairwise(shown):
             below["issuerCertificate"] = above
-        if detailed and shown[-1].get("issuer") == shown[-1].get("subject"):
+        if is_issuer(known[-1], known[-1]):
             shown[-1]["issuerCertificate"] = shown[-1]
         return shown[0]
 
@@ -819,15 +829,17 @@ class TLSSocket(Socket):
         Args:
             size: int 512..16384, default 16384.
 
-        Returns: bool, False for a size out of range, or before there is a connection.
+        Returns: bool, False for a size out of that range, or before there is a connection.
+        Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE) for what is no
+            integer of 32 bits.
 
         Node: tlsSocket.setMaxSendFragment()
         """
         self._check()
-        check.validate_number(size, "size")
+        size = check.validate_int32(size, "size")
         if self._layer is None or not 512 <= size <= 16384:
             return False
-        self._layer.set_record_size(int(size))
+        self._layer.set_record_size(size)
         return True
 
 

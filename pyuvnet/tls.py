@@ -10,6 +10,7 @@ Node: tls
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from . import _tls_promises as promises
@@ -18,10 +19,14 @@ from ._base import validation as check
 from ._core.names import add_node_names
 from ._tls_context import (
     DEFAULT_CIPHERS,
+    DEFAULT_ECDH_CURVE,
     DEFAULT_MAX_VERSION,
     DEFAULT_MIN_VERSION,
     SecureContext,
     create_secure_context,
+    default_authorities,
+    defaults_of,
+    set_default_authorities,
 )
 from ._tls_errors import TLSError, unavailable
 from ._tls_identity import check_server_identity
@@ -30,9 +35,11 @@ from ._tlsserver import Server, connect, create_server
 from ._tlssocket import TLSSocket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-DEFAULT_ECDH_CURVE = "auto"
+# What a program assigns to DEFAULT_CIPHERS and the others is for the contexts made from then on.
+defaults_of(globals())
 
 
 def get_ciphers() -> list[str]:
@@ -49,8 +56,8 @@ def get_ca_certificates(kind: str = "default") -> list[str]:
     """Return certificates of authorities, as PEM.
 
     Args:
-        kind: 'default' and 'system' are the system's store, which clients trust without `ca`;
-            'extra' is empty.
+        kind: 'default' is what clients trust without `ca`: the system's store, or what
+            set_default_ca_certificates() was given; 'system' is that store; 'extra' is empty.
 
     Raises: ArgValueError (ERR_INVALID_ARG_VALUE); StateError
         (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) for 'bundled', since no certificates come with
@@ -63,17 +70,53 @@ def get_ca_certificates(kind: str = "default") -> list[str]:
         raise unavailable("get_ca_certificates('bundled')")
     if kind not in ("default", "system", "extra"):
         raise check.arg_value_error("type", kind)
-    return [] if kind == "extra" else list(_system_certificates())
+    if kind == "extra":
+        return []
+    found = default_authorities() if kind == "default" else None
+    return list(_system_certificates()) if found is None else found
 
 
-def set_default_ca_certificates(certs: Any) -> None:
-    """Not available: Python's ssl has no defaults to set, so pass `ca` to each context.
+def set_default_ca_certificates(certs: Sequence[str | bytes]) -> None:
+    """Trust these authorities, instead of the system's store, in contexts made from now on.
 
-    Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM).
+    A context with `ca` or `context` trusts what it was given.
+
+    Args:
+        certs: PEM as str or bytes, each with one certificate or several; [] trusts nobody.
+
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); TLSError (ERR_CRYPTO_OPERATION_FAILED) for what is
+        no certificate. Nothing has changed then.
 
     Node: tls.setDefaultCACertificates()
     """
-    raise unavailable("set_default_ca_certificates()")
+    if not isinstance(certs, (list, tuple)):
+        raise check.arg_type_error("certs", "Array", certs)
+    found: dict[str, None] = {}
+    for index, each in enumerate(certs):
+        if not isinstance(each, (str, bytes, bytearray, memoryview)):
+            kinds = ["string", "ArrayBufferView"]
+            raise check.arg_type_error(f"certs[{index}]", kinds, each)
+        found |= dict.fromkeys(_certificates_in(each))
+    set_default_authorities(found)
+
+
+def _certificates_in(pem: str | bytes | bytearray | memoryview) -> list[str]:
+    """The certificates of PEM, each as ssl writes it."""
+    text = pem if isinstance(pem, str) else bytes(pem).decode("latin-1")
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    found = []
+    try:
+        for block in re.findall(f"{begin}.*?{end}", text, re.DOTALL):
+            der = ssl.PEM_cert_to_DER_cert(block)
+            context.load_verify_locations(cadata=der)
+            found.append(ssl.DER_cert_to_PEM_cert(der))
+    except (ValueError, ssl.SSLError):
+        found = []
+    if not found:
+        message = "No valid certificates found in the provided array"
+        raise TLSError(message, "ERR_CRYPTO_OPERATION_FAILED")
+    return found
 
 
 def _system_certificates() -> tuple[str, ...]:
@@ -84,7 +127,8 @@ def _system_certificates() -> tuple[str, ...]:
 
 def __getattr__(name: str) -> Any:
     if name in ("root_certificates", "rootCertificates"):
-        found = _system_certificates()
+        # Without the end of the last line, as Node's.
+        found = tuple(pem.rstrip("\n") for pem in _system_certificates())
         globals()["root_certificates"] = globals()["rootCertificates"] = found
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

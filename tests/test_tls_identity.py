@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _ssl
+import contextlib
 import json
 import socket as posix
 import ssl
@@ -15,9 +15,9 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net, tls
-from pyuvnet._tls_identity import identity_of
+from pyuvnet._tls_certificate import _oid, certificate, identity_of
 from tests.support import play
-from tests.support.certificates import certificates
+from tests.support.certificates import EC, certificates
 from tests.support.tls import ready_server
 
 PKI = certificates()
@@ -25,14 +25,14 @@ KEYS: dict[str, Any] = {"key": PKI / "server.key", "cert": PKI / "server.pem"}
 TRUST: dict[str, Any] = {"ca": PKI / "ca.pem", "servername": "localhost"}
 
 
-def signed(folder: Path, extension: str) -> ssl.SSLContext:
+def signed(folder: Path, extension: str, subject: str = "/CN=evil.example") -> ssl.SSLContext:
     """A server's context with a certificate of the authority that has this extension."""
-    request = ["-newkey", "rsa:2048", "-nodes", "-keyout", "odd.key", "-out", "odd.csr"]
+    request = [*EC, "-nodes", "-keyout", "odd.key", "-out", "odd.csr"]
     (folder / "odd.ext").write_bytes(extension.encode("latin-1"))
     signing = ["-CA", PKI / "ca.pem", "-CAkey", PKI / "ca.key", "-CAcreateserial", "-days", "9"]
     ends = ["-in", "odd.csr", "-out", "odd.pem", "-extfile", "odd.ext"]
     for command in (
-        ["req", *request, "-subj", "/CN=evil.example"],
+        ["req", *request, "-utf8", "-subj", subject],
         ["x509", "-req", *signing, *ends],
     ):
         subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
@@ -136,11 +136,9 @@ def test_a_check_of_the_programs_that_raises_lets_nobody_in(kind: type[BaseExcep
 
 
 def test_an_object_identifier_without_end_is_not_read() -> None:
-    from pyuvnet import _tls_identity
-
-    assert _tls_identity._oid(bytes.fromhex("2a864886f70d010101")) == "1.2.840.113549.1.1.1"
+    assert _oid(bytes.fromhex("2a864886f70d010101")) == "1.2.840.113549.1.1.1"
     with pytest.raises(ValueError, match="too long"):
-        _tls_identity._oid(b"\x2a" + b"\xff" * 100_000)
+        _oid(b"\x2a" + b"\xff" * 100_000)
 
 
 ODD_NAMES = {
@@ -151,26 +149,74 @@ ODD_NAMES = {
     "a space at its end": "subjectAltName=DER:30:0b:82:09:6c:6f:63:61:6c:68:6f:73:20",
     "UTF-8": "subjectAltName=DER:30:08:82:06:61:c3:bc:2e:6c:6f",
     "quotes": "subjectAltName=@a\n[a]\nURI.1=http://x/\\\"\\'\\\\b",
+    "addresses of no length": "subjectAltName=DER:30:0b:87:03:01:02:03:87:00:87:02:ff:ff",
+    "IPv6": "subjectAltName=IP:2001:db8::abcd",
+    "a registered ID": "subjectAltName=RID:1.3.6.1.4.1.311.20.2.3,RID:2.5.4.3",
+    "an e-mail in latin-1": "subjectAltName=DER:30:08:81:06:61:e9:40:62:2e:63",
+    "another name with NUL": (
+        "subjectAltName=DER:30:1a:a0:18:06:0a:2b:06:01:04:01:82:37:14:02:03:a0:0a:0c:08:"
+        "65:76:69:6c:00:2e:6c:6f"
+    ),
+    "other names": "subjectAltName=@a\n[a]\notherName.1=1.3.6.1.4.1.311.20.2.3;UTF8:a@\xc3\xbc\n"
+    "otherName.2=1.3.6.1.5.5.7.8.9;UTF8:a,b\notherName.3=1.3.6.1.5.5.7.8.7;IA5:_x.b\n"
+    'otherName.4=1.3.6.1.5.5.7.8.7;UTF8:_x.b\notherName.5=1.3.6.1.5.5.7.8.5;UTF8:a\\"b',
+    "a directory name with more": "subjectAltName=dirName:dir\n[dir]\n1.CN=a#+;<>\n2.CN=\xe9b\n"
+    "1.2.3.4=x",
+    "access": "authorityInfoAccess=@a\n[a]\nOCSP;URI.1=http://a/\ncaIssuers;DNS.2=b\n"
+    "1.2.3.4;email.3=c@d\n1.3.6.1.5.5.7.48.3;URI.4=http://e/,f\nOCSP;URI.5=http://g/\n"
+    "caIssuers;IP.6=1.2.3.4\ncaIssuers;dirName.7=dir\n[dir]\nCN=h\\,i",
+    "uses": "extendedKeyUsage=serverAuth,1.2.3.4\nbasicConstraints=CA:TRUE\nkeyUsage=cRLSign",
+    "an authority": "basicConstraints=CA:TRUE\nkeyUsage=keyCertSign",
 }
+SUBJECT = '/C=DE/O=\\/me, "you"/OU=a/OU=b+CN=ü/emailAddress=a@b.c/2.5.4.97=x/street=y/UID=z/DC=q'
 
 
 @pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
 def test_odd_names_are_shown_as_node_shows_them(tmp_path: Path) -> None:
-    """Quoted, so that none of them reads as another."""
-    found = []
-    for extension in ODD_NAMES.values():
-        signed(tmp_path, extension)
-        pem = (tmp_path / "odd.pem").read_text()
-        decoded = _ssl._test_decode_cert(str(tmp_path / "odd.pem"))
-        found.append((pem, identity_of(decoded)["subjectaltname"]))
+    """Quoted, so that none of them reads as another; and so is all else."""
+    pems = {}
+    for name, extension in ODD_NAMES.items():
+        signed(tmp_path, extension, SUBJECT if name == "uses" else "/CN=evil.example")
+        pems[name] = (tmp_path / "odd.pem").read_text()
+    for name in ("ca", "client", "rsa", "chained"):
+        pems[name] = PKI.joinpath(f"{name}.pem").read_text()
     program = (
         "const {X509Certificate} = require('crypto');"
         "for (const pem of JSON.parse(process.argv[1]))"
-        "  console.log(JSON.stringify(new X509Certificate(pem).toLegacyObject().subjectaltname))"
+        "  console.log(JSON.stringify(new X509Certificate(pem).toLegacyObject()))"
     )
-    command = [str(play.NODE), "-e", program, json.dumps([pem for pem, _ in found])]
+    command = [str(play.NODE), "-e", program, json.dumps(list(pems.values()))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert [shown for _, shown in found] == [json.loads(line) for line in done.stdout.splitlines()]
+    for name, line in zip(pems, done.stdout.splitlines(), strict=True):
+        nodes = json.loads(line)
+        for key in ("raw", "pubkey"):
+            nodes[key] = bytes(nodes[key]["data"])
+        der = ssl.PEM_cert_to_DER_cert(pems[name])
+        # The same keys, spelt as Node does.
+        assert (name, dict(certificate(der))) == (name, nodes)
+        assert (name, identity_of(der).get("subjectaltname")) == (name, nodes.get("subjectaltname"))
+
+
+def test_a_certificates_keys_are_listed_as_nodes_and_read_as_either() -> None:
+    found = certificate(ssl.PEM_cert_to_DER_cert(PKI.joinpath("client.pem").read_text()))
+    assert {"valid_from", "valid_to", "ext_key_usage", "serialNumber"} < set(found)
+    assert found.validFrom is found.valid_from is found["validFrom"] is found.copy()["validFrom"]
+    assert found.serial_number is found["serialNumber"]
+    assert found.get("extKeyUsage") is found.ext_key_usage
+    assert "validTo" in found
+    found.validTo = "never"
+    assert found["valid_to"] == "never"
+
+
+def test_a_damaged_certificate_is_shown_as_far_as_it_can_be_read() -> None:
+    """And what it is a certificate for is read whole, or not at all."""
+    der = ssl.PEM_cert_to_DER_cert(PKI.joinpath("server.pem").read_text())
+    whole = identity_of(der)
+    for at in range(len(der)):
+        for damaged in (der[:at], der[:at] + bytes([der[at] ^ 0xFF]) + der[at + 1 :]):
+            assert certificate(damaged).raw == damaged
+            with contextlib.suppress(ValueError, IndexError):
+                assert identity_of(damaged).keys() <= whole.keys()
 
 
 @pytest.mark.parametrize("extension", ["a directory name", "several", "a space at its end"])

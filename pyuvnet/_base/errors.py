@@ -17,6 +17,7 @@ from . import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from os import PathLike
     from typing import Any
 
 __all__ = [
@@ -331,6 +332,8 @@ class SystemCallError(OSError):
         port: The port that it was called with.
         dest: Always None.
         hostname: The name that was looked up.
+        host: The host that was connected to, of a TLS handshake that the peer has cut off.
+        path: The path that was connected to, likewise.
         local_address: The local address, of a connection attempt that failed.
         local_port: The local port, of a connection attempt that failed.
 
@@ -345,6 +348,8 @@ class SystemCallError(OSError):
     port: int | None = None
     dest: str | None = None
     hostname: str | None = None
+    host: str | None = None
+    path: str | bytes | PathLike[str] | None = None
     local_address: str | None = None
     localAddress: str | None = None
     local_port: int | None = None

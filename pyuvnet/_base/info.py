@@ -13,8 +13,8 @@ else:
     _Items = dict
 
 
-def _node_key(key: Any) -> Any:
-    return to_node(key) if isinstance(key, str) and "_" in key else key
+# Keys of a certificate that Node does not write as its others.
+_SNAKES = {"validFrom": "valid_from", "validTo": "valid_to", "extKeyUsage": "ext_key_usage"}
 
 
 class Info(_Items):
@@ -31,26 +31,31 @@ class Info(_Items):
 
     __slots__ = ()
 
+    @staticmethod
+    def _listed(key: Any) -> Any:
+        """The key under which an item is listed."""
+        return to_node(key) if isinstance(key, str) and "_" in key else key
+
     def __init__(self, *args: Any, **items: Any) -> None:
         super().__init__()
         self.update(*args, **items)
 
     def __missing__(self, key: object) -> Any:
-        name = _node_key(key)
+        name = self._listed(key)
         if name != key and name in self:
             return self[name]
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return super().__contains__(_node_key(key))
+        return super().__contains__(self._listed(key))
 
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(_node_key(key), value)
+        super().__setitem__(self._listed(key), value)
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
             raise KeyError(key)
-        super().__delitem__(_node_key(key))
+        super().__delitem__(self._listed(key))
 
     def __or__(self, other: Any) -> Info:  # type: ignore[override]
         if not isinstance(other, dict):
@@ -86,15 +91,15 @@ class Info(_Items):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the item, or default if there is none."""
-        return super().get(_node_key(key), default)
+        return super().get(self._listed(key), default)
 
     def pop(self, key: str, *default: Any) -> Any:
         """Remove the item and return it, or default if there is none."""
-        return super().pop(_node_key(key), *default)
+        return super().pop(self._listed(key), *default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the item, after setting it to default if there is none."""
-        return super().setdefault(_node_key(key), default)
+        return super().setdefault(self._listed(key), default)
 
     def update(self, *args: Any, **items: Any) -> None:
         """Set items from a mapping or from pairs, and from keywords."""
@@ -106,6 +111,21 @@ class Info(_Items):
     def copy(self) -> Info:
         """Return a shallow copy."""
         return Info(self)
+
+
+class CertificateInfo(Info):
+    """A certificate, listed with Node's keys, of which three are like Python's: `valid_from`."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _listed(key: Any) -> Any:
+        name = Info._listed(key)
+        return _SNAKES.get(name, name) if isinstance(name, str) else name
+
+    def copy(self) -> Info:
+        """Return a shallow copy."""
+        return CertificateInfo(self)
 
 
 class NodeDrop(Info):

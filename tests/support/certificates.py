@@ -2,7 +2,8 @@
 
 The folder has NAME.key and NAME.pem of: ca, whose certificates are good; server (localhost,
 *.wild.example and 127.0.0.1); other (other.example); client (alice); expired; self, which has
-signed itself; and rsa, as server, but with such a key.
+signed itself; rsa, as server, but with such a key; middle, an authority below ca; and chained
+(localhost), which middle has signed.
 """
 
 from __future__ import annotations
@@ -33,15 +34,21 @@ def _itself(folder: Path, name: str, subject: str, *extensions: str) -> None:
 
 
 def _signed(
-    folder: Path, name: str, subject: str, extension: str, days: str = "3650", key: list[str] = EC
+    folder: Path,
+    name: str,
+    subject: str,
+    extension: str,
+    days: str = "3650",
+    key: list[str] = EC,
+    by: str = "ca",
 ) -> None:
-    """A certificate of the authority."""
+    """A certificate of an authority."""
     request = ["-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject]
     _openssl(folder, "req", *key, "-nodes", *request)
     # From 3.13 on Python's default context wants all that the standard does.
     more = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
     (folder / "extensions").write_text(f"{extension}\n{more}")
-    authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", days]
+    authority = ["-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial", "-days", days]
     ends = ["-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "extensions"]
     _openssl(folder, "x509", "-req", *authority, *ends)
 
@@ -58,5 +65,7 @@ def certificates() -> Path:
     _signed(folder, "rsa", "/CN=localhost", LOCALHOST, key=RSA)
     _signed(folder, "other", "/CN=other.example", "subjectAltName=DNS:other.example")
     _signed(folder, "client", "/CN=alice/O=Testers", "extendedKeyUsage=clientAuth")
+    _signed(folder, "middle", "/CN=Test middle", "\n".join(authority))
+    _signed(folder, "chained", "/CN=localhost", LOCALHOST, by="middle")
     _signed(folder, "expired", "/CN=localhost", LOCALHOST, days="-1")
     return folder
