@@ -26,7 +26,7 @@ from .._systemd import notify
 from ..cluster._primary import ARGUMENTS
 from ..errors import StateError
 from . import pid_file
-from .log import LOG, set_up_logging
+from .log import LOG, lost_lines, set_up_logging
 from .settings import has_gil, wrong
 from .sockets import METRICS, Listening, is_at, open_all, resolve
 from .watch import Watch
@@ -798,4 +798,6 @@ class Supervisor:
              [({}, len(self.slots))]),
             ("pyuvnet_serve_crashes", "counter", "", "Workers that ended unexpectedly.",
              [({}, self.crashes)]),
+            ("pyuvnet_serve_lost_log_lines", "counter", "",
+             "Lines of the primary's log that could not be written.", [({}, lost_lines())]),
         ]  # fmt: skip
