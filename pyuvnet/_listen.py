@@ -16,7 +16,7 @@ from ._core.bound import BoundBase
 from ._core.server_base import ServerBase
 from ._core.socket_methods import SocketMethods
 from ._kernel import feature_unavailable, kernel_options
-from ._paths import is_path, path_bytes, warn_of_host
+from ._paths import check_one_place, check_place, is_path, path_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,15 +122,7 @@ class ListenPlan:
             named = value.get("fd") if check.is_mapping(value) else getattr(value, "fd", None)
             self.fd = _descriptor(named)
             if self.fd is None:
-                error = check.arg_value_error("options", value, _NEITHER, _NO_PLACE)
-                hint_tuple(error, "listen", value)
-                if callable(value):
-                    hint(
-                        error,
-                        "The port comes first. What listens for connections is passed to "
-                        "create_server(), or to promises.listen() as connection_listener.",
-                    )
-                raise error
+                raise _no_place(value)
             return False
         return True
 
@@ -179,6 +171,19 @@ class ListenPlan:
         return given if check.is_mapping(given) else LISTEN_OPTIONS.as_node(self.options)
 
 
+def _no_place(value: Any) -> Exception:
+    """The error for a first argument that says nowhere to listen."""
+    error = check.arg_value_error("options", value, _NEITHER, _NO_PLACE)
+    hint_tuple(error, "listen", value)
+    if callable(value):
+        hint(
+            error,
+            "The port comes first. What listens for connections is passed to create_server(), or "
+            "to promises.listen() as connection_listener.",
+        )
+    return error
+
+
 def _group_number(group: Any) -> int:
     """The number of a group. Raises: ArgTypeError, ArgValueError."""
     if isinstance(group, str):
@@ -215,10 +220,12 @@ def _options_of(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[dict[s
         return LISTEN_OPTIONS.read(first, keywords), None if keywords else first
     positional: dict[str, Any] = {}
     if is_path(first):
-        warn_of_host("listen", args)
+        check_place("listen", args, keywords.get("port"))
         positional["path"] = first
     elif first is None or isinstance(first, (bool, str)) or check.as_number(first) is not None:
         positional["port"] = first
+    elif callable(first) and not hasattr(first, "fd"):
+        raise _no_place(first)
     else:
         positional["handle"] = first
     if "port" in positional:
@@ -241,4 +248,7 @@ def _options_of(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[dict[s
     named = {key: value for key, value in given.items() if value is not None or key == "port"}
     if named.get("port", 0) is None and "port" in positional:
         del named["port"]
-    return positional | named, None
+    options = positional | named
+    # None as the port is what listen() has without arguments.
+    check_one_place(options)
+    return options, None

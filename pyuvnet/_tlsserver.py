@@ -14,7 +14,7 @@ from ._tls_errors import unavailable
 from ._tls_rules import Rules, refuse_descriptor
 from ._tlssocket import HANDSHAKE_TIMEOUT, TLSSocket
 from .errors import Error
-from .server import SERVER_OPTIONS
+from .server import SERVER_OPTIONS, later
 from .server import Server as NetServer
 from .socket import SOCKET_OPTIONS, Socket, check_connect, connect_arguments
 
@@ -73,10 +73,12 @@ class Server(NetServer):
         self._refuse_second_init()
         if callable(options) and not check.is_mapping(options):
             if secure_connection_listener is not None:
-                raise check.arg_type_error("options", "object", options)
+                raise later(
+                    check.arg_type_error("options", "object", options), secure_connection_listener
+                )
             options, secure_connection_listener = None, options
         elif options is not None and not check.is_mapping(options):
-            raise check.arg_type_error("options", "object", options)
+            raise later(check.arg_type_error("options", "object", options), options)
         listener = secure_connection_listener
         if listener is not None and not callable(listener):
             raise check.arg_type_error("secureConnectionListener", "function", listener)

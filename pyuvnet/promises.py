@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from ._base import TYPE_CHECKING, overload
 from ._base import validation as check
+from ._base.hints import hint
 from ._base.option_table import option_set
 from ._core.waiter import Waiter
+from ._paths import is_path
 from .abort import abort_error
 from .errors import ClosedError, StateError
 from .server import SERVER_OPTIONS, Server
@@ -100,6 +102,15 @@ async def _listen(
     kind: type[_Server], options: OptionSet, args: tuple[Any, ...], keywords: dict[str, Any]
 ) -> _Server:
     """Make a server of a class, of which these are the options, and let it listen."""
+    for value in args:
+        if callable(value) and not check.is_mapping(value) and not is_path(value):
+            error = check.arg_type_error("options", "object", value)
+            hint(
+                error,
+                "promises.listen() takes no callback: pass what handles a connection as "
+                "connection_listener=, and the address as port, host.",
+            )
+            raise error
     mapping = args[0] if args and check.is_mapping(args[0]) else None
     both = _OWN | options
     given = both.read(mapping, {name: keywords[name] for name in keywords if name in both})

@@ -90,6 +90,13 @@ def _in_coroutine() -> bool:
         return False
 
 
+def later(error: Exception, value: object) -> Exception:
+    """The error for a value that stands where a server's options do; with a hint at an address."""
+    if isinstance(value, (int, str, tuple)):
+        hint(error, "A server gets its address later: server.listen(port, host).")
+    return error
+
+
 class Server(ServerBase):
     """Accepts connections and emits a Socket for each.
 
@@ -205,13 +212,10 @@ class Server(ServerBase):
         self._refuse_second_init()
         if callable(options) and not check.is_mapping(options):
             if connection_listener is not None:
-                raise check.arg_type_error("options", "Object", options)
+                raise later(check.arg_type_error("options", "Object", options), connection_listener)
             options, connection_listener = None, options
         elif options is not None and not check.is_mapping(options):
-            error = check.arg_type_error("options", "Object", options)
-            if isinstance(options, (int, str)):
-                hint(error, "A server gets its address later: server.listen(port, host).")
-            raise error
+            raise later(check.arg_type_error("options", "Object", options), options)
         if connection_listener is not None and not callable(connection_listener):
             raise check.arg_type_error("connectionListener", "function", connection_listener)
         given = SERVER_OPTIONS.read(options, cast("dict[str, Any]", keywords))

@@ -12,7 +12,7 @@ import sys
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
-from ._base.hints import hint_tuple
+from ._base.hints import hint, hint_tuple
 from ._base.info import Info
 from ._base.option_table import option_set
 from ._base.options import (
@@ -36,7 +36,7 @@ from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
 from ._deadlines import read_limits
 from ._kernel import feature_unavailable, kernel_options
-from ._paths import is_path, path_bytes, warn_of_host
+from ._paths import check_one_place, check_place, is_path, path_bytes
 from ._proxy import check_sending, described
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
@@ -212,6 +212,10 @@ class Socket(SocketMethods):
         self._refuse_second_init()
         if check.as_number(options) is not None:
             options = {"fd": options}
+        if isinstance(options, (str, tuple)):
+            error = check.arg_type_error("options", "object", options)
+            hint(error, "A socket gets its address later: socket.connect(port, host).")
+            raise error
         given = SOCKET_OPTIONS.read(options, cast("dict[str, Any]", keywords))
         refuse_object_mode(given)
         kind = _check_descriptor(given)
@@ -704,13 +708,15 @@ def connect_arguments(
         args = args[:-1]
     first = args[0] if args else None
     if first is None:
-        return allowed.read(None, keywords), listener
+        options = allowed.read(None, keywords)
+        check_one_place(options)
+        return options, listener
     if check.is_mapping(first):
         return allowed.read(first, keywords), listener
     options = allowed.read(None, keywords)
     positional = {"port": first}
     if is_path(first):
-        warn_of_host("connect", args)
+        check_place("connect", args, options.get("port"))
         positional = {"path": first}
     elif len(args) > 1:
         positional["host"] = args[1]
@@ -718,6 +724,7 @@ def connect_arguments(
         # A keyword that is None is the same as one that is not given.
         if value is not None and options.get(name) is None:
             options[name] = value
+    check_one_place(options)
     return options, listener
 
 
@@ -741,6 +748,8 @@ def check_connect(options: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(port, bool) or not isinstance(port, (int, float, str)):
         error = check.arg_type_error("options.port", ["number", "string"], port)
         hint_tuple(error, "connect", port)
+        if callable(port):
+            hint(error, "The port comes first, and a listener of 'connect' last.")
         raise error
     plan: dict[str, Any] = {"path": None, "port": check.validate_port(port, "Port")}
     plan["proxy"], plan["limits"] = proxy, limits

@@ -5,6 +5,7 @@ Frames of tracebacks are left out. Node's texts stay as they are; what to do sta
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -14,6 +15,9 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+
+import pyuvnet
+from pyuvnet import net
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -392,8 +396,8 @@ def test_what_is_no_port(mistaken: Run, call: str, received: str, given: str) ->
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
-        ('"127.0.0.1", 8124', "8124, '127.0.0.1'"),
-        ('"::1", 8124', "8124, '::1'"),
+        ('"127.0.0.1"', "port, '127.0.0.1'"),
+        ('"::1"', "port, '::1'"),
         ('"localhost"', "port, 'localhost'"),
         ('"localhost:8124"', "8124, 'localhost'"),
         ('"example.com:80"', "80, 'example.com'"),
@@ -414,6 +418,74 @@ def test_the_host_first(mistaken: Run, arguments: str, meant: str) -> None:
             for call in ("listen", "connect")
         ],
     )
+
+
+BOTH = "ERR_INVALID_ARG_VALUE", "cannot be used with a port"
+PORT_FIRST = "The port comes first"
+LATER = "ERR_INVALID_ARG_TYPE", "gets its address later"
+# Calls that another library or another order suggests, with the code and a part of the text.
+OTHER_ORDERS = [
+    *(
+        (f"net.{call}({where}, 8124)", *BOTH, f"{PORT_FIRST}: {call}(8124, {where})")
+        for call in ("connect", "Socket().connect", "Server().listen")
+        for where in ("'127.0.0.1'", "'localhost'", "'example.com'", "'name'")
+    ),
+    ("net.connect('127.0.0.1', '8124')", *BOTH, PORT_FIRST),
+    ("net.connect('name', port=8124)", *BOTH, PORT_FIRST),
+    ("net.connect('/tmp/s', 8124)", *BOTH, ""),
+    ("net.connect(8124, path='/tmp/s')", *BOTH, ""),
+    ("net.connect(path='/tmp/s', port=8124)", *BOTH, ""),
+    ("net.connect(print, '127.0.0.1', 8124)", "ERR_INVALID_ARG_TYPE", "", PORT_FIRST),
+    ("tls.connect('name', 443)", *BOTH, PORT_FIRST),
+    ("tls.connect('name', {'port': 443})", *BOTH, PORT_FIRST),
+    ("net.Server().listen('name', 8124, print)", *BOTH, PORT_FIRST),
+    ("net.Server().listen('name', port=8124)", *BOTH, PORT_FIRST),
+    ("net.Server().listen(0, path='/tmp/s')", *BOTH, ""),
+    ("net.Server().listen(port=0, path='/tmp/s')", *BOTH, ""),
+    ("net.Server().listen(print, '127.0.0.1', 0)", "ERR_INVALID_ARG_VALUE", "", PORT_FIRST),
+    ("net.promises.connect('name', 8124)", *BOTH, PORT_FIRST),
+    ("net.promises.listen('127.0.0.1', 8124)", *BOTH, PORT_FIRST),
+    ("tls.promises.connect('name', 8124)", *BOTH, PORT_FIRST),
+    ("tls.promises.listen('127.0.0.1', 8124)", *BOTH, PORT_FIRST),
+    *(
+        (f"{module}.promises.listen({where})", "ERR_INVALID_ARG_TYPE", "", "connection_listener=")
+        for module in ("net", "tls")
+        for where in ("print", "print, 0", "print, port=0", "0, '127.0.0.1', print")
+    ),
+    *(
+        (f"{module}.create_server({where})", *LATER, "")
+        for module in ("net", "tls")
+        for where in ("8124", "'127.0.0.1', 8124", "print, 8124", "('127.0.0.1', 8124)")
+    ),
+    ("net.Socket('127.0.0.1')", *LATER, ""),
+]
+
+
+@pytest.mark.spec("D310")
+@pytest.mark.parametrize(("call", "code", "text", "note"), OTHER_ORDERS)
+def test_arguments_in_another_order_raise_at_once(
+    call: str, code: str, text: str, note: str
+) -> None:
+    def make() -> None:
+        made = eval(call.replace("tls.", "pyuvnet.tls."))
+        if inspect.iscoroutine(made):
+            pyuvnet.run(made)
+
+    with pytest.raises(pyuvnet.Error) as caught:
+        make()
+    assert caught.value.code == code
+    shown = "\n".join([str(caught.value), *caught.value.__notes__])
+    assert text in shown
+    assert note.replace("Socket().", "").replace("Server().", "") in shown
+
+
+@UNIX
+def test_a_path_with_a_backlog_is_nodes(tmp_path: Path) -> None:
+    for number, path in enumerate((str(tmp_path / "a"), bytes(tmp_path / "b"), tmp_path / "c"), 1):
+        server = net.Server().listen(path, number)
+        assert server.address() == path
+        server.close()
+    pyuvnet.run()
 
 
 @UNIX

@@ -190,7 +190,7 @@ def test_the_note_names_what_the_caller_gave(call, expected):
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     error = caught.value
-    assert error.__notes__ == [f"{BEGIN}{expected}."]
+    assert error.__notes__[0] == f"{BEGIN}{expected}."
     # Ported code sees what Node says.
     assert error.message == str(error)
     assert BEGIN not in error.message

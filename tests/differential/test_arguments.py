@@ -31,7 +31,7 @@ PLACES: list[list[Any]] = [
     [{"port": 0, "host": ""}], [{"port": 0, "host": "::", "ipv6Only": True}],
     [{"port": 0, "path": "not this"}], [{"port": 0, "backlog": 5, "exclusive": True}],
     [{"port": UNDEFINED, "path": ""}], [{"fd": UNDEFINED, "port": 0}],
-    ["sock"], ["sock", CALLBACK], ["sock", 5], [{"path": "sock"}], [{"path": "-1"}], ["-1x"],
+    ["sock"], ["sock", CALLBACK], ["./sock", 5], [{"path": "sock"}], [{"path": "-1"}], ["-1x"],
     [{"path": "sock", "readableAll": True}], [{"path": "sock", "writableAll": 1}],
     ["no/such/sock"], ["\0pyuvnet-arguments"],
 ]  # fmt: skip
