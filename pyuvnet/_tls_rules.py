@@ -25,6 +25,13 @@ TARGET = ("host", "port", "path", "local_address")
 READY_HAS = ("request_cert", "reject_unauthorized", "alpn_protocols", "alpn_callback")
 
 
+TIMEOUT_MAX = 2**31 - 1
+# How long a handshake may take, in ms. A server's limit is the shorter one: strangers open its
+# connections.
+SERVER_TIMEOUT = 60_000
+CLIENT_TIMEOUT = 120_000
+
+
 def refuse_unavailable(options: Mapping[str, Any]) -> None:
     """Raise for options that ask for what Python's ssl cannot do."""
     for name in UNAVAILABLE:
@@ -97,6 +104,12 @@ class Rules:
         if server:
             check_server_options(options)
         self.server = server
+        timeout = options.get("handshake_timeout")
+        if timeout is None:
+            timeout = 0
+        check.validate_number(timeout, "options.handshakeTimeout", 0, TIMEOUT_MAX)
+        default = SERVER_TIMEOUT if server else CLIENT_TIMEOUT
+        self.handshake_timeout = max(int(timeout), 1) if timeout else default
         self.protocols = protocol_list(options.get("alpn_protocols"))
         self.reject = options.get("reject_unauthorized") is not False
         self.request = bool(options.get("request_cert")) if server else self.reject

@@ -9,10 +9,12 @@ from ._base import validation as check
 from ._base.option_table import option_set
 from ._core.duplex import Duplex
 from ._core.names import add_node_names
+from ._core.timer import set_timeout
+from ._run import next_tick
 from ._tls_context import CONTEXT_OPTIONS, SecureContext, as_context
-from ._tls_errors import unavailable
+from ._tls_errors import timeout_error, unavailable
 from ._tls_rules import Rules, refuse_descriptor
-from ._tlssocket import HANDSHAKE_TIMEOUT, TLSSocket
+from ._tlssocket import TLSSocket
 from .errors import Error
 from .server import SERVER_OPTIONS, later
 from .server import Server as NetServer
@@ -27,7 +29,8 @@ TLS_SERVER_OPTIONS = option_set("tls.Server", "SecureContext", "Server")
 TLS_CONNECT_OPTIONS = option_set(
     "tls.connect", "SecureContext", "connect", "create_connection", "Socket"
 )
-TIMEOUT_MAX = 2**31 - 1
+# For how many ms a handshake may stand still while others wait for its place.
+STALLED = 1000
 
 
 class Server(NetServer):
@@ -48,9 +51,9 @@ class Server(NetServer):
         sni_callback: callable(servername, callback): calls callback(error, context), or returns a
             context or an awaitable of one; None selects the server's own.
         request_cert: bool, default False: ask clients for a certificate.
-        handshake_timeout: ms, default 120000: how long a handshake may take.
+        handshake_timeout: ms, default 60000: how long a handshake may take.
         max_handshakes: int >= 0, default 0 (no limit): how many handshakes may be unfinished at
-            once; other connections wait unread.
+            once; other connections wait unread, until one ends, or stands still for a second.
         secure_connection_listener: callable(socket), added to 'secureConnection'.
 
     Events: those of net.Server, of which 'connection' has the plain socket; 'secureConnection'
@@ -83,19 +86,16 @@ class Server(NetServer):
         if listener is not None and not callable(listener):
             raise check.arg_type_error("secureConnectionListener", "function", listener)
         given = TLS_SERVER_OPTIONS.read(options, keywords)
-        timeout = given.get("handshake_timeout")
-        if timeout is None:
-            timeout = 0
-        check.validate_number(timeout, "options.handshakeTimeout", 0, TIMEOUT_MAX)
         most = given.get("max_handshakes")
         if most is not None:
             check.validate_integer(most, "options.maxHandshakes", 0)
         self._rules = Rules(given, True)
         super().__init__({name: given[name] for name in SERVER_OPTIONS if name in given})
-        self._handshake_timeout = max(int(timeout), 1) if timeout else HANDSHAKE_TIMEOUT
         self._max_handshakes = most or 0
-        self._unfinished: set[TLSSocket] = set()
+        # Both in the order in which they began.
+        self._unfinished: dict[TLSSocket, None] = {}
         self._waiting: dict[TLSSocket, None] = {}
+        self._stall_timer: Any = None
         self._contexts: list[tuple[re.Pattern[str], SecureContext]] = []
         self._set_secure_class(TLSSocket)
         if listener is not None:
@@ -126,23 +126,49 @@ class Server(NetServer):
             return False
         socket.once("close", lambda had_error: self._handshake_over(socket))
         if len(self._unfinished) < self._max_handshakes:
-            self._unfinished.add(socket)
+            self._unfinished[socket] = None
             return False
         self._waiting[socket] = None
+        if self._stall_timer is None:
+            # In a tick: this socket is only being made.
+            next_tick(self._make_room)
         return True
+
+    def _make_room(self) -> None:
+        """Let those that wait begin, in place of the oldest that stand still."""
+        self._stop_stall_timer()
+        longest = 0
+        for socket in list(self._unfinished):
+            if not self._waiting:
+                return
+            if socket not in self._unfinished or socket.destroyed:
+                continue
+            stalled = socket._stalled
+            if stalled < STALLED:
+                longest = max(longest, stalled)
+            else:
+                socket._tls_failed(timeout_error(), False)
+        if self._waiting and self._stall_timer is None:
+            self._stall_timer = set_timeout(self._make_room, STALLED - longest).unref()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.close()
+            self._stall_timer = None
 
     def _handshake_over(self, socket: TLSSocket) -> None:
         """A handshake has come to its end: let the next one begin."""
         self._waiting.pop(socket, None)
-        if socket not in self._unfinished:
-            return
-        self._unfinished.discard(socket)
-        while self._waiting and len(self._unfinished) < self._max_handshakes:
-            other = next(iter(self._waiting))
-            del self._waiting[other]
-            if not other.destroyed:
-                self._unfinished.add(other)
-                other._go_on()
+        if socket in self._unfinished:
+            del self._unfinished[socket]
+            while self._waiting and len(self._unfinished) < self._max_handshakes:
+                other = next(iter(self._waiting))
+                del self._waiting[other]
+                if not other.destroyed:
+                    self._unfinished[other] = None
+                    other._go_on()
+        if not self._waiting:
+            self._stop_stall_timer()
 
     # ---- Contexts ------------------------------------------------------------------------------
 
@@ -262,6 +288,7 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
             on a client verifies nothing.
         allow_truncation: bool, default False: a connection that ends without close_notify emits
             'end' instead of an error.
+        handshake_timeout: ms, default 120000: how long the handshake may take.
         servername: str, default host, unless that is an address: the name that the client sends
             (SNI), and that the certificate must have.
         check_server_identity: callable(hostname, cert), default tls.check_server_identity: returns

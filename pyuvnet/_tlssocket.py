@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext")
 NO_APPLICATION_PROTOCOL = 120
-HANDSHAKE_TIMEOUT = 120_000
 DISCONNECTED = "Client network socket disconnected before secure TLS connection was established"
 
 
@@ -78,6 +77,8 @@ class TLSSocket(Socket):
         sni_callback: callable(servername, callback): calls callback(error, context), or returns a
             context or an awaitable of one; None selects the server's own.
         request_cert: bool, default False: ask clients for a certificate.
+        handshake_timeout: ms, default 120000, or 60000 on a server: how long the handshake may
+            take.
         servername: str, default host, unless that is an address: the name that the client sends
             (SNI), and that the certificate must have.
         check_server_identity: callable(hostname, cert), default tls.check_server_identity: returns
@@ -260,6 +261,7 @@ class TLSSocket(Socket):
             self.destroy(check.arg_value_error("options.servername", name, "must be a host name"))
             return
         self._layer = _layer.attach(self, _CALLS, lenient=rules.lenient)
+        self._layer.set_deadline(rules.handshake_timeout)
         self._watch_sessions()
         if early:
             self._layer.receive(early)
@@ -284,7 +286,7 @@ class TLSSocket(Socket):
             # What destroys it before the program has it, such as a deadline.
             self.on("error", self._failed_early)
         # One that is held is not read, so that nothing else shows that it is gone.
-        self._layer.set_deadline(HANDSHAKE_TIMEOUT if server is None else server._handshake_timeout)
+        self._layer.set_deadline(rules.handshake_timeout)
 
     def _failed_early(self, error: Exception) -> None:
         server = cast("Server", self._tls_server)
@@ -294,8 +296,13 @@ class TLSSocket(Socket):
 
     def _go_on(self) -> None:
         """Begin a handshake that waited for others to end."""
-        self._layer.set_deadline(cast("Server", self._tls_server)._handshake_timeout)
+        self._layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
         self._layer.go_on()
+
+    @property
+    def _stalled(self) -> int:
+        """For how many ms its handshake has stood still because of the peer."""
+        return 0 if self._layer is None else cast("int", self._layer.stalled)
 
     def _hello(self, servername: str | None, protocols: list[str] | None) -> None:
         rules = cast("Rules", self._rules)

@@ -45,8 +45,11 @@ def test_a_host_is_text() -> None:
         tls.connect(socket=net.Socket(), host=5)
 
 
+@pytest.mark.spec("D241", "D242")
 def test_a_handshake_timeout_of_0_is_the_usual_one() -> None:
-    assert tls.create_server(handshake_timeout=0)._handshake_timeout == 120_000
+    assert tls.create_server(handshake_timeout=0)._rules.handshake_timeout == 60_000
+    client = tls.TLSSocket(handshake_timeout=0)
+    assert client._rules.handshake_timeout == 120_000  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("none", [False, "", 0, None], ids=repr)

@@ -7,6 +7,7 @@ import socket as posix
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,9 +237,9 @@ def test_no_record_on_the_way_passes_by_the_choice(
 def test_a_handshake_of_a_server_made_by_hand_has_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pyuvnet import _tlssocket
+    from pyuvnet import _tls_rules
 
-    monkeypatch.setattr(_tlssocket, "HANDSHAKE_TIMEOUT", 40)
+    monkeypatch.setattr(_tls_rules, "SERVER_TIMEOUT", 40)
     codes: list[str] = []
 
     def accepted(plain: Any) -> None:
@@ -278,6 +279,110 @@ def test_handshakes_that_wait_have_a_deadline_too() -> None:
         pyuvnet.run()
     assert codes == ["ERR_TLS_HANDSHAKE_TIMEOUT"] * 2
     assert not server._waiting
+
+
+def test_a_handshake_that_stands_still_makes_room_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pyuvnet import _tlsserver
+
+    monkeypatch.setattr(_tlsserver, "STALLED", 50)
+    events: list[Any] = []
+    answers: list[Any] = []
+
+    def secure(socket: Any) -> None:
+        events.append(socket.servername)
+        socket.end()
+        if socket.servername == "localhost":
+            # The peer of this one is not what its handshake waits for.
+            answers.pop()(None, None)
+
+    def connect(name: str) -> None:
+        options = {**TRUST, "servername": name, "check_server_identity": lambda *_: None}
+        client = tls.connect(port=server.address().port, host="127.0.0.1", **options)
+        client.resume()
+        client.on("close", lambda had_error: name == "slow.example" and server.close())
+
+    def listening() -> None:
+        connect("slow.example")
+
+    def choose(name: str, callback: Any) -> None:
+        if name == "localhost":
+            callback(None, None)
+            return
+        answers.append(callback)
+        for _ in range(3):
+            silent = net.connect(server.address().port, "127.0.0.1")
+            silent.on("error", lambda error: None)
+            silent.resume()
+            silent.once("connect", stalled)
+
+    def stalled() -> None:
+        connected.append(1)
+        if len(connected) == 3:
+            connect("localhost")
+
+    connected: list[int] = []
+    server = tls.create_server(
+        KEYS, max_handshakes=2, handshake_timeout=20_000, sni_callback=choose
+    )
+    server.on("secureConnection", secure)
+    server.on("tlsClientError", lambda error, socket: events.append(error.code))
+    started = time.monotonic()
+    server.listen(0, "127.0.0.1", listening)
+    pyuvnet.run()
+    assert events.count("ERR_TLS_HANDSHAKE_TIMEOUT") == 3
+    assert events[-2:] == ["localhost", "slow.example"]
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.spec("D155", "D242")
+@pytest.mark.parametrize("transport", ["TCP", "path", "STARTTLS"])
+@pytest.mark.parametrize(
+    ("calls", "expected"),
+    [
+        (["destroy_soon"], ["finish", "close"]),
+        (["end", "destroy_soon"], ["finish", "close"]),
+        (["write", "destroy_soon"], ["ERR_TLS_HANDSHAKE_TIMEOUT", "close"]),
+        (["end"], ["ERR_TLS_HANDSHAKE_TIMEOUT", "close"]),
+        ([], ["ERR_TLS_HANDSHAKE_TIMEOUT", "close"]),
+    ],
+    ids=lambda value: "-".join(value) or "nothing",
+)
+@pytest.mark.parametrize("early", [False, True], ids=["connected", "connecting"])
+def test_a_client_whose_peer_is_silent_comes_to_its_end(
+    calls: list[str], expected: list[str], early: bool, transport: str, tmp_path: Path
+) -> None:
+    events: list[str] = []
+    peers: list[Any] = []
+
+    def accepted(socket: Any) -> None:
+        peers.append(socket.resume())
+        server.close()
+
+    def act() -> None:
+        for name in calls:
+            getattr(client, name)(*([b"data"] if name == "write" else []))
+
+    server = net.create_server(accepted)
+    where: dict[str, Any] = {"path": str(tmp_path / "s")} if transport == "path" else {"port": 0}
+    server.listen(**where)
+    if transport != "path":
+        where = {"port": server.address().port, "host": "127.0.0.1"}
+    if transport == "STARTTLS":
+        where = {"socket": net.connect(**where)}
+    # Where it must not matter, it is longer than any test.
+    timeout = 100 if "ERR_TLS_HANDSHAKE_TIMEOUT" in expected else 1_000_000
+    client = tls.connect(**where, **TRUST, handshake_timeout=timeout)
+    client.on("error", lambda error: events.append(error.code))
+    client.on("finish", lambda: events.append("finish"))
+    client.on("close", lambda had_error: (events.append("close"), peers[0].destroy()))
+    if early:
+        act()
+    else:
+        client.once("connect", act)
+    pyuvnet.run()
+    assert events == expected
 
 
 # ---- The choice of a host ------------------------------------------------------------------------

@@ -22,6 +22,7 @@ cdef class Layer:
     cdef Py_ssize_t try_write(self, const uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int write(self, object chunks, const uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int shutdown(self) noexcept
+    cdef int end_now(self) noexcept       # shutdown() waits for no peer: destroy_soon() was called
     cdef int read_start(self) noexcept                    # more bytes may come
     cdef void read_stop(self) noexcept                    # no more, for now
     cdef size_t waiting(self) noexcept    # bytes of write() that the handle has not got yet

@@ -89,6 +89,9 @@ cdef class Layer:
             return self.below.shutdown()
         return self.handle.shutdown()
 
+    cdef int end_now(self) noexcept:
+        return 0 if self.below is None else self.below.end_now()
+
     cdef int read_start(self) noexcept:
         if self.below is not None:
             return self.below.read_start()

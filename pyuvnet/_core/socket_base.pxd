@@ -230,6 +230,7 @@ cdef class SocketBase(Duplex):
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef int _bound_handle(self, StreamHandle handle) except -1
     cdef void _own(self, StreamHandle handle) noexcept
+    cdef int _end_now(self) noexcept
     cdef int _connect_failed(self, object exc) except -1
     cdef int _reset(self) except -1
     cdef int _ready(self) except -1

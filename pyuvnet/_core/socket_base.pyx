@@ -31,8 +31,8 @@ from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, lis
 from .debug cimport UVNET_DEBUG
 from .debugging cimport call_watched
 from .duplex cimport Duplex
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_TIMEOUT, \
-    drop_internal, intern_event, new_internal, only_listener
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_FINISH, \
+    ON_TIMEOUT, drop_internal, has_internal, intern_event, new_internal, only_listener
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
@@ -1128,12 +1128,20 @@ cdef class SocketBase(Duplex):
             return w_final_done(self, None)
         if self._state & LAYERED:
             status = top_layer(self._handle).shutdown()
+            if status == 0 and has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
+                status = self._end_now()
         else:
             status = self._handle.shutdown()
         if status == 0:
             return 0
         return w_final_done(
             self, None if status == uv.UV_ENOTCONN else os_error(status, "shutdown"))
+
+    cdef int _end_now(self) noexcept:
+        """Let the end that destroy_soon() waits for wait for no peer; returns a libuv status."""
+        if self._handle is None or not self._state & LAYERED:
+            return 0
+        return top_layer(self._handle).end_now()
 
     # ---- Connecting ----------------------------------------------------------------------------
 

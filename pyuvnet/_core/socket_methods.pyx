@@ -293,6 +293,8 @@ cdef class SocketMethods(SocketBase):
             # Once, at the place of the first.
             if not has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
                 self._add(ON_FINISH, new_internal(self, TICK_DESTROY_AT_FINISH), False, True)
+            if self._end_now() < 0:
+                self._destroy_with(None)
 
     def reset_and_destroy(self):
         """Close with RST instead of FIN: the peer reads ECONNRESET. While connecting: once

@@ -18,6 +18,7 @@ either, `over()` says whether to go on.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
 from . cimport uv
@@ -165,6 +166,7 @@ cdef class TLS(Layer):
     cdef uv.uv_buf_t* bufs       # what is left of it: those from `at` on
     cdef unsigned int count, at
     cdef _Deadline deadline
+    cdef uint32_t moved_at       # when the handshake went on, in ms
 
     def __dealloc__(self):
         PyMem_RawFree(self.inbox)
@@ -208,6 +210,7 @@ cdef class TLS(Layer):
         cdef int status
         if self.over() or self.flags & TLS_HELD:
             return 0
+        self.moved_at = <uint32_t>uv.uv_now(&self.handle.loop._uv)
         if not self.flags & TLS_IN_READ:
             self._pump()
         if not self.over() and not self.flags & TLS_SECURE:
@@ -224,6 +227,13 @@ cdef class TLS(Layer):
     def set_deadline(self, unsigned long ms):
         """Fail the handshake unless it is over in so many ms."""
         self._wait(ms)
+
+    @property
+    def stalled(self):
+        """For how many ms the peer has sent nothing that the handshake waits for."""
+        if self.over() or self.flags & (TLS_DECIDING | TLS_SECURE):
+            return 0
+        return <uint32_t>(<uint32_t>uv.uv_now(&self.handle.loop._uv) - self.moved_at)
 
     def set_record_size(self, unsigned int size):
         """Let no record have more plaintext than that."""
@@ -322,6 +332,7 @@ cdef class TLS(Layer):
                 self._keep(base, size)
                 # A handshake is activity.
                 if not self.over():
+                    self.moved_at = <uint32_t>uv.uv_now(&self.handle.loop._uv)
                     owner_calls(self.handle).active(self.handle.owner, self.handle, 0)
                 Layer.read(self, base, 0)
                 self._pump()
@@ -1116,6 +1127,13 @@ cdef class TLS(Layer):
             return 0
         return self._end()
 
+    cdef int end_now(self) noexcept:
+        if self.flags & (TLS_END_DUE | TLS_SECURE | TLS_FAILED) != TLS_END_DUE:
+            return Layer.end_now(self)
+        # Nothing that was written waits, since the end comes after it.
+        self.flags &= ~TLS_END_DUE
+        return Layer.shutdown(self)
+
     cdef int _end(self) noexcept:
         """Send our close_notify and the end of the connection; returns a libuv status."""
         cdef bytes alert
@@ -1206,6 +1224,7 @@ def attach(Stream socket not None, Calls calls not None, bint reads_hello=False,
     handle = layer.handle
     if handle is None:
         return layer
+    layer.moved_at = <uint32_t>uv.uv_now(&handle.loop._uv)
     if handle._reading:
         layer.flags |= TLS_WANTED
     if held:
