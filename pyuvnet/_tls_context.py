@@ -317,8 +317,8 @@ class SecureContext:
             return error
         if code not in ("ERR_SSL_NO_SHARED_CIPHER", "ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM"):
             return error
-        # Without a certificate OpenSSL does not try TLS 1.3 unless it is told that one may come, as
-        # Node does.
+        # Without a certificate OpenSSL does not try TLS 1.3, as it does for Node, which announces
+        # that one may come.
         if made is not None and made.context.maximum_version == ssl.TLSVersion.TLSv1_3:
             suites = made.shared_ciphers() or ()
             if code == "ERR_SSL_NO_SHARED_CIPHER" and any(each[1] == "TLSv1.3" for each in suites):

@@ -12,7 +12,7 @@ import sys
 
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
-from ._base.hints import hint, hint_tuple
+from ._base.hints import hint, hint_tuple, warn_of_keep_alive
 from ._base.info import Info
 from ._base.option_table import option_set
 from ._base.options import (
@@ -88,6 +88,7 @@ def keep_alive_seconds(options: Mapping[str, Any]) -> int:
     number = check.validate_number(delay, "options.keepAliveInitialDelay")
     if number > MAX_DELAY:
         raise check.range_error("options.keepAliveInitialDelay", f"<= {MAX_DELAY}", delay)
+    warn_of_keep_alive("keep_alive_initial_delay", number)
     return int(number / 1000) if number > 0 else 0
 
 

@@ -9,6 +9,7 @@ import random
 import socket as posix
 import sys
 import threading
+import warnings
 from typing import Any
 
 import pytest
@@ -421,6 +422,7 @@ def defaults() -> tuple[int, int, int]:
         )
 
 
+@pytest.mark.filterwarnings("ignore::pyuvnet.errors.KeepAliveWarning")
 @pytest.mark.spec("N076", "N077", "N127", "N167")
 @linux
 @cases(
@@ -565,10 +567,36 @@ def test_wrong_timeouts(args: Any, kind: Any, code: str) -> None:
 @pytest.mark.spec("R7-01", "R3-10")
 def test_a_timeout_that_is_too_long_is_cut_with_a_warning() -> None:
     c = net.Socket()
-    with pytest.warns(pyuvnet.errors.TimeoutOverflowWarning):
+    with pytest.warns(pyuvnet.errors.TimeoutOverflowWarning) as caught:
         c.set_timeout(2**31)
+    assert caught[0].filename == __file__
     assert c.timeout == 2**31 - 1
     c.set_timeout(0)
+
+
+@pytest.mark.spec("D252", "R7-01")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: net.Socket().set_keep_alive(True, 60),
+        lambda: net.Socket().set_keep_alive({"enable": True, "initialDelay": 999.9}),
+        lambda: net.Socket().set_keep_alive(True, 5000, 1),
+        lambda: net.Socket(keep_alive=True, keep_alive_initial_delay=60),
+        lambda: net.Server(keep_alive=True, keepAliveInitialDelay=60),
+    ],
+)
+def test_a_keep_alive_duration_below_a_second_warns(call: Any) -> None:
+    """It is in milliseconds, and would have no effect."""
+    with pytest.warns(pyuvnet.errors.KeepAliveWarning, match="less than a second") as caught:
+        call()
+    assert [each.filename for each in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.Socket().set_keep_alive(True, 0, 1000).set_keep_alive(True, 1000)
+        net.Socket().set_keep_alive(False, 5)
+        net.Socket(keep_alive_initial_delay=0)
+        with pytest.raises(pyuvnet.errors.KeepAliveWarning):
+            call()
 
 
 @pytest.mark.spec("N037")

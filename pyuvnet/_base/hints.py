@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 
+from .errors import KeepAliveWarning
 from .notation import notation
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -119,6 +120,20 @@ def place_of_call() -> tuple[str, int]:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
+
+
+def warn_of_keep_alive(name: str, value: object) -> None:
+    """Warn of a keep-alive duration below a second: probably seconds, where ms are expected."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 0 < value < 1000:  # type: ignore[operator]
+        import warnings
+
+        warnings.warn_explicit(
+            f"{name} is in milliseconds: {notation(value)} ms is less than a second, so it is cut "
+            "to 0, and the system's timings stay",
+            KeepAliveWarning,
+            *place_of_call(),
+        )
 
 
 def hint_tuple(error: BaseException, function: str, value: object) -> None:

@@ -9,6 +9,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
 from .._base.errors import ArgTypeError, TimeoutOverflowWarning
+from .._base.hints import place_of_call, warn_of_keep_alive
 from .._base.notation import notation
 from .._base.validation import arg_type_error, range_error
 
@@ -72,9 +73,9 @@ cdef class SocketMethods(SocketBase):
             raise arg_type_error("callback", "function", callback)
         if timeout > MAX_TIMEOUT:
             import warnings
-            warnings.warn(
+            warnings.warn_explicit(
                 f"{notation(timeout)} does not fit into a 32-bit signed integer. Timeout duration "
-                f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, stacklevel=2)
+                f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, *place_of_call())
             timeout = MAX_TIMEOUT
         if self._idle is None:
             self._idle = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
@@ -431,8 +432,9 @@ cdef class SocketMethods(SocketBase):
 
         Args:
             enable: taken by truth value; or a mapping with these four names.
-            initial_delay: ms of silence before the first probe, cut to seconds.
-            interval: ms between probes, cut to seconds.
+            initial_delay: ms of silence before the first probe, cut to seconds, with a
+                KeepAliveWarning below 1000.
+            interval: ms between probes, likewise.
             count: unacknowledged probes until the connection fails. The three timings take
                 effect together, if all are at least 1.
 
@@ -448,6 +450,9 @@ cdef class SocketMethods(SocketBase):
             initial_delay = options.get("initial_delay", options.get("initialDelay", 0))
             interval = options.get("interval", 1000)
             count = options.get("count", 10)
+        if enable:
+            warn_of_keep_alive("initial_delay", initial_delay)
+            warn_of_keep_alive("interval", interval)
         if self._state & DESTROYED:
             return self
         if enable:
