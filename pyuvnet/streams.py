@@ -14,9 +14,11 @@ from ._base import validation as check
 from ._core.descriptors import inherit_anext
 from ._core.duplex import Duplex
 from ._core.iteration import ChunkIterator, ChunkReader, close_at_finish
+from ._core.lingering import linger
 from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.readable import Readable
+from ._core.socket_base import SocketBase
 from ._core.stream import (
     Stream,
     get_default_high_water_mark,
@@ -526,13 +528,19 @@ def cannot_wait(failure: BaseException | None) -> bool:
 async def _exit(stream: Any, failure: BaseException | None) -> None:
     """Close the stream that a block has owned, and wait for 'close'."""
     unsent = None
+    lingered = False
     try:
         if failure is None and not stream.destroyed and stream._has_writable:
             try:
                 if not _never_begun(stream):
                     if not stream.writable_ended:
                         stream.end()
-                    if not stream.writable_finished and not stream.destroyed:
+                    if stream.destroyed:
+                        pass
+                    elif isinstance(stream, SocketBase):
+                        lingered = True
+                        await linger(stream)
+                    elif not stream.writable_finished:
                         await close_at_finish(stream)
             except GeneratorExit:
                 stream.destroy()
@@ -547,6 +555,8 @@ async def _exit(stream: Any, failure: BaseException | None) -> None:
         if failure is None:
             # After an exception of the body, that one goes on alone.
             unsent = stream._unsent_error()
+            if unsent is None and lingered:
+                unsent = _refused(stream)
         stream._heard()
     except StateError as error:
         # A closed loop has closed the stream.
@@ -556,6 +566,16 @@ async def _exit(stream: Any, failure: BaseException | None) -> None:
         stream._stop_owning()
     if unsent is not None:
         raise unsent
+
+
+def _refused(stream: Any) -> BaseException | None:
+    """What TLS failed with after everything had left: the peer has not accepted it.
+
+    A TLS 1.3 server says only then that it refuses the client's certificate.
+    """
+    # An error of ssl's, and not that the peer has left without close_notify.
+    refused = getattr(stream.errored, "library", None) is not None
+    return stream.errored if refused else None
 
 
 def _never_begun(stream: Any) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import socket as posix
+import ssl
 
 import pytest
 
-from pyuvnet import events, net
+from pyuvnet import events, net, tls
 from pyuvnet.errors import StateError
 from tests.support.errors import BoomError
 from tests.support.owners import (
@@ -21,6 +22,7 @@ from tests.support.owners import (
     turns,
     until,
 )
+from tests.support.tls import ready_server
 
 pytestmark = pytest.mark.usefixtures("factory")
 
@@ -515,5 +517,88 @@ def test_wait_closed(factory):
         # Once it is closed there is nothing to wait for.
         await place.server.wait_closed()
         await net.create_server().wait_closed()
+
+    play(main, factory)
+
+
+# ---- Nothing is lost in silence ------------------------------------------------------------------
+
+SOME = b"y" * 400_000
+
+
+def wait_for(peer, what):
+    """Run what a blocking peer does in a thread: its kernel must not depend on our loop."""
+    return asyncio.get_running_loop().run_in_executor(None, what, peer)
+
+
+def send_and_read(peer):
+    """Send much that is never read, then read to the end; what ends it early is raised."""
+    with peer:
+        peer.sendall(bytes(200_000))
+        got = b""
+        while part := peer.recv(65536):
+            got += part
+        return got
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
+@pytest.mark.parametrize("ended", ["by the block", "by the program"])
+def test_leaving_with_something_unread_loses_nothing(factory, kind, ended, tmp_path):
+    async def main(place):
+        family = posix.AF_UNIX if kind == "unix" else posix.AF_INET
+        path = str(tmp_path / "s")
+        with posix.create_server(
+            path if kind == "unix" else ("127.0.0.1", 0), family=family
+        ) as listener:
+            accepted = wait_for(listener, lambda listener: listener.accept()[0])
+            if kind == "unix":
+                client = await net.promises.connect(path)
+            else:
+                client = net.connect(listener.getsockname()[1], "127.0.0.1")
+            peer = await accepted
+        if kind == "tls":
+            shaken = wait_for(
+                peer,
+                lambda peer: ready_server(ssl.CERT_NONE).wrap_socket(peer, server_side=True),
+            )
+            client = tls.connect(socket=client, reject_unauthorized=False)
+            await events.once(client, "secureConnect")
+            peer = await shaken
+        got = wait_for(peer, send_and_read)
+        async with client:
+            await until(lambda: client.readable_length or client.bytes_read)
+            client.write(SOME)
+            if ended == "by the program":
+                client.end()
+                await events.once(client, "finish")
+        assert client.closed
+        assert await got == SOME
+
+    play(main, factory)
+
+
+def test_leaving_raises_what_the_peer_of_tls_refuses(factory):
+    async def main(place):
+        with posix.create_server(("127.0.0.1", 0)) as listener:
+            plain = await net.promises.connect(listener.getsockname()[1], "127.0.0.1")
+            peer = listener.accept()[0]
+
+        def refuse(peer):
+            with ready_server(ssl.CERT_REQUIRED).wrap_socket(
+                peer, server_side=True, do_handshake_on_connect=False
+            ) as secure:
+                with pytest.raises(ssl.SSLError):
+                    secure.do_handshake()
+                # It stays until the client has left.
+                while posix.socket.recv(secure, 65536):
+                    pass
+
+        refused = wait_for(peer, refuse)
+        client = tls.connect(socket=plain, reject_unauthorized=False)
+        await events.once(client, "secureConnect")
+        with pytest.raises(tls.TLSError, match="certificate"):
+            async with client:
+                client.write(b"x")
+        await refused
 
     play(main, factory)

@@ -65,6 +65,7 @@ LAYERS: tuple[str, ...] = (
     "engine",
     "tls",
     "socket_base",
+    "lingering",
     "deadlines",
     "meter",
     "passing",

@@ -315,7 +315,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     if s._state & DESTROYED:
         s._state &= (HAS_READABLE | HAS_WRITABLE | ALLOW_HALF_OPEN | AUTO_DESTROY
                      | EMIT_CLOSE | R_PUSHED_SOURCE | R_LISTENING | R_DID_READ)
-        s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED | SERVER_DESTROYED)
+        s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED | SERVER_DESTROYED
+                           | W_LINGERS | W_UNCONFIRMED)
         s._errored = None
         if s._rare.r_chunks is not None:
             s._rare.r_chunks = None

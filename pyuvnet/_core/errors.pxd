@@ -8,6 +8,7 @@ cdef str status_name(int status)
 # Ready-made reasons of the stream machine and the socket, each a new object per call.
 cdef object write_after_end()
 cdef object stream_destroyed(str method)
+cdef object unconfirmed()
 cdef object premature_close()
 cdef object already_finished()
 cdef object socket_closed()

@@ -191,6 +191,11 @@ cdef object premature_close():
     return ClosedError("Premature close", "ERR_STREAM_PREMATURE_CLOSE")
 
 
+cdef object unconfirmed():
+    return ClosedError("The peer may not have received everything that was written",
+                       "ERR_STREAM_PREMATURE_CLOSE")
+
+
 cdef object already_finished():
     return _ended(StateError("Cannot call end after a stream was finished",
                              "ERR_STREAM_ALREADY_FINISHED"))

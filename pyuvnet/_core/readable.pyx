@@ -672,7 +672,8 @@ cdef int _end_now(Stream s) except -1:
     s._wake_readers()
     if s._state & HAS_WRITABLE and not s._state & (ALLOW_HALF_OPEN | W_ENDING | DESTROYED):
         s._loop.tick(s, TICK_AUTO_END, None)
-    elif s._state & AUTO_DESTROY and (not s._state & HAS_WRITABLE or s._state & W_FINISHED):
+    elif s._state & AUTO_DESTROY and (not s._state & HAS_WRITABLE or s._state & W_FINISHED) \
+            and not s._coroutines & W_LINGERS:
         s._destroy_with(None)
     return 0
 

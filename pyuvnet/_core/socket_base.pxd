@@ -223,6 +223,7 @@ cdef class SocketBase(Duplex):
 
     cdef uint64_t _activity(self) noexcept
     cdef size_t _unsent(self) noexcept
+    cdef Py_ssize_t _unacknowledged(self) noexcept
     cdef int _begin_to_end(self) except -1
     cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
     cdef int _end_here(self) except -1

@@ -1281,6 +1281,9 @@ cdef class SocketBase(Duplex):
         if self._deadlines is not NULL:
             later.stop_deadlines(self)
         if handle is not None:
+            if self._coroutines & W_LINGERS and error is not None and self._bytes_dispatched \
+                    and (self._unacknowledged() or not isinstance(handle, TCP)):
+                self._coroutines |= W_UNCONFIRMED
             self._handle = None
             handle._reading = False
             if not (self._socket_flags & SOCKET_RESET and isinstance(handle, TCP)
@@ -1408,6 +1411,15 @@ cdef class SocketBase(Duplex):
             return 0
         size = self._handle.stream().write_queue_size
         return size + top_layer(self._handle).waiting() if self._state & LAYERED else size
+
+    cdef Py_ssize_t _unacknowledged(self) noexcept:
+        """How many bytes the peer's kernel has not acknowledged, also after a reset.
+
+        0 where that is not known, or where the peer has them at once: in a unix socket.
+        """
+        if self._handle is None or not isinstance(self._handle, TCP):
+            return 0
+        return max(pyuvnet_unsent(self._handle._uv), 0)
 
     cdef int _begin_to_end(self) except -1:
         """Emit 'shutdown'; the socket is to be ended as soon as it is idle."""

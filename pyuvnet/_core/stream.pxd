@@ -97,6 +97,9 @@ cdef enum:
     # then, so that each write gets here by a test that it makes anyway.
     W_LIMITED = 1 << 9           # There is a Quota.
     W_REFUSED = 1 << 10          # The last write was refused, since the queue is full.
+    # Of a graceful end; see lingering.pyx.
+    W_LINGERS = 1 << 11          # Both sides may be over, but the stream is not to destroy itself.
+    W_UNCONFIRMED = 1 << 12      # It was destroyed, and the peer may lack some of what was written.
 
 cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay

@@ -13,7 +13,7 @@ from .._base.options import read_high_water_mark, refuse_object_mode
 from .._base.validation import arg_type_error, validate_integer
 
 from .capi cimport hold_collector, release_collector
-from .errors cimport os_error, seal, state_error, stream_destroyed
+from .errors cimport os_error, seal, state_error, stream_destroyed, unconfirmed
 from .framing cimport check_framing
 from .names import add_node_names
 from .owner cimport Collector
@@ -458,11 +458,14 @@ cdef class Stream(Collector):
         """Close the stream, and wait until it is closed.
 
         If the body ended normally, it ends the stream and closes it when everything written has
-        left, without waiting for the peer's end. If the body raised or was cancelled, it destroys
-        the stream, and the body's exception goes on alone.
+        left. Unless nothing was written, a socket then reads and discards until the peer has
+        acknowledged everything and has ended, or is silent for 1 s; at most 5 s if the peer has
+        acknowledged everything and goes on sending, and 30 s in all. If the body raised or was
+        cancelled, it destroys the stream, and the body's exception goes on alone.
 
         Events: 'finish' if the body ended normally, 'end' if the peer's came in time, 'close'.
-        Raises: the stream's error, or ClosedError (ERR_STREAM_DESTROYED), if the body ended
+        Raises: the stream's error, ClosedError (ERR_STREAM_DESTROYED) or, if the peer may not have
+            received everything, ClosedError (ERR_STREAM_PREMATURE_CLOSE), if the body ended
             normally, something written could not be sent, and the body has not met that error.
 
         Node: stream[Symbol.asyncDispose](), which destroys in any case
@@ -485,8 +488,10 @@ cdef class Stream(Collector):
 
     def _unsent_error(self):
         """The error of what was written and could not be sent, if no coroutine has met it."""
-        if self._coroutines & ERROR_HEARD or not self._lost_writes():
+        if self._coroutines & ERROR_HEARD:
             return None
+        if not self._lost_writes():
+            return unconfirmed() if self._coroutines & W_UNCONFIRMED else None
         if self._state & ERROR_EMITTED:
             return self._errored
         # What destroy() discards is the program's decision; a later write is a mistake.

@@ -656,7 +656,8 @@ cdef int _finish(Stream s, bint unless_destroyed) except -1:
         return 0
     s._state |= W_FINISHED
     w_emit_finish(s)
-    if s._state & AUTO_DESTROY and (not s._state & HAS_READABLE or s._state & R_END_EMITTED):
+    if s._state & AUTO_DESTROY and (not s._state & HAS_READABLE or s._state & R_END_EMITTED) \
+            and not s._coroutines & W_LINGERS:
         s._destroy_with(None)
     return 0
 
