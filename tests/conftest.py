@@ -33,7 +33,9 @@ _outcome = pytest.StashKey[bool]()
 # programs or whole networks, or repeats in large what a quicker test shows. Single tests elsewhere
 # are marked as slow; what is marked as full runs with --full only. See CONTRIBUTING.md.
 SLOW = [
-    "differential",
+    "differential/test_clusters.py",
+    "differential/test_link_local.py",
+    "differential/test_random_scripts.py",
     "examples",
     "reliability",
     "spec/test_complete.py",

@@ -62,8 +62,9 @@ class Player {
     if (error.errors) parts.push(this.show(error.errors));
     // The texts of OpenSSL have addresses and places in its source.
     const ssl = /^ERR_(SSL|OSSL)/.test(error.code || '') && error.reason;
-    // Newer ones have another name for some alerts.
+    // Newer ones have another name for some alerts, and newer Nodes advise an option of theirs.
     return this.text(`<${parts.join(' ')}: ${ssl || error.message}>`
+      .replace(/; if the root CA is installed locally, .*--use-system-ca/, '')
       .replace('SSL/TLS_ALERT', 'SSLV3_ALERT').replace('ssl/tls alert', 'sslv3 alert'));
   }
 

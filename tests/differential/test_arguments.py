@@ -1,24 +1,27 @@
-"""The same arguments give the same results, and the same errors, on Node's net and on pyuvnet."""
+"""The same arguments give the same results, and the same errors, on Node's net and on pyuvnet.
+
+What Node makes of each is recorded in traces/calls.txt.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import play
 from tests.support.cases import cases
 
-HERE = Path(__file__).resolve().parent
-NODE = os.environ.get("PYUVNET_NODE") or shutil.which("node")
+from . import recorded
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="Node is not installed")
+HERE = Path(__file__).resolve().parent
 
 NAN, INFINITY, UNDEFINED, CALLBACK = (
     {"$": name} for name in ("nan", "infinity", "undefined", "callback")
@@ -26,7 +29,7 @@ NAN, INFINITY, UNDEFINED, CALLBACK = (
 
 PLACES: list[list[Any]] = [
     [], [UNDEFINED], [CALLBACK], [0], ["0"], [" 0x0 "], [0, CALLBACK], [0, 5], [0, UNDEFINED, 5],
-    [0, "127.0.0.1"], [0, "::1", 5, CALLBACK], [0, "localhost"], [UNDEFINED, "127.0.0.1"],
+    [0, "127.0.0.1"], [0, "::1", 5, CALLBACK], [UNDEFINED, "127.0.0.1"],
     [{"port": 0}], [{"port": UNDEFINED}], [{"port": "0", "host": "127.0.0.1"}],
     [{"port": 0, "host": ""}], [{"port": 0, "host": "::", "ipv6Only": True}],
     [{"port": 0, "path": "not this"}], [{"port": 0, "backlog": 5, "exclusive": True}],
@@ -75,60 +78,61 @@ BOUND: list[list[Any]] = [
     [{"host": "192.0.2.1"}], [{"host": "192.0.2.1", "port": 9}], [{"port": 5, "host": "x"}],
 ]  # fmt: skip
 
-CASES = [("listen", args) for args in PLACES + WRONG_PLACES]
-NEWER_CASES = [("listen", args) for args in NEWER_PLACES]
-NEWER_CASES += [("server", args) for args in SERVERS]
-BOUND_CASES = [("bound", args) for args in BOUND]
-# The first Node that they are compared with.
-SINCE = {24: NEWER_CASES, 26: BOUND_CASES}
+# The first Node that each is compared with.
+SINCE = {("listen", json.dumps(args)): 20 for args in PLACES + WRONG_PLACES}
+SINCE |= {("listen", json.dumps(args)): 24 for args in NEWER_PLACES}
+SINCE |= {("server", json.dumps(args)): 24 for args in SERVERS}
+SINCE |= {("bound", json.dumps(args)): 26 for args in BOUND}
+CASES = list(SINCE)
 
 
-@functools.cache
-def node_version() -> int:
-    out = subprocess.run([str(NODE), "--version"], capture_output=True, text=True, check=True)
-    return int(out.stdout.removeprefix("v").split(".")[0])
-
-
-def results(command: list[str], cases: list[Any], folder: Path) -> list[Any]:
+def results(command: list[str], calls: list[tuple[str, str]], folder: Path) -> play.Traces:
+    """What came of each call, all in one process."""
     folder.mkdir()
-    environment = dict(os.environ, PYTHONPATH=str(HERE.parent.parent))
     done = subprocess.run(
         command,
-        input=json.dumps(cases),
+        input=json.dumps([[function, json.loads(args)] for function, args in calls]),
         cwd=folder,
-        env=environment,
+        env=dict(os.environ, PYTHONPATH=str(HERE.parent.parent)),
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return list(json.loads(done.stdout))
+    found = map(json.dumps, json.loads(done.stdout))
+    return {f"{name}{args}": [each] for (name, args), each in zip(calls, found, strict=True)}
+
+
+def node_results(folder: Path) -> play.Traces:
+    calls = [call for call, since in SINCE.items() if since <= play.node_version()]
+    return results([str(play.NODE), str(HERE / "arguments.js")], calls, folder / "node")
+
+
+@functools.cache
+def recorded_results() -> play.Traces:
+    return recorded.read("calls")["results"]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any]]:
-    """What came of each case on Node and on pyuvnet; all in one process each."""
+def our_results(tmp_path_factory: pytest.TempPathFactory) -> play.Traces:
     folder = tmp_path_factory.mktemp("arguments")
-    cases = CASES + [
-        case for since, newer in SINCE.items() if node_version() >= since for case in newer
-    ]
-    theirs = results([str(NODE), str(HERE / "arguments.js")], cases, folder / "node")
-    ours = results([sys.executable, str(HERE / "arguments.py")], cases, folder / "pyuvnet")
-    pairs = zip(theirs, ours, strict=True)
-    return {json.dumps(case): pair for case, pair in zip(cases, pairs, strict=True)}
+    return results([sys.executable, str(HERE / "arguments.py")], CASES, folder / "pyuvnet")
 
 
-@cases("case", CASES)
-def test_same_results_and_errors(case: Any, both: dict[str, tuple[Any, Any]]) -> None:
-    theirs, ours = both[json.dumps(case)]
-    assert ours == theirs
+@cases("call", CASES)
+def test_same_results_and_errors(call: tuple[str, str], our_results: play.Traces) -> None:
+    key = "".join(call)
+    assert key in recorded_results(), f"record it: python -m {__name__}"
+    assert our_results[key] == recorded_results()[key]
 
 
-@pytest.mark.parametrize("since", SINCE)
-def test_same_results_and_errors_of_what_is_newer(
-    since: int, both: dict[str, tuple[Any, Any]]
-) -> None:
-    if node_version() < since:
-        pytest.skip("this Node is older than the behaviour")
-    pairs = {json.dumps(case): both[json.dumps(case)] for case in SINCE[since]}
-    assert {case: pair for case, pair in pairs.items() if pair[0] != pair[1]} == {}
+@pytest.mark.slow
+@pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
+def test_node_makes_of_arguments_what_is_recorded(tmp_path: Path) -> None:
+    theirs = node_results(tmp_path)
+    assert theirs == {key: recorded_results()[key] for key in theirs}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        recorded.write("calls", {"results": node_results(Path(made))}, play.node_release())

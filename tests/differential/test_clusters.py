@@ -1,11 +1,16 @@
-"""The same script on Node's cluster and on ours must leave the same traces in every process."""
+"""A script leaves the same traces in every process on our cluster as on Node's.
+
+What Node does is recorded in traces/cluster.txt.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,12 @@ from tests.conftest import ROOT
 from tests.support import play
 from tests.support.processes import gone
 
+from . import recorded
 from .clusters.scripts import SCRIPTS
 
-pytestmark = [
-    pytest.mark.skipif(play.NODE is None, reason="Node is not installed"),
-    pytest.mark.skipif(sys.platform == "win32", reason="workers are started on unix systems"),
-]
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="workers are started on unix systems"
+)
 
 RUNNERS = Path(__file__).resolve().parent / "clusters"
 Traces = dict[str, dict[str, list[str]]]
@@ -72,23 +77,53 @@ def in_order(traces: Traces) -> Traces:
     return traces
 
 
+def node_traces(name: str, folder: Path) -> play.Traces:
+    script = {key: value for key, value in SCRIPTS[name].items() if key != "deviation"}
+    program = [str(play.NODE), str(RUNNERS / "runner.js")]
+    return flat(in_order(played(program, script, folder)))
+
+
+def flat(traces: Traces) -> play.Traces:
+    """The traces by process and thing, as they are recorded."""
+    return {
+        f"{process} {thing}": entries
+        for process, things in traces.items()
+        for thing, entries in things.items()
+    }
+
+
+@functools.cache
+def recorded_traces() -> dict[str, play.Traces]:
+    return recorded.read("cluster")
+
+
 @pytest.mark.spec("N118", "N188", "N189", "N190", "N191", "N192", "N193", "N194", "N195")
 @pytest.mark.spec("D210", "D211", "D212", "D213", "D214")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_process_sees_what_it_sees_on_node(name: str, tmp_path: Path) -> None:
     script = dict(SCRIPTS[name])
     _, deviation = script.pop("deviation", ("", {}))
-    assert play.NODE is not None
-    theirs = in_order(played([play.NODE, str(RUNNERS / "runner.js")], script, tmp_path / "node"))
-    ours = played([sys.executable, str(RUNNERS / "runner.py")], script, tmp_path / "ours")
-    said = json.dumps([theirs, ours])
-    assert "timed out" not in said
-    for process, things in deviation.items():
-        for thing, instead in things.items():
-            assert sorted(ours[process].pop(thing)) == sorted(instead)
-            assert theirs[process].pop(thing, None) != instead, "the deviation is none"
+    assert name in recorded_traces(), f"record it: python -m {__name__}"
+    theirs = dict(recorded_traces()[name])
+    ours = flat(played([sys.executable, str(RUNNERS / "runner.py")], script, tmp_path / "ours"))
+    assert "timed out" not in json.dumps([theirs, ours])
+    for thing, instead in flat(deviation).items():
+        assert sorted(ours.pop(thing)) == sorted(instead)
+        assert theirs.pop(thing, None) != instead, "the deviation is none"
     assert ours == theirs
+
+
+@pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_node_does_what_is_recorded(name: str, tmp_path: Path) -> None:
+    assert node_traces(name, tmp_path / "node") == recorded_traces()[name]
 
 
 def test_there_are_many_scripts() -> None:
     assert len(SCRIPTS) >= 40
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        traces = {name: node_traces(name, Path(made, str(n))) for n, name in enumerate(SCRIPTS)}
+    recorded.write("cluster", traces, play.node_release())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -32,10 +33,16 @@ def plays_here(script: dict[str, Any]) -> bool:
     )
 
 
-def node_version() -> int:
+@functools.cache
+def node_release() -> str:
+    """The version of Node, such as "26.10.0"."""
     assert NODE is not None
     text = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=True).stdout
-    return int(text.lstrip("v").split(".")[0])
+    return text.strip().removeprefix("v")
+
+
+def node_version() -> int:
+    return int(node_release().split(".")[0])
 
 
 def _open(script: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""What Node does in each scenario, as the files in traces/ record it: one for each subject.
+
+    PYUVNET_NODE=... python -m tests.differential.recorded [SUBJECT]...
+
+records anew, with the Node on PATH or another one. Without Node, our traces are compared with the
+recorded ones; `pytest --slow` also compares these with the Node that it finds. In a file, a line
+`== NAME` begins a scenario, a line that is not indented an object, and each line below it is what
+that object saw. Characters that would break a line are escaped as in Python.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support import play
+
+HERE = Path(__file__).resolve().parent
+FILES = sorted((HERE / "scenarios").glob("*.py"))
+# What behaves as recorded: a Node that is older is compared where a scenario does not exclude it.
+RECORDED = 26
+Scenarios = dict[str, dict[str, Any]]
+
+
+def _scenarios(file: Path) -> Scenarios:
+    spec = importlib.util.spec_from_file_location(f"scenarios_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SCENARIOS
+
+
+SUBJECTS = {file.stem: _scenarios(file) for file in FILES}
+
+
+def file_of(subject: str) -> Path:
+    return HERE / "traces" / f"{subject}.txt"
+
+
+def read(subject: str) -> dict[str, play.Traces]:
+    """The recorded traces of a subject, by scenario."""
+    found: dict[str, play.Traces] = {}
+    trace: list[str] = []
+    # Nothing but a line feed ends a line here.
+    for line in file_of(subject).read_text("ascii").split("\n")[1:]:
+        text = line.encode("ascii").decode("unicode_escape")
+        if line.startswith("== "):
+            scenario = found[text.removeprefix("== ")] = {}
+        elif line.startswith("    "):
+            trace.append(text[4:])
+        elif line:
+            trace = scenario[text] = []
+    return found
+
+
+def write(subject: str, traces: dict[str, play.Traces], version: str) -> None:
+    def escaped(text: str) -> str:
+        return text.encode("unicode_escape").decode("ascii")
+
+    lines = [f"What Node {version} does; see recorded.py"]
+    for name, by_object in traces.items():
+        lines += ["", f"== {escaped(name)}"]
+        for thing, trace in by_object.items():
+            lines += [escaped(thing), *(f"    {escaped(entry)}" for entry in trace)]
+    file_of(subject).write_text("\n".join(lines) + "\n", "ascii")
+
+
+def record(subject: str) -> None:
+    scripts = SUBJECTS[subject]
+    traces = play.play_on_node(list(scripts.values()))
+    write(subject, dict(zip(scripts, traces, strict=True)), play.node_release())
+
+
+if __name__ == "__main__":
+    if play.NODE is None or play.node_version() < RECORDED:
+        sys.exit(f"the traces are those of Node {RECORDED} or later: set PYUVNET_NODE")
+    for each in sys.argv[1:] or SUBJECTS:
+        record(each)
+        print(f"{each}: {len(SUBJECTS[each])} scenarios")
