@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-TLS_SERVER_OPTIONS = option_set("tls.Server", "SecureContext", "Server")
+TLS_SERVER_OPTIONS = option_set("tls.Server", "SecureContext", "Server", strict=True)
 TLS_CONNECT_OPTIONS = option_set(
-    "tls.connect", "SecureContext", "connect", "create_connection", "Socket"
+    "tls.connect", "SecureContext", "connect", "create_connection", "Socket", strict=True
 )
 # For how many ms a handshake may stand still while others wait for its place.
 STALLED = 1000

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from ._tlsserver import Server
 
-TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext")
+TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext", strict=True)
 NO_APPLICATION_PROTOCOL = 120
 DISCONNECTED = "Client network socket disconnected before secure TLS connection was established"
 

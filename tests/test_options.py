@@ -73,6 +73,16 @@ def test_unknown_keys_of_the_mapping_are_ignored():
     assert OPTIONS.read({"family": "IPv4", 7: 8, "port": 80}) == {"port": 80}
 
 
+def test_a_strict_set_refuses_what_no_function_knows():
+    strict = OptionSet("connect", ["ca"], strict=True)
+    assert strict.read({"ca": 1, "port": 80, "allowHalfOpen": True}) == {"ca": 1}
+    for both in (strict, strict | OPTIONS, OPTIONS | strict):
+        for name in ("caa", 7, None):
+            with pytest.raises(ArgTypeError, match=f"unknown option '{name}'") as caught:
+                both.read({name: 1})
+            assert caught.value.code == "ERR_UNKNOWN_OPTION"
+
+
 def test_two_spellings_in_one_place_are_an_error():
     text = "create_server() got one option under two names, 'no_delay' and 'noDelay'"
     assert message({"no_delay": 1, "noDelay": 1}) == text

@@ -133,6 +133,33 @@ def test_a_fragment_is_an_integer_of_32_bits() -> None:
     assert not tls.TLSSocket().set_max_send_fragment(2**31 - 1)
 
 
+@pytest.mark.spec("D01")
+@pytest.mark.parametrize(
+    "call",
+    [
+        tls.create_secure_context,
+        tls.SecureContext,
+        tls.create_server,
+        lambda options: tls.connect({"port": 1, **options}),
+        lambda options: tls.connect(1, "127.0.0.1", options),
+        lambda options: tls.TLSSocket(None, options),
+        lambda options: tls.create_server().set_secure_context(options),
+        lambda options: tls.create_server().add_context("a.example", options),
+    ],
+)
+def test_a_misspelt_option_in_a_mapping_is_refused(call: Any) -> None:
+    """As a keyword is: a connection would be less secure than it looks."""
+    with pytest.raises(ArgTypeError, match=r"unknown option 'minVerson'.*'minVersion'") as caught:
+        call({"minVerson": "TLSv1.3"})
+    assert caught.value.code == "ERR_UNKNOWN_OPTION"
+
+
+def test_one_mapping_may_serve_several_functions() -> None:
+    shared = {**KEYS, "port": 0, "handshakeTimeout": 1000, "servername": "localhost", "address": 1}
+    tls.create_secure_context(shared)
+    tls.create_server(shared)
+
+
 BAD_OF_CLIENTS: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "servername with NUL": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"servername": "a\0b"}),
     "servername with a dot": (ArgValueError, "ERR_INVALID_ARG_VALUE", {"servername": ".a"}),

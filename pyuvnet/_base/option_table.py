@@ -352,16 +352,17 @@ OPTIONS = (
 # fmt: on
 
 
-def option_set(function: str, *more: str) -> OptionSet:
+def option_set(function: str, *more: str, strict: bool = False) -> OptionSet:
     """Return the options which one function takes.
 
     Args:
         function: its name in the table; error texts have what follows the last dot.
         more: names in the table whose options it takes too.
+        strict: as for OptionSet.
     """
     wanted = {function, *more}
     names = [row[0] for row in OPTIONS if not wanted.isdisjoint(row[1].split())]
-    return OptionSet(function.rpartition(".")[2], names)
+    return OptionSet(function.rpartition(".")[2], names, strict=strict)
 
 
 def _functions_with(name: str) -> list[str]:

@@ -142,12 +142,14 @@ class OptionSet:
     Args:
         function: the name for error texts.
         names: the canonical (PEP 8) names, or another set.
+        strict: whether a mapping may have no names that are not known to any function: a misspelt
+            option of TLS would leave a connection less secure than it looks.
     """
 
-    __slots__ = ("_canonical", "function")
+    __slots__ = ("_canonical", "function", "strict")
 
-    def __init__(self, function: str, names: Iterable[str]) -> None:
-        self.function = function
+    def __init__(self, function: str, names: Iterable[str], *, strict: bool = False) -> None:
+        self.function, self.strict = function, strict
         # Either spelling of each name -> the canonical one, which comes first.
         self._canonical: dict[str, str] = {}
         for name in names:
@@ -163,7 +165,7 @@ class OptionSet:
     def __or__(self, other: OptionSet) -> OptionSet:
         if not isinstance(other, OptionSet):
             return NotImplemented
-        return OptionSet(self.function, (*self, *other))
+        return OptionSet(self.function, (*self, *other), strict=self.strict or other.strict)
 
     def __repr__(self) -> str:
         return f"OptionSet({self.function!r}, {list(self)!r})"
@@ -182,12 +184,13 @@ class OptionSet:
 
         Args:
             mapping: options in either spelling, or None; names that are not known are ignored, for
-                one mapping may serve several functions.
+                one mapping may serve several functions. A strict set ignores options of others.
             keywords: the function's keyword arguments.
 
         Raises:
             ArgTypeError: ERR_INVALID_ARG_TYPE, mapping is none; ERR_UNKNOWN_OPTION, a keyword is
-                not known, or two spellings of one name were given in one place.
+                not known, or for a strict set a name in the mapping, or two spellings of one name
+                were given in one place.
         """
         options: dict[str, Any] = {}
         if mapping is not None:
@@ -196,6 +199,8 @@ class OptionSet:
             for key in mapping:
                 name = self._canonical.get(key)
                 if name is None:
+                    if self.strict and not functions_with(key):
+                        raise self._unknown(key)
                     continue
                 if name in options:
                     raise self._twice(name)
@@ -222,6 +227,7 @@ class OptionSet:
         # Here, since it takes long to import and is needed just for this text.
         from difflib import get_close_matches
 
+        name = str(name)
         text = f"{self.function}() got an unknown option '{name}'"
         others = functions_with(name)
         if others:
