@@ -124,7 +124,7 @@ cdef void _on_failures_gil(uv.uv_check_t* check) noexcept:
                 (<StreamHandle>failure.handle).calls.accept_failed(
                     owner, failure.status, &failure.here.any, &failure.there.any)
             except BaseException as exc:
-                loop.report(exc)
+                loop.report_of(exc, owner)
         Py_XDECREF(<PyObject*>failure.handle)
     free(failures)
     loop.leave()

@@ -188,7 +188,12 @@ cdef class DeadlineQueue(LoopPart):
                     self.schedule()
                 except BaseException as exc:
                     self.loop.report(exc)
-                return _act(socket, due)
+                try:
+                    _act(socket, due)
+                except BaseException as exc:
+                    self.loop.blame(exc, socket)
+                    raise
+                return 0
         return self.schedule()
 
 

@@ -48,7 +48,7 @@ cdef void _on_resolved_gil(uv.uv_getaddrinfo_t* request, int status,
         try:
             self._resolved(owner, status, addresses)
         except BaseException as exc:
-            loop.report(exc)
+            loop.report_of(exc, owner)
     uv.uv_freeaddrinfo(found)
     self.owner = None
     self.done()

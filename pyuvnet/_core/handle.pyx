@@ -81,7 +81,7 @@ cdef class Handle:
             try:
                 self.calls.closed(owner, self, 0)
             except BaseException as exc:
-                loop.report(exc)
+                loop.report_of(exc, owner)
         # Before the callback ends, since what its finalisers queue has to run.
         owner = None
         Py_DECREF(self)

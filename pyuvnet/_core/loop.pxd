@@ -76,6 +76,8 @@ cdef class Loop:
     cdef object threadsafe_calls       # deque, filled by other threads
     cdef BaseException failure         # comes out of run()
     cdef object exception_handler
+    cdef object containment            # of serve(): gets what the handler would, and whose it was
+    cdef object blamed, blamed_for     # what raised an exception, and which; None without
     cdef object driver                 # what lets asyncio turn this loop; None without
     cdef object theirs                 # the asyncio loop behind the driver; None for other drivers
     cdef bint driven                   # there is a driver
@@ -135,7 +137,9 @@ cdef class Loop:
     cdef bint reserve_ticks(self, Py_ssize_t count) noexcept
     cdef void push_released(self, PyObject* last) noexcept
     cdef void release_all(self) noexcept
+    cdef void blame(self, object exc, object whose) noexcept
     cdef void report(self, object exc) noexcept
+    cdef void report_of(self, object exc, object whose) noexcept
     cdef bint flush_only_one(self) noexcept
     cdef void after_callback(self) noexcept
     cdef void drain(self) noexcept

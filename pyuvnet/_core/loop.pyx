@@ -514,7 +514,7 @@ cdef class Loop:
                     else:
                         (<object>due.target)(*<tuple>due.argument)
                 except BaseException as exc:
-                    self.report(exc)
+                    self.report_of(exc, <object>due.target if due.what >= 0 else None)
             if self.measuring:
                 self.note_time(<object>due.target)
             Py_XDECREF(due.target)
@@ -555,19 +555,42 @@ cdef class Loop:
             if not self.collected_count and (not self.tick_count or self.failure is not None):
                 break
 
+    cdef void blame(self, object exc, object whose) noexcept:
+        """Remember which stream or server an exception came from, until it is reported.
+
+        The first call counts, which is the nearest to the listener that raised.
+        """
+        if self.containment is not None and self.blamed_for is not exc:
+            self.blamed, self.blamed_for = whose, exc
+
+    cdef void report_of(self, object exc, object whose) noexcept:
+        """Report what a listener or callback of a stream or server has raised."""
+        self.blame(exc, whose)
+        self.report(exc)
+
     cdef void report(self, object exc) noexcept:
         """The one path of exceptions out of user code: the handler, or out of run()."""
+        cdef object handler = self.exception_handler
+        cdef object containment = self.containment
+        cdef object whose = self.blamed
+        cdef object about = self.blamed_for
         if self.silent:
             if self.running:
                 # A callback forked, and this is the child: what it raises ends its run().
                 self.failure = exc
             return
-        if self.exception_handler is not None and isinstance(exc, Exception):
+        self.blamed = self.blamed_for = None
+        if isinstance(exc, Exception) and (handler is not None or containment is not None):
             try:
-                self.exception_handler(exc)
-                return
+                if handler is not None:
+                    handler(exc)
+                else:
+                    containment(exc, whose if about is exc else None)
+                exc = None
             except BaseException as again:
                 exc = again
+            if exc is None:
+                return
         if self.failure is None:
             self.failure = exc
             uv.uv_stop(&self._uv)
@@ -905,6 +928,14 @@ cdef class Loop:
             raise arg_type_error("handler", "function", handler)
         self.exception_handler = handler
 
+    def _contain(self, containment):
+        """Pass what the handler would get, without one, to containment(exc, whose); None: to none.
+
+        `whose`: the stream or server whose listener or callback raised; anything else: of neither.
+        """
+        self.check()
+        self.containment = containment
+
     # ---- Debugging -----------------------------------------------------------------------------
 
     @property
@@ -1050,6 +1081,7 @@ cdef class Loop:
         if self.deadlines is not None:
             self.deadlines.forget()
         self.exception_handler = self.failure = self.driver = self.theirs = None
+        self.containment = self.blamed = self.blamed_for = None
         self.after_callback()
         while True:
             # What a finaliser opened meanwhile is closed as well.

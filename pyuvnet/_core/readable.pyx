@@ -668,7 +668,7 @@ cdef int _end_now(Stream s) except -1:
         s._emit0(ON_END)
     except BaseException as exc:
         # The stream ends anyway.
-        s._loop.report(exc)
+        s._loop.report_of(exc, s)
     s._wake_readers()
     if s._state & HAS_WRITABLE and not s._state & (ALLOW_HALF_OPEN | W_ENDING | DESTROYED):
         s._loop.tick(s, TICK_AUTO_END, None)

@@ -698,7 +698,8 @@ cdef class ServerBase(Acceptor):
             self._emit1(_CONNECTION, socket)
             if hooked(HOOK_SERVER_SOCKET):
                 publish(HOOK_SERVER_SOCKET, {"socket": socket})
-        except BaseException:
+        except BaseException as exc:
+            self._loop.blame(exc, socket)
             self._destroy_unused(socket)
             raise
         return 0
@@ -718,7 +719,8 @@ cdef class ServerBase(Acceptor):
             else:
                 # A signal handler may have written before.
                 writes_go_on(socket)
-        except BaseException:
+        except BaseException as exc:
+            self._loop.blame(exc, socket)
             socket._destroy_with(None)
             raise
         return 0
@@ -1211,7 +1213,7 @@ cdef class ServerBase(Acceptor):
         try:
             self._emit0(_SHUTDOWN)
         except BaseException as exc:
-            self._loop.report(exc)
+            self._loop.report_of(exc, self)
 
     def _accept_rest(self, bint accepts=True):
         """Accept who waits in the kernel's queue, unless not to, and close the listener.
@@ -1338,7 +1340,7 @@ cdef class ServerBase(Acceptor):
         try:
             socket._begin_to_end()
         except BaseException as exc:
-            self._loop.report(exc)
+            self._loop.report_of(exc, socket)
         return 0
 
     def _end_idle(self, uint64_t grace):

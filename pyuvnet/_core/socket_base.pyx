@@ -1731,7 +1731,7 @@ cdef void _read_raised(SocketBase self, object handle, object exc) noexcept:
     try:
         r_lost(self, exc)
     except BaseException as again:
-        self._loop.report(again)
+        self._loop.report_of(again, self)
 
 
 cdef int _written(SocketBase self, object handle, int status) except -1:
@@ -1777,7 +1777,7 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
             try:
                 self._emit_error(self._errored)
             except BaseException as exc:
-                self._loop.report(exc)
+                self._loop.report_of(exc, self)
         self._state |= CLOSE_EMITTED
         _over = self._also().connector
         if _over is not None:

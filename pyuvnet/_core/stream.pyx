@@ -244,6 +244,11 @@ cdef class Stream(Collector):
                 return 0
         return Collector._unhandled_error(self, arguments)
 
+    def _listener_failed(self, error, event, arguments, captured):
+        if not captured:
+            self._loop.blame(error, self)
+        Collector._listener_failed(self, error, event, arguments, captured)
+
     cdef int _check_framing(self) except -1:
         """Refuse a framing where there can be none."""
         return 0

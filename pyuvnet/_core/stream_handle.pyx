@@ -300,7 +300,7 @@ cdef void _on_done_gil(uv.uv_req_t* req, int status) noexcept:
             else:
                 handle.calls.connected(owner, handle, status)
         except BaseException as exc:
-            loop.report(exc)
+            loop.report_of(exc, owner)
     self.done()
     owner = None
     loop.leave()
@@ -331,7 +331,7 @@ cdef void _on_connection_gil(uv.uv_stream_t* server, int status) noexcept:
     try:
         self.calls.connection(owner, self, status)
     except BaseException as exc:
-        loop.report(exc)
+        loop.report_of(exc, owner)
     owner = None
     loop.leave()
 

@@ -66,7 +66,7 @@ cdef void _on_timer_gil(uv.uv_timer_t* handle) noexcept:
         try:
             timer.fire()
         except BaseException as exc:
-            loop.report(exc)
+            loop.report_of(exc, timer.whose())
         # Its callback, or its owner, goes while the ticks of this callback are still to come.
         timer.release()
         timer = None

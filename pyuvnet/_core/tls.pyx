@@ -289,7 +289,7 @@ cdef class TLS(Layer):
             Layer.read(self, base, size)
         except BaseException as exc:
             if handle.owner is None or handle.closing:
-                handle.loop.report(exc)
+                handle.loop.report_of(exc, handle.owner)
             else:
                 handle.calls.read_raised(handle.owner, handle, exc)
         return 0
@@ -477,7 +477,7 @@ cdef class TLS(Layer):
         if failure is not None and (
                 self.flags & TLS_ACCEPTED or self.over() or not isinstance(failure, Exception)):
             # A listener's, and no reason to end the connection; or an interrupt of the program.
-            loop.report(failure)
+            loop.report_of(failure, owner)
             failure = None
         if self.over():
             return 0
@@ -716,7 +716,7 @@ cdef class TLS(Layer):
         try:
             self.upward.ticket(handle.owner)
         except BaseException as exc:
-            handle.loop.report(exc)
+            handle.loop.report_of(exc, handle.owner)
         return 0
 
     cdef int _peer_ended(self) except -1:

@@ -385,7 +385,7 @@ cdef int _call_back(Stream s, object callback, object error) except -1:
         else:
             callback(error)
     except BaseException as exc:
-        s._loop.report(exc)
+        s._loop.report_of(exc, s)
     return 0
 
 
@@ -432,7 +432,7 @@ cdef int w_after_write(Stream s, unsigned long number) except -1:
             try:
                 s._emit0(ON_DRAIN)
             except BaseException as exc:
-                s._loop.report(exc)
+                s._loop.report_of(exc, s)
     if done is not None:
         for _, callback in done:
             _call_back(s, callback, None)
@@ -673,7 +673,7 @@ cdef int w_emit_finish(Stream s) except -1:
     try:
         s._emit0(ON_FINISH)
     except BaseException as exc:
-        s._loop.report(exc)
+        s._loop.report_of(exc, s)
     return 0
 
 

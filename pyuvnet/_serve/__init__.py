@@ -1,8 +1,8 @@
 """serve(): a primary with workers that run a server, as `python -m pyuvnet serve` does.
 
 `settings` has what it is given, `target` what serves, `sockets` the listening sockets, `supervisor`
-the primary, `pid_file` its pid file, `worker` a worker, `watch` the files of --reload, `command`
-the command line. Only a program that serves imports them.
+the primary, `pid_file` its pid file, `worker` a worker, `containment` what it does with exceptions,
+`watch` the files of --reload, `command` the command line. Only a program that serves imports them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def serve(
     metrics: str | None = None,
     tls_cert: str | PathLike[str] | None = None,
     tls_key: str | PathLike[str] | None = None,
+    guarded: bool = True,
+    contain_exceptions: bool = True,
 ) -> int:
     """Serve until SIGTERM or SIGINT: listen, start workers, and replace those that end.
 
@@ -66,6 +68,11 @@ def serve(
             `pyuvnet`, which writes to stderr unless logging is set up.
         metrics: 'HOST:PORT', default none: where to serve the metrics of all workers.
         tls_cert, tls_key: paths, default none: PEM files of a certificate and its key.
+        guarded: bool, default True: the servers that a function is called with, or whose
+            connections it gets, have the options net.GUARDED. A Server keeps its own.
+        contain_exceptions: bool, default True: an exception of a listener or callback is logged,
+            and destroys the connection that it belongs to. False: it ends the worker, as it ends
+            run(); under asyncio it is left to asyncio's loop.
 
     Signals of the primary: SIGTERM and SIGINT shut every worker down, a second one at once; SIGHUP
     replaces the workers one after another, each when its successor is ready; SIGUSR2 starts a new
@@ -95,6 +102,8 @@ def serve(
         metrics=metrics,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        guarded=guarded,
+        contain_exceptions=contain_exceptions,
     )
     return serve_settings(settings)
 

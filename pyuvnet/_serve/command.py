@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from pathlib import Path
 
 from .. import cluster
@@ -84,7 +84,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-level", choices=LEVELS, help="level of the log on stderr (default: info)")
     add("--metrics", metavar="HOST:PORT", help="serve the metrics of all workers here")
     add("--tls-cert", metavar="PATH", help="PEM file with the certificate and its chain")
-    add("--tls-key", metavar="PATH", help="PEM file with its key")  # fmt: skip
+    add("--tls-key", metavar="PATH", help="PEM file with its key")
+    add(
+        "--guarded",
+        action=BooleanOptionalAction,
+        help="give the servers of a function the options net.GUARDED (default: yes)",
+    )
+    add(
+        "--contain-exceptions",
+        action=BooleanOptionalAction,
+        help="let an exception of a listener end its connection only, and not the worker "
+        "(default: yes)",
+    )
 
 
 def _count(text: str) -> int | str:

@@ -151,6 +151,8 @@ class Settings:
         metrics: str | None = None,
         tls_cert: str | os.PathLike[str] | None = None,
         tls_key: str | os.PathLike[str] | None = None,
+        guarded: bool = True,
+        contain_exceptions: bool = True,
     ) -> None:
         self.app = _app(app)
         self.bind = None if bind is None else _binds(bind)
@@ -159,9 +161,7 @@ class Settings:
         self.policy = _one_of("policy", policy, POLICIES, _default_policy())
         if self.policy == "reuse-port" and sys.platform != "linux":
             raise wrong("policy 'reuse-port' requires Linux; use 'rr' or 'shared'")
-        if not isinstance(reload, bool):
-            raise _wrong_type("reload", "bool", reload)
-        self.reload = reload
+        self.reload = _bool("reload", reload)
         self.timeout_graceful = int(_duration("timeout_graceful", timeout_graceful, 0))
         self.max_lifetime = (
             None if max_lifetime is None else _duration("max_lifetime", max_lifetime, 1)
@@ -174,6 +174,8 @@ class Settings:
         self.tls_cert, self.tls_key = _path("tls_cert", tls_cert), _path("tls_key", tls_key)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise wrong("tls_cert and tls_key must be given together")
+        self.guarded = _bool("guarded", guarded)
+        self.contain_exceptions = _bool("contain_exceptions", contain_exceptions)
 
     def _threads_by_itself(self) -> int:
         return 1 if has_gil() else max(cores() // self.workers, 1)
@@ -234,6 +236,12 @@ def _duration(name: str, value: float, least: int) -> float:
         raise _wrong_type(name, "int or float", value)
     if not least <= value <= _MOST_MS:
         raise wrong(f"{name} must be >= {least} and <= {_MOST_MS} ms, not {value}")
+    return value
+
+
+def _bool(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong_type(name, "bool", value)
     return value
 
 

@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from ..metrics import Family
     from .settings import Settings
 
-# Before a worker that crashed is started again: doubled each time, and the first one again after a
-# life that was long enough.
+# Before a worker that has died before it was ready is started again: doubled each time, and the
+# first one again once a worker has been ready.
 FIRST_DELAY = 100  # ms
 LONGEST_DELAY = 30_000
-LONG_LIFE = 60_000
+# One that has served is replaced at once, but so long after it was started at the earliest: what
+# ends each worker must not keep all cores busy with starting the next.
+LEAST_BETWEEN = 500  # ms
 # How much longer than timeout_graceful a worker may take before it is killed, and how long after a
 # second signal.
 PATIENCE = 3000
@@ -74,10 +76,8 @@ class Backoff:
     def __init__(self) -> None:
         self._next = FIRST_DELAY
 
-    def after(self, life: float) -> int:
-        """The delay in ms after a life of so many ms."""
-        if life >= LONG_LIFE:
-            self.reset()
+    def after(self) -> int:
+        """The delay in ms after another one that has died before it was ready."""
         delay = self._next
         self._next = min(delay * 2, LONGEST_DELAY)
         return delay
@@ -114,6 +114,7 @@ class Process:
         state: STARTING, READY or LEAVING.
         again: bool, whether it is to be replaced before it is ready.
         counts: what its servers have counted, by name.
+        exceptions: int, how many it has contained.
     """
 
     def __init__(self, slot: Slot, worker: PrimaryWorker, generation: int) -> None:
@@ -123,6 +124,7 @@ class Process:
         self.started = time.monotonic()
         self.timers: list[Timeout] = []
         self.counts: dict[str, Counts] = {}
+        self.exceptions = 0
 
     @property
     def life(self) -> float:
@@ -187,7 +189,8 @@ class Supervisor:
         self._timers: list[Timeout] = []
         self._numbers = self._count_requests = 0
         self._counting: dict[int, tuple[set[int], Callable[[], None]]] = {}
-        self.crashes = 0
+        # Of workers that have ended.
+        self.crashes = self.exceptions = 0
 
     def run(self) -> int:
         """Serve until it is over; returns the exit status."""
@@ -272,6 +275,8 @@ class Supervisor:
             "log_level": self.settings.log_level,
             "reload": self.settings.reload,
             "tls": None,
+            "guarded": self.settings.guarded,
+            "contain": self.settings.contain_exceptions,
         }
         if self.settings.tls_cert is not None:
             given["tls"] = [self.settings.tls_cert, self.settings.tls_key]
@@ -280,7 +285,7 @@ class Supervisor:
         except OSError as error:
             if not self.up:
                 raise
-            delay = slot.backoff.after(0)
+            delay = slot.backoff.after()
             LOG.error("cannot start a worker: %s; retrying in %g s", error, delay / 1000)
             slot.timer = set_timeout(partial(self._start, slot), delay)
             return
@@ -324,6 +329,7 @@ class Supervisor:
             self._watch.add(report["files"])
         elif what == "counts":
             process.counts = report["names"]
+            process.exceptions = report["exceptions"]
             self._counted(process, report.get("seq"))
 
     def _is_ready(self, process: Process) -> None:
@@ -333,6 +339,7 @@ class Supervisor:
             return
         process.state = READY
         slot.served = True
+        slot.backoff.reset()
         old, slot.current, slot.coming = slot.current, process, None
         LOG.info("%s is ready", process)
         if self.up:
@@ -392,6 +399,7 @@ class Supervisor:
         process.forget_timers()
         for names, counts in process.counts.items():
             keep(names, counts)
+        self.exceptions += process.exceptions
         self._counted(process, None)
         if slot.coming is process:
             slot.coming = None
@@ -418,9 +426,14 @@ class Supervisor:
             self._start_later(process, how)
 
     def _start_later(self, process: Process, how: str) -> None:
+        """Start another worker in place of one that has ended."""
         slot = process.slot
-        delay = slot.backoff.after(process.life if process.state != STARTING else 0)
-        LOG.error("%s has ended with %s; restarting in %g s", process, how, delay / 1000)
+        if process.state == STARTING:
+            delay = slot.backoff.after()
+        else:
+            delay = round(max(LEAST_BETWEEN - process.life, 0))
+        when = f"in {delay / 1000:g} s" if delay else "at once"
+        LOG.error("%s has ended with %s; restarting %s", process, how, when)
         slot.timer = set_timeout(partial(self._start, slot), delay)
 
     def _has_not_begun(self, process: Process, how: str) -> None:
@@ -792,6 +805,7 @@ class Supervisor:
 
     def _families(self) -> list[Family]:
         ready = len(self._all(READY))
+        exceptions = sum(each.exceptions for each in self.processes.values())
         return [
             ("pyuvnet_serve_workers", "gauge", "", "Workers that are ready.", [({}, ready)]),
             ("pyuvnet_serve_workers_wanted", "gauge", "", "Workers that should be running.",
@@ -800,4 +814,7 @@ class Supervisor:
              [({}, self.crashes)]),
             ("pyuvnet_serve_lost_log_lines", "counter", "",
              "Lines of the primary's log that could not be written.", [({}, lost_lines())]),
+            ("pyuvnet_serve_exceptions", "counter", "",
+             "Exceptions that ended no more than their connection.",
+             [({}, self.exceptions + exceptions)]),
         ]  # fmt: skip

@@ -29,6 +29,7 @@ from ..cluster import _worker
 from ..cluster._messages import START
 from ..errors import Error, StateError
 from . import target as targets
+from .containment import Containment
 from .log import LOG, set_up_logging
 from .settings import wrong
 
@@ -107,6 +108,7 @@ class Serving:
             descriptor are accepted by the primary.
         on_ready, on_down: called once, in this thread, when all servers listen and the program's
             function has returned; and when all are down.
+        contains: whether an exception of a listener ends no more than its connection.
     """
 
     def __init__(
@@ -116,8 +118,10 @@ class Serving:
         places: list[dict[str, Any]],
         on_ready: Callable[[], object],
         on_down: Callable[[], object],
+        contains: bool,
     ) -> None:
         self.loop = current_loop()
+        self.containment = Containment(self._is_lost, self.fail) if contains else None
         self.target, self._make, self._places = target, make, places
         self._on_ready, self._on_down = on_ready, on_down
         self.servers: list[Server] = []
@@ -266,6 +270,8 @@ class Serving:
         if self.stopping or self.is_ready:
             return
         self.is_ready = True
+        # What fails before is a mistake of the new version, which must not replace the old one.
+        self.loop._contain(self.containment)
         named = "; if its parameter is a connection, name it socket or connection"
         self._warn_of_silence("" if self.target.function is None else named)
         self._on_ready()
@@ -278,6 +284,10 @@ class Serving:
                     self.target.name,
                     hint,
                 )
+
+    def _is_lost(self) -> bool:
+        """Whether a server has failed, or was closed, without which the worker is of no use."""
+        return not self.stopping and not all(each.listening for each in self.servers)
 
     def serve(self) -> None:
         """Accept from now on; in this thread."""
@@ -339,7 +349,9 @@ class ServeWorker:
             if one.name is None:
                 one._name = target.name
                 named.add(one)
-        self._main = Serving(target, self._make, places, self._main_ready, self._one_down)
+        self._main = Serving(
+            *(target, self._make, places, self._main_ready, self._one_down, given["contain"])
+        )
         self._threads: list[_Thread] = []
         self._dealers: list[Dealer] = []
         self._starting = 0
@@ -367,6 +379,12 @@ class ServeWorker:
         if target.server is not None:
             return target.server
         options: dict[str, Any] = {"name": target.name}
+        if self._given["guarded"]:
+            options.update(net.GUARDED)
+            most = options["max_connections"]
+            if most is not None:
+                # It is of the process, whose threads share its descriptors.
+                options["max_connections"] = max(most // self._given["threads"], 1)
         if tls is None:
             return net.Server(options, target.listener)
         from ..tls import Server as TLSServer
@@ -404,9 +422,15 @@ class ServeWorker:
         self._up -= 1
         if not self._up:
             # What they have counted until the end.
-            self._own.report(what="counts", names=metrics._sums())
+            self._report_counts()
             self._own._channel.flush()
             self._main.finish()
+
+    def _report_counts(self, **more: int) -> None:
+        several = [self._main, *(each._serving for each in self._threads)]
+        counts = [each.containment for each in several if each is not None]
+        contained = sum(each.count for each in counts if each is not None)
+        self._own.report(what="counts", names=metrics._sums(), exceptions=contained, **more)
 
     def report_files(self) -> None:
         """Let the primary look at the files of the program, if more were imported."""
@@ -427,7 +451,7 @@ class ServeWorker:
         elif what == "shutdown":
             self._shutdown(message["timeout"], message["rest"])
         elif what == "counts":
-            self._own.report(what="counts", seq=message["seq"], names=metrics._sums())
+            self._report_counts(seq=message["seq"])
 
     def _deal(self) -> None:
         """Deal out to the threads what the primary accepts."""
@@ -484,6 +508,7 @@ class _Thread(threading.Thread):
                     self._places,
                     lambda: first.loop._push_call(worker._one_ready, ()),
                     self._down,
+                    worker._given["contain"],
                 )
                 due = self._due
             if due is not None:

@@ -175,7 +175,7 @@ FROM_WORKER: Table = {
     "serve sigterm": Record({}),
     "serve files": Record({"files": several(text)}),
     # Without a seq unasked, before it ends.
-    "serve counts": Record({"seq": May(SEQ), "names": named(COUNTS)}),
+    "serve counts": Record({"seq": May(SEQ), "names": named(COUNTS), "exceptions": May(_count, 0)}),
 }
 FROM_PRIMARY: Table = {
     # The descriptor comes with it if the status, libuv's, is 0.
@@ -197,6 +197,8 @@ START = Record(
         "log_level": May(text, "info"),
         "reload": May(flag, False),
         "tls": May(several(text, 2)),
+        "guarded": May(flag, False),
+        "contain": May(flag, False),
     }
 )
 

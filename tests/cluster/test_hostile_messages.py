@@ -52,7 +52,7 @@ TO_PRIMARY: list[dict[str, Any]] = [
     {"act": "serve", "what": "ready"},
     {"act": "serve", "what": "sigterm"},
     {"act": "serve", "what": "files", "files": ["/one.py", "/two.py"]},
-    {"act": "serve", "what": "counts", "seq": 1, "names": {"app": COUNTED}},
+    {"act": "serve", "what": "counts", "seq": 1, "names": {"app": COUNTED}, "exceptions": 2},
 ]
 TO_WORKER: list[dict[str, Any]] = [
     {"act": "reply", "seq": 1, "status": 0, "key": KEY, "accepts": True},

@@ -54,7 +54,7 @@ def app(server):
     server.on("connection", lambda socket: socket.on("data", lambda data: time.sleep(1000)))
 """
 # So that no delay between crashes grows, and a worker that hangs is killed soon.
-PATCH = "supervisor.LONG_LIFE = 0\nsupervisor.PATIENCE = 200\nworker._worker._PATIENCE = 1.0"
+PATCH = "supervisor.LEAST_BETWEEN = 0\nsupervisor.PATIENCE = 200\nworker._worker._PATIENCE = 1.0"
 
 
 class Client(threading.Thread):

@@ -77,7 +77,7 @@ def test_who_waits_for_a_worker_that_is_blocked_is_served_before_the_end(serve: 
 @pytest.mark.slow
 @pytest.mark.spec("P11-03")
 def test_connections_that_nobody_can_take_at_the_end_are_logged(serve: Any) -> None:
-    primary = serve("app:app", *LOCAL, "--policy", "rr", patch="supervisor.FIRST_DELAY = 10**6")
+    primary = serve("app:app", *LOCAL, "--policy", "rr", patch="supervisor.LEAST_BETWEEN = 10**6")
     port = primary.ready()
     os.kill(int(ask(port)), signal.SIGKILL)
     primary.wait_for("restarting in")

@@ -40,6 +40,7 @@ if sys.platform != "win32":
         ({"max_lifetime": 0}, ArgValueError), ({"pid_file": 5}, ArgTypeError),
         ({"log_level": "loud"}, ArgValueError), ({"metrics": 9464}, ArgTypeError),
         ({"metrics": "x"}, ArgValueError), ({"tls_cert": "x"}, ArgValueError),
+        ({"guarded": 1}, ArgTypeError), ({"contain_exceptions": None}, ArgTypeError),
     ],
 )  # fmt: skip
 def test_wrong_arguments_raise_at_once(given: dict[str, Any], error: type[Exception]) -> None:
@@ -82,7 +83,8 @@ def test_help_has_every_option(capsys: Any) -> None:
         main(["serve", "--help"])
     out = capsys.readouterr().out
     names = "bind workers threads policy reload timeout-graceful max-lifetime pid-file log-level"
-    for name in [*names.split(), "metrics", "tls-cert", "tls-key"]:
+    more = "metrics tls-cert tls-key no-guarded no-contain-exceptions"
+    for name in [*names.split(), *more.split()]:
         assert f"--{name}" in out
 
 
@@ -107,14 +109,17 @@ def test_options_with_mistakes_are_exit_code_2(
 def test_the_table_of_pyproject_has_defaults(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.pyuvnet.serve]\napp = 'app:app'\nbind = ['127.0.0.1:1', 'unix:s']\n"
-        "workers = 'auto'\ntimeout-graceful = 1.5\nlog-level = 'debug'\n"
+        "workers = 'auto'\ntimeout-graceful = 1.5\nlog-level = 'debug'\nguarded = false\n"
     )
     nothing = dict.fromkeys(
         ["app", "bind", "workers", "threads", "policy", "reload", "timeout_graceful",
-         "max_lifetime", "pid_file", "log_level", "metrics", "tls_cert", "tls_key"]
+         "max_lifetime", "pid_file", "log_level", "metrics", "tls_cert", "tls_key", "guarded",
+         "contain_exceptions"]
     )  # fmt: skip
     found = command.settings_of(nothing, tmp_path)
     assert (found.app, found.timeout_graceful, found.log_level) == ("app:app", 1500, "debug")
+    assert not found.guarded
+    assert found.contain_exceptions
     assert [bind.text for bind in found.bind or ()] == ["127.0.0.1:1", "unix:s"]
     found = command.settings_of({**nothing, "app": "other:app", "max_lifetime": 60.0}, tmp_path)
     assert (found.app, found.max_lifetime) == ("other:app", 60_000)
@@ -143,6 +148,32 @@ def test_a_table_with_mistakes_is_one_line_and_exit_code_2(
         main(["serve", *(["app:app"] if text else [])])
     assert exit_.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+ASKS = """
+from pyuvnet import net
+app = net.Server(lambda socket: None)
+app.on("listening", lambda: print("at most", app.max_connections))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-10")
+@pytest.mark.parametrize(
+    ("options", "app", "expected"),
+    [
+        ([], "def app(server): print('at most', server.max_connections)", r"\d+"),
+        (["--no-guarded"], "def app(server): print('at most', server.max_connections)", "None"),
+        ([], ASKS, "None"),
+    ],
+    ids=["by itself", "told otherwise", "a Server"],
+)  # fmt: skip
+def test_the_servers_of_functions_are_guarded(
+    serve: Any, options: list[str], app: str, expected: str
+) -> None:
+    primary = serve("app:app", *LOCAL, *options, app=app, environment={"PYTHONUNBUFFERED": "1"})
+    primary.wait_for(f"at most {expected}$")
+    primary.end()
 
 
 @pytest.mark.slow
