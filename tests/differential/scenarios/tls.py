@@ -319,16 +319,6 @@ for name, keys, client, failure, alert in [
         SCENARIOS[f"{version}: a certificate is refused: {name}"] = refused(
             client, keys, failure, alert, limit
         )
-NO_CERTIFICATE = (
-    "OpenSSL says it so where no certificate was ever set",
-    {
-        "S": {
-            "tlsClientError <Error ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: no suitable signature "
-            "algorithm> a TLSSocket": "tlsClientError <Error ERR_SSL_NO_SHARED_CIPHER: no shared "
-            "cipher> a TLSSocket"
-        }
-    },
-)
 TRUNCATED = (
     "a connection that ends without close_notify has failed",
     {
@@ -364,9 +354,7 @@ for version, limit in VERSIONS.items():
             server={"ciphers": "ECDHE-ECDSA-AES128-GCM-SHA256", "max_version": "TLSv1.2"},
             client={"ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384", "max_version": "TLSv1.2"},
         ),
-        f"{version}: a server without certificate": over_tls(
-            keys={}, server=limit, **({} if version == "1.2" else {"deviation": NO_CERTIFICATE})
-        ),
+        f"{version}: a server without certificate": over_tls(keys={}, server=limit),
         f"{version}: destroyed at once": over_tls(
             server=limit, after=[call("c", "destroy"), probe("c", "destroyed")]
         ),
