@@ -119,7 +119,7 @@ class ServerOptions(TypedDict, total=False):
     max_connections: float | None
     overflow: Literal["drop", "wait"] | None
     max_per_address: int | None
-    on_exhausted: Literal["shed", "wait"] | None
+    on_exhausted: Literal["wait", "shed"] | None
     reserve_descriptors: int | None
     handles: bool | None
     capture_rejections: bool | None

@@ -1,4 +1,4 @@
-"""What the library logs: each matter at once, and then at most once a second, with a count."""
+"""What the library logs: each matter at once, and then at most once in a while, with a count."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 SECOND = 1000  # ms
+MINUTE = 60_000
 
 
 class Throttle:
     """A matter that has one line a second at most. Subclasses have the line."""
 
+    often = SECOND
     _timer: Any = None
     _count = 0
 
@@ -30,7 +32,7 @@ class Throttle:
         if count:
             self._write(count)
             if more:
-                self._timer = set_timeout(self._line, SECOND).unref()
+                self._timer = set_timeout(self._line, self.often).unref()
 
     def close(self) -> None:
         """Write what is left, and need no timer any more."""
@@ -83,3 +85,28 @@ class OverloadLog(Throttle):
             "%s destroyed %d sockets with the longest queues to stay within the write budget of "
             "the %s, %s bytes", repr(self._server), count, scope, limit,
         )  # fmt: skip
+
+
+class ExhaustedLog(Throttle):
+    """A server cannot accept, since the process has no descriptor left: clients wait."""
+
+    often = MINUTE
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def waits(self) -> None:
+        """It has tried in vain. Logged only in a program that logs."""
+        if "logging" in sys.modules:
+            self._note()
+
+    def close(self) -> None:
+        """It waits no more."""
+        self._count = 0
+        super().close()
+
+    def _write(self, count: int) -> None:
+        sys.modules["logging"].getLogger("pyuvnet").warning(
+            "%s accepts nothing while this process has no descriptor left; clients wait",
+            repr(self._server),
+        )

@@ -28,7 +28,7 @@ from ._core.timer import set_timeout
 from ._core.waiter import Waiter
 from ._deadlines import read_limits
 from ._listen import DEFAULT_BACKLOG, LISTEN_OPTIONS, ListenPlan
-from ._log import OverloadLog
+from ._log import ExhaustedLog, OverloadLog
 from ._named import keep, named
 from ._proxy import check_accepting
 from ._shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
@@ -61,7 +61,7 @@ def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
         per_address = check.validate_integer(per_address, "options.max_per_address", 1, 2**31 - 1)
     overflow = read_choice(given, "overflow", "drop", "wait")
     check_needed(given, "overflow", "max_connections")
-    exhausted = read_choice(given, "on_exhausted", "shed", "wait")
+    exhausted = read_choice(given, "on_exhausted", "wait", "shed")
     reserve = given.get("reserve_descriptors")
     if reserve is None:
         reserve = 0 if given.get("on_exhausted") is None else RESERVED_DESCRIPTORS
@@ -139,9 +139,8 @@ class Server(ServerBase):
             with max_connections.
         max_per_address: int >= 1, default no limit: how many connections one remote address may
             have open (an IPv6 /64 counts as one address); others are dropped.
-        on_exhausted: 'shed' or 'wait', default 'shed': when no descriptor is left, 'shed' accepts
-            connections and closes them, 'wait' leaves them in the kernel's queue; no effect on
-            Windows.
+        on_exhausted: 'wait' or 'shed', default 'wait': when no descriptor is left, 'wait' leaves
+            connections in the kernel's queue, 'shed' accepts and closes them; no effect on Windows.
         reserve_descriptors: int >= 0, default 16 with on_exhausted, else 0: how many descriptors to
             keep free for the program's own files; only with on_exhausted.
         handles: bool, default False: as for Socket(), for accepted sockets on a path.
@@ -793,6 +792,9 @@ class Server(ServerBase):
         overloads, self._overload_log = self._overload_log, None
         if overloads is not None:
             overloads.close()
+        exhausted, self._exhausted_log = self._exhausted_log, None
+        if exhausted is not None:
+            exhausted.close()
 
     @overload
     def get_connections(self, callback: None = None) -> Waiter[int]: ...
@@ -959,7 +961,7 @@ class Server(ServerBase):
         not be checked against the block list, since the system did not give its address; and codes
         of failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did
         not occur are missing. A failure that leaves the connection waiting counts each time it is
-        tried, except with on_exhausted 'wait'.
+        tried, except for a lack of descriptors, unless on_exhausted is 'shed'.
 
         Node: none
         """
@@ -1006,6 +1008,7 @@ class Server(ServerBase):
     _logged: Mapping[str, int] = {}
     _log_timer: Any = None
     _overload_log: OverloadLog | None = None
+    _exhausted_log: ExhaustedLog | None = None
 
     def _log_drops(self) -> None:
         """Log which connections were dropped: at once, and then at most once a second."""
@@ -1030,6 +1033,11 @@ class Server(ServerBase):
         logging.getLogger("pyuvnet").warning("%s dropped connections: %s", repr(self), reasons)
         if more:
             self._log_timer = set_timeout(self._log_new_drops, 1000, logging).unref()
+
+    def _log_exhausted(self) -> None:
+        if self._exhausted_log is None:
+            self._exhausted_log = ExhaustedLog(self)
+        self._exhausted_log.waits()
 
     def _log_overload(self, count: int, scope: str, limit: int | None) -> None:
         if self._overload_log is None:

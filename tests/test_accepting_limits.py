@@ -529,7 +529,7 @@ def test_the_listener_of_drop_may_do_anything(act: str) -> None:
 # ---- Out of descriptors ------------------------------------------------------------------------
 
 EXHAUSTED = """
-    import json, os, resource, select, socket as posix, sys, time
+    import io, json, logging, os, resource, select, socket as posix, sys, time
     import pyuvnet
     from pyuvnet import net
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -567,6 +567,8 @@ EXHAUSTED = """
         os.write(done, json.dumps([answered, lost, len(by_fd)]).encode())
         os._exit(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
+    log = io.StringIO()
+    logging.basicConfig(stream=log)
     free, drops = [], []
     def connection(socket):
         # How many files the program could still open.
@@ -593,7 +595,8 @@ EXHAUSTED = """
             answered, lost, left = json.loads(os.read(back, 100))
             print(json.dumps(dict(
                 answered=answered, lost=lost, left=left, free=min(free), drops=len(drops),
-                dropped=dict(server.dropped), cpu=usage.ru_utime + usage.ru_stime)))
+                dropped=dict(server.dropped), cpu=usage.ru_utime + usage.ru_stime,
+                log=log.getvalue().count("while this process has no descriptor left"))))
             os.waitpid(child, 0)
             server.close()
         else:
@@ -607,6 +610,16 @@ def exhausted(run_child: Any, options: str, clients: int = 200, limit: int = 64)
     code = EXHAUSTED.format(options=options, clients=clients, limit=limit)
     found: dict[str, Any] = json.loads(run_child(code, timeout=60).clean().lines[0])
     return found
+
+
+@pytest.mark.spec("P5-05", "D280")
+@hooked
+def test_by_default_nobody_is_lost_without_descriptors(run_child: Any) -> None:
+    found = exhausted(run_child, "")
+    assert (found["answered"], found["lost"], found["left"]) == (200, 0, 0), found
+    assert found["dropped"] == {}
+    # Once a minute, although it tries ten times a second.
+    assert found["log"] == 1
 
 
 @pytest.mark.spec("P5-05", "P5-06")

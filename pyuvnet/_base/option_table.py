@@ -185,9 +185,9 @@ OPTIONS = (
     ("max_per_address", "Server", "int", "int >= 1", "no limit",
      ("how many connections one remote address may have open (an IPv6 /64 counts as one address); "
       "others are dropped")),
-    ("on_exhausted", "Server", 'Literal["shed", "wait"]', "'shed' or 'wait'", "'shed'",
-     ("when no descriptor is left, 'shed' accepts connections and closes them, 'wait' leaves them "
-      "in the kernel's queue; no effect on Windows")),
+    ("on_exhausted", "Server", 'Literal["wait", "shed"]', "'wait' or 'shed'", "'wait'",
+     ("when no descriptor is left, 'wait' leaves connections in the kernel's queue, 'shed' accepts "
+      "and closes them; no effect on Windows")),
     ("reserve_descriptors", "Server", "int", "int >= 0", "16 with on_exhausted, else 0",
      "how many descriptors to keep free for the program's own files; only with on_exhausted"),
     ("handles", "Socket", "bool", "bool", "False",

@@ -42,7 +42,7 @@ typedef struct pyuvnet_arrival {
 /* What a listener is to do that libuv's do not. */
 enum {
   PYUVNET_RESTS = 1,  /* Accept nothing: clients stay in the kernel's queue. */
-  PYUVNET_WAITS = 2,  /* Without descriptors leave them there, rather than drop them. */
+  PYUVNET_SHEDS = 2,  /* Without descriptors drop them, as libuv does; else they stay there. */
   PYUVNET_MAY = 4     /* Nothing now, but there is room for the note. */
 };
 
@@ -176,9 +176,9 @@ static pyuvnet_manner* pyuvnet_manner_of(const pyuvnet_accepts* notes, int liste
 
 static int pyuvnet_waits(const pyuvnet_accepts* notes, int listener, int error) {
   pyuvnet_manner* manner;
-  if (notes->manner_count == 0 || (error != EMFILE && error != ENFILE)) return 0;
+  if (error != EMFILE && error != ENFILE) return 0;
   manner = pyuvnet_manner_of(notes, listener);
-  return manner != NULL && (manner->what & PYUVNET_WAITS);
+  return manner == NULL || !(manner->what & PYUVNET_SHEDS);
 }
 
 static void pyuvnet_accept_failed(pyuvnet_accepts* notes, int listener, int error) {

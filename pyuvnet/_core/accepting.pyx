@@ -48,7 +48,7 @@ cdef extern from "accept_hook.h" nogil:
     size_t pyuvnet_manner_count()
     enum:
         PYUVNET_RESTS
-        PYUVNET_WAITS
+        PYUVNET_SHEDS
         PYUVNET_MAY
 
 cdef enum:
@@ -221,7 +221,7 @@ cdef void listener_rests(StreamHandle handle, bint rests, bint waits, int reserv
 
 cdef bint _set_manner(StreamHandle handle, bint rests, bint waits, int reserve) noexcept:
     return pyuvnet_set_manner(handle.fileno(), PYUVNET_MAY | (PYUVNET_RESTS if rests else 0)
-                              | (PYUVNET_WAITS if waits else 0), reserve)
+                              | (0 if waits else PYUVNET_SHEDS), reserve)
 
 
 cdef void retry_listener(StreamHandle handle) noexcept:

@@ -264,6 +264,11 @@ cdef class ServerBase(Acceptor):
         """
         self._receiver, self._received = receiver, received
 
+    def _retry_accepts(self):
+        """Try again if there was no descriptor: one of those that were handed over is closed."""
+        if self._handle is not None:
+            retry_listener(self._handle)
+
     cdef bint _wanted(self, StreamHandle listener) noexcept:
         """Whether a connection of this listener may still be given to the program."""
         return self._handle is listener or self._ending
@@ -576,7 +581,7 @@ cdef class ServerBase(Acceptor):
 
     cdef int _note_manner(self, StreamHandle handle) except -1:
         """Before a handle listens: what this server does that others do not."""
-        if self._overflow_waits or self._exhausted_waits or self._reserve or self._rests:
+        if self._overflow_waits or not self._exhausted_waits or self._reserve or self._rests:
             listener_manner(handle, self._rests != 0, self._exhausted_waits, self._reserve)
         return 0
 
@@ -1193,6 +1198,9 @@ cdef class ServerBase(Acceptor):
     def _log_drops(self):
         """A connection was dropped; for Server."""
 
+    def _log_exhausted(self):
+        """Clients wait, since there is no descriptor for them; for Server."""
+
     def _log_overload(self, count, scope, limit):
         """So many sockets were destroyed for a write budget; for Server."""
 
@@ -1623,6 +1631,7 @@ cdef int _accept_failed(ServerBase self, int status, const void* here,
     cdef PeerName ends[2]
     if self._exhausted_waits and status in (uv.UV_EMFILE, uv.UV_ENFILE):
         # Nobody is dropped: they wait, and so does the listener.
+        self._log_exhausted()
         return 0
     memset(ends, 0, sizeof(ends))
     keep_name(<const uv.sockaddr*>here, &ends[0])

@@ -20,7 +20,7 @@ from .._core.stream_handle import handle_kind
 from .._core.timer import set_timeout
 from .._listen import ListenPlan
 from .._passing import close_all
-from ..server import Server
+from ..server import RESERVED_DESCRIPTORS, Server
 from ._messages import PLACE, Record
 
 if TYPE_CHECKING:
@@ -155,6 +155,15 @@ def _unfit(fd: int) -> int:
     return UV_EINVAL
 
 
+def _server() -> Server:
+    """What listens for the workers. It leaves descriptors for handing over what it accepts.
+
+    What waits for a worker would otherwise hold every descriptor, and each one that is handed over
+    needs another for a moment, as does a worker that is started.
+    """
+    return Server(on_exhausted="wait", reserve_descriptors=RESERVED_DESCRIPTORS)
+
+
 class Place:
     """One listening place; as such the policy SCHED_NONE: all share one descriptor."""
 
@@ -175,7 +184,7 @@ class Place:
         """Give a worker a descriptor; False: there is none, and nobody has been added."""
         server = self.server
         if server is None:
-            server = Server()
+            server = _server()
             status = self.open(server)
             if status:
                 reply(status, None, False)
@@ -232,14 +241,14 @@ class Place:
         self.kept = self.held = True
         if descriptors:
             return self._take_over(descriptors)
-        server = Server()
+        server = _server()
         status = self.open(server)
         if not status:
             self.server = server
         return status
 
     def _take_over(self, descriptors: list[int]) -> int:
-        self.server = Server()
+        self.server = _server()
         return self.server._open_fd(descriptors[0])
 
     def release(self) -> None:
@@ -336,6 +345,7 @@ class Handing(Place):
             for server in self._listeners:
                 if server.paused:
                     server.resume()
+                server._retry_accepts()
 
     def hand_out_all(self) -> int:
         """Send the connections that are left to the workers, free or not.
@@ -430,7 +440,7 @@ class RoundRobin(Handing):
 
     def _take_over(self, descriptors: list[int]) -> int:
         for fd in descriptors:
-            server = Server()
+            server = _server()
             status = server._open_fd(fd) or self._listen(server)
             if status:
                 return status
@@ -481,7 +491,7 @@ class ReusePort(Handing):
         if server is None and self.held and not self.opens_more:
             server = self._least_shared()
         if server is None:
-            server = Server()
+            server = _server()
             status = self._open_another(server)
             if status:
                 reply(status, None, False)
@@ -523,18 +533,18 @@ class ReusePort(Handing):
             return self._take_over(descriptors)
         if self._port:
             # Another program that shares the port would have a part of the connections unnoticed.
-            alone = Server()
+            alone = _server()
             status = self.wanted.open(alone, self._port, False)
             if status:
                 return status
             alone._close_handle()
-        first = Server()
+        first = _server()
         self._orphans.append((first, None))
         return self._open_another(first)
 
     def _take_over(self, descriptors: list[int]) -> int:
         for fd in descriptors:
-            server = Server()
+            server = _server()
             status = server._open_fd(fd)
             if status:
                 return status
@@ -582,7 +592,7 @@ class ReusePort(Handing):
             fd = os.dup(server.fileno())
         except OSError:
             return None
-        meanwhile = Server()
+        meanwhile = _server()
         self.accept_on(meanwhile)
         if meanwhile._listen_on(fd):
             self._listeners.discard(meanwhile)

@@ -6,13 +6,15 @@ import os
 import signal
 import socket
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.clusters import connect, free_port, slow
+from tests.support.clusters import SERVING, connect, free_port, slow
+from tests.support.processes import exhausted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
 
@@ -515,3 +517,22 @@ def test_the_last_worker_that_closes_drops_who_waits_in_the_primary(
         str(tmp_path / "all-connected"),
     ).end(error=None)
     assert ended == ["1 9"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@pytest.mark.parametrize("policy", ["SCHED_RR", slow("SCHED_NONE"), slow("SCHED_REUSE_PORT")])
+def test_service_returns_when_descriptors_do(program: Any, policy: str) -> None:
+    """Also with a primary that has accepted for workers which have no room."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+    # The clients do not read.
+    heedless = SERVING.replace("socket.end(me)", "(socket.on('error', str), socket.end(me))")
+    started = program(limit + textwrap.dedent(heedless), policy, "2", dev=False)
+    port = int(started.line().split()[1])
+    started.line()
+    with exhausted(started.pid, port, 64, 400):
+        pass
+    for _ in range(4):
+        with connect(port, 30) as one:
+            assert one.recv(10) in (b"1", b"2")
+    os.kill(started.pid, signal.SIGKILL)
+    started.end(code=None, error=None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import exhausted
 from tests.support.serving import LOCAL, POLICIES, ask, connected
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
@@ -34,6 +35,25 @@ def test_policies(serve: Any, policy: str) -> None:
                 one.sendall(b"q\n")
             found |= {int(one.recv(100)) for one in several}
     assert len(found) == 2
+    primary.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@pytest.mark.parametrize(
+    "policy",
+    ["rr", *(pytest.param(each, marks=pytest.mark.slow) for each in ("shared", "reuse-port"))],
+)
+def test_workers_start_without_many_descriptors_and_service_returns(
+    serve: Any, policy: str
+) -> None:
+    patch = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
+    primary = serve("app:app", *LOCAL, "--workers", "2", "--policy", policy, patch=patch)
+    port = primary.ready()
+    with exhausted(primary.group, port, 64, 400):
+        primary.send(signal.SIGHUP)
+        primary.wait_for("is ready", 3)
+    primary.wait_for("all workers are new")
+    assert ask(port)
     primary.end()
 
 
