@@ -556,6 +556,45 @@ def test_an_idle_timeout_that_the_program_hears_of(wire: Wire, clock: Any) -> No
     assert wire.run() == []
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["set before", "set after"])
+def test_a_write_that_progresses_puts_the_idle_timeout_off(
+    wire: Wire, clock: Any, late: bool
+) -> None:
+    # As in Node, what the kernel takes at once is progress too. So it has two periods at first.
+    seen: list[str] = []
+    got = 0
+
+    def accepted(socket: net.Socket) -> None:
+        socket.resume()
+        if not late:
+            socket.set_timeout(300)
+        socket.on("timeout", lambda: (seen.append("timeout"), wire.finish()))
+        socket.set_option(posix.SOL_SOCKET, posix.SO_SNDBUF, 65536)
+        socket.write(bytes(4_000_000), lambda error: seen.append("written"))
+        if late:
+            socket.set_timeout(300)
+
+    def read(data: bytes) -> None:
+        nonlocal got
+        got += len(data)
+        # More than the kernel keeps, so that it has room again.
+        if got >= 500_000:
+            got = 0
+            client.pause()
+            pyuvnet.set_timeout(client.resume, 250)
+
+    def wait() -> None:
+        client.pause()
+        pyuvnet.set_timeout(client.resume, 400)
+
+    wire.serve(accepted)
+    client = wire.connect(receive_buffer=65536)
+    client.on("data", read)
+    client.on(wire.event, wait)
+    assert wire.run() == []
+    assert seen == ["written", "timeout"]
+
+
 # ---- Bounds --------------------------------------------------------------------------------------
 
 

@@ -929,7 +929,8 @@ cdef class SocketBase(Duplex):
         if self._deadlines is not NULL:
             later.write_waits(self)
         if self._idle is not None:
-            self._idle.queue_size = self._handle.stream().write_queue_size
+            # All of it, as Node: what the kernel has taken at once is progress, too.
+            self._idle.queue_size = self.w_size
         return 0
 
     cdef object _failed_write(self, int status):
@@ -1879,8 +1880,9 @@ def write_budget(Loop loop not None):
 cdef int on_idle_timeout(SocketBase self) except -1:
     cdef size_t left
     if self._idle.queue_size and self._handle is not None:
-        # A write that makes progress is activity, although nothing completed.
-        left = self._handle.stream().write_queue_size
+        # A write that makes progress is activity, although nothing completed; what a layer keeps of
+        # it counts, too.
+        left = self._unsent()
         if left != self._idle.queue_size:
             self._idle.queue_size = left
             self._idle.touch()

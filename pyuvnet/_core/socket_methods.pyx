@@ -31,7 +31,7 @@ from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport change_option, duplicate, get_option
 from .tcp cimport TCP
-from .timer cimport idle_call, new_idle_timeout
+from .timer cimport IdleTimeout, idle_call, new_idle_timeout
 from .writable cimport w_end, w_flush, w_writable, w_write, w_write_frame
 
 cdef extern from "sockopt.h":
@@ -77,9 +77,7 @@ cdef class SocketMethods(SocketBase):
                 f"{notation(timeout)} does not fit into a 32-bit signed integer. Timeout duration "
                 f"was set to {MAX_TIMEOUT}.", TimeoutOverflowWarning, *place_of_call())
             timeout = MAX_TIMEOUT
-        if self._idle is None:
-            self._idle = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
-        self._idle.requested = timeout
+        self._need_idle().requested = timeout
         if timeout:
             self._idle.delay = max(int(timeout), 1)
             self._idle.last = uv.uv_now(&self._loop._uv)
@@ -110,9 +108,16 @@ cdef class SocketMethods(SocketBase):
     @timeout.setter
     def timeout(self, value):
         self._ready()
+        self._need_idle().requested = value
+
+    cdef IdleTimeout _need_idle(self):
+        cdef IdleTimeout made
         if self._idle is None:
-            self._idle = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
-        self._idle.requested = value
+            made = new_idle_timeout(self, <idle_call><void*>on_idle_timeout, self._loop)
+            if self._state & W_WRITING:
+                made.queue_size = self.w_size
+            self._idle = made
+        return self._idle
 
     def set_deadline(self, ms=None, error=None):
         """Destroy the socket at a fixed time, whatever it sends or receives.
