@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     serves = given[:1] == ["serve"]
+    if serves:
+        from ._serve.signals import hold
+
+        hold()
     try:
         try:
             return _run(given)

@@ -1,8 +1,9 @@
 """serve(): a primary with workers that run a server, as `python -m pyuvnet serve` does.
 
 `settings` has what it is given, `target` what serves, `sockets` the listening sockets, `supervisor`
-the primary, `pid_file` its pid file, `worker` a worker, `containment` what it does with exceptions,
-`watch` the files of --reload, `command` the command line. Only a program that serves imports them.
+the primary, `pid_file` its pid file, `log` its log, `signals` what it handles, `worker` a worker,
+`containment` what it does with exceptions, `watch` the files of --reload, `command` the command
+line. Only a program that serves imports them.
 """
 
 from __future__ import annotations
@@ -108,8 +109,12 @@ def serve(
     return serve_settings(settings)
 
 
-def serve_settings(settings: Any) -> int:
-    """serve(), with what was given to it already checked."""
+def serve_settings(settings: Any, ends: bool = False) -> int:
+    """serve(), with what was given to it already checked.
+
+    Args:
+        ends: the process ends when it returns.
+    """
     global _began
     from . import target, worker
 
@@ -129,4 +134,4 @@ def serve_settings(settings: Any) -> int:
 
     # Also for the workers, which inherit them.
     open_standard_streams()
-    return Supervisor(settings).run()
+    return Supervisor(settings).run(ends)

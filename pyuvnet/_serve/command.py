@@ -174,7 +174,7 @@ def main(options: argparse.Namespace) -> int:
     except (ValueError, TypeError) as error:
         options.parser.error(str(getattr(error, "message", error)))
     try:
-        return serve_settings(settings)
+        return serve_settings(settings, ends=True)
     except Exception as error:
         if cluster.is_worker:
             return _failed(error)

@@ -28,9 +28,10 @@ from ..errors import StateError
 from . import pid_file
 from .log import LOG, lost_lines, set_up_logging
 from .settings import has_gil, wrong
+from .signals import ORDERS, held_in_children, release
 from .sockets import METRICS, Listening, is_at, open_all, resolve
 from .watch import Watch
-from .worker import FOR_THE_GROUP, VARIABLE
+from .worker import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,7 @@ class Supervisor:
         self._signals = 0
         self._listening: list[Listening] = []
         self._before: dict[int, Any] = {}
+        self._ends = False
         self._metrics: Any = None
         self._watch: Watch | None = None
         self._watchdog: Timeout | None = None
@@ -192,8 +194,13 @@ class Supervisor:
         # Of workers that have ended.
         self.crashes = self.exceptions = 0
 
-    def run(self) -> int:
-        """Serve until it is over; returns the exit status."""
+    def run(self, ends: bool = False) -> int:
+        """Serve until it is over; returns the exit status.
+
+        Args:
+            ends: the process ends then, too.
+        """
+        self._ends = ends
         set_up_logging(self.settings.log_level)
         names = {"reuse-port": "SCHED_REUSE_PORT", "shared": "SCHED_NONE", "rr": "SCHED_RR"}
         cluster.scheduling_policy = getattr(cluster, names[self.settings.policy])
@@ -232,9 +239,9 @@ class Supervisor:
             if os.getpid() == pid and not loop.closed:
                 loop._push_call(self._signalled, (number,))
 
-        for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"):
-            number = getattr(signal, name)
+        for number in (signal.SIGTERM, signal.SIGINT, *ORDERS):
             self._before[number] = signal.signal(number, arrived)
+        release()
 
     def _signalled(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -309,11 +316,8 @@ class Supervisor:
 
     def _fork(self, env: dict[str, str]) -> PrimaryWorker:
         """Start a process, which takes no signal of its group before it can handle it."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_GROUP)
-        try:
+        with held_in_children():
             return cluster._primary.fork(env)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _reported(self, process: Process, report: dict[str, Any]) -> None:
         """A report of a worker's has arrived."""
@@ -584,7 +588,8 @@ class Supervisor:
         words = [os.fsencode(word) for word in cluster._primary.command]
         self.upgrading = True
         try:
-            self._handover = handover._begin(words, named, UPGRADE, self._upgraded)
+            with held_in_children():
+                self._handover = handover._begin(words, named, UPGRADE, self._upgraded)
         except (OSError, StateError) as error:
             self.upgrading = False
             LOG.error("cannot start a new primary: %s", error)
@@ -718,6 +723,9 @@ class Supervisor:
         if self._metrics is not None:
             metrics._ask_workers = metrics._of_workers = metrics._of_primary = None
         for number, before in self._before.items():
+            if self._ends:
+                # What comes until the process has ended is too late.
+                before = signal.SIG_IGN
             signal.signal(number, signal.SIG_DFL if before is None else before)
         if self.settings.pid_file is not None and self.up:
             pid_file.remove(self.settings.pid_file)

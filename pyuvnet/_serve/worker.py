@@ -32,6 +32,7 @@ from . import target as targets
 from .containment import Containment
 from .log import LOG, set_up_logging
 from .settings import wrong
+from .signals import ignore, leave_to_the_primary
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 # What the primary gives to a worker, as JSON.
 VARIABLE = _worker.SERVE_VARIABLE
-# What the primary blocks while it starts a worker: a terminal sends them to all processes.
-FOR_THE_GROUP = (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 # Between two looks at whether a coroutine that does not return waits for its server.
 _LOOK = 0.01  # s
 # Between two looks at which files the program has imported since.
@@ -79,7 +78,7 @@ def work(app: str | Callable[..., Any] | Server, given: Mapping[str, Any]) -> No
     """Be a worker until the primary, or a signal, ends it."""
     own = _worker.own
     assert own is not None
-    signals_of_the_group()
+    leave_to_the_primary()
     set_up_logging(given["log_level"])
     try:
         target = targets.find(app)
@@ -95,6 +94,7 @@ def work(app: str | Callable[..., Any] | Server, given: Mapping[str, Any]) -> No
             own._channel.flush()
         raise
     # What follows serve() in the program is for the primary.
+    ignore()
     sys.exit(0)
 
 
@@ -696,14 +696,6 @@ def _pem(path: str, kind: str) -> bytes:
 
 
 # ---- What every worker does ----------------------------------------------------------------------
-
-
-def signals_of_the_group() -> None:
-    """Leave to the primary what a terminal sends to all processes; no child inherits that."""
-    for number in FOR_THE_GROUP:
-        signal.signal(number, lambda *_: None)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_GROUP)
 
 
 def source_files(error: BaseException | None = None) -> list[str]:
