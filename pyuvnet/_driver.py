@@ -6,11 +6,19 @@ asyncio cannot watch a descriptor (Windows), a thread of ours waits and wakes it
 The core calls attach_by_itself(), through _undriven.py, when something is used next to an asyncio
 loop that does not drive it. A driver ends with its asyncio loop, by detach(), or when the last
 `with attach():` is left and nothing else wanted it.
+
+When asyncio's loop closes, whatever is left in ours would stay: servers that nobody serves, timers
+that fire in the next asyncio.run(). So ours is closed then, if anything is left in it, without
+calling anybody: the asyncio loop that the callbacks were written for is gone. It stays if something
+was open before it was driven: then a plain program uses it, and goes on. An asyncio loop does
+not report that it closes. It drops what it watched, and with it `_Kept`; where a traceback still
+refers to that, the next use of ours finds out (loop_registry.pyx).
 """
 
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from _weakref import ref
 from _weakrefset import WeakSet
 
@@ -51,6 +59,9 @@ class _Driver:
         self.calls = 0  # of attach(), apart from `with`
         self.blocks = 0  # entered by `with attach():`
         self._pid = os.getpid()
+        self._made_in = get_ident()
+        # A plain program uses it, which goes on when asyncio's loop is over.
+        self._shared = bool(ours.alive() or ours.handle_count())
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._turn_due = False
@@ -58,7 +69,7 @@ class _Driver:
         try:
             self._watch(kept)
             # asyncio does not report that it closes. But then it forgets what it watched.
-            self._gone = ref(kept, lambda _: self.stop())
+            self._gone = ref(kept, lambda _: self.ended())
             ours.set_driver(self, theirs)
             self.wake()
             drivers[ours] = self
@@ -89,7 +100,7 @@ class _Driver:
     def wake(self) -> None:
         """Plan a turn, once, soon."""
         if self.theirs.is_closed():
-            self.stop()
+            self.ended()
         elif not self._turn_due:
             self._turn_due = True
             self.theirs.call_soon(self.turn)
@@ -138,6 +149,22 @@ class _Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def ended(self) -> None:
+        """asyncio's loop has closed: close ours, if anything is left that it would drive."""
+        ours = self.ours
+        if self.over:
+            return
+        self.stop()
+        if (
+            not self._shared
+            and self._pid == os.getpid()
+            and self._made_in == get_ident()
+            and not ours.closed
+            and not ours.running
+            and (ours.alive() or ours.handle_count())
+        ):
+            ours.close()
 
     def stop(self) -> None:
         """Leave both loops to themselves."""
@@ -237,9 +264,10 @@ def drive(ours: Loop, theirs: asyncio.AbstractEventLoop) -> _Driver | None:
     """Let theirs drive ours; returns the driver, or None if it did already."""
     driver = drivers.get(ours)
     # That it is closed it learns when asyncio forgets it, for which a traceback can make it wait.
-    if driver is not None and (
-        driver.theirs.is_closed() or (driver.theirs is not theirs and driver.idle())
-    ):
+    if driver is not None and driver.theirs.is_closed():
+        driver.ended()
+        driver = None
+    elif driver is not None and driver.theirs is not theirs and driver.idle():
         driver.stop()
         driver = None
     if driver is not None:
@@ -328,7 +356,8 @@ def attach() -> Attachment:
     pyuvnet.loop.auto_attach.
 
     Exceptions of listeners go to that loop's exception handler, unless set_exception_handler()
-    takes them. It ends with detach(), or when either loop is closed.
+    takes them. It ends with detach(), or when either loop is closed. If that loop closes while
+    sockets, servers or timers are left here, they are closed too, without calling a listener.
 
     Returns: a context manager: `with pyuvnet.attach():` detaches at its end, unless the loops were
         attached before, or something is still open.

@@ -45,7 +45,8 @@ def run(
     Args:
         main: a coroutine; then asyncio runs it, drives our loop meanwhile, and its result is
             returned as soon as it is done. Other tasks are cancelled then, and may still use
-            sockets until they end, all as in asyncio.run().
+            sockets until they end, all as in asyncio.run(). What is open after that is closed,
+            without calling a listener, unless something was open before.
         debug, loop_factory: with a coroutine, as for asyncio.Runner; default None.
             `loop_factory=uvloop.new_event_loop` runs it on uvloop.
 

@@ -642,6 +642,70 @@ def test_the_end_of_their_loop_detaches(loop, trace):
     assert trace == ["plain run"]
 
 
+@pytest.mark.parametrize("run", [asyncio.run, pyuvnet.run])
+@pytest.mark.parametrize("traceback", [False, True])
+def test_the_end_of_their_loop_closes_what_is_open_in_ours(run, traceback, trace):
+    kept = []
+
+    async def main():
+        failures = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: failures.append(context["exception"])
+        )
+        pyuvnet.current_loop().debug = True
+        server = net.create_server().listen(0, "127.0.0.1")
+        server.on("connection", lambda socket: socket.resume())
+        server.on("close", trace.note("'close'"))
+        await told(server, "listening")
+        client = net.connect(server.address().port, "127.0.0.1")
+        client.on("close", trace.note("'close'"))
+        await asyncio.gather(events.once(client, "connect"), events.once(server, "connection"))
+        pyuvnet.set_timeout(trace, 1, "timer of the first run")
+        pyuvnet.next_tick(trace, "tick")
+        if traceback:
+            # Its frames keep asyncio from forgetting us.
+            pyuvnet.set_immediate(fail, BoomError())
+            while not failures:
+                await done(pyuvnet.set_immediate)
+            kept.append(failures)
+        kept.append((server, client, server.address().port))
+
+    async def again():
+        pyuvnet.set_timeout(trace, 20, "timer of the second run")
+        while not trace:
+            await asyncio.sleep(0.001)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(main())
+        if traceback:
+            pyuvnet.current_loop()
+    server, client, port = kept[-1]
+    texts = sorted(f"{one.category.__name__}: {one.message}".split(" ")[2] for one in caught)
+    assert texts == ["<Server", "<Socket", "<Socket"]
+    assert all("test_driver.py" in f"{one.filename}{one.message}" for one in caught)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    with pytest.raises(StateError) as refused:
+        client.write(b"x")
+    assert refused.value.code == "ERR_LOOP_CLOSED"
+    assert set(trace) <= {"tick", "timer of the first run"}
+    trace.clear()
+    asyncio.run(again())
+    assert trace == ["timer of the second run"]
+    assert asyncio.run(echo(b"x")) == b"x"
+
+
+def test_the_end_of_their_loop_spares_what_is_detached(trace):
+    async def main():
+        pyuvnet.set_timeout(trace, 1, "plain")
+        pyuvnet.detach()
+
+    asyncio.run(main())
+    pyuvnet.run()
+    assert trace == ["plain"]
+
+
 def test_the_end_of_our_loop_detaches(trace):
     async def main():
         pyuvnet.attach()

@@ -643,7 +643,7 @@ def test_a_handle_comes_when_what_was_written_before_it_was_read(
         )
         far = far[0]
         server.close()
-        given, port = some_server(lambda socket: None)
+        given, _port = some_server(lambda socket: None)
         over = pyuvnet.events.once(far, "close")
         far.on("handle", lambda handle, data: (order.append((handle, data)), handle.close()))
         near.write(b"A")

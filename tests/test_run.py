@@ -67,10 +67,22 @@ def test_run_returns_although_things_are_open(loop):
         return server
 
     server = pyuvnet.run(main())
+    # That belongs to the loop that is over; see test_driver.py.
+    with pytest.raises(StateError) as caught:
+        server.close()
+    assert caught.value.code == "ERR_LOOP_CLOSED"
+
+
+def test_what_was_open_before_a_coroutine_ran_goes_on(loop, trace):
+    async def main():
+        await echo(b"x")
+
+    server = net.create_server().listen(0, "127.0.0.1").on("close", trace.note("closed"))
+    pyuvnet.run(main())
     assert server.listening
     server.close()
     pyuvnet.run()
-    assert not loop.alive()
+    assert trace == ["closed"]
 
 
 def test_run_inside_a_running_loop_is_refused_without_a_warning():

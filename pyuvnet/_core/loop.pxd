@@ -152,6 +152,7 @@ cdef class Loop:
     cdef void note_time(self, object whose) noexcept
     cdef int _check_undriven(self) except -1
     cdef int used(self) except -1
+    cdef int look_after_driver(self) except -1
     cdef int _forget_ticks(self) noexcept
     cdef bint _push(self, tuple call, Py_ssize_t most) except -1
     cdef int check_door(self) except -1

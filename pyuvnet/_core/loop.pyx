@@ -156,6 +156,10 @@ cdef void _on_check(uv.uv_check_t* handle) noexcept nogil:
     (<uv.uv_check_cb><void*>_on_check_gil)(handle)
 
 
+cdef enum:
+    CALLS_PER_TURN = 1024              # from other threads: a millisecond, if they do little
+
+
 cdef void _on_wake_gil(uv.uv_async_t* handle) noexcept:
     cdef Loop self = loop_from_uv(handle.loop)
     self.enter()
@@ -169,15 +173,31 @@ cdef void _on_wake(uv.uv_async_t* handle) noexcept nogil:
 
 
 cdef void _take_threadsafe_calls(Loop self) noexcept:
-    """Move what other threads asked for into the tick queue."""
+    """Move what other threads asked for into the tick queue, up to a bound; the rest has to wait.
+
+    Sockets and timers have their turn in between, however many calls the threads make.
+    """
+    cdef Py_ssize_t count = min(len(self.threadsafe_calls), CALLS_PER_TURN)
+    cdef bint rest
     try:
-        while self.threadsafe_calls:
+        # One of them may have closed the loop, by a finaliser.
+        while count and self.threadsafe_calls:
             if not self.reserve_ticks(1):
                 raise MemoryError
             callback, arguments = self.threadsafe_calls.popleft()
             self.tick_call(callback, arguments)
+            count -= 1
     except BaseException as exc:
         self.report(exc)
+    if self.silent:
+        return
+    rest = bool(self.threadsafe_calls)
+    if rest:
+        uv.uv_async_send(&self._wake)
+    if not self.driven:
+        # The poll does not wait then. Whoever gets the GIL keeps it for some milliseconds, in which
+        # the queue would grow.
+        self.gate.keep = rest
 
 
 cdef void _on_signal_gil(uv.uv_poll_t* handle, int status, int events) noexcept:
@@ -619,6 +639,17 @@ cdef class Loop:
         theirs = running_asyncio()
         if theirs is not None and theirs is not self.theirs:
             upcall(LOOP_UNDRIVEN)(self, theirs)
+            if self.closed:
+                # With the asyncio loop that drove it before.
+                return self.refuse()
+        return 0
+
+    cdef int look_after_driver(self) except -1:
+        """See whether asyncio's loop that drives this one has closed, which may close this one too.
+        """
+        if not self.running and self.theirs is not None and running_asyncio() is not self.theirs \
+                and self.theirs.is_closed():
+            self.driver.ended()
         return 0
 
     cdef int _turn(self, uv.uv_run_mode mode) except -1:
@@ -644,8 +675,11 @@ cdef class Loop:
         self.check()
         if self.running:
             raise state_error("ERR_LOOP_RUNNING", "The loop is already running")
+        self.look_after_driver()
+        if self.closed:
+            return
         if self.driven and self.driver.gone():
-            # asyncio does not report that it stops or closes.
+            # asyncio does not report that it stops.
             self.driver.stop()
         if self.driven:
             raise state_error(

@@ -58,6 +58,9 @@ cdef Loop loop_of_thread():
     global _exit_loop
     cdef Loop loop = getattr(_per_thread, "loop", None)
     cdef _Keeper keeper
+    if loop is not None and loop.driven and not loop.closed \
+            and loop.generation == fork_generation():
+        loop.look_after_driver()
     if loop is None or loop.closed or loop.generation != fork_generation():
         loop = Loop()
         _per_thread.loop = loop

@@ -42,7 +42,11 @@ assert len(FUNCTIONS) == UPCALLS
 METHODS = {
     "Driver.gone":
         "(): run() on a driven loop; returns True if the other loop needs the driver no more.",
-    "Driver.stop": "(): the loop closes, or the other loop is closed; calls set_driver(None).",
+    "Driver.ended":
+        "(): the loop is used, and the other loop turns out to be closed; stops, and closes the "
+        "loop if anything is left in it.",
+    "Driver.stop":
+        "(): the loop closes, or the other loop needs the driver no more; calls set_driver(None).",
     "Connector.resolved":
         "(error, addresses): the lookup is over; addresses are (address, family), 4 or 6.",
     "Connector.connected":

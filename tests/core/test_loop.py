@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import sys
 import threading
@@ -484,6 +486,32 @@ def test_call_soon_threadsafe_from_many_threads_loses_nothing(loop, trace):
     assert len(trace) == total
     for thread in range(8):
         assert [n for owner, n in trace if owner == thread] == list(range(500))
+
+
+@pytest.mark.parametrize("driven", [False, True])
+def test_call_soon_threadsafe_from_many_threads_leaves_others_their_turn(loop, trace, driven):
+    total = 10_000
+
+    async def main():
+        while trace.count("call") < total:
+            await asyncio.sleep(0)
+
+    def turn():
+        trace("turn")
+        if trace.count("call") < total:
+            set_immediate(turn)
+
+    def flood():
+        for _ in range(total):
+            loop.call_soon_threadsafe(trace, "call")
+
+    set_immediate(turn)
+    in_thread(flood)
+    pyuvnet.run(main()) if driven else run()
+    run()
+    assert trace.count("call") == total
+    most = max(len(list(calls)) for what, calls in itertools.groupby(trace) if what == "call")
+    assert most <= 2048
 
 
 def test_call_soon_threadsafe_refuses_what_cannot_be_called_and_a_closed_loop(loop):
