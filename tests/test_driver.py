@@ -680,7 +680,7 @@ def test_the_end_of_their_loop_closes_what_is_open_in_ours(run, traceback, trace
         run(main())
         if traceback:
             pyuvnet.current_loop()
-    server, client, port = kept[-1]
+    _, client, port = kept[-1]
     texts = sorted(f"{one.category.__name__}: {one.message}".split(" ")[2] for one in caught)
     assert texts == ["<Server", "<Socket", "<Socket"]
     assert all("test_driver.py" in f"{one.filename}{one.message}" for one in caught)

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import final
 
 from .layer import Layer
+from .loop import Continuation
 from .socket_base import SocketBase
 
 @final
@@ -9,6 +10,9 @@ class Carried: ...
 
 @final
 class Passing(Layer): ...
+
+@final
+class Delivery(Continuation): ...
 
 def pass_handles(socket: SocketBase) -> None: ...
 def check_passing(socket: SocketBase) -> None: ...

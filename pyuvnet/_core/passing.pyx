@@ -1,10 +1,10 @@
 """Passing: a layer on an IPC pipe that sends descriptors along with the bytes, and takes others.
 
 Owns: a duplicate of each descriptor that is to be sent, until the kernel has it; and those of the
-last read that have not been handed out.  They go up through the upcall `handles_arrived`, as numbers
-that belong to their receiver, in the order in which they came: after the bytes before them have been
-handed out, and while somebody reads (r_in_turn()).  Until then the layer reads no more, so that a
-program that does not read holds the descriptors of one read, at most 64.
+last read that have not been handed out.  They go up through the upcall `handles_arrived`, as
+numbers that belong to their receiver, in the order in which they came: after the bytes before them
+have been handed out, and while somebody reads (r_in_turn()).  Until then the layer reads no more, so
+that a program that does not read holds the descriptors of one read, at most 64.
 
 A descriptor belongs to the byte at an offset: the bytes before it leave first, and it goes with the
 call that sends that byte. The writes above do not know of it, and stay in order whichever way they
