@@ -195,7 +195,7 @@ cdef void _take_threadsafe_calls(Loop self) noexcept:
     if rest:
         uv.uv_async_send(&self._wake)
     if not self.driven:
-        # The poll does not wait then. Whoever gets the GIL keeps it for some milliseconds, in which
+        # The poll does not wait then. A thread that gets the GIL keeps it for some milliseconds, in which
         # the queue would grow.
         self.gate.keep = rest
 

@@ -3,8 +3,8 @@
 Owns: a duplicate of each descriptor that is to be sent, until the kernel has it; and those of the
 last read that have not been handed out.  They go up through the upcall `handles_arrived`, as
 numbers that belong to their receiver, in the order in which they came: after the bytes before them
-have been handed out, and while somebody reads (r_in_turn()).  Until then the layer reads no more, so
-that a program that does not read holds the descriptors of one read, at most 64.
+have been handed out, and while data are read (r_in_turn()).  Until then the layer reads no
+more, so that a program that does not read holds the descriptors of one read, at most 64.
 
 A descriptor belongs to the byte at an offset: the bytes before it leave first, and it goes with the
 call that sends that byte. The writes above do not know of it, and stay in order whichever way they
@@ -145,7 +145,7 @@ cdef class Passing(Layer):
         if self.held is None:
             return Layer.read_start(self)
         try:
-            # Not now: whoever asks for more may still have something to hand out.
+            # Not now: the caller may still have something to hand out.
             self._plan()
         except BaseException:
             status = uv.UV_ENOMEM
@@ -156,7 +156,7 @@ cdef class Passing(Layer):
         Layer.read_stop(self)
 
     cdef int _take_pending(self, const char* base, Py_ssize_t size) except -1:
-        """Hold what a read has brought: the descriptors, duplicates of libuv's, and the bytes."""
+        """Hold the bytes of a read and its descriptors, which are duplicates of libuv's."""
         cdef StreamHandle handle = self.handle
         cdef list found = []
         cdef Pipe pipe
@@ -237,7 +237,7 @@ cdef class Passing(Layer):
                     socket._fail(os_error(status, "read"))
             return 0
         Layer.read_stop(self)
-        # So that it is asked again.
+        # So that the stream calls read_start() again.
         socket._state &= ~R_READING
         return 0
 
