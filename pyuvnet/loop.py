@@ -120,7 +120,10 @@ def set_write_budget(size: int | None) -> None:
 
     When they queue more, those with the longest queues are destroyed with StateError
     (ERR_WRITE_BUDGET) until the others fit; their servers emit 'overload' (info), with
-    `info.scope` 'loop'. Data that the kernel has accepted does not count.
+    `info.scope` 'loop'. Data that the kernel has accepted does not count. Data that several
+    sockets write from the same memory, such as a broadcast of one `bytes` object, counts once; what
+    is queued when the limit is set counts for each socket. One write may exceed the limit if
+    nothing else is queued.
 
     Args:
         size: int >= 0, bytes; None: no limit, the default. A limit that is already exceeded

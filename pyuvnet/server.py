@@ -122,13 +122,14 @@ class Server(ServerBase):
             accepted sockets.
         block_list: BlockList: drop connections of peers that it matches.
         max_write_buffer: int >= 0, bytes, default no bound: how much written data one accepted
-            socket may queue.
+            socket may queue; a write to an empty queue may be larger.
         on_full: 'destroy' or 'refuse', default 'destroy': what happens beyond that: 'destroy'
             destroys the socket with ERR_WRITE_BUFFER_FULL; 'refuse' rejects a write that might not
             fit, so that write() returns False and its callback gets that error. Only with
             max_write_buffer.
         write_budget: int >= 0, bytes, default no bound: how much the accepted sockets may queue
-            together; beyond it, those with the longest queues are destroyed (ERR_WRITE_BUDGET).
+            together, an object that several of them queue counting once; beyond it, those with the
+            longest queues are destroyed (ERR_WRITE_BUDGET).
         read_budget: int >= 0, bytes, default a share of 2 MiB, 131072 to 1048576: how much is read
             from one accepted socket in one turn of the loop before others get their turn, in
             multiples of one read; 0: up to 32 reads, as in libuv. For a pipe() inside the kernel

@@ -161,7 +161,7 @@ class Socket(SocketMethods):
             connected.
         block_list: BlockList: do not connect to addresses that it matches.
         max_write_buffer: int >= 0, bytes, default no bound: how much written data the socket may
-            queue.
+            queue; a write to an empty queue may be larger.
         on_full: 'destroy' or 'refuse', default 'destroy': what happens beyond that: 'destroy'
             destroys the socket with ERR_WRITE_BUFFER_FULL; 'refuse' rejects a write that might not
             fit, so that write() returns False and its callback gets that error. Only with

@@ -206,20 +206,75 @@ def test_what_refuse_does_not_take_is_not_sent_and_the_socket_lives() -> None:
     assert whole.endswith(b"fits")
 
 
-def test_refuse_takes_all_that_fits_an_empty_queue_and_nothing_beyond() -> None:
+@pytest.mark.spec("D130")
+@cases(
+    "options",
+    [
+        {"max_write_buffer": MIB},
+        {"max_write_buffer": MIB, "on_full": "refuse"},
+        {"write_budget": MIB},
+        {"loop": MIB},
+    ],
+)
+@cases("path", PATHS)
+@cases("how", ["end", "write", "write_frame"])
+def test_one_write_may_be_larger_than_the_bound(
+    path: str | None, options: dict[str, Any], how: str, tmp_path: Path, loop: Any
+) -> None:
+    """A bound is for what accumulates: what an empty queue is given leaves as fast as it can."""
+    got = [0]
+    errors: list[Any] = []
+    head = 4 if how == "write_frame" else 0
+
+    def connected(socket: net.Socket) -> None:
+        socket.on("error", errors.append)
+        # More of nothing is no more.
+        getattr(socket, how)(own(20 * MIB))
+        if how != "end":
+            socket.write(b"")
+            socket.end()
+
+    def read(chunk: bytes) -> None:
+        got[0] += len(chunk)
+
+    options = dict(options)
+    pyuvnet.loop.set_write_budget(options.pop("loop", None))
+    server = net.create_server(
+        connected, framing=framing.LengthPrefix(4, limit=32 * MIB), **options
+    )
+    server.listen(0 if path is None else str(tmp_path / path), callback=lambda: begin())
+
+    def begin() -> None:
+        place = server.address()
+        client = net.connect(place if isinstance(place, str) else place["port"])
+        client.on("data", read)
+        client.on("close", lambda had_error: server.close())
+
+    pyuvnet.run()
+    pyuvnet.loop.set_write_budget(None)
+    assert errors == []
+    assert got[0] == 20 * MIB + head
+
+
+@cases("options", [{}, {"on_full": "refuse"}, {"write_budget": 1000}])
+def test_more_behind_a_write_beyond_the_bound_is_too_much(options: dict[str, Any]) -> None:
     results: list[Any] = []
 
     def write() -> None:
         socket = idle.sockets[0]
-        results.append(socket.write(own(1000)))
-        results.append(socket.write(own(1001), callback=lambda e: results.append(e.code)))
-        # Nothing is queued that would drain.
-        results.append(socket.writable_need_drain)
+        socket.write(own(20 * MIB))
+        assert socket.writable_length
+        assert not socket.destroyed
+        results.append(socket.write(b"x", callback=lambda e: results.append(e.code)))
+        results.append(socket.destroyed)
         idle.finish()
 
-    idle = Idle(1, max_write_buffer=1000, on_full="refuse")
+    if "write_budget" not in options:
+        options = {"max_write_buffer": 1000, **options}
+    code = "ERR_WRITE_BUDGET" if "write_budget" in options else "ERR_WRITE_BUFFER_FULL"
+    idle = Idle(1, **options)
     idle.run(write)
-    assert results == [True, False, False, "ERR_WRITE_BUFFER_FULL"]
+    assert results == [False, options.get("on_full") != "refuse", code]
 
 
 def test_the_last_chunk_is_not_lost_silently_in_refuse() -> None:
@@ -322,7 +377,8 @@ def test_a_reconnect_keeps_the_bound_and_begins_with_nothing(loop: Any) -> None:
     def listening() -> None:
         port = server.address()["port"]
         client.connect(port, "127.0.0.1")
-        client.write(own(1500))
+        client.write(own(900))
+        client.write(own(600))
         assert client.destroyed
 
         def again(had_error: bool) -> None:
@@ -363,7 +419,8 @@ def test_a_pipe_into_a_socket_that_refuses_breaks_rather_than_lose_a_piece(
             idle.peers[0].send(b"z" * 200_000)
         pyuvnet.set_immediate(flood)
 
-    idle = Idle(2, max_write_buffer=20_000, on_full="refuse")
+    # The source does not wait for 'drain' before the bound.
+    idle = Idle(2, max_write_buffer=20_000, on_full="refuse", high_water_mark=MIB)
     idle.run(write)
     assert (1, "ERR_WRITE_BUFFER_FULL") in idle.codes
     assert broken == ["unpipe"]
@@ -628,12 +685,67 @@ def test_what_a_destroyed_socket_had_queued_is_free_before_the_callback_is_over(
     assert grown[0] < 24 * MIB, grown
 
 
+@pytest.mark.spec("D130")
+@cases("of_loop", [False, True])
+@cases("how", ["write", "write_frame", "cork"])
+@cases("kind", [bytes, bytearray, memoryview])
+def test_what_many_sockets_queue_of_one_object_counts_once(
+    of_loop: bool, how: str, kind: Any
+) -> None:
+    size, rounds, count = 50_000, 20, 30
+
+    def queued() -> int:
+        found = write_budget(pyuvnet.current_loop()) if of_loop else idle.server._write_budget
+        assert found is not None
+        return found[1]
+
+    def write() -> None:
+        for socket in idle.sockets:
+            fill(socket)
+            if how == "cork":
+                socket.cork()
+        before = queued()
+        for _ in range(rounds):
+            message = kind(own(size))
+            for socket in idle.sockets:
+                socket.write_frame(message) if how == "write_frame" else socket.write(message)
+        assert idle.codes == []
+        prefixes = 4 * rounds * count if how == "write_frame" else 0
+        assert queued() == before + rounds * size + prefixes
+        assert pyuvnet.loop.stats().queued_bytes >= count * rounds * size
+        for socket in idle.sockets[1:]:
+            socket.destroy()
+        # One has it still.
+        assert queued() == idle.sockets[0].writable_length
+        pyuvnet.set_immediate(drain, idle.sockets[0])
+
+    def drain(socket: net.Socket) -> None:
+        socket.uncork()
+        idle.peers[0].setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while idle.peers[0].recv(MIB):
+                pass
+        assert queued() == socket.writable_length
+        if socket.writable_length:
+            pyuvnet.set_immediate(drain, socket)
+        else:
+            idle.finish()
+
+    pyuvnet.loop.set_write_budget(4 * MIB if of_loop else None)
+    options = {} if of_loop else {"write_budget": 4 * MIB}
+    idle = Idle(count, framing=framing.LengthPrefix(4), **options)
+    idle.run(write)
+    pyuvnet.loop.set_write_budget(None)
+    assert idle.errors == []
+
+
 def test_sockets_of_another_server_are_not_concerned() -> None:
     def write() -> None:
         fill(other.sockets[0])
         other.sockets[0].write(own(4 * MIB))
         idle.sockets[0].cork()
-        idle.sockets[0].write(own(300_000))
+        idle.sockets[0].write(own(150_000))
+        idle.sockets[0].write(own(150_000))
         assert [idle.sockets[0].destroyed, other.sockets[0].destroyed] == [True, False]
         idle.finish()
         other.finish()

@@ -158,17 +158,18 @@ OPTIONS = (
      "drop connections of peers that it matches"),
     # What bounds memory, and accepting; pyuvnet's own.
     ("max_write_buffer", "Socket", "int", "int >= 0, bytes", "no bound",
-     "how much written data the socket may queue"),
+     ("how much written data the socket may queue; a write to an empty queue may be larger")),
     ("max_write_buffer", "Server", "int", "int >= 0, bytes", "no bound",
-     "how much written data one accepted socket may queue"),
+     ("how much written data one accepted socket may queue; a write to an empty queue may be "
+      "larger")),
     ("on_full", "Socket Server", 'Literal["destroy", "refuse"]', "'destroy' or 'refuse'",
      "'destroy'",
      ("what happens beyond that: 'destroy' destroys the socket with ERR_WRITE_BUFFER_FULL; "
       "'refuse' rejects a write that might not fit, so that write() returns False and its callback "
       "gets that error. Only with max_write_buffer")),
     ("write_budget", "Server", "int", "int >= 0, bytes", "no bound",
-     ("how much the accepted sockets may queue together; beyond it, those with the longest queues "
-      "are destroyed (ERR_WRITE_BUDGET)")),
+     ("how much the accepted sockets may queue together, an object that several of them queue "
+      "counting once; beyond it, those with the longest queues are destroyed (ERR_WRITE_BUDGET)")),
     ("read_budget", "Socket", "int", "int >= 0, bytes", "a share of 2 MiB, 131072 to 1048576",
      ("how much is read in one turn of the loop before other sockets get their turn, in multiples "
       "of one read; 0: up to 32 reads, as in libuv. For a pipe() inside the kernel the default is "

@@ -10,10 +10,17 @@ memory while a queue changes, or when a socket is destroyed.  Nothing of the pro
 
 Writes that are collected are not counted one by one, since most leave whole: `collected` is the
 most that they can be.  Where that would exceed a budget, they are sent first, and then counted.
+
+What a thousand sockets queue of one broadcast is in memory once, and a budget counts it once, as
+long as one of them has it.  A chunk is known by where its memory is and how large that is.  So no
+reference is held: memory that is used anew while something old still stands for it has the same
+size, and counts once as it should.  Each Quota has a list of its writes with their numbers, in the
+order in which they leave; without memory for it, or for the table, a write counts by itself.
 """
 
 cimport cython
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memmove
 
 from .address cimport PeerName
 from .capi cimport hold_collector, release_collector
@@ -31,8 +38,69 @@ cdef Budget new_budget(Py_ssize_t limit, int place):
 cdef class Budget:
     """How many bytes the sockets of a server, or of a loop, may queue together."""
 
+    def __cinit__(self):
+        self.mask = -1
+
     def __dealloc__(self):
         free(self.heap)
+        free(self.table)
+
+    cdef Py_ssize_t _place(self, const char* base, Py_ssize_t size) noexcept:
+        """Where a chunk is in the table, or the free place where it would be."""
+        cdef size_t hashed = (<size_t>base >> 4) * <size_t>0x9E3779B1 ^ <size_t>size * 31
+        cdef Py_ssize_t index = <Py_ssize_t>((hashed ^ hashed >> 17) & <size_t>self.mask)
+        while self.table[index].holders and (self.table[index].base != base
+                                             or self.table[index].size != size):
+            index = (index + 1) & self.mask
+        return index
+
+    cdef bint _grow(self) noexcept:
+        """Make the table twice as large; False: there is no memory."""
+        cdef Shared* before = self.table
+        cdef Py_ssize_t index, size = self.mask + 1
+        cdef Shared* table = <Shared*>calloc(2 * size if size else 16, sizeof(Shared))
+        if table is NULL:
+            return False
+        self.table, self.mask = table, (2 * size if size else 16) - 1
+        for index in range(size):
+            if before[index].holders:
+                table[self._place(before[index].base, before[index].size)] = before[index]
+        free(before)
+        return True
+
+    cdef bint hold(self, const char* base, Py_ssize_t size) noexcept:
+        """One queue more has a chunk; False: there is no memory to say so."""
+        cdef Py_ssize_t index
+        if 2 * (self.used + 1) > self.mask + 1 and not self._grow():
+            return False
+        index = self._place(base, size)
+        if not self.table[index].holders:
+            self.table[index].base, self.table[index].size = base, size
+            self.used += 1
+            self.queued += size
+        self.table[index].holders += 1
+        return True
+
+    cdef void let_go(self, const char* base, Py_ssize_t size) noexcept:
+        """One queue less has it."""
+        cdef Py_ssize_t index = self._place(base, size), behind, home
+        if not self.table[index].holders:
+            return
+        self.table[index].holders -= 1
+        if self.table[index].holders:
+            return
+        self.used -= 1
+        self.queued -= size
+        # What was put behind it since its place was taken moves up.
+        behind = index
+        while True:
+            behind = (behind + 1) & self.mask
+            if not self.table[behind].holders:
+                return
+            home = self._place(self.table[behind].base, self.table[behind].size)
+            if home != behind:
+                self.table[home] = self.table[behind]
+                self.table[behind].holders = 0
 
     cdef int admit(self) except -1:
         """One member more: make room for it in the heap."""
@@ -51,7 +119,7 @@ cdef class Budget:
     cdef void changed(self, Quota quota, Py_ssize_t before) noexcept:
         """A member has charged itself anew."""
         cdef Py_ssize_t index = quota.places[self.place]
-        self.queued += quota.charged - before
+        self.unsent += quota.charged - before
         if index < 0:
             if not quota.charged:
                 return
@@ -118,10 +186,19 @@ cdef class Quota:
     def __dealloc__(self):
         # A closed loop, or the garbage collector, can leave sockets behind.
         self.leave_all()
+        free(self.noted)
 
-    cdef void charge(self, Py_ssize_t length) noexcept:
-        """The queue has so many bytes now."""
+    cdef void charge(self, Py_ssize_t length, unsigned long done) noexcept:
+        """The queue has so many bytes now, and so many writes are done."""
         cdef Py_ssize_t before = self.charged
+        self._forget(done, not length)
+        while self.counted < self.last:
+            if self._hold(&self.noted[self.counted]):
+                self.shared += self.noted[self.counted].size
+            else:
+                self.noted[self.counted].size = 0
+            self.counted += 1
+        self._set_unshared(max(length - self.shared, 0))
         if length == before:
             return
         self.charged = length
@@ -129,6 +206,71 @@ cdef class Quota:
             self.in_server.changed(self, before)
         if self.in_loop is not None:
             self.in_loop.changed(self, before)
+
+    cdef void note(self, unsigned long number, const char* base, Py_ssize_t size) noexcept:
+        """A write, of that number, has a chunk that other sockets may write too."""
+        cdef Noted* noted
+        if number == self.number or not self._make_room():
+            return
+        self.number = number
+        noted = &self.noted[self.last]
+        noted.number, noted.base, noted.size = number, base, size
+        self.last += 1
+
+    cdef bint _make_room(self) noexcept:
+        """Make room for one more; False: there is no memory."""
+        cdef Noted* grown
+        cdef Py_ssize_t room
+        if self.last < self.room:
+            return True
+        if self.first > self.room // 2:
+            # Moving the rest from time to time costs each a constant share.
+            self.last -= self.first
+            self.counted -= self.first
+            memmove(self.noted, self.noted + self.first, self.last * sizeof(Noted))
+            self.first = 0
+            return True
+        room = 2 * self.room if self.room else 4
+        grown = <Noted*>realloc(self.noted, room * sizeof(Noted))
+        if grown is NULL:
+            return False
+        self.noted, self.room = grown, room
+        return True
+
+    cdef bint _hold(self, Noted* noted) noexcept:
+        """Enter a chunk into the tables, or none: False."""
+        if self.in_server is not None and not self.in_server.hold(noted.base, noted.size):
+            return False
+        if self.in_loop is None or self.in_loop.hold(noted.base, noted.size):
+            return True
+        if self.in_server is not None:
+            self.in_server.let_go(noted.base, noted.size)
+        return False
+
+    cdef void _forget(self, unsigned long done, bint all) noexcept:
+        """Take out what is done, or everything."""
+        cdef Noted* noted
+        while self.first < self.last and (all or self.noted[self.first].number <= done):
+            noted = &self.noted[self.first]
+            if self.first < self.counted and noted.size:
+                self.shared -= noted.size
+                if self.in_server is not None:
+                    self.in_server.let_go(noted.base, noted.size)
+                if self.in_loop is not None:
+                    self.in_loop.let_go(noted.base, noted.size)
+            self.first += 1
+        if self.first == self.last:
+            self.first = self.counted = self.last = 0
+        elif self.counted < self.first:
+            self.counted = self.first
+
+    cdef void _set_unshared(self, Py_ssize_t size) noexcept:
+        """What is queued besides has so many bytes now."""
+        if self.in_server is not None:
+            self.in_server.queued += size - self.unshared
+        if self.in_loop is not None:
+            self.in_loop.queued += size - self.unshared
+        self.unshared = size
 
     cdef bint collect(self, Py_ssize_t size) noexcept:
         """So many bytes were collected; returns whether what is collected has to leave first."""
@@ -150,11 +292,15 @@ cdef class Quota:
         """Become a member; what is queued counts from now on. Nothing has changed if this raises.
         """
         budget.admit()
+        # What waits so far counts by itself from now on, in both.
+        self._forget(0, True)
+        self._set_unshared(self.charged)
         self.leave(budget.place)
         if budget.place == IN_SERVER:
             self.in_server = budget
         else:
             self.in_loop = budget
+        budget.queued += self.unshared
         if self.charged:
             budget.changed(self, 0)
         return 0
@@ -164,6 +310,10 @@ cdef class Quota:
         cdef Py_ssize_t charged = self.charged
         if budget is None:
             return
+        # In the other one it counts by itself, which has one at most when a socket is destroyed.
+        self._forget(0, True)
+        self._set_unshared(charged)
+        budget.queued -= charged
         self.charged = 0
         budget.changed(self, charged)
         self.charged = charged
@@ -177,7 +327,8 @@ cdef class Quota:
         """The socket is destroyed: nothing of it counts any more."""
         self.leave(IN_SERVER)
         self.leave(IN_LOOP)
-        self.charged = 0
+        self._forget(0, True)
+        self.charged = self.unshared = 0
 
 
 # ---- Connections of one address ------------------------------------------------------------------

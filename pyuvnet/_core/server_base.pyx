@@ -967,7 +967,7 @@ cdef class ServerBase(Acceptor):
             "closed": self._accepted - self._connections,
             "errors": {} if self._failures is None else self._failures.copy(),
             "bytes_read": self.bytes_read, "bytes_written": self.bytes_written,
-            "queued_bytes": None if self._budget is None else self._budget.queued,
+            "queued_bytes": None if self._budget is None else self._budget.unsent,
             "listening": listening, "paused": paused,
         }
 

@@ -240,6 +240,8 @@ cdef class SocketBase(Duplex):
     cdef void _count_writes(self) noexcept
     cdef int _bound_queue(self, Py_ssize_t most, bint refuses) except -1
     cdef int _join(self, Budget budget) except -1
+    cdef void _note_write(self, Quota quota, Py_ssize_t size) noexcept
+    cdef bint _exceeds(self, Budget budget, Py_ssize_t size, Py_ssize_t before) noexcept
     cdef int _destroy_longest(self, Budget budget) except -1
     cdef void _leave_budgets(self) noexcept
     cdef int _touch(self) except -1

@@ -990,7 +990,7 @@ cdef class SocketBase(Duplex):
         if self._state & DESTROYED:
             # By what a write that failed has run: nothing of it counts any more.
             return 0
-        quota.charge(self.w_length)
+        quota.charge(self.w_length, self.w_done)
         if (quota.in_server if budget.place == IN_SERVER else quota.in_loop) is not budget:
             quota.join(budget)
         self._count_writes()
@@ -1021,19 +1021,46 @@ cdef class SocketBase(Duplex):
         if not self._state & W_WRITING:
             _over, rare.in_flight = rare.in_flight, None
         if not self._state & DESTROYED:
-            rare.quota.charge(self.w_length)
+            # What was in flight is done, but has not been counted yet.
+            rare.quota.charge(self.w_length, self.w_done if self.w_size
+                              else self.w_done + self.w_in_flight)
 
     cdef bint _may_queue(self, Py_ssize_t size) except -1:
         cdef Quota quota = self._also().quota
         if not quota.refuses or self.w_length + size <= quota.most:
             return True
         self._flush()
-        return self.w_length + size <= quota.most
+        return self.w_length + size <= quota.most or not self.w_length
+
+    cdef void _note_write(self, Quota quota, Py_ssize_t size) noexcept:
+        """Let the budgets know the chunk of the write of so many bytes that was just accepted."""
+        cdef uv.uv_buf_t buf, before
+        cdef object chunk = _queued_chunk(self, 0)
+        if chunk is None:
+            return
+        point_at(&buf, chunk)
+        if <Py_ssize_t>buf.len < size:
+            # A frame, of two: the payload is the larger one, or does not matter.
+            chunk = _queued_chunk(self, 1)
+            if chunk is not None:
+                point_at(&before, chunk)
+                if before.len > buf.len and <Py_ssize_t>(before.len + buf.len) == size:
+                    buf = before
+        if buf.len:
+            quota.note(self.w_accepted, buf.base, buf.len)
 
     cdef int _has_queued(self, Py_ssize_t size) except -1:
         cdef Quota quota = self._also().quota
+        cdef Py_ssize_t of_server = 0, of_loop = 0
         if self._state & DESTROYED:
             return 0
+        if quota.in_server is not None:
+            of_server = quota.in_server.queued
+        if quota.in_loop is not None:
+            of_loop = quota.in_loop.queued
+        if self.w_done != self.w_accepted \
+                and (quota.in_server is not None or quota.in_loop is not None):
+            self._note_write(quota, size)
         if self._state & W_COLLECTING and quota.most >= 0 and self.w_length > quota.most:
             self._flush()
         if self._state & W_COLLECTING and quota.collect(size):
@@ -1042,14 +1069,24 @@ cdef class SocketBase(Duplex):
         if self._state & DESTROYED:
             return 0
         if not self._state & W_COLLECTING:
-            quota.charge(self.w_length)
-            if quota.most >= 0 and self.w_length > quota.most:
+            quota.charge(self.w_length, self.w_done)
+            # One that is all there is in the queue may be as large as it likes.
+            if quota.most >= 0 and self.w_length > quota.most and 0 < size < self.w_length:
                 self._destroy_with(queue_full(quota.most))
-        if quota.in_server is not None and quota.in_server.exceeded():
+        if quota.in_server is not None \
+                and self._exceeds(quota.in_server, size, of_server):
             self._destroy_longest(quota.in_server)
-        if quota.in_loop is not None and quota.in_loop.exceeded():
+        if quota.in_loop is not None and self._exceeds(quota.in_loop, size, of_loop):
             self._destroy_longest(quota.in_loop)
         return 0
+
+    cdef bint _exceeds(self, Budget budget, Py_ssize_t size, Py_ssize_t before) noexcept:
+        """Whether a write of so many bytes is what makes a budget exceed its limit.
+
+        Not if it is all there is, or if nothing of it waits: what exceeds the budget was let in.
+        """
+        return budget.exceeded() and budget.queued > size \
+            and (budget.queued > before or size and self.w_length)
 
     cdef int _destroy_longest(self, Budget budget) except -1:
         """Destroy the sockets with the longest queues until the others fit the budget."""
@@ -1786,6 +1823,20 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
     return self._emit_close_now()
 
 
+cdef object _queued_chunk(SocketBase self, Py_ssize_t back):
+    """The chunk that was written last, or so many before it; None: it is not there any more."""
+    cdef list chunks = self.w_queue
+    cdef Py_ssize_t count = 0 if chunks is None else len(chunks)
+    if back < count:
+        return chunks[count - 1 - back]
+    back -= count
+    if isinstance(self.w_chunk, list):
+        chunks = self.w_chunk
+        count = len(chunks)
+        return chunks[count - 1 - back] if back < count else None
+    return None if back else self.w_chunk
+
+
 cdef void send_collected(Loop loop) noexcept:
     """Send what sockets with a budget have collected, before the callback is over."""
     cdef Py_ssize_t index = 0
@@ -1862,7 +1913,7 @@ def queued_bytes(Loop loop not None):
     loop.check()
     if budget is not None:
         send_collected(loop)
-        return budget.queued
+        return budget.unsent
     uv.uv_walk(&loop._uv, <uv.uv_walk_cb><void*>_add_queued, &found)
     return found
 
