@@ -468,6 +468,24 @@ def test_drained_waits_for_the_kernel(wire: Wire) -> None:
     assert wire.said == []
 
 
+def test_a_coroutine_looks_the_host_up(wire: Wire, factory: Any) -> None:
+    async def lookup(host: str, options: Any, callback: Any) -> Any:
+        await asyncio.sleep(0)
+        return ("127.0.0.1", 4)
+
+    async def main() -> None:
+        server = wire.serve(lambda socket: socket.end(b"found"))
+        client = wire.connect(host="some.where", lookup=lookup)
+        got = b"".join([chunk async for chunk in client])
+        client.destroy()
+        server.close()
+        await server.wait_closed()
+        assert got == b"found"
+
+    asyncio.run(main())
+    assert wire.said == []
+
+
 # ---- Deadlines -----------------------------------------------------------------------------------
 
 
@@ -487,6 +505,31 @@ def test_a_silent_peer_is_destroyed(
     wire.connect().resume().on("close", server.close)
     assert sorted(wire.run()) == sorted([("server", code), *wire.cut()])
     assert server.stats().errors == {code: 1}
+
+
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        # Four bytes come in the time in which ten have to.
+        ({"min_read_rate": (10, 300)}, "ERR_TOO_SLOW"),
+        # It is never silent for long enough to be ended.
+        ({"max_lifetime": 300}, "ERR_MAX_LIFETIME"),
+    ],
+    ids=["rate", "lifetime"],
+)
+def test_a_peer_that_drips_does_not_keep_the_connection(
+    wire: Wire, clock: Any, option: dict[str, Any], code: str
+) -> None:
+    def drip() -> None:
+        if client.writable:
+            client.write(b"x")
+            pyuvnet.set_timeout(drip, 70)
+
+    server = wire.serve(lambda socket: socket.resume(), **option)
+    client = wire.connect()
+    client.resume().on(wire.event, drip)
+    client.on("close", server.close)
+    assert sorted(wire.run()) == sorted([("server", code), *wire.cut()])
 
 
 def test_bytes_put_the_deadlines_off(wire: Wire, clock: Any) -> None:
