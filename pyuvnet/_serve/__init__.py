@@ -32,6 +32,9 @@ def serve(
     policy: str | None = None,
     reload: bool = False,
     timeout_graceful: float = 30_000,
+    timeout_start: float | None = 60_000,
+    heartbeat: float | None = 5000,
+    timeout_hung: float | None = 60_000,
     max_lifetime: float | None = None,
     pid_file: str | PathLike[str] | None = None,
     log_level: str = "info",
@@ -62,6 +65,14 @@ def serve(
             connection, as cluster.scheduling_policy.
         reload: bool, default False: replace the workers when a file of the program has changed.
         timeout_graceful: ms, default 30000: how long a worker may take to finish its connections.
+        timeout_start: ms, default 60000: how long a worker may take until it is ready; one that
+            takes longer is killed. None or 0: as long as it wants.
+        heartbeat: ms, default 5000: how often a worker has to show that its loop runs. One that
+            misses two is logged, and gets no more connections where the primary can see to that.
+            None or 0: workers are not watched.
+        timeout_hung: ms, default 60000: a worker whose loop has not run for so long is replaced,
+            and killed if it does not end within `timeout_graceful`. None or 0, and with `reload`:
+            never.
         max_lifetime: ms, default none: the age, plus or minus a tenth, at which a worker is
             replaced.
         pid_file: path, default none: a file with the process id of the primary while it serves.
@@ -97,6 +108,9 @@ def serve(
         policy=policy,
         reload=reload,
         timeout_graceful=timeout_graceful,
+        timeout_start=timeout_start,
+        heartbeat=heartbeat,
+        timeout_hung=timeout_hung,
         max_lifetime=max_lifetime,
         pid_file=pid_file,
         log_level=log_level,

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 _FILE = "pyproject.toml"
 # In seconds on the command line and in the table, as people write them; the least of each.
-_SECONDS = {"timeout_graceful": 0, "max_lifetime": 0.001}
+_SECONDS = {
+    "timeout_graceful": 0,
+    "timeout_start": 0,
+    "heartbeat": 0,
+    "timeout_hung": 0,
+    "max_lifetime": 0.001,
+}
 _MOST_SECONDS = (2**31 - 1) // 1000
 # What stands above the program in a traceback: this package, and what it imports and runs it with.
 _ABOVE = (str(Path(__file__).parent.parent) + os.sep, "pyuvnet/_core/", "<frozen ")
@@ -73,6 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SECONDS",
         help="how long a stopping worker may take to finish its connections (default: 30)",
+    )
+    add(
+        "--timeout-start",
+        type=float,
+        metavar="SECONDS",
+        help="how long a worker may take until it is ready, before it is killed; 0: no limit "
+        "(default: 60)",
+    )
+    add(
+        "--heartbeat",
+        type=float,
+        metavar="SECONDS",
+        help="how often a worker has to show that its loop runs; 0: never (default: 5)",
+    )
+    add(
+        "--timeout-hung",
+        type=float,
+        metavar="SECONDS",
+        help="after which a worker whose loop does not run is replaced; 0: never (default: 60)",
     )
     add(
         "--max-lifetime",

@@ -145,6 +145,9 @@ class Settings:
         policy: str | None = None,
         reload: bool = False,
         timeout_graceful: float = 30_000,
+        timeout_start: float | None = 60_000,
+        heartbeat: float | None = 5000,
+        timeout_hung: float | None = 60_000,
         max_lifetime: float | None = None,
         pid_file: str | os.PathLike[str] | None = None,
         log_level: str = "info",
@@ -163,6 +166,11 @@ class Settings:
             raise wrong("policy 'reuse-port' requires Linux; use 'rr' or 'shared'")
         self.reload = _bool("reload", reload)
         self.timeout_graceful = int(_duration("timeout_graceful", timeout_graceful, 0))
+        self.timeout_start = _limit("timeout_start", timeout_start)
+        self.heartbeat = _limit("heartbeat", heartbeat)
+        # Who develops a program may hold it in a debugger.
+        hung = _limit("timeout_hung", timeout_hung)
+        self.timeout_hung = None if self.reload else hung
         self.max_lifetime = (
             None if max_lifetime is None else _duration("max_lifetime", max_lifetime, 1)
         )
@@ -237,6 +245,11 @@ def _duration(name: str, value: float, least: int) -> float:
     if not least <= value <= _MOST_MS:
         raise wrong(f"{name} must be >= {least} and <= {_MOST_MS} ms, not {value}")
     return value
+
+
+def _limit(name: str, value: float | None) -> float | None:
+    """Check a duration of which None and 0 say that there is none."""
+    return None if value is None else _duration(name, value, 0) or None
 
 
 def _bool(name: str, value: object) -> bool:

@@ -26,6 +26,7 @@ from .._systemd import notify
 from ..cluster._primary import ARGUMENTS
 from ..errors import StateError
 from . import pid_file
+from .heartbeat import Heartbeat, Pulse
 from .log import LOG, lost_lines, set_up_logging
 from .settings import has_gil, wrong
 from .signals import ORDERS, held_in_children, release
@@ -54,7 +55,7 @@ LEAST_BETWEEN = 500  # ms
 # second signal.
 PATIENCE = 3000
 AT_ONCE = 500
-# Until a new primary has to be ready.
+# Until a new primary has to be ready, at least: its workers may take timeout_start.
 UPGRADE = 60_000
 # After which a worker that is not ready is worth a line.
 SLOW_START = 10_000
@@ -116,6 +117,7 @@ class Process:
         again: bool, whether it is to be replaced before it is ready.
         counts: what its servers have counted, by name.
         exceptions: int, how many it has contained.
+        pulse: whether it is on time.
     """
 
     def __init__(self, slot: Slot, worker: PrimaryWorker, generation: int) -> None:
@@ -126,6 +128,12 @@ class Process:
         self.timers: list[Timeout] = []
         self.counts: dict[str, Counts] = {}
         self.exceptions = 0
+        self.pulse = Pulse()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is to end."""
+        return self.state == LEAVING
 
     @property
     def life(self) -> float:
@@ -187,6 +195,10 @@ class Supervisor:
         self._metrics: Any = None
         self._watch: Watch | None = None
         self._watchdog: Timeout | None = None
+        self._starved = False
+        self._heartbeat = Heartbeat(
+            *(settings, self.processes, self._is_unready, self._is_late, self._is_hung)
+        )
         self._handover: Any = None
         self._timers: list[Timeout] = []
         self._numbers = self._count_requests = 0
@@ -224,6 +236,7 @@ class Supervisor:
                 self._add_slot()
             for slot in self.slots:
                 self._start(slot)
+            self._heartbeat.start()
             run()
         finally:
             self._close()
@@ -314,6 +327,36 @@ class Supervisor:
                 SLOW_START / 1000,
             )
 
+    def _is_unready(self, process: Process) -> None:
+        """A start has a limit, also since the old worker may die meanwhile."""
+        limit = self.settings.timeout_start or 0
+        LOG.error("%s is not ready after %g s: killed", process, limit / 1000)
+        process.worker.kill("SIGKILL")
+
+    def _is_late(self, process: Process) -> None:
+        """A worker's loop does not run: others get the connections."""
+        LOG.warning("%s does not reply: its loop is blocked, or it was stopped", process)
+        for each in self._listening:
+            each.place.set_aside(process.worker)
+
+    def _is_hung(self, process: Process) -> None:
+        """A worker's loop has not run for so long that another worker takes its place.
+
+        It is shut down then as any other, and so may still finish what it does.
+        """
+        slot = process.slot
+        if self.stopping or self.upgrading or slot.coming is not None or slot.timer is not None:
+            return
+        limit = self.settings.timeout_hung or 0
+        LOG.error("%s has not replied for %g s; starting its successor", process, limit / 1000)
+        self._start(slot)
+
+    def _beats(self, process: Process) -> None:
+        if process.pulse.beats():
+            LOG.info("%s replies again", process)
+            for each in self._listening:
+                each.place.take_back(process.worker)
+
     def _fork(self, env: dict[str, str]) -> PrimaryWorker:
         """Start a process, which takes no signal of its group before it can handle it."""
         with held_in_children():
@@ -323,7 +366,10 @@ class Supervisor:
         """A report of a worker's has arrived."""
         what = report["what"]
         if what == "ready":
+            process.pulse.is_ready(report["beats"])
             self._is_ready(process)
+        elif what == "beat":
+            self._beats(process)
         elif what == "sigterm" and not self.stopping:
             # SIGTERM for the worker alone.
             LOG.info("%s received SIGTERM; starting its successor first", process)
@@ -389,7 +435,23 @@ class Supervisor:
         usec = os.environ.get("WATCHDOG_USEC", "")
         if usec.isdigit() and int(usec):
             often = min(max(int(usec) / 2000, 1), MAX_TIMEOUT)
-            self._watchdog = set_interval(self._notify, often, "WATCHDOG=1").unref()
+            self._watchdog = set_interval(self._feed_watchdog, often).unref()
+
+    def _feed_watchdog(self) -> None:
+        """Let the service manager know that all is well, while that is so.
+
+        A worker that is being replaced counts as one that replies: its start has a limit.
+        """
+        well = sum(
+            slot.coming is not None or (slot.current is not None and not slot.current.pulse.late)
+            for slot in self.slots
+        )
+        starved = 2 * well < len(self.slots) and not self.stopping and not self.settings.reload
+        if starved and not self._starved:
+            LOG.error("no more WATCHDOG=1: %d of %s replies", well, _workers(len(self.slots)))
+        self._starved = starved
+        if not starved:
+            self._notify("WATCHDOG=1")
 
     def _all(self, *states: str) -> list[Process]:
         return [each for each in self.processes.values() if each.state in states]
@@ -453,21 +515,26 @@ class Supervisor:
             LOG.critical("%s has failed with %s before it was ready", process, how)
             self.code = 3
             self._stop_now()
-        elif slot.current is not None:
+        elif slot.current is not None and not slot.current.pulse.late:
             LOG.error("%s has failed with %s; the old workers stay", process, how)
-            # Until somebody tries again.
-            for each in self._all(READY):
-                if each.generation < 0:
-                    # The timer that it had may have fired.
-                    each.forget_timers()
-                    self._replace_later(each)
-                each.generation = self.generation
-            self._end_rolling()
+            self._keep_old_workers()
         elif not slot.served:
             LOG.error("%s has failed with %s; no worker was added", process, how)
             self._forget_slot(slot)
         else:
+            # The old worker is dead, or hangs. There is no other version than that of the files.
+            self._keep_old_workers()
             self._start_later(process, how)
+
+    def _keep_old_workers(self) -> None:
+        """A new version has failed: replace nobody by it until there is another restart."""
+        for each in self._all(READY):
+            if each.generation < 0:
+                # The timer that it had may have fired.
+                each.forget_timers()
+                self._replace_later(each)
+            each.generation = self.generation
+        self._end_rolling()
 
     def _retire(self, process: Process) -> None:
         """Let a worker finish its connections and end."""
@@ -586,10 +653,12 @@ class Supervisor:
         if self._metrics is not None and self._metrics.listening:
             named[METRICS] = [_Descriptor(self._metrics.fileno())]
         words = [os.fsencode(word) for word in cluster._primary.command]
+        start = self.settings.timeout_start
+        limit = MAX_TIMEOUT if start is None else max(UPGRADE, start + PATIENCE)
         self.upgrading = True
         try:
             with held_in_children():
-                self._handover = handover._begin(words, named, UPGRADE, self._upgraded)
+                self._handover = handover._begin(words, named, limit, self._upgraded)
         except (OSError, StateError) as error:
             self.upgrading = False
             LOG.error("cannot start a new primary: %s", error)
@@ -742,6 +811,7 @@ class Supervisor:
         for each in left:
             each.worker.abandon()
         self.processes.clear()
+        self._heartbeat.close()
         if self._watchdog is not None:
             self._watchdog.close()
         if self._metrics is not None and self._metrics._running:
@@ -813,11 +883,14 @@ class Supervisor:
 
     def _families(self) -> list[Family]:
         ready = len(self._all(READY))
+        hung = sum(each.pulse.late for each in self._all(READY))
         exceptions = sum(each.exceptions for each in self.processes.values())
         return [
             ("pyuvnet_serve_workers", "gauge", "", "Workers that are ready.", [({}, ready)]),
             ("pyuvnet_serve_workers_wanted", "gauge", "", "Workers that should be running.",
              [({}, len(self.slots))]),
+            ("pyuvnet_serve_workers_hung", "gauge", "", "Workers whose loop does not run.",
+             [({}, hung)]),
             ("pyuvnet_serve_crashes", "counter", "", "Workers that ended unexpectedly.",
              [({}, self.crashes)]),
             ("pyuvnet_serve_lost_log_lines", "counter", "",

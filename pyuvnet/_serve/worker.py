@@ -413,7 +413,7 @@ class ServeWorker:
         if self._starting:
             return
         self._ready = True
-        self._own.report(what="ready")
+        self._own.report(what="ready", beats=True)
         if self._given["reload"]:
             self.report_files()
             set_interval(self.report_files, _FILES).unref()
@@ -452,6 +452,8 @@ class ServeWorker:
             self._shutdown(message["timeout"], message["rest"])
         elif what == "counts":
             self._report_counts(seq=message["seq"])
+        elif what == "beat":
+            self._beat()
 
     def _deal(self) -> None:
         """Deal out to the threads what the primary accepts."""
@@ -471,6 +473,21 @@ class ServeWorker:
         for thread in self._threads:
             thread.shutdown(timeout, rest)
         self._main.shutdown(timeout, rest)
+
+    def _beat(self) -> None:
+        """Show the primary that the loop runs, and those of all threads."""
+        left = len(self._threads)
+        if not left:
+            self._own.report(what="beat")
+
+        def one_runs() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._own.report(what="beat")
+
+        for thread in self._threads:
+            thread.beat(one_runs)
 
     def _sigterm(self) -> None:
         """SIGTERM of somebody else's: the primary has a successor started first."""
@@ -529,6 +546,17 @@ class _Thread(threading.Thread):
         serving = self._serving
         if serving is not None and not serving.loop.closed:
             serving.loop._push_call(serving.serve, ())
+
+    def beat(self, runs: Callable[[], object]) -> None:
+        """Call back, in the main thread, as soon as this thread's loop runs, or if it is over."""
+        serving, first = self._serving, self._first.loop
+        try:
+            assert serving is not None
+            serving.loop._push_call(first._push_call, (runs, ()))
+        except StateError:
+            # Its loop is closed. If too many calls wait for it, it does not run.
+            if serving is None or serving.loop.closed:
+                runs()
 
     def give(
         self, number: int, fd: int | None, reply: Callable[[_Thread, int | None, bool], object]

@@ -170,7 +170,10 @@ FROM_WORKER: Table = {
     "accepted": Record({"key": text, "number": SEQ, "accepted": flag}),
     "close": Record({"key": text}),
     "disconnecting": Record({"seq": SEQ}),
-    "serve ready": Record({}),
+    # beats: whether it replies to beats, which earlier versions do not know.
+    "serve ready": Record({"beats": May(flag, False)}),
+    # Its loop runs, and those of all its threads.
+    "serve beat": Record({}),
     # It has received SIGTERM, and would end once it has a successor.
     "serve sigterm": Record({}),
     "serve files": Record({"files": several(text)}),
@@ -186,6 +189,8 @@ FROM_PRIMARY: Table = {
     "serve serve": Record({}),
     "serve shutdown": Record({"timeout": MS, "rest": flag}),
     "serve counts": Record({"seq": SEQ}),
+    # To be replied to as soon as its loop runs.
+    "serve beat": Record({}),
 }
 START = Record(
     {

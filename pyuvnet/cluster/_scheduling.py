@@ -230,6 +230,15 @@ class Place:
     def reclaim(self, worker: PrimaryWorker) -> None:
         """A worker is dead: others get what it was offered and had not taken."""
 
+    def set_aside(self, worker: PrimaryWorker) -> None:
+        """A worker does not reply: others get the connections, where the primary can see to that.
+
+        What it was offered may be its own already, and is nobody else's while it lives.
+        """
+
+    def take_back(self, worker: PrimaryWorker) -> None:
+        """A worker that was set aside replies again."""
+
     # ---- For pyuvnet.serve(), whose primary has the sockets before and after all workers -------
 
     def prepare(self, descriptors: list[int]) -> int:
@@ -295,6 +304,8 @@ class Handing(Place):
     def __init__(self, wanted: Wanted) -> None:
         super().__init__(wanted)
         self._free: dict[int, PrimaryWorker] = {}
+        # The numbers of workers that do not reply.
+        self._aside: set[int] = set()
         self._waiting: deque[int] = deque()
         self._offers: dict[int, Offer] = {}
         self._timers: set[Timeout] = set()
@@ -336,8 +347,10 @@ class Handing(Place):
 
     def hand_out(self) -> None:
         """Offer what waits to who is free."""
-        while self._waiting and self._free:
-            worker = self._free.pop(next(iter(self._free)))
+        while self._waiting:
+            worker = self._next_free()
+            if worker is None:
+                break
             if worker.leaving:
                 continue
             self._offer(self._waiting.popleft(), worker)
@@ -347,6 +360,22 @@ class Handing(Place):
                     server.resume()
                 server._retry_accepts()
 
+    def _next_free(self) -> PrimaryWorker | None:
+        for number in self._free:
+            if number not in self._aside:
+                return self._free.pop(number)
+        return None
+
+    def set_aside(self, worker: PrimaryWorker) -> None:
+        """A worker does not reply: offer it nothing."""
+        if worker.id in self.workers:
+            self._aside.add(worker.id)
+
+    def take_back(self, worker: PrimaryWorker) -> None:
+        """A worker that was set aside replies again."""
+        self._aside.discard(worker.id)
+        self.hand_out()
+
     def hand_out_all(self) -> int:
         """Send the connections that are left to the workers, free or not.
 
@@ -354,6 +383,7 @@ class Handing(Place):
         how many are left that no worker can get.
         """
         workers = [worker for worker in self.workers.values() if not worker.leaving]
+        workers = [worker for worker in workers if worker.id not in self._aside] or workers
         for worker in islice(cycle(workers), len(self._waiting)):
             self._offer(self._waiting.popleft(), worker)
         return len(self._waiting)
@@ -400,6 +430,7 @@ class Handing(Place):
     def left(self, worker: PrimaryWorker, died: bool) -> None:
         """Offer it no more; what it was offered it may still take, unless it is dead."""
         self._free.pop(worker.id, None)
+        self._aside.discard(worker.id)
         if died:
             self.reclaim(worker)
 
@@ -475,6 +506,8 @@ class ReusePort(Handing):
         # Of workers that have gone: the socket, and the server that accepts from it meanwhile.
         self._orphans: list[tuple[Server, Server | None]] = []
         self._last: Timeout | None = None
+        # What accepts from the sockets of workers that were set aside, by their numbers.
+        self._stand_ins: dict[int, Server] = {}
 
     def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
         """Give a worker a socket: one of a worker that has gone, or a new one."""
@@ -567,8 +600,30 @@ class ReusePort(Handing):
         own = dict.fromkeys(self._sockets.values())
         return [*own, *(server for server, _ in self._orphans)]
 
+    def set_aside(self, worker: PrimaryWorker) -> None:
+        """A worker does not reply: accept from its socket for others, if there are any."""
+        super().set_aside(worker)
+        server = self._sockets.get(worker.id)
+        if server is None or self.held or self.workers.keys() <= self._aside:
+            return
+        stand_in = self._accept_for(server)
+        if stand_in is not None:
+            self._stand_ins[worker.id] = stand_in
+
+    def take_back(self, worker: PrimaryWorker) -> None:
+        """A worker that was set aside replies again, and accepts by itself."""
+        self._dismiss(worker)
+        super().take_back(worker)
+
+    def _dismiss(self, worker: PrimaryWorker) -> None:
+        stand_in = self._stand_ins.pop(worker.id, None)
+        if stand_in is not None:
+            self._listeners.discard(stand_in)
+            stand_in.close()
+
     def left(self, worker: PrimaryWorker, died: bool) -> None:
         """Keep the socket for the next one."""
+        self._dismiss(worker)
         server = self._sockets.pop(worker.id, None)
         if server is not None and server not in self._sockets.values():
             self._orphans.append((server, None))

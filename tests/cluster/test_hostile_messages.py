@@ -49,7 +49,8 @@ TO_PRIMARY: list[dict[str, Any]] = [
     {"act": "accepted", "key": KEY, "number": 1, "accepted": True},
     {"act": "close", "key": KEY},
     {"act": "disconnecting", "seq": 1},
-    {"act": "serve", "what": "ready"},
+    {"act": "serve", "what": "ready", "beats": True},
+    {"act": "serve", "what": "beat"},
     {"act": "serve", "what": "sigterm"},
     {"act": "serve", "what": "files", "files": ["/one.py", "/two.py"]},
     {"act": "serve", "what": "counts", "seq": 1, "names": {"app": COUNTED}, "exceptions": 2},
@@ -63,6 +64,7 @@ TO_WORKER: list[dict[str, Any]] = [
     {"act": "serve", "what": "serve"},
     {"act": "serve", "what": "shutdown", "timeout": 5.5, "rest": True},
     {"act": "serve", "what": "counts", "seq": 1},
+    {"act": "serve", "what": "beat"},
 ]
 DEEP, HUGE = "DEEP", "HUGE"
 VALUES = [

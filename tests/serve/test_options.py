@@ -40,7 +40,9 @@ if sys.platform != "win32":
         ({"max_lifetime": 0}, ArgValueError), ({"pid_file": 5}, ArgTypeError),
         ({"log_level": "loud"}, ArgValueError), ({"metrics": 9464}, ArgTypeError),
         ({"metrics": "x"}, ArgValueError), ({"tls_cert": "x"}, ArgValueError),
-        ({"guarded": 1}, ArgTypeError), ({"contain_exceptions": None}, ArgTypeError),
+        ({"timeout_start": -1}, ArgValueError), ({"heartbeat": "5"}, ArgTypeError),
+        ({"timeout_hung": True}, ArgTypeError), ({"guarded": 1}, ArgTypeError),
+        ({"contain_exceptions": None}, ArgTypeError),
     ],
 )  # fmt: skip
 def test_wrong_arguments_raise_at_once(given: dict[str, Any], error: type[Exception]) -> None:
@@ -83,8 +85,8 @@ def test_help_has_every_option(capsys: Any) -> None:
         main(["serve", "--help"])
     out = capsys.readouterr().out
     names = "bind workers threads policy reload timeout-graceful max-lifetime pid-file log-level"
-    more = "metrics tls-cert tls-key no-guarded no-contain-exceptions"
-    for name in [*names.split(), *more.split()]:
+    more = "timeout-start heartbeat timeout-hung metrics tls-cert tls-key no-guarded"
+    for name in [*names.split(), *more.split(), "no-contain-exceptions"]:
         assert f"--{name}" in out
 
 
@@ -110,15 +112,17 @@ def test_the_table_of_pyproject_has_defaults(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.pyuvnet.serve]\napp = 'app:app'\nbind = ['127.0.0.1:1', 'unix:s']\n"
         "workers = 'auto'\ntimeout-graceful = 1.5\nlog-level = 'debug'\nguarded = false\n"
+        "heartbeat = 0\ntimeout-start = 300\n"
     )
     nothing = dict.fromkeys(
         ["app", "bind", "workers", "threads", "policy", "reload", "timeout_graceful",
          "max_lifetime", "pid_file", "log_level", "metrics", "tls_cert", "tls_key", "guarded",
-         "contain_exceptions"]
+         "contain_exceptions", "timeout_start", "heartbeat", "timeout_hung"]
     )  # fmt: skip
     found = command.settings_of(nothing, tmp_path)
     assert (found.app, found.timeout_graceful, found.log_level) == ("app:app", 1500, "debug")
     assert not found.guarded
+    assert (found.heartbeat, found.timeout_start, found.timeout_hung) == (None, 300_000, 60_000)
     assert found.contain_exceptions
     assert [bind.text for bind in found.bind or ()] == ["127.0.0.1:1", "unix:s"]
     found = command.settings_of({**nothing, "app": "other:app", "max_lifetime": 60.0}, tmp_path)

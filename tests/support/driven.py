@@ -17,6 +17,8 @@ class FakeWorker:
         self.id = number
         self.process = SimpleNamespace(pid=1000 + number)
         self.leaving = False
+        # Whether its loop runs, so that it replies to beats.
+        self.runs = True
         self.predecessor: FakeWorker | None = None
         self.orders: list[str] = []
         self.kills: list[str] = []
@@ -29,12 +31,14 @@ class FakeWorker:
 
     def order(self, *, what: str, **more: Any) -> None:
         self.orders.append(what)
+        if what == "beat" and self.runs:
+            self.reports("beat")
 
     def kill(self, name: str) -> None:
         self.kills.append(name)
 
     def reports(self, what: str, **more: Any) -> None:
-        self.on_report({"what": what, **more})
+        self.on_report({"what": what, **({"beats": True} if what == "ready" else {}), **more})
 
     def ends(self, code: int | None = None, name: str | None = None) -> None:
         self._exited(code, name)
