@@ -204,6 +204,8 @@ class Socket(SocketMethods):
 
     # Of a socket that wants the descriptors that arrive with its bytes as numbers.
     _take_descriptors: Callable[[list[int], bytes], object] | None = None
+    # By a worker's or the primary's send(), to the other.
+    _was_sent = False
     _attempted_addresses: list[str] | None = None
     _signal: Any = None
 
@@ -650,7 +652,11 @@ def take_descriptor(handle: Any, keep_open: bool) -> int:
     handle._check()
     if handle.bytes_read:
         raise StateError("A socket that has been read from cannot be sent", "ERR_INVALID_STATE")
-    return handle._duplicate() if keep_open else handle.detach()
+    if keep_open:
+        return handle._duplicate()
+    fd = handle.detach()
+    handle._was_sent = True
+    return fd
 
 
 @overload

@@ -82,6 +82,11 @@ def _decode(kind: int, payload: bytes) -> Any:
     return _DECODER.decode(payload.decode("utf-8", "surrogatepass"))
 
 
+def closed_error() -> StateError:
+    """The error of sending when the channel is closed."""
+    return StateError("Channel closed", "ERR_IPC_CHANNEL_CLOSED")
+
+
 class Channel:
     """One end of a channel.
 
@@ -109,6 +114,8 @@ class Channel:
     ) -> None:
         self.advanced = advanced
         self.connected = True
+        # Whether the program knows that it is closed: it has closed it, or was told.
+        self.known_closed = False
         self._peer = peer
         self._incoming, self._outgoing = incoming, outgoing
         self._on_message, self._on_internal, self._on_close = on_message, on_internal, on_close
@@ -122,8 +129,9 @@ class Channel:
 
     @property
     def open(self) -> bool:
-        """Whether anything can be sent; over before `connected` is, which the program sees."""
-        return self.connected and not self._socket.destroyed
+        """Whether anything can be sent: neither end has closed it, as far as is known."""
+        socket = self._socket
+        return self.connected and socket.writable and not socket.readable_ended
 
     def fileno(self) -> int:
         """The descriptor of the connection."""
@@ -136,6 +144,13 @@ class Channel:
         if fd is None:
             header = _HEADER.pack(len(payload), kind, 0, 0)
             return self._socket.write(header + payload, callback)
+        # What was sent before leaves first, and may find that the other end has gone.
+        self.flush()
+        if not self.open:
+            close_all([fd])
+            if callback is not None:
+                next_tick(callback, closed_error())
+            return False
         header = _HEADER.pack(len(payload), kind, 1, os.fstat(fd).st_ino)
         return send_descriptor(self._socket, fd, header + payload, callback)
 
@@ -244,6 +259,7 @@ class Channel:
         if not self.connected:
             return
         self.connected = False
+        self.known_closed = True
         next_tick(self._over)
         socket = self._socket
         # The other end may not read.
@@ -272,6 +288,7 @@ class Channel:
             next_tick(self._over)
 
     def _over(self) -> None:
+        self.known_closed = True
         on_close, self._on_close = self._on_close, lambda: None
         on_close()
 

@@ -134,6 +134,7 @@ class PrimaryWorker(Worker):
                     self._channel_closed,
                 )
                 here.detach()
+                process._channel = self._channel
             except BaseException:
                 process.abandon()
                 raise

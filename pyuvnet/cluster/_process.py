@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from ._channel import Channel
+
 # Options of the interpreter that are followed by a word.
 _WITH_WORD = ("-W", "-X", "--check-hash-based-pycs")
 
@@ -72,6 +74,13 @@ def signal_number(signal: Any) -> int:
     raise ArgTypeError(f"Unknown signal: {signal}", "ERR_UNKNOWN_SIGNAL")
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
 class WorkerProcess:
     """The process of a worker; in the worker, its own.
 
@@ -79,6 +88,9 @@ class WorkerProcess:
         pid: int.
         returncode: int, the exit code, or minus the number of the signal that ended it; None while
             it lives.
+        exit_code: int, the exit code; None while it lives, and if a signal ended it.
+        signal_code: str, the name of the signal that ended it, such as 'SIGKILL'; else None.
+        connected: bool, whether the channel between primary and worker is open.
         stdin, stdout, stderr: Socket, where `silent` or `stdio` made a pipe; else None.
 
     Node: ChildProcess
@@ -89,6 +101,8 @@ class WorkerProcess:
     stdin: Socket | None
     stdout: Socket | None
     stderr: Socket | None
+
+    _channel: Channel | None = None
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -108,6 +122,37 @@ class WorkerProcess:
         except ProcessLookupError:
             return False
         return True
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code. Node: subprocess.exitCode"""
+        code = self.returncode
+        return None if code is None or code < 0 else code
+
+    @property
+    def signal_code(self) -> str | None:
+        """The name of the signal that ended it. Node: subprocess.signalCode"""
+        code = self.returncode
+        return None if code is None or code >= 0 else _signal_name(-code)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the channel is open. Node: subprocess.connected"""
+        return self._channel is not None and self._channel.open
+
+    def disconnect(self) -> None:
+        """Close the channel at once; a worker whose channel is closed exits.
+
+        worker.disconnect() lets it close its servers first.
+
+        Events: 'disconnect' of the Worker.
+        Raises: StateError (ERR_IPC_DISCONNECTED) if it is closed.
+
+        Node: subprocess.disconnect()
+        """
+        if self._channel is None or not self._channel.open:
+            raise StateError("IPC channel is already disconnected", "ERR_IPC_DISCONNECTED")
+        self._channel.disconnect()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode}>"
@@ -203,13 +248,7 @@ class StartedProcess(WorkerProcess):
     def _ended(self) -> None:
         status = self._process.wait()
         self.returncode = status
-        if status < 0:
-            try:
-                self._on_exit(None, signals.Signals(-status).name)
-            except ValueError:
-                self._on_exit(None, f"SIG{-status}")
-        else:
-            self._on_exit(status, None)
+        self._on_exit(self.exit_code, self.signal_code)
 
 
 def _stream(pipe: Any, writes: bool) -> Socket:

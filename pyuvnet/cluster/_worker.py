@@ -180,6 +180,7 @@ class OwnWorker(Worker):
             self._internal,
             self._channel_closed,
         )
+        self.process._channel = self._channel
         self._channel.send_internal({"act": "online"})
 
     def _request(self, message: dict[str, Any], awaited: str, then: Then) -> None:

@@ -8,17 +8,15 @@ from .._base.info import Info
 from .._core.names import add_node_names
 from .._passing import close_all, destroy_unused, open_handle
 from .._run import next_tick
-from ..errors import StateError
 from ..events import EventEmitter
-from ..socket import take_descriptor
-from ._channel import Channel, encode
+from ..socket import Socket, take_descriptor
+from ._channel import Channel, closed_error, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Self
 
     from ..server import Server
-    from ..socket import Socket
     from ._process import WorkerProcess
 
 
@@ -27,7 +25,8 @@ class Worker(EventEmitter):
 
     Attributes:
         id: int, from 1 on, never used twice.
-        process: WorkerProcess, with pid, kill() and returncode.
+        process: WorkerProcess, with pid, kill(), connected, disconnect(), exit_code and
+            signal_code.
 
     Events: 'online', 'listening' (address), 'message' (message, handle), 'disconnect', 'exit'
         (code, signal), 'error' (error). Only the primary emits 'online',
@@ -67,13 +66,14 @@ class Worker(EventEmitter):
                 'advanced', whatever can be pickled.
             handle: Socket of which nothing was read and nothing is buffered or queued, or Server
                 that listens: it arrives as the second argument of 'message'. The socket is closed
-                here.
+                here; if it is sent again, the message goes without it.
             options: mapping with keep_open, as Node has it.
             callback: callable(error or None), once the message is with the kernel.
             keep_open: bool, default False: leave the socket open here too.
 
         Returns: bool, False if much is queued, or if the channel is closed.
-        Events: 'error' (ERR_IPC_CHANNEL_CLOSED) without a channel and a callback.
+        Events: 'error' (ERR_IPC_CHANNEL_CLOSED) without a callback, after 'disconnect' or
+            disconnect(). A message that the other end closes the channel on is lost.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_INVALID_HANDLE_TYPE), ArgValueError
             (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE) of more than 256 MiB, StateError
             (ERR_INVALID_STATE, ERR_SOCKET_CLOSED) if the handle cannot be sent; OSError (syscall
@@ -96,15 +96,18 @@ class Worker(EventEmitter):
         if not self._channel.open:
             self._refuse(callback)
             return False
+        if isinstance(handle, Socket) and handle._was_sent:
+            # Node: the message goes without it.
+            handle = None
         fd = None if handle is None else take_descriptor(handle, keep_open)
         return self._channel.send_frame(kind, payload, fd, callback)
 
     def _refuse(self, callback: Callable[[BaseException | None], object] | None) -> None:
-        error = StateError("Channel closed", "ERR_IPC_CHANNEL_CLOSED")
         if callback is not None:
-            next_tick(callback, error)
-        else:
-            next_tick(self.emit, "error", error)
+            next_tick(callback, closed_error())
+        elif self._channel.known_closed:
+            next_tick(self.emit, "error", closed_error())
+        # Else the other end has just closed it: what is sent is lost, as if it were under way.
 
     def _received(self, message: Any, fd: int | None) -> None:
         """A message of the program's has come."""
@@ -132,7 +135,7 @@ class Worker(EventEmitter):
 
         Node: worker.isConnected()
         """
-        return self._channel.connected
+        return self._channel.open
 
     def is_dead(self) -> bool:
         """Return whether the worker's process has ended. Node: worker.isDead()"""

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from pyuvnet import run
+from pyuvnet import net, run, set_immediate
+from pyuvnet.cluster import _worker
 from pyuvnet.cluster._channel import Channel
 from pyuvnet.cluster._messages import FROM_PRIMARY, FROM_WORKER
 from pyuvnet.cluster._worker import OwnWorker
+from pyuvnet.errors import ClosedError, StateError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
 
@@ -147,3 +149,79 @@ def test_a_connection_is_delivered_once_the_primary_cannot_offer_it_again(
         assert delivered == []
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A worker in this process, and the primary's end of its channel."""
+    monkeypatch.setattr(_worker, "_exit", lambda: None)
+    near, far = socket.socketpair()
+    made = OwnWorker(1, near.detach(), False)
+    yield made, far
+    far.close()
+    made._channel.destroy()
+    run()
+
+
+def test_a_channel_that_closes_raises_nothing_before_the_program_knows(own: Any) -> None:
+    worker, far = own
+    told: list[Any] = []
+    worker.on("error", lambda error: told.append(error.code))
+    worker.on("disconnect", lambda: told.append("disconnect"))
+
+    def send() -> None:
+        # What is collected here meets a closed end when the descriptor makes it leave.
+        far.close()
+        sent = [worker.send("one"), worker.send("two", net.Socket(fd=theirs.detach()))]
+        assert sent == [True, False]
+        assert not worker.is_connected()
+        assert not worker.process.connected
+        assert not worker.send("three")
+        worker.send("four", callback=lambda error: told.append(f"callback {error.code}"))
+
+    theirs, ours = socket.socketpair()
+    set_immediate(send)
+    run()
+    assert told == ["callback ERR_IPC_CHANNEL_CLOSED", "disconnect"]
+    assert ours.recv(1) == b"", "the descriptor is still open"
+    ours.close()
+    worker.send("five")
+    run()
+    assert told[2:] == ["ERR_IPC_CHANNEL_CLOSED"]
+
+
+def test_a_socket_that_was_sent_already_stays_behind(own: Any) -> None:
+    """As in Node: the second message comes without it."""
+    worker, far = own
+    theirs, ours = socket.socketpair()
+    handle = net.Socket(fd=theirs.detach())
+    set_immediate(lambda: worker.send("one", handle) and worker.send("two", handle))
+    worker._channel.unref()
+    run()
+    data, descriptors, *_ = socket.recv_fds(far, 10_000, 10)
+    for each in descriptors:
+        os.close(each)
+    assert len(descriptors) == 1
+    # The kernel ends a read after a descriptor.
+    assert far.recv(10_000) == frame("two")
+    assert data.endswith(b'"one"')
+    # That it was never open is a mistake, and an error.
+    with pytest.raises(ClosedError):
+        worker.send("three", net.Socket())
+    ours.close()
+
+
+def test_a_process_can_be_disconnected(own: Any) -> None:
+    worker, far = own
+    told: list[Any] = []
+    worker.on("disconnect", lambda: told.append("disconnect"))
+    assert worker.process.connected
+    worker.process.disconnect()
+    assert not worker.process.connected
+    assert (worker.process.exit_code, worker.process.signal_code) == (None, None)
+    with pytest.raises(StateError) as caught:
+        worker.process.disconnect()
+    assert caught.value.code == "ERR_IPC_DISCONNECTED"
+    run()
+    assert told == ["disconnect"]
+    assert worker.exited_after_disconnect is None
