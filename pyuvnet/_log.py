@@ -96,7 +96,7 @@ class ExhaustedLog(Throttle):
         self._server = server
 
     def waits(self) -> None:
-        """It has tried in vain. Logged only in a program that logs."""
+        """It has tried without success. Logged only in a program that logs."""
         if "logging" in sys.modules:
             self._note()
 

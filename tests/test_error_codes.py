@@ -472,6 +472,8 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
         'Expected an integer to be returned from the "length" function but got type str.'
     ), lambda: framed(framing.Header(1, lambda header: "x"), b"x")),  # type: ignore[arg-type, return-value]
     ("ERR_IPC_CHANNEL_CLOSED", StateError, "Channel closed", sent_without_a_channel),
+    ("ERR_IPC_DISCONNECTED", StateError, "IPC channel is already disconnected",
+     lambda: raised(pyuvnet.cluster.WorkerProcess(1).disconnect)),
     ("ERR_LOOP_RUNNING", StateError, "", lambda: called(run_inside_run)),
     ("ERR_WORKER_HANDLE_NOT_TRANSFERABLE", StateError, "",
      lambda: raised(lambda: net.Server().transfer(pyuvnet.current_loop()))),

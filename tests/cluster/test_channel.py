@@ -212,7 +212,7 @@ def test_a_socket_that_was_sent_already_stays_behind(own: Any) -> None:
 
 
 def test_a_process_can_be_disconnected(own: Any) -> None:
-    worker, far = own
+    worker, _far = own
     told: list[Any] = []
     worker.on("disconnect", lambda: told.append("disconnect"))
     assert worker.process.connected
