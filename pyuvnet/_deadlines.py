@@ -17,6 +17,9 @@ MOST_LIFETIME = 1_900_000_000  # ms, which leaves room for the jitter
 RESERVE = 32
 
 
+DEADLINES = "idle_timeout", "first_byte_timeout", "write_timeout", "max_lifetime", "min_read_rate"
+
+
 def read_limits(options: Mapping[str, Any]) -> Limits | None:
     """Check the deadlines among some options; None: there are none."""
     idle = _milliseconds(options, "idle_timeout")

@@ -20,7 +20,7 @@ from ._base import validation as check
 from ._base.hints import hint
 from ._base.info import Info
 from ._base.notation import notation
-from ._base.option_table import option_set
+from ._base.option_table import Settings, option_set
 from ._core.names import add_node_names
 from ._tls_certificate import certificate, key_kind
 from ._tls_errors import TLSError, alert_error, secret_type_error, tls_error, unavailable
@@ -203,7 +203,7 @@ def _version(options: Mapping[str, Any], which: str) -> str:
     return value
 
 
-class SecureContext:
+class SecureContext(Settings):
     """Keys, certificates and rules that connections share; create_secure_context() creates it.
 
     Args:
@@ -248,6 +248,8 @@ class SecureContext:
     """
 
     _ready: ssl.SSLContext | None = None
+
+    _option_functions = ("SecureContext",)
 
     def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         given = CONTEXT_OPTIONS.read(options, keywords)

@@ -65,6 +65,7 @@ class Server(NetServer):
     Node: tls.Server
     """
 
+    _option_functions = ("tls.Server", "SecureContext", "Server", "listen")
     _arrival = "secureConnection"
 
     def __init__(

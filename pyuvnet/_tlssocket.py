@@ -95,6 +95,10 @@ class TLSSocket(Socket):
     Node: tls.TLSSocket
     """
 
+    _option_functions = (
+        *("TLSSocket", "tls.connect", "SecureContext"),
+        *Socket._option_functions,
+    )
     _layer: Any = None
     _rules: Rules | None = None
     _tls_server: Server | None = None

@@ -7,7 +7,7 @@ import os
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
 from ._base.info import Info
-from ._base.option_table import option_set
+from ._base.option_table import Settings, option_set
 from ._core.address import is_ip
 from ._core.bound import BoundBase
 from ._core.names import add_node_names
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BOUND_OPTIONS = option_set("BoundSocket")
 
 
-class BoundSocket(BoundBase):
+class BoundSocket(Settings, BoundBase):
     """A local address that is bound now and used later.
 
     The constructor binds it. server.listen(bound) or Socket(handle=bound) adopts it, once; then
@@ -47,6 +47,8 @@ class BoundSocket(BoundBase):
     """
 
     _path: Any = None
+
+    _option_functions = ("BoundSocket",)
 
     def __init__(
         self, options: Mapping[str, Any] | None = None, **keywords: Unpack[BoundOptions]

@@ -26,7 +26,7 @@ from ._core.pipe import remove_stale
 from ._core.server_base import ServerBase
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
-from ._deadlines import read_limits
+from ._deadlines import DEADLINES, read_limits
 from ._listen import DEFAULT_BACKLOG, LISTEN_OPTIONS, ListenPlan
 from ._log import ExhaustedLog, OverloadLog
 from ._named import keep, named
@@ -157,8 +157,9 @@ class Server(ServerBase):
             and a detail.
         name: str, default None: its name in pyuvnet.metrics.
 
-    Node's options are also attributes, which apply to later connections, and so are
-    max_connections and framing. `drop_max_connection` is read in a worker of a cluster.
+    Node's options are also attributes, which apply to later connections, and so are the deadlines,
+    max_connections and framing. Assigning another option raises an AttributeError
+    (ERR_UNKNOWN_OPTION). `drop_max_connection` is read in a worker of a cluster.
 
     `async with` closes the server and waits for its connections to end. `async for socket in
     server` yields the connections; it ends at 'close' and raises at 'error'. When you leave it,
@@ -188,10 +189,12 @@ class Server(ServerBase):
     Node: net.Server
     """
 
+    _option_functions: tuple[str, ...] = ("Server", "listen")
     _path: Any = None
     _key: str | None = None
     _unwatch: Callable[[], None] | None = None
     _proxy_options: Any = None
+    _deadlines: Mapping[str, Any] = {}
     _shutdown: Shutdown | None = None
     _awaited = 0  # coroutines that wait for the server's end, or for connections
     _iterated = 0  # iterators over its connections that are not over, whether one waits or not
@@ -243,6 +246,7 @@ class Server(ServerBase):
         self.keep_alive = bool(given.get("keep_alive", False))
         self.keep_alive_initial_delay = delay
         self._set_limits(limits)
+        self._deadlines = {name: given[name] for name in DEADLINES if name in given}
         if proxies is not None:
             self._proxy_options = Info(proxy)
             self._set_proxies(*proxies)
@@ -270,6 +274,59 @@ class Server(ServerBase):
         proxies = check_accepting(value)
         self._set_proxies(*(proxies or (None, True, 0, 0)))
         self._proxy_options = None if proxies is None else Info(value)
+
+    def _set_deadline(self, name: str, value: Any) -> None:
+        """Check and store a deadline of later connections."""
+        self._check()
+        deadlines = {**self._deadlines, name: value}
+        limits = read_limits(deadlines)
+        self._deadlines = deadlines
+        self._set_limits(limits)
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """The option for later connections, in ms; None: none. Node: none"""
+        return self._deadlines.get("idle_timeout")
+
+    @idle_timeout.setter
+    def idle_timeout(self, value: float | None) -> None:
+        self._set_deadline("idle_timeout", value)
+
+    @property
+    def first_byte_timeout(self) -> float | None:
+        """The option for later connections, in ms; None: none. Node: none"""
+        return self._deadlines.get("first_byte_timeout")
+
+    @first_byte_timeout.setter
+    def first_byte_timeout(self, value: float | None) -> None:
+        self._set_deadline("first_byte_timeout", value)
+
+    @property
+    def write_timeout(self) -> float | None:
+        """The option for later connections, in ms; None: none. Node: none"""
+        return self._deadlines.get("write_timeout")
+
+    @write_timeout.setter
+    def write_timeout(self, value: float | None) -> None:
+        self._set_deadline("write_timeout", value)
+
+    @property
+    def max_lifetime(self) -> float | None:
+        """The option for later connections, in ms; None: none. Node: none"""
+        return self._deadlines.get("max_lifetime")
+
+    @max_lifetime.setter
+    def max_lifetime(self, value: float | None) -> None:
+        self._set_deadline("max_lifetime", value)
+
+    @property
+    def min_read_rate(self) -> tuple[int, float] | None:
+        """The option for later connections, (bytes, ms); None: none. Node: none"""
+        return self._deadlines.get("min_read_rate")
+
+    @min_read_rate.setter
+    def min_read_rate(self, value: tuple[int, float] | None) -> None:
+        self._set_deadline("min_read_rate", value)
 
     # ---- listen() ------------------------------------------------------------------------------
 

@@ -202,6 +202,7 @@ class Socket(SocketMethods):
     if TYPE_CHECKING:
         write = SocketMethods.write  # The class's own, by own_method() below.
 
+    _option_functions: tuple[str, ...] = ("Socket", "connect", "create_connection")
     # Of a socket that wants the descriptors that arrive with its bytes as numbers.
     _take_descriptors: Callable[[list[int], bytes], object] | None = None
     # By a worker's or the primary's send(), to the other.

@@ -1,17 +1,19 @@
 """Options: either spelling, keywords and mapping, and the errors for names."""
 
 import collections
+import re
 import types
 
 import pytest
 
-from pyuvnet import Duplex, Readable, Server, Socket, Writable
+import pyuvnet
+from pyuvnet import BoundSocket, Duplex, Readable, Server, Socket, Writable, framing, run
 from pyuvnet._base.names import to_node
+from pyuvnet._base.option_table import NO_SETTINGS, option_set
 from pyuvnet._base.option_table import OPTIONS as TABLE
-from pyuvnet._base.option_table import option_set
 from pyuvnet._base.options import OBJECT_MODES, OptionSet
 from pyuvnet.errors import ArgTypeError
-from pyuvnet.socket import connect_arguments
+from pyuvnet.socket import connect_arguments, create_connection
 
 OPTIONS = OptionSet("create_server", ["no_delay", "ipv6_only", "port", "allow_half_open"])
 
@@ -184,3 +186,137 @@ def test_a_keyword_that_is_none_leaves_a_positional_argument_as_it_is():
         "port": 80,
     }
     assert connect_arguments(("/path",), {"path": None}, None)[0] == {"path": "/path"}
+
+
+# ---- Options as attributes -----------------------------------------------------------------------
+
+# Objects with options, and the functions that take them, by their names in the table.
+WITH_OPTIONS = {
+    Server: "Server listen",
+    pyuvnet.tls.Server: "tls.Server SecureContext Server listen",
+    Socket: "Socket connect create_connection",
+    pyuvnet.tls.TLSSocket: "TLSSocket tls.connect SecureContext Socket connect",
+    pyuvnet.tls.SecureContext: "SecureContext",
+    BoundSocket: "BoundSocket",
+    Readable: "Readable",
+    Writable: "Writable",
+    Duplex: "Duplex",
+    framing.Lines: "Lines",
+    framing.LengthPrefix: "LengthPrefix",
+}
+MAKE = {pyuvnet.tls.TLSSocket: lambda: pyuvnet.tls.TLSSocket(Socket()).on("error", str)}
+
+
+@pytest.mark.spec("D311")
+@pytest.mark.parametrize("kind", WITH_OPTIONS)
+def test_no_option_is_assigned_without_an_effect(kind):
+    """Each is a member that checks and applies it, or assigning it raises."""
+    thing = MAKE.get(kind, kind)() if kind is not framing.LengthPrefix else kind(4)
+    names = {
+        spelling
+        for name, functions, *_ in TABLE
+        if not set(WITH_OPTIONS[kind].split()).isdisjoint(functions.split())
+        for spelling in (name, to_node(name))
+    }
+    refused = set()
+    for name in names:
+        before = getattr(thing, name, None)
+        try:
+            # What it is already, or a value of the wrong type for most.
+            setattr(thing, name, before)
+        except (AttributeError, TypeError):
+            refused.add(name)
+            assert getattr(thing, name, None) == before
+    # A program may replace a method, such as enable_trace().
+    stored = set(getattr(thing, "__dict__", ())) & names
+    assert {name for name in stored if not callable(getattr(kind, name, None))} <= NO_SETTINGS
+    assert refused
+    if hasattr(thing, "__dict__"):
+        thing.my_state = 1
+        assert thing.my_state == 1
+    if isinstance(thing, BoundSocket):
+        thing.close()
+    elif isinstance(thing, pyuvnet.Duplex):
+        thing.destroy()
+    run()
+
+
+def test_a_refused_option_says_what_to_do():
+    for thing, name, does in [
+        (Server(), "max_write_buffer", "pass it to Server()"),
+        (Server(), "maxWriteBuffer", "pass it to Server()"),
+        (Server(), "backlog", "pass it to listen()"),
+        (Server(), "capture_rejections", "pass it to the constructor"),
+        (Socket(), "noDelay", "call set_no_delay()"),
+        (Socket(), "idle_timeout", "pass it to connect()"),
+        (pyuvnet.tls.Server(), "ciphers", "call set_secure_context()"),
+    ]:
+        with pytest.raises(AttributeError, match=re.escape(does)) as caught:
+            setattr(thing, name, 1)
+        assert caught.value.code == "ERR_UNKNOWN_OPTION"
+        assert not hasattr(thing, name) or name == "capture_rejections"
+
+
+def test_a_member_of_a_subclass_may_have_the_name_of_an_option():
+    class Mine(Socket):
+        handles = None
+
+        @property
+        def mark(self):
+            return self.marked
+
+        @mark.setter
+        def mark(self, value):
+            self.marked = value
+
+    mine = Mine()
+    mine.handles, mine.mark, mine.session = 1, 2, 3
+    assert (mine.handles, mine.mark, mine.session) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("idle_timeout", 5000, -1),
+        ("first_byte_timeout", 1, "1"),
+        ("write_timeout", 20.5, True),
+        ("max_lifetime", 10, 2**31),
+        ("min_read_rate", (1, 1000), 5),
+    ],
+)
+def test_deadlines_of_a_server_are_read_and_set(name, value, wrong):
+    server = Server(**{name: value})
+    assert getattr(server, name) == value
+    other = Server()
+    assert getattr(other, name) is None
+    setattr(other, to_node(name), value)
+    assert getattr(other, name) == value
+    with pytest.raises((TypeError, ValueError)) as caught:
+        setattr(other, name, wrong)
+    assert caught.value.code.startswith("ERR_")
+    assert getattr(other, name) == value
+    setattr(other, name, None)
+    assert getattr(other, name) is None
+
+
+@pytest.mark.spec("D311")
+def test_timeouts_that_are_assigned_apply():
+    codes = []
+
+    def connection(socket):
+        socket.on("error", lambda error: codes.append(error.code))
+        socket.on("close", lambda had_error: server.close())
+
+    server = Server(connection).listen(0)
+    server.idle_timeout = 5
+    client = create_connection(server.address().port, "127.0.0.1")
+    client.on("error", print).resume()
+    run()
+    assert codes == ["ERR_SOCKET_IDLE"]
+    server.listen(0)
+    server.idle_timeout = None
+    client = create_connection(server.address().port, "127.0.0.1")
+    client.on("timeout", lambda: (codes.append("timeout"), client.destroy()))
+    client.timeout = 1
+    run()
+    assert codes == ["ERR_SOCKET_IDLE", "timeout"]

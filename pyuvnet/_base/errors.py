@@ -97,6 +97,10 @@ class ArgTypeError(Error, TypeError):
         return "TypeError"
 
 
+class SettingError(Error, AttributeError):  # type: ignore[misc]
+    """An option was assigned as an attribute, where it would have no effect. Node: none"""
+
+
 class ArgValueError(Error, ValueError, TypeError):
     """An argument has the right type but an unusable value.
 

@@ -12,6 +12,7 @@ differ in nothing but the name become one entry. An option without a type in wor
 from __future__ import annotations
 
 from . import options
+from .errors import SettingError
 from .names import to_node
 from .options import OptionSet
 
@@ -376,3 +377,67 @@ def _functions_with(name: str) -> list[str]:
 
 
 options.functions_with = _functions_with
+
+
+# Attributes. Nothing would read an option that is assigned to an object as an attribute. The names
+# of settings are refused therefore, unless a class has a member of that name, be it the program's.
+# Not among them are names of what an object is made of or goes to, which are no settings, and under
+# which programs keep things of their own: socket.server, socket.session.
+
+NO_SETTINGS = frozenset((
+    "address", "connection_listener", "context", "fd", "handle", "host", "path", "port", "server",
+    "session", "signal", "socket",
+))  # fmt: skip
+SETTINGS = frozenset(
+    spelling
+    for option, *_ in OPTIONS
+    if option not in NO_SETTINGS
+    for spelling in (option, to_node(option))
+)
+# The method that changes a setting, of the classes that have it.
+_METHODS = {
+    "no_delay": "set_no_delay",
+    "keep_alive": "set_keep_alive",
+    "keep_alive_initial_delay": "set_keep_alive",
+    "type_of_service": "set_type_of_service",
+    "encoding": "set_encoding",
+    "default_encoding": "set_default_encoding",
+    "framing": "set_framing",
+    "max_send_fragment": "set_max_send_fragment",
+    **dict.fromkeys(option_set("SecureContext"), "set_secure_context"),
+}
+
+
+def refuse_setting(cls: type, name: str) -> None:
+    """Raise AttributeError (ERR_UNKNOWN_OPTION) if an attribute would be an option without effect.
+
+    Args:
+        cls: the object's class. Its _option_functions are those that take its options.
+        name: the attribute, one of SETTINGS, which is about to be assigned.
+    """
+    functions: tuple[str, ...] = getattr(cls, "_option_functions", ())
+    if not functions or hasattr(cls, name):
+        return
+    for option, takers, *_ in OPTIONS:
+        if name not in (option, to_node(option)):
+            continue
+        found = [function for function in functions if function in takers.split()]
+        if found:
+            method = _METHODS.get(option, "")
+            where = "call" if hasattr(cls, method) else "pass it to"
+            what = method if hasattr(cls, method) else found[0]
+            raise SettingError(
+                f"'{name}' is an option of {found[0]}() and cannot be assigned: {where} {what}()",
+                "ERR_UNKNOWN_OPTION",
+            )
+
+
+class Settings:
+    """A class of objects with options that says which of its attributes are none."""
+
+    _option_functions: tuple[str, ...] = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in SETTINGS:
+            refuse_setting(type(self), name)
+        super().__setattr__(name, value)

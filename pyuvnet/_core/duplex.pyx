@@ -36,6 +36,8 @@ cdef class Duplex(Readable):
     Node: stream.Duplex
     """
 
+    _option_functions = ("Duplex",)
+
     def __init__(self, options=None, **keywords):
         self._refuse_second()
         cdef dict given = stream_options(options, keywords)

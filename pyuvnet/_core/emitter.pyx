@@ -21,9 +21,10 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
-from .._base.errors import MaxListenersExceededWarning, StateError
+from .._base.errors import MaxListenersExceededWarning, SettingError, StateError
 from .._base.hints import hint
 from .._base.names import to_node
+from .._base.option_table import SETTINGS, refuse_setting
 from .._base.validation import arg_type_error, range_error
 
 from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
@@ -33,6 +34,9 @@ from .errors cimport seal
 from .names import add_node_names
 from .shared cimport GIL_DISABLED
 from .upcalls cimport RUN_LISTENER, upcall
+
+cdef extern from "Python.h":
+    int PyObject_GenericSetAttr(object target, object name, object value) except -1
 
 cdef object ON_CLOSE = intern_event("close")
 cdef object ON_CONNECT = intern_event("connect")
@@ -235,6 +239,9 @@ cdef inline tuple _entries(object entry):
     return (entry,)
 
 
+cdef object _settings = SETTINGS
+
+
 cdef class _Setting:
     """A default that EventEmitter holds for all emitters, assignable on the class.
 
@@ -271,6 +278,13 @@ cdef class _Setting:
     def __get__(self, instance, owner):
         return self.take()
 
+    def __set__(self, instance, value):
+        # It would be an attribute of one object, which nothing reads.
+        instead = "call set_max_listeners()" if self is _default_max_listeners \
+            else "pass it to the constructor, or assign it to the class"
+        raise SettingError(f"'{self._name}' cannot be assigned to one object: {instead}",
+                           "ERR_UNKNOWN_OPTION")
+
 
 cdef _Setting _default_max_listeners = _Setting("default_max_listeners", 10)
 cdef _Setting _capture_rejections = _Setting("capture_rejections", False)
@@ -304,6 +318,12 @@ cdef class EventEmitter:
 
     def __init__(self, *, capture_rejections=None):
         self._init_emitter(capture_rejections)
+
+    def __setattr__(self, name, value):
+        # Programs keep things of their own in an emitter, but no name of an option.
+        if name in _settings:
+            refuse_setting(type(self), name)
+        PyObject_GenericSetAttr(self, name, value)
 
     def _init_emitter(self, capture_rejections=None):
         """What __init__ does, for subclasses with arguments of their own."""

@@ -1375,6 +1375,8 @@ cdef class Readable(Stream):
     Node: stream.Readable
     """
 
+    _option_functions = ("Readable",)
+
     def __init__(self, options=None, **keywords):
         self._refuse_second()
         cdef dict given = stream_options(options, keywords)

@@ -99,7 +99,7 @@ cdef class SocketMethods(SocketBase):
 
     @property
     def timeout(self):
-        """The value passed to set_timeout(), in ms; None if never set. Assigning only stores it.
+        """The value passed to set_timeout(), in ms; None if never set. Assigning calls that.
 
         Node: socket.timeout
         """
@@ -107,8 +107,7 @@ cdef class SocketMethods(SocketBase):
 
     @timeout.setter
     def timeout(self, value):
-        self._ready()
-        self._need_idle().requested = value
+        self.set_timeout(0 if value is None else value)
 
     cdef IdleTimeout _need_idle(self):
         cdef IdleTimeout made

@@ -860,6 +860,8 @@ cdef class Writable(Stream):
     Node: stream.Writable
     """
 
+    _option_functions = ("Writable",)
+
     def __init__(self, options=None, **keywords):
         self._refuse_second()
         cdef dict given = stream_options(options, keywords)
