@@ -191,7 +191,7 @@ class Supervisor:
         self._signals = 0
         self._listening: list[Listening] = []
         self._before: dict[int, Any] = {}
-        self._ends = False
+        self._ends = self._is_to_stop = False
         self._metrics: Any = None
         self._watch: Watch | None = None
         self._watchdog: Timeout | None = None
@@ -250,11 +250,20 @@ class Supervisor:
         def arrived(number: int, frame: object) -> None:
             # Also in the middle of a callback: nothing is done here.
             if os.getpid() == pid and not loop.closed:
+                self._is_to_stop = self._is_to_stop or number in (signal.SIGTERM, signal.SIGINT)
                 loop._push_call(self._signalled, (number,))
 
         for number in (signal.SIGTERM, signal.SIGINT, *ORDERS):
             self._before[number] = signal.signal(number, arrived)
         release()
+
+    @property
+    def _ending(self) -> bool:
+        """Whether it stops, or has a signal to do so.
+
+        If a signal was for the group, how its workers ended may be known before it is dealt with.
+        """
+        return self.stopping or self._is_to_stop
 
     def _signalled(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -286,7 +295,7 @@ class Supervisor:
     def _start(self, slot: Slot) -> None:
         """Start a worker for a slot, next to the current one."""
         slot.forget_timer()
-        if slot.removed or self.stopping or slot.coming is not None:
+        if slot.removed or self._ending or slot.coming is not None:
             return
         given = {
             "places": [each.keywords for each in self._listening],
@@ -370,7 +379,7 @@ class Supervisor:
             self._is_ready(process)
         elif what == "beat":
             self._beats(process)
-        elif what == "sigterm" and not self.stopping:
+        elif what == "sigterm" and not self._ending:
             # SIGTERM for the worker alone.
             LOG.info("%s received SIGTERM; starting its successor first", process)
             process.generation = -1
@@ -505,7 +514,7 @@ class Supervisor:
     def _has_not_begun(self, process: Process, how: str) -> None:
         """A worker has ended before it was ready."""
         slot = process.slot
-        if self.stopping or slot.removed:
+        if self._ending or slot.removed:
             LOG.info("%s has ended with %s", process, how)
         elif process.again:
             self._start(slot)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.serving import APP, LOCAL, ask, primaries
+from tests.support.serving import APP, LOCAL, ask, linux, primaries, wait_until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems"),
@@ -35,6 +37,37 @@ def test_orders_for_the_group_are_the_primarys(serve: Any) -> None:
     log = primary.end(None)
     assert "has ended with signal" not in log, log
     assert "restarting in" not in log, log
+
+
+def states(group: int) -> list[str]:
+    """What the kernel says of each process of a group."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            state, _, its_group = (
+                Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[:3]
+            )
+            found += [state] * (int(its_group) == group)
+    return sorted(found)
+
+
+@linux
+def test_sigterm_for_the_group_is_no_failure_of_workers_that_start(serve: Any) -> None:
+    """How they have ended is known before the primary's own signal is dealt with."""
+    app = """
+        import os, signal, time
+        from pyuvnet import cluster
+        if cluster.worker.id == 2:
+            os.kill(os.getppid(), signal.SIGSTOP)
+            os.killpg(0, signal.SIGTERM)
+        time.sleep(100)
+        """
+    primary = serve("app:app", *LOCAL, "--workers", "2", app=app)
+    primary.wait_for("listening")
+    os.waitid(os.P_PID, primary.group, os.WSTOPPED | os.WNOWAIT)
+    wait_until(lambda: states(primary.group) == ["T", "Z", "Z"])
+    primary.send(signal.SIGCONT)
+    assert "failed" not in primary.end(None)
 
 
 EARLY = f"""
