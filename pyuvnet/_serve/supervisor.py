@@ -196,6 +196,7 @@ class Supervisor:
         self._watch: Watch | None = None
         self._watchdog: Timeout | None = None
         self._starved = False
+        self._ready_before = 0
         self._heartbeat = Heartbeat(
             *(settings, self.processes, self._is_unready, self._is_late, self._is_hung)
         )
@@ -683,6 +684,7 @@ class Supervisor:
         else:
             LOG.info("the new primary (pid %s) is ready; this one shuts down", pid)
             self.replaced = True
+            self._ready_before = len(self._all(READY))
             if self._metrics is not None:
                 # The new one has the socket, and what waits in its queue.
                 self._metrics.shutdown(_LAST_SCRAPE)
@@ -891,7 +893,8 @@ class Supervisor:
                     done()
 
     def _families(self) -> list[Family]:
-        ready = len(self._all(READY))
+        # Scrapes that were under way when another primary took over see what was there then.
+        ready = self._ready_before if self.replaced else len(self._all(READY))
         hung = sum(each.pulse.late for each in self._all(READY))
         exceptions = sum(each.exceptions for each in self.processes.values())
         return [
