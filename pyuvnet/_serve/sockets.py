@@ -47,6 +47,9 @@ class Inherited:
                 if one.type != system.SOCK_STREAM or not (self.tcp or _is_unix(one)):
                     raise OSError("it is not a TCP or unix socket")
                 self.address: Any = one.getsockname()
+                if not self.tcp and isinstance(self.address, str):
+                    # It was bound to a relative one, if that alone was short enough.
+                    self.address = os.path.abspath(self.address)
                 reuse_port = getattr(system, "SO_REUSEPORT", None)
                 self.shared = bool(
                     self.tcp and reuse_port and one.getsockopt(system.SOL_SOCKET, reuse_port)

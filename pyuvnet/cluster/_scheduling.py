@@ -42,6 +42,8 @@ _MOST_WAITING = 256
 # How long a worker that would not take a connection is not offered another, and how long the
 # sockets of one that died wait for its successor where nobody else is there.
 _RECOVERY = 20  # ms
+# From here on a path may be too long: systems have room for 104 bytes, or 108.
+_LONG_PATH = 100
 _SUCCESSION = 30_000
 
 _PLACE = Record(PLACE)
@@ -124,7 +126,7 @@ class Wanted:
     def _make_plan(self) -> ListenPlan:
         assert self.address is not None
         # UnicodeError and ArgValueError are ValueErrors: not every text is the name of a file.
-        path = self.address.encode("utf-8", "surrogateescape")
+        path = _short(self.address).encode("utf-8", "surrogateescape")
         options = {
             "path": path,
             "readable_all": self.readable_all,
@@ -134,6 +136,21 @@ class Wanted:
             "group": None if self.group < 0 else self.group,
         }
         return ListenPlan((), options, None)
+
+
+def _short(path: str) -> str:
+    """A path that the system may have no room for, as the primary's relative one if that is shorter.
+
+    The worker's was perhaps relative too. Node does so with all paths, but a relative one is
+    another file once the primary has changed its directory.
+    """
+    if len(path) <= _LONG_PATH or not os.path.isabs(path):
+        return path
+    try:
+        return min(path, os.path.relpath(path), key=len)
+    except OSError:
+        # The directory is gone.
+        return path
 
 
 def _unfit(fd: int) -> int:

@@ -536,3 +536,31 @@ def test_service_returns_when_descriptors_do(program: Any, policy: str) -> None:
             assert one.recv(10) in (b"1", b"2")
     os.kill(started.pid, signal.SIGKILL)
     started.end(code=None, error=None)
+
+
+@pytest.mark.spec("N195")
+def test_a_path_that_is_short_enough_as_a_relative_one(program: Any, tmp_path: Path) -> None:
+    """The absolute one, by which the primary knows it, has no room in the system's address."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    ended = program(
+        """
+        if cluster.is_primary:
+            worker = cluster.fork()
+            worker.on("message", lambda message, handle: (say(message), worker.disconnect()))
+            worker.on("exit", lambda code, signal: say(code, os.path.exists("socket")))
+        else:
+            server = net.create_server(lambda socket: socket.end("served"))
+            server.on("error", lambda error: cluster.worker.send(str(error.code)))
+
+            @server.on("listening")
+            def listening():
+                client = net.connect("./socket")
+                client.on("data", lambda data: cluster.worker.send(data.decode()))
+
+            server.listen("./socket")
+        run()
+        """,
+        cwd=deep,
+    ).end()
+    assert ended == ["served", "0 False"]

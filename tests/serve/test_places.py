@@ -13,7 +13,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import ArgValueError
-from tests.support.serving import LOCAL, ask, linux, pids
+from tests.support.serving import APP, LOCAL, Primary, ask, linux, pids, primaries
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
 
@@ -174,3 +174,28 @@ def test_a_place_in_another_notation_says_the_right_one(
     serve: Any, place: str, better: str
 ) -> None:
     assert better in serve("app:app", "--bind", place).end(None, 2)
+
+
+@linux
+@pytest.mark.slow
+def test_a_path_that_is_short_enough_as_a_relative_one_also_after_an_upgrade(
+    tmp_path: Path,
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    (deep / "app.py").write_text(APP)
+    folder = os.open(deep, os.O_RDONLY)
+    primary = Primary(deep, "app:app", "--bind", "unix:socket")
+    try:
+        primary.ready()
+        assert ask(f"/proc/self/fd/{folder}/socket")
+        primary.send(signal.SIGUSR2)
+        primary.wait_for(r"\] ready", 2)
+        primary.process.wait(20)
+        assert ask(f"/proc/self/fd/{folder}/socket")
+        os.kill(primaries(primary)[-1], signal.SIGTERM)
+        assert primary.gone()
+        assert not (deep / "socket").exists()
+    finally:
+        primary.kill()
+        os.close(folder)
