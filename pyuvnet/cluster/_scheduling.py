@@ -139,7 +139,7 @@ class Wanted:
 
 
 def _short(path: str) -> str:
-    """A path that the system may have no room for, as the primary's relative one if that is shorter.
+    """A path that the system may have no room for, relative to this directory if that is shorter.
 
     The worker's was perhaps relative too. Node does so with all paths, but a relative one is
     another file once the primary has changed its directory.
