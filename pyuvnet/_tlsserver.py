@@ -137,20 +137,27 @@ class Server(NetServer):
 
     def _make_room(self) -> None:
         """Let those that wait begin, in place of the oldest that stand still."""
+        if self._stall_timer is not None:
+            # None stands still for long enough before that.
+            return
+        left = STALLED
+        try:
+            for socket in list(self._unfinished):
+                if not self._waiting:
+                    break
+                # A listener may have changed anything.
+                if socket in self._unfinished and not socket.destroyed:
+                    stalls_in = socket._stalls_in(STALLED)
+                    if not stalls_in:
+                        socket._tls_failed(timeout_error(), False)
+                    left = min(left, stalls_in or left)
+        finally:
+            if self._waiting and self._stall_timer is None:
+                self._stall_timer = set_timeout(self._stall_over, left).unref()
+
+    def _stall_over(self) -> None:
         self._stop_stall_timer()
-        longest = 0
-        for socket in list(self._unfinished):
-            if not self._waiting:
-                return
-            if socket not in self._unfinished or socket.destroyed:
-                continue
-            stalled = socket._stalled
-            if stalled < STALLED:
-                longest = max(longest, stalled)
-            else:
-                socket._tls_failed(timeout_error(), False)
-        if self._waiting and self._stall_timer is None:
-            self._stall_timer = set_timeout(self._make_room, STALLED - longest).unref()
+        self._make_room()
 
     def _stop_stall_timer(self) -> None:
         if self._stall_timer is not None:

@@ -323,14 +323,26 @@ def test_a_handshake_that_stands_still_makes_room_for_another(
             connect("localhost")
 
     connected: list[int] = []
+    raised: list[BaseException] = []
     server = tls.create_server(
         KEYS, max_handshakes=2, handshake_timeout=20_000, sni_callback=choose
     )
+
+    def failed(error: Any, socket: Any) -> None:
+        events.append(error.code)
+        # What a listener raises does not keep the others waiting.
+        raise LookupError
+
     server.on("secureConnection", secure)
-    server.on("tlsClientError", lambda error, socket: events.append(error.code))
+    server.on("tlsClientError", failed)
+    pyuvnet.set_exception_handler(raised.append)
     started = time.monotonic()
     server.listen(0, "127.0.0.1", listening)
-    pyuvnet.run()
+    try:
+        pyuvnet.run()
+    finally:
+        pyuvnet.set_exception_handler(None)
+    assert [type(error) for error in raised] == [LookupError] * 3
     assert events.count("ERR_TLS_HANDSHAKE_TIMEOUT") == 3
     assert events[-2:] == ["localhost", "slow.example"]
     assert time.monotonic() - started < 20

@@ -32,6 +32,9 @@ from .stream cimport Stream
 from .stream_handle cimport StreamHandle
 from .timer cimport Timer
 
+cdef extern from "sockopt.h":
+    bint pyuvnet_has_unread(int fd) noexcept
+
 cdef enum:
     PLAIN_SIZE = 98304           # of the loop's buffer: a read, and what was kept of one
     FEED_SIZE = 17408            # of ciphertext that the engine is fed at once: it keeps the memory
@@ -228,12 +231,16 @@ cdef class TLS(Layer):
         """Fail the handshake unless it is over in so many ms."""
         self._wait(ms)
 
-    @property
-    def stalled(self):
-        """For how many ms the peer has sent nothing that the handshake waits for."""
+    def stalls_in(self, uint32_t limit):
+        """In how many ms the handshake stands still for so long; 0: it does, because of the peer."""
+        cdef uint32_t still
         if self.over() or self.flags & (TLS_DECIDING | TLS_SECURE):
-            return 0
-        return <uint32_t>(<uint32_t>uv.uv_now(&self.handle.loop._uv) - self.moved_at)
+            return limit
+        still = <uint32_t>uv.uv_now(&self.handle.loop._uv) - self.moved_at
+        if still < limit:
+            return limit - still
+        # If the loop was busy for so long, the peer's bytes are still to be read.
+        return limit if pyuvnet_has_unread(self.handle.fileno()) else 0
 
     def set_record_size(self, unsigned int size):
         """Let no record have more plaintext than that."""
