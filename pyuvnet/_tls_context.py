@@ -24,6 +24,8 @@ from ._base.option_table import Settings, option_set
 from ._core.names import add_node_names
 from ._tls_certificate import certificate, key_kind
 from ._tls_errors import TLSError, alert_error, secret_type_error, tls_error, unavailable
+from ._tls_psk import PSKObject
+from ._tls_psk import use as use_psk
 from .errors import ArgTypeError, ArgValueError
 
 if TYPE_CHECKING:
@@ -271,17 +273,19 @@ class SecureContext(Settings):
         request: bool,
         reject: bool,
         base: SecureContext | None = None,
+        psk: str | None = None,
     ) -> ssl.SSLContext:
         """The context of Python's for one use.
 
         base: that of the server, if this is one of its hosts': as in Node, its versions and options
             count, and its certificates if this has none.
+        psk: the identity hint of a context with pre-shared keys.
         """
         if self._ready is not None:
             return self._ready
         given = self._given if base is None or base._ready is not None else base._given
         keys = None if self._given.certificates or given is self._given else given
-        key = (server, protocols, request, reject, given.connection, keys)
+        key = (server, protocols, request, reject, given.connection, keys, psk)
         made = self._made.pop(key, None)
         if made is None:
             try:
@@ -315,7 +319,7 @@ class SecureContext(Settings):
     def _explain(self, error: BaseException, made: ssl.SSLObject | None) -> BaseException:
         """The error of a handshake on a server, with a note if it has no certificate."""
         code = getattr(error, "code", None)
-        if self._ready is not None or self._given.certificates:
+        if self._ready is not None or self._given.certificates or isinstance(made, PSKObject):
             return error
         if code not in ("ERR_SSL_NO_SHARED_CIPHER", "ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM"):
             return error
@@ -556,6 +560,7 @@ class _Given:
         reject: bool,
         connection: tuple[str, str, bool, int],
         keys: _Given | None,
+        psk: str | None,
     ) -> ssl.SSLContext:
         lowest, highest, server_order, extra = connection
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
@@ -596,6 +601,8 @@ class _Given:
             context.verify_mode = ssl.CERT_REQUIRED if reject else ssl.CERT_OPTIONAL
         if protocols:
             context.set_alpn_protocols(list(protocols))
+        if psk is not None:
+            use_psk(context, server, psk)
         return context
 
     @staticmethod

@@ -12,6 +12,7 @@ from ._base import validation as check
 from ._base.names import to_node
 from ._tls_context import SecureContext, context_of, protocol_list, shared_context
 from ._tls_errors import secret_type_error, unavailable
+from ._tls_psk import check_psk
 from .errors import ArgTypeError, ArgValueError
 
 if TYPE_CHECKING:
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What Node has and Python's ssl has not.
-UNAVAILABLE = ("psk_callback", "psk_identity_hint", "request_ocsp", "enable_trace")
+UNAVAILABLE = ("request_ocsp", "enable_trace")
 TARGET = ("host", "port", "path", "local_address")
 # What a ready ssl.SSLContext decides, and an option would have no effect on.
-READY_HAS = ("request_cert", "reject_unauthorized", "alpn_protocols", "alpn_callback")
+READY_HAS = (
+    "request_cert",
+    "reject_unauthorized",
+    "alpn_protocols",
+    "alpn_callback",
+    "psk_callback",
+)
 
 
 TIMEOUT_MAX = 2**31 - 1
@@ -101,9 +108,15 @@ class Rules:
 
     def __init__(self, options: Mapping[str, Any], server: bool) -> None:
         refuse_unavailable(options)
+        check_psk(options)
         if server:
             check_server_options(options)
         self.server = server
+        self.psk_callback: Any = options.get("psk_callback")
+        # None for contexts without pre-shared keys.
+        self.psk: str | None = None
+        if self.psk_callback is not None:
+            self.psk = options.get("psk_identity_hint") or ""
         timeout = options.get("handshake_timeout")
         if timeout is None:
             timeout = 0
@@ -200,4 +213,6 @@ class Rules:
 
     def variant(self, protocols: tuple[str, ...]) -> ssl.SSLContext:
         """Python's context for a connection."""
-        return self.context._variant(self.server, protocols, self.request, self.reject)
+        return self.context._variant(
+            self.server, protocols, self.request, self.reject, psk=self.psk
+        )

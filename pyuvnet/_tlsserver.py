@@ -54,6 +54,11 @@ class Server(NetServer):
         handshake_timeout: ms, default 60000: how long a handshake may take.
         max_handshakes: int >= 0, default 0 (no limit): how many handshakes may be unfinished at
             once; other connections wait unread, until one ends, or stands still for a second.
+        psk_callback: callable(hint), or on a server callable(socket, identity): returns a mapping
+            of psk and identity, or on a server the psk, as bytes; None goes on without a pre-shared
+            key. Needs Python 3.13, and before TLS 1.3 suites such as ciphers='PSK'.
+        psk_identity_hint: str of at most 256 bytes: sent to clients before TLS 1.3, to choose an
+            identity by.
         secure_connection_listener: callable(socket), added to 'secureConnection'.
 
     Events: those of net.Server, of which 'connection' has the plain socket; 'secureConnection'
@@ -306,6 +311,9 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
         min_dh_size: int: accepted for compatibility; no effect.
         socket: Socket, or another Duplex: the connection to use, instead of host, port and path:
             what STARTTLS does.
+        psk_callback: callable(hint), or on a server callable(socket, identity): returns a mapping
+            of psk and identity, or on a server the psk, as bytes; None goes on without a pre-shared
+            key. Needs Python 3.13, and before TLS 1.3 suites such as ciphers='PSK'.
         listener: callable, added as a once listener of 'secureConnect'.
 
     Events: 'connect', 'ready', then 'secureConnect' and 'secure', or 'error'.

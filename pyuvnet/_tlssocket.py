@@ -10,6 +10,7 @@ import socket as _socket
 import ssl
 from functools import partial
 from itertools import pairwise
+from weakref import ref
 
 from ._base import TYPE_CHECKING, cast
 from ._base import validation as check
@@ -40,6 +41,7 @@ from ._tls_errors import (
     write_error,
 )
 from ._tls_identity import ascii_host, check_server_identity
+from ._tls_psk import PSKError, PSKObject
 from ._tls_rules import Rules, Session, refuse_descriptor
 from .errors import ArgTypeError, ArgValueError, StateError
 from .socket import SOCKET_OPTIONS, Socket
@@ -85,6 +87,11 @@ class TLSSocket(Socket):
             an error if the certificate is not valid for the host, else None.
         session: what get_session() returned: the session to resume, if the context is the same and
             the server agrees.
+        psk_callback: callable(hint), or on a server callable(socket, identity): returns a mapping
+            of psk and identity, or on a server the psk, as bytes; None goes on without a pre-shared
+            key. Needs Python 3.13, and before TLS 1.3 suites such as ciphers='PSK'.
+        psk_identity_hint: str of at most 256 bytes: sent to clients before TLS 1.3, to choose an
+            identity by.
         is_server: bool, default False: True for the server's side.
         server: tls.Server: whose options and events are used.
 
@@ -264,6 +271,8 @@ class TLSSocket(Socket):
             # A host of the connection that no server has a name for.
             self.destroy(check.arg_value_error("options.servername", name, "must be a host name"))
             return
+        if isinstance(made, PSKObject):
+            made.owner = ref(self)
         self._layer = _layer.attach(self, _CALLS, lenient=rules.lenient)
         self._layer.set_deadline(rules.handshake_timeout)
         self._watch_sessions()
@@ -415,8 +424,12 @@ class TLSSocket(Socket):
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             # Of the context that was chosen, down to its tickets: a session of another one, which
             # may trust other authorities, is no session here.
-            chosen = context._variant(True, protocols, rules.request, rules.reject, rules.context)
+            chosen = context._variant(
+                True, protocols, rules.request, rules.reject, rules.context, rules.psk
+            )
             made = chosen.wrap_bio(incoming, outgoing, server_side=True)
+            if isinstance(made, PSKObject):
+                made.owner = ref(self)
         except (ValueError, OSError) as error:
             self._tls_failed(error, False)
             return
@@ -439,6 +452,10 @@ class TLSSocket(Socket):
             self._authorized = made.getpeercert(True) is not None
             if not self._authorized:
                 self._authorization_error = "UNABLE_TO_GET_ISSUER_CERT"
+                if rules.psk is not None and rules.reject:
+                    # A pre-shared key is no certificate.
+                    self._tls_failed(None, False)
+                    return
         self._layer.accept()
         if server is None:
             self.emit("secure")
@@ -459,7 +476,11 @@ class TLSSocket(Socket):
 
     def _secured_client(self, rules: Rules, made: Any) -> None:
         error: BaseException | None = None
-        if made.context.verify_mode == ssl.CERT_NONE:
+        if rules.psk is not None and made.session_reused and made.getpeercert(True) is None:
+            # The server has the key, as of TLS 1.3, or had it when the session was made. Before
+            # TLS 1.3 a new session comes to the check of an identity without a certificate.
+            self._authorized = True
+        elif made.context.verify_mode == ssl.CERT_NONE:
             self._authorization_error = "CERT_NOT_VERIFIED"
         elif rules.context.context is not None and made.getpeercert(True) is None:
             # With suites of the program's own, such as those without certificates.
@@ -526,6 +547,8 @@ class TLSSocket(Socket):
             return
         self._over = True
         rules = self._rules
+        if isinstance(error, PSKError):
+            error = error.__cause__
         if isinstance(error, TimeoutError) and not isinstance(error, TLSError):
             error = timeout_error()
         server = self._tls_server

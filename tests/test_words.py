@@ -266,6 +266,8 @@ def test_each_parameter_that_a_note_can_name_is_one():
         *("the data", "path_or_lines", "length(header)"),
         # Of handover.spawn(), of an option's mapping, and of metrics.text().
         *("argv", "server", "ready_timeout", "server key", "openmetrics"),
+        # Of what a psk_callback returns.
+        "identity",
         # Of cluster.fork() and setup_primary(), and its attribute.
         *("env", "settings", "scheduling_policy"),
         # Of testing.pair(), FaultProxy() and virtual_time().

@@ -340,10 +340,18 @@ OPTIONS = (
     ("min_dh_size", "tls.connect", "int", "int", "", "accepted for compatibility; no effect"),
     ("socket", "tls.connect", "Duplex", "Socket, or another Duplex", "",
      "the connection to use, instead of host, port and path: what STARTTLS does"),
+    ("psk_callback", "TLSSocket tls.connect tls.Server", "Callable[..., Any]",
+     "callable(hint), or on a server callable(socket, identity)", "",
+     ("returns a mapping of psk and identity, or on a server the psk, as bytes; None goes on "
+      "without a pre-shared key. Needs Python 3.13, and before TLS 1.3 suites such as "
+      "ciphers='PSK'")),
+    ("psk_identity_hint", "TLSSocket tls.Server", "str", "str of at most 256 bytes", "",
+     "sent to clients before TLS 1.3, to choose an identity by"),
+    ("psk_identity_hint", "tls.connect", "Any", "", "", ""),
     ("is_server", "TLSSocket", "bool", "bool", "False", "True for the server's side"),
     ("server", "TLSSocket", "Server", "tls.Server", "", "whose options and events are used"),
     *[(name, "TLSSocket tls.connect tls.Server", "Any", "", "", "") for name in (
-        "psk_callback", "psk_identity_hint", "request_ocsp", "enable_trace")],
+        "request_ocsp", "enable_trace")],
     # SocketAddress()
     ("address", "SocketAddress", "str", "literal address", "'127.0.0.1', or '::' for 'ipv6'",
      "a zone is ignored"),

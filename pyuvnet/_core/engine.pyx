@@ -95,7 +95,9 @@ cdef class _PythonEngine(Engine):
     cdef int handshake(self) noexcept:
         cdef int result = 1
         try:
-            self._inner.do_handshake()
+            # Not that of `_inner`: this may be of a class of the program's, or of ours for
+            # pre-shared keys.
+            self._object.do_handshake()
         except _WantRead:
             result = ENGINE_WANTS
         except BaseException as exc:
