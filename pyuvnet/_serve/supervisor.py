@@ -241,6 +241,9 @@ class Supervisor:
             run()
         finally:
             self._close()
+            if not current_loop()._turned:
+                # It has failed before; what it had opened is closed by a turn.
+                current_loop().turn()
         return self.code
 
     # ---- Signals -------------------------------------------------------------------------------

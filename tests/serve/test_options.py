@@ -221,7 +221,8 @@ def test_metrics_at_an_address_of_bind_are_refused(serve: Any) -> None:
     for host in ("127.0.0.1", ""):
         place = f"127.0.0.1:{port}"
         log = serve("app:app", "--bind", place, "--metrics", f"{host}:{port}").end(None, 1)
-        assert f"pyuvnet serve: --metrics {host}:{port} has the same address as --bind" in log
+        line = f"pyuvnet serve: --metrics {host}:{port} has the same address as --bind {place}"
+        assert log.splitlines()[1:] == [line]
 
 
 @pytest.mark.slow
