@@ -174,17 +174,19 @@ _RETRY = 1000
 _OPENMETRICS = "application/openmetrics-text"
 
 
-def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
+def serve(port: int = 9464, host: str = "127.0.0.1", *, fd: int | None = None) -> Server:
     """Serve the metrics over HTTP, at /metrics, for a scraper to read.
 
     Args:
         port: int 0..65535, default 9464: 0 lets the system choose one.
         host: literal address or name, default '127.0.0.1': where to listen. The metrics say how
             busy a service is; show them to others only behind a firewall or a proxy.
+        fd: int, default none: a socket that listens already, instead of both: the successor of a
+            handover gets that of the process before it, if that passes the server to spawn().
 
     If the port is taken, a warning is logged and it tries again each second: the program continues
-    to serve, and the successor of a handover gets the port as soon as the process before it has
-    ended. Any other failure is logged, and the metrics are not served.
+    to serve, and a successor that was not handed the socket gets the port as soon as the process
+    before it has ended. Any other failure is logged, and the metrics are not served.
 
     Returns the server, which does not keep the loop alive; close() ends it. It has limits of its
     own, so that an attack on it disturbs neither the program nor the scraper: 8 KiB of request, 2
@@ -199,6 +201,8 @@ def serve(port: int = 9464, host: str = "127.0.0.1") -> Server:
     if not check.validate_string(host, "host"):
         # To listen() it means all interfaces.
         raise check.arg_value_error("host", host, "must not be empty")
+    if fd is not None:
+        return _serve({"fd": check.validate_int32(fd, "fd", 0)})
     return _serve({"port": port, "host": host})
 
 

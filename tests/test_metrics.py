@@ -416,6 +416,15 @@ def test_the_program_serves_while_the_metrics_are_attacked(listener: net.Server)
     assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
 
 
+def test_a_socket_that_was_handed_over_is_served() -> None:
+    given = posix.create_server(("127.0.0.1", 0))
+    listener = metrics.serve(fd=given.fileno())
+    given.detach()
+    assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
+    listener.close()
+    pyuvnet.run()
+
+
 def test_wrong_arguments_raise_at_once() -> None:
     with pytest.raises(RangeError, match=r"port should be >= 0 and < 65536") as caught:
         metrics.serve("x")  # type: ignore[arg-type]
@@ -424,6 +433,9 @@ def test_wrong_arguments_raise_at_once() -> None:
         metrics.serve(0, 5)  # type: ignore[arg-type]
     with pytest.raises(ArgValueError, match="must not be empty"):
         metrics.serve(0, "")
+    for fd in ("3", -1, True):
+        with pytest.raises((ArgTypeError, RangeError), match="fd"):
+            metrics.serve(fd=fd)  # type: ignore[arg-type]
 
 
 def test_what_utf_8_cannot_encode_ends_no_scrape(listener: net.Server) -> None:

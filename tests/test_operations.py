@@ -203,7 +203,8 @@ def test_peers_that_hang_up_do_not_fire_the_alert_errors() -> None:
 def test_the_program_is_upgraded_under_a_service_manager(tmp_path: Path) -> None:
     """`systemctl reload` sends SIGUSR2; what both processes say to the manager, and who serves."""
     (program,) = written(tmp_path, "app.py")
-    text = Path(program).read_text("utf-8").replace("9464", str(free_port()))
+    scraped = free_port()
+    text = Path(program).read_text("utf-8").replace("9464", str(scraped))
     Path(program).write_text(text, "utf-8")
     listener = posix.create_server(("127.0.0.1", 0), backlog=100)
     port = listener.getsockname()[1]
@@ -233,6 +234,10 @@ def test_the_program_is_upgraded_under_a_service_manager(tmp_path: Path) -> None
         assert name == b"MAINPID"
         assert server.wait(20) == 0
         assert asked(port) == b"HELLO\n"
+        # It has got that socket, too.
+        with posix.create_connection(("127.0.0.1", scraped), 20) as scraper:
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert scraper.recv(100).startswith(b"HTTP/1.1 200 OK")
         # The old one has said nothing that would stop the service; the new one does.
         manager.setblocking(False)
         with pytest.raises(BlockingIOError):
