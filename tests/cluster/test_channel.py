@@ -163,6 +163,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     run()
 
 
+@pytest.mark.spec("D281")
 def test_a_channel_that_closes_raises_nothing_before_the_program_knows(own: Any) -> None:
     worker, far = own
     told: list[Any] = []
