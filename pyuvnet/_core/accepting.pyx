@@ -73,6 +73,19 @@ def _manners():
     return pyuvnet_manner_count()
 
 
+def listening_servers(Loop loop):
+    """The servers of a loop that listen, without those that do not keep it alive: a new list."""
+    cdef StreamHandle handle
+    cdef list found = []
+    cdef Accepting part = <Accepting>loop.accepting
+    loop.check()
+    if part is not None and part.listeners is not None:
+        for handle in part.listeners:
+            if handle.owner is not None and handle._uv is not NULL and uv.uv_has_ref(handle._uv):
+                found.append(handle.owner)
+    return found
+
+
 cdef class Accepting(LoopPart):
     """The listeners of one loop."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .. import cluster, metrics, net
 from .._base import TYPE_CHECKING
+from .._core.accepting import listening_servers
 from .._core.errors import make_os_error
 from .._core.loop_registry import current_loop
 from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
@@ -125,6 +126,7 @@ class Serving:
         self.target, self._make, self._places = target, make, places
         self._on_ready, self._on_down = on_ready, on_down
         self.servers: list[Server] = []
+        self._ending: list[Server] = []
         self.is_ready = self.stopping = False
         self.failure: BaseException | None = None
         self._silent = self._running = 0
@@ -235,7 +237,7 @@ class Serving:
             for server, result in self._results:
                 task = asyncio.ensure_future(result)
                 self._tasks.append(task)
-                while not task.done() and not server._awaited:
+                while not task.done() and not self._waits(server):
                     await asyncio.wait([task], timeout=_LOOK)
                 failure = self._failure_of(task) if task.done() else None
                 if failure is not None:
@@ -249,6 +251,10 @@ class Serving:
             self.fail(error)
         else:
             self._ready()
+
+    def _waits(self, server: Server) -> bool:
+        """Whether a coroutine waits for its server, or for one that the program has opened."""
+        return any(each._awaited for each in (server, *listening_servers(self.loop)))
 
     def _failure_of(self, task: asyncio.Future[Any]) -> BaseException | None:
         if task.cancelled():
@@ -270,8 +276,6 @@ class Serving:
         if self.stopping or self.is_ready:
             return
         self.is_ready = True
-        # What fails before is a mistake of the new version, which must not replace the old one.
-        self.loop._contain(self.containment)
         named = "; if its parameter is a connection, name it socket or connection"
         self._warn_of_silence("" if self.target.function is None else named)
         self._on_ready()
@@ -284,6 +288,13 @@ class Serving:
                     self.target.name,
                     hint,
                 )
+
+    def contain(self) -> None:
+        """Contain exceptions from now on; in this thread.
+
+        What fails before is a mistake of the new version, which must not replace the old one.
+        """
+        self.loop._contain(self.containment)
 
     def _is_lost(self) -> bool:
         """Whether a server has failed, or was closed, without which the worker is of no use."""
@@ -315,12 +326,14 @@ class Serving:
             rest: accept who waits in the kernel's queue, since nobody else does.
         """
         if self.stopping:
-            for server in self.servers:
+            for server in self._ending:
                 server.shutdown(timeout)
             return
         self.stopping = True
-        self._running = len(self.servers)
-        for server in self.servers:
+        # And those that the program has opened itself.
+        self._ending = list(dict.fromkeys((*self.servers, *listening_servers(self.loop))))
+        self._running = len(self._ending)
+        for server in self._ending:
             server._takes_rest = rest
             server.shutdown(timeout, callback=self._one_down)
 
@@ -410,9 +423,19 @@ class ServeWorker:
 
     def _one_ready(self) -> None:
         self._starting -= 1
-        if self._starting:
+        if not self._starting:
+            # A listen() of the program's asks the primary in a tick.
+            self._main.loop.set_immediate(self._report_ready)
+
+    def _report_ready(self) -> None:
+        if self._own._pending:
+            # A server that the program opens itself is on its way, by the primary.
+            set_timeout(self._report_ready, _LOOK * 1000)
+            return
+        if self._main.stopping:
             return
         self._ready = True
+        self._main.contain()
         self._own.report(what="ready", beats=True)
         if self._given["reload"]:
             self.report_files()
@@ -523,7 +546,7 @@ class _Thread(threading.Thread):
                     worker._target,
                     worker._make,
                     self._places,
-                    lambda: first.loop._push_call(worker._one_ready, ()),
+                    self._ready,
                     self._down,
                     worker._given["contain"],
                 )
@@ -536,6 +559,11 @@ class _Thread(threading.Thread):
             first.loop._push_call(first.fail, (error,))
         finally:
             loop.close()
+
+    def _ready(self) -> None:
+        assert self._serving is not None
+        self._serving.contain()
+        self._first.loop._push_call(self._worker._one_ready, ())
 
     def _down(self) -> None:
         assert self._serving is not None

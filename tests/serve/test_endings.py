@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from tests.support.serving import (
     connected,
     goodbye,
     linux,
+    pids,
     queued,
     wait_for_file,
 )
@@ -237,3 +239,70 @@ def test_the_primary_may_be_process_1(serve: Any) -> None:
     assert int(ask(port)) != first
     os.kill(child, signal.SIGTERM)
     primary.end(None)
+
+
+# Answers on a port of its own as well, which it opens itself.
+OWN = """
+    import os
+    from pyuvnet import net
+
+    def listener(server):
+        def connected(socket):
+            def data(chunk):
+                socket.write(f"{os.getpid()}{' bye' if server.shutting_down else ''}\\n")
+
+            socket.on("data", data)
+            socket.on("error", lambda error: None)
+
+        return connected
+
+    def own_server():
+        own = net.create_server()
+        own.on("connection", listener(own))
+        own.listen(port=int(os.environ["OWN"]), host="127.0.0.1", reuse_port=REUSE_PORT)
+        return own
+
+    def plain(server):
+        server.on("connection", listener(server))
+        own_server()
+
+    async def waits(server):
+        server.on("connection", listener(server))
+        await own_server().serve_forever()
+    """
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.spec("P11-03", "P11-05")
+@pytest.mark.parametrize("reuse_port", [False, True])
+@pytest.mark.parametrize("name", ["plain", "waits"])
+def test_servers_that_a_worker_opens_itself_end_with_it(
+    serve: Any, name: str, reuse_port: bool
+) -> None:
+    with socket.socket() as kept:
+        # Nothing else gets the port.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(("127.0.0.1", 0))
+        own = kept.getsockname()[1]
+        if not reuse_port:
+            kept.close()
+        primary = serve(f"app:{name}", *LOCAL, app=OWN.replace("REUSE_PORT", str(reuse_port)),
+                        environment={"OWN": str(own)})  # fmt: skip
+        port = primary.ready()
+        with connected(own) as one, connected(port) as two:
+            one.sendall(b"q\n")
+            old = int(one.recv(100))
+            primary.send(signal.SIGHUP)
+            assert goodbye(one) == old
+            # It is idle.
+            assert two.recv(100) == b""
+        primary.wait_for("has ended with exit status 0")
+        assert old not in {*pids(own), *pids(port)}
+        with connected(own) as one, connected(port) as two:
+            one.sendall(b"q\n")
+            new = int(one.recv(100))
+            primary.send(signal.SIGTERM)
+            assert goodbye(one) == new
+            assert two.recv(100) == b""
+        primary.end(None)
