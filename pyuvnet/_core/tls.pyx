@@ -232,7 +232,7 @@ cdef class TLS(Layer):
         self._wait(ms)
 
     def stalls_in(self, uint32_t limit):
-        """In how many ms the handshake stands still for so long; 0: it does, because of the peer."""
+        """In how many ms the peer has let the handshake wait for so long; 0: it has."""
         cdef uint32_t still
         if self.over() or self.flags & (TLS_DECIDING | TLS_SECURE):
             return limit
