@@ -183,6 +183,12 @@ class StreamOptions(TypedDict, total=False):
     writable_high_water_mark: int | None
     encoding: str | None
     default_encoding: str | None
+    read: Callable[..., Any] | None
+    write: Callable[..., Any] | None
+    writev: Callable[..., Any] | None
+    final: Callable[..., Any] | None
+    destroy: Callable[..., Any] | None
+    construct: Callable[..., Any] | None
     auto_destroy: bool | None
     emit_close: bool | None
     capture_rejections: bool | None

@@ -11,6 +11,9 @@ from _weakref import ref
 
 from ._base import TYPE_CHECKING, cast, partial
 from ._base import validation as check
+from ._base.hints import hint
+from ._base.names import to_node
+from ._base.option_table import option_set
 from ._core.descriptors import inherit_anext
 from ._core.duplex import Duplex
 from ._core.iteration import ChunkIterator, ChunkReader, close_at_finish
@@ -33,7 +36,7 @@ from .errors import AbortError, ClosedError, StateError
 if TYPE_CHECKING:
     import asyncio
     import weakref
-    from collections.abc import AsyncIterable, Callable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping
     from typing import Any
 
 
@@ -43,6 +46,133 @@ CO_ASYNC_GENERATOR = 0x200  # inspect's, which takes its time to import
 def premature_close() -> ClosedError:
     """The error of a stream that closed before it was done."""
     return ClosedError("Premature close", "ERR_STREAM_PREMATURE_CLOSE")
+
+
+# ---- Transform -----------------------------------------------------------------------------------
+
+_TRANSFORM_OPTIONS = option_set("Transform", "Readable", "Writable", "Duplex")
+
+
+class Transform(Duplex):
+    """A stream whose readable side is made of what is written; implement `_transform`.
+
+    `_transform(chunk, encoding, callback)` calls push() any number of times, then
+    `callback(error, data)`, both optional; data is pushed. `_flush(callback)`, if there is one, is
+    called in the same way when everything was transformed, before 'end'.
+
+    Args:
+        options: a mapping of the options below; keywords win over it.
+        transform, flush: callables, the methods `_transform` and `_flush`.
+        others: those of Duplex. A high_water_mark or readable_high_water_mark of 0 makes
+            writable_high_water_mark 0 too, unless that is given.
+
+    Events: those of Duplex.
+    Raises: as Duplex; ArgTypeError (ERR_INVALID_ARG_TYPE).
+
+    Node: stream.Transform
+    """
+
+    _go_on_writing: Callable[..., object] | None = None
+
+    def __init__(self, options: Mapping[str, Any] | None = None, **keywords: Any) -> None:
+        given = _TRANSFORM_OPTIONS.read(options, keywords)
+        for name in ("transform", "flush"):
+            if given.get(name) is not None:
+                check.validate_function(given[name], f"options.{name}")
+        mark = given.get("high_water_mark")
+        if mark is None:
+            mark = given.get("readable_high_water_mark")
+        if mark == 0:
+            # What waits to be transformed would be buffered twice.
+            given["high_water_mark"] = None
+            given["readable_high_water_mark"] = mark
+            given["writable_high_water_mark"] = given.get("writable_high_water_mark") or 0
+        super().__init__(given)
+        self._push_at_once()
+        if given.get("transform") is not None:
+            self.__dict__["_transform"] = given["transform"]
+        if given.get("flush") is not None:
+            self._flush = given["flush"]
+        final = given.get("final")
+        if final is None and type(self)._final is not Transform._final:
+            final = self._final
+        if final is not None:
+            # The program's own comes first, and does not replace what is flushed.
+            self._set_method("_final", partial(self._final_of_program, final))
+
+    def _transform(self, chunk: Any, encoding: str, callback: Callable[..., object]) -> None:
+        raise StateError("The _transform() method is not implemented", "ERR_METHOD_NOT_IMPLEMENTED")
+
+    _flush: Callable[[Callable[..., object]], object] | None = None
+
+    def _write(self, chunk: Any, encoding: str, callback: Callable[..., object]) -> None:
+        before = self.readable_length
+
+        def transformed(error: BaseException | None = None, data: Any = None) -> None:
+            if error is not None:
+                callback(error)
+                return
+            if data is not None:
+                self.push(data)
+            if self._end_known:
+                # push(None) was called: what that leads to comes first.
+                current_loop().next_tick(callback)
+            elif (
+                self.writable_ended
+                or self.readable_length == before
+                or self.readable_length < self.readable_high_water_mark
+            ):
+                callback()
+            else:
+                self._go_on_writing = callback
+
+        self._transform(chunk, encoding, transformed)
+
+    def _read(self, size: int) -> None:
+        callback, self._go_on_writing = self._go_on_writing, None
+        if callback is not None:
+            callback()
+
+    def _final(self, callback: Callable[..., object]) -> None:
+        if self._flush is None or self.destroyed:
+            self.push(None)
+            callback()
+            return
+
+        def flushed(error: BaseException | None = None, data: Any = None) -> None:
+            if error is not None:
+                callback(error)
+                return
+            if data is not None:
+                self.push(data)
+            self.push(None)
+            callback()
+
+        self._flush(flushed)
+
+    def _final_of_program(
+        self, final: Callable[..., object], callback: Callable[..., object]
+    ) -> None:
+        def done(error: BaseException | None = None) -> None:
+            if error is None and not self.destroyed:
+                # As at Node's 'prefinish': 'finish' does not wait for it.
+                Transform._final(self, lambda error=None: error and self.destroy(error))
+            callback(error)
+
+        final(done)
+
+
+class PassThrough(Transform):
+    """A Transform that passes on what is written.
+
+    Args: as for Transform.
+    Events: those of Duplex.
+
+    Node: stream.PassThrough
+    """
+
+    def _transform(self, chunk: Any, encoding: str, callback: Callable[..., object]) -> None:
+        callback(None, chunk)
 
 
 # ---- finished() ----------------------------------------------------------------------------------
@@ -643,9 +773,48 @@ def _standard(dest: Any) -> _StandardStream | None:
     return None
 
 
+# ---- What Node has and this module has not -------------------------------------------------------
+
+_IS = "Use the property {} of the stream."
+_MISSING = {
+    "add_abort_signal": "Pass signal= to pipeline() or finished(), or destroy() the stream when it "
+    "aborts.",
+    "compose": "Pass the streams to pipeline(), or pipe() each into the next.",
+    "destroy": "Call the method destroy() of the stream.",
+    "duplex_pair": "pyuvnet.testing.pair() makes two connected sockets.",
+    "is_destroyed": _IS.format("destroyed"),
+    "is_disturbed": _IS.format("readable_did_read"),
+    "is_errored": _IS.format("errored"),
+    "is_readable": _IS.format("readable"),
+    "is_writable": _IS.format("writable"),
+    "promises": "finished() and pipeline() return awaitables if they get no callback.",
+}
+_MISSING |= {to_node(name): text for name, text in _MISSING.items()}
+
+
+def __getattr__(name: str) -> Any:
+    text = f"module {__name__!r} has no attribute {name!r}"
+    if name not in _MISSING:
+        raise AttributeError(text, name=name, obj=sys.modules[__name__])
+    # It takes its time to import.
+    from opcode import opname
+
+    caller = sys._getframe(1)
+    error: Exception
+    if opname[caller.f_code.co_code[caller.f_lasti]] == "IMPORT_FROM":
+        # `from ... import` replaces an AttributeError by one without the hint.
+        error = ImportError(f"cannot import name {name!r} from {__name__!r}", name=__name__)
+    else:
+        error = AttributeError(text, name=name, obj=sys.modules[__name__])
+    hint(error, _MISSING[name])
+    raise error
+
+
 __all__ = [
     "Duplex",
+    "PassThrough",
     "Readable",
+    "Transform",
     "Writable",
     "finished",
     "from_iterable",

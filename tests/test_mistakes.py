@@ -707,8 +707,12 @@ def test_all_addresses_of_a_name_fail(mistaken: Run) -> None:
             ),
         ),
         (
-            "pyuvnet.streams.Writable(write=print)",
-            "Define the method _write() in a class of your own instead.",
+            "pyuvnet.streams.compose()",
+            "Pass the streams to pipeline(), or pipe() each into the next.",
+        ),
+        (
+            "from pyuvnet.streams import duplexPair",
+            "pyuvnet.testing.pair() makes two connected sockets.",
         ),
         (
             "@net.Socket().on\n        def data(chunk): pass",

@@ -490,3 +490,28 @@ def test_the_module_has_what_it_says_in_both_spellings():
         assert hasattr(streams, name)
     assert streams.fromIterable is from_iterable
     assert not hasattr(streams, "onAbort")
+
+
+# ---- What Node has and this has not --------------------------------------------------------------
+
+
+@pytest.mark.spec("D270")
+@pytest.mark.parametrize("name", ["compose", "add_abort_signal", "duplexPair", "isErrored"])
+def test_what_is_not_there_says_what_to_use(name):
+    with pytest.raises(AttributeError) as missing:
+        getattr(streams, name)
+    with pytest.raises(ImportError) as refused:
+        exec(f"from pyuvnet.streams import {name}")
+    assert missing.value.__notes__ == refused.value.__notes__
+    assert not hasattr(streams, name)
+    with pytest.raises(ImportError):
+        exec("from pyuvnet.streams import nothing_of_the_kind")
+
+
+@pytest.mark.spec("D272")
+@pytest.mark.parametrize("step", ["read", "write", "writev", "final", "destroy", "construct",
+                                  "transform", "flush"])  # fmt: skip
+def test_a_step_that_is_no_function_is_refused(step):
+    with pytest.raises(TypeError) as refused:
+        streams.Transform({step: "print"})
+    assert refused.value.code == "ERR_INVALID_ARG_TYPE"

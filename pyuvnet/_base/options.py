@@ -129,8 +129,6 @@ _ELSEWHERE = {
     "check_hostname": _IDENTITY,
     "server_hostname": "The name to expect is servername.",
 }
-# Options of Node's streams that are methods here.
-_METHODS = frozenset(("construct", "destroy", "final", "read", "write", "writev"))
 
 
 class OptionSet:
@@ -244,6 +242,4 @@ class OptionSet:
             hint(error, _TLS)
         elif name in _ELSEWHERE:
             hint(error, _ELSEWHERE[name])
-        elif self.function == "stream" and name in _METHODS:
-            hint(error, f"Define the method _{name}() in a class of your own instead.")
         return error

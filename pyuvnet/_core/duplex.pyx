@@ -8,7 +8,7 @@ C methods instead and never comes through here.  Imports: readable, writable, er
 from .descriptors cimport share_methods
 from .framing cimport check_framing
 from .names import add_node_names
-from .readable cimport Readable, r_set_encoding, r_set_framing
+from .readable cimport Readable, r_constructed, r_set_encoding, r_set_framing
 from .stream cimport *
 from .writable cimport *
 
@@ -24,6 +24,13 @@ cdef class Duplex(Readable):
             default get_default_high_water_mark(): high_water_mark wins.
         encoding: str, default None: decode chunks from this encoding; None delivers bytes.
         default_encoding: str, default 'utf8': for str chunks written without an encoding.
+        read: callable(size): the method `_read`.
+        write: callable(chunk, encoding, callback): the method `_write`.
+        writev: callable(chunks, callback): the method `_writev`.
+        final: callable(callback): the method `_final`.
+        destroy: callable(error, callback): the method `_destroy`.
+        construct: callable(callback): the method `_construct`, which is called before all others;
+            they wait for its callback.
         auto_destroy: bool, default True: destroy after both 'end' and 'finish'.
         emit_close: bool, default True: emit 'close' after destruction.
         capture_rejections: bool, default EventEmitter.capture_rejections: destroy the stream if a
@@ -59,6 +66,13 @@ cdef class Duplex(Readable):
             r_set_framing(self, framing)
         if given.get("default_encoding") is not None:
             w_set_default_encoding(self, given["default_encoding"])
+        self._take_methods(given)
+        self._begin_construct()
+
+    cdef int _go_on(self) except -1:
+        if self._state & HAS_READABLE:
+            r_constructed(self)
+        return w_constructed(self) if self._state & HAS_WRITABLE else 0
 
     @property
     def allow_half_open(self):

@@ -195,8 +195,8 @@ cdef void _take_threadsafe_calls(Loop self) noexcept:
     if rest:
         uv.uv_async_send(&self._wake)
     if not self.driven:
-        # The poll does not wait then. A thread that gets the GIL keeps it for some milliseconds, in which
-        # the queue would grow.
+        # The poll does not wait then. A thread that gets the GIL keeps it for some milliseconds, in
+        # which the queue would grow.
         self.gate.keep = rest
 
 

@@ -7,6 +7,7 @@ cdef int r_push(Stream s, bytes chunk) except -1
 cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1
 cdef int r_push_eof(Stream s) except -1
 cdef object r_read(Stream s, object size)
+cdef int r_constructed(Stream s) except -1
 cdef int r_kick(Stream s) except -1
 cdef int r_pause(Stream s) except -1
 cdef int r_resume(Stream s) except -1

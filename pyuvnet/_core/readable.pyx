@@ -237,6 +237,12 @@ cdef int _read_more(Stream s) except -1:
     return 0
 
 
+cdef int r_constructed(Stream s) except -1:
+    """`_construct` is over: ask the source, if that was to be done meanwhile."""
+    s._state &= ~R_READING
+    return _read_more(s) if s._state & R_NEED_READABLE else 0
+
+
 cdef int _read_more_now(Stream s) except -1:
     cdef Py_ssize_t before
     while not s._state & (R_READING | R_ENDED | DESTROYED) and (
@@ -1361,6 +1367,10 @@ cdef class Readable(Stream):
         high_water_mark, readable_high_water_mark: int >= 0, bytes, default
             get_default_high_water_mark(): how far it reads ahead.
         encoding: str, default None: decode chunks from this encoding; None delivers bytes.
+        read: callable(size): the method `_read`.
+        destroy: callable(error, callback): the method `_destroy`.
+        construct: callable(callback): the method `_construct`, which is called before all others;
+            they wait for its callback.
         auto_destroy: bool, default True: destroy after 'end'.
         emit_close: bool, default True: emit 'close' after destruction.
         capture_rejections: bool, default EventEmitter.capture_rejections: destroy the stream if a
@@ -1390,6 +1400,8 @@ cdef class Readable(Stream):
             r_set_encoding(self, given["encoding"])
         if framing is not None:
             r_set_framing(self, framing)
+        self._take_methods(given)
+        self._begin_construct()
 
     def pause(self):
         """Stop 'data'; arriving data is buffered up to the high-water mark.
@@ -1645,15 +1657,25 @@ cdef class Readable(Stream):
         return r_read(self, None)
 
     cdef int _ask_source(self) except -1:
+        cdef object read
+        if self._coroutines & CONSTRUCTING:
+            return 0
         try:
-            self._read(self.r_mark)
+            read = self._method("_read")
+            if read is None:
+                raise state_error(
+                    "ERR_METHOD_NOT_IMPLEMENTED", "The _read() method is not implemented")
+            read(self.r_mark)
         except Exception as exc:
-            if isinstance(exc, AttributeError) and not hasattr(self, "_read"):
-                self._fail(state_error(
-                    "ERR_METHOD_NOT_IMPLEMENTED", "The _read() method is not implemented"))
-            else:
-                self._fail(exc)
+            self._fail(exc)
         return 0
+
+    cdef int _go_on(self) except -1:
+        return r_constructed(self)
+
+    def _push_at_once(self):
+        """Let what is pushed before the first `_read` flow, as a Transform does."""
+        self._state &= ~R_SYNC
 
     def push(self, chunk, encoding=None):
         """Add a chunk to the readable side, from a subclass's `_read`; None ends it.

@@ -80,6 +80,8 @@ cdef enum StreamTick:
     TICK_CLOSE
     TICK_WRITE_AFTER_END
     TICK_UNHEARD
+    TICK_CONSTRUCT
+    TICK_CONSTRUCTED
     STREAM_TICKS               # the first number that is free for subclasses
 
 # What coroutines have to do with a stream; see "Owners" in stream.pyx.
@@ -100,6 +102,7 @@ cdef enum:
     # Of a graceful end; see lingering.pyx.
     W_LINGERS = 1 << 11          # Both sides may be over, but the stream is not to destroy itself.
     W_UNCONFIRMED = 1 << 12      # It was destroyed, and the peer may lack some of what was written.
+    CONSTRUCTING = 1 << 13       # `_construct` has not called back: nothing else of the program is.
 
 cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay
@@ -129,6 +132,7 @@ cdef class StreamExtra:
     cdef Py_ssize_t w_called     # how many at its front were called
     cdef list w_end_callbacks
     cdef str w_encoding          # default of write(); None is utf8
+    cdef dict methods            # given as options, by the names of the methods; None without
 
 
 cdef class Stream(Collector):
@@ -167,6 +171,12 @@ cdef class Stream(Collector):
 
     cdef int _init_stream(self, unsigned int state, Py_ssize_t read_mark,
                           Py_ssize_t write_mark) except -1
+    cdef int _take_methods(self, dict given) except -1
+    cdef object _method(self, str name)
+    cdef int _begin_construct(self) except -1
+    cdef int _construct_now(self) except -1
+    cdef int _constructed(self, object error) except -1
+    cdef int _go_on(self) except -1
     cdef int _refuse_second(self) except -1
     cdef int _add_owner(self) except -1
     cdef int _remove_owner(self) except -1

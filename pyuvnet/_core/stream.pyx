@@ -78,6 +78,23 @@ def set_default_high_water_mark(object_mode, value):
     store(&_object_mark if object_mode else &_mark, value)
 
 
+# Steps of a stream that may be given as options, as in Node, in place of a method of a class.
+cdef dict _STEPS = {
+    "construct": "_construct", "destroy": "_destroy", "final": "_final", "read": "_read",
+    "write": "_write", "writev": "_writev",
+}
+
+
+cdef class ConstructCallback:
+    """The callback that a user's `_construct(callback)` calls when the stream may begin."""
+
+    cdef Stream _stream
+
+    def __call__(self, error=None):
+        self._stream._loop.check()
+        self._stream._loop.tick(self._stream, TICK_CONSTRUCTED, error)
+
+
 cdef class DestroyCallback:
     """The callback that a user's `_destroy(error, callback)` calls when it is done."""
 
@@ -142,6 +159,67 @@ cdef class Stream(Collector):
         self._paused = -1
         self.r_mark = read_mark
         self.w_mark = write_mark
+        return 0
+
+    # ---- What the program provides -------------------------------------------------------------
+
+    cdef int _take_methods(self, dict given) except -1:
+        """Keep the steps that were given as options; they come before methods of the class."""
+        cdef dict methods = {}
+        for option, name in _STEPS.items():
+            function = given.get(option)
+            if function is not None:
+                if not callable(function):
+                    raise arg_type_error(f"options.{option}", "function", function)
+                methods[name] = function
+        if methods:
+            self.own_extra().methods = methods
+        return 0
+
+    def _set_method(self, str name not None, function):
+        """Provide a step in place of the class's method, as an option does."""
+        cdef dict methods = self.own_extra().methods
+        if methods is None:
+            methods = self._rare.methods = {}
+        methods[name] = function
+
+    cdef object _method(self, str name):
+        """A step that the program provides, by an option or a method; None if it does not."""
+        cdef dict methods = self._rare.methods
+        if methods is not None and name in methods:
+            return methods[name]
+        return getattr(self, name, None)
+
+    cdef int _begin_construct(self) except -1:
+        """Call `_construct` in a tick, if there is one. Until it calls back, no other step is."""
+        if self._method("_construct") is not None:
+            self._coroutines |= CONSTRUCTING
+            self._loop.tick(self, TICK_CONSTRUCT, None)
+        return 0
+
+    cdef int _construct_now(self) except -1:
+        cdef ConstructCallback callback = ConstructCallback.__new__(ConstructCallback)
+        callback._stream = self
+        try:
+            self._method("_construct")(callback)
+        except Exception as exc:
+            callback(exc)
+        return 0
+
+    cdef int _constructed(self, object error) except -1:
+        if not self._coroutines & CONSTRUCTING:
+            return self._fail(error if error is not None else state_error(
+                "ERR_MULTIPLE_CALLBACK", "Callback called multiple times"))
+        self._coroutines &= ~CONSTRUCTING
+        if self._state & DESTROYED:
+            # Which waited for this.
+            return self._do_destroy(self._errored if self._errored is not None else error)
+        if error is not None:
+            return self._fail_later(error)
+        return self._go_on()
+
+    cdef int _go_on(self) except -1:
+        """Do what has waited for `_construct`."""
         return 0
 
     cdef int _refuse_second(self) except -1:
@@ -304,13 +382,17 @@ cdef class Stream(Collector):
     cdef int _do_destroy(self, BaseException error) except -1:
         """Release what is below, then _destroy_done(): a user's `_destroy`, or a handle."""
         cdef DestroyCallback callback
-        if not hasattr(self, "_destroy"):
+        cdef object destroy
+        if self._coroutines & CONSTRUCTING:
+            return 0
+        destroy = self._method("_destroy")
+        if destroy is None:
             return self._destroy_done(error)
         callback = DestroyCallback.__new__(DestroyCallback)
         callback._stream = self
         callback._error = error
         try:
-            self._destroy(error, callback)
+            destroy(error, callback)
         except Exception as exc:
             callback(exc)
         return 0
@@ -365,6 +447,10 @@ cdef class Stream(Collector):
             self._emit_error(argument)
         elif what == TICK_UNHEARD:
             Collector._unhandled_error(self, (argument,))
+        elif what == TICK_CONSTRUCT:
+            self._construct_now()
+        elif what == TICK_CONSTRUCTED:
+            self._constructed(argument)
         return 0
 
     cdef object _read_chunk(self):
@@ -374,7 +460,7 @@ cdef class Stream(Collector):
     cdef int _ask_source(self) except -1:
         return 0
 
-    # What user code provides: _write, _writev and _final.
+    # What user code provides: _construct, _write, _writev and _final.
 
     cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
         return later.user_write(self, chunk, size)
@@ -533,6 +619,11 @@ cdef class Stream(Collector):
                     and not self._state & CLOSED)
 
     @property
+    def _end_known(self):
+        """Whether nothing will be pushed any more."""
+        return bool(self._state & R_ENDED)
+
+    @property
     def _read_out(self):
         """True if the end is known and nothing is buffered."""
         return bool(self._state & R_ENDED and not self.r_length)
@@ -553,6 +644,7 @@ cdef class Stream(Collector):
         return self._errored
 
 
+seal(ConstructCallback)
 seal(DestroyCallback)
 seal(StreamExtra)
 add_node_names(Stream)

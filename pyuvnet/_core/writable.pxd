@@ -27,6 +27,7 @@ cdef int w_fail_writes(Stream s) except -1
 cdef int w_after_write(Stream s, unsigned long number) except -1
 cdef int w_tick(Stream s, int what, object argument) except -1
 cdef bint w_writable(Stream s) noexcept
+cdef int w_constructed(Stream s) except -1
 cdef int w_set_default_encoding(Stream s, object name) except -1
 
 cdef inline int w_enqueue(Stream s, object chunk) except -1:

@@ -740,6 +740,10 @@ cdef WriteCallback _new_callback(Stream s, bint final):
 
 
 cdef int _accept_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
+    if s._coroutines & CONSTRUCTING:
+        w_enqueue(s, chunk)
+        w_accept(s, size)
+        return 0
     w_accept(s, size)
     return _user_write(s, chunk, size)
 
@@ -750,10 +754,11 @@ cdef int _user_write(Stream s, object chunk, Py_ssize_t size) except -1:
     s.w_in_flight = 1
     s._state |= W_WRITING | W_SYNC
     try:
-        if hasattr(s, "_write"):
-            s._write(chunk, "buffer", _new_callback(s, False))
+        write = s._method("_write")
+        if write is not None:
+            write(chunk, "buffer", _new_callback(s, False))
         else:
-            s._writev([chunk], _new_callback(s, False))
+            s._method("_writev")([chunk], _new_callback(s, False))
     finally:
         s._state &= ~W_SYNC
     return 0
@@ -761,7 +766,7 @@ cdef int _user_write(Stream s, object chunk, Py_ssize_t size) except -1:
 
 cdef int _require_write(Stream s) except -1:
     """Raise, before anything has changed, if the program forgot to say where the data go."""
-    if not hasattr(s, "_write") and not hasattr(s, "_writev"):
+    if s._method("_write") is None and s._method("_writev") is None:
         raise state_error("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented")
     s._coroutines |= W_HAS_SINK
     return 0
@@ -791,7 +796,12 @@ cdef PyObject* _first_queued(Stream s) except NULL:
 cdef int _user_queue(Stream s) except -1:
     cdef PyObject* chunk
     cdef list chunks
-    if len(s.w_queue) - s._rare.w_head > 1 and hasattr(s, "_writev"):
+    cdef object writev = None
+    if s._coroutines & CONSTRUCTING:
+        return 0
+    if len(s.w_queue) - s._rare.w_head > 1:
+        writev = s._method("_writev")
+    if writev is not None:
         if s.w_queue is None:
             # Asking for the method ran code of the program.
             return 0
@@ -802,7 +812,7 @@ cdef int _user_queue(Stream s) except -1:
             s.w_size += chunk_size(item)
         s._state |= W_WRITING | W_SYNC
         try:
-            s._writev(chunks, _new_callback(s, False))
+            writev(chunks, _new_callback(s, False))
         finally:
             s._state &= ~W_SYNC
         return 0
@@ -821,8 +831,21 @@ cdef int _user_queue(Stream s) except -1:
     return 0
 
 
+cdef int w_constructed(Stream s) except -1:
+    """`_construct` is over: hand over what was written meanwhile, and the end."""
+    if not s._state & W_WRITING:
+        _next(s)
+    return w_finish_maybe(s, False)
+
+
 cdef int _user_final(Stream s) except -1:
-    if not hasattr(s, "_final"):
+    cdef object final
+    if s._coroutines & CONSTRUCTING:
+        # w_constructed() comes here again.
+        s._state &= ~W_FINAL_CALLED
+        return 0
+    final = s._method("_final")
+    if final is None:
         if s._rare.w_waiting is None and not s._state & W_NEED_DRAIN:
             if _need_finish(s):
                 s._loop.tick(s, TICK_FINISH, True)
@@ -831,7 +854,7 @@ cdef int _user_final(Stream s) except -1:
         s._state &= ~W_FINAL_CALLED
         return 0
     try:
-        s._final(_new_callback(s, True))
+        final(_new_callback(s, True))
     except Exception as exc:
         s._fail(exc)
     return 0
@@ -847,6 +870,12 @@ cdef class Writable(Stream):
         high_water_mark, writable_high_water_mark: int >= 0, bytes, default
             get_default_high_water_mark(): where write() starts to return False.
         default_encoding: str, default 'utf8': for str chunks written without an encoding.
+        write: callable(chunk, encoding, callback): the method `_write`.
+        writev: callable(chunks, callback): the method `_writev`.
+        final: callable(callback): the method `_final`.
+        destroy: callable(error, callback): the method `_destroy`.
+        construct: callable(callback): the method `_construct`, which is called before all others;
+            they wait for its callback.
         auto_destroy: bool, default True: destroy after 'finish'.
         emit_close: bool, default True: emit 'close' after destruction.
         capture_rejections: bool, default EventEmitter.capture_rejections: destroy the stream if a
@@ -875,6 +904,11 @@ cdef class Writable(Stream):
             w_set_default_encoding(self, given["default_encoding"])
         if framing is not None:
             r_set_framing(self, framing)
+        self._take_methods(given)
+        self._begin_construct()
+
+    cdef int _go_on(self) except -1:
+        return w_constructed(self)
 
     cdef int _on_tick(self, int what, object argument) except -1:
         if not w_tick(self, what, argument):

@@ -92,7 +92,7 @@ def test_a_call_that_nobody_has_provided_names_what_is_missing(run_child: Any) -
 
 
 # Methods that a program's streams provide (docs/streams-rules.md); names of the standard library.
-STREAM_METHODS = {"_read", "_write", "_writev", "_final", "_destroy"}
+STREAM_METHODS = {"_read", "_write", "_writev", "_final", "_destroy", "_construct"}
 STANDARD_LIBRARY = {"_getframe", "_must_cancel", "_fut_waiter", "_asyncio_future_blocking"}
 STANDARD_LIBRARY |= {"_sslobj"}
 

@@ -88,6 +88,7 @@ def test_waiting_chunks_go_together_where_the_sink_can():
     finish(sink)
 
 
+@pytest.mark.spec("D271")
 def test_a_sink_with_writev_alone():
     class Only(Writable):
         def _writev(self, chunks, callback):

@@ -629,6 +629,20 @@ def _duplex() -> None:
     run()
 
 
+@operation("streams.Transform", "streams.PassThrough")
+def _transform() -> None:
+    for kind in (streams.Transform, streams.PassThrough):
+        transform = kind(
+            transform=lambda chunk, encoding, callback: callback(None, chunk),
+            flush=lambda callback: callback(None, b"x"),
+            construct=lambda callback: callback(),
+        )
+        transform.write(b"ab", nothing)
+        transform.resume()
+        transform.end(nothing)
+        run()
+
+
 @operation("streams.finished", "streams.pipeline")
 def _pipeline() -> None:
     streams.pipeline(Source(), Sink(), nothing)
