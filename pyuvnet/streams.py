@@ -62,7 +62,8 @@ class Transform(Duplex):
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        transform, flush: callables, the methods `_transform` and `_flush`.
+        transform: callable(chunk, encoding, callback): the method `_transform`.
+        flush: callable(callback): the method `_flush`.
         others: those of Duplex. A high_water_mark or readable_high_water_mark of 0 makes
             writable_high_water_mark 0 too, unless that is given.
 

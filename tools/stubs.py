@@ -145,6 +145,7 @@ DOCUMENTED = {
     "Socket": "Node: net.Socket",
     "SocketAddress": "Node: net.SocketAddress",
     "TLSSocket": "Node: tls.TLSSocket",
+    "Transform": "Node: stream.Transform",
     "VarintPrefix": "Node: none (Protocol Buffers' delimited messages)",
     "Writable": "Node: stream.Writable",
     "connect": "Node: socket.connect()",
