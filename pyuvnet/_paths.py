@@ -36,7 +36,7 @@ def path_bytes(path: Any, name: str) -> bytes:
 
 
 def check_place(function: str, args: Sequence[object], port: object) -> None:
-    """Refuse a path beside a port, and warn of a path that looks like a host.
+    """Refuse a path together with a port, and warn of a path that looks like a host.
 
     People write the host first, as in other libraries.
 

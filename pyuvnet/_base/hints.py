@@ -10,8 +10,12 @@ import os
 import stat
 import sys
 
+from . import TYPE_CHECKING
 from .errors import KeepAliveWarning
 from .notation import notation
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 # What sun_path holds, without the zero at its end.
@@ -112,6 +116,48 @@ def explain_host(error: BaseException, host: str) -> None:
         hint(error, "Pass the host alone, without the scheme and path of a URL.")
     elif host.rpartition(":")[2].isdigit():
         hint(error, "Pass the port as an argument of its own, not as a part of the host.")
+
+
+def explain_arity(
+    error: BaseException, event: object, listener: Any, arguments: tuple[Any, ...]
+) -> None:
+    """Add a note to the TypeError of a listener that does not take what its event passes.
+
+    Args:
+        error: raised by a call that did not reach any code of the listener.
+        event, listener, arguments: what was called.
+
+    The note says where the listener is defined: to remember where each is registered would cost
+    every registration.
+    """
+    import inspect
+
+    try:
+        signature = inspect.signature(listener)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        pass
+    else:
+        # Compiled code that did not like their types.
+        return
+    kinds = ", ".join(type(argument).__name__ for argument in arguments)
+    count = f"{len(arguments)} argument{'s' * (len(arguments) != 1)}"
+    passed = f"{count} ({kinds})" if arguments else "no arguments"
+    inner = listener
+    while hasattr(inner, "func"):  # a functools.partial
+        inner = inner.func
+    inner = inspect.unwrap(getattr(inner, "__func__", inner))
+    named = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    code = getattr(inner, "__code__", None)
+    where = "" if code is None else f", defined at {code.co_filename}:{code.co_firstlineno}"
+    hint(
+        error,
+        f"The event {event!r} passes {passed}, and its listener {named}{signature}{where}, does "
+        "not take that.",
+    )
 
 
 def place_of_call() -> tuple[str, int]:

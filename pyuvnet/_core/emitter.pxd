@@ -113,6 +113,7 @@ cdef void watch_listeners(watched_call call) noexcept
 cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept
 cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)
+cdef void explain_chunk(object event, PyObject* listener, object chunk) noexcept
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1
 cdef bint has_internal(EventEmitter emitter, object event, int what) except -1

@@ -22,21 +22,66 @@ from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
 from .._base.errors import MaxListenersExceededWarning, SettingError, StateError
-from .._base.hints import hint
+from .._base.hints import explain_arity, hint
 from .._base.names import to_node
 from .._base.option_table import SETTINGS, refuse_setting
 from .._base.validation import arg_type_error, range_error
 
-from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, PyObject_CallNoArgs, PyObject_CallOneArg, \
-    Py_TYPE, PyTypeObject, PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, \
+from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, Py_TYPE, PyTypeObject, \
+    PyUnicode_CHECK_INTERNED, PyUnicode_FromObject, hold_collector, \
     pyuvnet_drop_dict, pyuvnet_is_awaitable, pyuvnet_name_kind, release_collector
 from .errors cimport seal
 from .names import add_node_names
 from .shared cimport GIL_DISABLED
 from .upcalls cimport RUN_LISTENER, upcall
 
+cdef extern from *:
+    """
+    /* Set below; an exception is set when it is called, and afterwards. */
+    static void (*pyuvnet_explain)(PyObject* event, PyObject* listener, PyObject* arguments);
+
+    /* What calls listeners explains a failure, at no cost where there is none. */
+    static inline PyObject* pyuvnet_call_none(PyObject* event, PyObject* listener,
+                                              PyObject* arguments) {
+      PyObject* result = PyObject_CallNoArgs(listener);
+      if (result == NULL) pyuvnet_explain(event, listener, arguments);
+      return result;
+    }
+    static inline PyObject* pyuvnet_call_with(PyObject* event, PyObject* listener,
+                                              PyObject* argument) {
+      PyObject* result = PyObject_CallOneArg(listener, argument);
+      if (result == NULL) {
+        PyObject* arguments;
+        PyObject *kind, *value, *traceback;
+        PyErr_Fetch(&kind, &value, &traceback);
+        arguments = PyTuple_Pack(1, argument);
+        PyErr_Restore(kind, value, traceback);
+        if (arguments != NULL) {
+          pyuvnet_explain(event, listener, arguments);
+          Py_DECREF(arguments);
+        }
+      }
+      return result;
+    }
+    static inline PyObject* pyuvnet_call_all(PyObject* event, PyObject* listener,
+                                             PyObject* arguments) {
+      PyObject* result = PyObject_Call(listener, arguments, NULL);
+      if (result == NULL) pyuvnet_explain(event, listener, arguments);
+      return result;
+    }
+    """
+    void (*pyuvnet_explain)(PyObject*, PyObject*, PyObject*) noexcept
+    object pyuvnet_call_none(object event, object listener, object arguments)
+    object pyuvnet_call_with(object event, object listener, object argument)
+    object pyuvnet_call_all(object event, object listener, object arguments)
+
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object target, object name, object value) except -1
+    bint PyErr_ExceptionMatches(object kind) noexcept
+    void PyErr_Fetch(PyObject** kind, PyObject** value, PyObject** traceback) noexcept
+    void PyErr_NormalizeException(
+        PyObject** kind, PyObject** value, PyObject** traceback) noexcept
+    void PyErr_Restore(PyObject* kind, PyObject* value, PyObject* traceback) noexcept
 
 cdef object ON_CLOSE = intern_event("close")
 cdef object ON_CONNECT = intern_event("connect")
@@ -138,6 +183,47 @@ cdef object new_hidden(object step):
     cdef CallListener made = CallListener.__new__(CallListener)
     made._step = step
     return made
+
+
+cdef void explain_call(PyObject* event, PyObject* listener, PyObject* arguments) noexcept:
+    """Let the TypeError of a call that has not reached its listener say what is passed to it.
+
+    An exception is set, before and after.
+    """
+    cdef PyObject* kind = NULL
+    cdef PyObject* value = NULL
+    cdef PyObject* traceback = NULL
+    if not PyErr_ExceptionMatches(TypeError):
+        return
+    PyErr_Fetch(&kind, &value, &traceback)
+    PyErr_NormalizeException(&kind, &value, &traceback)
+    # What Python code has raised has a traceback.
+    if traceback is NULL and value is not NULL:
+        try:
+            explain_arity(<object>value, <object>event, <object>listener, <object>arguments)
+        except BaseException:
+            # The note is a help, and no reason for another failure.
+            pass
+    PyErr_Restore(kind, value, traceback)
+
+
+pyuvnet_explain = explain_call
+
+
+cdef void explain_chunk(object event, PyObject* listener, object chunk) noexcept:
+    """explain_call() for what a chunk was passed to by hand."""
+    cdef PyObject* kind = NULL
+    cdef PyObject* value = NULL
+    cdef PyObject* traceback = NULL
+    cdef tuple arguments = None
+    PyErr_Fetch(&kind, &value, &traceback)
+    try:
+        arguments = (chunk,)
+    except MemoryError:
+        pass
+    PyErr_Restore(kind, value, traceback)
+    if arguments is not None:
+        explain_call(<PyObject*>event, listener, <PyObject*>arguments)
 
 
 cdef class InternalListener:
@@ -638,7 +724,7 @@ cdef class EventEmitter:
             return 0
         if not PyTuple_CheckExact(entry) and type(entry) is not OnceListener \
                 and _watched is NULL and not _is_shared(entry):
-            result = PyObject_CallNoArgs(entry)
+            result = pyuvnet_call_none(event, entry, ())
             if pyuvnet_is_awaitable(result):
                 self._settle(result, event, ())
             return 1
@@ -662,7 +748,7 @@ cdef class EventEmitter:
     cdef int _emit1_to(self, object event, object entry, object argument) except -1:
         if PyTuple_CheckExact(entry) or type(entry) is OnceListener or _watched is not NULL:
             return self._dispatch(event, entry, (argument,))
-        result = PyObject_CallOneArg(entry, argument)
+        result = pyuvnet_call_with(event, entry, argument)
         if pyuvnet_is_awaitable(result):
             self._settle(result, event, (argument,))
         return 1
@@ -708,7 +794,7 @@ cdef class EventEmitter:
             (<SharedListener>listener)._hear(self, event, arguments)
             return 0
         if _watched is NULL:
-            result = listener(*arguments)
+            result = pyuvnet_call_all(event, listener, arguments)
         else:
             result = _watched(listener, arguments)
         if pyuvnet_is_awaitable(result):

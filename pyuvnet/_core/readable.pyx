@@ -36,8 +36,8 @@ from .._base.validation import arg_type_error, range_error
 
 from .capi cimport hold_collector, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
     pyuvnet_is_awaitable, pyuvnet_raised, pyuvnet_refill, release_collector
-from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, intern_event, \
-    is_event, only_listener
+from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, explain_chunk, \
+    intern_event, is_event, only_listener
 from .debug cimport UVNET_DEBUG
 from .encoding cimport Decoder, decode, encode, encoding_name
 from .errors cimport never_reached, os_error, seal, state_error
@@ -1010,6 +1010,7 @@ cdef inline int _give_quickly(Stream s, Cutter cutter, PyObject* listener) excep
     result = pyuvnet_call_one(listener, chunk)
     Py_DECREF(<object>chunk)
     if result is NULL:
+        explain_chunk(_DATA, listener, s._loop.last_chunk)
         pyuvnet_raised()
     elif not pyuvnet_drop_usual(result):
         try:

@@ -32,7 +32,8 @@ from .debug cimport UVNET_DEBUG
 from .debugging cimport call_watched
 from .duplex cimport Duplex
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_FINISH, \
-    ON_TIMEOUT, drop_internal, has_internal, intern_event, new_internal, only_listener
+    ON_TIMEOUT, drop_internal, explain_chunk, has_internal, intern_event, new_internal, \
+    only_listener
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
 from .layer cimport Layer, add_layer, remove_layer, top_layer
@@ -1560,6 +1561,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
     result = pyuvnet_call_one(listener, chunk)
     self._loop.release(listener)
     if result is NULL:
+        explain_chunk(_DATA, listener, <object>chunk)
         self._listener_raised()
     elif not pyuvnet_drop_usual(result):
         if pyuvnet_is_awaitable(<object>result):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import functools
 import gc
 import math
 import random
@@ -11,9 +12,11 @@ import sys
 import textwrap
 import warnings
 import weakref
+from typing import Any
 
 import pytest
 
+import pyuvnet
 from pyuvnet import EventEmitter, Socket, StateError
 from pyuvnet.errors import MaxListenersExceededWarning
 from tests.support.cases import cases
@@ -1062,3 +1065,85 @@ def test_a_dictionary_comes_with_the_first_attribute():
     assert vars(emitter) is emitter.__dict__
     del emitter.own
     assert vars(EventEmitter()) == {}
+
+
+# ---- Listeners that do not take what an event passes ---------------------------------------------
+
+
+def takes_none() -> None: ...
+
+
+def takes_two(first: object, second: object) -> None: ...
+
+
+async def coroutine() -> None: ...
+
+
+class Takes:
+    def none(self) -> None: ...
+
+    def one(self, value: object) -> None:
+        takes_none(value)
+
+
+@functools.wraps(takes_none)
+def passes_on(*values: object) -> None:
+    takes_none(*values)
+
+
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("register", ["on", "once"])
+@pytest.mark.parametrize(
+    ("listener", "explained"),
+    [
+        (takes_none, True),
+        (takes_two, True),
+        (coroutine, True),
+        (Takes().none, True),
+        (functools.partial(takes_two, 1, 2), True),
+        (lambda: None, True),
+        # These take it, and fail by themselves.
+        (Takes().one, False),
+        (functools.partial(Takes().one), False),
+        (passes_on, False),
+        (len, False),
+        (bytearray().extend, False),
+    ],
+)
+def test_a_listener_of_the_wrong_arity_is_explained(
+    listener: Any, explained: bool, register: str, others: bool
+) -> None:
+    emitter = EventEmitter()
+    getattr(emitter, register)("mine", listener)
+    if others:
+        emitter.on("mine", str)
+    with pytest.raises(TypeError) as caught:
+        emitter.emit("mine", 5)
+    notes = getattr(caught.value, "__notes__", [])
+    assert len(notes) == explained
+    if explained:
+        assert notes[0].startswith("The event 'mine' passes 1 argument (int), and its listener ")
+        assert f", defined at {__file__}:" in notes[0]
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_a_listener_of_data_of_the_wrong_arity_is_explained(framed: bool) -> None:
+    errors: list[BaseException] = []
+    pyuvnet.set_exception_handler(errors.append)
+
+    def serve(socket: pyuvnet.Socket) -> None:
+        socket.on("data", takes_none)
+        socket.on("close", lambda had_error: server.close())
+        if framed:
+            socket.set_framing(pyuvnet.framing.Lines())
+
+    server = pyuvnet.net.create_server(serve)
+
+    def listening() -> None:
+        client = pyuvnet.net.connect(server.address().port, "127.0.0.1")
+        client.on("error", print).resume().end("x\n")
+
+    server.listen(0, listening)
+    pyuvnet.run()
+    (error,) = errors
+    assert error.__notes__[0].startswith("The event 'data' passes 1 argument (bytes), and its ")
