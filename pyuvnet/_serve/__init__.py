@@ -55,8 +55,8 @@ def serve(
             called with a Server that listens, once for each `bind`; a listener of 'connection',
             whose one positional parameter is called socket or connection; or a Server that is not
             listening yet.
-        bind: str, or several: 'HOST:PORT', 'unix:PATH' or 'fd:N', default '127.0.0.1:8124', or
-            what the service manager has handed over.
+        bind: str, or several: 'HOST:PORT', 'unix:PATH' or 'fd:N', each with or without 'tls:' in
+            front, default '127.0.0.1:8124', or what the service manager has handed over.
         workers: int >= 1 or 'auto', default 1: how many processes; 'auto' is one for each core that
             the process may use.
         threads: int >= 1 or 'auto', default 1: how many threads of each worker serve; 'auto' is 1
@@ -79,7 +79,8 @@ def serve(
         log_level: 'critical', 'error', 'warning', 'info' or 'debug', default 'info': of the logger
             `pyuvnet`, which writes to stderr unless logging is set up.
         metrics: 'HOST:PORT', default none: where to serve the metrics of all workers.
-        tls_cert, tls_key: paths, default none: PEM files of a certificate and its key.
+        tls_cert, tls_key: paths, default none: PEM files of a certificate and its key, for each
+            `bind` that begins with 'tls:', or for all of them if none does.
         guarded: bool, default True: the servers that a function is called with, or whose
             connections it gets, have the options net.GUARDED. A Server keeps its own.
         contain_exceptions: bool, default True: an exception of a listener or callback is logged,

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bind",
         action="append",
         metavar="PLACE",
-        help="HOST:PORT, unix:PATH or fd:N; "
+        help="HOST:PORT, unix:PATH or fd:N, also behind tls:; "
         f"repeatable (default: {DEFAULT_BIND}, or what the service manager hands over)",
     )
     add("--workers", type=_count, metavar="N|auto", help="worker processes (default: 1)")

@@ -42,6 +42,7 @@ class Bind:
     Attributes:
         text: str, as it was written.
         host: str, with port; empty for all addresses.
+        tls: bool, whether it begins with `tls:`.
     """
 
     path: str | None = None
@@ -51,6 +52,9 @@ class Bind:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.tls = text.startswith("tls:")
+        if self.tls:
+            text = text[4:]
         if text.startswith("unix:"):
             self.path = text[5:]
             if not self.path or "\0" in self.path:
@@ -182,6 +186,11 @@ class Settings:
         self.tls_cert, self.tls_key = _path("tls_cert", tls_cert), _path("tls_key", tls_key)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise wrong("tls_cert and tls_key must be given together")
+        secure = [each.text for each in self.bind or () if each.tls]
+        if secure and self.tls_cert is None:
+            raise wrong(f"bind {secure[0]!r} needs tls_cert and tls_key")
+        # Whether only the binds that say so have TLS, or all of them.
+        self.tls_by_bind = bool(secure)
         self.guarded = _bool("guarded", guarded)
         self.contain_exceptions = _bool("contain_exceptions", contain_exceptions)
 

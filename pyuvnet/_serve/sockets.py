@@ -75,10 +75,12 @@ class Listening:
         place: of the cluster.
         name: how its descriptors are called in a new primary.
         text: str, the bind that it is of.
+        tls: bool, whether that asks for TLS.
         shown: str, the address for people.
     """
 
     text = ""
+    tls = False
 
     def __init__(
         self, policy: int, keywords: dict[str, Any], name: str, inherited: Sequence[Inherited]
@@ -246,7 +248,7 @@ def _bind(policy: int, bind: Bind, inherited: list[Inherited]) -> Listening:
     for each in same:
         inherited.remove(each)
     made = Listening(policy, keywords, name, same)
-    made.text = bind.text
+    made.text, made.tls = bind.text, bind.tls
     return made
 
 

@@ -313,6 +313,8 @@ class Supervisor:
         }
         if self.settings.tls_cert is not None:
             given["tls"] = [self.settings.tls_cert, self.settings.tls_key]
+            if self.settings.tls_by_bind:
+                given["secure"] = [each.tls for each in self._listening]
         try:
             worker = self._fork({VARIABLE: json.dumps(given)})
         except OSError as error:

@@ -104,7 +104,7 @@ class Serving:
 
     Args:
         target: what serves.
-        make: makes a server.
+        make: makes a server for the place with a number.
         places: keywords of listen(), for each server; with `handed`, the connections to a
             descriptor are accepted by the primary.
         on_ready, on_down: called once, in this thread, when all servers listen and the program's
@@ -115,7 +115,7 @@ class Serving:
     def __init__(
         self,
         target: Target,
-        make: Callable[[], Server],
+        make: Callable[[int], Server],
         places: list[dict[str, Any]],
         on_ready: Callable[[], object],
         on_down: Callable[[], object],
@@ -167,8 +167,8 @@ class Serving:
 
     def _listen(self, then: Callable[[], object]) -> None:
         self._silent = len(self._places)
-        for place in self._places:
-            server = self._make()
+        for number, place in enumerate(self._places):
+            server = self._make(number)
             self.servers.append(server)
             server.pause()
             server.on("error", self.fail)
@@ -387,8 +387,8 @@ class ServeWorker:
         signal.signal(signal.SIGTERM, arrived)
         self._main.run()
 
-    def _make(self) -> Server:
-        target, tls = self._target, self._given["tls"]
+    def _make(self, number: int) -> Server:
+        target, tls, secure = self._target, self._given["tls"], self._given["secure"]
         if target.server is not None:
             return target.server
         options: dict[str, Any] = {"name": target.name}
@@ -398,7 +398,7 @@ class ServeWorker:
             if most is not None:
                 # It is of the process, whose threads share its descriptors.
                 options["max_connections"] = max(most // self._given["threads"], 1)
-        if tls is None:
+        if tls is None or (secure is not None and not secure[number]):
             return net.Server(options, target.listener)
         from ..tls import Server as TLSServer
 

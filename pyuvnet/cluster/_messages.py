@@ -202,6 +202,8 @@ START = Record(
         "log_level": May(text, "info"),
         "reload": May(flag, False),
         "tls": May(several(text, 2)),
+        # Which places have TLS; missing: all, if there is a certificate.
+        "secure": May(several(flag)),
         "guarded": May(flag, False),
         "contain": May(flag, False),
     }

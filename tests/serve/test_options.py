@@ -39,6 +39,7 @@ if sys.platform != "win32":
         ({"timeout_graceful": -1}, ArgValueError), ({"timeout_graceful": "1"}, ArgTypeError),
         ({"max_lifetime": 0}, ArgValueError), ({"pid_file": 5}, ArgTypeError),
         ({"log_level": "loud"}, ArgValueError), ({"metrics": 9464}, ArgTypeError),
+        ({"bind": "tls:127.0.0.1:1"}, ArgValueError), ({"bind": "tls:5"}, ArgValueError),
         ({"metrics": "x"}, ArgValueError), ({"tls_cert": "x"}, ArgValueError),
         ({"timeout_start": -1}, ArgValueError), ({"heartbeat": "5"}, ArgTypeError),
         ({"timeout_hung": True}, ArgTypeError), ({"guarded": 1}, ArgTypeError),
@@ -241,6 +242,30 @@ def test_tls(serve: Any) -> None:
     context = ssl.create_default_context(cafile=files / "ca.pem")
     with connected(port) as one, context.wrap_socket(one, server_hostname="localhost") as secure:
         assert secure.recv(100) == b"encrypted"
+    primary.end()
+
+
+@pytest.mark.slow
+@pytest.mark.spec("P11-02", "P11-10")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_plain_and_tls_in_one_primary(serve: Any, tmp_path: Path, threads: int) -> None:
+    from tests.support.certificates import certificates
+
+    files = certificates()
+    primary = serve(
+        *("app:answer", "--bind", "unix:s", "--bind", "tls:127.0.0.1:0", "--bind", "tls:unix:t"),
+        *("--tls-cert", str(files / "server.pem"), "--tls-key", str(files / "server.key")),
+        *("--threads", str(threads)),
+        app="def answer(socket):\n    socket.end(type(socket).__name__)",
+    )
+    port = primary.ready()
+    context = ssl.create_default_context(cafile=files / "ca.pem")
+    with connected(str(tmp_path / "s")) as one:
+        assert one.recv(100) == b"Socket"
+    for where in (port, str(tmp_path / "t")):
+        with connected(where) as one, context.wrap_socket(one, server_hostname="localhost") as two:
+            assert two.recv(100) == b"TLSSocket"
     primary.end()
 
 
