@@ -1,12 +1,21 @@
 from typing import final
 
+from .emitter import EventEmitter
 from .socket_base import SocketBase
 from .timer import Timer
 from .waiter import Waiter
 
 def linger(socket: SocketBase) -> Waiter[None]: ...
 
+class Patience(Timer): ...
+
 @final
-class Lingering(Timer):
+class Lingering(Patience):
     def __call__(self, *_: object) -> None: ...
     def leave(self) -> None: ...
+
+@final
+class Watch(Patience): ...
+
+@final
+class Remains(EventEmitter): ...

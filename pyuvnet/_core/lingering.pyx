@@ -20,6 +20,9 @@ only if that is closed, which is ECONNRESET here.
 
 While this waits, W_LINGERS keeps the socket from destroying itself. destroy() does, at once.
 
+A socket that destroys itself outside of such a block, as by destroy_soon(), is seen off: it closes
+with the events of Node, and the connection stays with a Remains, which waits by the same rules.
+
 Imports: socket_base and below, waiter, timer.
 """
 
@@ -27,17 +30,26 @@ cimport cython
 from libc.stdint cimport uint64_t
 
 from . cimport uv
-from .emitter cimport ON_CLOSE, ON_END, ON_FINISH, new_hidden
+from .emitter cimport ON_CLOSE, ON_END, ON_FINISH, EventEmitter, new_hidden
 from .errors cimport seal
+from .loop cimport Loop
+from .owner cimport HandleCalls, raised_call, read_call, status_call, take_call
+from .pipe cimport new_pipe
 from .readable cimport r_read
 from .socket_base cimport *
 from .stream cimport *
+from .stream_handle cimport StreamHandle, close_descriptor, duplicate
+from .tcp cimport TCP, new_tcp
+from .upcalls cimport later
 from .waiter cimport new_waiter
 
 cdef extern from "sockopt.h":
     bint pyuvnet_has_unread(int fd) noexcept
 
+ctypedef void (*see_off_call)(object) noexcept
+
 cdef enum:
+    MOST_SEEN_OFF = 256                # at a time in a loop: they keep descriptors
     # All in ms.
     SILENCE = 1000
     MANNERS = 5000
@@ -47,8 +59,46 @@ cdef enum:
     ENDED_WITHIN = 250                 # and so often at whether the peer is silent
 
 
+cdef class Patience(Timer):
+    """How long a peer is waited for."""
+
+    cdef bint is_over(self, StreamHandle handle, uint64_t read, bint ended) noexcept:
+        """Whether the peer has everything and has ended, or has had its time.
+
+        Else `_delay` says when to look again.
+
+        read: how many bytes have come from it so far.
+        """
+        cdef uint64_t now = uv.uv_now(&handle.loop._uv)
+        cdef Py_ssize_t unacknowledged = unacknowledged_by_peer(handle)
+        if not self._began:
+            self._began = self._moved = now
+        if unacknowledged != self._unacknowledged or read != self._read:
+            self._moved = now
+        self._unacknowledged, self._read = unacknowledged, read
+        if unacknowledged:
+            self._settled = 0
+            self._delay = min(self._delay * 2, <unsigned int>ACKNOWLEDGED_WITHIN) \
+                if self._delay else FIRST_LOOK
+        else:
+            if ended:
+                return True
+            if not self._settled:
+                self._settled = now
+            self._delay = ENDED_WITHIN
+        if now - self._began >= MOST or self._settled and now - self._settled >= MANNERS:
+            return True
+        if now - self._moved < SILENCE:
+            return False
+        if handle._reading and pyuvnet_has_unread(handle.fileno()):
+            # The loop was busy, or stopped: what has come meanwhile is read next.
+            self._moved = now
+            return False
+        return True
+
+
 @cython.final
-cdef class Lingering(Timer):
+cdef class Lingering(Patience):
     """Ends the life of a socket that is ended, or is about to be, and settles a waiter at 'close'.
     """
 
@@ -77,7 +127,10 @@ cdef class Lingering(Timer):
         try:
             # Which may run code of the program.
             self._discard()
-            over = socket._state & DESTROYED or self._is_over(uv.uv_now(&socket._loop._uv))
+            # Where nothing was written, there is nothing to lose.
+            over = socket._state & DESTROYED or not socket._bytes_dispatched \
+                or self.is_over(socket._handle, socket._bytes_read,
+                                socket._state & R_END_EMITTED != 0)
             if not over:
                 self.start(self._delay)
         finally:
@@ -99,39 +152,6 @@ cdef class Lingering(Timer):
         elif socket._flowing != FLOWING_YES and socket.r_reader is None and socket.r_pipes is None:
             (<object>socket).resume()
         return 0
-
-    cdef bint _is_over(self, uint64_t now) noexcept:
-        """Whether the peer has everything and has ended, or has had its time."""
-        cdef SocketBase socket = self._socket
-        cdef Py_ssize_t unacknowledged = socket._unacknowledged()
-        if not self._began:
-            if not socket._bytes_dispatched:
-                # There is nothing to lose.
-                self._unacknowledged = 0
-                return True
-            self._began = self._moved = now
-        if unacknowledged != self._unacknowledged or socket._bytes_read != self._read:
-            self._moved = now
-        self._unacknowledged, self._read = unacknowledged, socket._bytes_read
-        if unacknowledged:
-            self._settled = 0
-            self._delay = min(self._delay * 2, <unsigned int>ACKNOWLEDGED_WITHIN) \
-                if self._delay else FIRST_LOOK
-        else:
-            if socket._state & R_END_EMITTED:
-                return True
-            if not self._settled:
-                self._settled = now
-            self._delay = ENDED_WITHIN
-        if now - self._began >= MOST or self._settled and now - self._settled >= MANNERS:
-            return True
-        if now - self._moved < SILENCE:
-            return False
-        if socket._handle._reading and pyuvnet_has_unread(socket._handle.fileno()):
-            # The loop was busy, or stopped: what has come meanwhile is read next.
-            self._moved = now
-            return False
-        return True
 
     def leave(self):
         """Listen no more."""
@@ -172,4 +192,111 @@ def linger(SocketBase socket not None):
     return waiter
 
 
+# ---- Without the socket --------------------------------------------------------------------------
+
+@cython.final
+cdef class Watch(Patience):
+    """Closes the handle of a Remains when it is over."""
+
+    cdef int fire(self) except -1:
+        if self._handle is not None:
+            if self.is_over(self._handle, self._got, False):
+                self._handle.close()
+            else:
+                self.start(self._delay)
+        return 0
+
+    cdef object whose(self):
+        return None if self._handle is None else self._handle.owner
+
+
+@cython.final
+cdef class Remains(EventEmitter):
+    """The connection of a socket that is destroyed: reads and discards."""
+
+    def __repr__(self):
+        return "<the end of a connection>"
+
+
+cdef bint _take_read(Remains self, const char* base, Py_ssize_t size) noexcept:
+    self._watch._got += size
+    return True
+
+
+cdef int _read(Remains self, object handle, const char* base, Py_ssize_t size) except -1:
+    self._watch._got += size
+    return 0
+
+
+cdef int _read_ended(Remains self, StreamHandle handle, int status) except -1:
+    # Nothing more comes, and what has not left yet does so without us.
+    handle.close()
+    return 0
+
+
+cdef void _read_raised(Remains self, object handle, object exc) noexcept:
+    pass
+
+
+cdef int _closed(Remains self, StreamHandle handle, int status) except -1:
+    handle.loop.seen_off -= 1
+    self._watch.cancel()
+    self._watch._handle = None
+    return 0
+
+
+cdef HandleCalls REMAINS_CALLS
+REMAINS_CALLS.take_read = <take_call><void*>_take_read
+REMAINS_CALLS.read = <read_call><void*>_read
+REMAINS_CALLS.pump = <status_call><void*>_read_ended
+REMAINS_CALLS.read_ended = <status_call><void*>_read_ended
+REMAINS_CALLS.read_raised = <raised_call><void*>_read_raised
+REMAINS_CALLS.closed = <status_call><void*>_closed
+
+
+cdef void _see_off(SocketBase socket) noexcept:
+    """A socket that has ended is about to be closed: let what it has written arrive.
+
+    Its events are Node's, its handle is closed, and the connection stays with a handle of its own
+    on the same descriptor. Where that fails, the connection is closed as Node closes it.
+    """
+    cdef StreamHandle handle = socket._handle, kept = None
+    cdef Loop loop = handle.loop
+    cdef int fd
+    if loop.seen_off >= MOST_SEEN_OFF or loop.silent or not pyuvnet_has_unread(handle.fileno()) \
+            and not unacknowledged_by_peer(handle):
+        return
+    try:
+        remains = Remains.__new__(Remains)
+        watch = Watch.__new__(Watch)
+        (<Watch>watch).loop = loop
+        kept = new_tcp(loop) if isinstance(handle, TCP) else new_pipe(loop)
+        fd = duplicate(handle)
+        if fd < 0 or kept.open(fd) < 0:
+            if fd >= 0:
+                close_descriptor(fd)
+            kept.close()
+            return
+        (<Remains>remains)._watch = watch
+        (<Watch>watch)._handle = kept
+        loop.seen_off += 1
+        kept.own(<Remains>remains, &REMAINS_CALLS)
+        if not uv.uv_has_ref(handle._uv):
+            uv.uv_unref(kept._uv)
+        if kept.read_start() < 0:
+            kept.close()
+            return
+        (<Watch>watch).start(FIRST_LOOK)
+    except BaseException as exc:
+        if kept is not None:
+            kept.close()
+        if not isinstance(exc, (MemoryError, OSError)):
+            loop.report(exc)
+
+
+later.see_off = <see_off_call><void*>_see_off
+
+seal(Patience)
 seal(Lingering)
+seal(Watch)
+seal(Remains)

@@ -66,6 +66,8 @@ cdef enum:
     SOCKET_COUNTS_WRITES = 1 << 20
     # Its connection has to have TLS first. A signal handler may write before that.
     SOCKET_TO_SECURE = 1 << 21
+    # It destroys itself, or destroy_soon() does: what it has written is to arrive.
+    SOCKET_GRACEFUL = 1 << 22
     # Writes, end() and resets wait for 'connect'.
     SOCKET_NOT_YET = SOCKET_CONNECTING | SOCKET_TO_SECURE
 
@@ -223,7 +225,6 @@ cdef class SocketBase(Duplex):
 
     cdef uint64_t _activity(self) noexcept
     cdef size_t _unsent(self) noexcept
-    cdef Py_ssize_t _unacknowledged(self) noexcept
     cdef int _begin_to_end(self) except -1
     cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
     cdef int _end_here(self) except -1
@@ -258,6 +259,7 @@ cdef class SocketBase(Duplex):
     cdef bint _inherits_write(self) noexcept
 
 cdef void send_collected(Loop loop) noexcept
+cdef Py_ssize_t unacknowledged_by_peer(StreamHandle handle) noexcept
 cdef int on_idle_timeout(SocketBase self) except -1
 
 cdef inline PyObject* socket_of(Links* links) noexcept:

@@ -1321,8 +1321,12 @@ cdef class SocketBase(Duplex):
             later.stop_deadlines(self)
         if handle is not None:
             if self._coroutines & W_LINGERS and error is not None and self._bytes_dispatched \
-                    and (self._unacknowledged() or not isinstance(handle, TCP)):
+                    and (unacknowledged_by_peer(handle) or not isinstance(handle, TCP)):
                 self._coroutines |= W_UNCONFIRMED
+            if self._socket_flags & (SOCKET_GRACEFUL | SOCKET_RESET) == SOCKET_GRACEFUL \
+                    and error is None and self._state & (W_FINISHED | R_ENDED) == W_FINISHED:
+                later.see_off(self)
+            self._socket_flags &= ~SOCKET_GRACEFUL
             self._handle = None
             handle._reading = False
             if not (self._socket_flags & SOCKET_RESET and isinstance(handle, TCP)
@@ -1408,11 +1412,15 @@ cdef class SocketBase(Duplex):
         if what == TICK_RESET_AT_CONNECT:
             return self._reset()
         if what == TICK_DESTROY_AT_FINISH:
+            self._socket_flags |= SOCKET_GRACEFUL
             return self._destroy_with(None)
         if what == TICK_END and not self._state & (R_END_EMITTED | ALLOW_HALF_OPEN) \
                 and self.listener_count(ON_END, on_end_of_socket):
             # What the built-in 'end' listener does, whatever becomes of it then.
             self._socket_flags |= SOCKET_REFUSES_WRITES
+        elif what == TICK_FINISH and not self._state & HAS_READABLE:
+            # Which destroys it, and it has never read.
+            self._socket_flags |= SOCKET_GRACEFUL
         elif what == TICK_FINISH and self._socket_flags & SOCKET_FINISH_IS_OLD:
             # The connection that is being made can still be ended; Node's cannot.
             self._socket_flags &= ~SOCKET_FINISH_IS_OLD
@@ -1450,15 +1458,6 @@ cdef class SocketBase(Duplex):
             return 0
         size = self._handle.stream().write_queue_size
         return size + top_layer(self._handle).waiting() if self._state & LAYERED else size
-
-    cdef Py_ssize_t _unacknowledged(self) noexcept:
-        """How many bytes the peer's kernel has not acknowledged, also after a reset.
-
-        0 where that is not known, or where the peer has them at once: in a unix socket.
-        """
-        if self._handle is None or not isinstance(self._handle, TCP):
-            return 0
-        return max(pyuvnet_unsent(self._handle._uv), 0)
 
     cdef int _begin_to_end(self) except -1:
         """Emit 'shutdown'; the socket is to be ended as soon as it is idle."""
@@ -1839,6 +1838,16 @@ cdef object _queued_chunk(SocketBase self, Py_ssize_t back):
     return None if back else self.w_chunk
 
 
+cdef Py_ssize_t unacknowledged_by_peer(StreamHandle handle) noexcept:
+    """How many of the bytes written the peer's kernel has not acknowledged, also after a reset.
+
+    0 where that is not known, or where the peer has them at once: in a unix socket.
+    """
+    if handle is None or not isinstance(handle, TCP):
+        return 0
+    return max(pyuvnet_unsent(handle._uv), 0)
+
+
 cdef void send_collected(Loop loop) noexcept:
     """Send what sockets with a budget have collected, before the callback is over."""
     cdef Py_ssize_t index = 0
@@ -1955,6 +1964,8 @@ cdef bint _half_open(SocketBase self) noexcept:
 
 
 cdef int _lost(SocketBase self, object handle, BaseException error) except -1:
+    if error is None:
+        self._socket_flags |= SOCKET_GRACEFUL
     return self._destroy_with(error)
 
 

@@ -285,6 +285,9 @@ cdef class SocketMethods(SocketBase):
     def destroy_soon(self):
         """End the writable side, and destroy the socket once all data is written. Returns None.
 
+        If the peer has not received everything by then, the connection stays, without the socket,
+        until it has, and has ended or is silent for 1 s.
+
         Events: 'finish', 'close' (had_error).
 
         Node: socket.destroySoon()
@@ -293,6 +296,7 @@ cdef class SocketMethods(SocketBase):
         if w_writable(self):
             self.end()
         if self._state & W_FINISHED:
+            self._socket_flags |= SOCKET_GRACEFUL
             self._destroy_with(None)
         elif not self._state & DESTROYED:
             # Once, at the place of the first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket as posix
+import threading
 from typing import Any
 
 import pytest
@@ -113,3 +114,89 @@ def test_how_long_a_peer_has(clock: Any, act: Any, size: int, least: int, most: 
 
     began: list[float] = []
     pyuvnet.run(main())
+
+
+# ---- destroy_soon(), and what destroys itself ----------------------------------------------------
+
+
+@pytest.mark.spec("D260")
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("how", ["destroy_soon()", "destroy_soon() at 'finish'", "not readable"])
+def test_what_destroys_itself_loses_nothing(
+    loop: Any, trace: Any, tmp_path: Any, kind: str, how: str
+) -> None:
+    """The events and their order are Node's; the peer reads everything, and no reset."""
+    got: list[Any] = []
+    family = posix.AF_UNIX if kind == "unix" else posix.AF_INET
+    listener = posix.create_server(
+        str(tmp_path / "s") if kind == "unix" else ("127.0.0.1", 0), family=family
+    )
+
+    def play() -> None:
+        peer = listener.accept()[0]
+        with peer, listener:
+            peer.sendall(bytes(200_000))
+            sent.set()
+            try:
+                while part := peer.recv(65536):
+                    got.append(len(part))
+            except ConnectionError as error:
+                got.append(error)
+
+    def finish() -> None:
+        trace("finish")
+        if how.endswith("'finish'"):
+            client.destroy_soon()
+
+    def write() -> None:
+        client.write(SOME[:400_000])
+        if how == "destroy_soon()":
+            client.destroy_soon()
+        else:
+            client.end()
+
+    def connected() -> None:
+        if sent.is_set():
+            write()
+        else:
+            pyuvnet.set_immediate(connected)
+
+    sent = threading.Event()
+    thread = threading.Thread(target=play)
+    thread.start()
+    client = net.Socket(readable=how != "not readable")
+    client.on("connect", connected).on("finish", finish).on("close", trace.note("close"))
+    place = listener.getsockname()
+    client.connect(place) if kind == "unix" else client.connect(place[1], "127.0.0.1")
+    pyuvnet.run()
+    thread.join(20)
+    assert trace == ["finish", ("close", False)]
+    assert [each for each in got if not isinstance(each, int)] == []
+    assert sum(got) == 400_000
+
+
+@pytest.mark.parametrize("how", ["destroy()", "unref()"])
+def test_what_does_not_wait(loop: Any, how: str) -> None:
+    """destroy() is immediate, and an unref()ed socket does not keep the loop alive."""
+
+    def connected() -> None:
+        peers.append(listener.accept()[0])
+        peers[0].sendall(b"unread")
+        client.write(b"x")
+        if how == "unref()":
+            client.unref()
+            client.destroy_soon()
+        else:
+            client.destroy()
+
+    peers: list[Any] = []
+    with posix.create_server(("127.0.0.1", 0)) as listener:
+        client = net.connect(listener.getsockname()[1], "127.0.0.1", connected)
+        pyuvnet.run()
+    assert client.closed
+    assert loop.alive() is False
+    peers[0].close()
+    while loop.handle_count():
+        # Something has to keep the loop alive, or it does not look.
+        pyuvnet.set_immediate(lambda: None)
+        loop.turn()
