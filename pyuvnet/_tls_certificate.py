@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    Name = list[list[tuple[str, int, bytes]]]
+    _Name = list[list[tuple[str, int, bytes]]]
 
 # Each byte costs as much as all before it.
 MAX_OID = 128
@@ -147,9 +147,9 @@ def key_kind(der: bytes) -> str:
 # ---- Names ---------------------------------------------------------------------------------------
 
 
-def _name(der: bytes) -> Name:
+def _name(der: bytes) -> _Name:
     """The parts of a name, in groups: object identifier, and tag and bytes of the text."""
-    groups: Name = []
+    groups: _Name = []
     for _, group, _ in _items(_only(der)):
         groups.append([])
         for _, pair, _ in _items(group):

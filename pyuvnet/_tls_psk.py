@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ._tlssocket import TLSSocket
 
 # What OpenSSL takes.
-MOST_BYTES, MOST_IDENTITY = 512, 256
+MOST_BYTES: int = 512
+MOST_IDENTITY: int = 256
 _shaking = threading.local()
 
 

@@ -60,7 +60,8 @@ def over_its_bound() -> Any:
     socket = net.Socket(max_write_buffer=10, on_full="refuse")
     socket.cork()
     found: list[Any] = []
-    socket.write(b"eleven byte", callback=found.append)
+    socket.write(b"a byte")
+    socket.write(b"and more", callback=found.append)
     pyuvnet.run()
     return found[0]
 
@@ -70,7 +71,8 @@ def over_the_budget() -> Any:
     errors: list[Any] = []
     pyuvnet.loop.set_write_budget(10)
     client = net.connect(1, "127.0.0.1").on("error", errors.append)
-    client.write(b"eleven byte")
+    client.write(b"a byte")
+    client.write(b"and more")
     pyuvnet.run()
     return errors[0]
 

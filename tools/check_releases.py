@@ -41,6 +41,7 @@ FILES = [
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
 OURS = {
+    "held": "a list of descriptors, which are int",
     "_peer_tuple": "a tuple of str and int",
     "r_awaiting": "a list of pipes, which are ours",
     "r_pipes": "a pipe, or a list of them, which are ours",

@@ -24,7 +24,7 @@ from cpython.tuple cimport PyTuple_CheckExact
 from .._base.errors import MaxListenersExceededWarning, SettingError, StateError
 from .._base.hints import explain_arity, hint
 from .._base.names import to_node
-from .._base.option_table import SETTINGS, refuse_setting
+from .._base.option_table import SETTINGS as _SETTINGS, refuse_setting
 from .._base.validation import arg_type_error, range_error
 
 from .capi cimport NAME_OF_OWN, NAME_OF_TEXT, Py_TYPE, PyTypeObject, \
@@ -325,7 +325,7 @@ cdef inline tuple _entries(object entry):
     return (entry,)
 
 
-cdef object _settings = SETTINGS
+cdef object _settings = _SETTINGS
 
 
 cdef class _Setting:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from ._messages import Table
+    from ._messages import _Table
 
     Sent = Callable[[BaseException | None], object]
 
@@ -106,8 +106,8 @@ class Channel:
         fd: int,
         peer: str,
         advanced: bool,
-        incoming: Table,
-        outgoing: Table,
+        incoming: _Table,
+        outgoing: _Table,
         on_message: Callable[[Any, int | None], object],
         on_internal: Callable[[dict[str, Any], int | None], object],
         on_close: Callable[[], object],

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     # Returns a value, checked, or raises ValueError.
-    Kind = Callable[[Any], Any]
-    Table = Mapping[str, "Record"]
+    _Kind = Callable[[Any], Any]
+    _Table = Mapping[str, "Record"]
 
 # What may be left out, and whether it is then left out here as well.
 _REQUIRED: Any = object()
@@ -34,14 +34,14 @@ ABSENT: Any = object()
 class May:
     """A field that may be missing or None: then it has the default, or is ABSENT."""
 
-    def __init__(self, kind: Kind, default: Any = None) -> None:
+    def __init__(self, kind: _Kind, default: Any = None) -> None:
         self.kind, self.default = kind, default
 
 
 class Record:
     """A dict with certain fields; others are left out of what it returns."""
 
-    def __init__(self, fields: Mapping[str, Kind | May]) -> None:
+    def __init__(self, fields: Mapping[str, _Kind | May]) -> None:
         self.fields = [
             (name, each.kind, each.default) if isinstance(each, May) else (name, each, _REQUIRED)
             for name, each in fields.items()
@@ -76,7 +76,7 @@ def flag(value: Any) -> bool:
     return value
 
 
-def integer(least: int, most: int) -> Kind:
+def integer(least: int, most: int) -> _Kind:
     """An int in a range."""
 
     def check(value: Any) -> int:
@@ -87,7 +87,7 @@ def integer(least: int, most: int) -> Kind:
     return check
 
 
-def number(least: float, most: float) -> Kind:
+def number(least: float, most: float) -> _Kind:
     """An int or a float in a range, and so not NaN."""
 
     def check(value: Any) -> float:
@@ -98,7 +98,7 @@ def number(least: float, most: float) -> Kind:
     return check
 
 
-def several(kind: Kind, count: int | None = None) -> Kind:
+def several(kind: _Kind, count: int | None = None) -> _Kind:
     """A list, of a certain length if there is one."""
 
     def check(value: Any) -> list[Any]:
@@ -109,7 +109,7 @@ def several(kind: Kind, count: int | None = None) -> Kind:
     return check
 
 
-def named(kind: Kind) -> Kind:
+def named(kind: _Kind) -> _Kind:
     """A dict of values of one kind, by any names."""
 
     def check(value: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ COUNTS = Record(
     }
 )  # fmt: skip
 
-FROM_WORKER: Table = {
+FROM_WORKER: _Table = {
     "online": Record({}),
     "query": Record({"seq": SEQ, **PLACE}),
     "listening": Record(
@@ -180,7 +180,7 @@ FROM_WORKER: Table = {
     # Without a seq unasked, before it ends.
     "serve counts": Record({"seq": May(SEQ), "names": named(COUNTS), "exceptions": May(_count, 0)}),
 }
-FROM_PRIMARY: Table = {
+FROM_PRIMARY: _Table = {
     # The descriptor comes with it if the status, libuv's, is 0.
     "reply": Record({"seq": SEQ, "status": integer(-(2**31), 0), "key": text, "accepts": flag}),
     "ack": Record({"seq": SEQ}),
@@ -216,7 +216,7 @@ def name_of(message: dict[str, Any]) -> str:
     return f"serve {text(message.get('what'))}" if act == "serve" else act
 
 
-def read(table: Table, message: Any) -> dict[str, Any] | None:
+def read(table: _Table, message: Any) -> dict[str, Any] | None:
     """Check a message that has arrived.
 
     Returns: what the table has of it, with `act`, and `what` if it has one; None if the table does

@@ -77,6 +77,7 @@ def _whole_path(word: str) -> str:
     return main if is_it and os.path.isabs(main) else os.path.abspath(word)
 
 
+ARGUMENTS: list[str]
 _OPTIONS, _PROGRAM, ARGUMENTS = _own_command()
 # Not so if a launcher runs the program, and has taken its own arguments away.
 _HAS_ITS_ARGUMENTS = sys.argv[1:] == ARGUMENTS

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._serve.worker import Dealer
     from ..server import Server
 
-    Then = Callable[[dict[str, Any], int | None], object]
+    _Then = Callable[[dict[str, Any], int | None], object]
 
 # What a worker of pyuvnet.serve() has besides.
 SERVE_VARIABLE = "PYUVNET_SERVE"
@@ -161,7 +161,7 @@ class OwnWorker(Worker):
         self._state = "online"
         self._servers: dict[str, Server] = {}
         # The act of the reply that is awaited, and what is called with it.
-        self._pending: dict[int, tuple[str, Then]] = {}
+        self._pending: dict[int, tuple[str, _Then]] = {}
         self._seq = 0
         # Of pyuvnet.serve(): what gets the primary's orders, for which servers the primary accepts,
         # and what takes connections for one of them.
@@ -183,7 +183,7 @@ class OwnWorker(Worker):
         self.process._channel = self._channel
         self._channel.send_internal({"act": "online"})
 
-    def _request(self, message: dict[str, Any], awaited: str, then: Then) -> None:
+    def _request(self, message: dict[str, Any], awaited: str, then: _Then) -> None:
         self._seq += 1
         self._pending[self._seq] = awaited, then
         self._channel.send_internal({**message, "seq": self._seq})
