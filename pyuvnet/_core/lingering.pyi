@@ -1,5 +1,7 @@
 from typing import final
 
+from typing_extensions import disjoint_base
+
 from .emitter import EventEmitter
 from .socket_base import SocketBase
 from .timer import Timer
@@ -7,6 +9,7 @@ from .waiter import Waiter
 
 def linger(socket: SocketBase) -> Waiter[None]: ...
 
+@disjoint_base
 class Patience(Timer): ...
 
 @final
