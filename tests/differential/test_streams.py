@@ -1,12 +1,15 @@
 """Streams that a program makes, on Node and on pyuvnet: the same steps leave the same trace.
 
 A script is the class, its options, what its steps do (BEHAVIOURS of both players), and the calls.
+streams.js plays it on Node; what that does is recorded in traces/streams.txt.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,60 +17,7 @@ import pytest
 from pyuvnet import run, streams
 from tests.support import play
 
-pytestmark = pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
-
-PLAYER = """
-const stream = require('stream');
-const EVENTS = ['data', 'end', 'finish', 'drain', 'error', 'close', 'readable'];
-const results = [];
-const later = (f) => setImmediate(f);
-const camel = (name) => name.replace(/_(\\w)/g, (_, c) => c.toUpperCase());
-async function play([kind, options, steps, calls, hear]) {
-  const trace = [];
-  const note = (...what) => trace.push(what.filter((w) => w !== undefined).map((w) =>
-    w === null ? 'None' : w instanceof Error ? `${w.code ?? 'Error'}: ${w.message}`
-      : Array.isArray(w) ? w.map((c) => c.chunk.toString()).join('+') : w.toString()).join(' '));
-  const BEHAVIOURS = {
-    upper: (c, e, cb) => cb(null, c.toString().toUpperCase()),
-    twice: (c, e, cb) => { s.push(c); s.push(c); cb(); },
-    later: (c, e, cb) => later(() => cb(null, c)),
-    end: (c, e, cb) => { s.push(c); s.push(null); cb(); },
-    fail: (c, e, cb) => cb(new Error('transform')),
-    raise: () => { throw new Error('raised'); },
-    again: (...a) => { const cb = a.at(-1); cb(); cb(); },
-    note: (...a) => { note('step', ...a.slice(0, -1).filter((w) => typeof w !== 'string'));
-                      a.at(-1)(); },
-    tail: (cb) => { note('tail'); cb(null, 'tail'); },
-    broken: (...a) => { note('broken'); a.at(-1)(new Error('broken')); },
-    slow: (...a) => { note('slow'); later(() => a.at(-1)(null)); },
-    abc: () => { note('read'); s.push('abc'); s.push(null); },
-  };
-  const given = Object.fromEntries(Object.entries(options).map(([k, v]) => [camel(k), v]));
-  for (const [name, what] of Object.entries(steps)) given[name] = BEHAVIOURS[what];
-  const s = new stream[kind](given);
-  for (const event of EVENTS) {
-    if (hear.includes(event)) s.on(event, (arg) => note(event, arg));
-  }
-  for (const [method, ...args] of calls) {
-    if (method === 'turn') { await new Promise(later); await new Promise(later); continue; }
-    const real = args.map((a) => a === 'CB' ? (e) => note('cb', e ?? null)
-      : a === 'ERROR' ? new Error('given') : a);
-    try {
-      const value = s[method](...real);
-      if (value !== s && value !== undefined) note(method, value === true ? 'True' : value === false
-        ? 'False' : value);
-    } catch (e) { note('raises', e.code ?? 'Error'); }
-  }
-  for (let n = 0; n < 8; n++) await new Promise(later);
-  note(s.destroyed, s.readableLength ?? 0, s.writableLength ?? 0);
-  results.push(trace);
-}
-process.on('uncaughtException', (e) => { console.error(e); process.exit(1); });
-(async () => {
-  for (const script of JSON.parse(require('fs').readFileSync(0))) await play(script);
-  console.log(JSON.stringify(results));
-})();
-"""
+from . import recorded
 
 
 def play_here(
@@ -209,10 +159,9 @@ SCRIPTS: dict[str, list[Any]] = {
 # fmt: on
 
 
-@pytest.fixture(scope="module")
-def theirs() -> dict[str, list[str]]:
+def node_traces() -> play.Traces:
     done = subprocess.run(
-        [str(play.NODE), "-e", PLAYER],
+        [str(play.NODE), str(Path(__file__).with_name("streams.js"))],
         input=json.dumps(list(SCRIPTS.values())),
         capture_output=True,
         text=True,
@@ -222,6 +171,22 @@ def theirs() -> dict[str, list[str]]:
     return dict(zip(SCRIPTS, json.loads(done.stdout), strict=True))
 
 
+@functools.cache
+def recorded_traces() -> play.Traces:
+    return recorded.read("streams")["scripts"]
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_stream_of_the_programs_does_as_nodes(name: str, theirs: dict[str, list[str]]) -> None:
-    assert play_here(*SCRIPTS[name]) == theirs[name]
+def test_a_stream_of_the_programs_does_as_nodes(name: str) -> None:
+    assert name in recorded_traces(), f"record it: python -m {__name__}"
+    assert play_here(*SCRIPTS[name]) == recorded_traces()[name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
+def test_nodes_streams_do_what_is_recorded() -> None:
+    assert node_traces() == recorded_traces()
+
+
+if __name__ == "__main__":
+    recorded.write("streams", {"scripts": node_traces()}, play.node_release())
