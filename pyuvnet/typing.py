@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from types import GenericAlias
 
+from ._base.info import Info
 from ._base.info import Info as AddressInfo
 from ._base.info import Info as DropInfo
 from ._base.info import Info as OverloadInfo
 from ._base.info import Info as ProxyInfo
 from ._core.duplex import Duplex as TextDuplex
+from ._core.immediate import Immediate
 from ._core.readable import Readable as TextReadable
+from ._core.timer import Timeout
 from .socket import Socket as TextSocket
 
 
@@ -38,9 +41,12 @@ __all__ = [
     "AddressInfo",
     "DropInfo",
     "Event",
+    "Immediate",
+    "Info",
     "OverloadInfo",
     "ProxyInfo",
     "TextDuplex",
     "TextReadable",
     "TextSocket",
+    "Timeout",
 ]

@@ -3,8 +3,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, Literal, Self, TypeVarTuple, Unpack, overload
 
 from . import _listeners
+from ._base.info import Info
 from ._core.duplex import Duplex
+from ._core.immediate import Immediate
 from ._core.readable import Readable
+from ._core.timer import Timeout
 from .errors import SystemCallError
 from .server import Server
 from .socket import Socket
@@ -13,11 +16,14 @@ __all__ = [
     "AddressInfo",
     "DropInfo",
     "Event",
+    "Immediate",
+    "Info",
     "OverloadInfo",
     "ProxyInfo",
     "TextDuplex",
     "TextReadable",
     "TextSocket",
+    "Timeout",
 ]
 
 _Ts = TypeVarTuple("_Ts")
@@ -245,6 +251,7 @@ class TextDuplex(Duplex):
     def iterator(self, destroy_on_return: bool = True) -> AsyncIterator[str]: ...
 
 class TextSocket(Socket):
+    def read(self, size: int | None = None) -> str | None: ...
     # Events, by tools/stubs.py
     @overload
     def on(

@@ -178,7 +178,7 @@ def test_stubs_agree_with_the_compiled_modules(node_stubs, tmp_path):
     assert (code, said) == (0, "")
 
 
-PROGRAMS = ["events.py", "forms.py", "lambdas.py", "listeners.py"]
+PROGRAMS = ["events.py", "forms.py", "lambdas.py", "listeners.py", "names.py"]
 REFUSED = ROOT / "tests" / "typing" / "refused.py"
 EXPECTED = {
     number: mark.groups()

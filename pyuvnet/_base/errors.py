@@ -55,6 +55,7 @@ class Error(Exception):
         syscall: None, like errno.
         address: None, like errno.
         port: None, like errno.
+        reason: None, like errno; of a TLSError, OpenSSL's reason.
 
     Node: errors.Error, error.code
     """
@@ -66,6 +67,7 @@ class Error(Exception):
     syscall: str | None = None
     address: str | None = None
     port: int | None = None
+    reason: Any = None
 
     def __init__(self, message: str = "", code: str | None = None) -> None:
         super().__init__(message)
@@ -340,6 +342,7 @@ class SystemCallError(OSError):
         path: The path that was connected to, likewise.
         local_address: The local address, of a connection attempt that failed.
         local_port: The local port, of a connection attempt that failed.
+        reason: OpenSSL's reason, which only a TLSError has.
 
     Node: error.code, error.syscall
     """
@@ -358,6 +361,8 @@ class SystemCallError(OSError):
     localAddress: str | None = None
     local_port: int | None = None
     localPort: int | None = None
+    # Any, as a listener of 'error' may get an error with one, and this class stands for all.
+    reason: Any = None
 
 
 class ResolveError(SystemCallError, _socket.gaierror):
