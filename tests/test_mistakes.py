@@ -189,7 +189,17 @@ def test_a_listener_with_wrong_parameters(mistaken: Run) -> None:
 
         serve(connected)
         run()
-    """) == (1, "", ["TypeError: connected() takes 0 positional arguments but 1 was given"])
+    """) == (
+        1,
+        "",
+        [
+            "TypeError: connected() takes 0 positional arguments but 1 was given",
+            (
+                "The event 'connection' passes 1 argument (Socket), and its listener connected(), "
+                "defined at <string>:12, does not take that."
+            ),
+        ],
+    )
 
 
 def test_the_wrong_thread(mistaken: Run) -> None:
