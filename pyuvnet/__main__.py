@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     serves = given[:1] == ["serve"]
-    if serves:
+    if serves and arguments is None:
+        # This process is the primary's. Where a program calls main(), the signals are the program's.
         from ._serve.signals import hold
 
         hold()

@@ -74,6 +74,14 @@ def test_each_command_has_help_of_its_own(name: str, capsys) -> None:
     assert f"usage: pyuvnet {name}" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signal masks are POSIX's")
+def test_a_program_that_calls_main_keeps_its_signals() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
 def test_only_the_module_of_the_command_is_imported() -> None:
     code = (
         "import sys\n"
