@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     serves = given[:1] == ["serve"]
     if serves and arguments is None:
-        # This process is the primary's. Where a program calls main(), the signals are the program's.
+        # This process is the primary's. Where a program calls main(), the signals are its own.
         from ._serve.signals import hold
 
         hold()
