@@ -686,8 +686,9 @@ async def _exit(stream: Any, failure: BaseException | None) -> None:
         if failure is None:
             # After an exception of the body, that one goes on alone.
             unsent = stream._unsent_error()
-            if unsent is None and lingered:
-                unsent = _refused(stream)
+            if lingered:
+                # The alert may come before the acknowledgement, and says more.
+                unsent = _refused(stream) or unsent
         stream._heard()
     except StateError as error:
         # A closed loop has closed the stream.
