@@ -560,6 +560,7 @@ class ReusePort(Handing):
         self._free[worker.id] = worker
         reply(0, fd, True)
         self._accept_for_orphans()
+        self._stand_in()
         self.hand_out()
         return True
 
@@ -620,17 +621,26 @@ class ReusePort(Handing):
     def set_aside(self, worker: PrimaryWorker) -> None:
         """A worker does not reply: accept from its socket for others, if there are any."""
         super().set_aside(worker)
-        server = self._sockets.get(worker.id)
-        if server is None or self.held or self.workers.keys() <= self._aside:
-            return
-        stand_in = self._accept_for(server)
-        if stand_in is not None:
-            self._stand_ins[worker.id] = stand_in
+        self._stand_in()
 
     def take_back(self, worker: PrimaryWorker) -> None:
         """A worker that was set aside replies again, and accepts by itself."""
         self._dismiss(worker)
         super().take_back(worker)
+        # It may be the first one that can get what waits for the others.
+        self._stand_in()
+
+    def _stand_in(self) -> None:
+        """Accept from the sockets of all that were set aside, if somebody can get the connections.
+
+        Else they wait in the kernel's queue.
+        """
+        if self.held or self.workers.keys() <= self._aside:
+            return
+        for number in self._aside - self._stand_ins.keys():
+            stand_in = self._accept_for(self._sockets[number])
+            if stand_in is not None:
+                self._stand_ins[number] = stand_in
 
     def _dismiss(self, worker: PrimaryWorker) -> None:
         stand_in = self._stand_ins.pop(worker.id, None)

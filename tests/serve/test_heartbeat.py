@@ -161,6 +161,14 @@ def test_who_is_stopped_gets_no_connections_until_it_goes_on(serve: Any, policy:
     os.kill(stopped, signal.SIGCONT)
     primary.wait_for(rf"\(pid {stopped}\) replies again")
     assert stopped in pids(port, 100)
+    # With both stopped, what comes for the second one is for the first as soon as that goes on.
+    for pid, times in ((stopped, 2), (other, 1)):
+        os.kill(pid, signal.SIGSTOP)
+        primary.wait_for(rf"\(pid {pid}\) does not reply", times)
+    os.kill(stopped, signal.SIGCONT)
+    primary.wait_for(rf"\(pid {stopped}\) replies again", 2)
+    assert pids(port, 40) == {stopped}
+    os.kill(other, signal.SIGCONT)
     assert "restarting" not in primary.end()
 
 
