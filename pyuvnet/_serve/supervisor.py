@@ -449,7 +449,8 @@ class Supervisor:
         self._notify(f"READY=1\nMAINPID={os.getpid()}")
         usec = os.environ.get("WATCHDOG_USEC", "")
         if usec.isdigit() and int(usec):
-            often = min(max(int(usec) / 2000, 1), MAX_TIMEOUT)
+            # One that is left out since no worker replied for a moment does not end the service.
+            often = min(max(int(usec) / 4000, 1), MAX_TIMEOUT)
             self._watchdog = set_interval(self._feed_watchdog, often).unref()
 
     def _feed_watchdog(self) -> None:
