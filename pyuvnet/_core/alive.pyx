@@ -121,6 +121,9 @@ cdef int _warn_unclosed(object closing) except -1:
         if not isinstance(handle, StreamHandle) or handle.closing:
             continue
         owner = handle.owner
+        if owner is not None and handle.calls.written is NULL and handle.calls.connection is NULL:
+            # The remains of a connection, whose socket was closed.
+            continue
         try:
             whose = repr(owner) if owner is not None else f"<{_kind(handle)} handle>"
             text = f"unclosed {whose}"

@@ -200,3 +200,30 @@ def test_what_does_not_wait(loop: Any, how: str) -> None:
         # Something has to keep the loop alive, or it does not look.
         pyuvnet.set_immediate(lambda: None)
         loop.turn()
+
+
+def test_what_remains_is_not_unclosed(run_child: Any) -> None:
+    child = run_child(
+        """
+        import socket
+        import pyuvnet
+        from pyuvnet import net
+
+        def connected():
+            peers.append(listener.accept()[0])
+            peers[0].sendall(b"unread")
+            client.write(b"x")
+            client.destroy_soon()
+
+        peers = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = net.connect(listener.getsockname()[1], "127.0.0.1", connected)
+            client.on("close", lambda _: pyuvnet.stop())
+            pyuvnet.run()
+        assert pyuvnet.current_loop().handle_count() == 1
+        pyuvnet.current_loop().close()
+        peers[0].close()
+        """,
+        dev=True,
+    )
+    assert "unclosed" not in child.clean().err
