@@ -687,6 +687,31 @@ def test_what_a_destroyed_socket_had_queued_is_free_before_the_callback_is_over(
 
 @pytest.mark.spec("D130")
 @cases("of_loop", [False, True])
+@cases("size", [4, 1000])
+def test_one_object_is_not_queued_without_bound(of_loop: bool, size: int) -> None:
+    limit, message = 100_000, own(size)
+    most = limit // min(size, 32) + 10
+
+    def write() -> None:
+        (socket,) = idle.sockets
+        # Full, so that nothing of it leaves.
+        fill(socket)
+        if of_loop:
+            pyuvnet.loop.set_write_budget(limit)
+        writes = 0
+        while not socket.destroyed and writes < 2 * most:
+            socket.write(message)
+            writes += 1
+        assert writes <= most
+        idle.finish()
+
+    idle = Idle(1, **({} if of_loop else {"write_budget": limit}))
+    idle.run(write)
+    assert [code for _, code in idle.codes] == ["ERR_WRITE_BUDGET"]
+
+
+@pytest.mark.spec("D130")
+@cases("of_loop", [False, True])
 @cases("how", ["write", "write_frame", "cork"])
 @cases("kind", [bytes, bytearray, memoryview])
 def test_what_many_sockets_queue_of_one_object_counts_once(

@@ -25,6 +25,7 @@ cdef class Budget:
     # the first, which the limit bounds, and for each in the second.
     cdef readonly Py_ssize_t queued
     cdef readonly Py_ssize_t unsent
+    cdef Py_ssize_t repeats            # what it costs to queue such a chunk more than once
     cdef Shared* table                 # an open hash table of the chunks that are queued
     cdef Py_ssize_t used, mask         # of its places; size - 1, -1 without a table
     cdef Py_ssize_t collected          # at most so much was collected since it last was zero
@@ -38,10 +39,10 @@ cdef class Budget:
     cdef inline bint collect(self, Py_ssize_t size) noexcept:
         """So many bytes were collected; returns whether that could exceed the budget."""
         self.collected += size
-        return self.collected > self.limit - self.queued
+        return self.collected > self.limit - self.queued - self.repeats
 
     cdef inline bint exceeded(self) noexcept:
-        return self.queued > self.limit
+        return self.queued + self.repeats > self.limit
     cdef void changed(self, Quota quota, Py_ssize_t before) noexcept
     cdef bint hold(self, const char* base, Py_ssize_t size) noexcept
     cdef void let_go(self, const char* base, Py_ssize_t size) noexcept

@@ -14,7 +14,9 @@ most that they can be.  Where that would exceed a budget, they are sent first, a
 What a thousand sockets queue of one broadcast is in memory once, and a budget counts it once, as
 long as one of them has it.  A chunk is known by where its memory is and how large that is.  So no
 reference is held: memory that is used anew while something old still stands for it has the same
-size, and counts once as it should.  Each Quota has a list of its writes with their numbers, in the
+size, and counts once as it should.  Its place in a queue takes memory too (REPEAT), so that one
+object that is written again and again to a peer that does not read exceeds a budget at last.  Each
+Quota has a list of its writes with their numbers, in the
 order in which they leave; without memory for it, or for the table, a write counts by itself.
 """
 
@@ -25,6 +27,10 @@ from libc.string cimport memmove
 from .address cimport PeerName
 from .capi cimport hold_collector, release_collector
 from .errors cimport seal
+
+
+cdef enum:
+    REPEAT = 32                        # bytes that a write takes besides its chunk
 
 
 cdef Budget new_budget(Py_ssize_t limit, int place):
@@ -78,6 +84,8 @@ cdef class Budget:
             self.table[index].base, self.table[index].size = base, size
             self.used += 1
             self.queued += size
+        else:
+            self.repeats += min(size, REPEAT)
         self.table[index].holders += 1
         return True
 
@@ -88,6 +96,7 @@ cdef class Budget:
             return
         self.table[index].holders -= 1
         if self.table[index].holders:
+            self.repeats -= min(size, REPEAT)
             return
         self.used -= 1
         self.queued -= size

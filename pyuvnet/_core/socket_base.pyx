@@ -1086,7 +1086,7 @@ cdef class SocketBase(Duplex):
 
         Not if it is all there is, or if nothing of it waits: what exceeds the budget was let in.
         """
-        return budget.exceeded() and budget.queued > size \
+        return budget.exceeded() and (budget.queued > size or budget.repeats > budget.limit) \
             and (budget.queued > before or size and self.w_length)
 
     cdef int _destroy_longest(self, Budget budget) except -1:
