@@ -62,6 +62,7 @@ HEADINGS = {
     """,
     "stream": """
         Class: `stream.Readable` | Class: `stream.Writable` | Class: `stream.Duplex`
+        Class: `stream.Transform` | Class: `stream.PassThrough`
         duplex.allowHalfOpen | readable.closed | readable.destroy([error]) | readable.destroyed
         readable.errored | readable.isPaused() | readable.iterator([options]) | readable.pause()
         readable.pipe(destination[, options]) | readable.push(chunk[, encoding])
@@ -130,7 +131,8 @@ HEADINGS = {
         cluster.disconnect([callback]) | cluster.fork([env]) | cluster.setupPrimary([settings])
     """,
     "child_process": """
-        Class: `ChildProcess` | subprocess.kill([signal])
+        Class: `ChildProcess` | subprocess.kill([signal]) | subprocess.connected
+        subprocess.disconnect() | subprocess.exitCode | subprocess.signalCode
     """,
     "worker_threads": """
         port.postMessage(value[, transferList])
