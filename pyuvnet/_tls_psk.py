@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # What OpenSSL takes.
 MOST_BYTES: int = 512
 MOST_IDENTITY: int = 256
+# The fatal alert, in the clear.
+_INTERNAL_ERROR = bytes((21, 3, 3, 0, 2, 2, 80))
 _shaking = threading.local()
 
 
@@ -46,6 +48,7 @@ class PSKObject(ssl.SSLObject):
     """An SSLObject whose callbacks know the connection."""
 
     owner: ref[TLSSocket] | None = None
+    outgoing: ssl.MemoryBIO | None = None
     # What a callback has raised.
     failure: BaseException | None = None
 
@@ -69,6 +72,10 @@ class PSKObject(ssl.SSLObject):
             if not isinstance(failure, Exception):
                 # An interrupt of the program.
                 raise failure
+            if self.outgoing is not None:
+                # OpenSSL went on, maybe with a certificate: for the peer it would be a handshake.
+                self.outgoing.read()
+                self.outgoing.write(_INTERNAL_ERROR)
             raise PSKError from failure
 
 

@@ -272,7 +272,7 @@ class TLSSocket(Socket):
             self.destroy(check.arg_value_error("options.servername", name, "must be a host name"))
             return
         if isinstance(made, PSKObject):
-            made.owner = ref(self)
+            made.owner, made.outgoing = ref(self), outgoing
         self._layer = _layer.attach(self, _CALLS, lenient=rules.lenient)
         self._layer.set_deadline(rules.handshake_timeout)
         self._watch_sessions()
@@ -429,7 +429,7 @@ class TLSSocket(Socket):
             )
             made = chosen.wrap_bio(incoming, outgoing, server_side=True)
             if isinstance(made, PSKObject):
-                made.owner = ref(self)
+                made.owner, made.outgoing = ref(self), outgoing
         except (ValueError, OSError) as error:
             self._tls_failed(error, False)
             return
