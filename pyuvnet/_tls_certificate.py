@@ -278,13 +278,20 @@ def identity_of(der: bytes) -> Info:
 def is_issuer(der: bytes, below: bytes) -> bool:
     """Whether a certificate may have issued another one, as OpenSSL sees it by their names."""
     try:
-        issuer, issued = _Parts(der), _Parts(below)
-        if issuer.subject != issued.issuer:
-            return False
-        own = issuer.extensions.get(_OWN_KEY)
-        named = issued.extensions.get(_ISSUERS_KEY)
-        if own is None or named is None:
-            return True
+        return _has_issued(_Parts(der), _Parts(below))
+    except (ValueError, IndexError):
+        return False
+
+
+def _has_issued(issuer: _Parts, issued: _Parts) -> bool:
+    """is_issuer() of what has been read."""
+    if issuer.subject != issued.issuer:
+        return False
+    own = issuer.extensions.get(_OWN_KEY)
+    named = issued.extensions.get(_ISSUERS_KEY)
+    if own is None or named is None:
+        return True
+    try:
         keys = [value for tag, value, _ in _items(_only(named)) if tag == 0x80]
         return not keys or keys[0] == _only(own, 0x04)
     except (ValueError, IndexError):
@@ -293,12 +300,19 @@ def is_issuer(der: bytes, below: bytes) -> bool:
 
 def with_issuers(chain: list[bytes], store: Iterable[bytes]) -> list[bytes]:
     """A chain that goes on with those of a store, up to one that has signed itself."""
-    found, known = list(chain), list(store)
-    while len(found) < MOST_ISSUERS and not is_issuer(found[-1], found[-1]):
-        above = [each for each in known if is_issuer(each, found[-1])]
-        if not above:
-            break
-        found.append(above[0])
+    found, known = list(chain), []
+    for der in store:
+        with contextlib.suppress(ValueError, IndexError):
+            known.append((der, _Parts(der)))
+    with contextlib.suppress(ValueError, IndexError):
+        # Read once: it may be as long as the peer wants, and the store has hundreds.
+        last = _Parts(found[-1])
+        while len(found) < MOST_ISSUERS and not _has_issued(last, last):
+            above = [each for each in known if _has_issued(each[1], last)]
+            if not above:
+                break
+            der, last = above[0]
+            found.append(der)
     return found
 
 
@@ -342,7 +356,11 @@ def _add_names(found: Info, parts: _Parts) -> None:
         found["subject"] = _mapping(parts.subject)
     with contextlib.suppress(ValueError, IndexError):
         found["issuer"] = _mapping(parts.issuer)
-    names = _alternative_names(parts)
+    try:
+        names = _alternative_names(parts)
+    except (ValueError, IndexError):
+        # Without any check_server_identity() would take the common name instead. No host is this.
+        names = "DNS:<unreadable>"
     if names is not None:
         found["subjectaltname"] = names
 

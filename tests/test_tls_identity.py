@@ -99,6 +99,19 @@ def test_a_certificate_that_cannot_be_read_is_nobodys(
     assert said == [error, ("close", True)]
 
 
+def test_names_that_cannot_be_read_do_not_let_the_common_name_count(tmp_path: Path) -> None:
+    """Not in a check of the program's own either, which has only what we show it."""
+    # evil, and a UPN that is no UTF-8.
+    names = (
+        "30:1c:82:04:65:76:69:6c:a0:14:06:0a:2b:06:01:04:01:82:37:14:02:03:a0:06:0c:04:ff:ff:ff:ff"
+    )
+    context = signed(tmp_path, f"subjectAltName=DER:{names}", "/CN=localhost")
+    for check in (None, lambda host, cert: tls.check_server_identity(host, cert)):
+        got, said = talk_to(context, check_server_identity=check)
+        assert got == []
+        assert said == ["TLSError", ("close", True)]
+
+
 def test_a_listener_that_raises_does_not_let_an_impostor_in(tmp_path: Path) -> None:
     port, got, thread = plain_server(signed(tmp_path, "subjectAltName=DNS:evil.example"))
     codes: list[str] = []
