@@ -629,7 +629,10 @@ def _duplex() -> None:
     run()
 
 
-@operation("streams.Transform", "streams.PassThrough")
+@operation(
+    "Transform", "Transform.destroy", "Transform.set_framing",
+    "PassThrough", "PassThrough.destroy", "PassThrough.set_framing",
+)  # fmt: skip
 def _transform() -> None:
     for kind in (streams.Transform, streams.PassThrough):
         transform = kind(
@@ -640,6 +643,7 @@ def _transform() -> None:
         transform.write(b"ab", nothing)
         transform.resume()
         transform.end(nothing)
+        kind().set_framing(framing.Fixed(2)).destroy()
         run()
 
 

@@ -12,6 +12,7 @@ CI = os.environ.get("CI", "") not in ("", "0", "false")
 
 
 @pytest.mark.parametrize("name", sorted(fuzz.FUZZERS))
+@pytest.mark.filterwarnings("ignore::pyuvnet.errors.KeepAliveWarning")
 @pytest.mark.filterwarnings("ignore::pyuvnet.errors.TimeoutOverflowWarning")
 @pytest.mark.filterwarnings("ignore::pyuvnet.errors.MaxListenersExceededWarning")
 @pytest.mark.filterwarnings("ignore:.*refers to a unix socket of that name:RuntimeWarning")

@@ -47,7 +47,8 @@ def traced(open_worker: Any, tmp_path: Path) -> Callable[..., tuple[dict[str, An
 def test_accepts_that_fail(error: str, traced: Any) -> None:
     told, struck = traced(f"accept4:error={error}:when=1..4", "accepting", rules="")
     assert struck == 4
-    assert set(told["dropped"]) == {error}
+    # Without descriptors, clients wait.
+    assert set(told["dropped"]) == {error} - {"EMFILE", "ENFILE"}
     assert told["polls"] < 150
     assert told["answers"] == [True] * 6
     assert told["last"] == "last"
