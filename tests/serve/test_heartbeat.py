@@ -152,15 +152,16 @@ def test_who_is_stopped_gets_no_connections_until_it_goes_on(serve: Any, policy:
     options = (*LOCAL, "--policy", policy, "--workers", "2")
     primary = serve("app:app", *options, *OFTEN, "--timeout-hung", "0")
     port = primary.ready()
-    both = pids(port, 40)
-    assert len(both) == 2
-    stopped, other = both
+    (stopped,) = pids(port, 1)
     os.kill(stopped, signal.SIGSTOP)
     primary.wait_for(rf"\(pid {stopped}\) does not reply")
-    assert pids(port, 40) == {other}
+    (other,) = pids(port, 40)
+    assert other != stopped
     os.kill(stopped, signal.SIGCONT)
     primary.wait_for(rf"\(pid {stopped}\) replies again")
-    assert stopped in pids(port, 100)
+    if policy != "shared":
+        # There the kernel may well give all of them to the same worker.
+        assert stopped in pids(port, 100)
     # With both stopped, what comes for the second one is for the first as soon as that goes on.
     for pid, times in ((stopped, 2), (other, 1)):
         os.kill(pid, signal.SIGSTOP)
