@@ -156,8 +156,8 @@ cdef PyObject* _failed(Loop loop, pyuvnet_failed_accept* failure) noexcept:
         return NULL
     for handle in part.listeners:
         if handle.fileno() == failure.listener:
-            handle.failures += 1
-            if (failure.stuck or handle.failures >= FAILURES_IN_A_ROW) and not handle.paused:
+            handle.failed_accepts += 1
+            if (failure.stuck or handle.failed_accepts >= FAILURES_IN_A_ROW) and not handle.paused:
                 handle.paused = True
                 pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), failure.listener, True)
                 uv.uv_timer_start(&part._timer, _on_resume, PAUSE_MS, 0)

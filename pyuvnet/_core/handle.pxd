@@ -22,9 +22,6 @@ cdef class Handle:
     cdef unsigned char paused          # a listener that is not polled for a while
     cdef unsigned char pumps           # the owner takes the bytes out of the descriptor itself
     cdef unsigned char spent           # it has read its budget in this turn: SPENT...
-    # Of a listener: accepts that have failed in a row. Of a connection: its read budget in KiB, 0:
-    # the default.
-    cdef unsigned int failures
 
     cdef inline void own(self, EventEmitter owner, const HandleCalls* calls) noexcept:
         """Let callbacks go up to an owner from now on."""

@@ -2,9 +2,10 @@
 
 A layer is an owner to what is below it and a handle to what is above: bytes and their end come up,
 bytes and their end go down, and whether more may come is said downwards. So framing, a cipher, a
-header that comes first, deadlines and budgets each are a class that overrides what concerns it, and
-neither the stream machine nor another layer has to know. Without layers nothing here is called: the
-handle calls its owner directly, and the owner asks the one flag of its state.
+header that comes first, or a budget is a class that overrides what concerns it, and neither the
+stream machine nor another layer has to know. An owner calls the functions of layer.pxd, which are
+the only place that asks whether there are layers. Without them the handle calls its owner directly,
+and the owner the handle.
 
 Rules:
 
@@ -22,6 +23,7 @@ Imports: stream_handle and below.
 """
 
 from . cimport uv
+from .capi cimport hold_collector, release_collector
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal
 from .owner cimport HandleCalls, raised_call, read_call, status_call
@@ -110,11 +112,21 @@ cdef class Layer:
         return os_error(status, "write") if self.below is None else self.below.failure(status)
 
 
+cdef Py_ssize_t offer_to_layers(StreamHandle handle, object chunks, const uv.uv_buf_t* bufs,
+                                unsigned int count) noexcept:
+    """offer() through layers: UV_ECANCELED if a signal handler has taken the handle away."""
+    cdef object _kept = chunks, _owner = handle.owner
+    cdef int held = hold_collector()
+    cdef Py_ssize_t taken = top_layer(handle).try_write(bufs, count)
+    release_collector(held)
+    return uv.UV_ECANCELED if handle.closing or handle.owner is not _owner else taken
+
+
 # ---- What the handle calls -----------------------------------------------------------------------
 
 cdef const HandleCalls* owner_calls(StreamHandle handle) noexcept:
     """The owner's own table."""
-    return handle.calls if handle.layer is None else (<Layer>handle.layer).calls
+    return handle.calls if handle.lowest is None else (<Layer>handle.lowest).calls
 
 
 cdef bint _take_read(EventEmitter owner, const char* base, Py_ssize_t size) noexcept:
@@ -123,12 +135,12 @@ cdef bint _take_read(EventEmitter owner, const char* base, Py_ssize_t size) noex
 
 cdef int _read(EventEmitter owner, StreamHandle handle, const char* base,
                Py_ssize_t size) except -1:
-    cdef Layer lowest = handle.layer
+    cdef Layer lowest = handle.lowest
     return lowest.read(base, size)
 
 
 cdef int _read_ended(EventEmitter owner, StreamHandle handle, int status) except -1:
-    cdef Layer lowest = handle.layer
+    cdef Layer lowest = handle.lowest
     return lowest.read_ended(status)
 
 
@@ -142,17 +154,17 @@ cdef int _connected(EventEmitter owner, StreamHandle handle, int status) except 
 
 
 cdef int _written(EventEmitter owner, StreamHandle handle, int status) except -1:
-    cdef Layer lowest = handle.layer
+    cdef Layer lowest = handle.lowest
     return lowest.written(status)
 
 
 cdef int _shut_down(EventEmitter owner, StreamHandle handle, int status) except -1:
-    cdef Layer lowest = handle.layer
+    cdef Layer lowest = handle.lowest
     return lowest.shut_down(status)
 
 
 cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
-    cdef Layer lowest = <Layer>handle.layer
+    cdef Layer lowest = <Layer>handle.lowest
     cdef const HandleCalls* calls = lowest.calls
     cdef Layer layer = lowest
     # Once more: a layer may have a write that never got to the handle.
@@ -170,7 +182,7 @@ cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
         while layer is not None:
             lowest, layer = layer, layer.above
             lowest.below = lowest.above = lowest.top = None
-        handle.layer = None
+        handle.lowest = None
 
 
 cdef HandleCalls _CALLS
@@ -181,17 +193,17 @@ cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1:
 
     Returns a libuv status, of starting to read anew.
     """
-    cdef Layer bottom = handle.layer
+    cdef Layer bottom = handle.lowest
     if bottom is None:
         layer.calls = handle.calls
         layer.top = layer
-        handle.layer = layer
+        handle.lowest = layer
         handle.calls = &_CALLS
     elif lowest:
         layer.above, bottom.below = bottom, layer
         layer.calls, layer.top = bottom.calls, bottom.top
         bottom.top = None
-        handle.layer = layer
+        handle.lowest = layer
     else:
         layer.below, bottom.top.above = bottom.top, layer
         bottom.top = layer
@@ -212,7 +224,7 @@ cdef int remove_layer(Layer layer) except -1:
     cdef Layer bottom
     if handle is None:
         return 0
-    bottom = handle.layer
+    bottom = handle.lowest
     if above is not None:
         above.below = below
     if below is not None:
@@ -222,9 +234,9 @@ cdef int remove_layer(Layer layer) except -1:
             bottom.top = below
     elif above is not None:
         above.calls, above.top = layer.calls, layer.top
-        handle.layer = above
+        handle.lowest = above
     else:
-        handle.layer = None
+        handle.lowest = None
         handle.calls = layer.calls
     kept.handle = kept.above = kept.below = kept.top = None
     return 0

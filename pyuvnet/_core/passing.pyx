@@ -274,7 +274,7 @@ cdef Passing passing_of(SocketBase socket):
     """The layer of a socket; None without one."""
     cdef Layer layer = None
     if socket._handle is not None:
-        layer = socket._handle.layer
+        layer = socket._handle.lowest
     while layer is not None and not isinstance(layer, Passing):
         layer = layer.above
     return layer

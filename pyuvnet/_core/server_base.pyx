@@ -218,7 +218,7 @@ cdef class ServerBase(Acceptor):
             client.close()
             return 0
         status = listener.accept(client)
-        listener.failures = 0
+        listener.failed_accepts = 0
         if status < 0:
             client.close()
             # libuv 1.52.1 polls a listener no more after this, unless it listens again.
@@ -233,7 +233,7 @@ cdef class ServerBase(Acceptor):
     cdef int _hand_over(self, StreamHandle listener) except -1:
         """Give a connection's descriptor to the receiver; neither handle nor socket is made."""
         cdef int fd = take_waiting(listener)
-        listener.failures = 0
+        listener.failed_accepts = 0
         if fd >= 0:
             self._pass_on(fd)
         return 0
@@ -479,7 +479,7 @@ cdef class ServerBase(Acceptor):
                 socket.set_keep_alive_flag(self._keep_alive_initial_delay)
                 (<TCP>client).keepalive(True, self._keep_alive_initial_delay, KEEP_ALIVE_INTERVAL,
                                         KEEP_ALIVE_COUNT)
-        client.failures = self._read_budget
+        client.read_budget = self._read_budget
         self._connections += 1
         self._accepted += 1
         self._peak = max(self._peak, self._connections)

@@ -153,13 +153,11 @@ cdef class SocketBase(Duplex):
     cdef void _listener_raised(self) noexcept
     cdef int _flush_through(self, uv.uv_buf_t* bufs, unsigned int count) except -1
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
-    cdef Py_ssize_t _offer_through(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
                       object together, bint in_call) except -1
     cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept
     cdef int _add_layer(self, Layer layer, bint lowest) except -1
     cdef int _remove_layer(self, Layer layer) except -1
-    cdef int _read_start(self) noexcept
     cdef void _read_stop(self) noexcept
     cdef int _next_target(self) except -1
     # The extra of a socket, to read, and to write into.

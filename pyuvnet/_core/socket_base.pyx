@@ -36,7 +36,8 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_
     only_listener
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
-from .layer cimport Layer, add_layer, remove_layer, top_layer
+from .layer cimport Layer, add_layer, finish, finish_now, has_layers, offer, read_start, \
+    read_stop, remove_layer, send, unsent_bytes, write_failure
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, fact_call, leave_ring, lost_call, \
@@ -311,7 +312,7 @@ cdef class SocketBase(Duplex):
     @property
     def _can_be_taken(self):
         """Whether the handle can go to another socket: connected, without layers."""
-        return self._handle is not None and not self._state & LAYERED \
+        return self._handle is not None and not has_layers(self._handle) \
             and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND)
 
     def _stop_reading(self):
@@ -343,8 +344,8 @@ cdef class SocketBase(Duplex):
         if its.early is not None:
             data, its.early = its.early + data, None
         handle = other._handle
-        if handle is None or other._state & (LAYERED | W_WRITING) or self._handle is not None \
-                or self._state & DESTROYED:
+        if handle is None or has_layers(handle) or other._state & W_WRITING \
+                or self._handle is not None or self._state & DESTROYED:
             raise socket_closed()
         quota = its.quota
         if quota is not None:
@@ -355,7 +356,7 @@ cdef class SocketBase(Duplex):
                 self._join(quota.in_server)
             quota.leave_all()
         if not mine.read_budget:
-            mine.read_budget = handle.failures
+            mine.read_budget = handle.read_budget
         handle.read_stop()
         handle.target = None
         other._handle = None
@@ -403,7 +404,7 @@ cdef class SocketBase(Duplex):
                 handle.owner = None
                 handle.close()
                 raise
-        handle.failures = self._also().read_budget
+        handle.read_budget = self._also().read_budget
         return 0
 
     cdef void _own(self, StreamHandle handle) noexcept:
@@ -480,7 +481,6 @@ cdef class SocketBase(Duplex):
         if self._handle is None or self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
             raise socket_closed()
         status = add_layer(self._handle, layer, lowest)
-        self._state |= LAYERED
         if status < 0:
             self._fail(os_error(status, "read"))
         return 0
@@ -497,22 +497,12 @@ cdef class SocketBase(Duplex):
             raise ValueError("this layer is not on this socket")
         self._flush()
         remove_layer(kept)
-        if self._handle is not None and self._handle.layer is None:
-            self._state &= ~LAYERED
         return 0
-
-    cdef int _read_start(self) noexcept:
-        if self._state & LAYERED:
-            return top_layer(self._handle).read_start()
-        return self._handle.read_start()
 
     cdef void _read_stop(self) noexcept:
         if self._deadlines is not NULL:
             self._deadlines.place |= DEADLINE_READ_STOPPED
-        if self._state & LAYERED:
-            top_layer(self._handle).read_stop()
-        else:
-            self._handle.read_stop()
+        read_stop(self._handle)
 
     # ---- Reading -------------------------------------------------------------------------------
 
@@ -522,7 +512,7 @@ cdef class SocketBase(Duplex):
         else:
             if self._has_onread() and self._handle.target is None:
                 self._next_target()
-            status = self._read_start()
+            status = read_start(self._handle)
             if status < 0:
                 self._fail(os_error(status, "read"))
         return 0
@@ -578,8 +568,8 @@ cdef class SocketBase(Duplex):
             return None
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_NOT_YET or dest._coroutines & W_LIMITED \
-                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING
-                                  | LAYERED):
+                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
+                or has_layers(dest._handle):
             return None
         if self._idle is not None:
             self._idle.touch()
@@ -632,8 +622,8 @@ cdef class SocketBase(Duplex):
             dest._dispatched(size)
             if not piping.flags & PIPING_FILLED:
                 piping.flags |= PIPING_FILLED
-            elif not piping.flags & PIPING_UNFIT and not self._state & LAYERED \
-                    and self._handle is not None and not self._handle.pump_start():
+            elif not piping.flags & PIPING_UNFIT and self._handle is not None \
+                    and not has_layers(self._handle) and not self._handle.pump_start():
                 piping.flags |= PIPING_UNFIT
         elif taken >= 0 or taken == uv.UV_EAGAIN:
             taken = max(taken, 0)
@@ -753,7 +743,8 @@ cdef class SocketBase(Duplex):
         cdef Py_ssize_t taken
         if not self._state & W_COLLECTING:
             return True
-        if self.w_queue is not None or self._state & (W_NEED_DRAIN | LAYERED) or not self.w_size:
+        if self.w_queue is not None or self._state & W_NEED_DRAIN or not self.w_size \
+                or has_layers(self._handle):
             return False
         if self._idle is not None:
             self._idle.touch()
@@ -785,7 +776,7 @@ cdef class SocketBase(Duplex):
                 count += 1
         if UVNET_DEBUG:
             assert count == self.w_in_flight
-        if self._state & LAYERED:
+        if has_layers(self._handle):
             return self._flush_through(bufs, count)
         return self._account(bufs, count, self._offer(bufs, count), None, True)
 
@@ -819,18 +810,7 @@ cdef class SocketBase(Duplex):
             self._idle.touch()
         if not self.w_size:
             return 0
-        if self._state & LAYERED:
-            return self._offer_through(bufs, count)
-        return self._handle.try_write(bufs, count)
-
-    cdef Py_ssize_t _offer_through(self, uv.uv_buf_t* bufs, unsigned int count) noexcept:
-        """_offer() to layers: UV_ECANCELED if a signal handler has destroyed the socket."""
-        cdef StreamHandle handle = self._handle
-        cdef object _kept = self.w_chunk
-        cdef int held = hold_collector()
-        cdef Py_ssize_t taken = top_layer(handle).try_write(bufs, count)
-        release_collector(held)
-        return taken if self._handle is handle else uv.UV_ECANCELED
+        return offer(self._handle, self.w_chunk, bufs, count)
 
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
                       object together, bint in_call) except -1:
@@ -921,10 +901,7 @@ cdef class SocketBase(Duplex):
                 return w_failed(self, uv.UV_ENOMEM, True)
             _before, self._also().in_flight = self._also().in_flight, held
             chunks = held
-        if self._state & LAYERED:
-            status = top_layer(self._handle).write(chunks, bufs, count)
-        else:
-            status = self._handle.write(chunks, bufs, count)
+        status = send(self._handle, chunks, bufs, count)
         if status < 0:
             return w_failed(self, status, True)
         if self._deadlines is not NULL:
@@ -935,9 +912,8 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef object _failed_write(self, int status):
-        if self._state & LAYERED and self._handle is not None:
-            return top_layer(self._handle).failure(status)
-        return Duplex._failed_write(self, status)
+        return Duplex._failed_write(self, status) if self._handle is None \
+            else write_failure(self._handle, status)
 
     # ---- Bounds --------------------------------------------------------------------------------
     #
@@ -961,7 +937,7 @@ cdef class SocketBase(Duplex):
         if size >= 0:
             self._own_also().read_budget = budget_in_kib(size)
             if self._handle is not None:
-                self._handle.failures = self._also().read_budget
+                self._handle.read_budget = self._also().read_budget
 
     def _set_passes(self):
         """Let a connection over a path pass descriptors along with the bytes."""
@@ -1165,12 +1141,10 @@ cdef class SocketBase(Duplex):
             return 0
         if self._handle is None:
             return w_final_done(self, None)
-        if self._state & LAYERED:
-            status = top_layer(self._handle).shutdown()
-            if status == 0 and has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
-                status = self._end_now()
-        else:
-            status = self._handle.shutdown()
+        status = finish(self._handle)
+        if status == 0 and has_layers(self._handle) \
+                and has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
+            status = finish_now(self._handle)
         if status == 0:
             return 0
         return w_final_done(
@@ -1178,9 +1152,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _end_now(self) noexcept:
         """Let the end that destroy_soon() waits for wait for no peer; returns a libuv status."""
-        if self._handle is None or not self._state & LAYERED:
-            return 0
-        return top_layer(self._handle).end_now()
+        return 0 if self._handle is None else finish_now(self._handle)
 
     # ---- Connecting ----------------------------------------------------------------------------
 
@@ -1453,11 +1425,7 @@ cdef class SocketBase(Duplex):
 
     cdef size_t _unsent(self) noexcept:
         """How many of the bytes that were handed over wait for the kernel, or for a layer."""
-        cdef size_t size
-        if self._handle is None:
-            return 0
-        size = self._handle.stream().write_queue_size
-        return size + top_layer(self._handle).waiting() if self._state & LAYERED else size
+        return 0 if self._handle is None else unsent_bytes(self._handle)
 
     cdef int _begin_to_end(self) except -1:
         """Emit 'shutdown'; the socket is to be ended as soon as it is idle."""
@@ -1611,7 +1579,8 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
 cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:
     cdef Loop loop = self._loop
     cdef int go_on
-    if self._state & LAYERED and self.r_pipes is not None and size and self._relay(base, size):
+    if self.r_pipes is not None and size and has_layers(<StreamHandle>handle) \
+            and self._relay(base, size):
         return 0
     if self._idle is not None:
         self._idle.touch()
@@ -1648,7 +1617,7 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
     cdef int failure = 0
     cdef bytes rest
     cdef uv.uv_buf_t buf
-    if dest is None or self._state & LAYERED or not loop.tube.size:
+    if dest is None or has_layers(source) or not loop.tube.size:
         source.pump_stop()
         return 0
     most = min(max(pump_budget(source), READ_BUFFER_SIZE), PUMP_BYTES)

@@ -22,7 +22,6 @@ cdef enum:
     AUTO_DESTROY = 1 << 3        # It destroys itself when both sides are over, or one has failed.
     EMIT_CLOSE = 1 << 4          # The stream emits 'close'; otherwise its handle's callback does.
     R_PUSHED_SOURCE = 1 << 5     # The source, a handle, pushes by itself while it is started.
-    LAYERED = 1 << 6             # Layers stand between the stream and its handle.
     # The readable side: which consumers want data, what was requested and emitted, the end.
     R_LISTENING = 1 << 7         # A 'readable' listener exists: it rules the mode.
     R_RESUME_SCHEDULED = 1 << 8  # A tick will let the data flow.

@@ -27,7 +27,9 @@ cdef class StreamRequest(Request):
 @cython.no_gc
 cdef class StreamHandle(Handle):
     cdef ReadTarget target             # where the bytes go; None: the loop's buffer
-    cdef object layer                  # the lowest Layer above it; None without
+    cdef object lowest                 # the Layer that it calls; None: it calls its owner
+    cdef unsigned int read_budget      # of a connection, in KiB; 0: the default
+    cdef unsigned int failed_accepts   # of a listener, in a row
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv

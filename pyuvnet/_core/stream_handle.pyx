@@ -126,7 +126,7 @@ cdef Py_ssize_t pump_budget(StreamHandle handle) noexcept:
     """
     cdef Loop loop = handle.loop
     cdef uv.uv_metrics_t metrics
-    cdef Py_ssize_t budget = <Py_ssize_t>handle.failures * 1024 if handle.failures \
+    cdef Py_ssize_t budget = <Py_ssize_t>handle.read_budget * 1024 if handle.read_budget \
         else DEFAULT_PUMP_BUDGET
     uv.uv_metrics_info(&loop._uv, &metrics)
     if loop.full_handle is <void*>handle and loop.full_turn == metrics.loop_count:
@@ -161,7 +161,7 @@ cdef void _count_full(StreamHandle self, Py_ssize_t size) noexcept:
         loop.full_handle = <void*>self
         loop.full_bytes = 0
     loop.full_bytes += size
-    budget = <Py_ssize_t>self.failures * 1024 if self.failures else loop.read_share
+    budget = <Py_ssize_t>self.read_budget * 1024 if self.read_budget else loop.read_share
     # A large read is a little less than 128 KiB.
     if loop.full_bytes >= budget - 1024:
         loop.full_handle = NULL
@@ -214,7 +214,7 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
         return
     try:
         if nread == uv.UV_ENOBUFS and self.pumps:
-            if self.layer is None:
+            if self.lowest is None:
                 calls.pump(owner, self, 0)
             else:
                 self.pump_stop()
@@ -361,11 +361,11 @@ cdef class StreamHandle(Handle):
 
     cdef void closed(self) noexcept:
         cdef PyObject* layer
-        if self.loop.silent and self.layer is not None:
+        if self.loop.silent and self.lowest is not None:
             # Nobody is called, and the two refer to each other, which no collector would see.
-            layer = <PyObject*>self.layer
+            layer = <PyObject*>self.lowest
             Py_INCREF(<object>layer)
-            self.layer = None
+            self.lowest = None
             self.loop.release(layer)
         Handle.closed(self)
 
@@ -377,7 +377,7 @@ cdef class StreamHandle(Handle):
         self.spent = 0
         if self.pumps:
             status = uv.uv_read_start(self.stream(), _on_alloc_nothing, _on_read)
-        elif self.target is None or self.layer is not None:
+        elif self.target is None or self.lowest is not None:
             # Layers get the loop's buffer, and the owner copies what they pass on.
             status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
         else:
@@ -397,7 +397,7 @@ cdef class StreamHandle(Handle):
 
         As long as it leaves some there, it is called once in each turn of the loop.
         """
-        if self.target is not None or self.layer is not None \
+        if self.target is not None or self.lowest is not None \
                 or not pyuvnet_tube_open(&self.loop.tube):
             return False
         self.pumps = True
@@ -416,7 +416,7 @@ cdef class StreamHandle(Handle):
         self.spent = 0
         if self.pumps or not self._reading or self.closing:
             return
-        if self.target is not None and self.layer is None:
+        if self.target is not None and self.lowest is None:
             self.stream().alloc_cb = _on_alloc_target
         elif large:
             self.read_large(True)
@@ -431,7 +431,7 @@ cdef class StreamHandle(Handle):
         if not self._reading or self.closing or self.pumps or self.target is not None \
                 or self.spent or uv.WINDOWS:
             return
-        if not large or self.layer is not None or not self.loop.renew_large():
+        if not large or self.lowest is not None or not self.loop.renew_large():
             self.stream().alloc_cb = _on_alloc
         else:
             self.stream().alloc_cb = _on_alloc_large

@@ -23,6 +23,7 @@ from .deadlines cimport Limits, arm, has_deadline
 from .emitter cimport EventEmitter, has_foreign
 from .errors cimport os_error, seal, state_error
 from .fork cimport fork_generation
+from .layer cimport read_start
 from .loop cimport Loop
 from .loop_registry cimport Passage, enter_passage, leave_passage
 from .owner cimport Acceptor, Collector, leave_ring
@@ -54,7 +55,7 @@ cdef class _Moving:
     cdef StreamHandle before           # whose descriptor was duplicated; None once it has left
     cdef bint tcp, reading
     cdef unsigned int options          # of a socket: those that it had then, OPTIONS of its flags
-    cdef unsigned int failures         # its read budget
+    cdef unsigned int read_budget
     cdef ReadTarget target
     cdef list ticks                    # (what, argument), which waited for it
     cdef Limits limits
@@ -157,7 +158,7 @@ cdef int _note(_Moving moving, Loop here, StreamHandle handle, EventEmitter emit
     cdef int held
     moving.tcp = isinstance(handle, TCP)
     moving.reading = handle._reading
-    moving.failures = handle.failures
+    moving.read_budget = handle.read_budget
     moving.target = handle.target
     held = hold_collector()
     try:
@@ -294,7 +295,7 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         socket._take_handle(handle)
         if socket._socket_flags & SOCKET_UNREF:
             handle.unref()
-        handle.failures = moving.failures
+        handle.read_budget = moving.read_budget
         handle.target = moving.target
         if moving.limits is not None:
             arm(socket, moving.limits)
@@ -304,7 +305,7 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         _catch_up(socket, moving)
         moving.tick_again(loop, socket)
         if moving.reading and not socket._state & DESTROYED:
-            status = socket._read_start()
+            status = read_start(socket._handle)
             if status < 0:
                 raise os_error(status, "read")
         if socket._socket_flags & SOCKET_READ_AT_CONNECT and not socket._state & DESTROYED:
