@@ -24,7 +24,6 @@ from .._base.errors import DeadlineError
 from . cimport uv
 from .capi cimport hold_collector, release_collector
 from .errors cimport seal
-from .layer cimport has_layers
 from .loop cimport Loop
 from .socket_base cimport DEADLINE_READ_STOPPED, SOCKET_CONNECTING, SOCKET_RESET, Deadlines, \
     SocketBase, SocketExtra
@@ -406,7 +405,7 @@ cdef Due _look(SocketBase socket, uint32_t now) noexcept:
     limits = <Limits>block.limits
     if limits.first_byte and not block.place & (HEARD | RETIRING):
         left = _left(block.born + limits.first_byte, now)
-        if socket._bytes_read or not has_layers(socket._handle) \
+        if socket._bytes_read or not socket._handle.layered \
                 and pyuvnet_has_unread(socket._handle.fileno()):
             block.place |= HEARD
         elif left <= 0 and pyuvnet_has_unread(socket._handle.fileno()):

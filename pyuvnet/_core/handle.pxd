@@ -22,6 +22,7 @@ cdef class Handle:
     cdef unsigned char paused          # a listener that is not polled for a while
     cdef unsigned char pumps           # the owner takes the bytes out of the descriptor itself
     cdef unsigned char spent           # it has read its budget in this turn: SPENT...
+    cdef unsigned char layered         # it calls a Layer, StreamHandle.lowest, and not its owner
 
     cdef inline void own(self, EventEmitter owner, const HandleCalls* calls) noexcept:
         """Let callbacks go up to an owner from now on."""

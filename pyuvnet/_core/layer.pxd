@@ -36,13 +36,10 @@ cdef int remove_layer(Layer layer) except -1
 # ---- What an owner calls on its handle -----------------------------------------------------------
 #
 # Each function is the same with layers and without. Where an owner takes a short cut that layers
-# would notice, it asks has_layers() first.
+# would notice, it looks at handle.layered first.
 
 cdef Py_ssize_t offer_to_layers(StreamHandle handle, object chunks, const uv.uv_buf_t* bufs,
                                 unsigned int count) noexcept
-
-cdef inline bint has_layers(StreamHandle handle) noexcept:
-    return handle.lowest is not None
 
 cdef inline Layer top_layer(StreamHandle handle):
     """The layer that the owner calls. There has to be one."""
@@ -54,30 +51,30 @@ cdef inline Py_ssize_t offer(StreamHandle handle, object chunks, const uv.uv_buf
 
     A layer may run signal handlers, so chunks, which the bufs point into, are kept meanwhile.
     """
-    if has_layers(handle):
+    if handle.layered:
         return offer_to_layers(handle, chunks, bufs, count)
     return handle.try_write(bufs, count)
 
 cdef inline int send(StreamHandle handle, object chunks, const uv.uv_buf_t* bufs,
                      unsigned int count) noexcept:
     """Write what was not taken; HandleCalls.written follows, unless a libuv status says why not."""
-    if has_layers(handle):
+    if handle.layered:
         return top_layer(handle).write(chunks, bufs, count)
     return handle.write(chunks, bufs, count)
 
 cdef inline int finish(StreamHandle handle) noexcept:
     """End this side once everything has left; HandleCalls.shut_down follows, or a libuv status."""
-    return top_layer(handle).shutdown() if has_layers(handle) else handle.shutdown()
+    return top_layer(handle).shutdown() if handle.layered else handle.shutdown()
 
 cdef inline int finish_now(StreamHandle handle) noexcept:
     """After finish(): wait for nothing that the peer has to do first. Returns a libuv status."""
-    return top_layer(handle).end_now() if has_layers(handle) else 0
+    return top_layer(handle).end_now() if handle.layered else 0
 
 cdef inline int read_start(StreamHandle handle) noexcept:
-    return top_layer(handle).read_start() if has_layers(handle) else handle.read_start()
+    return top_layer(handle).read_start() if handle.layered else handle.read_start()
 
 cdef inline void read_stop(StreamHandle handle) noexcept:
-    if has_layers(handle):
+    if handle.layered:
         top_layer(handle).read_stop()
     else:
         handle.read_stop()
@@ -85,8 +82,8 @@ cdef inline void read_stop(StreamHandle handle) noexcept:
 cdef inline size_t unsent_bytes(StreamHandle handle) noexcept:
     """How many of the bytes that were sent wait for the kernel, or in a layer."""
     cdef size_t size = handle.stream().write_queue_size
-    return size + top_layer(handle).waiting() if has_layers(handle) else size
+    return size + top_layer(handle).waiting() if handle.layered else size
 
 cdef inline object write_failure(StreamHandle handle, int status):
     """The exception of a write that failed with a status."""
-    return top_layer(handle).failure(status) if has_layers(handle) else os_error(status, "write")
+    return top_layer(handle).failure(status) if handle.layered else os_error(status, "write")

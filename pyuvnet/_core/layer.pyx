@@ -182,7 +182,7 @@ cdef int _closed(EventEmitter owner, StreamHandle handle, int status) except -1:
         while layer is not None:
             lowest, layer = layer, layer.above
             lowest.below = lowest.above = lowest.top = None
-        handle.lowest = None
+        handle.lowest, handle.layered = None, False
 
 
 cdef HandleCalls _CALLS
@@ -197,7 +197,7 @@ cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1:
     if bottom is None:
         layer.calls = handle.calls
         layer.top = layer
-        handle.lowest = layer
+        handle.lowest, handle.layered = layer, True
         handle.calls = &_CALLS
     elif lowest:
         layer.above, bottom.below = bottom, layer
@@ -236,7 +236,7 @@ cdef int remove_layer(Layer layer) except -1:
         above.calls, above.top = layer.calls, layer.top
         handle.lowest = above
     else:
-        handle.lowest = None
+        handle.lowest, handle.layered = None, False
         handle.calls = layer.calls
     kept.handle = kept.above = kept.below = kept.top = None
     return 0

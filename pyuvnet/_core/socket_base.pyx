@@ -36,8 +36,8 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_
     only_listener
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
-from .layer cimport Layer, add_layer, finish, finish_now, has_layers, offer, read_start, \
-    read_stop, remove_layer, send, unsent_bytes, write_failure
+from .layer cimport Layer, add_layer, finish, finish_now, offer, read_start, read_stop, \
+    remove_layer, send, unsent_bytes, write_failure
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, fact_call, leave_ring, lost_call, \
@@ -312,7 +312,7 @@ cdef class SocketBase(Duplex):
     @property
     def _can_be_taken(self):
         """Whether the handle can go to another socket: connected, without layers."""
-        return self._handle is not None and not has_layers(self._handle) \
+        return self._handle is not None and not self._handle.layered \
             and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND)
 
     def _stop_reading(self):
@@ -344,7 +344,7 @@ cdef class SocketBase(Duplex):
         if its.early is not None:
             data, its.early = its.early + data, None
         handle = other._handle
-        if handle is None or has_layers(handle) or other._state & W_WRITING \
+        if handle is None or handle.layered or other._state & W_WRITING \
                 or self._handle is not None or self._state & DESTROYED:
             raise socket_closed()
         quota = its.quota
@@ -569,7 +569,7 @@ cdef class SocketBase(Duplex):
         if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
                 or dest._socket_flags & SOCKET_NOT_YET or dest._coroutines & W_LIMITED \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
-                or has_layers(dest._handle):
+                or dest._handle.layered:
             return None
         if self._idle is not None:
             self._idle.touch()
@@ -623,7 +623,7 @@ cdef class SocketBase(Duplex):
             if not piping.flags & PIPING_FILLED:
                 piping.flags |= PIPING_FILLED
             elif not piping.flags & PIPING_UNFIT and self._handle is not None \
-                    and not has_layers(self._handle) and not self._handle.pump_start():
+                    and not self._handle.layered and not self._handle.pump_start():
                 piping.flags |= PIPING_UNFIT
         elif taken >= 0 or taken == uv.UV_EAGAIN:
             taken = max(taken, 0)
@@ -744,7 +744,7 @@ cdef class SocketBase(Duplex):
         if not self._state & W_COLLECTING:
             return True
         if self.w_queue is not None or self._state & W_NEED_DRAIN or not self.w_size \
-                or has_layers(self._handle):
+                or self._handle.layered:
             return False
         if self._idle is not None:
             self._idle.touch()
@@ -776,7 +776,7 @@ cdef class SocketBase(Duplex):
                 count += 1
         if UVNET_DEBUG:
             assert count == self.w_in_flight
-        if has_layers(self._handle):
+        if self._handle.layered:
             return self._flush_through(bufs, count)
         return self._account(bufs, count, self._offer(bufs, count), None, True)
 
@@ -1142,7 +1142,7 @@ cdef class SocketBase(Duplex):
         if self._handle is None:
             return w_final_done(self, None)
         status = finish(self._handle)
-        if status == 0 and has_layers(self._handle) \
+        if status == 0 and self._handle.layered \
                 and has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
             status = finish_now(self._handle)
         if status == 0:
@@ -1579,7 +1579,7 @@ cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
 cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size) except -1:
     cdef Loop loop = self._loop
     cdef int go_on
-    if self.r_pipes is not None and size and has_layers(<StreamHandle>handle) \
+    if self.r_pipes is not None and size and (<StreamHandle>handle).layered \
             and self._relay(base, size):
         return 0
     if self._idle is not None:
@@ -1617,7 +1617,7 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
     cdef int failure = 0
     cdef bytes rest
     cdef uv.uv_buf_t buf
-    if dest is None or has_layers(source) or not loop.tube.size:
+    if dest is None or source.layered or not loop.tube.size:
         source.pump_stop()
         return 0
     most = min(max(pump_budget(source), READ_BUFFER_SIZE), PUMP_BYTES)

@@ -20,7 +20,6 @@ from .deadlines cimport clear_deadline, set_deadline
 from .descriptors cimport pyuvnet_method, same_method, set_method
 from .encoding cimport encode
 from .iteration import plain_reads as _plain_reads
-from .layer cimport has_layers
 
 from .emitter cimport ON_CONNECT, ON_FINISH, ON_TIMEOUT, has_internal, new_internal
 from .errors cimport ended_by_other_party, os_error, socket_closed, state_error, write_after_end
@@ -401,7 +400,7 @@ cdef class SocketMethods(SocketBase):
     cdef object _read_chunk(self):
         if self.r_length == 0 and self._handle is not None and self._handle._reading \
                 and not self._state & (R_ENDED | DESTROYED | ERRORED | R_SYNC) \
-                and not has_layers(self._handle):
+                and not self._handle.layered:
             # What r_read() comes to where the source need not be asked.
             self._state = (self._state | R_READING | R_NEED_READABLE) & ~R_EMITTED_READABLE
             return None
@@ -581,7 +580,7 @@ cdef class SocketMethods(SocketBase):
             raise socket_closed()
         if self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
             raise state_error(code, f"{call} needs an established connection")
-        if has_layers(self._handle):
+        if self._handle.layered:
             raise state_error(
                 code,
                 f"{call} needs a connection without TLS, without handles=True and without a"

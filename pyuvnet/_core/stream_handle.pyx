@@ -365,7 +365,7 @@ cdef class StreamHandle(Handle):
             # Nobody is called, and the two refer to each other, which no collector would see.
             layer = <PyObject*>self.lowest
             Py_INCREF(<object>layer)
-            self.lowest = None
+            self.lowest, self.layered = None, False
             self.loop.release(layer)
         Handle.closed(self)
 
