@@ -37,6 +37,7 @@ FILES = [
     "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "framing", "handle",
     "immediate", "layer", "loop", "meter", "passing", "pipe", "piping", "readable", "server_base",
     "socket_base", "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable",
+    "write_queue",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
@@ -56,12 +57,11 @@ OURS = {
     "threadsafe_calls": "a deque of ours; its items are moved, not dropped",
 }  # fmt: skip
 # Functions of ours that empty a field by Loop.release().
-MOVING = {"w_drop_chunk": "w_chunk", "w_drop_queue": "w_queue"}
+MOVING = {"q_drop_flight": "w_chunk", "q_drop_waiting": "w_queue"}
 DROPPING = {"Py_DECREF", "Py_XDECREF", "Py_CLEAR"}
 # What has a part of an object's fields.
 RARE = {"_rare", "_also", "_own_also", "own_extra"}
 # "file function field": why it may.
-_EMPTY = "it is None: nothing is in flight"
 _ANEW = "each round reads the ring, or the list, anew"
 _MOVES = "each entry moves to another place; a local holds what leaves"
 _CLOSING = "the loop is silent by now, and closes whatever a finaliser opens"
@@ -81,17 +81,10 @@ ALLOWED = {
     "readable _buffer r_chunks": "it is None",
     "readable r_unshift r_chunks": "items before r_head are None",
     "readable _uncut r_chunks": "it is None: with a framing the cutter has the bytes",
-    "writable w_write w_waiting": "the argument `callback` is what the entry holds",
-    "writable w_write_frame w_waiting": "the argument `callback` is what the entry holds",
+    "writable _accept w_waiting": "the argument `callback` is what the entry holds",
     "readable _give_quickly Py_DECREF": "exact bytes of ours, which run nothing",
-    "writable _user_write w_chunk": _EMPTY,
-    "writable _user_queue w_chunk": _EMPTY,
+    "write_queue q_collect w_chunk": "it is None: nothing is in flight",
     "stream_handle write_with _chunks": "it is None in a new request",
-    "socket_base _wait_for_connect w_chunk": "it is None, or the same list",
-    "socket_base _begin_queue w_chunk": _EMPTY,
-    "socket_base _write_rest w_chunk": _EMPTY,
-    "socket_base _begin_pair w_chunk": _EMPTY,
-    "socket_base _begin_pair w_queue": _EMPTY,
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
     "socket_base _deliver Py_DECREF": "exact bytes of ours, which run nothing",
     "server_base _init_server _socket_class": "it is None: this is called once",

@@ -46,6 +46,7 @@ LAYERS: tuple[str, ...] = (
     "framing",
     "limits",
     "stream",
+    "write_queue",
     "piping",
     "readable",
     "writable",

@@ -26,7 +26,8 @@ from .socket_base cimport *
 from .stream cimport *
 from .stream_handle cimport StreamHandle, set_option
 from .tcp cimport TCP, name_blocked, new_tcp, new_tcp_socket
-from .writable cimport w_begin_anew, w_drop_chunk, w_drop_queue, w_leave_failed
+from .writable cimport w_begin_anew, w_leave_failed
+from .write_queue cimport q_begin_anew
 
 
 # The unspecified addresses: `0.0.0.0` (4 bytes) and `::`, and `::ffff:0.0.0.0`.
@@ -323,10 +324,7 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         s.r_length = 0
         if s._rare.r_cutter is not None:
             s._rare.r_cutter.clear()
-        w_drop_chunk(s)
-        w_drop_queue(s)
-        s.w_length = s.w_size = 0
-        s.w_in_flight = 0
+        q_begin_anew(s)
         if s._coroutines & W_LIMITED:
             s._queue_changed()
         s._peer.family = 0

@@ -25,6 +25,7 @@ cdef class Framing:
     cdef Py_ssize_t _limit             # of the payload, in bytes
     cdef Py_ssize_t _size              # of the delimiter, the prefix, the frame, or the header
     cdef bytes _delimiter              # of Lines
+    cdef bytes suffix                  # what write_frame() puts behind a payload; None: nothing
     cdef const unsigned char* _mark    # its bytes
     cdef unsigned char _first          # the first of them
     cdef bint _keep_delimiter, _strip_cr, _discard

@@ -137,7 +137,7 @@ cdef class Lines(Framing):
         if oversize is not None and oversize not in ("error", "discard"):
             raise arg_value_error("oversize", oversize, "must be 'error' or 'discard'")
         self._kind = FRAMING_LINES
-        self._delimiter = mark
+        self._delimiter = self.suffix = mark
         self._mark = <const unsigned char*>PyBytes_AS_STRING(mark)
         self._size = len(mark)
         self._limit = _limit_of(given, 65536)
@@ -355,9 +355,10 @@ def checked_framing(framing, str name not None):
 # ---- Frames to be sent -------------------------------------------------------------------------
 
 cdef bytes frame_prefix(Framing framing, object payload, const char* data, Py_ssize_t size):
-    """What goes before a payload, or behind it (Lines); None: nothing does.
+    """Check a payload, and return what goes before it; None if nothing does.
 
-    payload is for the texts of errors, data and size are its bytes.
+    What goes behind it is framing.suffix, the same for each. The payload itself is only for the
+    texts of errors; data and size are its bytes.
     Raises: ArgValueError (ERR_INVALID_ARG_VALUE), RangeError (ERR_OUT_OF_RANGE).
     """
     cdef FramingKind kind = framing._kind
@@ -368,7 +369,7 @@ cdef bytes frame_prefix(Framing framing, object payload, const char* data, Py_ss
     if kind == FRAMING_LINES:
         if _has_delimiter(framing, <const unsigned char*>data, size):
             raise arg_value_error("payload", payload, "must not contain the delimiter")
-        return framing._delimiter
+        return None
     if kind == FRAMING_HEADER:
         return None
     if kind == FRAMING_FIXED:

@@ -1,6 +1,5 @@
 """SocketBase: a Duplex over a stream handle; see socket_base.pyx."""
 
-from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -14,11 +13,11 @@ from .limits cimport AddressCount, Budget, Quota
 from .loop cimport Loop
 from .owner cimport Acceptor, Links
 from .piping cimport Piping
-from .stream cimport STREAM_TICKS, StreamExtra, W_COLLECTING
+from .stream cimport STREAM_TICKS, Part, StreamExtra, W_COLLECTING, Write
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP
 from .timer cimport IdleTimeout
-from .writable cimport w_accept, w_drop_chunk, w_enqueue
+from .write_queue cimport q_append, q_collected, q_first, q_landed
 
 cdef enum:
     COLLECT_BYTES = 65536        # collected writes leave at this many bytes,
@@ -147,7 +146,7 @@ cdef class SocketBase(Duplex):
     cdef void _give_back(self) noexcept
     cdef int _emit_close_now(self) except -1
     cdef int _apply_options(self) except -1
-    cdef int _wait_for_connect(self, object chunks) except -1
+    cdef int _wait_for_connect(self) except -1
     cdef int _write_vector(self, list chunks, bint in_call) except -1
     cdef void _settle_chunk(self, object result, object chunk) noexcept
     cdef void _listener_raised(self) noexcept
@@ -155,7 +154,8 @@ cdef class SocketBase(Duplex):
     cdef Py_ssize_t _offer(self, uv.uv_buf_t* bufs, unsigned int count) noexcept
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
                       object together, bint in_call) except -1
-    cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept
+    cdef int _write_unconnected(self, Write* write) except -1
+    cdef int _write_now(self, Part* part, bint has_callback) except -1
     cdef int _add_layer(self, Layer layer, bint lowest) except -1
     cdef int _remove_layer(self, Layer layer) except -1
     cdef void _read_stop(self) noexcept
@@ -187,28 +187,18 @@ cdef class SocketBase(Duplex):
         """
         cdef bint kept = True
         if self._state & W_COLLECTING:
-            w_enqueue(self, chunk)
+            q_append(self, chunk)
         else:
             kept = in_callback and self._loop.collect(self)
             self._state |= W_COLLECTING
-            self.w_chunk = chunk
-        self.w_size += size
-        self.w_in_flight += 1
-        w_accept(self, size)
+            q_first(self, chunk)
+        q_collected(self, size)
         return kept
 
     cdef inline void _all_taken(self) noexcept:
         """All that was collected is taken."""
         self._dispatched(self.w_size)
-        self.w_length -= self.w_size
-        self.w_size = 0
-        self.w_done += self.w_in_flight
-        self.w_in_flight = 0
-        if PyBytes_CheckExact(self.w_chunk):
-            # As in w_drop_chunk(), without the call.
-            self.w_chunk = None
-        else:
-            w_drop_chunk(self)
+        q_landed(self)
 
     cdef inline bint _not_yet(self) noexcept:
         """Whether there is, or will be, a connection by which nothing may leave yet."""
@@ -239,7 +229,7 @@ cdef class SocketBase(Duplex):
     cdef void _count_writes(self) noexcept
     cdef int _bound_queue(self, Py_ssize_t most, bint refuses) except -1
     cdef int _join(self, Budget budget) except -1
-    cdef void _note_write(self, Quota quota, Py_ssize_t size) noexcept
+    cdef void _note_write(self, Quota quota, Write* write) noexcept
     cdef bint _exceeds(self, Budget budget, Py_ssize_t size, Py_ssize_t before) noexcept
     cdef int _destroy_longest(self, Budget budget) except -1
     cdef void _leave_budgets(self) noexcept

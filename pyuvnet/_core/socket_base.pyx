@@ -27,7 +27,7 @@ from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, list_of, \
     pyuvnet_call_one, pyuvnet_cut_large, pyuvnet_drop_usual, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, \
-    rest_of, take_item
+    take_item
 from .debug cimport UVNET_DEBUG
 from .debugging cimport call_watched
 from .duplex cimport Duplex
@@ -52,6 +52,8 @@ from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .upcalls cimport later
 from .writable cimport *
+from .write_queue cimport q_accept, q_chunks, q_collect, q_drop_flight, q_drop_waiting, q_enqueue, \
+    q_join_collected, q_landed_in_part, q_launch, q_launch_all, q_part, q_recent
 
 cdef extern from "sockopt.h":
     int pyuvnet_tcp_info(const uv.uv_handle_t* handle, char* info, int room) noexcept
@@ -631,9 +633,8 @@ cdef class SocketBase(Duplex):
             self._write_rest(dest, PyBytes_FromStringAndSize(buf.base + taken, size - taken))
         else:
             # The kernel reports an error once: it is that of a write() of these bytes.
-            w_accept(dest, size)
-            dest.w_size = size
-            dest.w_in_flight = 1
+            q_accept(dest, size, 1)
+            q_launch(dest, None, size, 1)
             dest._account(buf, 1, taken, None, True)
         return 0
 
@@ -642,10 +643,8 @@ cdef class SocketBase(Duplex):
         cdef Piping piping = <Piping>self.r_pipes
         cdef uv.uv_buf_t buf
         point_at(&buf, rest)
-        w_accept(dest, buf.len)
-        dest.w_size = buf.len
-        dest.w_in_flight = 1
-        dest.w_chunk = rest
+        q_accept(dest, buf.len, 1)
+        q_launch(dest, rest, buf.len, 1)
         dest._state |= W_NEED_DRAIN
         dest._account(&buf, 1, uv.UV_EAGAIN, None, True)
         if piping.flags & PIPING_OVER:
@@ -675,17 +674,30 @@ cdef class SocketBase(Duplex):
     # Loop.release(), lists are made with the collector held off, and an error, which Python makes,
     # is made last, by w_failed().
 
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
+    cdef int _begin_write(self, Write* write, bint has_callback) except -1:
+        """Collect a write, whose parts are not taken apart, or send it at once.
+
+        Raises before anything has changed.
+        """
         cdef bint kept
         if self._handle is None or self._socket_flags & SOCKET_NOT_YET:
-            w_accept(self, size)
-            self.w_size = size
-            self.w_in_flight = 1
-            self._state |= W_WRITING
-            if self._not_yet():
-                return self._wait_for_connect(chunk)
-            return w_failed(self, FAILED_CLOSED, True)
-        kept = self._collect(chunk, size, self._loop.in_callback)
+            return self._write_unconnected(write)
+        if write.count == 1:
+            if not self._loop.in_callback and not self._state & W_COLLECTING \
+                    and not self._handle.layered:
+                return self._write_now(&write.parts[0], has_callback)
+            kept = self._collect(<object>write.parts[0].chunk, write.size, self._loop.in_callback)
+        else:
+            if self._state & W_COLLECTING and self.w_in_flight + write.count > COLLECT_CHUNKS:
+                self._flush()
+                if self._state & (DESTROYED | ERRORED | W_WRITING):
+                    # By what its completion ran, or the kernel is full.
+                    return q_enqueue(self, write)
+            kept = self._state & W_COLLECTING != 0
+            q_collect(self, write)
+            if not kept:
+                kept = self._loop.in_callback and self._loop.collect(self)
+                self._state |= W_COLLECTING
         if has_callback:
             # The callback's tick has its place now; it sends what is collected by then.
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
@@ -694,47 +706,33 @@ cdef class SocketBase(Duplex):
             self._flush()
         return 0
 
-    cdef int _begin_pair(self, object first, object second, bint has_callback) except -1:
-        """Take two chunks that must not be parted, such as the prefix of a frame and its payload.
+    cdef int _write_unconnected(self, Write* write) except -1:
+        """Let a write wait for 'connect', or fail if there will be no connection."""
+        cdef object chunks = q_chunks(write)
+        q_accept(self, write.size, write.count)
+        q_launch(self, chunks, write.size, write.count)
+        self._state |= W_WRITING
+        return self._wait_for_connect() if self._not_yet() else w_failed(self, FAILED_CLOSED, True)
 
-        Raises before anything has changed.
-        """
-        cdef Py_ssize_t size = chunk_size(first) + chunk_size(second)
-        cdef bint kept = True
-        cdef list pair
-        if self._handle is None or self._socket_flags & SOCKET_NOT_YET:
-            pair = list_of(first)
-            pair.append(second)
-            w_accept_pair(self, size)
-            self.w_size = size
-            self.w_in_flight = 2
-            self._state |= W_WRITING
-            if self._not_yet():
-                return self._wait_for_connect(pair)
-            return w_failed(self, FAILED_CLOSED, True)
-        if self._state & W_COLLECTING and self.w_in_flight > COLLECT_CHUNKS - 2:
-            self._flush()
-            if self._state & (DESTROYED | ERRORED | W_WRITING):
-                # By what its completion ran, or the kernel is full.
-                w_enqueue_pair(self, first, second)
-                w_accept_pair(self, size)
-                return 0
-        if self._state & W_COLLECTING:
-            w_enqueue_pair(self, first, second)
-        else:
-            pair = list_of(second)
-            kept = self._loop.in_callback and self._loop.collect(self)
-            self._state |= W_COLLECTING
-            self.w_chunk = first
-            self.w_queue = pair
-        self.w_size += size
-        self.w_in_flight += 2
-        w_accept_pair(self, size)
+    cdef int _write_now(self, Part* part, bint has_callback) except -1:
+        """Send one chunk that is written outside of callbacks, with nothing before it."""
+        cdef uv.uv_buf_t buf
+        cdef Py_ssize_t taken = 0
+        q_accept(self, part.size, 1)
+        q_launch(self, <object>part.chunk, part.size, 1)
         if has_callback:
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
-        if not kept or self.w_size >= COLLECT_BYTES or self.w_size >= self.w_mark \
-                or self.w_in_flight >= COLLECT_CHUNKS:
-            self._flush()
+        if self._idle is not None:
+            self._idle.touch()
+        buf.base = part.base
+        buf.len = part.size
+        if part.size:
+            taken = self._handle.try_write(&buf, 1)
+        if taken != part.size:
+            return self._account(&buf, 1, taken, None, True)
+        self._all_taken()
+        if self._state & W_NEED_DRAIN:
+            self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         return 0
 
     cdef bint _flush_one(self) noexcept:
@@ -785,21 +783,13 @@ cdef class SocketBase(Duplex):
 
         For them this is a write in flight: what they write waits behind it.
         """
-        cdef object together = self.w_chunk
-        cdef int held
-        if count > 1:
-            held = hold_collector()
-            try:
-                together = [together]
-                (<list>together).extend(self.w_queue)
-            except MemoryError:
-                together = None
-            finally:
-                release_collector(held)
-            if together is None:
-                return w_failed(self, uv.UV_ENOMEM, True)
-            self.w_chunk = together
-            w_drop_queue(self)
+        cdef object together = None
+        try:
+            together = q_join_collected(self)
+        except MemoryError:
+            pass
+        if together is None:
+            return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
         return self._account(bufs, count, self._offer(bufs, count), together, True)
 
@@ -826,15 +816,14 @@ cdef class SocketBase(Duplex):
                 self._dispatched(taken)
                 return w_completed(self, None, in_call)
             self._all_taken()
-            w_drop_queue(self)
+            q_drop_waiting(self)
             if self._state & W_NEED_DRAIN:
                 self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
             return 0
         if taken < 0 and taken != uv.UV_EAGAIN:
             if together is None:
                 # The first one failed, and the others will with it.
-                self.w_size = bufs[0].len
-                self.w_in_flight = 1
+                q_landed_in_part(self, 0, 0, bufs[0].len)
             self._dispatched(self.w_size)
             return w_failed(self, <int>taken, in_call)
         taken = max(taken, 0)
@@ -851,41 +840,16 @@ cdef class SocketBase(Duplex):
         # Chunks that left whole are done; the one that did not goes out by a request, and the
         # rest waits behind it, as chunks written while another is in flight.
         self._dispatched(whole)
-        self.w_length -= whole
-        self.w_done += index
-        self.w_size = size
-        self.w_in_flight = 1
+        q_landed_in_part(self, index, whole, size)
         if self._coroutines & W_LIMITED:
             self._queue_changed()
-        if not self._part_chunks(index, count):
+        if not self._loop.reserve_ticks(1) or not q_part(self, index, count):
             return w_failed(self, uv.UV_ENOMEM, True)
         self._state |= W_WRITING
         self._dispatched(size)
         if index and (self._rare.w_waiting is not None or self._state & W_NEED_DRAIN):
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
         return self._submit(self.w_chunk, &bufs[index], 1)
-
-    cdef bint _part_chunks(self, unsigned int index, unsigned int count) noexcept:
-        """Put the chunk that left in part in flight alone; False: out of memory, nothing changed.
-
-        Makes room for a tick too.
-        """
-        cdef list rest = None
-        if not self._loop.reserve_ticks(1):
-            return False
-        if index + 1 < count:
-            try:
-                rest = rest_of(self.w_queue, index)
-            except MemoryError:
-                rest = None
-            if rest is None:
-                return False
-        if index:
-            w_drop_chunk(self)
-            self.w_chunk = self.w_queue[index - 1]
-        w_drop_queue(self)
-        self.w_queue = rest
-        return True
 
     cdef int _submit(self, object chunks, uv.uv_buf_t* bufs, unsigned int count) except -1:
         """Hand a write over that was not taken at once."""
@@ -983,11 +947,11 @@ cdef class SocketBase(Duplex):
             chunks, rare.in_flight = rare.in_flight, None
             if isinstance(self.w_chunk, list):
                 _release_each(self._loop, self.w_chunk)
-            w_drop_chunk(self)
+            q_drop_flight(self)
             _release_each(self._loop, chunks)
             if self.w_queue is not None:
                 _release_each(self._loop, self.w_queue)
-            w_drop_queue(self)
+            q_drop_waiting(self)
 
     cdef Py_ssize_t _most_queued(self) noexcept:
         return self._also().quota.most
@@ -1009,25 +973,23 @@ cdef class SocketBase(Duplex):
         self._flush()
         return self.w_length + size <= quota.most or not self.w_length
 
-    cdef void _note_write(self, Quota quota, Py_ssize_t size) noexcept:
-        """Let the budgets know the chunk of the write of so many bytes that was just accepted."""
-        cdef uv.uv_buf_t buf, before
-        cdef object chunk = _queued_chunk(self, 0)
-        if chunk is None:
-            return
-        point_at(&buf, chunk)
-        if <Py_ssize_t>buf.len < size:
-            # A frame, of two: the payload is the larger one, or does not matter.
-            chunk = _queued_chunk(self, 1)
-            if chunk is not None:
-                point_at(&before, chunk)
-                if before.len > buf.len and <Py_ssize_t>(before.len + buf.len) == size:
-                    buf = before
-        if buf.len:
-            quota.note(self.w_accepted, buf.base, buf.len)
+    cdef void _note_write(self, Quota quota, Write* write) noexcept:
+        """Let the budgets know the largest part of the write just accepted, if it still waits.
 
-    cdef int _has_queued(self, Py_ssize_t size) except -1:
+        Of a frame that is the payload; the others do not matter.
+        """
+        cdef unsigned int index, largest = 0
+        cdef object chunk
+        for index in range(1, write.count):
+            if write.parts[index].size > write.parts[largest].size:
+                largest = index
+        chunk = q_recent(self, write.count - 1 - largest)
+        if write.parts[largest].size and <PyObject*>chunk is write.parts[largest].chunk:
+            quota.note(self.w_accepted, write.parts[largest].base, write.parts[largest].size)
+
+    cdef int _has_queued(self, Write* write) except -1:
         cdef Quota quota = self._also().quota
+        cdef Py_ssize_t size = write.size
         cdef Py_ssize_t of_server = 0, of_loop = 0
         if self._state & DESTROYED:
             return 0
@@ -1037,7 +999,7 @@ cdef class SocketBase(Duplex):
             of_loop = quota.in_loop.queued
         if self.w_done != self.w_accepted \
                 and (quota.in_server is not None or quota.in_loop is not None):
-            self._note_write(quota, size)
+            self._note_write(quota, write)
         if self._state & W_COLLECTING and quota.most >= 0 and self.w_length > quota.most:
             self._flush()
         if self._state & W_COLLECTING and quota.collect(size):
@@ -1089,12 +1051,9 @@ cdef class SocketBase(Duplex):
                 server.overloaded(budget.place == IN_LOOP)
         return 0
 
-    cdef int _wait_for_connect(self, object chunks) except -1:
-        """Keep a chunk, or a list of them, until 'connect', at its place among the listeners."""
-        self.w_chunk = chunks
+    cdef int _wait_for_connect(self) except -1:
+        """Keep what is in flight until 'connect', at its place among the listeners."""
         try:
-            if type(chunks) is not list:
-                self.w_chunk = list_of(chunks)
             self._own_also().bytes_pending = self.w_size
             self._add(ON_CONNECT, new_internal(self, TICK_WRITE_AT_CONNECT), False, True)
             self._add(ON_CLOSE, new_internal(self, TICK_FAIL_AT_CLOSE), False, True)
@@ -1105,18 +1064,11 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_queue(self) except -1:
         """Send the whole queue as one vectored write."""
-        cdef list chunks = self.w_queue
-        cdef Py_ssize_t size = 0
-        for chunk in chunks:
-            size += chunk_size(chunk)
-        self.w_queue = None
-        # This holds them until w_completed() or w_failed() releases them.
-        self.w_chunk = chunks
-        self.w_size = size
-        self.w_in_flight = len(chunks)
+        # w_chunk holds them until w_completed() or w_failed() releases them.
+        cdef list chunks = q_launch_all(self)
         self._state |= W_WRITING
         if self._not_yet():
-            return self._wait_for_connect(chunks)
+            return self._wait_for_connect()
         if self._handle is None:
             return w_failed(self, FAILED_CLOSED, True)
         return self._write_vector(chunks, True)
@@ -1650,9 +1602,8 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
         elif failure:
             # As in _relay().
             pyuvnet_tube_close(&loop.tube)
-            w_accept(dest, left)
-            dest.w_size = left
-            dest.w_in_flight = 1
+            q_accept(dest, left, 1)
+            q_launch(dest, None, left, 1)
             return dest._account(&buf, 1, failure, None, True)
         rest = None
         try:
@@ -1791,20 +1742,6 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
         if _over is not None:
             self._also().connector = None
     return self._emit_close_now()
-
-
-cdef object _queued_chunk(SocketBase self, Py_ssize_t back):
-    """The chunk that was written last, or so many before it; None: it is not there any more."""
-    cdef list chunks = self.w_queue
-    cdef Py_ssize_t count = 0 if chunks is None else len(chunks)
-    if back < count:
-        return chunks[count - 1 - back]
-    back -= count
-    if isinstance(self.w_chunk, list):
-        chunks = self.w_chunk
-        count = len(chunks)
-        return chunks[count - 1 - back] if back < count else None
-    return None if back else self.w_chunk
 
 
 cdef Py_ssize_t unacknowledged_by_peer(StreamHandle handle) noexcept:

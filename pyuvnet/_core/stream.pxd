@@ -4,7 +4,8 @@ Both sides live in one object, so that a socket is one allocation and a chunk to
 lines; readable.pyx and writable.pyx each own the fields with their prefix (r_, w_).
 """
 
-from cpython.bytes cimport PyBytes_Check
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check
+from cpython.object cimport PyObject
 
 from .capi cimport PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .encoding cimport Decoder
@@ -107,6 +108,21 @@ cdef enum:
     MANY_OWNERS = 255            # from so many on they are not counted any more, and stay
     MANY_CORKS = 65535           # more are not counted
 
+# One call of write() or write_frame(): its parts, which leave together. They are borrowed from
+# the function that makes it, which holds them until it returns.
+cdef enum:
+    MOST_PARTS = 3               # of a frame: what goes before the payload, it, what goes behind
+
+cdef struct Part:
+    PyObject* chunk              # bytes, or our memoryview of the program's buffer
+    char* base
+    Py_ssize_t size
+
+cdef struct Write:
+    Part[MOST_PARTS] parts
+    unsigned int count
+    Py_ssize_t size              # of all parts
+
 
 cdef class Reader:
     """What takes chunks out of a stream for a coroutine; the stream calls it."""
@@ -198,13 +214,12 @@ cdef class Stream(Collector):
     # What a half asks of the stream; Duplex and SocketBase override.
     cdef object _read_chunk(self)
     cdef int _ask_source(self) except -1
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1
-    cdef int _begin_pair(self, object first, object second, bint has_callback) except -1
+    cdef int _begin_write(self, Write* write, bint has_callback) except -1
     cdef int _begin_queue(self) except -1
     cdef int _begin_final(self) except -1
     # What bounds a queue: SocketBase overrides.
     cdef bint _may_queue(self, Py_ssize_t size) except -1
-    cdef int _has_queued(self, Py_ssize_t size) except -1
+    cdef int _has_queued(self, Write* write) except -1
     cdef void _queue_changed(self) noexcept
     cdef Py_ssize_t _most_queued(self) noexcept
     cdef object _failed_write(self, int status)
@@ -214,6 +229,19 @@ cdef inline Py_ssize_t chunk_size(object chunk) noexcept:
     if PyBytes_Check(chunk):
         return PyBytes_GET_SIZE(chunk)
     return PyMemoryView_GET_BUFFER(chunk).len
+
+cdef inline void add_part(Write* write, object chunk) noexcept:
+    """Put one more part behind the others of a write."""
+    cdef Part* part = &write.parts[write.count]
+    part.chunk = <PyObject*>chunk
+    if PyBytes_Check(chunk):
+        part.base = PyBytes_AS_STRING(chunk)
+        part.size = PyBytes_GET_SIZE(chunk)
+    else:
+        part.base = <char*>PyMemoryView_GET_BUFFER(chunk).buf
+        part.size = PyMemoryView_GET_BUFFER(chunk).len
+    write.count += 1
+    write.size += part.size
 
 cdef Py_ssize_t default_mark() noexcept
 cdef dict stream_options(object options, dict keywords)

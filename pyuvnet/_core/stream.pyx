@@ -462,11 +462,8 @@ cdef class Stream(Collector):
 
     # What user code provides: _construct, _write, _writev and _final.
 
-    cdef int _begin_write(self, object chunk, Py_ssize_t size, bint has_callback) except -1:
-        return later.user_write(self, chunk, size)
-
-    cdef int _begin_pair(self, object first, object second, bint has_callback) except -1:
-        return later.user_pair(self, first, second)
+    cdef int _begin_write(self, Write* write, bint has_callback) except -1:
+        return later.user_write(self, write)
 
     cdef int _begin_queue(self) except -1:
         return later.user_queue(self)
@@ -478,8 +475,8 @@ cdef class Stream(Collector):
         """Whether the queue has room for so many bytes more, with W_LIMITED."""
         return True
 
-    cdef int _has_queued(self, Py_ssize_t size) except -1:
-        """A write of so many bytes was taken, with W_LIMITED: destroy what is over its bound."""
+    cdef int _has_queued(self, Write* write) except -1:
+        """A write was accepted, with W_LIMITED: destroy what is over its bound."""
         return 0
 
     cdef Py_ssize_t _most_queued(self) noexcept:

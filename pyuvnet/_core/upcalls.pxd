@@ -27,8 +27,7 @@ cdef struct LaterCalls:
     int (*warn_unclosed)(object) except -1            # alive: a loop in debug mode is closing
     int (*set_framing)(object, object) except -1      # writable: Stream.set_framing()
     object (*start_read)(object, int, object, object)    # reading: read_exactly(), for one
-    int (*user_write)(object, object, Py_ssize_t) except -1    # writable: one chunk for `_write`
-    int (*user_pair)(object, object, object) except -1    # writable: two chunks that go together
+    int (*user_write)(object, void*) except -1        # writable: a Write, for `_write`
     int (*user_queue)(object) except -1               # writable: the queue for `_write`, `_writev`
     int (*user_final)(object) except -1               # writable: the last step, `_final`
     void (*stop_deadlines)(object) noexcept           # deadlines: an armed socket is destroyed

@@ -1,6 +1,5 @@
 """The writable half: functions on Stream's w_ fields; see writable.pyx."""
 
-from .capi cimport list_of
 from .stream cimport Stream
 
 cdef enum:
@@ -16,8 +15,6 @@ cdef int w_cork(Stream s) except -1
 cdef int w_uncork(Stream s) except -1
 cdef int w_completed(Stream s, BaseException error, bint in_call) except -1
 cdef int w_failed(Stream s, int status, bint in_call) except -1
-cdef void w_drop_chunk(Stream s) noexcept
-cdef void w_drop_queue(Stream s) noexcept
 cdef int w_final_done(Stream s, BaseException error) except -1
 cdef int w_finish_maybe(Stream s, bint in_call) except -1
 cdef int w_emit_finish(Stream s) except -1
@@ -29,36 +26,6 @@ cdef int w_tick(Stream s, int what, object argument) except -1
 cdef bint w_writable(Stream s) noexcept
 cdef int w_constructed(Stream s) except -1
 cdef int w_set_default_encoding(Stream s, object name) except -1
-
-cdef inline int w_enqueue(Stream s, object chunk) except -1:
-    """Put a chunk behind those that wait, or leave together."""
-    if s.w_queue is None:
-        s.w_queue = list_of(chunk)
-    else:
-        s.w_queue.append(chunk)
-    return 0
-
-cdef inline int w_enqueue_pair(Stream s, object first, object second) except -1:
-    """Put two chunks behind those that wait, both or none."""
-    w_enqueue(s, first)
-    try:
-        s.w_queue.append(second)
-    except MemoryError:
-        s.w_queue.pop()
-        if not s.w_queue:
-            s.w_queue = None
-        raise
-    return 0
-
-cdef inline void w_accept_pair(Stream s, Py_ssize_t size) noexcept:
-    """Count two chunks of so many bytes together."""
-    s.w_length += size
-    s.w_accepted += 2
-
-cdef inline void w_accept(Stream s, Py_ssize_t size) noexcept:
-    """Count a chunk that was taken from the program."""
-    s.w_length += size
-    s.w_accepted += 1
 
 cdef class Writable(Stream):
     pass

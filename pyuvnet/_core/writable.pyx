@@ -19,24 +19,24 @@ an error is made only when the fields agree.
 Imports: stream, encoding, errors.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_CheckExact
+from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
 
 from .._base.validation import arg_type_error, null_values_error, unknown_encoding_error
 
-from .capi cimport PyMemoryView_GET_BUFFER, hold_collector, list_of, numbered, \
-    release_collector, rest_of, take_item
+from .capi cimport hold_collector, list_of, numbered, release_collector
 from .debugging cimport call_watched
 from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, queue_full, seal, \
     socket_closed, state_error, stream_destroyed, write_after_end
-from .framing cimport FRAMING_LINES, Framing, check_framing, frame_prefix
+from .framing cimport Framing, check_framing, frame_prefix
 from .names import add_node_names
 from .readable cimport r_set_framing
 from .stream cimport *
 from .upcalls cimport WAIT_FOR_DRAIN, later, upcall
+from .write_queue cimport q_accept, q_compact, q_discard, q_enqueue, q_failed, q_forget_failed, \
+    q_landed, q_launch, q_launch_all, q_settle, q_take_first
 
 cdef object _CHUNK_TYPES = ["string", "Buffer", "TypedArray", "DataView"]
 
@@ -125,18 +125,48 @@ cdef object _as_chunk(Stream s, object chunk, object encoding):
 
 cdef bint w_write(Stream s, object chunk, object encoding, object callback) except -1:
     """write(): True while the writer may go on."""
-    cdef Py_ssize_t size
-    cdef unsigned long number
+    cdef Write write
     if encoding is not None and callback is None and callable(encoding):
         callback, encoding = encoding, None
     if not (PyBytes_CheckExact(chunk) and encoding is None):
         chunk = _as_chunk(s, chunk, encoding)
-    size = chunk_size(chunk)
+    write.count = 0
+    write.size = 0
+    add_part(&write, chunk)
+    return _accept(s, &write, callback)
+
+
+cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
+    """write_frame(): True while the writer may go on."""
+    cdef Framing framing = None if s._rare.r_cutter is None else s._rare.r_cutter.framing
+    cdef Write plain, framed
+    cdef bytes prefix
+    if framing is None:
+        raise state_error("ERR_METHOD_NOT_APPLICABLE",
+                          "write_frame() needs a framing; call set_framing()")
+    if not PyBytes_CheckExact(payload):
+        payload = _as_chunk(s, payload, None)
+    plain.count = framed.count = 0
+    plain.size = framed.size = 0
+    add_part(&plain, payload)
+    prefix = frame_prefix(framing, payload, plain.parts[0].base, plain.size)
+    if prefix is not None:
+        add_part(&framed, prefix)
+    if plain.size or prefix is None and framing.suffix is None:
+        add_part(&framed, payload)
+    if framing.suffix is not None:
+        add_part(&framed, framing.suffix)
+    return _accept(s, &framed, callback)
+
+
+cdef bint _accept(Stream s, Write* write, object callback) except -1:
+    """Accept a write, or refuse it: the end of write() and write_frame()."""
+    cdef unsigned long number
     if callback is not None and not callable(callback):
         callback = None
     if not s._coroutines & W_HAS_SINK and not s._state & (W_ENDING | DESTROYED):
         if s._coroutines & W_LIMITED:
-            return _write_limited(s, chunk, callback, size, False)
+            return _accept_limited(s, write, callback)
         _require_write(s)
     if s._state & (W_ENDING | DESTROYED):
         error = write_after_end() if s._state & W_ENDING else stream_destroyed("write")
@@ -147,14 +177,13 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
         return False
     # What needs memory comes first, and raises before anything has changed.
     if callback is not None:
-        _remember(s, callback, 1)
+        _remember(s, callback, write.count)
     number = s.w_accepted
     try:
         if s._state & (W_WRITING | ERRORED) or s.w_corked:
-            w_enqueue(s, chunk)
-            w_accept(s, size)
+            q_enqueue(s, write)
         else:
-            s._begin_write(chunk, size, callback is not None)
+            s._begin_write(write, callback is not None)
     except MemoryError:
         if callback is not None and s.w_accepted == number:
             s._rare.w_waiting.pop()
@@ -165,69 +194,12 @@ cdef bint w_write(Stream s, object chunk, object encoding, object callback) exce
     return not s._state & (DESTROYED | ERRORED)
 
 
-cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
-    """write_frame(): True while the writer may go on."""
-    cdef Framing framing = None if s._rare.r_cutter is None else s._rare.r_cutter.framing
-    cdef Py_buffer* view
-    cdef const char* data
-    cdef bytes prefix
-    cdef object first, second
-    cdef unsigned long number
-    if framing is None:
-        raise state_error("ERR_METHOD_NOT_APPLICABLE",
-                          "write_frame() needs a framing; call set_framing()")
-    if not PyBytes_CheckExact(payload):
-        payload = _as_chunk(s, payload, None)
-    if PyBytes_Check(payload):
-        data = PyBytes_AS_STRING(payload)
-    else:
-        view = PyMemoryView_GET_BUFFER(payload)
-        data = <const char*>view.buf
-    prefix = frame_prefix(framing, payload, data, chunk_size(payload))
-    if prefix is None:
-        return w_write(s, payload, None, callback)
-    if framing._kind == FRAMING_LINES:
-        first, second = payload, prefix
-    else:
-        first, second = prefix, payload
-    if not chunk_size(payload):
-        return w_write(s, prefix, None, callback)
-    if callback is not None and not callable(callback):
-        callback = None
-    if not s._coroutines & W_HAS_SINK and not s._state & (W_ENDING | DESTROYED):
-        if s._coroutines & W_LIMITED:
-            return _write_limited(s, payload, callback, chunk_size(first) + chunk_size(second),
-                                  True)
-        _require_write(s)
-    if s._state & (W_ENDING | DESTROYED):
-        # Refused as any write.
-        return w_write(s, payload, None, callback)
-    # As in w_write().
-    if callback is not None:
-        _remember(s, callback, 2)
-    number = s.w_accepted
-    try:
-        if s._state & (W_WRITING | ERRORED) or s.w_corked:
-            w_enqueue_pair(s, first, second)
-            w_accept_pair(s, chunk_size(first) + chunk_size(second))
-        else:
-            s._begin_pair(first, second, callback is not None)
-    except MemoryError:
-        if callback is not None and s.w_accepted == number:
-            s._rare.w_waiting.pop()
-        raise
-    if s.w_length >= s.w_mark and s.w_length:
-        s._state |= W_NEED_DRAIN
-        return False
-    return not s._state & (DESTROYED | ERRORED)
-
-
-cdef bint _write_limited(Stream s, object payload, object callback, Py_ssize_t size,
-                         bint frame) except -1:
-    """w_write() or w_write_frame() where the queue is bounded: refuse it, or see what it leads to.
+cdef bint _accept_limited(Stream s, Write* write, object callback) except -1:
+    """_accept() where the queue is bounded: refuse a write for which there is no room, and see
+    afterwards whether one that was accepted exceeds a bound.
     """
     cdef bint go_on
-    if not s._may_queue(size):
+    if not s._may_queue(write.size):
         s._coroutines |= W_REFUSED
         if callback is not None:
             s._loop.tick_call(callback, (queue_full(s._most_queued()),))
@@ -236,12 +208,11 @@ cdef bint _write_limited(Stream s, object payload, object callback, Py_ssize_t s
         return False
     s._coroutines = (s._coroutines & ~W_REFUSED) | W_HAS_SINK
     try:
-        go_on = w_write_frame(s, payload, callback) if frame \
-            else w_write(s, payload, None, callback)
+        go_on = _accept(s, write, callback)
     finally:
         s._coroutines &= ~W_HAS_SINK
         # Also where there was no memory for it.
-        s._has_queued(size)
+        s._has_queued(write)
     return go_on and not s._state & (DESTROYED | ERRORED)
 
 
@@ -256,28 +227,6 @@ cdef int _remember(Stream s, object callback, unsigned long count) except -1:
     else:
         s._rare.w_waiting.append(entry)
     return 0
-
-
-cdef void w_drop_chunk(Stream s) noexcept:
-    """Release the chunk, or the chunks, in flight."""
-    cdef PyObject* chunk = <PyObject*>s.w_chunk
-    if PyBytes_CheckExact(s.w_chunk):
-        # Nothing of the program runs then.
-        s.w_chunk = None
-    elif s.w_chunk is not None:
-        Py_INCREF(<object>chunk)
-        s.w_chunk = None
-        s._loop.release(chunk)
-
-
-cdef void w_drop_queue(Stream s) noexcept:
-    """Release the chunks that wait."""
-    cdef PyObject* queue = <PyObject*>s.w_queue
-    if s.w_queue is not None:
-        Py_INCREF(<object>queue)
-        s.w_queue = None
-        s._rare.w_head = 0
-        s._loop.release(queue)
 
 
 cdef int w_flush(Stream s) except -1:
@@ -318,11 +267,13 @@ cdef int _next(Stream s) except -1:
 cdef int w_completed(Stream s, BaseException error, bint in_call) except -1:
     """The write in flight completed; in_call: still inside the call that handed it over."""
     cdef unsigned long number
-    _end_flight(s, error is not None, in_call)
     if error is not None:
+        _flight_failed(s, in_call)
         return _failed_with(s, error, in_call)
-    s.w_done += s.w_in_flight
-    s.w_in_flight = 0
+    s._state &= ~(W_WRITING | W_COLLECTING)
+    q_landed(s)
+    if s._coroutines & W_LIMITED:
+        s._queue_changed()
     number = s.w_done
     _next(s)
     if in_call:
@@ -335,7 +286,7 @@ cdef int w_completed(Stream s, BaseException error, bint in_call) except -1:
 cdef int w_failed(Stream s, int status, bint in_call) except -1:
     """The write in flight failed, with a libuv status or one of FAILED_...: as w_completed()."""
     cdef BaseException error
-    _end_flight(s, True, in_call)
+    _flight_failed(s, in_call)
     # Making the error runs Python, and so perhaps the program: by now the fields agree.
     try:
         if status == FAILED_CLOSED:
@@ -352,19 +303,16 @@ cdef int w_failed(Stream s, int status, bint in_call) except -1:
     return _failed_with(s, error, in_call)
 
 
-cdef void _end_flight(Stream s, bint failed, bint in_call) noexcept:
-    """Nothing is in flight any more."""
+cdef void _flight_failed(Stream s, bint in_call) noexcept:
+    """The write in flight has failed, and its callback has not been called."""
     s._state &= ~(W_WRITING | W_COLLECTING)
-    s.w_length -= s.w_size
-    s.w_size = 0
+    # Its numbers stay open: w_fail_writes() calls its callback first, with the error.
+    s._state |= ERRORED
+    if in_call:
+        s._state |= W_FAILED
+    q_failed(s)
     if s._coroutines & W_LIMITED:
         s._queue_changed()
-    if failed:
-        # Its number stays open: w_fail_writes() calls its callback first, with the error.
-        s._state |= ERRORED
-        if in_call:
-            s._state |= W_FAILED
-    w_drop_chunk(s)
 
 
 cdef int _failed_with(Stream s, BaseException error, bint in_call) except -1:
@@ -403,21 +351,8 @@ cdef list _take_callbacks(Stream s, unsigned long number):
     if s._rare.w_called == len(waiting):
         s._rare.w_waiting = None
     else:
-        s._rare.w_called = _cut(waiting, s._rare.w_called)
+        s._rare.w_called = q_compact(waiting, s._rare.w_called)
     return done
-
-
-cdef Py_ssize_t _cut(list queue, Py_ssize_t head) except -1:
-    """Drop what was taken from the front of a list, at times: each costs a constant share."""
-    if head < 64 or 2 * head < len(queue):
-        return head
-    try:
-        del queue[:head]
-        head = 0
-    except MemoryError:
-        # Later, then.
-        pass
-    return head
 
 
 cdef int w_after_write(Stream s, unsigned long number) except -1:
@@ -447,9 +382,8 @@ cdef int _write_error(Stream s, BaseException error) except -1:
     s._loop.release_all()
     number = s.w_done
     if not s._state & W_WRITING:
-        # Else it is of a write that waits for a connection, since connect() came in between.
-        number += s.w_in_flight
-        s.w_in_flight = 0
+        # Otherwise connect() came in between, and what is in flight waits for a connection.
+        number = q_forget_failed(s)
     # The kernel has taken what came before it.
     for _, callback in _take_callbacks(s, s.w_done):
         _call_back(s, callback, None)
@@ -475,8 +409,7 @@ cdef int w_fail_writes(Stream s) except -1:
     ends = s._rare.w_end_callbacks
     if ends is not None:
         s._rare.w_end_callbacks = None
-    s.w_length = 0
-    w_drop_queue(s)
+    q_discard(s)
     if s._coroutines & W_LIMITED:
         s._queue_changed()
     if waiting is not None:
@@ -520,8 +453,7 @@ cdef int w_leave_failed(Stream s) except -1:
             finally:
                 release_collector(held)
         index += 1
-    s.w_done = number
-    s.w_in_flight = 0
+    q_settle(s, q_forget_failed(s))
     return 0
 
 
@@ -546,7 +478,7 @@ cdef int w_begin_anew(Stream s, object error) except -1:
             s._loop.tick_call(callback, (ended,))
     s._rare.w_waiting = s._rare.w_end_callbacks = None
     s._rare.w_called = 0
-    s.w_done = s.w_accepted
+    q_settle(s, s.w_accepted)
     return 0
 
 
@@ -739,19 +671,21 @@ cdef WriteCallback _new_callback(Stream s, bint final):
     return callback
 
 
-cdef int _accept_user_write(Stream s, object chunk, Py_ssize_t size) except -1:
+cdef int _user_write(Stream s, void* given) except -1:
+    """Hand a write over to `_write`, or several parts to `_writev` if there is one."""
+    cdef Write* write = <Write*>given
     if s._coroutines & CONSTRUCTING:
-        w_enqueue(s, chunk)
-        w_accept(s, size)
-        return 0
-    w_accept(s, size)
-    return _user_write(s, chunk, size)
+        return q_enqueue(s, write)
+    if write.count == 1:
+        q_accept(s, write.size, 1)
+        return _call_write(s, <object>write.parts[0].chunk, write.size)
+    q_enqueue(s, write)
+    return _next(s)
 
 
-cdef int _user_write(Stream s, object chunk, Py_ssize_t size) except -1:
-    s.w_chunk = chunk
-    s.w_size = size
-    s.w_in_flight = 1
+cdef int _call_write(Stream s, object chunk, Py_ssize_t size) except -1:
+    """Hand over one chunk that was accepted."""
+    q_launch(s, chunk, size, 1)
     s._state |= W_WRITING | W_SYNC
     try:
         write = s._method("_write")
@@ -772,27 +706,6 @@ cdef int _require_write(Stream s) except -1:
     return 0
 
 
-cdef int _user_pair(Stream s, object first, object second) except -1:
-    """Hand two chunks over together, to `_writev` if there is one."""
-    w_enqueue_pair(s, first, second)
-    w_accept_pair(s, chunk_size(first) + chunk_size(second))
-    return _next(s)
-
-
-cdef PyObject* _first_queued(Stream s) except NULL:
-    """Take the first chunk, and its reference, out of the queue."""
-    cdef list queue = s.w_queue
-    cdef StreamExtra rare = s.own_extra()
-    cdef PyObject* chunk = take_item(queue, rare.w_head)
-    rare.w_head += 1
-    if rare.w_head == len(queue):
-        s.w_queue = None
-        rare.w_head = 0
-    else:
-        rare.w_head = _cut(queue, rare.w_head)
-    return chunk
-
-
 cdef int _user_queue(Stream s) except -1:
     cdef PyObject* chunk
     cdef list chunks
@@ -805,11 +718,7 @@ cdef int _user_queue(Stream s) except -1:
         if s.w_queue is None:
             # Asking for the method ran code of the program.
             return 0
-        s.w_chunk = chunks = rest_of(s.w_queue, s._rare.w_head)
-        w_drop_queue(s)
-        s.w_in_flight = len(chunks)
-        for item in chunks:
-            s.w_size += chunk_size(item)
+        chunks = q_launch_all(s)
         s._state |= W_WRITING | W_SYNC
         try:
             writev(chunks, _new_callback(s, False))
@@ -820,9 +729,9 @@ cdef int _user_queue(Stream s) except -1:
     try:
         while s.w_queue is not None and not s.w_corked \
                 and not s._state & (W_WRITING | DESTROYED | ERRORED):
-            chunk = _first_queued(s)
+            chunk = q_take_first(s)
             try:
-                _user_write(s, <object>chunk, chunk_size(<object>chunk))
+                _call_write(s, <object>chunk, chunk_size(<object>chunk))
             finally:
                 # What it writes when it is dropped comes behind the queue.
                 s._loop.release(chunk)
@@ -1062,16 +971,13 @@ cdef class Writable(Stream):
                     and not self._state & W_FINISHED)
 
 
-ctypedef int (*_write_call)(object, object, Py_ssize_t) except -1
+ctypedef int (*_write_call)(object, void*) except -1
 ctypedef int (*_stream_call)(object) except -1
 
-later.user_write = <_write_call><void*>_accept_user_write
-ctypedef int (*_pair_call)(object, object, object) except -1
-
+later.user_write = <_write_call><void*>_user_write
 ctypedef int (*_framing_call)(object, object) except -1
 
 later.set_framing = <_framing_call><void*>r_set_framing
-later.user_pair = <_pair_call><void*>_user_pair
 later.user_queue = <_stream_call><void*>_user_queue
 later.user_final = <_stream_call><void*>_user_final
 
