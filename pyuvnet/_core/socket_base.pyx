@@ -52,8 +52,8 @@ from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .upcalls cimport later
 from .writable cimport *
-from .write_queue cimport q_accept, q_chunks, q_collect, q_drop_flight, q_drop_waiting, q_enqueue, \
-    q_join_collected, q_landed_in_part, q_launch, q_launch_all, q_part, q_recent
+from .write_queue cimport q_accept, q_begin, q_chunks, q_collect, q_drop_flight, q_drop_waiting, \
+    q_enqueue, q_join_collected, q_landed_in_part, q_launch, q_launch_all, q_part, q_recent
 
 cdef extern from "sockopt.h":
     int pyuvnet_tcp_info(const uv.uv_handle_t* handle, char* info, int room) noexcept
@@ -633,8 +633,7 @@ cdef class SocketBase(Duplex):
             self._write_rest(dest, PyBytes_FromStringAndSize(buf.base + taken, size - taken))
         else:
             # The kernel reports an error once: it is that of a write() of these bytes.
-            q_accept(dest, size, 1)
-            q_launch(dest, None, size, 1)
+            q_begin(dest, None, size)
             dest._account(buf, 1, taken, None, True)
         return 0
 
@@ -643,8 +642,7 @@ cdef class SocketBase(Duplex):
         cdef Piping piping = <Piping>self.r_pipes
         cdef uv.uv_buf_t buf
         point_at(&buf, rest)
-        q_accept(dest, buf.len, 1)
-        q_launch(dest, rest, buf.len, 1)
+        q_begin(dest, rest, buf.len)
         dest._state |= W_NEED_DRAIN
         dest._account(&buf, 1, uv.UV_EAGAIN, None, True)
         if piping.flags & PIPING_OVER:
@@ -718,8 +716,7 @@ cdef class SocketBase(Duplex):
         """Send one chunk that is written outside of callbacks, with nothing before it."""
         cdef uv.uv_buf_t buf
         cdef Py_ssize_t taken = 0
-        q_accept(self, part.size, 1)
-        q_launch(self, <object>part.chunk, part.size, 1)
+        q_begin(self, <object>part.chunk, part.size)
         if has_callback:
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
         if self._idle is not None:
@@ -728,12 +725,7 @@ cdef class SocketBase(Duplex):
         buf.len = part.size
         if part.size:
             taken = self._handle.try_write(&buf, 1)
-        if taken != part.size:
-            return self._account(&buf, 1, taken, None, True)
-        self._all_taken()
-        if self._state & W_NEED_DRAIN:
-            self._loop.tick(self, TICK_AFTER_WRITE, self.w_done)
-        return 0
+        return self._account(&buf, 1, taken, None, True)
 
     cdef bint _flush_one(self) noexcept:
         """_flush() of a single chunk that the kernel takes whole."""
@@ -1602,8 +1594,7 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
         elif failure:
             # As in _relay().
             pyuvnet_tube_close(&loop.tube)
-            q_accept(dest, left, 1)
-            q_launch(dest, None, left, 1)
+            q_begin(dest, None, left)
             return dest._account(&buf, 1, failure, None, True)
         rest = None
         try:

@@ -168,7 +168,11 @@ cdef class SocketMethods(SocketBase):
         Node: socket.write()
         """
         # write(chunk) in a callback, by far the most frequent call, rarely gets here: see the end.
-        return self._write(data, encoding, callback)
+        self._ready()
+        if self._socket_flags & (SOCKET_ENDED_HERE | SOCKET_REFUSES_WRITES) \
+                and self._refuses_writes(encoding if callback is None else callback):
+            return False
+        return w_write(self, data, encoding, callback)
 
     cdef inline bint _collect_plain(self, bytes data) except -1:
         """write() in a callback with nothing in the way: one more chunk to collect.
@@ -204,12 +208,6 @@ cdef class SocketMethods(SocketBase):
         if self._rare.w_encoding is not None or len(text) >= COLLECT_BYTES:
             return False
         return self._collect_plain(encode(text, None))
-
-    cdef object _write(self, object data, object encoding, object callback):
-        self._ready()
-        if self._refuses_writes(encoding if callback is None else callback):
-            return False
-        return w_write(self, data, encoding, callback)
 
     cdef bint _refuses_writes(self, object callback) except -1:
         """Whether the peer has ended first: then a write destroys the socket.

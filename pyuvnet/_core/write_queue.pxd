@@ -3,11 +3,14 @@
 write_queue.pyx explains the fields.  What a write in the usual case needs is inline here.
 """
 
-from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
 
 from .capi cimport list_of
 from .stream cimport Stream, Write
+
+cdef extern from "Python.h":
+    # With a pointer, so that looking at a chunk counts no reference.
+    bint is_exact_bytes "PyBytes_CheckExact" (PyObject* chunk) noexcept
 
 cdef int q_enqueue(Stream s, Write* write) except -1
 cdef int q_collect(Stream s, Write* write) except -1
@@ -38,6 +41,13 @@ cdef inline void q_launch(Stream s, object chunk, Py_ssize_t size, unsigned int 
     s.w_chunk = chunk
     _set_flight(s, size, count)
 
+cdef inline void q_begin(Stream s, object chunk, Py_ssize_t size) noexcept:
+    """Accept one part that is in flight at once.  Nothing is in flight yet."""
+    s.w_length += size
+    s.w_accepted += 1
+    s.w_chunk = chunk
+    _set_flight(s, size, 1)
+
 cdef inline void q_first(Stream s, object chunk) noexcept:
     """Collect the first chunk; q_collected() follows."""
     s.w_chunk = chunk
@@ -60,7 +70,7 @@ cdef inline void q_landed(Stream s) noexcept:
     s.w_length -= s.w_size
     s.w_done += s.w_in_flight
     _set_flight(s, 0, 0)
-    if PyBytes_CheckExact(s.w_chunk):
+    if is_exact_bytes(<PyObject*>s.w_chunk):
         # The usual case of q_drop_flight(), without the call.
         s.w_chunk = None
     else:
