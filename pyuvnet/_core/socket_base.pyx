@@ -52,8 +52,9 @@ from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .upcalls cimport later
 from .writable cimport *
-from .write_queue cimport q_accept, q_begin, q_chunks, q_collect, q_drop_flight, q_drop_waiting, \
-    q_enqueue, q_join_collected, q_landed_in_part, q_launch, q_launch_all, q_part, q_recent
+from .write_queue cimport bytes_at, is_exact_bytes, q_accept, q_begin, q_chunks, q_collect, \
+    q_drop_flight, q_drop_waiting, q_enqueue, q_join_collected, q_landed_in_part, q_launch, \
+    q_launch_all, q_part, q_recent
 
 cdef extern from "sockopt.h":
     int pyuvnet_tcp_info(const uv.uv_handle_t* handle, char* info, int room) noexcept
@@ -738,7 +739,12 @@ cdef class SocketBase(Duplex):
             return False
         if self._idle is not None:
             self._idle.touch()
-        point_at(&buf, self.w_chunk)
+        if is_exact_bytes(<PyObject*>self.w_chunk):
+            # What point_at() does, without counting a reference.
+            buf.base = bytes_at(<PyObject*>self.w_chunk)
+            buf.len = self.w_size
+        else:
+            point_at(&buf, self.w_chunk)
         taken = self._handle.try_write(&buf, 1)
         self._state &= ~W_COLLECTING
         if taken == self.w_size:

@@ -11,6 +11,7 @@ from .stream cimport Stream, Write
 cdef extern from "Python.h":
     # With a pointer, so that looking at a chunk counts no reference.
     bint is_exact_bytes "PyBytes_CheckExact" (PyObject* chunk) noexcept
+    char* bytes_at "PyBytes_AS_STRING" (PyObject* chunk) noexcept
 
 cdef int q_enqueue(Stream s, Write* write) except -1
 cdef int q_collect(Stream s, Write* write) except -1
