@@ -14,7 +14,7 @@ from ._run import next_tick
 from ._tls_context import CONTEXT_OPTIONS, SecureContext, as_context
 from ._tls_errors import timeout_error, unavailable
 from ._tls_rules import Rules, refuse_descriptor
-from ._tlssocket import TLSSocket
+from ._tlssocket import TLSSocket, server_layer
 from .errors import Error
 from .server import SERVER_OPTIONS, later
 from .server import Server as NetServer
@@ -109,11 +109,13 @@ class Server(NetServer):
 
     # ---- Connections ---------------------------------------------------------------------------
 
-    def _secure(self, socket: Socket) -> None:
+    def _dress(self, handle: Any) -> Any:
+        return server_layer(handle, self._rules)
+
+    def _secure(self, socket: Socket, layer: Any) -> None:
         if isinstance(socket, TLSSocket):
             socket._rules, socket._tls_server = self._rules, self
-            held = self._limit(socket)
-            socket._attach_server(held)
+            socket._begin_handshake(layer)
             return
         # A listener of 'connection' has seen the plain socket.
         secure = TLSSocket(

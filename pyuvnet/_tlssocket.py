@@ -18,7 +18,7 @@ from ._base.info import Info
 from ._base.option_table import option_set
 from ._core import tls as _layer
 from ._core.address import is_ip
-from ._core.connecting import begin_upgrade, finish_upgrade
+from ._core.connecting import Upgrade
 from ._core.descriptors import own_method
 from ._core.duplex import Duplex
 from ._core.names import add_node_names
@@ -144,7 +144,7 @@ class TLSSocket(Socket):
 
     def _use(self, rules: Rules) -> None:
         self._rules = rules
-        self._set_at_connect(self._begin_server if rules.server else self._begin_client)
+        self._set_dress(self._begin_server if rules.server else self._begin_client)
 
     # ---- The connection of another socket ------------------------------------------------------
 
@@ -180,36 +180,36 @@ class TLSSocket(Socket):
         ):
             plain = self._bridge(plain)
         if plain.destroyed or (plain.pending and not plain.connecting):
-            begin_upgrade(self, plain)
+            Upgrade(self, plain)
             self._disconnected()
             return
-        begin_upgrade(self, plain)
+        upgrade = Upgrade(self, plain)
         plain.on("error", self._plain_failed)
         if plain.connecting:
             self._announce = True
-            plain.once("connect", partial(self._drain, plain))
+            plain.once("connect", partial(self._drain, plain, upgrade))
         else:
-            next_tick(self._drain, plain)
-            plain._stop_reading()
+            next_tick(self._drain, plain, upgrade)
+            upgrade.stop_reading()
 
     def _plain_failed(self, error: BaseException) -> None:
         self.destroy(error)
 
-    def _drain(self, plain: Socket, error: BaseException | None = None) -> None:
+    def _drain(self, plain: Socket, upgrade: Upgrade, error: BaseException | None = None) -> None:
         """Wait until all that the plain socket wrote has left."""
         if self.destroyed or plain.destroyed:
             return
         try:
-            plain._stop_reading()
+            upgrade.stop_reading()
             if plain.writable_length:
-                plain.write(b"", partial(self._drain, plain))
+                plain.write(b"", partial(self._drain, plain, upgrade))
                 return
             plain.off("error", self._plain_failed)
         except BaseException:
             # An interrupt of the program: nobody would go on.
             self.destroy()
             raise
-        finish_upgrade(self, plain, self._announce)
+        upgrade.finish(self._announce)
 
     def _bridge(self, stream: Duplex) -> Socket:
         """A socket whose bytes are those of any stream."""
@@ -243,7 +243,7 @@ class TLSSocket(Socket):
 
     # ---- The handshake -------------------------------------------------------------------------
 
-    def _begin_client(self, early: bytes) -> None:
+    def _begin_client(self, handle: Any) -> None:
         rules = cast("Rules", self._rules)
         name = rules.servername
         if name is None:
@@ -273,35 +273,27 @@ class TLSSocket(Socket):
             return
         if isinstance(made, PSKObject):
             made.owner, made.outgoing = ref(self), outgoing
-        self._layer = _layer.attach(self, _CALLS, lenient=rules.lenient)
+        self._layer = _layer.add_tls(handle, _CALLS, lenient=rules.lenient)
         self._layer.set_deadline(rules.handshake_timeout)
         self._watch_sessions()
-        if early:
-            self._layer.receive(early)
         self._layer.start(made, incoming, outgoing)
 
-    def _begin_server(self, early: bytes) -> None:
-        server = self._tls_server
-        held = server is not None and server._limit(self)
-        self._attach_server(held)
-        if early:
-            self._layer.receive(early)
-        if early and not held:
-            self._layer.go_on()
+    def _begin_server(self, handle: Any) -> None:
+        self._begin_handshake(server_layer(handle, cast("Rules", self._rules)))
 
-    def _attach_server(self, held: bool) -> None:
-        rules = cast("Rules", self._rules)
-        self._layer = _layer.attach(
-            self, _CALLS, reads_hello=True, held=held, lenient=rules.lenient
-        )
+    def _begin_handshake(self, layer: Any) -> None:
+        """Begin a server's handshake, now or when others have ended."""
+        self._layer = layer
         server = self._tls_server
         if server is not None:
             # What destroys it before the program has it, such as a deadline.
-            self.on("error", self._failed_early)
+            self.on("error", self._failed_before)
         # One that is held is not read, so that nothing else shows that it is gone.
-        self._layer.set_deadline(rules.handshake_timeout)
+        layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
+        if server is None or not server._limit(self):
+            layer.go_on()
 
-    def _failed_early(self, error: Exception) -> None:
+    def _failed_before(self, error: Exception) -> None:
         server = cast("Server", self._tls_server)
         self._over = True
         server._handshake_over(self)
@@ -460,7 +452,7 @@ class TLSSocket(Socket):
         if server is None:
             self.emit("secure")
             return
-        self.off("error", self._failed_early)
+        self.off("error", self._failed_before)
         server._handshake_over(self)
         announce = self.listener_count("secure")
         before = self.event_names()
@@ -903,6 +895,13 @@ _CALLS = _layer.Calls(
     ticket=TLSSocket._ticket,
     write_failed=TLSSocket._write_failed,
 )
+
+
+def server_layer(handle: Any, rules: Rules) -> Any:
+    """Put TLS on the handle of a server's connection."""
+    return _layer.add_tls(handle, _CALLS, reads_hello=True, lenient=rules.lenient)
+
+
 own_method(TLSSocket, "write")
 add_node_names(TLSSocket)
-__all__ = ["CONTEXT_OPTIONS", "Session", "TLSSocket"]
+__all__ = ["CONTEXT_OPTIONS", "Session", "TLSSocket", "server_layer"]

@@ -12,4 +12,3 @@ cdef class ConnectSteps(Connector):
     cdef BlockList _block_list(self)
     cdef bint _reached_blocked(self) noexcept
 
-cdef int writes_go_on(SocketBase s) except -1

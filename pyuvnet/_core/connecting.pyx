@@ -14,10 +14,12 @@ from libc.string cimport memcmp
 from . cimport uv
 from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
+from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from .deadlines cimport Limits, arm, move_deadlines
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error, socket_closed
+from .layer cimport read_again
 from .passing cimport add_passing
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport send_header
@@ -255,8 +257,7 @@ cdef class ConnectSteps(Connector):
         cdef bytes header
         cdef SocketBase socket = self.socket
         socket._ready()
-        _over, socket._also().connector = socket._also().connector, None
-        socket._socket_flags &= ~SOCKET_CONNECTING
+        connection_stands(socket)
         if self._reached_blocked():
             # The address was checked before, but the list may have changed since, and the kernel
             # or a filter of it may have led the connection elsewhere.
@@ -349,8 +350,6 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES | SOCKET_BUSY
                          | SOCKET_NOT_BUSY | SOCKET_TO_END | SOCKET_ENDED_HERE)
     s._socket_flags |= SOCKET_CONNECTING
-    if rare.at_connect is not None:
-        s._socket_flags |= SOCKET_TO_SECURE
     earlier, rare.connector = rare.connector, connector
     if earlier is not None:
         earlier.cancel_lookup()
@@ -368,6 +367,14 @@ cdef int abandon_handle(SocketBase s) except -1:
     return 0
 
 
+cdef void connection_stands(SocketBase s) noexcept:
+    """Its connect() is over; a connection that is to have layers is still of no use."""
+    s._socket_flags &= ~SOCKET_CONNECTING
+    if s._also().dress is not None:
+        s._socket_flags |= SOCKET_DRESSING
+    _over, s._also().connector = s._also().connector, None
+
+
 cdef int serve(SocketBase s) except -1:
     """Put a connection to use: options, 'connect', 'ready', then what waited for it."""
     s._touch()
@@ -376,8 +383,7 @@ cdef int serve(SocketBase s) except -1:
         s._handle.unref()
     s._read_peer()
     s._apply_options()
-    if s._also().at_connect is not None:
-        _secure(s, b"")
+    _dress(s)
     if s._state & DESTROYED:
         return 0
     try:
@@ -389,61 +395,83 @@ cdef int serve(SocketBase s) except -1:
     return 0
 
 
-def begin_upgrade(SocketBase s not None, SocketBase plain not None):
-    """Let a socket wait for the connection of a plain one; each destroys the other with itself."""
-    s._ready()
-    plain._ready()
-    begin_anew(s, Connector(s))
-    s._own_also().twin, plain._own_also().twin = plain, s
+cdef class Upgrade(Connector):
+    """The connect() of a socket that takes the connection of a plain one.
 
-
-def finish_upgrade(SocketBase s not None, SocketBase plain not None, bint announce):
-    """Take the connection of a plain socket, whose writes have left, and put it to use.
-
-    Args:
-        announce: emit 'connect' and 'ready'.
+    What the plain socket has written leaves first. Meanwhile each destroys the other with itself,
+    and it stays like that.
     """
-    cdef bytes data = None
-    cdef object failure = None
-    s._ready()
-    if s._state & DESTROYED or not s._socket_flags & SOCKET_CONNECTING:
-        return
-    try:
-        data = s._take_over(plain)
-    except Exception as exc:
-        failure = exc
-    if failure is not None:
-        # Nobody else would end it.
-        s._destroy_with(failure)
-        return
-    _over, s._also().connector = s._also().connector, None
-    s._socket_flags &= ~SOCKET_CONNECTING
-    s._touch()
-    s._apply_options()
-    move_deadlines(plain, s)
-    if s._also().at_connect is not None and not s._state & DESTROYED:
-        _secure(s, data)
-    if s._state & DESTROYED:
-        return
-    try:
-        if plain._socket_flags & SOCKET_TO_END:
-            # A shutdown, or the end of its lifetime, waits for the connection to be idle.
-            s._begin_to_end()
-        if announce:
-            s._emit0(ON_CONNECT)
-            s._emit0(ON_READY)
-    finally:
-        _go_on_at_connect(s)
+
+    cdef SocketBase plain
+    cdef bytes data                    # what the plain socket had read and did not hand out
+
+    def __init__(self, SocketBase socket, SocketBase plain not None):
+        socket._ready()
+        plain._ready()
+        begin_anew(socket, self)
+        socket._own_also().predecessor, plain._own_also().successor = plain, socket
+        self.plain, self.data = plain, b""
+
+    def stop_reading(self):
+        """Let the plain socket read no more, whatever listens."""
+        self.plain._ready()
+        self.data += self.plain._stop_reading()
+
+    def finish(self, bint announce):
+        """Take the connection, whose writes have left, and put it to use.
+
+        Args:
+            announce: emit 'connect' and 'ready'.
+        """
+        cdef SocketBase s = self.socket, plain = self.plain
+        cdef bytes data = None
+        cdef object failure = None
+        s._ready()
+        if s._also().connector is not self or not s._socket_flags & SOCKET_CONNECTING:
+            return
+        try:
+            data = self.data + s._take_over(plain)
+        except Exception as exc:
+            failure = exc
+        if failure is not None:
+            # Nothing else would end it.
+            s._destroy_with(failure)
+            return
+        connection_stands(s)
+        s._touch()
+        s._apply_options()
+        move_deadlines(plain, s)
+        _dress(s)
+        if data and not s._state & DESTROYED:
+            read_again(s._handle, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if s._state & DESTROYED:
+            return
+        try:
+            if plain._socket_flags & SOCKET_TO_END:
+                # A shutdown, or the end of its lifetime, waits for the connection to be idle.
+                s._begin_to_end()
+            if announce:
+                s._emit0(ON_CONNECT)
+                s._emit0(ON_READY)
+        finally:
+            _go_on_at_connect(s)
 
 
-cdef int _secure(SocketBase s, bytes early) except -1:
-    """Let TLS begin. Without it the connection must not stay, since writes would leave by it."""
+cdef int _dress(SocketBase s) except -1:
+    """Let the layers of a connection be added.
+
+    Without them it must not stay, since what is written would leave without them.
+    """
+    cdef StreamHandle handle = s._handle
     cdef object failure = None
+    if not s._socket_flags & SOCKET_DRESSING or s._state & DESTROYED:
+        return 0
     try:
-        s._also().at_connect(early)
+        s._also().dress(handle)
     except BaseException as exc:
         failure = exc
-    if failure is None and s._socket_flags & SOCKET_TO_SECURE and not s._state & DESTROYED:
+    s._socket_flags &= ~SOCKET_DRESSING
+    if failure is None and not handle.layered and not s._state & DESTROYED:
         failure = socket_closed()
     if failure is None:
         return 0
@@ -454,7 +482,7 @@ cdef int _secure(SocketBase s, bytes early) except -1:
     raise failure
 
 
-cdef int writes_go_on(SocketBase s) except -1:
+cdef int _writes_go_on(SocketBase s) except -1:
     """What was asked for before the connection could be used: writes, end(), a reset."""
     if drop_internal(s, ON_CONNECT, TICK_WRITE_AT_CONNECT):
         s._on_tick(TICK_WRITE_AT_CONNECT, None)
@@ -466,8 +494,8 @@ cdef int writes_go_on(SocketBase s) except -1:
 
 
 cdef int _go_on_at_connect(SocketBase s) except -1:
-    """writes_go_on(), and reading."""
-    writes_go_on(s)
+    """_writes_go_on(), and reading."""
+    _writes_go_on(s)
     if s._state & DESTROYED or s._handle is None:
         return 0
     # A 'readable' listener of an earlier connection goes on reading; Node's would not.

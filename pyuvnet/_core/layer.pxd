@@ -1,6 +1,7 @@
 """Layer: a step that bytes take between a stream handle and its owner; see layer.pyx."""
 
 from . cimport uv
+from .emitter cimport EventEmitter
 from .errors cimport os_error
 from .owner cimport HandleCalls
 from .stream_handle cimport StreamHandle
@@ -32,6 +33,7 @@ cdef class Layer:
 cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1
 cdef const HandleCalls* owner_calls(StreamHandle handle) noexcept
 cdef int remove_layer(Layer layer) except -1
+cdef int undress(StreamHandle handle) except -1
 
 # ---- What an owner calls on its handle -----------------------------------------------------------
 #
@@ -40,6 +42,16 @@ cdef int remove_layer(Layer layer) except -1
 
 cdef Py_ssize_t offer_to_layers(StreamHandle handle, object chunks, const uv.uv_buf_t* bufs,
                                 unsigned int count) noexcept
+
+cdef void read_again(StreamHandle handle, const char* base, Py_ssize_t size) noexcept
+
+cdef inline void take(StreamHandle handle, EventEmitter owner, const HandleCalls* calls) noexcept:
+    """Begin to own a handle, with whatever layers it has."""
+    if handle.layered:
+        (<Layer>handle.lowest).calls = calls
+        handle.owner = owner
+    else:
+        handle.own(owner, calls)
 
 cdef inline Layer top_layer(StreamHandle handle):
     """The layer that the owner calls. There has to be one."""

@@ -122,6 +122,15 @@ cdef Py_ssize_t offer_to_layers(StreamHandle handle, object chunks, const uv.uv_
     return uv.UV_ECANCELED if handle.closing or handle.owner is not _owner else taken
 
 
+cdef void read_again(StreamHandle handle, const char* base, Py_ssize_t size) noexcept:
+    """Let bytes come up that were read before the handle had this owner, or these layers."""
+    cdef EventEmitter owner = handle.owner
+    try:
+        handle.calls.read(owner, handle, base, size)
+    except BaseException as exc:
+        handle.calls.read_raised(owner, handle, exc)
+
+
 # ---- What the handle calls -----------------------------------------------------------------------
 
 cdef const HandleCalls* owner_calls(StreamHandle handle) noexcept:
@@ -239,6 +248,13 @@ cdef int remove_layer(Layer layer) except -1:
         handle.lowest, handle.layered = None, False
         handle.calls = layer.calls
     kept.handle = kept.above = kept.below = kept.top = None
+    return 0
+
+
+cdef int undress(StreamHandle handle) except -1:
+    """Take off all layers of a handle that gets no owner: they refer to each other."""
+    while handle.layered:
+        remove_layer(<Layer>handle.lowest)
     return 0
 
 

@@ -114,7 +114,8 @@ cdef class ServerBase(Acceptor):
                           Py_ssize_t size) except -1
     cdef void _forget_header(self, ProxyHeader header) noexcept
     cdef int _drop_header(self, int why, StreamHandle client, const PeerName* peer) except -1
-    cdef int _give_secure(self, SocketBase socket) except -1
+    cdef int _secure_socket(self, SocketBase socket) except -1
+    cdef SocketBase _new_socket(self, StreamHandle client)
     cdef void _destroy_unused(self, SocketBase socket) noexcept
     cdef int _drop_client(self, int why, StreamHandle client, const PeerName* peer) except -1
     cdef int _emit_drop(self, int why, const PeerName* here, const PeerName* there,

@@ -21,7 +21,6 @@ from .accepting cimport Arrivals, accept_all, accepted_peer, drop_waiting, liste
     listener_manner, listener_opened, listener_rests, retry_listener, take_waiting
 from .address cimport PeerName, ip_family, keep_name, peer_tuple, sockaddr_from_text
 from .blocklist cimport BlockList
-from .connecting cimport writes_go_on
 from .deadlines cimport Limits, arm
 from .dns cimport resolved_call, start_lookup
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_DROP, ON_ERROR, ON_LISTENING, \
@@ -31,7 +30,7 @@ from .errors cimport lookup_error, os_error, state_error, status_name
 from .framing cimport check_framing
 from .hooks cimport HOOK_LISTEN_END, HOOK_LISTEN_ERROR, HOOK_LISTEN_START, HOOK_SERVER_SOCKET, \
     hooked, publish
-from .layer cimport remove_layer
+from .layer cimport read_again, remove_layer, top_layer, undress
 from .names import add_node_names
 from .owner cimport Acceptor, HandleCalls, Links, failed_call, leave_ring, ring_of_one, \
     status_call
@@ -41,7 +40,7 @@ from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, \
     header_reason, new_proxy_header
 from .readable cimport r_set_framing
 from .shared cimport GIL_DISABLED
-from .socket_base cimport SOCKET_TO_SECURE, SocketBase, send_collected, socket_of
+from .socket_base cimport SocketBase, send_collected, socket_of
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, SERVER_DESTROYED, default_mark
 from .stream_handle cimport StreamHandle, budget_in_kib, change_option, close_descriptor, \
     get_option, handle_kind, set_option
@@ -293,24 +292,32 @@ cdef class ServerBase(Acceptor):
             if why:
                 return self._drop_client(why, client, peer)
         try:
-            kind = self._socket_class
-            if self._secure_class is not None and self._find(_CONNECTION) is None:
-                kind = self._secure_class
-            socket = kind.__new__(kind)
+            socket = self._new_socket(client)
             # On CPython 3.11 the making of an object may run a finaliser, and that closed it.
             if self._wanted(listener):
                 self._adopt(socket, client, peer)
         except MemoryError:
             without_memory = True
         except BaseException:
+            undress(client)
             client.close()
             raise
         if without_memory:
+            undress(client)
             return self._drop_client(uv.UV_ENOMEM, client, peer)
         if socket._handle is None and not socket._state & DESTROYED:
+            undress(client)
             client.close()
             return 0
         return self._give(socket)
+
+    cdef SocketBase _new_socket(self, StreamHandle client):
+        """Make the socket of a connection, whose handle gets its TLS if nothing sees it before."""
+        kind = self._socket_class
+        if self._secure_class is not None and self._find(_CONNECTION) is None:
+            kind = self._secure_class
+            self._dress(client)
+        return kind.__new__(kind)
 
     # ---- PROXY headers -------------------------------------------------------------------------
 
@@ -440,10 +447,7 @@ cdef class ServerBase(Acceptor):
             return 0
         if size and socket._handle is client:
             # Before anybody can listen: what has come, waits.
-            try:
-                client.calls.read(socket, client, rest, size)
-            except BaseException as exc:
-                client.calls.read_raised(socket, client, exc)
+            read_again(client, rest, size)
         return self._give(socket)
 
     cdef int _drop_header(self, int why, StreamHandle client, const PeerName* peer) except -1:
@@ -489,8 +493,6 @@ cdef class ServerBase(Acceptor):
             socket._adopt_accepted(
                 self, client, ALLOW_HALF_OPEN if self._allow_half_open > 0 else 0,
                 self._high_water_mark, self.pause_on_connect)
-            if self._secure_class is not None and isinstance(socket, self._secure_class):
-                socket._socket_flags |= SOCKET_TO_SECURE
             if self._framing is not None and (
                     self._secure_class is None or isinstance(socket, self._secure_class)):
                 r_set_framing(socket, self._framing)
@@ -687,7 +689,7 @@ cdef class ServerBase(Acceptor):
         """Give a connection to the program, which may raise."""
         try:
             if self._secure_class is not None:
-                self._give_secure(socket)
+                self._secure_socket(socket)
             else:
                 self._give_plain(socket)
         finally:
@@ -709,32 +711,36 @@ cdef class ServerBase(Acceptor):
             raise
         return 0
 
-    cdef int _give_secure(self, SocketBase socket) except -1:
-        """Begin TLS; 'connection' has the plain socket, if anybody listens."""
+    cdef int _secure_socket(self, SocketBase socket) except -1:
+        """Begin TLS; 'connection' has the plain socket, if there is a listener."""
+        cdef object layer = None
         try:
-            if not isinstance(socket, self._secure_class):
+            if isinstance(socket, self._secure_class):
+                layer = None if socket._handle is None else top_layer(socket._handle)
+            else:
                 self._emit1(_CONNECTION, socket)
             if hooked(HOOK_SERVER_SOCKET):
                 publish(HOOK_SERVER_SOCKET, {"socket": socket})
             if not socket._state & DESTROYED:
-                self._secure(socket)
-            if socket._socket_flags & SOCKET_TO_SECURE:
-                # Nobody has put TLS on it.
-                socket._destroy_with(None)
-            else:
-                # A signal handler may have written before.
-                writes_go_on(socket)
+                self._secure(socket, layer)
         except BaseException as exc:
             self._loop.blame(exc, socket)
             socket._destroy_with(None)
             raise
         return 0
 
-    def _secure(self, socket):
-        """Begin the handshake of a connection; a TLS server overrides it."""
+    def _dress(self, handle):
+        """Put TLS on the handle of a connection; a TLS server overrides it."""
+
+    def _secure(self, socket, layer):
+        """Begin the handshake of a connection; a TLS server overrides it.
+
+        Args:
+            layer: what _dress() added; None for a plain socket.
+        """
 
     def _set_secure_class(self, secure_class):
-        """Let accepted connections begin with TLS; _secure(socket) begins it."""
+        """Let accepted connections begin with TLS; _secure(socket, layer) begins it."""
         self._secure_class = secure_class
 
     cdef void _destroy_unused(self, SocketBase socket) noexcept:

@@ -63,12 +63,12 @@ cdef enum:
     SOCKET_ENDED_HERE = 1 << 19  # That was done: write() refuses without an error.
     # Each write is to be counted: it has a budget, or a bound below what may be collected.
     SOCKET_COUNTS_WRITES = 1 << 20
-    # Its connection has to have TLS first. A signal handler may write before that.
-    SOCKET_TO_SECURE = 1 << 21
+    # The connection stands, but its handle has no layers yet. A signal handler may write before.
+    SOCKET_DRESSING = 1 << 21
     # It destroys itself, or destroy_soon() does: what it has written is to arrive.
     SOCKET_GRACEFUL = 1 << 22
     # Writes, end() and resets wait for 'connect'.
-    SOCKET_NOT_YET = SOCKET_CONNECTING | SOCKET_TO_SECURE
+    SOCKET_NOT_YET = SOCKET_CONNECTING | SOCKET_DRESSING
 
 cdef enum:
     BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
@@ -121,9 +121,10 @@ cdef class SocketExtra(StreamExtra):
     cdef list in_flight                # the chunk that libuv has, of a socket with a budget
     cdef AddressCount address          # where its server counts it, by its address
     cdef object host                   # that the last connect() was given; None: a path
-    cdef object at_connect             # called when the connection stands, before 'connect'
-    cdef SocketBase twin               # a plain socket and the TLSSocket that has its connection
-    cdef bytes early                   # what a plain socket had when it was given to one
+    cdef object dress                  # of a client: puts layers on a handle, before 'connect'
+    # After an upgrade, such as STARTTLS: the socket that has, or waits for, this one's connection,
+    # and the one whose connection this was. Each destroys the other with itself.
+    cdef SocketBase successor, predecessor
     cdef bint passes                   # descriptors, with bytes, over a path
 
 cdef class SocketBase(Duplex):
@@ -200,11 +201,6 @@ cdef class SocketBase(Duplex):
         self._dispatched(self.w_size)
         q_landed(self)
 
-    cdef inline bint _not_yet(self) noexcept:
-        """Whether there is, or will be, a connection by which nothing may leave yet."""
-        return self._socket_flags & SOCKET_CONNECTING \
-            or self._socket_flags & SOCKET_TO_SECURE and self._handle is not None
-
     cdef inline bint _has_onread(self) noexcept:
         return (<SocketExtra>self._rare).onread is not None
 
@@ -217,6 +213,8 @@ cdef class SocketBase(Duplex):
     cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
     cdef int _end_here(self) except -1
     cdef SocketBase _present(self)
+    cdef bytes _stop_reading(self)
+    cdef bytes _take_over(self, SocketBase other)
     cdef int _take_handle(self, StreamHandle handle) except -1
     cdef int _bound_handle(self, StreamHandle handle) except -1
     cdef void _own(self, StreamHandle handle) noexcept

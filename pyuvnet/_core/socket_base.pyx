@@ -37,7 +37,7 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
 from .layer cimport Layer, add_layer, finish, finish_now, offer, read_start, read_stop, \
-    remove_layer, send, unsent_bytes, write_failure
+    remove_layer, send, take, unsent_bytes, write_failure
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, fact_call, leave_ring, lost_call, \
@@ -299,18 +299,14 @@ cdef class SocketBase(Duplex):
         self._socket_flags |= SOCKET_BOUND
         self._take_handle(handle)
 
-    def _set_at_connect(self, function):
-        """Call function(bytes) when the connection stands, before 'connect'.
-
-        Its argument is what has come already, over the connection of another socket.
-        """
-        self._socket_flags |= SOCKET_TO_SECURE
-        self._own_also().at_connect = function
+    def _set_dress(self, function):
+        """Call function(handle) when the connection stands, before 'connect', to add layers."""
+        self._own_also().dress = function
 
     @property
     def _is_upgraded(self):
         """Whether another socket has, or waits for, this one's connection."""
-        return self._also().twin is not None
+        return self._also().successor is not None
 
     @property
     def _can_be_taken(self):
@@ -318,22 +314,19 @@ cdef class SocketBase(Duplex):
         return self._handle is not None and not self._handle.layered \
             and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND)
 
-    def _stop_reading(self):
-        """Let nothing more come, whatever listens, and keep what is there for another socket."""
-        self._ready()
-        cdef SocketExtra rare = self._own_also()
-        data = r_take_bytes(self)
-        rare.early = data if rare.early is None else rare.early + data
+    cdef bytes _stop_reading(self):
+        """Let nothing more come, whatever listens; returns what is there."""
+        cdef bytes data = r_take_bytes(self)
         self._flowing = FLOWING_NO
         self._paused = 1
         if self._handle is not None:
             self._read_stop()
+        return data
 
-    def _take_over(self, SocketBase other not None):
+    cdef bytes _take_over(self, SocketBase other):
         """Take the connection of another socket, whose writes have all left.
 
-        That one reads and writes no more; each destroys the other with itself. Returns the bytes
-        that it had and that nobody was given.
+        That one reads and writes no more. Returns the bytes that it had and did not hand out.
         """
         cdef StreamHandle handle
         cdef SocketExtra mine, its
@@ -344,8 +337,6 @@ cdef class SocketBase(Duplex):
         mine, its = self._own_also(), other._own_also()
         other._flush()
         data = r_take_bytes(other)
-        if its.early is not None:
-            data, its.early = its.early + data, None
         handle = other._handle
         if handle is None or handle.layered or other._state & W_WRITING \
                 or self._handle is not None or self._state & DESTROYED:
@@ -373,7 +364,6 @@ cdef class SocketBase(Duplex):
             enter_ring(&self._server._sockets, &self._links)
         mine.address, its.address = its.address, None
         mine.renamed, mine.here = its.renamed, its.here
-        mine.twin, its.twin = other, self
         if other._idle is not None:
             other._idle.cancel()
         self._take_handle(handle)
@@ -383,10 +373,10 @@ cdef class SocketBase(Duplex):
 
     cdef SocketBase _present(self):
         """The socket that its server counts now: this one, or the one that has its connection."""
-        cdef SocketBase twin = self._also().twin
-        if twin is not None and twin._socket_flags & SOCKET_COUNTED \
+        cdef SocketBase successor = self._also().successor
+        if successor is not None and successor._socket_flags & SOCKET_COUNTED \
                 and not self._socket_flags & SOCKET_COUNTED:
-            return twin
+            return successor
         return self
 
     cdef int _take_handle(self, StreamHandle handle) except -1:
@@ -412,7 +402,7 @@ cdef class SocketBase(Duplex):
 
     cdef void _own(self, StreamHandle handle) noexcept:
         """Let the callbacks of a handle come here."""
-        handle.own(self, &ONREAD_CALLS if self._has_onread() else &SOCKET_CALLS)
+        take(handle, self, &ONREAD_CALLS if self._has_onread() else &SOCKET_CALLS)
 
     def _bound_kind(self):
         """'TCP' or 'PIPE' while a bound handle waits for connect(), else None."""
@@ -487,11 +477,6 @@ cdef class SocketBase(Duplex):
         if status < 0:
             self._fail(os_error(status, "read"))
         return 0
-
-    def _put_layer(self, Layer layer not None):
-        """Add a layer above all others; a connection that waited for its cipher has it now."""
-        self._add_layer(layer, False)
-        self._socket_flags &= ~SOCKET_TO_SECURE
 
     cdef int _remove_layer(self, Layer layer) except -1:
         """Take a layer away; it may do that itself, as the last thing in a call."""
@@ -711,7 +696,9 @@ cdef class SocketBase(Duplex):
         q_accept(self, write.size, write.count)
         q_launch(self, chunks, write.size, write.count)
         self._state |= W_WRITING
-        return self._wait_for_connect() if self._not_yet() else w_failed(self, FAILED_CLOSED, True)
+        if self._socket_flags & SOCKET_NOT_YET:
+            return self._wait_for_connect()
+        return w_failed(self, FAILED_CLOSED, True)
 
     cdef int _write_now(self, Part* part, bint has_callback) except -1:
         """Send one chunk that is written outside of callbacks, with nothing before it."""
@@ -1065,7 +1052,7 @@ cdef class SocketBase(Duplex):
         # w_chunk holds them until w_completed() or w_failed() releases them.
         cdef list chunks = q_launch_all(self)
         self._state |= W_WRITING
-        if self._not_yet():
+        if self._socket_flags & SOCKET_NOT_YET:
             return self._wait_for_connect()
         if self._handle is None:
             return w_failed(self, FAILED_CLOSED, True)
@@ -1086,7 +1073,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_final(self) except -1:
         cdef int status
-        if self._not_yet():
+        if self._socket_flags & SOCKET_NOT_YET:
             self._add(ON_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
             return 0
         if self._handle is None:
@@ -1213,17 +1200,17 @@ cdef class SocketBase(Duplex):
         cdef Acceptor server = None
         # Of this connection: an observer that hears of it below may begin another.
         cdef Connector connector = rare.connector
-        cdef SocketBase twin = None
+        cdef SocketBase other
         undo = rare.undo_signal
         if undo is not None:
             rare.undo_signal = None
-        twin = rare.twin
-        if twin is not None:
-            rare.twin = None
+        other = rare.predecessor if rare.successor is None else rare.successor
+        if other is not None:
+            rare.predecessor = rare.successor = None
         if handle is None and connector is not None:
             # No callback of one will come.
             rare.connector = None
-        self._socket_flags &= ~SOCKET_CONNECTING
+        self._socket_flags &= ~SOCKET_NOT_YET
         if error is not None:
             self._socket_flags |= SOCKET_HAD_ERROR
         if self._socket_flags & SOCKET_COUNTED:
@@ -1277,8 +1264,8 @@ cdef class SocketBase(Duplex):
         except BaseException as exc:
             self._loop.report(exc)
         try:
-            if twin is not None:
-                twin._destroy_with(None)
+            if other is not None:
+                other._destroy_with(None)
         except BaseException as exc:
             self._loop.report(exc)
         return 0

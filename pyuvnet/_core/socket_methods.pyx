@@ -315,7 +315,7 @@ cdef class SocketMethods(SocketBase):
         self._ready()
         if self._handle is not None and not isinstance(self._handle, TCP):
             raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
-        if self._not_yet():
+        if self._socket_flags & SOCKET_NOT_YET:
             # Once, at the place of the first.
             if not has_internal(self, ON_CONNECT, TICK_RESET_AT_CONNECT):
                 self._add(ON_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)

@@ -26,9 +26,8 @@ from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from .engine cimport *
 from .errors cimport os_error, seal, state_error
 from .hello import read_hello
-from .layer cimport Layer, owner_calls
+from .layer cimport Layer, add_layer, owner_calls
 from .loop cimport READ_BUFFER_SIZE, Loop, LoopPart
-from .stream cimport Stream
 from .stream_handle cimport StreamHandle
 from .timer cimport Timer
 
@@ -51,7 +50,7 @@ cdef enum:
     # What a connection is in, in the order of its life.
     TLS_READS_HELLO = 1 << 1     # No engine yet: the first message of the client comes first.
     TLS_DECIDING = 1 << 2        # It is there, and the program chooses a context.
-    TLS_HELD = 1 << 3            # Nothing is read yet: other handshakes come first.
+    TLS_HELD = 1 << 3            # Nothing is read yet: go_on() begins.
     TLS_WANTED = 1 << 4          # Reading is wanted from above.
     TLS_SECURE = 1 << 5          # The handshake is over.
     TLS_SERVING = 1 << 6         # The program knows, and what waited has left.
@@ -153,7 +152,7 @@ cdef class Calls:
 
 
 cdef class TLS(Layer):
-    """What attach() returns."""
+    """What add_tls() returns."""
 
     cdef Calls upward            # what is called for the handle's owner
     cdef Engine engine           # None until a context is chosen
@@ -205,7 +204,7 @@ cdef class TLS(Layer):
         self._begin()
 
     def go_on(self):
-        """Let a connection that was held begin."""
+        """Let the handshake of a server begin."""
         self.flags &= ~TLS_HELD
         self._begin()
 
@@ -221,11 +220,6 @@ cdef class TLS(Layer):
             if status < 0:
                 self.fail(os_error(status, "read"))
         return 0
-
-    def receive(self, bytes data not None):
-        """Take ciphertext that came before this layer was there."""
-        if not self.over():
-            self._keep(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     def set_deadline(self, unsigned long ms):
         """Fail the handshake unless it is over in so many ms."""
@@ -353,7 +347,7 @@ cdef class TLS(Layer):
         if self.flags & (TLS_HELD | TLS_DECIDING) or self.over():
             return self._bound_waiting()
         if self.engine is None:
-            if not self.flags & TLS_READS_HELLO or not self._read_hello():
+            if not self.flags & TLS_READS_HELLO or not self.in_size or not self._read_hello():
                 return 0
         if not self.flags & TLS_SECURE and not self._shake():
             return 0
@@ -1206,38 +1200,28 @@ cdef Py_ssize_t _total(const uv.uv_buf_t* bufs, unsigned int count) noexcept:
     return total
 
 
-def attach(Stream socket not None, Calls calls not None, bint reads_hello=False,
-           bint held=False, bint lenient=False):
-    """Put TLS on a connected socket, above what is there; start() or the hello begin it.
+def add_tls(StreamHandle handle not None, Calls calls not None, bint reads_hello=False,
+            bint lenient=False):
+    """Put TLS on a handle, above what is there.
+
+    With an owner the handshake begins by start() on a client, and by go_on() on a server.
 
     Args:
-        calls: what the layer calls on the socket.
+        calls: what the layer calls for the owner.
         reads_hello: let calls.hello() choose the context, by the client's first message.
-        held: read nothing before go_on().
         lenient: the end of the connection without close_notify is no error.
-
-    Raises: StateError (ERR_SOCKET_CLOSED) without a connection.
     """
-    cdef TLS layer
-    cdef StreamHandle handle
-    socket._ready()
-    layer = TLS.__new__(TLS)
+    cdef TLS layer = TLS.__new__(TLS)
     layer.upward = calls
-    layer.shared = _shared_of(socket._loop)
+    layer.shared = _shared_of(handle.loop)
     layer.record_size = RECORD_SIZE
-    layer.flags = (TLS_READS_HELLO if reads_hello else 0) \
-        | (TLS_HELD if held else 0) | (TLS_LENIENT if lenient else 0)
-    socket._put_layer(layer)
-    handle = layer.handle
-    if handle is None:
-        return layer
+    layer.flags = (TLS_READS_HELLO | TLS_HELD if reads_hello else 0) \
+        | (TLS_LENIENT if lenient else 0)
     layer.moved_at = <uint32_t>uv.uv_now(&handle.loop._uv)
     if handle._reading:
         layer.flags |= TLS_WANTED
-    if held:
-        Layer.read_stop(layer)
-    elif not handle._reading:
-        Layer.read_start(layer)
+    handle.read_stop()
+    add_layer(handle, layer, False)
     return layer
 
 

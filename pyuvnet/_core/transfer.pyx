@@ -183,7 +183,8 @@ def check_socket(SocketBase socket not None):
     if socket.r_pipes is not None or has_foreign(socket):
         raise _not_transferable("a socket without pipes")
     if socket._socket_flags & SOCKET_TO_END or socket._also().undo_signal is not None \
-            or has_deadline(socket) or socket._also().twin is not None:
+            or has_deadline(socket) or socket._also().successor is not None \
+            or socket._also().predecessor is not None:
         raise _not_transferable("a socket that is not ending, and has no signal, deadline or TLS")
 
 
@@ -204,7 +205,7 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     cdef Acceptor server = None
     cdef BaseException failure = None
     if socket._loop is not here or socket._state & DESTROYED \
-            or socket._handle is not moving.before and socket._also().twin is None:
+            or socket._handle is not moving.before and socket._also().successor is None:
         # A second call, which has come too late, or another connection since.
         return
     try:

@@ -68,7 +68,8 @@ METHODS = {
     "VirtualTime.wait":
         "(): in virtual time, after each turn of run(); moves the clock if nothing is ready, or "
         "raises.",
-    "Server._secure": "(socket): a TLS server has accepted a connection; begins the handshake.",
+    "Server._dress": "(handle): a TLS server has accepted a connection; adds TLS to its handle.",
+    "Server._secure": "(socket, layer): the connection has its socket; begins the handshake.",
 }
 
 cdef list _functions = [None] * UPCALLS

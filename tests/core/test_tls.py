@@ -91,10 +91,12 @@ class Talk:
         path: str | None = None,
         start: bool = True,
         cut: int = 0,
+        held: bool = False,
         **options: Any,
     ) -> None:
         self.version, self.server, self.options, self.cut = version, server, options, cut
-        self.start, self.path = start, path
+        self.start, self.path, self.held = start, path, held
+        self.begun = False
         self.got = bytearray()
         self.seen = bytearray()
         self.chunks: list[bytes] = []
@@ -165,15 +167,18 @@ class Talk:
     # ---- The near end ----
 
     def both(self) -> None:
-        if self.far is None or self.near.connecting or self.near.layer is not None:
+        if self.far is None or self.near.connecting or self.begun:
             return
+        self.begun = True
         self.far.set_no_delay()
         self.far.on("data", self.arrived)
         self.far.on("error", lambda error: self.events.append(("far error", error.code)))
         near = self.near
-        near.layer = layer.attach(near, CALLS, **self.options)
         near.when_secure = self.secured
-        if self.start and not self.options.get("reads_hello"):
+        if self.options.get("reads_hello"):
+            if not self.held:
+                near.layer.go_on()
+        elif self.start:
             made, incoming, outgoing = bare(self.server, self.version)
             near.layer.start(self.engine(made, outgoing), incoming, outgoing)
         if not self.server:
@@ -182,6 +187,9 @@ class Talk:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
             self.push()
+
+    def dress(self, handle: Any) -> None:
+        self.near.layer = layer.add_tls(handle, CALLS, **self.options)
 
     def secured(self) -> None:
         self.when_secure()
@@ -199,6 +207,7 @@ class Talk:
         server.listen(self.path) if self.path else server.listen(0)
         near = self.near = Near(self.near_options if hasattr(self, "near_options") else None)
         near.said = self.events
+        near._set_dress(self.dress)
         near.on("data", data)
         for event in ("end", "finish", "drain", "timeout"):
             near.on(event, lambda event=event: self.events.append(event))
@@ -605,7 +614,8 @@ def test_a_deadline_ends_the_handshake() -> None:
 
 
 def test_a_held_connection_reads_nothing_until_it_goes_on() -> None:
-    talk = Talk(held=True)
+    talk = Talk(held=True, reads_hello=True)
+    Near.hello = lambda near: near.layer.start(*bare(True, talk.version))
     talk.when_secure = lambda: talk.near.end()
     talk.when_far_ends = talk.end
 
@@ -619,7 +629,7 @@ def test_a_held_connection_reads_nothing_until_it_goes_on() -> None:
 
     pyuvnet.set_timeout(later, 30)
     talk.run()
-    assert talk.events[0] == ("read", 0, 0)
+    assert talk.events[:2] == [("read", 0, 0), ("hello", None, [])]
     assert "secure" in talk.events
 
 

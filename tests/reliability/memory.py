@@ -33,7 +33,7 @@ from typing import Any
 import pyuvnet
 from pyuvnet import framing, metrics, net, tls
 from pyuvnet._core import info
-from pyuvnet._core.connecting import begin_upgrade, finish_upgrade
+from pyuvnet._core.connecting import Upgrade
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
 from pyuvnet._driver import drivers
@@ -369,9 +369,9 @@ def take_with_budget(case: Case) -> Generator[Step, None, object]:
         plain = made[0] = net.Socket(fd=fd)
         plain.on("error", case.said.append)
         upgraded = made[1]
-        begin_upgrade(upgraded, plain)
-        plain._stop_reading()
-        finish_upgrade(upgraded, plain, False)
+        upgrade = Upgrade(upgraded, plain)
+        upgrade.stop_reading()
+        upgrade.finish(False)
         upgraded.write(b"hi")
 
     yield act
