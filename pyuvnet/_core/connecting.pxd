@@ -11,4 +11,3 @@ cdef class ConnectSteps(Connector):
     cdef StreamHandle _handle(self)
     cdef BlockList _block_list(self)
     cdef bint _reached_blocked(self) noexcept
-
