@@ -53,7 +53,7 @@ class Server(NetServer):
         request_cert: bool, default False: ask clients for a certificate.
         handshake_timeout: ms, default 60000: how long a handshake may take.
         max_handshakes: int >= 0, default 0 (no limit): how many handshakes may be unfinished at
-            once; other connections wait unread, until one ends, or stands still for a second.
+            once; other connections wait unread, until one ends, or takes over a second for a step.
         psk_callback: callable(hint), or on a server callable(socket, identity): returns a mapping
             of psk and identity, or on a server the psk, as bytes; None goes on without a pre-shared
             key. Needs Python 3.13, and before TLS 1.3 suites such as ciphers='PSK'.
@@ -143,21 +143,22 @@ class Server(NetServer):
         return True
 
     def _make_room(self) -> None:
-        """Let those that wait begin, in place of the oldest that stand still."""
+        """Let those that wait begin, in place of those that have stood still for longest."""
         if self._stall_timer is not None:
             # None stands still for long enough before that.
             return
         left = STALLED
         try:
-            for socket in list(self._unfinished):
+            waited = {socket: socket._waited(STALLED) for socket in self._unfinished}
+            for socket in sorted(waited, key=waited.__getitem__, reverse=True):
                 if not self._waiting:
+                    break
+                if waited[socket] < STALLED:
+                    left -= waited[socket]
                     break
                 # A listener may have changed anything.
                 if socket in self._unfinished and not socket.destroyed:
-                    stalls_in = socket._stalls_in(STALLED)
-                    if not stalls_in:
-                        socket._tls_failed(timeout_error(), False)
-                    left = min(left, stalls_in or left)
+                    socket._tls_failed(timeout_error(), False)
         finally:
             if self._waiting and self._stall_timer is None:
                 self._stall_timer = set_timeout(self._stall_over, left).unref()

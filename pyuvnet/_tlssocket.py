@@ -304,9 +304,9 @@ class TLSSocket(Socket):
         self._layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
         self._layer.go_on()
 
-    def _stalls_in(self, limit: int) -> int:
-        """In how many ms its handshake has stood still for so long; 0: it has."""
-        return limit if self._layer is None else cast("int", self._layer.stalls_in(limit))
+    def _waited(self, limit: int) -> int:
+        """For how many ms its handshake has waited for the peer; see TLS.waited()."""
+        return 0 if self._layer is None else cast("int", self._layer.waited(limit))
 
     def _hello(self, servername: str | None, protocols: list[str] | None) -> None:
         rules = cast("Rules", self._rules)

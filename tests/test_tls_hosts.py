@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +282,21 @@ def test_handshakes_that_wait_have_a_deadline_too() -> None:
     assert not server._waiting
 
 
+# The first bytes of a ClientHello of 4 KiB, which never comes to its end.
+HELLO = b"\x01\x00\x10\x00\x03\x03" + bytes(4000)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [bytes([byte]) for byte in b"\x16\x03\x01\x0f\xff" + HELLO],
+        [b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in HELLO],
+    ],
+    ids=["silent", "bytes", "records"],
+)
 def test_a_handshake_that_stands_still_makes_room_for_another(
-    monkeypatch: pytest.MonkeyPatch,
+    pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pyuvnet import _tlsserver
 
@@ -315,9 +329,12 @@ def test_a_handshake_that_stands_still_makes_room_for_another(
             silent = net.connect(server.address().port, "127.0.0.1")
             silent.on("error", lambda error: None)
             silent.resume()
-            silent.once("connect", stalled)
+            silent.once("connect", partial(stalled, silent))
 
-    def stalled() -> None:
+    def stalled(silent: net.Socket) -> None:
+        rest = iter(pieces)
+        timer = pyuvnet.set_interval(lambda: silent.write(next(rest, b"")), 20)
+        silent.on("close", lambda had_error: timer.close())
         connected.append(1)
         if len(connected) == 3:
             connect("localhost")

@@ -168,7 +168,7 @@ cdef class TLS(Layer):
     cdef uv.uv_buf_t* bufs       # what is left of it: those from `at` on
     cdef unsigned int count, at
     cdef _Deadline deadline
-    cdef uint32_t moved_at       # when the handshake went on, in ms
+    cdef uint32_t moved_at       # when our last flight of the handshake was made, in ms
 
     def __dealloc__(self):
         PyMem_RawFree(self.inbox)
@@ -225,16 +225,20 @@ cdef class TLS(Layer):
         """Fail the handshake unless it is over in so many ms."""
         self._wait(ms)
 
-    def stalls_in(self, uint32_t limit):
-        """In how many ms the peer has let the handshake wait for so long; 0: it has."""
-        cdef uint32_t still
+    def waited(self, uint32_t limit):
+        """For how many ms the handshake has waited for the peer; 0: it waits for the program.
+
+        If the loop was busy for so long, the peer's bytes may still be unread. So what is unread
+        keeps it below the limit, but only for as long again: a peer may see to it that there is
+        always something.
+        """
+        cdef uint32_t waited
         if self.over() or self.flags & (TLS_DECIDING | TLS_SECURE):
-            return limit
-        still = <uint32_t>uv.uv_now(&self.handle.loop._uv) - self.moved_at
-        if still < limit:
-            return limit - still
-        # If the loop was busy for so long, the peer's bytes are still to be read.
-        return limit if pyuvnet_has_unread(self.handle.fileno()) else 0
+            return 0
+        waited = <uint32_t>uv.uv_now(&self.handle.loop._uv) - self.moved_at
+        if limit <= waited < 2 * limit and pyuvnet_has_unread(self.handle.fileno()):
+            return limit - 1
+        return waited
 
     def set_record_size(self, unsigned int size):
         """Let no record have more plaintext than that."""
@@ -333,7 +337,6 @@ cdef class TLS(Layer):
                 self._keep(base, size)
                 # A handshake is activity.
                 if not self.over():
-                    self.moved_at = <uint32_t>uv.uv_now(&self.handle.loop._uv)
                     owner_calls(self.handle).active(self.handle.owner, self.handle, 0)
                 Layer.read(self, base, 0)
                 self._pump()
@@ -877,6 +880,9 @@ cdef class TLS(Layer):
         """Send what the engine has made by itself; False: the connection is over."""
         cdef bytes data = self.engine.collect()
         cdef int status
+        if data and not self.over():
+            # The peer has sent all that we waited for. Bytes and records alone prove nothing.
+            self.moved_at = <uint32_t>uv.uv_now(&self.handle.loop._uv)
         if data and self.flags & TLS_SERVING and self.sending >= MAX_SENDING and not self.over():
             # A peer that asks for new keys again and again, and does not read the answers.
             self.fail(state_error("ERR_SSL_TOO_MANY_KEY_UPDATES", "too many key updates"))
