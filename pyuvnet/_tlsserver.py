@@ -53,7 +53,7 @@ class Server(NetServer):
         request_cert: bool, default False: ask clients for a certificate.
         handshake_timeout: ms, default 60000: how long a handshake may take.
         max_handshakes: int >= 0, default 0 (no limit): how many handshakes may be unfinished at
-            once; other connections wait unread, until one ends, or takes over a second for a step.
+            once; other connections wait unread, until one ends, or stands still for a second.
         psk_callback: callable(hint), or on a server callable(socket, identity): returns a mapping
             of psk and identity, or on a server the psk, as bytes; None goes on without a pre-shared
             key. Needs Python 3.13, and before TLS 1.3 suites such as ciphers='PSK'.
