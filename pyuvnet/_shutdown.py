@@ -13,6 +13,7 @@ from ._base import TYPE_CHECKING, partial
 from ._base import validation as check
 from ._base.hints import hint
 from ._core.clock import read_clock
+from ._core.lingering import seen_off
 from ._core.loop import in_main_thread, running_asyncio
 from ._core.loop_registry import current_loop
 from ._core.timer import set_timeout
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST = 2**31 - 1  # ms, what a timer takes
 _LEAST_WAIT = 5  # ms between two looks at which sockets are idle
+_LONGEST_SEE_OFF = 1100  # ms that a program stays for what peers have not received
 
 
 class ShutdownResult(tuple[int, int, int]):
@@ -412,13 +414,25 @@ def end_run(waited_for: bool) -> None:
     """
     theirs = running_asyncio()
     main = mains.get(theirs)
-    # In the check phase, behind which is the closing one: the sockets that were destroyed last emit
-    # 'close' before run() returns.
+    ours = current_loop()
     if theirs is None:
-        current_loop().set_immediate(current_loop().stop)
+        end: Callable[[], object] = ours.stop
     elif main is not None and not waited_for and not main.done():
         ended.add(main)
-        current_loop().set_immediate(main.cancel)
+        end = main.cancel
+    else:
+        return
+    # In the check phase, behind which is the closing one: the sockets that were destroyed last emit
+    # 'close' before run() returns.
+    ours.set_immediate(_end_when_seen_off, end, ours, read_clock() / 1e6 + _LONGEST_SEE_OFF)
+
+
+def _end_when_seen_off(end: Callable[[], object], ours: Loop, due: float) -> None:
+    """Let peers receive what they were sent: the end of the process would reset the connections."""
+    if seen_off(ours) and read_clock() / 1e6 < due:
+        set_timeout(partial(_end_when_seen_off, end, ours, due), _LEAST_WAIT)
+    else:
+        end()
 
 
 def check_signals(given: tuple[Any, ...]) -> list[int]:

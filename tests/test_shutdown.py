@@ -8,6 +8,7 @@ import selectors
 import signal
 import socket as posix
 import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -323,6 +324,25 @@ def test_at_timeout_what_is_left_is_destroyed_and_counted() -> None:
     readers = Readers(peers)
     assert down(server, timeout=100, idle_grace=20) == (3, 2, 0)
     assert readers.all() == [b""] * 5
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_at_timeout_what_the_kernel_has_taken_arrives(queued: bool) -> None:
+    """Something is unread, for which the kernel would reset the connection."""
+    readers: list[Readers] = []
+    server = net.create_server({"pause_on_connect": True, "allow_half_open": True}).listen(0)
+    [peer] = connected(server, 1)
+    peer.sendall(b"x" * 10_000)
+    socket = server.sockets[0].on("error", lambda error: None)
+    socket.on("close", lambda had_error: readers.append(Readers([peer])))
+    socket.write(b"y" * (30_000_000 if queued else 200_000))
+    assert down(server, timeout=50) == (0, 1, 0)
+    [got] = readers[0].all()
+    if queued:
+        # What was lost is not to look like the end.
+        assert isinstance(got, ConnectionResetError)
+    else:
+        assert got == b"y" * 200_000
 
 
 def test_a_peer_that_never_ends_is_destroyed_at_timeout() -> None:
@@ -882,6 +902,43 @@ def test_a_second_signal_destroys_everything_at_once(open_child, mode) -> None:
         peer.close()
         _, err = child.communicate(timeout=20)
     assert (child.returncode, err) == (0, "")
+
+
+PAUSED = """
+import asyncio, sys
+import pyuvnet
+from pyuvnet import net
+
+def serve(socket):
+    socket.on("error", lambda error: None)
+    socket.on("close", lambda had_error: print("closed", flush=True))
+    socket.write(b"y" * 200_000, lambda error: print("written", flush=True))
+
+server = net.create_server({"pause_on_connect": True}, serve).listen(0)
+server.shutdown_on("SIGTERM", timeout=50)
+print(server.address().port, flush=True)
+
+async def main():
+    await asyncio.Event().wait()
+
+pyuvnet.run() if sys.argv[1] == "run" else pyuvnet.run(main())
+"""
+
+
+@pytest.mark.parametrize("mode", ["run", "coroutine"])
+def test_what_the_kernel_has_taken_arrives_before_the_program_ends(open_child, mode) -> None:
+    with open_child(PAUSED, mode) as child:
+        peer = posix.create_connection(("127.0.0.1", int(child.stdout.readline())))
+        peer.sendall(b"x" * 10_000)
+        assert child.stdout.readline() == "written\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline() == "closed\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            # It stays until the peer has read.
+            child.wait(0.3)
+        assert everything(peer) == b"y" * 200_000
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, out, err) == (0, "", "")
 
 
 @pytest.mark.spec("P1-12")

@@ -228,6 +228,10 @@ cdef int _read(Remains self, object handle, const char* base, Py_ssize_t size) e
     return 0
 
 
+cdef int _shut_down(Remains self, object handle, int status) except -1:
+    return 0
+
+
 cdef int _read_ended(Remains self, StreamHandle handle, int status) except -1:
     # Nothing more comes, and what has not left yet does so without us.
     handle.close()
@@ -251,11 +255,12 @@ REMAINS_CALLS.read = <read_call><void*>_read
 REMAINS_CALLS.pump = <status_call><void*>_read_ended
 REMAINS_CALLS.read_ended = <status_call><void*>_read_ended
 REMAINS_CALLS.read_raised = <raised_call><void*>_read_raised
+REMAINS_CALLS.shut_down = <status_call><void*>_shut_down
 REMAINS_CALLS.closed = <status_call><void*>_closed
 
 
 cdef void _see_off(SocketBase socket) noexcept:
-    """A socket that has ended is about to be closed: let what it has written arrive.
+    """A socket is about to be closed: let what it has written arrive, and its end.
 
     Its events are Node's, its handle is closed, and the connection stays with a handle of its own
     on the same descriptor. Where that fails, the connection is closed as Node closes it.
@@ -283,7 +288,7 @@ cdef void _see_off(SocketBase socket) noexcept:
         kept.own(<Remains>remains, &REMAINS_CALLS)
         if not uv.uv_has_ref(handle._uv):
             uv.uv_unref(kept._uv)
-        if kept.read_start() < 0:
+        if not socket._state & W_FINISHED and kept.shutdown() < 0 or kept.read_start() < 0:
             kept.close()
             return
         (<Watch>watch).start(FIRST_LOOK)
@@ -292,6 +297,11 @@ cdef void _see_off(SocketBase socket) noexcept:
             kept.close()
         if not isinstance(exc, (MemoryError, OSError)):
             loop.report(exc)
+
+
+def seen_off(Loop loop not None):
+    """How many connections a loop still sees off, whose sockets are closed."""
+    return loop.seen_off
 
 
 later.see_off = <see_off_call><void*>_see_off

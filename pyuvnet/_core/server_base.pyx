@@ -1380,7 +1380,7 @@ cdef class ServerBase(Acceptor):
         """Destroy what is left; returns how many sockets that were."""
         self._ready()
         self._end_headers()
-        count = self._destroy_sockets()
+        count = self._destroy_sockets(None, True)
         self.connections_left()
         return count
 
@@ -1440,8 +1440,12 @@ cdef class ServerBase(Acceptor):
         self._destroy_sockets(error)
         return self
 
-    def _destroy_sockets(self, error=None):
-        """Destroy the open sockets; returns how many."""
+    def _destroy_sockets(self, error=None, bint let_arrive=False):
+        """Destroy the open sockets; returns how many.
+
+        Args:
+            let_arrive: what the kernel has taken of their writes is still to reach the peers.
+        """
         cdef SocketBase socket
         cdef Py_ssize_t count = 0
         self._ready()
@@ -1451,6 +1455,8 @@ cdef class ServerBase(Acceptor):
                 count += 1
                 socket._coroutines |= SERVER_DESTROYED
                 try:
+                    if let_arrive:
+                        socket._let_arrive()
                     socket._destroy_with(error)
                 except BaseException as exc:
                     self._loop.report(exc)

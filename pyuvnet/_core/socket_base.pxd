@@ -212,6 +212,7 @@ cdef class SocketBase(Duplex):
     cdef int _begin_to_end(self) except -1
     cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
     cdef int _end_here(self) except -1
+    cdef int _let_arrive(self) except -1
     cdef SocketBase _present(self)
     cdef bytes _stop_reading(self)
     cdef bytes _take_over(self, SocketBase other)

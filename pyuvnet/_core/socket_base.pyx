@@ -1412,6 +1412,17 @@ cdef class SocketBase(Duplex):
         self.end()
         return 0
 
+    cdef int _let_arrive(self) except -1:
+        """Before a socket is destroyed that has not ended: see off what the kernel has taken.
+
+        What still waits for the kernel is lost, so the peer had better see a reset.
+        """
+        self._flush()
+        if self._handle is not None and not self.w_length and not self._state & R_ENDED \
+                and not self._socket_flags & (SOCKET_NOT_YET | SOCKET_BOUND):
+            later.see_off(self)
+        return 0
+
     # ---- Idle timeout --------------------------------------------------------------------------
 
     cdef int _touch(self) except -1:
