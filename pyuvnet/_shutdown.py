@@ -414,16 +414,23 @@ def end_run(waited_for: bool) -> None:
     """
     theirs = running_asyncio()
     main = mains.get(theirs)
-    ours = current_loop()
     if theirs is None:
-        end: Callable[[], object] = ours.stop
+        end: Callable[[], object] = current_loop().stop
     elif main is not None and not waited_for and not main.done():
         ended.add(main)
         end = main.cancel
     else:
         return
-    # In the check phase, behind which is the closing one: the sockets that were destroyed last emit
-    # 'close' before run() returns.
+    when_seen_off(end)
+
+
+def when_seen_off(end: Callable[[], object]) -> None:
+    """Call a function that ends this thread's loop once everything is over.
+
+    In the check phase, behind which is the closing one: the sockets that were destroyed last emit
+    'close' before.
+    """
+    ours = current_loop()
     ours.set_immediate(_end_when_seen_off, end, ours, read_clock() / 1e6 + _LONGEST_SEE_OFF)
 
 

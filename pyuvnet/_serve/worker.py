@@ -26,6 +26,7 @@ from .._core.loop_registry import current_loop
 from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
 from .._named import named
 from .._run import run
+from .._shutdown import when_seen_off
 from ..cluster import _worker
 from ..cluster._messages import START
 from ..errors import Error, StateError
@@ -340,9 +341,7 @@ class Serving:
     def _one_down(self, result: object) -> None:
         self._running -= 1
         if not self._running:
-            # In the check phase, behind which is the closing one: the sockets that were destroyed
-            # last emit 'close' before.
-            self.loop.set_immediate(self._on_down)
+            when_seen_off(self._on_down)
 
 
 class ServeWorker:

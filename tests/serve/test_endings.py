@@ -122,6 +122,24 @@ def test_a_second_signal_ends_everything_at_once(serve: Any) -> None:
             assert one.recv(100) == b""
 
 
+def test_what_the_kernel_has_taken_arrives_when_time_is_up(serve: Any) -> None:
+    """Something is unread, for which the kernel would reset the connection."""
+    app = """
+        def app(server):
+            server.on("connection", lambda socket: socket.pause().write(b"y" * 200_000))
+        """
+    primary = serve("app:app", *LOCAL, "--workers", "1", "--timeout-graceful", "1", app=app)
+    port = primary.ready()
+    with connected(port) as one:
+        one.sendall(b"x" * 100_000)
+        primary.send(signal.SIGTERM)
+        got = b""
+        while chunk := one.recv(65536):
+            got += chunk
+        assert got == b"y" * 200_000
+    primary.end(None)
+
+
 # It hangs as soon as it is to end.
 HANGS = """
     import os, signal, time
