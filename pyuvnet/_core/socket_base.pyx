@@ -548,16 +548,16 @@ cdef class SocketBase(Duplex):
         # First, since it may ask a metaclass of the program's.
         if dest._writes_overridden():
             return None
-        if self._flowing != FLOWING_YES or self.r_length or self.r_transforms \
+        if self._flowing != FLOWING_YES or self.r_length | self.r_transforms \
                 or self._state & (R_ENDED | DESTROYED) \
                 or self._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
             return None
         if piping.seen_alone != self._changes and not self._looks_alone(piping):
             return None
-        if dest._loop is not self._loop or dest._handle is None or dest.w_corked \
+        if dest._loop is not self._loop or dest._handle is None \
+                or dest.w_corked | dest._handle.layered \
                 or dest._socket_flags & SOCKET_NOT_YET or dest._coroutines & W_LIMITED \
-                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING) \
-                or dest._handle.layered:
+                or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING):
             return None
         if self._idle is not None:
             self._idle.touch()
@@ -719,11 +719,9 @@ cdef class SocketBase(Duplex):
         """_flush() of a single chunk that the kernel takes whole."""
         cdef uv.uv_buf_t buf
         cdef Py_ssize_t taken
-        if not self._state & W_COLLECTING:
-            return True
-        if self.w_queue is not None or self._state & W_NEED_DRAIN or not self.w_size \
-                or self._handle.layered:
-            return False
+        if self._state & (W_COLLECTING | W_NEED_DRAIN) != W_COLLECTING \
+                or self.w_queue is not None or not self.w_size or self._handle.layered:
+            return not self._state & W_COLLECTING
         if self._idle is not None:
             self._idle.touch()
         if is_exact_bytes(<PyObject*>self.w_chunk):
