@@ -391,7 +391,7 @@ cdef int serve(SocketBase s) except -1:
         s._emit0(ON_READY)
     finally:
         # A listener's exception must not leave a connection that nobody serves.
-        _go_on_at_connect(s)
+        _go_on(s)
     return 0
 
 
@@ -454,7 +454,7 @@ cdef class Upgrade(Connector):
                 s._emit0(ON_CONNECT)
                 s._emit0(ON_READY)
         finally:
-            _go_on_at_connect(s)
+            _go_on(s)
 
 
 cdef int _dress(SocketBase s) except -1:
@@ -493,7 +493,7 @@ cdef int _writes_go_on(SocketBase s) except -1:
     return 0
 
 
-cdef int _go_on_at_connect(SocketBase s) except -1:
+cdef int _go_on(SocketBase s) except -1:
     """_writes_go_on(), and reading."""
     _writes_go_on(s)
     if s._state & DESTROYED or s._handle is None:

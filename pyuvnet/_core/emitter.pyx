@@ -337,18 +337,18 @@ cdef class _Setting:
     `class Mine(EventEmitter, abc.ABC)`.) A subclass may have a value of its own.
     """
 
-    cdef str _name, _twin
+    cdef str _name, _node_name
     cdef object _value
 
     def __init__(self, str name, value):
-        self._name, self._twin, self._value = name, to_node(name), value
+        self._name, self._node_name, self._value = name, to_node(name), value
 
     cdef object take(self):
         """The value for all emitters, also one that was assigned just now."""
         cdef dict members = <dict>(<PyTypeObject*><PyObject*>EventEmitter).tp_dict
         # Emitters are made in several threads. It locks nothing where there is a GIL.
         with cython.critical_section(self):
-            for name in (self._name, self._twin):
+            for name in (self._name, self._node_name):
                 found = members.get(name, self)
                 if found is not self:
                     self._value = found
@@ -359,7 +359,7 @@ cdef class _Setting:
         """The value for the emitters of a class."""
         common = self.take()
         value = getattr(cls, self._name)
-        return getattr(cls, self._twin) if value is common else value
+        return getattr(cls, self._node_name) if value is common else value
 
     def __get__(self, instance, owner):
         return self.take()

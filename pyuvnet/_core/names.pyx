@@ -33,12 +33,12 @@ def add_node_names(target):
             continue
         if name not in members.get("__all__", members):
             continue
-        twin = to_node(name)
-        if twin != name and twin not in members:
+        node_name = to_node(name)
+        if node_name != name and node_name not in members:
             if isinstance(target, type) and not _is_extension(target):
-                setattr(target, twin, value)
+                setattr(target, node_name, value)
             else:
-                members[twin] = value
+                members[node_name] = value
     if isinstance(target, type):
         changed(target)
     return target

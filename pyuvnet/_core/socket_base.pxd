@@ -68,7 +68,7 @@ cdef enum:
     # It destroys itself, or destroy_soon() does: what it has written is to arrive.
     SOCKET_GRACEFUL = 1 << 22
     # Writes, end() and resets wait for 'connect'.
-    SOCKET_NOT_YET = SOCKET_CONNECTING | SOCKET_DRESSING
+    SOCKET_ESTABLISHING = SOCKET_CONNECTING | SOCKET_DRESSING
 
 cdef enum:
     BORN_SHIFT = 4               # a unit of 16 ms lasts for two years

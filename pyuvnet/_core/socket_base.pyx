@@ -556,7 +556,7 @@ cdef class SocketBase(Duplex):
             return None
         if dest._loop is not self._loop or dest._handle is None \
                 or dest.w_corked | dest._handle.layered \
-                or dest._socket_flags & SOCKET_NOT_YET or dest._coroutines & W_LIMITED \
+                or dest._socket_flags & SOCKET_ESTABLISHING or dest._coroutines & W_LIMITED \
                 or dest._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING | W_COLLECTING):
             return None
         if self._idle is not None:
@@ -664,7 +664,7 @@ cdef class SocketBase(Duplex):
         Raises before anything has changed.
         """
         cdef bint kept
-        if self._handle is None or self._socket_flags & SOCKET_NOT_YET:
+        if self._handle is None or self._socket_flags & SOCKET_ESTABLISHING:
             return self._write_unconnected(write)
         if write.count == 1:
             if not self._loop.in_callback and not self._state & W_COLLECTING \
@@ -696,7 +696,7 @@ cdef class SocketBase(Duplex):
         q_accept(self, write.size, write.count)
         q_launch(self, chunks, write.size, write.count)
         self._state |= W_WRITING
-        if self._socket_flags & SOCKET_NOT_YET:
+        if self._socket_flags & SOCKET_ESTABLISHING:
             return self._wait_for_connect()
         return w_failed(self, FAILED_CLOSED, True)
 
@@ -1050,7 +1050,7 @@ cdef class SocketBase(Duplex):
         # w_chunk holds them until w_completed() or w_failed() releases them.
         cdef list chunks = q_launch_all(self)
         self._state |= W_WRITING
-        if self._socket_flags & SOCKET_NOT_YET:
+        if self._socket_flags & SOCKET_ESTABLISHING:
             return self._wait_for_connect()
         if self._handle is None:
             return w_failed(self, FAILED_CLOSED, True)
@@ -1071,7 +1071,7 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_final(self) except -1:
         cdef int status
-        if self._socket_flags & SOCKET_NOT_YET:
+        if self._socket_flags & SOCKET_ESTABLISHING:
             self._add(ON_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
             return 0
         if self._handle is None:
@@ -1208,7 +1208,7 @@ cdef class SocketBase(Duplex):
         if handle is None and connector is not None:
             # No callback of one will come.
             rare.connector = None
-        self._socket_flags &= ~SOCKET_NOT_YET
+        self._socket_flags &= ~SOCKET_ESTABLISHING
         if error is not None:
             self._socket_flags |= SOCKET_HAD_ERROR
         if self._socket_flags & SOCKET_COUNTED:
@@ -1417,7 +1417,7 @@ cdef class SocketBase(Duplex):
         """
         self._flush()
         if self._handle is not None and not self.w_length and not self._state & R_ENDED \
-                and not self._socket_flags & (SOCKET_NOT_YET | SOCKET_BOUND):
+                and not self._socket_flags & (SOCKET_ESTABLISHING | SOCKET_BOUND):
             later.see_off(self)
         return 0
 

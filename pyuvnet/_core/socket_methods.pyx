@@ -184,7 +184,7 @@ cdef class SocketMethods(SocketBase):
         if GIL_DISABLED and self._loop is not None:
             # Another thread may not even look.
             self._loop.check()
-        if self._socket_flags & (SOCKET_READY | SOCKET_NOT_YET | SOCKET_COUNTS_WRITES) \
+        if self._socket_flags & (SOCKET_READY | SOCKET_ESTABLISHING | SOCKET_COUNTS_WRITES) \
                 != SOCKET_READY \
                 or self._state & (W_ENDING | DESTROYED | ERRORED | W_WRITING) \
                 or not self._loop.in_callback or self._handle is None or self.w_corked \
@@ -315,7 +315,7 @@ cdef class SocketMethods(SocketBase):
         self._ready()
         if self._handle is not None and not isinstance(self._handle, TCP):
             raise ArgTypeError("This handle type cannot be sent", "ERR_INVALID_HANDLE_TYPE")
-        if self._socket_flags & SOCKET_NOT_YET:
+        if self._socket_flags & SOCKET_ESTABLISHING:
             # Once, at the place of the first.
             if not has_internal(self, ON_CONNECT, TICK_RESET_AT_CONNECT):
                 self._add(ON_CONNECT, new_internal(self, TICK_RESET_AT_CONNECT), False, True)
