@@ -1,9 +1,9 @@
 """The writable half of a stream: queue, cork, write callbacks, 'drain', end and 'finish'.
 
-The flags with the prefix W_ change here and, for the chunks that a socket collects, in socket_base;
-what is queued and in flight (the fields with w_) changes in write_queue alone.  Above 800 lines since
-its functions call each other for every write, which over modules would cost instructions.  In Node's
-terms:
+The flags with the prefix W_ change here and, for the chunks that a socket collects, in
+socket_base; what is queued and in flight (the fields with w_) changes in write_queue alone.  Above
+800 lines, since its functions call each other for every write, which over modules would cost
+instructions.  In Node's terms:
 
 * At most one write is in flight (W_WRITING); what comes meanwhile, or under cork, is queued and
   leaves together when it completes.
