@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any
 
 from typing_extensions import disjoint_base
 
@@ -25,7 +25,7 @@ class ConnectSteps(Connector):
         self, address: str | None = None, make_header: Callable[[Any, Any], bytes] | None = None
     ) -> None: ...
 
-@final
+@disjoint_base
 class Upgrade(Connector):
     def __init__(self, socket: SocketBase, plain: SocketBase) -> None: ...
     def stop_reading(self) -> None: ...

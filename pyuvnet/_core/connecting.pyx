@@ -405,12 +405,14 @@ cdef class Upgrade(Connector):
     cdef SocketBase plain
     cdef bytes data                    # what the plain socket had read and did not hand out
 
-    def __init__(self, SocketBase socket, SocketBase plain not None):
+    def __cinit__(self, SocketBase socket not None, SocketBase plain not None):
+        self.plain, self.data = plain, b""
+
+    def __init__(self, SocketBase socket, SocketBase plain):
         socket._ready()
         plain._ready()
         begin_anew(socket, self)
         socket._own_also().predecessor, plain._own_also().successor = plain, socket
-        self.plain, self.data = plain, b""
 
     def stop_reading(self):
         """Let the plain socket read no more, whatever listens."""

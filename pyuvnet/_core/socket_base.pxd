@@ -156,7 +156,7 @@ cdef class SocketBase(Duplex):
     cdef int _account(self, uv.uv_buf_t* bufs, unsigned int count, Py_ssize_t taken,
                       object together, bint in_call) except -1
     cdef int _write_unconnected(self, Write* write) except -1
-    cdef int _write_now(self, Part* part, bint has_callback) except -1
+    cdef int _write_now(self, Part* part) except -1
     cdef int _add_layer(self, Layer layer, bint lowest) except -1
     cdef int _remove_layer(self, Layer layer) except -1
     cdef void _read_stop(self) noexcept

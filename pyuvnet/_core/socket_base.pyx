@@ -668,8 +668,8 @@ cdef class SocketBase(Duplex):
             return self._write_unconnected(write)
         if write.count == 1:
             if not self._loop.in_callback and not self._state & W_COLLECTING \
-                    and not self._handle.layered:
-                return self._write_now(&write.parts[0], has_callback)
+                    and not has_callback and not self._handle.layered:
+                return self._write_now(&write.parts[0])
             kept = self._collect(<object>write.parts[0].chunk, write.size, self._loop.in_callback)
         else:
             if self._state & W_COLLECTING and self.w_in_flight + write.count > COLLECT_CHUNKS:
@@ -680,8 +680,8 @@ cdef class SocketBase(Duplex):
             kept = self._state & W_COLLECTING != 0
             q_collect(self, write)
             if not kept:
-                kept = self._loop.in_callback and self._loop.collect(self)
                 self._state |= W_COLLECTING
+                kept = self._loop.in_callback and self._loop.collect(self)
         if has_callback:
             # The callback's tick has its place now; it sends what is collected by then.
             self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
@@ -700,13 +700,15 @@ cdef class SocketBase(Duplex):
             return self._wait_for_connect()
         return w_failed(self, FAILED_CLOSED, True)
 
-    cdef int _write_now(self, Part* part, bint has_callback) except -1:
-        """Send one chunk that is written outside of callbacks, with nothing before it."""
+    cdef int _write_now(self, Part* part) except -1:
+        """Send one chunk that is written outside of callbacks, with nothing before it.
+
+        No state says that it is in flight, so nothing may run before the kernel has taken it: the
+        tick of a callback, say, may collect garbage, and a finaliser may write.
+        """
         cdef uv.uv_buf_t buf
         cdef Py_ssize_t taken = 0
         q_begin(self, <object>part.chunk, part.size)
-        if has_callback:
-            self._loop.tick(self, TICK_AFTER_WRITE, self.w_accepted)
         if self._idle is not None:
             self._idle.touch()
         buf.base = part.base
@@ -1416,7 +1418,8 @@ cdef class SocketBase(Duplex):
         What still waits for the kernel is lost, so the peer had better see a reset.
         """
         self._flush()
-        if self._handle is not None and not self.w_length and not self._state & R_ENDED \
+        if self._handle is not None and not self.w_length and not self._unsent() \
+                and not self._state & (R_ENDED | DESTROYED) \
                 and not self._socket_flags & (SOCKET_ESTABLISHING | SOCKET_BOUND):
             later.see_off(self)
         return 0

@@ -54,7 +54,7 @@ LEAST_BETWEEN = 500  # ms
 # How much longer than timeout_graceful a worker may take before it is killed, and how long after a
 # second signal.
 PATIENCE = 3000
-AT_ONCE = 500
+AT_ONCE = 1500
 # Until a new primary has to be ready, at least: its workers may take timeout_start.
 UPGRADE = 60_000
 # After which a worker that is not ready is worth a line.
