@@ -24,6 +24,7 @@ from _weakrefset import WeakSet
 
 from . import loop as settings
 from ._base import TYPE_CHECKING
+from ._base.hints import without_our_frames
 from ._base.validation import validate_boolean
 from ._core.loop_registry import current_loop
 from .errors import StateError
@@ -113,6 +114,7 @@ class _Driver:
         try:
             self.ours.turn(True)
         except Exception as error:
+            without_our_frames(error)
             self.theirs.call_exception_handler(
                 {"message": "Unhandled exception in a pyuvnet listener", "exception": error}
             )

@@ -22,6 +22,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 _PORTS_OF_ROOT = 1024
 _WINDOWS = sys.platform == "win32"
+_NOT_TAKEN = "does not take that."
 _TOO_MANY_FILES = (
     "This process has as many open files as it may have. Close sockets that are no longer needed, "
     "or raise the limit (`ulimit -n`)."
@@ -155,9 +156,28 @@ def explain_arity(
     where = "" if code is None else f", defined at {code.co_filename}:{code.co_firstlineno}"
     hint(
         error,
-        f"The event {event!r} passes {passed}, and its listener {named}{signature}{where}, does "
-        "not take that.",
+        f"The event {event!r} passes {passed}, and its listener {named}{signature}{where}, "
+        f"{_NOT_TAKEN}",
     )
+
+
+def without_our_frames(error: BaseException) -> None:
+    """Leave only the program's frames around a call that failed as explain_arity() says.
+
+    The note says where the listener is defined, and the way to the call says nothing more.
+    """
+    if not any(str(note).endswith(_NOT_TAKEN) for note in getattr(error, "__notes__", ())):
+        return
+    first = last = None
+    entry = error.__traceback__
+    while entry is not None:
+        name = entry.tb_frame.f_code.co_filename
+        if not name.endswith(".pyx") and not name.startswith(_PACKAGE):
+            first, last = first or entry, entry
+        entry = entry.tb_next
+    if last is not None:
+        last.tb_next = None
+    error.__traceback__ = first
 
 
 def place_of_call() -> tuple[str, int]:

@@ -33,5 +33,5 @@ cdef class DebugMode:
     cdef void forget_origin(self, object handle) noexcept
 
 cdef DebugMode new_debug_mode()
-cdef object call_watched(object listener, tuple arguments)
+cdef object call_watched(object event, object listener, tuple arguments)
 cdef void note_slow(object what, uint64_t took) noexcept

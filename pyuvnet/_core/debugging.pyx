@@ -17,7 +17,7 @@ from .._base.validation import range_error, validate_number
 from libc.string cimport memset
 
 from . cimport uv
-from .emitter cimport EventEmitter, InternalListener, watch_listeners
+from .emitter cimport EventEmitter, InternalListener, call_explained, watch_listeners
 from .errors cimport seal
 from .shared cimport lock, pyuvnet_mutex, unlock
 from .upcalls cimport SLOW_LOG, later, upcall
@@ -53,11 +53,13 @@ def _watched_loops():
     return _watching
 
 
-cdef object call_watched(object listener, tuple arguments):
-    """Call a listener, and note how long it takes."""
+cdef object call_watched(object event, object listener, tuple arguments):
+    """Call a listener, and note how long it takes; event: None for what is no listener."""
     cdef uint64_t began = uv.uv_hrtime()
     try:
-        return listener(*arguments)
+        if event is None:
+            return listener(*arguments)
+        return call_explained(event, listener, arguments)
     finally:
         if not isinstance(listener, InternalListener):
             note_slow(listener, uv.uv_hrtime() - began)

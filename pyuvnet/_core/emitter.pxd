@@ -108,11 +108,12 @@ cdef class SharedListener(InternalListener):
 
 cdef void set_shared_class(object cls) noexcept
 # How listeners are called while slow ones are to be named (debugging.pyx); NULL: as usual.
-ctypedef object (*watched_call)(object listener, tuple arguments)
+ctypedef object (*watched_call)(object event, object listener, tuple arguments)
 cdef void watch_listeners(watched_call call) noexcept
 cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept
 cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)
+cdef object call_explained(object event, object listener, tuple arguments)
 cdef void explain_chunk(object event, PyObject* listener, object chunk) noexcept
 cdef object intern_event(object event)
 cdef int drop_internal(EventEmitter emitter, object event, int what) except -1

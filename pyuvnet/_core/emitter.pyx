@@ -210,6 +210,11 @@ cdef void explain_call(PyObject* event, PyObject* listener, PyObject* arguments)
 pyuvnet_explain = explain_call
 
 
+cdef object call_explained(object event, object listener, tuple arguments):
+    """Call a listener for what measures it; its TypeError is explained as that of any other."""
+    return pyuvnet_call_all(event, listener, arguments)
+
+
 cdef void explain_chunk(object event, PyObject* listener, object chunk) noexcept:
     """explain_call() for what a chunk was passed to by hand."""
     cdef PyObject* kind = NULL
@@ -796,7 +801,7 @@ cdef class EventEmitter:
         if _watched is NULL:
             result = pyuvnet_call_all(event, listener, arguments)
         else:
-            result = _watched(listener, arguments)
+            result = _watched(event, listener, arguments)
         if pyuvnet_is_awaitable(result):
             self._settle(result, event, arguments)
         return 0

@@ -147,7 +147,7 @@ cdef class Loop:
     cdef int _turn(self, uv.uv_run_mode mode) except -1
     cdef int _shut(self) except -1
     cdef int _end(self) except -1
-    cdef int _raise_failure(self) except -1
+    cdef object _take_failure(self)
     cdef DebugMode _debug_mode(self)
     cdef int _set_debug(self, bint debug) except -1
     cdef void note_time(self, object whose) noexcept

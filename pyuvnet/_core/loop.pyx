@@ -34,6 +34,7 @@ from cpython.ref cimport Py_DECREF, Py_XDECREF, Py_XINCREF
 from libc.stdint cimport uint64_t
 
 from .._base.errors import StateError
+from .._base.hints import without_our_frames
 from .._base.validation import arg_type_error, validate_integer
 
 from . cimport uv
@@ -600,6 +601,12 @@ cdef class Loop:
                 self.failure = exc
             return
         self.blamed = self.blamed_for = None
+        if isinstance(exc, TypeError):
+            try:
+                without_our_frames(exc)
+            except BaseException:
+                # They say too much, which is no reason for another failure.
+                pass
         if isinstance(exc, Exception) and (handler is not None or containment is not None):
             try:
                 if handler is not None:
@@ -710,7 +717,8 @@ cdef class Loop:
             self.at_entry = True
             if self.signals is not None:
                 self.signals.stop(restore)
-        self._raise_failure()
+        if self.failure is not None:
+            raise self._take_failure()
 
     def turn(self, planned=False):
         """Turn the loop once without waiting; for a loop that drives this one.
@@ -739,13 +747,12 @@ cdef class Loop:
             if self.wake_due and not planned and not self.closed:
                 # The driver knows nothing of this turn.
                 uv.uv_async_send(&self._wake)
-        self._raise_failure()
-
-    cdef int _raise_failure(self) except -1:
         if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
-        return 0
+            raise self._take_failure()
+
+    cdef object _take_failure(self):
+        failure, self.failure = self.failure, None
+        return failure
 
     def stop(self):
         """Make run() return after the current callback and its ticks; no effect outside of run().

@@ -1657,7 +1657,7 @@ cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base
         base += count
         size -= count
         if self._loop.measuring:
-            result = call_watched(self._also().onread, (count, handle.target.buffer))
+            result = call_watched(None, self._also().onread, (count, handle.target.buffer))
         else:
             result = self._also().onread(count, handle.target.buffer)
         if result is False and self._handle is handle:

@@ -331,7 +331,7 @@ cdef int _call_back(Stream s, object callback, object error) except -1:
     """Call one of several callbacks: if it fails, the others and the stream go on."""
     try:
         if s._loop.measuring:
-            call_watched(callback, (error,))
+            call_watched(None, callback, (error,))
         else:
             callback(error)
     except BaseException as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import enum
 import functools
 import gc
@@ -10,6 +11,7 @@ import math
 import random
 import sys
 import textwrap
+import traceback
 import warnings
 import weakref
 from typing import Any
@@ -1079,6 +1081,9 @@ def takes_two(first: object, second: object) -> None: ...
 async def coroutine() -> None: ...
 
 
+async def coroutine_of_one(value: object) -> None: ...
+
+
 class Takes:
     def none(self) -> None: ...
 
@@ -1124,6 +1129,49 @@ def test_a_listener_of_the_wrong_arity_is_explained(
     if explained:
         assert notes[0].startswith("The event 'mine' passes 1 argument (int), and its listener ")
         assert f", defined at {__file__}:" in notes[0]
+
+
+def started_with_none(way: str, listener: Any) -> list[BaseException]:
+    """A server calls a listener of 'listening'; returns what comes out of the loop."""
+    found: list[BaseException] = []
+    server = pyuvnet.net.create_server().on("listening", listener)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: found.append(context["exception"])
+        )
+        server.listen(0, "127.0.0.1")
+        while not found:
+            await asyncio.sleep(0)
+        server.close()
+
+    if way == "run":
+        server.listen(0, "127.0.0.1")
+        with pytest.raises(TypeError) as caught:
+            pyuvnet.run()
+        server.close()
+        pyuvnet.run()
+        return [caught.value]
+    (asyncio.run if way == "asyncio" else pyuvnet.run)(main())
+    return found
+
+
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize("way", ["run", "run of a coroutine", "asyncio"])
+@pytest.mark.parametrize("listener", [takes_two, coroutine_of_one, functools.partial(takes_two, 1)])
+def test_one_frame_of_ours_stands_above_a_listener_of_the_wrong_arity(
+    listener: Any, way: str, measured: bool
+) -> None:
+    if measured:
+        pyuvnet.loop.measure()
+    try:
+        (error,) = started_with_none(way, listener)
+    finally:
+        pyuvnet.loop.measure(False)
+    assert error.__notes__[0].startswith("The event 'listening' passes no arguments, and its ")
+    names = [entry.filename for entry in traceback.extract_tb(error.__traceback__)]
+    ours = [name for name in names if name.endswith(".pyx") or "_driver" in name]
+    assert len(ours) <= 1
 
 
 @pytest.mark.parametrize("framed", [False, True])
