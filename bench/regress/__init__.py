@@ -23,7 +23,8 @@ they were taken. Where all of that is the same, what grew by more than 0.2 % fai
 MOVED; 2 % of the import and the start, which grow with each function). Elsewhere the figures are
 compared with those of the same Python version, and what grew by more than 25 % fails; to compare
 two commits on such a machine use --save and --against. What became cheaper fails nothing: run
---update, or the next increase goes unnoticed.
+--update, or the next increase goes unnoticed. What grew is measured a second time, and the smaller
+figure counts: one run in some thirty counted 4 % more for the connections of one server.
 """
 
 from __future__ import annotations
@@ -498,6 +499,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assert isinstance(figures, dict)
     same = known is not None and known["built"] == built()
     changes = compare(figures, now, same)
+    if dearer := [each.name for each in changes if each.worse]:
+        # Chance adds to a count and never takes away, so what really costs more does so again.
+        again = measure(dearer, options.jobs)
+        now |= {name: min(now[name], again[name]) for name in dearer}
+        changes = compare(figures, now, same)
     show(changes)
     if options.save or options.update:
         _write(options.save or FIGURES, version, now)
