@@ -1,7 +1,7 @@
-/* What libuv reports to nobody: accepts that failed, and connections that it dropped.
+/* What libuv does not report: accepts that failed, and connections that it dropped.
  *
  * When a process has no descriptor left, libuv 1.52.1 closes a spare one, accepts with it every
- * connection that waits, closes them, and calls nobody; it ignores other failures of accept. So its
+ * waiting connection and closes them, without a callback; it ignores other failures of accept. So its
  * core.c is compiled to call the function below instead of the system's (build.toml), which calls
  * that and takes notes. libuv does exactly what it would do without.
  *
@@ -347,7 +347,7 @@ static int pyuvnet_take_waiting(uv_stream_t* listener) {
 }
 
 /* Accepts the next connection of a listener that is about to close. Returns its descriptor, and whose
- * it is; or a libuv status: UV_EAGAIN, if nobody waits. */
+ * it is; or a libuv status: UV_EAGAIN, if none waits. */
 static int pyuvnet_accept_next(int listener, pyuvnet_name* there) {
   int fd;
   do {

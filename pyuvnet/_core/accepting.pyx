@@ -245,7 +245,7 @@ cdef void retry_listener(StreamHandle handle) noexcept:
 
 
 cdef void accepted_peer(TCP client, PeerName* name) noexcept:
-    """Keep the name of the peer that was just accepted; a family of 0: nobody knows it."""
+    """Keep the name of the peer that was just accepted; a family of 0: it is unknown."""
     cdef const uv.sockaddr* address = pyuvnet_arrived(client.fileno())
     name.family = 0
     if address is not NULL and not _forgetful:
@@ -293,8 +293,8 @@ cdef int accept_all(StreamHandle listener, Arrivals* arrivals) noexcept:
     """Accept who waits, and close the listener; returns why the last could not be accepted, or 0.
 
     Nothing of the program's runs. The listener is closed in the next step after the kernel has said
-    that nobody waits any more, since closing it resets the rest. What could not be accepted has the
-    descriptor -1, and is closed.
+    that no connection waits any more, since closing it resets the rest. What could not be accepted
+    has the descriptor -1, and is closed.
     """
     cdef pyuvnet_name name
     cdef int fd = listener.fileno(), arrived, why = 0

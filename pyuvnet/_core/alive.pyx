@@ -138,7 +138,7 @@ cdef int _warn_unclosed(object closing) except -1:
             import warnings
             warnings.warn_explicit(text.rstrip(), ResourceWarning, where, line, source=source)
         except BaseException as error:
-            # A filter made it an error, which nobody could catch here.
+            # A filter made it an error, which no caller could catch here.
             PyErr_SetObject(type(error), error)
             PyErr_WriteUnraisable(owner)
 

@@ -21,7 +21,7 @@ static inline void pyuvnet_backend_wait(uv_loop_t* loop) {
 
 static inline int pyuvnet_backend_abandon(uv_loop_t* loop) {
   (void)loop;
-  return 0; /* Nobody forks there. */
+  return 0; /* There is no fork() there. */
 }
 #else
 #include <errno.h>
@@ -38,7 +38,7 @@ static inline int pyuvnet_backend_abandon(uv_loop_t* loop) {
 
 static inline void pyuvnet_backend_wait(uv_loop_t* loop) {
   struct pollfd backend = {uv_backend_fd(loop), POLLIN, 0};
-  /* A signal ends it early: whoever waits turns the loop once for nothing. */
+  /* A signal ends it early: the waiting thread turns the loop once for nothing. */
   poll(&backend, 1, -1);
 }
 

@@ -1,4 +1,4 @@
-"""BoundBase: a handle that is bound and belongs to nobody yet; see bound.pyx."""
+"""BoundBase: a handle that is bound and has no owner yet; see bound.pyx."""
 
 from .loop cimport Loop
 from .stream_handle cimport StreamHandle

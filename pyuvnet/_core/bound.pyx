@@ -147,7 +147,7 @@ cdef class BoundBase:
         return self._open().fileno()
 
     def _close(self):
-        """Close the handle, which nobody has adopted."""
+        """Close the handle, which no server or socket has adopted."""
         cdef StreamHandle handle = self._open()
         self._handle = None
         handle.close()

@@ -167,7 +167,7 @@ cdef extern from *:
       return chunk != Py_None && Py_REFCNT(chunk) == 1;
     #endif
     }
-    /* Writes new bytes into a bytes object that nobody else can see (the caller owns the only
+    /* Writes new bytes into a bytes object that no other code can see (the caller owns the only
        reference) and forgets its cached hash. Returns 0 where that is not certain: another
        reference, a cached one-byte object, or, without the GIL, one of another thread. */
     static inline int pyuvnet_refill(void* object, const char* from, Py_ssize_t size) {
@@ -216,7 +216,7 @@ cdef extern from *:
 cdef extern from *:
     """
     /* Drops a reference where that cannot run code of a program: the object is plain bytes or None,
-       or somebody else holds it. Returns 0, and drops nothing, where it could. */
+       or another reference holds it. Returns 0, and drops nothing, where it could. */
     static inline int pyuvnet_plain_release(PyObject* reference) {
     #ifdef Py_GIL_DISABLED
       /* Of the references that this thread counts itself, another one is left. */

@@ -360,7 +360,7 @@ cdef int abandon_handle(SocketBase s) except -1:
     """Close the handle of an attempt: the next one has a handle of its own."""
     cdef StreamHandle handle = s._handle
     if handle is not None:
-        # Its callbacks concern nobody.
+        # Its callbacks have no one left to reach.
         s._handle = None
         handle.owner = None
         handle.close()
@@ -390,7 +390,7 @@ cdef int serve(SocketBase s) except -1:
         s._emit0(ON_CONNECT)
         s._emit0(ON_READY)
     finally:
-        # A listener's exception must not leave a connection that nobody serves.
+        # A listener's exception must not leave a connection unserved.
         _go_on(s)
     return 0
 

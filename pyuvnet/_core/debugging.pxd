@@ -8,7 +8,7 @@ cdef enum:
 cdef class DebugMode:
     cdef uint64_t slow                 # ns, from which on a callback is logged
     cdef uint64_t began                # when the callback under way began, or was last measured
-    cdef object whose                  # whose callback it is; None: nobody said
+    cdef object whose                  # whose callback it is; None: not known
     cdef dict origins                  # id of a handle: where it was opened; None: switched off
     # Statistics of callbacks, since measure() of the module loop switched them on.
     cdef bint counting

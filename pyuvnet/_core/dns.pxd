@@ -11,7 +11,7 @@ ctypedef int (*resolved_call)(EventEmitter owner, int status, list addresses) ex
 cdef class Lookup(Request):
     cdef uv.uv_getaddrinfo_t _getaddrinfo
     cdef Loop loop
-    cdef EventEmitter owner            # None once nobody waits for the result
+    cdef EventEmitter owner            # None once the result is not awaited any more
     cdef resolved_call _resolved       # called on the owner
     cdef readonly str hostname
 

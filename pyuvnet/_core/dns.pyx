@@ -63,7 +63,7 @@ cdef void _on_resolved(uv.uv_getaddrinfo_t* request, int status,
 
 cdef class Lookup(Request):
     cdef void cancel(self) noexcept:
-        """Nobody waits any more. A lookup that has not begun is withdrawn."""
+        """The result is not awaited any more. A lookup that has not begun is withdrawn."""
         if self.owner is not None:
             self.owner = None
             uv.uv_cancel(self._uv)

@@ -52,7 +52,7 @@ cdef class EventEmitter:
     # usual single listener.
     cdef int _emit0(self, object event) except -1
     cdef int _emit1(self, object event, object argument) except -1
-    # To an entry that _find() gave, for an event that is not 'error', if nobody overrides emit().
+    # To an entry that _find() gave, for an event other than 'error', if emit() is not overridden.
     cdef int _emit1_to(self, object event, object entry, object argument) except -1
     cdef int _emit(self, object event, tuple arguments) except -1
     cdef int _emit_here(self, object event, tuple arguments) except -1

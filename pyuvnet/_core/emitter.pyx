@@ -1028,7 +1028,7 @@ cdef class EventEmitter:
         shown = self._shown(event)
         for entry in shown:
             if type(entry) is OnceListener:
-                # Now that somebody holds it, calling it has to find us.
+                # Now that the program holds it, calling it has to find us.
                 (<OnceListener>entry)._emitter = self
         return shown
 

@@ -19,5 +19,5 @@ cdef object ip_blocked(str address)
 cdef object ended_by_other_party()
 cdef object state_error(str code, str message)
 
-# Let nobody but the core make objects of a type; see errors.pyx.
+# Let only the core make objects of a type; see errors.pyx.
 cdef int seal(object kind) except -1

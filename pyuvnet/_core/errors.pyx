@@ -116,7 +116,7 @@ cdef object _without_memory(object exc, str syscall):
 
 
 cdef bint never_reached(object exc) noexcept:
-    """Whether a call of the program's code failed before its first line: nobody got the argument.
+    """Whether a call of the program's code failed before its first line, without the argument.
 
     So it is when there is no memory for the call, or no room on the stack. It shows in the
     traceback, which then has no function but ours. A callable written in C has none either; one
@@ -260,7 +260,7 @@ cdef int _refuse_to_make(object made, object arguments, PyObject* keywords) exce
 
 
 cdef int seal(object kind) except -1:
-    """Let nobody but the core make objects of a type, nor subclasses of it.
+    """Let only the core make objects of a type and subclasses of it.
 
     For types whose objects are never without what their maker puts into them: no method of theirs
     checks that it is there. A type that programs do make, or subclass, is not sealed; each of its

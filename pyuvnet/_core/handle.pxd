@@ -13,7 +13,7 @@ from .owner cimport HandleCalls
 cdef class Handle:
     cdef uv.uv_handle_t* _uv           # the leaf's embedded struct; NULL before init, after close
     cdef readonly Loop loop
-    cdef EventEmitter owner            # whom callbacks go up to; None when nobody cares
+    cdef EventEmitter owner            # whom callbacks go up to; None when there is none
     cdef const HandleCalls* calls      # how; valid while there is an owner
     cdef unsigned char closing
     cdef unsigned char requests        # kinds of the requests in flight, REQUEST_...

@@ -52,7 +52,7 @@ cdef class Handle:
             self.note_origin()
 
     cdef void note_origin(self) noexcept:
-        # Nobody could undo what made the handle, so that a lack of memory costs the note only.
+        # No caller could undo what made the handle, so a lack of memory costs the note only.
         try:
             self.loop.debugging.note_origin(self)
         except Exception:

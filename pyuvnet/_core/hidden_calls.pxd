@@ -1,4 +1,4 @@
-"""Where code of a program may run although nobody calls it; see hidden_calls.pyx."""
+"""Where code of a program may run without a visible call; see hidden_calls.pyx."""
 
 cdef enum:
     ENTRY

@@ -1,4 +1,4 @@
-"""Hidden calls: the places where code of a program may run although nobody calls it, for tests.
+"""Hidden calls: the places where code of a program may run without a visible call, for tests.
 
 The debug build calls hidden_call() there, so that tests can act: with 'entry' (an operation
 begins), 'leave' (a callback is over) or 'release' (a reference is dropped).  Imports: declarations.

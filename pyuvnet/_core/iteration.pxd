@@ -10,7 +10,7 @@ cdef class ChunkReader(Reader):
     cdef Waiter _last                  # the one before, which may serve again
     cdef bytes _offered                # a chunk that deliver() hands to the task just now
     cdef bint _plain                   # the stream's class has no read() of its own
-    cdef bint _destroy_on_return       # leaving early destroys a stream that nobody owns
+    cdef bint _destroy_on_return       # leaving early destroys a stream without an owner
     cdef bint _begun                   # the stream knows it
     cdef readonly bint over            # the iteration is
 

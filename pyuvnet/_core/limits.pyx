@@ -371,7 +371,7 @@ cdef class AddressCounts:
         """Whether an address has all the connections that it may have."""
         cdef AddressCount found
         if not peer.family:
-            # Unknown: nobody to count.
+            # Unknown: there is no address to count for.
             return False
         found = self.by_key.get(_key_of(peer))
         return (found.count if found is not None else 0) >= self.most

@@ -55,7 +55,7 @@ cdef class Loop:
     cdef pyuvnet_gate gate
     cdef pyuvnet_tube tube             # what a pipe's bytes go through inside the kernel
     cdef bytes last_chunk              # what the last read handed out, refilled if forgotten
-    cdef bytes large_chunk             # where large reads land; nobody else has it
+    cdef bytes large_chunk             # where large reads land; unshared
     cdef bint in_callback              # a libuv callback is on the stack: writes are collected
     cdef readonly bint running
     cdef readonly bint closed
@@ -82,7 +82,7 @@ cdef class Loop:
     cdef object theirs                 # the asyncio loop behind the driver; None for other drivers
     cdef bint driven                   # there is a driver
     cdef bint wake_due                 # it has been woken, or will be when the turn ends
-    cdef bint _undriven_noted          # used without asyncio, while nobody turned it
+    cdef bint _undriven_noted          # used without asyncio, while it did not run
     cdef readonly bint _turned         # run, or driven, at least once
     cdef bint measuring                # something has to be measured: see debugging.pyx
     cdef Py_ssize_t open_handles[uv.UV_HANDLE_TYPE_MAX]    # by libuv's type, closing ones included
@@ -158,7 +158,7 @@ cdef class Loop:
     cdef bint _push(self, tuple call, Py_ssize_t most) except -1
     cdef int check_door(self) except -1
     cdef list ticks_of(self, EventEmitter target)
-    cdef void forget(self, EventEmitter target, Collector nobody) noexcept
+    cdef void forget(self, EventEmitter target, Collector stand_in) noexcept
 
     cdef inline void touched(self) noexcept:
         """Something changed: a driver has to turn the loop again. No Python code runs here."""

@@ -95,7 +95,7 @@ def running_asyncio():
 
 cpdef bint in_main_thread():
     """Whether this is the main thread, as threading has it, without importing threading."""
-    # Until somebody imports it: it takes the thread that imports it for the main one, so does this.
+    # Until it is imported: it takes the thread that imports it for the main one, so does this.
     threading = sys.modules.get("threading")
     if threading is None:
         return PyThread_get_thread_ident() == _importing_thread
@@ -290,7 +290,7 @@ cdef class Loop:
         PyMem_RawFree(self.gate.read_buffer)
 
     cdef bint renew_large(self) noexcept:
-        """Have an object for the next large read that nobody has; False: there is none."""
+        """Have an unshared object for the next large read; False: there is none."""
         cdef PyObject* fresh
         if not pyuvnet_sole(<void*>self.large_chunk):
             self.gate.large = NULL
@@ -445,10 +445,10 @@ cdef class Loop:
                 found.append((due.what, <object>due.argument if due.argument is not NULL else None))
         return found
 
-    cdef void forget(self, EventEmitter target, Collector nobody) noexcept:
+    cdef void forget(self, EventEmitter target, Collector stand_in) noexcept:
         """What goes to another loop leaves nothing here: no tick, no place among the collected.
 
-        The caller has a reference to it. `nobody` takes its place.
+        The caller has a reference to it. `stand_in` takes its place.
         """
         cdef Tick due
         cdef Py_ssize_t index, kept = 0
@@ -463,8 +463,8 @@ cdef class Loop:
         self.tick_count = kept
         for index in range(self.collected_count):
             if self.collected[index] == <PyObject*>target:
-                Py_INCREF(nobody)
-                self.collected[index] = <PyObject*>nobody
+                Py_INCREF(stand_in)
+                self.collected[index] = <PyObject*>stand_in
                 self.release(<PyObject*>target)
 
     # ---- What waits for the end of a callback --------------------------------------------------
@@ -629,7 +629,7 @@ cdef class Loop:
     # ---- Running -------------------------------------------------------------------------------
 
     cdef int _check_undriven(self) except -1:
-        """An operation begins in a loop that nobody turns: asyncio may have to drive it."""
+        """An operation begins in a loop that does not run: asyncio may have to drive it."""
         cdef object theirs = running_asyncio()
         if theirs is not None:
             upcall(LOOP_UNDRIVEN)(self, theirs)
@@ -735,7 +735,7 @@ cdef class Loop:
             return
         self.running = True
         self.wake_due = False
-        # The poll does not wait, so nobody else needs the GIL meanwhile more than at other times.
+        # The poll does not wait, so other threads need the GIL no more than at other times.
         self.gate.keep = True
         try:
             self._turn(uv.UV_RUN_NOWAIT)
@@ -915,7 +915,7 @@ cdef class Loop:
         cdef bint refused = False
         lock(&self.door)
         try:
-            # Closing gives the GIL away while it waits for a lookup: nobody would run it any more.
+            # Closing gives the GIL away while it waits for a lookup: the call would never run.
             refused = self.closed or self.silent or self.generation != fork_generation()
             if not refused:
                 if most >= 0 and len(self.threadsafe_calls) >= most:
@@ -1019,7 +1019,7 @@ cdef class Loop:
     def _on_slow(self, double ms, function):
         """Let function(name, ms) be called for callbacks that took so long, or with None the log.
 
-        ms: below 0: nobody is called any more.
+        ms: below 0: there are no more calls.
         """
         self.check()
         cdef DebugMode debugging = self._debug_mode()

@@ -150,7 +150,7 @@ cdef void leave_passage(Passage* passage) noexcept:
 
 
 cdef int _give_up_passages() except -1:
-    """Close what was on its way, which nobody will take in the child."""
+    """Close what was on its way: no loop will take it in the child."""
     cdef Passage* passage
     cdef int fd
     # Another thread may have held it.

@@ -14,7 +14,7 @@ from .stream_handle cimport StreamHandle, StreamRequest, on_connected
 
 
 cdef Pipe new_pipe(Loop loop, bint passes=False):
-    """An open pipe handle of a loop, which nobody owns yet.
+    """An open pipe handle of a loop, without an owner yet.
 
     passes: it passes descriptors along with the bytes (a Passing has to take those that come).
     """
@@ -27,12 +27,12 @@ cdef Pipe new_pipe(Loop loop, bint passes=False):
 
 
 def remove_stale(bytes path not None):
-    """Remove the file of a unix socket that nobody accepts from; returns whether it did."""
+    """Remove the file of a unix socket that is not accepted from; returns whether it did."""
     return bool(pyuvnet_remove_stale(path, len(path)))
 
 
 cdef bint _too_long(bytes path) noexcept:
-    # One byte more would fit without the NUL at its end, and nobody could name such a file.
+    # One byte more would fit without the NUL at its end, and no call could name such a file.
     return len(path) > 0 and path[0] != 0 and <size_t>len(path) > PYUVNET_PATH_SIZE
 
 
@@ -78,7 +78,7 @@ cdef class Pipe(StreamHandle):
         return pyuvnet_give_rights(&self._pipe, rights)
 
     cdef void close(self) noexcept:
-        # Before the descriptor is closed: until then nobody else can have the number of the inode.
+        # Before the descriptor is closed: until then no other file can have the inode's number.
         if self._path is not None and not self.closing:
             pyuvnet_remove_file(&self._file, self._path)
         self._path = None

@@ -6,7 +6,7 @@ events, and hidden.  Node's rules:
 
 * dest.write() said False: the source pauses, and resumes when all such destinations have drained.
 * The source's 'end' ends dest, or only unpipes; its error or destroy does neither.
-* dest's 'close', 'finish' or 'error' unpipes; an 'error' nobody else listens to stays unhandled.
+* dest's 'close', 'finish' or 'error' unpipes; an 'error' without other listeners stays unhandled.
 
 Imports: stream, emitter.
 """
@@ -148,7 +148,7 @@ cdef class Piping:
         # A foreign object that does not count its listeners has to know itself.
         if not hasattr(dest, "listener_count") or dest.listener_count("error"):
             return
-        # Nobody else handles it: as if there were no pipe.
+        # No other listener handles it: as if there were no pipe.
         if isinstance(dest, Stream) and not (<Stream>dest)._state & ERROR_EMITTED:
             # Emitted by the user, and not because the stream failed.
             dest.destroy(error)

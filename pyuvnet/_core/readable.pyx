@@ -3,23 +3,23 @@
 What changes a field with the prefix r_ or R_ lives in this file, except for pipes (piping) and a
 socket's own shortcuts (socket_base).  In Node's terms:
 
-* Three modes.  Nobody has asked yet (_flowing UNASKED), not flowing, flowing.  A 'readable'
+* Three modes.  Nothing has asked yet (_flowing UNASKED), not flowing, flowing.  A 'readable'
   listener rules: then only read() hands out data, and resume() and pause() leave the mode alone.
 * Flowing with an empty buffer, a chunk goes straight to 'data' from r_push().  Otherwise it is
   buffered, and flows out in a tick.
 * r_push() returns whether the source may go on: the buffer is below the mark.  Reading starts
   again when read() takes the buffer below it.
-* 'end' comes in a tick, once EOF is known and the buffer is empty and somebody read or it flows.
+* 'end' comes in a tick, once EOF is known and the buffer is empty and a read came or it flows.
 * After destroy nothing is delivered (a deviation: Node's running flow loop would go on).
 
 With a framing (R_FRAMES) the buffer is r_cutter, which holds bytes and not items; each item is cut,
 and decoded, when it is handed out.  The functions are those of the section "Frames":
 
-* A frame is looked for where somebody wants one: while data flow, for a 'readable' listener, in
+* A frame is looked for where one is wanted: while data flow, for a 'readable' listener, in
   read().  A paused stream buffers up to the mark, and what its next frame is, or that it is too
   long, is found out when it goes on: until then the program may set another framing.
 * Flowing, all frames of a chunk are handed out within r_push_framed(), and the state is read anew
-  before each.  What is left when nobody listens any more, or a listener raised, waits until the
+  before each.  What is left when no listener remains, or one raised, waits until the
   callback and the continuations of awaitables are over (FlowRest), as if it had come in a read of
   its own: `await once(stream, 'data')` misses nothing.
 
@@ -68,10 +68,10 @@ cdef enum:
 # What the readable side is in, by the flags of the stream, and what takes it elsewhere. Whatever is
 # not in the table leaves it as it is.
 STATES = {
-    "idle": "nobody has said whether data should flow; what comes is buffered up to the mark",
+    "idle": "it is not decided yet whether data should flow; what comes is buffered up to the mark",
     "flowing": "what comes goes to 'data'",
     "paused": "by pause(), or a 'readable' listener: what comes is buffered up to the mark",
-    "ended": "the end is known, and somebody has to read for 'end' to come",
+    "ended": "the end is known, and the program has to read for 'end' to come",
     "over": "'end' was emitted",
     "destroyed": "nothing is delivered any more",
 }
@@ -170,7 +170,7 @@ cdef int r_push_eof(Stream s) except -1:
     if s._state & R_SYNC:
         if s._state & R_NEED_READABLE or s._flowing == FLOWING_YES or _listened(s):
             return _emit_readable(s)
-        # Nobody waits for it: the first 'readable' listener is called, unless a read comes before.
+        # No read waits for it: the first 'readable' listener is called, unless a read comes before.
         s._state |= R_END_UNSEEN
         return 0
     s._state = (s._state & ~R_NEED_READABLE) | R_EMITTED_READABLE
@@ -542,7 +542,7 @@ cdef int _begin_listening(Stream s) except -1:
 
 
 cdef inline bint _listened(Stream s) noexcept:
-    """Whether somebody reads when there is something to read."""
+    """Whether there is a reader for what comes."""
     return s.r_reader is not None or s._find(_READABLE) is not None
 
 
@@ -593,7 +593,7 @@ cdef int r_listener_removed(Stream s, object event) except -1:
 
 cdef bint r_in_turn(Stream s) except -1:
     """Whether what is no chunk can be handed out now, such as a descriptor: all that came before it
-    was, and somebody reads, or nobody has said whether data should flow.
+    was, and there is a reader, or it is not decided yet whether data should flow.
 
     Where it cannot, the next call of _ask_source() may change that, or the next but one.
     """
@@ -847,7 +847,7 @@ cdef int _cut_on(Stream s) except -1:
 
 
 cdef bint _reads_on(Stream s) noexcept:
-    """Whether more is read although the buffer is full: somebody wants a frame that is longer."""
+    """Whether more is read although the buffer is full: the frame in demand is longer."""
     if s.r_transforms & R_READERS:
         return s._rare.r_cutter.reader is not None and (<Reader>s._rare.r_cutter.reader).waiting
     return s.r_transforms & R_FRAMES and s._rare.r_cutter._last == FRONT_SHORT \
@@ -997,7 +997,7 @@ cdef inline int _give_quickly(Stream s, Cutter cutter, PyObject* listener) excep
     cdef PyObject* result
     if not total or length > READ_BUFFER_SIZE:
         return 0
-    # An object that nobody kept serves again.
+    # An object that was not kept serves again.
     if not pyuvnet_refill(<void*>s._loop.last_chunk, payload, length):
         s._loop.last_chunk = PyBytes_FromStringAndSize(payload, length)
     cutter.consume_quick(total)
@@ -1171,7 +1171,7 @@ cdef int r_set_framing(Stream s, Framing framing) except -1:
 
 
 cdef int _end_frames(Stream s, Cutter cutter) except -1:
-    """Take the framing away. The bytes stay where they are while nobody wants them as a chunk."""
+    """Take the framing away. The bytes stay where they are until they are read as a chunk."""
     if s._rare.r_decoder is not None or not cutter.size():
         return _uncut(s, cutter)
     cutter.settle()

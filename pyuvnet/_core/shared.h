@@ -1,7 +1,8 @@
 /* What the threads of a process share, where no GIL keeps them apart.
  *
- * In a build with a GIL a lock is nothing, and an atomic access is an ordinary one: there whoever
- * holds the GIL is alone. No code of a program may run under a lock, since it could come back to it. */
+ * In a build with a GIL a lock is nothing, and an atomic access is an ordinary one: there the
+ * holder of the GIL is alone. No code of a program may run under a lock, since it could come back to
+ * it. */
 #ifndef PYUVNET_SHARED_H
 #define PYUVNET_SHARED_H
 

@@ -101,7 +101,7 @@ cdef class SocketExtra(StreamExtra):
     cdef unsigned char type_of_service      # SOCKET_TOS
     cdef uint64_t bytes_pending        # of the write that waits, or waited, for 'connect'
     cdef BlockList block_list          # of a client
-    cdef object onread                 # gets each read instead of 'data'; None: nobody does
+    cdef object onread                 # gets each read instead of 'data'; None: not in use
     cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
     cdef object undo_signal            # takes the listener off the signal option's signal
     # Of a socket that is to end when it is idle.

@@ -146,7 +146,7 @@ cdef class Connector:
         self.socket = socket
 
     cdef void cancel_lookup(self) noexcept:
-        """Nobody waits for the lookup in flight any more."""
+        """The result of the lookup in flight is not awaited any more."""
         if self.lookup is not None:
             self.lookup.cancel()
             self.lookup = None
@@ -227,7 +227,7 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef void _give_back(self) noexcept:
-        """The server could not take the connection after all, and nobody has heard of it."""
+        """The server could not take the connection after all, and no listener has seen it."""
         self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
         self._socket_flags &= ~SOCKET_COUNTED
         leave_ring(&self._links)
@@ -388,7 +388,7 @@ cdef class SocketBase(Duplex):
     cdef int _bound_handle(self, StreamHandle handle) except -1:
         """A handle is about to be this socket's: let the bounds of both apply.
 
-        Closes it where there is no memory for that: nobody else would.
+        Closes it where there is no memory for that: nothing else would.
         """
         if self._loop.budget is not None:
             try:
@@ -531,7 +531,7 @@ cdef class SocketBase(Duplex):
     cdef SocketBase _native_dest(self):
         """The one socket that this one is piped into, if bytes may go there without a chunk object.
 
-        None where the ordinary path has to do it, since somebody listens, decodes, overrides, or
+        None where the ordinary path has to do it, since the program listens, decodes, overrides, or
         something is queued. All of that is checked anew for each read, so that nothing has to
         follow its changes.
         """
@@ -578,7 +578,7 @@ cdef class SocketBase(Duplex):
         return alone
 
     cdef bint _relay(self, const char* base, Py_ssize_t size) noexcept:
-        """Move bytes straight to the one socket that this one is piped into, if nobody can notice.
+        """Move bytes straight to the one socket that this one is piped into, if that stays unseen.
 
         What the kernel does not take becomes a write of dest, and the pipe waits for its 'drain'.
         """
@@ -1285,7 +1285,7 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef int _refuse_writes_of_peer(self) except -1:
-        # What the built-in 'end' listener would have done at 'end', had nobody owned the socket.
+        # What the built-in 'end' listener would have done at 'end' on a socket without an owner.
         if self.listener_count(ON_END, on_end_of_socket):
             self._socket_flags |= SOCKET_REFUSES_WRITES
         return 0
@@ -1384,7 +1384,7 @@ cdef class SocketBase(Duplex):
         if self._state & W_ENDING:
             if self._state & W_FINISHED and self._flowing != FLOWING_YES and not self._owners \
                     and self.r_reader is None and not self._state & R_LISTENING:
-                # Nobody reads, as behind a pipe that 'finish' has taken away: the peer's end has to
+                # Nothing reads, as behind a pipe that 'finish' has taken away: the peer's end must
                 # be seen even then.
                 self.resume()
             due[0] = min(due[0], now + grace)
@@ -1435,7 +1435,7 @@ cdef class SocketBase(Duplex):
 # ---- What the handle calls -----------------------------------------------------------------------
 
 cdef bint _is_late(SocketBase self, object handle) noexcept:
-    """Whether a callback is of an earlier connection: after a reconnect it concerns nobody."""
+    """Whether a callback is of an earlier connection: after a reconnect it has no one to reach."""
     return self._handle is not None and self._handle is not handle
 
 
@@ -1495,7 +1495,7 @@ cdef bint _take_read(SocketBase self, const char* base, Py_ssize_t size) noexcep
 
 
 cdef bint _deliver(SocketBase self, const char* base, Py_ssize_t size) noexcept:
-    """_take_read() for a socket with an empty buffer that a task waits for, and nobody else."""
+    """_take_read() for a socket with an empty buffer that only a task waits for."""
     cdef Loop loop = self._loop
     cdef Reader reader = self.r_reader
     cdef PyObject* chunk
@@ -1555,7 +1555,7 @@ cdef int _read(SocketBase self, object handle, const char* base, Py_ssize_t size
 cdef int _pump(SocketBase self, object handle, int status) except -1:
     """Move what has arrived to the socket that this one is piped into, inside the kernel.
 
-    Back to reading as usual if the flow is slow by now, or if somebody could notice: libuv reads
+    Back to reading as usual if the flow is slow by now, or if the program could notice: libuv reads
     the rest in the next turn of the loop.
     """
     cdef SocketBase dest = self._native_dest()
@@ -1675,7 +1675,7 @@ cdef int _read_ended(SocketBase self, object handle, int status) except -1:
     if status != uv.UV_EOF:
         return self._destroy_with(os_error(status, "read"))
     r_push_eof(self)
-    # Without data nobody has to read for 'end' to come.
+    # Without data no read is needed for 'end' to come.
     r_kick(self)
     return 0
 

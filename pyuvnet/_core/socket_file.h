@@ -1,7 +1,7 @@
 /* The file of a unix socket: made with its rights, and removed only while it is ours.
  *
- * Both are races with whoever may write to the folder, so nothing here acts on "whatever is at
- * that path by now". libuv does: uv_pipe_chmod() changes, and closing removes, what it finds. */
+ * Both are races with every process that may write to the folder, so nothing here acts on "whatever
+ * is at that path by now". libuv does: uv_pipe_chmod() changes, and closing removes, what it finds. */
 #ifndef PYUVNET_SOCKET_FILE_H
 #define PYUVNET_SOCKET_FILE_H
 
@@ -89,7 +89,7 @@ static int pyuvnet_bind_and_exit(void* data) {
 /* Binds a socket so that its file is made with exactly this mode; returns an errno.
  *
  * bind() gives a file 0777 without the bits of the umask, and only one that was made with the right
- * mode needs no second look by its path, which somebody may have turned to another file by then.
+ * mode needs no second look by its path, which may lead to another file by then.
  * The umask belongs to the process, so changing it here would also change the files that other
  * threads make; hence a process that lives for these two calls, with our descriptors and a umask of
  * its own. Other ways are worse: fchmod() before bind() only takes rights away on Linux, and does
@@ -119,7 +119,7 @@ static int pyuvnet_bind_mode(pyuvnet_binding* of) {
   } else {
     while (waitpid(child, &status, wait_flags) < 0 && (error = errno) == EINTR) error = 0;
     if (error == ECHILD) {
-      /* Where SIGCHLD is ignored, or another thread waits for any child, nobody can be asked how it
+      /* Where SIGCHLD is ignored, or another thread waits for any child, there is no telling how it
        * went, but the socket: it has a name then. */
       struct sockaddr_un name;
       socklen_t size = sizeof(name);
@@ -136,7 +136,7 @@ static int pyuvnet_bind_mode(pyuvnet_binding* of) {
 /* Gives the file that a bind has just made to a group; returns an errno.
  *
  * Who may not choose the group of new files may still give files of his own to the groups that he is
- * a member of. Nobody connects meanwhile, since the socket does not listen yet. The path may lead to
+ * a member of. No client connects meanwhile, as the socket does not listen yet. The path may lead to
  * another file by now: so only to a socket of this user's. */
 static int pyuvnet_give_to_group(const char* path, long group) {
   struct stat status;
@@ -253,7 +253,7 @@ static inline void pyuvnet_remove_in(const pyuvnet_file* file, int folder, const
 #if defined(__linux__)
   {
     /* No call removes a file only if it is a certain one. So it is taken away under a name that
-     * nobody else uses, looked at again, and put back if it is a new server's, which came in the
+     * no other process uses, looked at again, and put back if it is a new server's that came in the
      * meantime. If a third one has its place by then, it stays where it is: it is not ours. */
     char aside[48];
     snprintf(aside, sizeof(aside), ".%lx.%lx.removed", (unsigned long)getpid(),
@@ -300,7 +300,7 @@ static inline void pyuvnet_remove_file(const pyuvnet_file* file, const char* pat
   }
 }
 
-/* Removes the file of a socket that nobody accepts from any more; returns whether it did. */
+/* Removes the file of a socket that is no longer accepted from; returns whether it did. */
 static inline int pyuvnet_remove_stale(const char* path, size_t length) {
   struct sockaddr_un name;
   struct stat status;

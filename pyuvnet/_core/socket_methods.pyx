@@ -199,7 +199,7 @@ cdef class SocketMethods(SocketBase):
         elif self.w_length:
             return False
         if not self._collect(data, length, True):
-            # Out of memory: nobody would send it when the callback is over.
+            # Out of memory: nothing would send it when the callback is over.
             self._flush()
         return True
 

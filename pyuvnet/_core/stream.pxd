@@ -30,7 +30,7 @@ cdef enum:
     R_READING = 1 << 10          # The source was asked and has not pushed since.
     R_SYNC = 1 << 11             # Inside the call that asks the source.
     R_READING_MORE = 1 << 12     # A tick will fill the buffer up to the mark.
-    R_EMITTED_READABLE = 1 << 13         # 'readable' was announced, and nobody has read since.
+    R_EMITTED_READABLE = 1 << 13         # 'readable' was announced, and no read came since.
     R_DID_READ = 1 << 14         # Data were handed out, once at least.
     R_ENDED = 1 << 15            # The end is known; the buffer may still hold data.
     R_END_UNSEEN = 1 << 16       # The end came unawaited: for a 'readable' listener to come.

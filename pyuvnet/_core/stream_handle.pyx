@@ -362,7 +362,7 @@ cdef class StreamHandle(Handle):
     cdef void closed(self) noexcept:
         cdef PyObject* layer
         if self.loop.silent and self.lowest is not None:
-            # Nobody is called, and the two refer to each other, which no collector would see.
+            # No callback runs, and the two refer to each other, which no collector would see.
             layer = <PyObject*>self.lowest
             Py_INCREF(<object>layer)
             self.lowest, self.layered = None, False
@@ -426,7 +426,7 @@ cdef class StreamHandle(Handle):
     cdef void read_large(self, bint large) noexcept:
         """Let the next reads be larger than the loop's buffer, until reading stops, or not.
 
-        They land in an object that the owner may hand out, if nobody has it any more.
+        They land in an object that the owner may hand out, if nothing else refers to it any more.
         """
         if not self._reading or self.closing or self.pumps or self.target is not None \
                 or self.spent or uv.WINDOWS:

@@ -20,7 +20,7 @@ cdef extern from "sockopt.h":
 
 
 cdef TCP new_tcp(Loop loop):
-    """An open TCP handle of a loop, which nobody owns yet."""
+    """An open TCP handle of a loop, without an owner yet."""
     cdef TCP tcp = TCP.__new__(TCP)
     cdef int status = uv.uv_tcp_init(&loop._uv, &tcp._tcp)
     if status < 0:
@@ -41,7 +41,7 @@ cdef TCP new_tcp_socket(Loop loop, int family):
 
 
 cdef bint name_blocked(const PeerName* name, BlockList block_list) noexcept:
-    """Whether a block list keeps a peer out; it does so where nobody knows who that is."""
+    """Whether a block list keeps a peer out; an unknown peer counts as blocked."""
     return not name.family or block_list.blocks_bytes(name.family, name.address)
 
 

@@ -59,9 +59,9 @@ cdef enum:
     TLS_PEER_ENDED = 1 << 9      # The peer's was read.
     TLS_FAILED = 1 << 10
     TLS_LENIENT = 1 << 11        # The end of the connection is the end of the data.
-    TLS_ONE_BY_ONE = 1 << 12     # Somebody wants to know of each ticket.
+    TLS_ONE_BY_ONE = 1 << 12     # A listener wants to know of each ticket.
     TLS_IN_READ = 1 << 13        # read() is on the stack.
-    TLS_UNDIGESTED = 1 << 14     # The engine was fed records that nobody has taken.
+    TLS_UNDIGESTED = 1 << 14     # The engine was fed records that are not read yet.
     TLS_TICK_DUE = 1 << 15       # A tick goes on with what came with the end of the handshake.
     TLS_ACCEPTED = 1 << 16       # TLSSocket has found nothing wrong with the peer.
     TLS_HEARD = 1 << 17          # Data came after our close_notify.
@@ -448,7 +448,7 @@ cdef class TLS(Layer):
     cdef bint _refuse_hello(self) except -1:
         """Fail if the engine accepts a hello that could not be read here; True: go on.
 
-        The engine has the default context, which nobody has chosen. So nothing that it makes
+        The engine has the default context, which no choice confirmed. So nothing that it makes
         leaves, except for an alert.
         """
         cdef bytes data = self.engine.collect()
@@ -813,7 +813,7 @@ cdef class TLS(Layer):
                 return self._finished()
             # If the loop was busy for so long, what has come meanwhile is still to be read.
             self._wait(1)
-        # Else the peer may well have spoken: its time begins when somebody listens, read_start().
+        # Else the peer may well have spoken: its time begins with the reading, in read_start().
         self.flags |= TLS_LAST_LOOK
         return 0
 

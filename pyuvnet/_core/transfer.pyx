@@ -2,7 +2,7 @@
 
 In its own thread it closes its handle, keeps a duplicate of the descriptor, and belongs to the
 other loop from then on; a call to that loop, as any thread may make one, gives it a handle there.
-In between it has none, and nobody touches it: what the old loop had of it (ticks, a place among
+In between it has none, and nothing touches it: what the old loop had of it (ticks, a place among
 those with collected writes, timers, counts of its server) is taken out before.
 
 So no lock is needed. What refuses comes first, and changes nothing. The object leaves in a tick,
@@ -285,7 +285,7 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
     cdef int status
     if socket._state & DESTROYED or socket._handle is not None \
             or socket._socket_flags & SOCKET_CONNECTING:
-        # By somebody here, who did not wait for it.
+        # By code of this loop, which did not wait for it.
         return
     try:
         handle = moving.open(loop)
@@ -367,7 +367,7 @@ def _depart_server(Loop here not None, _Moving moving not None, ServerBase serve
     except Exception as error:
         failure = error
     if failure is not None:
-        # It has accepted somebody since, say, and goes on here.
+        # It has accepted a connection since, say, and goes on here.
         server._listen_failed(failure)
         return
     handle = server._handle
@@ -399,7 +399,7 @@ def _arrive_server(_Moving moving not None, ServerBase server not None, callback
     cdef int status
     cdef bint arrived = False
     if server._handle is not None or server._moving is not <PyObject*>moving:
-        # By somebody here, who did not wait for it.
+        # By code of this loop, which did not wait for it.
         return
     try:
         if not moving.land(server):

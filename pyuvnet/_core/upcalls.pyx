@@ -10,7 +10,7 @@ earlier layer calls in a later one are the fields of `later`, in upcalls.pxd.
 FUNCTIONS = {
     "loop_undriven":
         "(loop, theirs): an operation begins in a loop that does not run; theirs is the asyncio "
-        "loop that runs and does not drive it; None, once: none runs, and nobody drives it.",
+        "loop that runs and does not drive it; None, once: none runs, so that it is not driven.",
     "run_listener":
         "(awaitable, emitter, event, arguments, captured): a listener returned an awaitable; "
         "runs it as a task.",

@@ -149,7 +149,7 @@ cdef class Waiter(Continuation):
         cdef list others = self._others
         cdef Stepper stepper = self._stepper
         if not self._done:
-            # Somebody waits again already, for the next one.
+            # A task waits again already, for the next one.
             return 0
         self._stepper = None
         if stepper is not None and callback is not None and others is None \
@@ -291,7 +291,7 @@ cdef Waiter renewed(Waiter waiter, Loop ours):
     if waiter is None or not waiter._stepping or waiter._others is not None:
         return new_waiter(ours)
     if _EAGER and _current_task(waiter._loop) is not waiter._task:
-        # A task that begins within another's step is somebody else.
+        # A task that begins within another's step is another waiter.
         return new_waiter(ours)
     waiter._done = False
     waiter._result = waiter._exception = None

@@ -460,7 +460,7 @@ cdef int w_leave_failed(Stream s) except -1:
 
 
 cdef int w_begin_anew(Stream s, object error) except -1:
-    """A destroyed stream begins a new life: call the callbacks of the old, which nobody else will.
+    """A destroyed stream begins a new life: call the callbacks of the old, which nothing else will.
 
     error is what they get; None: what the stream was destroyed with.
     """
