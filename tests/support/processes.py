@@ -29,10 +29,13 @@ def exhausted(group: int, port: int, limit: int, count: int) -> Iterator[None]:
     The clients leave at the end.
     """
     with contextlib.ExitStack() as stack:
-        for _ in range(count):
+        for number in range(count):
             one = stack.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
+            # Half of them come slowly, so that a primary can fill its workers before itself.
+            if number < count // 2:
+                time.sleep(0.005)
         end = time.monotonic() + 20
         found, same = descriptors(group), 0
         while max(found) < limit - 20 or same < 20:
