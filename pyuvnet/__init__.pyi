@@ -4,6 +4,10 @@ from . import metrics as metrics
 from . import testing as testing
 from . import tls as tls
 from . import typing as typing
+from ._aio.driver import attach, detach
+from ._aio.run import next_tick, run, set_exception_handler, set_immediate, stop
+from ._aio.threads import serve_threads
+from ._base.version import __version__
 from ._core.duplex import Duplex
 from ._core.emitter import EventEmitter
 from ._core.immediate import clear_immediate
@@ -13,12 +17,8 @@ from ._core.readable import Readable
 from ._core.stream import get_default_high_water_mark, set_default_high_water_mark
 from ._core.timer import clear_interval, clear_timeout, set_interval, set_timeout
 from ._core.writable import Writable
-from ._driver import attach, detach
-from ._run import next_tick, run, set_exception_handler, set_immediate, stop
 from ._serve import serve
-from ._systemd import notify
-from ._threads import serve_threads
-from ._version import __version__
+from ._server.systemd import notify
 from .abort import AbortController, AbortSignal
 from .boundsocket import BoundSocket
 from .errors import (

@@ -7,9 +7,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ._base.standard_streams import open_standard_streams
+from ._base.version import __version__
 from ._commands import COMMANDS
-from ._standard_streams import open_standard_streams
-from ._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,14 +11,14 @@ from ._base.option_table import Settings, option_set
 from ._core.address import is_ip
 from ._core.bound import BoundBase
 from ._core.names import add_node_names
-from ._paths import path_bytes
+from ._options.paths import path_bytes
 from .errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self, Unpack
 
-    from ._keywords import BoundOptions
+    from ._typing.keywords import BoundOptions
     from .typing import AddressInfo
 
 BOUND_OPTIONS = option_set("BoundSocket")

@@ -375,7 +375,7 @@ def add_abort_listener(signal: AbortSignal, listener: Callable[..., object]) -> 
     check.validate_abort_signal(signal, "signal")
     check.validate_function(listener, "listener")
     if signal.aborted:
-        from ._run import next_tick
+        from ._aio.run import next_tick
 
         next_tick(listener, signal)
         return _Disposable(lambda: None)

@@ -15,6 +15,7 @@ import os
 import sys
 from _thread import allocate_lock
 
+from ._aio.tasks import GoesOn
 from ._base import TYPE_CHECKING, partial
 from ._base import validation as check
 from ._core.loop import in_main_thread
@@ -22,11 +23,10 @@ from ._core.loop_registry import current_loop
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
-from ._kernel import feature_unavailable
-from ._passing import close_all
-from ._shutdown import check_times, on_signals
-from ._systemd import FIRST_FD, announce_successor
-from ._tasks import GoesOn
+from ._options.kernel import feature_unavailable
+from ._server.passing import close_all
+from ._server.shutdown import check_times, on_signals
+from ._server.systemd import FIRST_FD, announce_successor
 from .errors import StateError
 from .server import Server
 from .socket import Socket

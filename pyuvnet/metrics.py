@@ -17,13 +17,13 @@ from ._base import TYPE_CHECKING
 from ._base import validation as check
 from ._core.names import add_node_names
 from ._core.timer import set_timeout
-from ._named import add, named, totals
+from ._server.named import add, named, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from ._named import Counts
+    from ._server.named import Counts
     from .server import Server
 
     Sample = tuple[dict[str, str], float]

@@ -11,12 +11,12 @@ from __future__ import annotations
 from . import promises
 from ._base import TYPE_CHECKING
 from ._base import validation as check
-from ._connecting import defaults
+from ._client.connecting import defaults
 from ._core.address import is_ip, is_ipv4, is_ipv6
 from ._core.names import add_node_names
-from ._deadlines import GUARDED
-from ._shutdown import ShutdownResult
-from ._systemd import listen_fds
+from ._options.deadlines import GUARDED
+from ._server.shutdown import ShutdownResult
+from ._server.systemd import listen_fds
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Unpack
 
-    from ._keywords import ServerOptions
+    from ._typing.keywords import ServerOptions
 
 Stream = Socket
 

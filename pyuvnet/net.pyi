@@ -3,10 +3,10 @@ from typing import Any, Unpack
 
 from . import promises
 from ._core.address import is_ip, is_ipv4, is_ipv6
-from ._deadlines import GUARDED
-from ._keywords import ServerOptions
-from ._shutdown import ShutdownResult
-from ._systemd import listen_fds
+from ._options.deadlines import GUARDED
+from ._server.shutdown import ShutdownResult
+from ._server.systemd import listen_fds
+from ._typing.keywords import ServerOptions
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
 from .server import Server

@@ -13,7 +13,7 @@ from ._base import validation as check
 from ._base.hints import hint
 from ._base.option_table import option_set
 from ._core.waiter import Waiter
-from ._paths import is_path
+from ._options.paths import is_path
 from .abort import abort_error
 from .errors import ClosedError, StateError
 from .server import SERVER_OPTIONS, Server
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._base.options import OptionSet
     from ._core.emitter import EventEmitter
-    from ._keywords import ConnectOptions, Path, Place, Port, ServeOptions
+    from ._typing.keywords import ConnectOptions, Path, Place, Port, ServeOptions
 
     _Server = TypeVar("_Server", bound=Server)
 

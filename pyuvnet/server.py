@@ -1,8 +1,8 @@
 """Server: listen(), close() and what they report, and waiting for a server with asyncio.
 
-Accepting is compiled, in ServerBase; the forms of listen() are sorted in _listen.py. Argument
-errors raise before anything changes; what depends on the system arrives as 'error' in the next
-tick.
+Accepting is compiled, in ServerBase; the forms of listen() are sorted in _server/listen.py.
+Argument errors raise before anything changes; what depends on the system arrives as 'error' in the
+next tick.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 from _weakref import ref
 
-from . import _listen
 from ._base import TYPE_CHECKING, cast, overload
 from ._base import validation as check
 from ._base.hints import hint
 from ._base.info import Info
 from ._base.option_table import option_set
 from ._base.options import check_needed, read_choice, read_queue_bound, read_size
-from ._connecting import no_address
+from ._client.connecting import no_address
+from ._client.proxy import check_accepting
 from ._core.bound import BoundBase
 from ._core.errors import UV_EADDRINUSE, make_os_error
 from ._core.loop_registry import current_loop
@@ -26,12 +26,12 @@ from ._core.pipe import remove_stale
 from ._core.server_base import ServerBase
 from ._core.timer import set_timeout
 from ._core.waiter import Waiter
-from ._deadlines import DEADLINES, read_limits
-from ._listen import DEFAULT_BACKLOG, LISTEN_OPTIONS, ListenPlan
-from ._log import ExhaustedLog, OverloadLog
-from ._named import keep, named
-from ._proxy import check_accepting
-from ._shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
+from ._options.deadlines import DEADLINES, read_limits
+from ._server import listen as _listen
+from ._server.listen import DEFAULT_BACKLOG, LISTEN_OPTIONS, ListenPlan
+from ._server.log import ExhaustedLog, OverloadLog
+from ._server.named import keep, named
+from ._server.shutdown import Shutdown, ShutdownResult, check_signals, check_times, on_signals
 from .abort import on_abort
 from .errors import StateError
 from .events import Arrivals
@@ -44,7 +44,15 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._core.loop import Loop
-    from ._keywords import Callback, Listening, ListenOptions, Place, Port, ServerOptions, Then
+    from ._typing.keywords import (
+        Callback,
+        Listening,
+        ListenOptions,
+        Place,
+        Port,
+        ServerOptions,
+        Then,
+    )
     from .abort import AbortSignal
     from .typing import AddressInfo
 

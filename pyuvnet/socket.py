@@ -1,7 +1,7 @@
 """Socket: the forms of its constructor and of connect(), checked before anything changes.
 
-How a connection is made is in _connecting.py; the per-chunk path is compiled, in SocketBase and
-SocketMethods.
+How a connection is made is in _client/connecting.py; the per-chunk path is compiled, in SocketBase
+and SocketMethods.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ._base.options import (
     read_size,
     refuse_object_mode,
 )
-from ._connecting import Attempts, PathConnect, connect_again, defaults
+from ._client.connecting import Attempts, PathConnect, connect_again, defaults
+from ._client.proxy import check_sending, described
 from ._core import hooks
 from ._core.address import is_ip
 from ._core.descriptors import own_method
@@ -34,10 +35,9 @@ from ._core.passing import check_passing, pass_handles, send_descriptor
 from ._core.server_base import ServerBase
 from ._core.socket_methods import SocketMethods
 from ._core.stream_handle import check_read_target, handle_kind
-from ._deadlines import read_limits
-from ._kernel import feature_unavailable, kernel_options
-from ._paths import check_one_place, check_place, is_path, path_bytes
-from ._proxy import check_sending, described
+from ._options.deadlines import read_limits
+from ._options.kernel import feature_unavailable, kernel_options
+from ._options.paths import check_one_place, check_place, is_path, path_bytes
 from .abort import abort_error, on_abort
 from .blocklist import BlockList
 from .boundsocket import BoundSocket
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._core.loop import Loop
-    from ._keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
+    from ._typing.keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
     from .typing import AddressInfo, ProxyInfo
 
 SOCKET_OPTIONS = option_set("Socket")
@@ -584,7 +584,7 @@ class Socket(SocketMethods):
         Node: none
         """
         # Not at the start of a program, which may never ask.
-        from ._tcp_info import QUIET, read_tcp_info
+        from ._options.tcp_info import QUIET, read_tcp_info
 
         age, raw, unsent = self._kernel_info()
         tcp = Info(read_tcp_info(raw)) if raw is not None else None

@@ -9,6 +9,7 @@ import sys
 from _thread import _local
 from _weakref import ref
 
+from ._aio.tasks import running_loop
 from ._base import TYPE_CHECKING, cast, partial
 from ._base import validation as check
 from ._base.hints import hint
@@ -29,7 +30,6 @@ from ._core.stream import (
 )
 from ._core.waiter import Waiter
 from ._core.writable import Writable
-from ._tasks import running_loop
 from .abort import AbortSignal, abort_error, on_abort
 from .errors import AbortError, ClosedError, StateError
 

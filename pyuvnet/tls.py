@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 import ssl
 
-from . import _tls_promises as promises
 from ._base import TYPE_CHECKING
 from ._base import validation as check
 from ._core.names import add_node_names
-from ._tls_context import (
+from ._tls import promises
+from ._tls.context import (
     DEFAULT_CIPHERS,
     DEFAULT_ECDH_CURVE,
     DEFAULT_MAX_VERSION,
@@ -28,11 +28,11 @@ from ._tls_context import (
     defaults_of,
     set_default_authorities,
 )
-from ._tls_errors import TLSError, unavailable
-from ._tls_identity import check_server_identity
-from ._tls_rules import Session
-from ._tlsserver import Server, connect, create_server
-from ._tlssocket import TLSSocket
+from ._tls.errors import TLSError, unavailable
+from ._tls.identity import check_server_identity
+from ._tls.rules import Session
+from ._tls.server import Server, connect, create_server
+from ._tls.socket import TLSSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,12 +2,12 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, Literal, Self, TypeVarTuple, Unpack, overload
 
-from . import _listeners
 from ._base.info import Info
 from ._core.duplex import Duplex
 from ._core.immediate import Immediate
 from ._core.readable import Readable
 from ._core.timer import Timeout
+from ._typing import listeners as _listeners
 from .errors import SystemCallError
 from .server import Server
 from .socket import Socket

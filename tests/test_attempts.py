@@ -12,7 +12,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import AbortController, net
-from pyuvnet._connecting import Attempts
+from pyuvnet._client.connecting import Attempts
 from tests.support import hosts as support
 
 # Only there are all of 127.0.0.0/8 addresses of this machine, and full queues drop who asks.

@@ -170,6 +170,11 @@ def test_each_kind_of_import_from_above_is_seen(tmp_path: Path) -> None:
     )
 
 
+def test_the_top_of_the_package_has_few_files() -> None:
+    files = [path.name for path in CORE.parent.iterdir() if path.is_file()]
+    assert len(files) <= 25, f"a new module belongs in a folder, see docs/design.md: {files}"
+
+
 def test_what_only_looks_like_one_is_not(tmp_path: Path) -> None:
     package, _ = copied(tmp_path, LEVEL)
     assert layers.violations(package) == []
@@ -184,8 +189,13 @@ def test_what_only_looks_like_one_is_not(tmp_path: Path) -> None:
         ),
         ([("abort.py", "from . import events")], "a circle: pyuvnet.abort imports pyuvnet.events"),
         (
-            [("_paths.py", "def f():\n    import importlib\n    importlib.import_module('x')")],
-            "_paths.py imports by a name that is made at run time",
+            [
+                (
+                    "_options/paths.py",
+                    "def f():\n    import importlib\n    importlib.import_module('x')",
+                )
+            ],
+            "_options/paths.py imports by a name that is made at run time",
         ),
     ],
     ids=["base", "facade", "dynamic"],
@@ -346,8 +356,15 @@ class Project:
         shutil.copytree(LIBUV, self.path / "vendor" / "libuv")
         core = self.path / "pyuvnet" / "_core"
         core.mkdir(parents=True)
+        (core.parent / "_base").mkdir()
         (self.path / "tools").mkdir()
-        for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md", "pyuvnet/_version.py"):
+        for name in (
+            "setup.py",
+            "pyproject.toml",
+            "LICENSE",
+            "README.md",
+            "pyuvnet/_base/version.py",
+        ):
             shutil.copy(ROOT / name, self.path / name)
         for script in (BUILD_CHANGED, PROJECT_PAGE):
             shutil.copy(script, self.path / "tools")

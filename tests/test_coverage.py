@@ -12,8 +12,9 @@ import pytest
 
 import pyuvnet
 import pyuvnet.cluster
-from pyuvnet import EventEmitter, _listen, server, socket
+from pyuvnet import EventEmitter, server, socket
 from pyuvnet._base.names import to_node
+from pyuvnet._server import listen as _listen
 from tests.support.cases import cases
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

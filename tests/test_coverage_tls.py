@@ -11,9 +11,9 @@ import pytest
 
 from pyuvnet import tls
 from pyuvnet._base.names import to_node
-from pyuvnet._tls_context import CONTEXT_OPTIONS
-from pyuvnet._tlsserver import TLS_CONNECT_OPTIONS, TLS_SERVER_OPTIONS
-from pyuvnet._tlssocket import TLS_SOCKET_OPTIONS
+from pyuvnet._tls.context import CONTEXT_OPTIONS
+from pyuvnet._tls.server import TLS_CONNECT_OPTIONS, TLS_SERVER_OPTIONS
+from pyuvnet._tls.socket import TLS_SOCKET_OPTIONS
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "coverage-tls.md").read_text("utf-8")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "`" in line]

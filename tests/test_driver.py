@@ -20,13 +20,13 @@ from pyuvnet import (
     BoundSocket,
     EventEmitter,
     StateError,
-    _undriven,
     events,
     net,
     streams,
 )
+from pyuvnet._aio import undriven as _undriven
+from pyuvnet._aio.driver import drivers
 from pyuvnet._core import upcalls
-from pyuvnet._driver import drivers
 from tests.support.errors import BoomError
 from tests.support.loops import LOOPS, done, echo, fail, settle, told, wakers
 

@@ -575,7 +575,7 @@ def test_a_signal_in_the_main_thread_stops_it_in_another() -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         ready.wait()
-        from pyuvnet._shutdown import on_signals
+        from pyuvnet._server.shutdown import on_signals
         on_signals._stop_handover(servers)
         pyuvnet.set_timeout(lambda: None, 0)
         run()

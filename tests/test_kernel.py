@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from pyuvnet import BoundSocket, _kernel, framing, net, next_tick, run, set_timeout
+from pyuvnet import BoundSocket, framing, net, next_tick, run, set_timeout
 from pyuvnet._core.errors import UV_ENOTSUP
+from pyuvnet._options import kernel as _kernel
 from pyuvnet.errors import ArgTypeError, ArgValueError, ClosedError, RangeError, StateError
 
 LINUX = sys.platform == "linux"

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import _named, metrics, net
+from pyuvnet import metrics, net
+from pyuvnet._server import named as _named
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
 
 

@@ -118,7 +118,7 @@ def test_every_member_says_what_it_is_in_node(name):
 def bodies():
     """The text of each function and method that Python sees, by 'name' or 'Class.name'."""
     found = {}
-    for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("_core/*.pyx")]:
+    for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("_*/*.py"), *PACKAGE.glob("_core/*.pyx")]:
         owner = name = ""
         for line in path.read_text("utf-8").splitlines():
             if kind := re.match(r"(?:cdef )?class (\w+)", line):

@@ -491,7 +491,7 @@ PROJECT_URL = '[tool.pyuvnet]\nPROJECT_URL = "{}"\n'
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """tools/release.py on a tree of its own."""
     module = tool(ROOT / "tools" / "release.py")
-    monkeypatch.setattr(module, "VERSION", tmp_path / "_version.py")
+    monkeypatch.setattr(module, "VERSION", tmp_path / "version.py")
     monkeypatch.setattr(module, "CHANGELOG", tmp_path / "CHANGELOG.md")
     monkeypatch.setattr(module, "PROJECT", tmp_path / "pyproject.toml")
     module.VERSION.write_text('__version__ = "0.1.0"\n')

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pyuvnet import net, run
-from pyuvnet._proxy import HeaderPlan, check_accepting
+from pyuvnet._client.proxy import HeaderPlan, check_accepting
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
 from tests.support.proxy import crc32c, model, split, tlv, v2
 

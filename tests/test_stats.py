@@ -19,7 +19,7 @@ import pytest
 import pyuvnet
 from pyuvnet import errors, events, framing, loop, net, testing
 from pyuvnet._core.meter import add_meter
-from pyuvnet._tcp_info import read_tcp_info
+from pyuvnet._options.tcp_info import read_tcp_info
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO of Linux")
 

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 import pyuvnet
-from pyuvnet import _keywords, diagnostics, events, loop, net, streams
+from pyuvnet import diagnostics, events, loop, net, streams
 from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS, option_set
 from pyuvnet._base.options import OptionSet
 from pyuvnet._commands.stubs import names_in, write_stubs
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
-from pyuvnet._listen import LISTEN_OPTIONS
+from pyuvnet._server.listen import LISTEN_OPTIONS
+from pyuvnet._typing import keywords as _keywords
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS
@@ -280,7 +281,7 @@ def items_of(name, tree):
 def test_type_checkers_know_each_option_once_and_with_nodes_stubs_twice(kind, options, node_stubs):
     assert set(kind.__annotations__) == set(options)
     assert all(name in options for name in kind.__annotations__)
-    with_twins = items_of(kind.__name__, typed_text("pyuvnet._keywords", node_stubs))
+    with_twins = items_of(kind.__name__, typed_text("pyuvnet._typing.keywords", node_stubs))
     assert with_twins == {spelling for name in options for spelling in (name, to_node(name))}
 
 

@@ -1232,7 +1232,7 @@ def test_import_costs_nothing_without_tls(run_child: Any) -> None:
 
 
 def test_a_client_trusts_the_systems_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyuvnet import _tls_context
+    from pyuvnet._tls import context as _tls_context
 
     # OpenSSL's own way to say where that is.
     monkeypatch.setenv("SSL_CERT_FILE", str(PKI / "ca.pem"))

@@ -557,7 +557,7 @@ def test_a_wrong_default_raises_when_it_is_used(
 
 @pytest.fixture
 def own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyuvnet._tls_context._default_authorities", None)
+    monkeypatch.setattr("pyuvnet._tls.context._default_authorities", None)
 
 
 @pytest.mark.usefixtures("own_defaults")

@@ -238,7 +238,7 @@ def test_no_record_on_the_way_passes_by_the_choice(
 def test_a_handshake_of_a_server_made_by_hand_has_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pyuvnet import _tls_rules
+    from pyuvnet._tls import rules as _tls_rules
 
     monkeypatch.setattr(_tls_rules, "SERVER_TIMEOUT", 40)
     codes: list[str] = []
@@ -298,7 +298,7 @@ HELLO = b"\x01\x00\x10\x00\x03\x03" + bytes(4000)
 def test_a_handshake_that_stands_still_makes_room_for_another(
     pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pyuvnet import _tlsserver
+    from pyuvnet._tls import server as _tlsserver
 
     monkeypatch.setattr(_tlsserver, "STALLED", 50)
     events: list[Any] = []

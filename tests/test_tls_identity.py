@@ -15,7 +15,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net, tls
-from pyuvnet._tls_certificate import _oid, certificate, identity_of
+from pyuvnet._tls.certificate import _oid, certificate, identity_of
 from tests.support import play
 from tests.support.certificates import EC, certificates
 from tests.support.tls import ready_server

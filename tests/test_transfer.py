@@ -14,7 +14,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import AbortController, StateError, events, net
-from pyuvnet._shutdown import on_signals
+from pyuvnet._server.shutdown import on_signals
 from pyuvnet.blocklist import BlockList
 from pyuvnet.errors import ArgTypeError
 from pyuvnet.loop import handles

@@ -43,7 +43,7 @@ def test_the_other_names_are_the_classes_of_what_they_stand_for():
 def test_nothing_of_it_is_imported_unless_a_program_asks():
     code = (
         "import sys, pyuvnet, pyuvnet.__main__\n"
-        "print(*(m for m in ('typing', '_keywords', '_listeners', '_commands.stubs', '_base.words')"
+        "print(*(m for m in ('typing', '_typing', '_commands.stubs', '_base.words')"
         " if f'pyuvnet.{m}' in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

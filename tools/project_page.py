@@ -23,7 +23,7 @@ def fields() -> dict[str, object]:
     """Return arguments of setup()."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     address = project["tool"]["pyuvnet"]["PROJECT_URL"]
-    version = re.findall(r'"(.+)"', (ROOT / "pyuvnet" / "_version.py").read_text("utf-8"))[0]
+    version = re.findall(r'"(.+)"', (ROOT / "pyuvnet/_base/version.py").read_text("utf-8"))[0]
     return {
         "long_description": absolute((ROOT / "README.md").read_text("utf-8"), address, version),
         "long_description_content_type": "text/markdown",

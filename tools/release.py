@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSION, CHANGELOG = ROOT / "pyuvnet" / "_version.py", ROOT / "CHANGELOG.md"
+VERSION, CHANGELOG = ROOT / "pyuvnet" / "_base" / "version.py", ROOT / "CHANGELOG.md"
 PROJECT = ROOT / "pyproject.toml"
 FORM = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(rc[1-9]\d*)?")
 KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")

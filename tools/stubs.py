@@ -4,7 +4,7 @@ The methods that take names of events, by EVENTS, stand between two marks in the
 what `events.once()` gives, between two others in its own.
 
 Options come from `pyuvnet/_base/option_table.py`: their entries under `Args:` in the docstrings of
-DOCUMENTED, in place of all that are there, and the TypedDicts of TYPED in `_keywords.py`.
+DOCUMENTED, in place of all that are there, and the TypedDicts of TYPED in `_typing/keywords.py`.
 
     python tools/stubs.py           write the lines anew
     python tools/stubs.py --check   only say which files would change; exit code 1 if any would
@@ -112,7 +112,7 @@ EVENTS: dict[str, tuple[str, dict[str, str]]] = {
     "TextSocket": ("SocketBase", {"data": "text: str"}),
 }
 ANY_ERROR = ("SystemCallError", "BaseException")
-LISTENERS = PACKAGE / "_listeners.py"
+LISTENERS = PACKAGE / "_typing" / "listeners.py"
 LISTENERS_HEAD = '''"""What the stubs of emitters have in common; nothing imports this at run time.
 
 tools/stubs.py writes it, from its table of events.
@@ -123,13 +123,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ._core.emitter import _ErrorMonitor
-from ._core.readable import Readable
-from .errors import SystemCallError
-from .server import Server
-from .socket import Socket
-from .tls import TLSSocket
-from .typing import DropInfo, OverloadInfo
+from .._core.emitter import _ErrorMonitor
+from .._core.readable import Readable
+from ..errors import SystemCallError
+from ..server import Server
+from ..socket import Socket
+from ..tls import TLSSocket
+from ..typing import DropInfo, OverloadInfo
 
 ErrorMonitor: TypeAlias = _ErrorMonitor'''
 # Functions of the table of options, and the last line of the docstring that documents them.
@@ -411,6 +411,7 @@ def files() -> list[Path]:
         {
             *PACKAGE.glob("_core/*.pyi"),
             *PACKAGE.glob("_core/*.pyx"),
+            *PACKAGE.glob("_*/*.py"),
             *PACKAGE.glob("*.py"),
             *PACKAGE.glob("*.pyi"),
             LISTENERS,

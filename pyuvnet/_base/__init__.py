@@ -4,7 +4,7 @@ Its modules import each other only, each those before it: `names` (Node's spelli
 exception classes), `notation` (how error texts show a value), `words` (what they say in Python's
 words), `validation` (checks of arguments), `options` (how a function takes its options),
 `option_table` (which these are), `info` (the mapping in which addresses come), `hints` (notes on
-likely mistakes).
+likely mistakes), `standard_streams` (descriptors 0 to 2 that are open), `version`.
 
 Here stands what the annotations of this package need at run time: nothing. Importing `typing` takes
 longer than importing all of pyuvnet, and a program that starts waits for it. Type checkers see the

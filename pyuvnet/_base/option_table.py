@@ -1,7 +1,7 @@
 """The options of the public functions, each with its type, its default and what it does.
 
 This is the one place that lists them. From it come what the functions take (`option_set()`) and, by
-`tools/stubs.py`, the entries in their docstrings and the TypedDicts of `_keywords.py`.
+`tools/stubs.py`, the entries in their docstrings and the TypedDicts of `_typing/keywords.py`.
 
 A row is: the name; the functions that take it; the type for type checkers, without None, which is
 allowed for each; the type in the docstring; the default; what the option does. An option of several

@@ -8,7 +8,7 @@ the primary that it starts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from .._base import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from .._base.version import __version__
 from .._core import info
-from .._version import __version__
 
 if TYPE_CHECKING:
     import argparse

@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> int:
 
 def write_stubs(folder: Path) -> int:
     """Write the stubs of the whole package with both spellings; returns how many files."""
-    from .._version import __version__
+    from .._base.version import __version__
 
     count = 0
     for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]):

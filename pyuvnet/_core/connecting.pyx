@@ -1,7 +1,8 @@
 """ConnectSteps: what a connect() does with its socket and its handle, a step at a time.
 
 Owns: the lookup in flight.  Takes and drops the handle that the socket owns.  Which step comes
-next is Python's, in _connecting.py: which address is tried, for how long, with which events.
+next is Python's, in _client/connecting.py: which address is tried, for how long, with which
+events.
 Below it stand the socket's own parts of connect(), as functions on SocketBase: begin_anew(), which
 makes a socket that was closed a fresh one, and serve(), which puts a connection to use.
 Imports socket_base and below.

@@ -20,7 +20,7 @@ cdef class DebugMode:
     # Functions of on_slow(): pairs of nanoseconds and function, None for the log; None without.
     cdef list watchers
     cdef bint names                    # it is one of those for which listeners are watched
-    cdef object log                    # a SlowLog of _log.py, made with the first line
+    cdef object log                    # a SlowLog of _server/log.py, made with the first line
 
     cdef int switch(self, bint on) except -1
     cdef bint needed(self) noexcept

@@ -2,8 +2,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
-from .. import _listeners
-from .._keywords import StreamOptions
+from .._typing import listeners as _listeners
+from .._typing.keywords import StreamOptions
 from ..errors import SystemCallError
 from ..typing import Event, TextDuplex
 from .readable import Readable

@@ -4,8 +4,8 @@ from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple, Unpack, fin
 
 from typing_extensions import Buffer
 
-from .. import _listeners
-from .._keywords import StreamOptions
+from .._typing import listeners as _listeners
+from .._typing.keywords import StreamOptions
 from ..errors import SystemCallError
 from ..typing import Event, TextReadable
 from .reading import ByteRead

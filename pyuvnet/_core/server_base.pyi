@@ -4,7 +4,7 @@ from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
 from typing_extensions import Buffer, disjoint_base
 
-from .. import _listeners
+from .._typing import listeners as _listeners
 from ..errors import SystemCallError
 from ..socket import Socket
 from ..tls import TLSSocket

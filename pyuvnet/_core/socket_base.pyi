@@ -4,7 +4,7 @@ from typing import Any, Literal, Self, TypeVarTuple, Unpack, final, overload
 
 from typing_extensions import disjoint_base
 
-from .. import _listeners
+from .._typing import listeners as _listeners
 from ..errors import SystemCallError
 from ..server import Server
 from ..socket import Socket

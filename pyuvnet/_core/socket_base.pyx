@@ -2,7 +2,8 @@
 
 Owns: the handle (maybe none yet, maybe a new one later), the counters, the idle timeout, the
 socket options, the Connector of a connect() under way.  Imports everything below.  What a program
-calls is in socket_methods; how a connection is made is in connecting and in pyuvnet/_connecting.py.
+calls is in socket_methods; how a connection is made is in connecting and in
+pyuvnet/_client/connecting.py.
 
 Writes: inside a libuv callback they are collected and leave in one writev when the callback and
 its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at
@@ -139,7 +140,8 @@ cdef class Connector:
     """One connect() of one socket, from its beginning to 'connect' or the error.
 
     The socket holds it meanwhile, and its methods here are all that the core calls on it. The steps
-    are in ConnectSteps, their order in the classes of _connecting.py, which override three of them.
+    are in ConnectSteps, their order in the classes of _client/connecting.py, which override three
+    of them.
     """
 
     def __cinit__(self, SocketBase socket not None, *args):

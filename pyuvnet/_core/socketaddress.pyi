@@ -4,7 +4,7 @@ from typing import Any, Literal, Self, Unpack
 from typing_extensions import disjoint_base
 
 from .._base.info import Info
-from .._keywords import AddressOptions
+from .._typing.keywords import AddressOptions
 
 @disjoint_base
 class SocketAddress:

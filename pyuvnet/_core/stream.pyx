@@ -560,7 +560,7 @@ cdef class Stream(Collector):
         """
         return upcall(EXIT_STREAM)(self, error)
 
-    # What the coroutines in streams.py and _tasks.py need.
+    # What the coroutines in streams.py and _aio/tasks.py need.
 
     def _become_owner(self):
         """A coroutine owns the stream from now on, until _stop_owning()."""

@@ -2,8 +2,8 @@
 
 Owns: the table of these functions.  Imports: libuv's declarations.  A layer imports only layers
 before it, and the core imports nothing of the facade; what has to be called there goes through this
-table, which pyuvnet/_upcalls.py fills once while the package is imported.  The C functions that an
-earlier layer calls in a later one are the fields of `later`, in upcalls.pxd.
+table, which pyuvnet/_aio/upcalls.py fills once while the package is imported.  The C functions that
+an earlier layer calls in a later one are the fields of `later`, in upcalls.pxd.
 """
 
 # Name: when the core calls the function, with which arguments, and what it makes of the result.

@@ -14,8 +14,8 @@ from typing import (
 
 from typing_extensions import Buffer
 
-from .. import _listeners
-from .._keywords import StreamOptions
+from .._typing import listeners as _listeners
+from .._typing.keywords import StreamOptions
 from ..errors import SystemCallError
 from ..typing import Event
 from .readable import Readable

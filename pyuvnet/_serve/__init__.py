@@ -144,7 +144,7 @@ def serve_settings(settings: Any, ends: bool = False) -> int:
             "ERR_INVALID_STATE",
         )
     _began = True
-    from .._standard_streams import open_standard_streams
+    from .._base.standard_streams import open_standard_streams
     from .supervisor import Supervisor
 
     # Also for the workers, which inherit them.

@@ -14,7 +14,7 @@ import stat
 from .. import cluster, handover
 from .._base import TYPE_CHECKING
 from .._core.errors import make_os_error
-from .._systemd import listen_fds
+from .._server.systemd import listen_fds
 from ..cluster._primary import POLICIES
 from ..cluster._scheduling import SCHED_NONE, SCHED_REUSE_PORT, Place, RoundRobin, Wanted, new_place
 from .log import LOG

@@ -15,14 +15,14 @@ import sys
 import time
 
 from .. import cluster, handover, metrics
+from .._aio.run import run
 from .._base import TYPE_CHECKING, partial
 from .._core.loop import in_main_thread
 from .._core.loop_registry import current_loop
 from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
-from .._kernel import feature_unavailable
-from .._named import keep
-from .._run import run
-from .._systemd import notify
+from .._options.kernel import feature_unavailable
+from .._server.named import keep
+from .._server.systemd import notify
 from ..cluster._primary import ARGUMENTS
 from ..errors import StateError
 from . import pid_file
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._core.timer import Timeout
-    from .._named import Counts
+    from .._server.named import Counts
     from ..cluster._primary import PrimaryWorker
     from ..metrics import Family
     from .settings import Settings

@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 
 from .. import cluster, metrics, net
+from .._aio.run import run
 from .._base import TYPE_CHECKING
 from .._core.accepting import listening_servers
 from .._core.errors import make_os_error
 from .._core.loop_registry import current_loop
 from .._core.timer import MAX_TIMEOUT, set_interval, set_timeout
-from .._named import named
-from .._run import run
-from .._shutdown import when_seen_off
+from .._server.named import named
+from .._server.shutdown import when_seen_off
 from ..cluster import _worker
 from ..cluster._messages import START
 from ..errors import Error, StateError

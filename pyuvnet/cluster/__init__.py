@@ -167,7 +167,7 @@ class _Cluster(ModuleType):
             hint(error, "It is cluster.SCHED_RR, SCHED_NONE or SCHED_REUSE_PORT.")
             raise error
         if value == SCHED_REUSE_PORT and sys.platform != "linux":
-            from .._kernel import feature_unavailable
+            from .._options.kernel import feature_unavailable
 
             raise feature_unavailable("SCHED_REUSE_PORT")
         _primary.policy = value

@@ -15,11 +15,11 @@ import os
 import pickle
 from struct import Struct
 
+from .._aio.run import next_tick
 from .._base import TYPE_CHECKING
 from .._base import validation as check
 from .._core.passing import send_descriptor
-from .._passing import close_all
-from .._run import next_tick
+from .._server.passing import close_all
 from ..errors import ArgTypeError, ArgValueError, StateError
 from ..socket import Socket
 from ._messages import name_of, read

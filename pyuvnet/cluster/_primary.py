@@ -8,14 +8,14 @@ import socket as system
 import sys
 from functools import partial
 
+from .._aio.run import next_tick
 from .._base import TYPE_CHECKING
 from .._base import validation as check
 from .._base.info import Info
 from .._base.options import OptionSet
 from .._core.timer import set_timeout
-from .._kernel import feature_unavailable
-from .._passing import close_all
-from .._run import next_tick
+from .._options.kernel import feature_unavailable
+from .._server.passing import close_all
 from ..events import EventEmitter
 from ._channel import Channel
 from ._messages import FROM_PRIMARY, FROM_WORKER

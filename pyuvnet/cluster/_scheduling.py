@@ -18,8 +18,8 @@ from .._core.errors import UV_EADDRINUSE, UV_EINVAL
 from .._core.pipe import remove_stale
 from .._core.stream_handle import handle_kind
 from .._core.timer import set_timeout
-from .._listen import ListenPlan
-from .._passing import close_all
+from .._server.listen import ListenPlan
+from .._server.passing import close_all
 from ..server import RESERVED_DESCRIPTORS, Server
 from ._messages import PLACE, Record
 

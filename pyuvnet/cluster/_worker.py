@@ -12,11 +12,11 @@ import os
 import sys
 from threading import get_ident
 
-from .. import _listen
+from .._aio.run import next_tick
 from .._base import TYPE_CHECKING
 from .._core.errors import UV_EMFILE
-from .._passing import close_all
-from .._run import next_tick
+from .._server import listen as _listen
+from .._server.passing import close_all
 from ..errors import StateError
 from ._channel import Channel
 from ._messages import FROM_PRIMARY, FROM_WORKER
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    from .._listen import ListenPlan
     from .._serve.worker import Dealer
+    from .._server.listen import ListenPlan
     from ..server import Server
 
     _Then = Callable[[dict[str, Any], int | None], object]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from .._aio.run import next_tick
 from .._base import TYPE_CHECKING
 from .._base import validation as check
 from .._base.info import Info
 from .._core.names import add_node_names
-from .._passing import close_all, destroy_unused, open_handle
-from .._run import next_tick
+from .._server.passing import close_all, destroy_unused, open_handle
 from ..events import EventEmitter
 from ..socket import Socket, take_descriptor
 from ._channel import Channel, closed_error, encode

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from .._aio.driver import drivers
 from .._base import validation as check
 from .._base.hints import place_of_call
 from .._core.clock import read_clock, set_clock
@@ -20,8 +21,7 @@ from .._core.loop import running_asyncio
 from .._core.loop_registry import current_loop
 from .._core.names import add_node_names
 from .._core.timer import MAX_TIMEOUT, set_interval
-from .._driver import drivers
-from .._kernel import feature_unavailable
+from .._options.kernel import feature_unavailable
 from ..loop import handles
 
 if TYPE_CHECKING:

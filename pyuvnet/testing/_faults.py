@@ -16,14 +16,14 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import net
+from .._aio.run import set_immediate
 from .._base import validation as check
 from .._core.deadlines import start_limits
 from .._core.errors import UV_ECONNRESET, make_os_error
 from .._core.names import add_node_names
 from .._core.timer import MAX_TIMEOUT, set_timeout
-from .._deadlines import read_limits
-from .._kernel import feature_unavailable
-from .._run import set_immediate
+from .._options.deadlines import read_limits
+from .._options.kernel import feature_unavailable
 from ..socket import CONNECT_ALL, Socket
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from pyuvnet.events import EventEmitter
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
 
 if sys.platform != "win32":
-    from pyuvnet import _named
     from pyuvnet._serve import settings, supervisor
     from pyuvnet._serve.watch import Watch
     from pyuvnet._serve.worker import ServeWorker
+    from pyuvnet._server import named as _named
     from pyuvnet.cluster import _worker
     from pyuvnet.cluster._messages import COUNTS, FROM_PRIMARY, FROM_WORKER, PLACE, START, name_of
     from pyuvnet.cluster._primary import Primary

@@ -32,11 +32,11 @@ from typing import Any
 
 import pyuvnet
 from pyuvnet import framing, metrics, net, tls
+from pyuvnet._aio.driver import drivers
 from pyuvnet._core import info
 from pyuvnet._core.connecting import Upgrade
 from pyuvnet._core.handle import live_counts
 from pyuvnet._core.watchers import fail_allocations
-from pyuvnet._driver import drivers
 from pyuvnet.errors import StateError
 from tests.support.certificates import certificates
 

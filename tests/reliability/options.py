@@ -16,7 +16,7 @@ import pyuvnet
 from pyuvnet import AbortController, AbortSignal, EventEmitter, Writable
 from pyuvnet._base.names import to_node
 from pyuvnet._base.options import OptionSet
-from pyuvnet._listen import LISTEN_OPTIONS, ListenPlan
+from pyuvnet._server.listen import LISTEN_OPTIONS, ListenPlan
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.net import BlockList, BoundSocket, Server, Socket
 from pyuvnet.server import SERVER_OPTIONS

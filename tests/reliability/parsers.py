@@ -11,7 +11,7 @@ from typing import Any
 
 from pyuvnet._base.validation import js_number, validate_port
 from pyuvnet._core.encoding import Decoder, encode_text
-from pyuvnet._paths import path_bytes
+from pyuvnet._options.paths import path_bytes
 from pyuvnet.net import BlockList, SocketAddress, is_ip, is_ipv4, is_ipv6
 
 from .fuzz import ARGUMENTS, Awkward, Input, fuzzer

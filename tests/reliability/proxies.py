@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pyuvnet._client.proxy import HeaderPlan, described
 from pyuvnet._core.proxy_header import parse
-from pyuvnet._proxy import HeaderPlan, described
 from tests.support.proxy import SIGNATURE, ipv4, ipv6, model, tlv, unix, v2, with_checksum
 
 from .fuzz import Input, fuzzer

@@ -24,7 +24,7 @@ from typing import Any
 
 import pyuvnet
 from pyuvnet import net
-from pyuvnet._listen import LISTEN_OPTIONS
+from pyuvnet._server.listen import LISTEN_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_OPTIONS, SOCKET_OPTIONS
 

@@ -1,0 +1,1 @@
+"""Options that several classes share: the kernel's by name, deadlines, paths."""

@@ -1,0 +1,1 @@
+"""What only stubs and type checkers read."""
