@@ -1,6 +1,6 @@
 """What bench.regress counts: one small server for each figure, and a second port that controls it.
 
-    python servers.py NAME [PORT]     PORT: of the server behind a proxy
+    python servers.py NAME PORT TYPES     PORT: of the server behind a proxy; TYPES: made at first
 
 Prints both ports. A message on the control connection calls getloadavg(), where callgrind writes
 down what it has counted since the call before, and is answered with what the allocators hold.
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 name = sys.argv[1]
+# A type gets its number at the first look for an attribute of an instance.
+for _ in range(int(sys.argv[3])):
+    hasattr(type("Type", (), {})(), "attribute")
 if name == "start":
     os.getloadavg()
 
