@@ -49,7 +49,7 @@ class AbortSignal(EventEmitter):
         self.set_max_listeners(0)
         self._aborted = False
         self._reason: Any = None
-        # Signals made by any() of this one, in order of making. They live as long as somebody
+        # Signals made by any() of this one, in order of making. They live as long as something
         # holds them or listens to them; those with listeners are in _wanted.
         self._dependents: dict[ref[AbortSignal], None] = {}
         self._wanted: set[AbortSignal] = set()

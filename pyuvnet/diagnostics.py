@@ -11,7 +11,7 @@
 | tracing:net.server.listen:asyncEnd | server | bound and listening, before 'listening' |
 | tracing:net.server.listen:error | server, error | before 'error' |
 
-A hook that nobody subscribed to costs the test of one bit.
+A hook without a subscriber costs the test of one bit.
 
 Node: diagnostics_channel
 """

@@ -158,7 +158,7 @@ class Arrivals:
                 self._error = None
 
     def clear(self) -> None:
-        """Forget what nobody will ask for."""
+        """Forget what will not be read."""
         self._items.clear()
         self._error = None
 

@@ -333,7 +333,7 @@ class _Handover(GoesOn):
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
-            # Somebody else has asked for its status.
+            # Other code has asked for its status.
             pid, status = self.pid, None
         if not pid:
             set_timeout(self._look, _LOOK)

@@ -60,7 +60,7 @@ def _sums() -> dict[str, Counts]:
     """What all servers of this process that have a name count, by name."""
     # First, and held: one that is collected meanwhile would be in neither.
     servers = _servers()
-    # Names whose servers are gone cause an alert as well: nobody listens.
+    # Names whose servers are gone cause an alert as well: nothing listens.
     found = {name: {"open": 0, "listening": 0, **counts} for name, counts in totals().items()}
     for server in servers:
         server_name = server.name or ""

@@ -84,7 +84,7 @@ def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-# Reasons of 'drop' that are a policy at work and nobody's trouble.
+# Reasons of 'drop' that are a policy at work and no trouble.
 _SILENT_DROPS = frozenset(("block_list", "unknown_peer"))
 
 
@@ -211,7 +211,7 @@ class Server(ServerBase):
     # In a worker of a cluster: what the primary was asked for, and what tells it of the end.
     _asked: ListenPlan | None = None
     _leave: Callable[[], object] | None = None
-    # There a shutdown accepts the connections that wait as well, since nobody goes on listening.
+    # There a shutdown accepts the connections that wait as well, since nothing goes on listening.
     _takes_rest = False
 
     def __init__(
@@ -1012,7 +1012,7 @@ class Server(ServerBase):
     def __aiter__(self) -> AsyncIterator[Socket]:
         """Iterate over the connections from now on; ends at 'close'.
 
-        Accepting does not wait for the body: connections that nobody asked for yet queue up.
+        Accepting does not wait for the body: connections that were not asked for yet queue up.
         Raises: what 'error' has.
 
         Node: server[Symbol.asyncIterator]()
@@ -1146,7 +1146,7 @@ class _Accepted:
     """The iterator over a server's connections.
 
     Dropped, by `break` or because the task was cancelled, it closes those that it has not handed
-    out: nobody else knows of them.
+    out: nothing else knows of them.
     """
 
     _arrivals: Arrivals | None = None
@@ -1170,7 +1170,7 @@ class _Accepted:
         finally:
             if server is not None:
                 server._awaited -= 1
-            # A traceback keeps this frame, for as long as somebody keeps the task that it ended.
+            # A traceback keeps this frame, for as long as the program keeps the task that it ended.
             del self
         if item is None:
             raise StopAsyncIteration
@@ -1182,7 +1182,7 @@ class _Accepted:
 
 
 def _destroy_arrivals(arrivals: Arrivals) -> None:
-    """Accept no more, and close those that nobody was given."""
+    """Accept no more, and close those that were not handed out."""
     arrivals.stop(None)
     while (item := arrivals.first()) is not None:
         try:

@@ -404,7 +404,7 @@ class Socket(SocketMethods):
             self._attempted_addresses = None
             connector.start(bound is not None)
         except MemoryError:
-            # Nobody would go on with it.
+            # Nothing would go on with it.
             self.destroy()
             raise
 

@@ -542,7 +542,7 @@ class _FromAsyncIterable(Readable):
         callback(error)
 
 
-# Tasks that nobody else keeps alive.
+# Tasks that nothing else keeps alive.
 _closing: set[Any] = set()
 
 

@@ -82,7 +82,7 @@ def set_default_ca_certificates(certs: Sequence[str | bytes]) -> None:
     A context with `ca` or `context` trusts what it was given.
 
     Args:
-        certs: PEM as str or bytes, each with one certificate or several; [] trusts nobody.
+        certs: PEM as str or bytes, each with one certificate or several; [] trusts no issuer.
 
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE); TLSError (ERR_CRYPTO_OPERATION_FAILED) for what is
         no certificate. Nothing has changed then.

@@ -7,7 +7,7 @@ The core calls attach_by_itself(), through undriven.py, when something is used n
 loop that does not drive it. A driver ends with its asyncio loop, by detach(), or when the last
 `with attach():` is left and nothing else wanted it.
 
-When asyncio's loop closes, whatever is left in ours would stay: servers that nobody serves, timers
+When asyncio's loop closes, whatever is left in ours would stay: servers that are not served, timers
 that fire in the next asyncio.run(). So ours is closed then, if anything is left in it, without
 calling anybody: the asyncio loop that the callbacks were written for is gone. It stays if something
 was open before it was driven: then a plain program uses it, and goes on. An asyncio loop does
@@ -56,7 +56,7 @@ class _Driver:
         self.ours = ours
         self.theirs = theirs
         self.over = False
-        self.automatic = False  # nobody called attach()
+        self.automatic = False  # attach() was not called
         self.calls = 0  # of attach(), apart from `with`
         self.blocks = 0  # entered by `with attach():`
         self._pid = os.getpid()
@@ -91,7 +91,7 @@ class _Driver:
         return self.automatic and not self.wanted() and not self.theirs.is_running()
 
     def wanted(self) -> bool:
-        """Whether somebody called attach()."""
+        """Whether attach() was called."""
         return self.calls > 0 or self.blocks > 0
 
     def idle(self) -> bool:
@@ -124,7 +124,7 @@ class _Driver:
                 self._plan()
 
     def finish(self) -> None:
-        """Do what is due at the end: nobody may wait for it, but it was begun before."""
+        """Do what is due at the end: it may not be awaited, but it was begun before."""
         if not self.over and self.ours.backend_timeout() == 0:
             self.turn()
 

@@ -192,7 +192,7 @@ class _Serving(_Listening):
         return super().reports(error)
 
     def ended(self, failed: bool) -> None:
-        """Destroy the socket if it failed: nobody else has it, and its peer would wait for ever."""
+        """Destroy the socket if it failed: nothing else has it, and its peer would wait forever."""
         if failed and isinstance(self.emitter, ServerBase):
             try:  # noqa: SIM105
                 self.arguments[0].destroy()

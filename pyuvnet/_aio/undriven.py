@@ -1,4 +1,4 @@
-"""A loop that nobody turns: asyncio's attaches by itself, or there is a warning."""
+"""A loop that does not run: asyncio's attaches by itself, or there is a warning."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _warn_of_missing_run() -> None:
         return
     from .._core.alive import describe
 
-    # A socket that was destroyed leaves a tick behind, and is nobody's mistake.
+    # A socket that was destroyed leaves a tick behind, which is not a mistake.
     if any(
         active and ref and not closing and not getattr(owner, "destroyed", False)
         for _, owner, active, ref, closing, *_ in describe(ours)

@@ -123,7 +123,7 @@ class Server:
         self.samples: list[tuple[float, float]] = []
         # It imports the same pyuvnet as this process.
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-        # A file, since nobody reads it meanwhile.
+        # A file, since it is not read meanwhile.
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
         self.process = subprocess.Popen(
             command,

@@ -200,7 +200,7 @@ class Connection:
             self.socket.end()
 
     def has_left_input(self) -> bool:
-        """Whether there is more on stdin, at the end, which is not what somebody types."""
+        """Whether there is more on stdin, at the end, which is not typed."""
         if self.reader is None or sys.stdin is None or os.isatty(stdin := sys.stdin.fileno()):
             return False
         # It may have been about to read.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
 PACKAGE = Path(__file__).resolve().parent.parent
-# The commands, whose names nobody needs for an annotation.
+# The commands, whose names no annotation needs.
 _LEFT_OUT = ("__main__.py", "_commands")
 _HEAD = """\
 # mypy: ignore-errors

@@ -37,7 +37,7 @@ _SCHEDULING = {**POLICIES, "shared": SCHED_NONE}
 
 
 class Inherited:
-    """A listening socket that somebody else has opened."""
+    """A listening socket that another process has opened."""
 
     def __init__(self, fd: int, name: str) -> None:
         self.fd, self.name = fd, name

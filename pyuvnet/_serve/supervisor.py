@@ -543,7 +543,7 @@ class Supervisor:
             self._start_later(process, how)
 
     def _keep_old_workers(self) -> None:
-        """A new version has failed: replace nobody by it until there is another restart."""
+        """A new version has failed: replace no worker by it until there is another restart."""
         for each in self._all(READY):
             if each.generation < 0:
                 # The timer that it had may have fired.

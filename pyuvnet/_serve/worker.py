@@ -1,7 +1,7 @@
 """A worker of serve(): its servers, and its orders from the primary.
 
 A server listens, paused, before the program's function is called with it, and is resumed when the
-function has returned and the primary says so: nobody is accepted before there is somebody who
+function has returned and the primary says so: no client is accepted before there is a worker that
 listens to 'connection', nor by a new primary that may still fail.
 """
 
@@ -207,7 +207,7 @@ class Serving:
             for each in server.listeners(event)
         ]
         if self._results or any(targets.is_coroutine(each) for each in listeners):
-            # Nobody was accepted yet, so that run() can go on with asyncio.
+            # No client was accepted yet, so that run() can go on with asyncio.
             self._needs_asyncio = True
             self.loop.stop()
         else:
@@ -324,7 +324,7 @@ class Serving:
         """Shut the servers down; again: earlier. In this thread.
 
         Args:
-            rest: accept who waits in the kernel's queue, since nobody else does.
+            rest: accept who waits in the kernel's queue, since no other worker does.
         """
         if self.stopping:
             for server in self._ending:
@@ -512,7 +512,7 @@ class ServeWorker:
             thread.beat(one_runs)
 
     def _sigterm(self) -> None:
-        """SIGTERM of somebody else's: the primary has a successor started first."""
+        """SIGTERM from outside: the primary has a successor started first."""
         if not self._ready:
             self._shutdown(0, False)
         elif self._signalled or not self._own.is_connected():
@@ -623,7 +623,7 @@ class Dealer:
     """Deals the connections that the primary has accepted for a worker out to its threads.
 
     In turn, but a thread that is still busy with the last one is left out, and so is a server that
-    is paused or full: where nobody has room the primary keeps the connection, since another worker,
+    is paused or full: if no worker has room the primary keeps the connection, since another worker,
     or the next one, may have. In the main thread.
 
     Args:
@@ -638,7 +638,7 @@ class Dealer:
         # Threads that have not replied yet, and those that have had no room when they did.
         self._busy: set[_Thread] = set()
         self._full: set[_Thread] = set()
-        # What a thread has given back, and nobody has taken since.
+        # What a thread has given back, and no other has taken since.
         self._waiting: deque[int] = deque()
         self._timer: Timeout | None = None
         self._stopped = False
@@ -673,7 +673,7 @@ class Dealer:
         return True
 
     def _find(self) -> bool:
-        """Bring who is free, and next in turn, to the front; False: nobody is."""
+        """Bring who is free, and next in turn, to the front; False: none is."""
         for _ in range(len(self._turn)):
             one = self._turn[0]
             if one is None:
@@ -725,7 +725,7 @@ class Dealer:
         self._finish()
 
     def _finish(self) -> None:
-        """What nobody would take is for the main thread, if it still can."""
+        """What no thread would take is for the main thread, if it still can."""
         while self._waiting:
             fd = self._waiting.popleft()
             if not self._server._deliver(fd):

@@ -1,6 +1,6 @@
 """What becomes of descriptors that arrive with the bytes of a connection: sockets and servers.
 
-Each is opened and emitted by 'handle'. It is closed if nobody listens, and if it is neither a
+Each is opened and emitted by 'handle'. It is closed without a listener, and if it is neither a
 connection nor a listener of TCP or of a unix socket.
 """
 
@@ -45,7 +45,7 @@ def handles_arrived(to: Socket, descriptors: list[int], data: bytes) -> bool:
 
 
 def destroy_unused(handle: Socket | Server) -> None:
-    """After an exception in a listener: close what nobody listens to, and nobody would close."""
+    """After an exception in a listener: close what has no listener and would stay open."""
     if handle.event_names():
         return
     if isinstance(handle, Server):

@@ -75,7 +75,7 @@ def check_times(timeout: Any, lame_duck: Any, idle_grace: Any) -> tuple[int, int
     """Check the durations of shutdown(); returns them as whole milliseconds."""
     limit, lame = milliseconds(timeout, "timeout"), milliseconds(lame_duck, "lame_duck")
     if lame > limit:
-        # It is a part of that time, and nobody could be served to the end.
+        # It is a part of that time, and no client could be served to the end.
         raise check.range_error("lame_duck", f">= 0 && <= {limit}, the timeout", lame_duck)
     return limit, lame, milliseconds(idle_grace, "idle_grace")
 

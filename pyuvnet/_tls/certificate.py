@@ -129,7 +129,7 @@ class _Parts:
                 parts = list(_items(extension))
                 name = _oid(parts[0][1])
                 if name in self.extensions:
-                    # Nobody could say which of them holds.
+                    # It would not be clear which of them holds.
                     raise ValueError("an extension is there twice")
                 self.extensions[name] = parts[-1][1]
 

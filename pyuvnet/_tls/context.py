@@ -118,7 +118,7 @@ def default_authorities() -> list[str] | None:
 
 @contextlib.contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
-    """A name under which OpenSSL reads bytes that nobody else can, and that is gone afterwards."""
+    """A name under which OpenSSL reads bytes that others cannot, and that is gone afterwards."""
     descriptor = -1
     if sys.platform == "linux" and os.path.isdir("/proc/self/fd"):
         # A sandbox may refuse it.
@@ -132,7 +132,7 @@ def _as_file(data: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
-    # Mode 600, and nobody can open it once this is left.
+    # Mode 600, and no process can open it once this is left.
     descriptor, name = tempfile.mkstemp()
     try:
         with open(descriptor, "wb") as file:

@@ -206,7 +206,7 @@ class TLSSocket(Socket):
                 return
             plain.off("error", self._plain_failed)
         except BaseException:
-            # An interrupt of the program: nobody would go on.
+            # An interrupt of the program: nothing would go on.
             self.destroy()
             raise
         upgrade.finish(self._announce)
@@ -230,7 +230,7 @@ class TLSSocket(Socket):
                 gone()
                 return
             # As a kernel does for a socket that is closed, the stream still sends what it was
-            # given; what arrives meanwhile is nobody's.
+            # given; what arrives meanwhile has no reader.
             stream.unpipe(far)
             stream.resume()
             stream.on("finish", gone)
@@ -351,7 +351,7 @@ class TLSSocket(Socket):
             except ArgValueError as refused:
                 self._tls_failed(refused, False)
             except BaseException:
-                # Nobody else would end the handshake.
+                # Nothing else would end the handshake.
                 self.destroy()
                 raise
 
@@ -504,7 +504,7 @@ class TLSSocket(Socket):
             if rules.context.context is not None and not (
                 made.session_reused and made.context.check_hostname
             ):
-                # Python has checked it, or the program's context says that nobody does. With a
+                # Python has checked it, or the program's context says not to. With a
                 # session it was checked for the host of then.
                 return None
             try:
@@ -513,7 +513,7 @@ class TLSSocket(Socket):
             except MemoryError as error:
                 return error
             except Exception as error:
-                # A certificate that cannot be read is nobody's.
+                # A certificate that cannot be read proves no identity.
                 unreadable = TLSError(
                     "The certificate's names cannot be read", "ERR_TLS_CERT_ALTNAME_FORMAT"
                 )

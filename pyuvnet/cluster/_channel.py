@@ -159,7 +159,7 @@ class Channel:
     ) -> bool:
         """Send a message of ours, and a descriptor, which is taken over.
 
-        Returns False if the channel is closed; then nothing was sent, and nobody is called.
+        Returns False if the channel is closed; then nothing was sent, and there is no callback.
         """
         assert name_of(message) in self._outgoing, message
         if not self.open:

@@ -241,7 +241,7 @@ class PrimaryWorker(Worker):
         return self
 
     def abandon(self) -> None:
-        """End it at once, and wait for that; nobody hears of it any more."""
+        """End it at once, and wait for that, without further events."""
         self.on_report = self._exit = None
         if self._late is not None:
             self._late.close()

@@ -186,7 +186,7 @@ class StartedProcess(WorkerProcess):
             raise
 
     def abandon(self) -> None:
-        """End a process that cannot be used: nobody is called when it ends."""
+        """End a process that cannot be used: there is no callback when it ends."""
         self._on_exit = lambda code, signal: None
         self._process.kill()
         self._process.wait()

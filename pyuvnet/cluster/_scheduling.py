@@ -40,7 +40,7 @@ SCHED_REUSE_PORT = 3
 # From here on what waits stays in the kernel's queue.
 _MOST_WAITING = 256
 # How long a worker that would not take a connection is not offered another, and how long the
-# sockets of one that died wait for its successor where nobody else is there.
+# sockets of one that died wait for its successor where there is no other.
 _RECOVERY = 20  # ms
 # From here on a path may be too long: systems have room for 104 bytes, or 108.
 _LONG_PATH = 100
@@ -105,7 +105,7 @@ class Wanted:
         if status:
             return status
         try:
-            # libuv keeps a taken port to itself until somebody asks.
+            # libuv reports a port that is taken only when the name is read.
             server._local_name()
         except OSError as error:
             server._close_handle()
@@ -198,7 +198,7 @@ class Place:
         self.server: Server | None = None
 
     def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
-        """Give a worker a descriptor; False: there is none, and nobody has been added."""
+        """Give a worker a descriptor; False: there is none, and no worker was added."""
         server = self.server
         if server is None:
             server = _server()
@@ -250,7 +250,7 @@ class Place:
     def set_aside(self, worker: PrimaryWorker) -> None:
         """A worker does not reply: others get the connections, where the primary can see to that.
 
-        What it was offered may be its own already, and is nobody else's while it lives.
+        What it was offered may be its own already, and no other's while it lives.
         """
 
     def take_back(self, worker: PrimaryWorker) -> None:
@@ -285,7 +285,7 @@ class Place:
         """Accept no more; who was accepted is still handed out.
 
         Args:
-            rest: accept those who wait first; False: somebody else will.
+            rest: accept those who wait first; False: another will.
             keep_file: leave the file of a path where it is.
         """
         if self.server is not None and keep_file:
@@ -293,7 +293,7 @@ class Place:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody is left to be handed out."""
+        """Whether no connection is left to be handed out."""
         return True
 
     def hand_out_all(self) -> int:
@@ -345,7 +345,7 @@ class Handing(Place):
 
     @property
     def idle(self) -> bool:
-        """Whether nobody is left to be handed out."""
+        """Whether no connection is left to be handed out."""
         return not self._waiting and not self._offers
 
     def accept_on(self, server: Server) -> None:
@@ -631,7 +631,7 @@ class ReusePort(Handing):
         self._stand_in()
 
     def _stand_in(self) -> None:
-        """Accept from the sockets of all that were set aside, if somebody can get the connections.
+        """Accept from the sockets of all that were set aside, if a worker can get the connections.
 
         Else they wait in the kernel's queue.
         """
@@ -658,7 +658,7 @@ class ReusePort(Handing):
         super().left(worker, died)
 
     def _accept_for_orphans(self) -> None:
-        """Accept from the sockets of workers that have gone, if somebody can get the connections.
+        """Accept from the sockets of workers that have gone, if a worker can get the connections.
 
         Else they wait in the kernel's queue.
         """

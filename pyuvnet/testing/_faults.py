@@ -39,7 +39,7 @@ STEP_MS = 10  # how long the pieces of a bounded rate take, about
 
 # How to reach a server that listens on all addresses.
 ANY = {"::": "::1", "0.0.0.0": "127.0.0.1"}
-MOST_NOTES = 100  # nobody but the plugin empties them
+MOST_NOTES = 100  # only the plugin empties them
 
 # What drew random numbers since the test began, for the report of one that fails.
 notes: list[str] = []
