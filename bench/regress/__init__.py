@@ -14,8 +14,8 @@ the kernel. Whatever is sent is sent while the server sleeps, so nothing depends
 is, and the cost of one message is the difference between few and many. Memory is what malloc() and
 Python's allocator hold for a connection, after 200 connections that do not count. Two runs give the
 same figures, except for the import, which looks at folders: 0.1 %. CPython's cache of attributes
-and asyncio's sets of tasks go by addresses, which another build or a longer source file moves:
-builds of the same sources differ by up to 0.7 % in the figures of MOVED.
+and asyncio's sets of tasks go by addresses, and malloc() by what is free, which another build or a
+longer source file moves: builds of the same sources differ by up to 0.7 % in the figures of MOVED.
 
 The figures depend on how Python and the core were compiled, and on the processor, for which the C
 library chooses its functions. figures.json has those of several Pythons, and says for each where
@@ -325,9 +325,9 @@ INSTRUCTIONS: dict[str, tuple[str, Callable[[Running], Repeat], int]] = {
     "connect, echo, close, async with": ("coroutine_with", _churn, 400),
 }
 IMPORT, START = "import", "import to listening"
-# Figures of what looks up so many attributes that it matters where objects are.
+# Figures of what looks up or allocates so much that it matters where objects are.
 MOVED = {
-    *("16 lines", "16 frames"),
+    *("16 lines", "16 frames", "echo, coroutine"),
     *("connect, echo, close, coroutine", "connect, echo, close, async with"),
 }
 # Name -> server.
