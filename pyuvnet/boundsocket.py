@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self, Unpack
 
+    from ._typing.infos import AddressInfo
     from ._typing.keywords import BoundOptions
-    from .typing import AddressInfo
 
 BOUND_OPTIONS = option_set("BoundSocket")
 

@@ -9,7 +9,7 @@ from ._base import TYPE_CHECKING, deque
 from ._base import validation as check
 from ._base.errors import StateError
 from ._core.emitter import EventEmitter
-from ._core.loop_registry import loop_if_any
+from ._core.loop_registry import current_loop, loop_if_any
 from ._core.names import add_node_names
 from ._core.waiter import Waiter
 from .abort import AbortSignal, abort_error, on_abort
@@ -375,9 +375,7 @@ def add_abort_listener(signal: AbortSignal, listener: Callable[..., object]) -> 
     check.validate_abort_signal(signal, "signal")
     check.validate_function(listener, "listener")
     if signal.aborted:
-        from ._aio.run import next_tick
-
-        next_tick(listener, signal)
+        current_loop().next_tick(listener, signal)
         return _Disposable(lambda: None)
     return _Disposable(on_abort(signal, lambda: listener(signal)))
 

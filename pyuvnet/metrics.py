@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from ._server.named import Counts
+    from ._server.named import Counts, Named
     from .server import Server
 
     Sample = tuple[dict[str, str], float]
@@ -92,7 +92,7 @@ def _families() -> Iterator[Family]:
         yield f"pyuvnet_server_{name}", kind, unit, text, samples
 
 
-def _servers() -> list[Server]:
+def _servers() -> list[Named]:
     while True:
         try:
             return list(named)

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from ._base.options import OptionSet
     from ._core.emitter import EventEmitter
-    from ._typing.keywords import ConnectOptions, Path, Place, Port, ServeOptions
+    from ._typing.keywords import ConnectOptions, Path, Place, Port
+    from ._typing.serving import ServeOptions
 
     _Server = TypeVar("_Server", bound=Server)
+
 
 _OWN = option_set("promises.listen")
 

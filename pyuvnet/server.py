@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._core.loop import Loop
+    from ._typing.infos import AddressInfo
     from ._typing.keywords import (
         Callback,
         Listening,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
         Then,
     )
     from .abort import AbortSignal
-    from .typing import AddressInfo
 
 SERVER_OPTIONS = option_set("Server")
 RESERVED_DESCRIPTORS = 16

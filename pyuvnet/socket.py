@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from ._core.loop import Loop
+    from ._typing.infos import AddressInfo, ProxyInfo
     from ._typing.keywords import Connecting, ConnectOptions, Path, Port, SocketOptions, Then
-    from .typing import AddressInfo, ProxyInfo
 
 SOCKET_OPTIONS = option_set("Socket")
 CONNECT_OPTIONS = option_set("connect")

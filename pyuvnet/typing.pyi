@@ -8,6 +8,7 @@ from ._core.immediate import Immediate
 from ._core.readable import Readable
 from ._core.timer import Timeout
 from ._typing import listeners as _listeners
+from ._typing.infos import AddressInfo, DropInfo, OverloadInfo, ProxyInfo
 from .errors import SystemCallError
 from .server import Server
 from .socket import Socket
@@ -30,40 +31,6 @@ _Ts = TypeVarTuple("_Ts")
 
 class Event(str, Generic[Unpack[_Ts]]):
     def __new__(cls, name: str) -> Self: ...
-
-class AddressInfo(dict[str, Any]):
-    address: str
-    family: Literal["IPv4", "IPv6"]
-    port: int
-
-class ProxyInfo(dict[str, Any]):
-    version: Literal[1, 2]
-    command: Literal["PROXY", "LOCAL"]
-    tlvs: Any
-    source_path: str | None
-    destination_path: str | None
-    local_address: str | None
-    local_port: int | None
-    local_family: Literal["IPv4", "IPv6"] | None
-    remote_address: str | None
-    remote_port: int | None
-    remote_family: Literal["IPv4", "IPv6"] | None
-
-class DropInfo(dict[str, Any]):
-    reason: str
-    detail: str
-    local_address: str | None
-    local_port: int | None
-    local_family: Literal["IPv4", "IPv6"] | None
-    remote_address: str | None
-    remote_port: int | None
-    remote_family: Literal["IPv4", "IPv6"] | None
-
-class OverloadInfo(dict[str, Any]):
-    scope: Literal["server", "loop"]
-    limit: int | None
-    queued: int | None
-    destroyed: int
 
 # What set_encoding() returns: the same object, which gives str from then on.
 class TextReadable(Readable):

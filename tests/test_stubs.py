@@ -23,6 +23,7 @@ from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
 from pyuvnet._server.listen import LISTEN_OPTIONS
 from pyuvnet._typing import keywords as _keywords
+from pyuvnet._typing.serving import ServeOptions
 from pyuvnet.boundsocket import BOUND_OPTIONS
 from pyuvnet.server import SERVER_OPTIONS
 from pyuvnet.socket import CONNECT_ALL, SOCKET_OPTIONS
@@ -257,7 +258,7 @@ def test_pyright_takes_a_program_in_nodes_spelling_with_the_stubs_for_it(tmp_pat
 
 def items_of(name, tree):
     """The items of a TypedDict, those of the ones that it extends included."""
-    for node in tree.body:
+    for node in tree:
         if isinstance(node, ast.ClassDef) and node.name == name:
             inherited = [items_of(ast.unparse(base), tree) for base in node.bases]
             return set(bound(node.body)).union(*inherited)
@@ -272,7 +273,7 @@ def items_of(name, tree):
         (_keywords.ServerOptions, SERVER_OPTIONS),
         (_keywords.ListenOptions, LISTEN_OPTIONS),
         (_keywords.BoundOptions, BOUND_OPTIONS),
-        (_keywords.ServeOptions, SERVER_OPTIONS | LISTEN_OPTIONS | OptionSet("", [LISTENER])),
+        (ServeOptions, SERVER_OPTIONS | LISTEN_OPTIONS | OptionSet("", [LISTENER])),
         (_keywords.StreamOptions, option_set("Readable", "Writable", "Duplex")),
         (_keywords.AddressOptions, option_set("SocketAddress")),
     ],
@@ -281,7 +282,9 @@ def items_of(name, tree):
 def test_type_checkers_know_each_option_once_and_with_nodes_stubs_twice(kind, options, node_stubs):
     assert set(kind.__annotations__) == set(options)
     assert all(name in options for name in kind.__annotations__)
-    with_twins = items_of(kind.__name__, typed_text("pyuvnet._typing.keywords", node_stubs))
+    modules = ("pyuvnet._typing.keywords", "pyuvnet._typing.serving")
+    tree = [node for module in modules for node in typed_text(module, node_stubs).body]
+    with_twins = items_of(kind.__name__, tree)
     assert with_twins == {spelling for name in options for spelling in (name, to_node(name))}
 
 

@@ -165,7 +165,6 @@ TYPED = {
     ),
     "ServerOptions": ("", "Of Server() and create_server().", "Server"),
     "ListenOptions": ("", "Of Server.listen().", "listen"),
-    "ServeOptions": ("ServerOptions, ListenOptions", "Of promises.listen().", "promises.listen"),
     "BoundOptions": ("", "Of BoundSocket().", "BoundSocket"),
     "StreamOptions": ("", "Of Readable(), Writable() and Duplex().", "Readable Writable Duplex"),
     "AddressOptions": ("", "Of SocketAddress().", "SocketAddress"),

@@ -11,7 +11,7 @@ from .._core.server_base import ServerBase
 from .._core.socket_base import SocketBase
 from .._core.waiter import Stepper
 from ..errors import ClosedError, StateError
-from . import driver as _driver
+from . import driver
 
 if TYPE_CHECKING:
     import asyncio
@@ -116,7 +116,7 @@ async def _wait(awaitable: Awaitable[Any]) -> Any:
 def _in_a_tick(function: Callable[..., object], *arguments: Any) -> None:
     """Call in a later tick, from where the loop's own exception path takes over."""
     ours = current_loop()
-    if ours in _driver.drivers:
+    if ours in driver.drivers:
         ours.next_tick(function, *arguments)
     else:
         function(*arguments)

@@ -200,7 +200,7 @@ OPTIONS = (
     ("fd", "Socket", "int", "int", "",
      ("a connected descriptor (TCP, unix socket, pipe), which the socket then owns; reading starts "
       "immediately. An int in place of the options means this")),
-    ("handle", "Socket", "BoundSocket", "BoundSocket", "",
+    ("handle", "Socket", "BoundBase", "BoundSocket", "",
      "the address to connect from; adopted, and takes precedence over fd"),
     ("onread", "Socket", "Mapping[str, Any]", "mapping of `buffer` and `callback`", "",
      ("each read fills the buffer, which is writable bytes-like or a callable that returns the "

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..socket import Socket
+    from .._core.socket_base import SocketBase
     from .proxy import HeaderPlan
 
 # Process-wide defaults of connect(); net.py has their getters and setters.
@@ -52,7 +52,7 @@ class PathConnect(ConnectSteps):
 
     __slots__ = ("_kernel", "_name", "_path", "_proxy")
 
-    def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
+    def __init__(self, socket: SocketBase, options: dict[str, Any]) -> None:
         self._kernel: list[tuple[int, int, Any]] = options.get("kernel") or []
         self._proxy: HeaderPlan | None = options.get("proxy")
         self._path: Any = options["path"]
@@ -123,7 +123,7 @@ class Attempts(ConnectSteps):
         "_timer",
     )
 
-    def __init__(self, socket: Socket, options: dict[str, Any]) -> None:
+    def __init__(self, socket: SocketBase, options: dict[str, Any]) -> None:
         self._options = options
         self._host: str = options["host"]
         self._port: int = options["port"]
@@ -447,7 +447,7 @@ def _connect_again(under_way: ConnectSteps, host: str, port: int) -> None:
         socket.destroy(make_os_error(UV_EALREADY, "connect", host, port, local_end(socket)))
 
 
-def local_end(socket: Socket, address: str | None = None, port: int | None = None) -> str:
+def local_end(socket: SocketBase, address: str | None = None, port: int | None = None) -> str:
     """What the text of a refused connect ends with: the local end, else what was asked for."""
     name = socket._local_name()
     if name:

@@ -203,7 +203,7 @@ class Connection:
         """Whether there is more on stdin, at the end, which is not typed."""
         if self.reader is None or sys.stdin is None or os.isatty(stdin := sys.stdin.fileno()):
             return False
-        # It may have been about to read.
+        # The thread may be reading just now: let it finish.
         self.reader.join(0 if self.waiting else MOMENT)
         if self.read_bytes > self.taken_bytes:
             return True

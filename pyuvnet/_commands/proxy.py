@@ -103,7 +103,7 @@ class Proxy:
                 failures.append(error)
             if running:
                 return
-            # What waits is not known to any peer.
+            # The peer has not been sent what is still queued.
             there = (target.bytes_written - target.writable_length) if connected else 0
             back = client.bytes_written - client.writable_length
             self.there += there

@@ -8,7 +8,7 @@ from .loop cimport Loop
 from .owner cimport HandleCalls
 
 
-# Here too, for the modules of its subclasses.
+# Said here as well, since the modules of subclasses read this declaration only.
 @cython.no_gc
 cdef class Handle:
     cdef uv.uv_handle_t* _uv           # the leaf's embedded struct; NULL before init, after close

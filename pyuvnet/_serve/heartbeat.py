@@ -12,11 +12,21 @@ from .._core.timer import set_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
     from .._core.timer import Timeout
     from .settings import Settings
-    from .supervisor import Process
+
+    class Watched(Protocol):
+        """A worker whose pulse is counted."""
+
+        pulse: Pulse
+
+        @property
+        def leaving(self) -> bool: ...
+        @property
+        def worker(self) -> Any: ...
+
 
 # How often time is counted; more often where a limit is short.
 _STEP = 1000  # ms
@@ -64,10 +74,10 @@ class Heartbeat:
     def __init__(
         self,
         settings: Settings,
-        processes: Mapping[Any, Process],
-        unready: Callable[[Process], object],
-        late: Callable[[Process], object],
-        hung: Callable[[Process], object],
+        processes: Mapping[Any, Watched],
+        unready: Callable[[Any], object],
+        late: Callable[[Any], object],
+        hung: Callable[[Any], object],
     ) -> None:
         self._settings, self._processes = settings, processes
         self._unready, self._late, self._hung = unready, late, hung
@@ -100,7 +110,7 @@ class Heartbeat:
                     pulse.late = True
                     self._unready(process)
 
-    def _count_ready(self, process: Process, pulse: Pulse) -> None:
+    def _count_ready(self, process: Watched, pulse: Pulse) -> None:
         often, limit = self._settings.heartbeat, self._settings.timeout_hung
         if often is None or not pulse.replies or pulse.waited < often:
             return

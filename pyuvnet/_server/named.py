@@ -13,23 +13,31 @@ from .._base import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
-
-    from ..server import Server
+    from typing import Any, Protocol
 
     Counts = dict[str, Any]
+
+    class Named(Protocol):
+        """What pyuvnet.metrics reads of a server."""
+
+        @property
+        def name(self) -> str | None: ...
+        @property
+        def _dropped(self) -> dict[str, int]: ...
+        def _counters(self) -> Counts: ...
+        def _accept_queue(self) -> tuple[int, int] | None: ...
 
 
 class _Named:
     """Servers of all threads, held weakly. Each of the three calls of the set's is atomic."""
 
     def __init__(self) -> None:
-        self._refs: set[ref[Server]] = set()
+        self._refs: set[ref[Named]] = set()
 
-    def add(self, server: Server) -> None:
+    def add(self, server: Named) -> None:
         self._refs.add(ref(server, self._refs.discard))
 
-    def __iter__(self) -> Iterator[Server]:
+    def __iter__(self) -> Iterator[Named]:
         servers = [each() for each in self._refs.copy()]
         return iter([server for server in servers if server is not None])
 

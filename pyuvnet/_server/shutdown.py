@@ -23,11 +23,33 @@ from ..errors import ArgTypeError, StateError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Generator
-    from typing import Any
+    from collections.abc import Callable, Generator, Sequence
+    from typing import Any, Protocol
 
     from .._core.loop import Loop
-    from ..server import Server
+
+    class Server(Protocol):
+        """What a server lets its shutdown do: ServerBase has most of it."""
+
+        _awaited: int
+
+        @property
+        def _running(self) -> bool: ...
+        @property
+        def _has_shut_down(self) -> bool: ...
+        def _next_tick(self, callback: Callable[[], object]) -> None: ...
+        def _announce_shutdown(self) -> None: ...
+        def _forget_listening(self) -> None: ...
+        def _accept_rest(self) -> int: ...
+        def _begin_to_end(self) -> int: ...
+        def _came_late(self) -> int: ...
+        def _close_if_down(self) -> None: ...
+        def _end_idle(self, grace: int) -> int: ...
+        def _cut_off(self) -> int: ...
+        def shutdown(
+            self, timeout: float, *, lame_duck: float = 0, idle_grace: float = 0
+        ) -> object: ...
+
 
 MOST = 2**31 - 1  # ms, what a timer takes
 _LEAST_WAIT = 5  # ms between two looks at which sockets are idle
@@ -285,7 +307,7 @@ class _OnSignals:
         self._arrived: set[int] = set()
         self._waited_for = False
         # The handover under way: its servers, what stops it, and whether the program outlives it.
-        self._handing: tuple[list[Server], Callable[[], object], bool] | None = None
+        self._handing: tuple[Sequence[Server], Callable[[], object], bool] | None = None
         # All servers are down, and the program ends once the handover is over.
         self._ending = False
 
@@ -358,7 +380,7 @@ class _OnSignals:
             self._all_down()
 
     def handover_begun(
-        self, servers: list[Server], stop: Callable[[], object], waits: bool
+        self, servers: Sequence[Server], stop: Callable[[], object], waits: bool
     ) -> None:
         """A successor starts: a signal of one of the servers calls stop().
 
@@ -371,7 +393,7 @@ class _OnSignals:
         self._handing = None
         self._end()
 
-    def _stop_handover(self, servers: list[Server]) -> None:
+    def _stop_handover(self, servers: Sequence[Server]) -> None:
         if self._handing is not None and not set(servers).isdisjoint(self._handing[0]):
             self._handing[1]()
 

@@ -17,10 +17,14 @@ from .errors import TLSError, secret_type_error, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Protocol
     from weakref import ref
 
-    from .socket import TLSSocket
+    class Connection(Protocol):
+        """The socket whose handshake it is."""
+
+        _rules: Any
+
 
 # What OpenSSL takes.
 MOST_BYTES: int = 512
@@ -47,12 +51,12 @@ def check_psk(options: Mapping[str, Any]) -> None:
 class PSKObject(ssl.SSLObject):
     """An SSLObject whose callbacks know the connection."""
 
-    owner: ref[TLSSocket] | None = None
+    owner: ref[Connection] | None = None
     outgoing: ssl.MemoryBIO | None = None
     # What a callback has raised.
     failure: BaseException | None = None
 
-    def socket(self) -> TLSSocket | None:
+    def socket(self) -> Connection | None:
         """The connection; None if it is gone."""
         return None if self.owner is None else self.owner()
 

@@ -48,9 +48,20 @@ from .rules import Rules, Session, refuse_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
-    from .server import Server
+    class Server(Protocol):
+        """What a tls.Server decides for its sockets, and learns from them."""
+
+        _rules: Rules
+
+        def _limit(self, socket: TLSSocket) -> bool: ...
+        def _context_for(self, servername: str) -> SecureContext | None: ...
+        def _handshake_over(self, socket: TLSSocket) -> None: ...
+        def _note_failure(self, error: BaseException) -> None: ...
+        @property
+        def emit(self) -> Any: ...
+
 
 TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext", strict=True)
 NO_APPLICATION_PROTOCOL = 120

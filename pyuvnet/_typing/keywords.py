@@ -2,6 +2,8 @@
 
 tools/stubs.py writes them in PEP 8's spelling, from the table of options. The functions take Node's
 too, which `python -m pyuvnet stubs` adds.
+
+The facade's classes import this, so that their bases in the core stand for them here.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
+from .._core.blocklist import BlockList
+from .._core.bound import BoundBase
+from .._core.server_base import ServerBase
+from .._core.socket_base import SocketBase
 from ..abort import AbortSignal
-from ..blocklist import BlockList
-from ..boundsocket import BoundSocket
 from ..framing import Framing
-from ..server import Server
-from ..socket import Socket
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Port: TypeAlias = int | str
@@ -31,7 +33,7 @@ class HasDescriptor(Protocol):
 
 
 # What listen() may be given first.
-Place: TypeAlias = Port | Path | BoundSocket | Server | Socket | HasDescriptor
+Place: TypeAlias = Port | Path | BoundBase | ServerBase | SocketBase | HasDescriptor
 
 
 # Options, by tools/stubs.py
@@ -56,7 +58,7 @@ class SocketOptions(TypedDict, total=False):
     read_budget: int | None
     handles: bool | None
     fd: int | None
-    handle: BoundSocket | None
+    handle: BoundBase | None
     onread: Mapping[str, Any] | None
     signal: AbortSignal | None
     encoding: str | None
@@ -154,12 +156,6 @@ class ListenOptions(TypedDict, total=False):
     unlink_stale: bool | None
     signal: AbortSignal | None
     exclusive: bool | None
-
-
-class ServeOptions(ServerOptions, ListenOptions, total=False):
-    """Of promises.listen()."""
-
-    connection_listener: Callable[[Socket], object] | None
 
 
 class BoundOptions(TypedDict, total=False):

@@ -25,14 +25,25 @@ from ._messages import PLACE, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from .._core.timer import Timeout
-    from ._primary import PrimaryWorker
 
     # (libuv's status, descriptor, whether the worker accepts): the status is 0 with a descriptor,
     # which the callee takes over.
     Reply = Callable[[int, int | None, bool], object]
+
+    class Worker(Protocol):
+        """A worker that is to get connections; PrimaryWorker is one."""
+
+        @property
+        def id(self) -> int: ...
+        @property
+        def leaving(self) -> bool: ...
+        @property
+        def predecessor(self) -> Worker | None: ...
+        def offer(self, key: str, number: int, fd: int) -> None: ...
+
 
 SCHED_NONE = 1
 SCHED_RR = 2
@@ -194,10 +205,10 @@ class Place:
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
-        self.workers: dict[int, PrimaryWorker] = {}
+        self.workers: dict[int, Worker] = {}
         self.server: Server | None = None
 
-    def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
+    def add(self, worker: Worker, reply: Reply) -> bool:
         """Give a worker a descriptor; False: there is none, and no worker was added."""
         server = self.server
         if server is None:
@@ -222,7 +233,7 @@ class Place:
         """Make the server ready; returns a libuv status, with no handle left on failure."""
         return self.wanted.open(server, self.wanted.port)
 
-    def remove(self, worker: PrimaryWorker, died: bool) -> bool:
+    def remove(self, worker: Worker, died: bool) -> bool:
         """A worker has left; returns whether the place is closed."""
         if self.workers.pop(worker.id, None) is None:
             return False
@@ -232,7 +243,7 @@ class Place:
         self.close()
         return True
 
-    def left(self, worker: PrimaryWorker, died: bool) -> None:
+    def left(self, worker: Worker, died: bool) -> None:
         """What becomes of what the worker had."""
 
     def close(self) -> None:
@@ -241,19 +252,19 @@ class Place:
         if server is not None:
             server.close()
 
-    def acknowledged(self, worker: PrimaryWorker, number: int, accepted: bool) -> None:
+    def acknowledged(self, worker: Worker, number: int, accepted: bool) -> None:
         """A worker has taken a connection, or not."""
 
-    def reclaim(self, worker: PrimaryWorker) -> None:
+    def reclaim(self, worker: Worker) -> None:
         """A worker is dead: others get what it was offered and had not taken."""
 
-    def set_aside(self, worker: PrimaryWorker) -> None:
+    def set_aside(self, worker: Worker) -> None:
         """A worker does not reply: others get the connections, where the primary can see to that.
 
         What it was offered may be its own already, and no other's while it lives.
         """
 
-    def take_back(self, worker: PrimaryWorker) -> None:
+    def take_back(self, worker: Worker) -> None:
         """A worker that was set aside replies again."""
 
     # ---- For pyuvnet.serve(), whose primary has the sockets before and after all workers -------
@@ -311,7 +322,7 @@ class Place:
 class Offer:
     """A connection that a worker was offered."""
 
-    def __init__(self, fd: int, worker: PrimaryWorker) -> None:
+    def __init__(self, fd: int, worker: Worker) -> None:
         self.fd, self.worker = fd, worker
 
 
@@ -320,7 +331,7 @@ class Handing(Place):
 
     def __init__(self, wanted: Wanted) -> None:
         super().__init__(wanted)
-        self._free: dict[int, PrimaryWorker] = {}
+        self._free: dict[int, Worker] = {}
         # The numbers of workers that do not reply.
         self._aside: set[int] = set()
         self._waiting: deque[int] = deque()
@@ -377,18 +388,18 @@ class Handing(Place):
                     server.resume()
                 server._retry_accepts()
 
-    def _next_free(self) -> PrimaryWorker | None:
+    def _next_free(self) -> Worker | None:
         for number in self._free:
             if number not in self._aside:
                 return self._free.pop(number)
         return None
 
-    def set_aside(self, worker: PrimaryWorker) -> None:
+    def set_aside(self, worker: Worker) -> None:
         """A worker does not reply: offer it nothing."""
         if worker.id in self.workers:
             self._aside.add(worker.id)
 
-    def take_back(self, worker: PrimaryWorker) -> None:
+    def take_back(self, worker: Worker) -> None:
         """A worker that was set aside replies again."""
         self._aside.discard(worker.id)
         self.hand_out()
@@ -405,7 +416,7 @@ class Handing(Place):
             self._offer(self._waiting.popleft(), worker)
         return len(self._waiting)
 
-    def _offer(self, fd: int, worker: PrimaryWorker) -> None:
+    def _offer(self, fd: int, worker: Worker) -> None:
         try:
             copy = os.dup(fd)
         except OSError:
@@ -417,7 +428,7 @@ class Handing(Place):
         self._offers[number] = Offer(fd, worker)
         worker.offer(self.wanted.key, number, copy)
 
-    def _free_later(self, worker: PrimaryWorker) -> None:
+    def _free_later(self, worker: Worker) -> None:
         def free() -> None:
             self._timers.discard(timer)
             if worker.id in self.workers:
@@ -427,7 +438,7 @@ class Handing(Place):
         timer = set_timeout(free, _RECOVERY)
         self._timers.add(timer)
 
-    def acknowledged(self, worker: PrimaryWorker, number: int, accepted: bool) -> None:
+    def acknowledged(self, worker: Worker, number: int, accepted: bool) -> None:
         """A worker has taken a connection, or another gets it."""
         offer = self._offers.get(number)
         if offer is None or offer.worker is not worker:
@@ -444,14 +455,14 @@ class Handing(Place):
                 self._free_later(worker)
         self.hand_out()
 
-    def left(self, worker: PrimaryWorker, died: bool) -> None:
+    def left(self, worker: Worker, died: bool) -> None:
         """Offer it no more; what it was offered it may still take, unless it is dead."""
         self._free.pop(worker.id, None)
         self._aside.discard(worker.id)
         if died:
             self.reclaim(worker)
 
-    def reclaim(self, worker: PrimaryWorker) -> None:
+    def reclaim(self, worker: Worker) -> None:
         """A worker is dead: others get what it was offered and had not taken."""
         for number, offer in list(self._offers.items()):
             if offer.worker is worker:
@@ -500,7 +511,7 @@ class RoundRobin(Handing):
         """The servers that have the sockets, without duplicates."""
         return list(self._listeners)
 
-    def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
+    def add(self, worker: Worker, reply: Reply) -> bool:
         """Give a worker a descriptor, by which it knows the address, and then connections."""
         added = super().add(worker, reply)
         if worker.id in self.workers:
@@ -526,7 +537,7 @@ class ReusePort(Handing):
         # What accepts from the sockets of workers that were set aside, by their numbers.
         self._stand_ins: dict[int, Server] = {}
 
-    def add(self, worker: PrimaryWorker, reply: Reply) -> bool:
+    def add(self, worker: Worker, reply: Reply) -> bool:
         """Give a worker a socket: one of a worker that has gone, or a new one."""
         if self._last is not None:
             self._last.close()
@@ -618,12 +629,12 @@ class ReusePort(Handing):
         own = dict.fromkeys(self._sockets.values())
         return [*own, *(server for server, _ in self._orphans)]
 
-    def set_aside(self, worker: PrimaryWorker) -> None:
+    def set_aside(self, worker: Worker) -> None:
         """A worker does not reply: accept from its socket for others, if there are any."""
         super().set_aside(worker)
         self._stand_in()
 
-    def take_back(self, worker: PrimaryWorker) -> None:
+    def take_back(self, worker: Worker) -> None:
         """A worker that was set aside replies again, and accepts by itself."""
         self._dismiss(worker)
         super().take_back(worker)
@@ -642,13 +653,13 @@ class ReusePort(Handing):
             if stand_in is not None:
                 self._stand_ins[number] = stand_in
 
-    def _dismiss(self, worker: PrimaryWorker) -> None:
+    def _dismiss(self, worker: Worker) -> None:
         stand_in = self._stand_ins.pop(worker.id, None)
         if stand_in is not None:
             self._listeners.discard(stand_in)
             stand_in.close()
 
-    def left(self, worker: PrimaryWorker, died: bool) -> None:
+    def left(self, worker: Worker, died: bool) -> None:
         """Keep the socket for the next one."""
         self._dismiss(worker)
         server = self._sockets.pop(worker.id, None)
@@ -682,7 +693,7 @@ class ReusePort(Handing):
             return None
         return meanwhile
 
-    def remove(self, worker: PrimaryWorker, died: bool) -> bool:
+    def remove(self, worker: Worker, died: bool) -> bool:
         """A worker has left; the sockets of one that died wait for a successor."""
         if not died or len(self.workers) > 1 or worker.id not in self.workers:
             return super().remove(worker, died)

@@ -26,13 +26,19 @@ from ._workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Any, Protocol, Self
 
-    from .._serve.worker import Dealer
     from .._server.listen import ListenPlan
     from ..server import Server
 
     _Then = Callable[[dict[str, Any], int | None], object]
+
+    class Taker(Protocol):
+        """What takes the connections of a server in its place."""
+
+        def _would_take(self) -> bool: ...
+        def _deliver(self, fd: int) -> bool: ...
+
 
 # What a worker of pyuvnet.serve() has besides.
 SERVE_VARIABLE = "PYUVNET_SERVE"
@@ -167,7 +173,7 @@ class OwnWorker(Worker):
         # and what takes connections for one of them.
         self.on_order: Callable[[dict[str, Any]], object] | None = None
         self.handed: set[Server] = set()
-        self.takers: dict[Server, Dealer] = {}
+        self.takers: dict[Server, Taker] = {}
         self._indexes: dict[str, Indexes] = {}
         self._thread = get_ident()
         self._channel = Channel(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, Self
 
-    from ..typing import AddressInfo
+    from .._typing.infos import AddressInfo
 
 SEED_VARIABLE = "PYUVNET_TESTING_SEED"
 WINDOW = 65536  # bytes that a flow holds before its source has to wait

@@ -3,7 +3,7 @@
 `pyuvnet/_base` is the lowest layer, in Python; above it is the core, in the order of its LAYERS;
 above that the facade, with its folders. A module imports from below only. In `_base` and in the
 facade no two modules import each other, by whatever way round. Imports in functions count like all
-others; what stands under `if TYPE_CHECKING:` does not, since it never runs.
+others, and so does what stands under `if TYPE_CHECKING:`, since a reader follows both.
 """
 
 from __future__ import annotations
@@ -81,9 +81,6 @@ def python_imports(text: str) -> list[tuple[int, str, list[str], bool]]:
 
     def visit(body: list[ast.AST], at_head: bool) -> None:
         for node in body:
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                visit(list(node.orelse), at_head)
-                continue
             if isinstance(node, ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 out.append((node.lineno, "." * node.level + (node.module or ""), names, at_head))
