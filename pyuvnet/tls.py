@@ -3,18 +3,21 @@
     from pyuvnet import tls
     server = tls.create_server({"key": key, "cert": cert}, lambda socket: socket.pipe(socket))
 
-Python's ssl does the cryptography.
+Python's ssl does the cryptography. `tls.engine` says how records reach it.
 
 Node: tls
 """
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 
 from ._base import TYPE_CHECKING
 from ._base import validation as check
+from ._base.info import Info
+from ._core import engine as _engines
 from ._core.names import add_node_names
 from ._tls import promises
 from ._tls.context import (
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 # What a program assigns to DEFAULT_CIPHERS and the others is for the contexts made from then on.
 defaults_of(globals())
+if "PYUVNET_TLS_ENGINE" in os.environ:
+    # A name that cannot be obeyed is an error at once, not with the first connection.
+    _engines.chosen()
 
 
 def get_ciphers() -> list[str]:
@@ -131,6 +137,9 @@ def __getattr__(name: str) -> Any:
         found = tuple(pem.rstrip("\n") for pem in _system_certificates())
         globals()["root_certificates"] = globals()["rootCertificates"] = found
         return found
+    if name == "engine":
+        engine, reason = _engines.chosen()
+        return Info(name=engine, reason=reason)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -214,6 +214,7 @@ def test_info_prints_versions_and_build_flags(capsys) -> None:
     assert f"Python   {sys.version.split()[0]} " in out
     assert re.search(r"^libuv    1\.\d+\.\d+$", out, re.M)
     assert re.search(r"^build    (release|debug)", out, re.M)
+    assert re.search(r"^tls      OpenSSL .*, engine (libssl|python, since .+)$", out, re.M)
 
 
 def test_stubs_are_written_where_type_checkers_look(tmp_path, monkeypatch, capsys) -> None:

@@ -40,6 +40,7 @@ import platform
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -149,9 +150,17 @@ def _stage(types: int) -> Iterator[Stage]:
         stage = Stage(Path(folder), types)
         (stage.folder / "pyuvnet").symlink_to(ROOT / "pyuvnet")
         shutil.copy(HERE / "servers.py", stage.folder)
+        _make_keys(stage.folder)
         _compile([*_program(stage), "start", "0", "0"])
         _compile([*_python(stage), "-c", "import asyncio, ctypes, gc, re, tempfile"])
         yield stage
+
+
+def _make_keys(folder: Path) -> None:
+    """A key and a certificate; no instruction that is counted depends on which."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-subj", "/CN=localhost", "-days", "2", "-keyout", "key.pem"]
+    subprocess.run([*command, "-out", "cert.pem"], cwd=folder, check=True, capture_output=True)
 
 
 def _python(stage: Stage) -> list[str]:
@@ -252,6 +261,24 @@ def _echo(message: bytes, answer: bytes) -> Callable[[Running], Repeat]:
     return prepare
 
 
+def _secured(message: bytes) -> Callable[[Running], Repeat]:
+    def prepare(server: Running) -> Repeat:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        plain = server.connect()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            peer = context.wrap_socket(plain)
+
+        def repeat(times: int) -> None:
+            for _ in range(times):
+                server.send(peer, message)
+                _expect(peer, message)
+
+        return repeat
+
+    return prepare
+
+
 def _to_all(server: Running) -> Repeat:
     peers = [server.connect() for _ in range(RECEIVERS)]
     message = b"x" * 256
@@ -311,6 +338,8 @@ INSTRUCTIONS: dict[str, tuple[str, Callable[[Running], Repeat], int]] = {
     "echo, method": ("method", ECHO, 500),
     "echo, pipe": ("pipe", ECHO, 500),
     "echo, coroutine": ("coroutine", ECHO, 500),
+    "echo over TLS, 64 bytes": ("tls", _secured(PAYLOAD[:64]), 500),
+    "echo over TLS, 16 KiB": ("tls", _secured(PAYLOAD * 16), 200),
     "16 writes": ("writes", ECHO, 500),
     "16 lines": ("lines", LINES, 500),
     "16 frames": ("frames", FRAMES, 500),
@@ -328,6 +357,7 @@ IMPORT, START = "import", "import to listening"
 # Figures of what looks up or allocates so much that it matters where objects are.
 MOVED = {
     *("16 lines", "16 frames", "echo, coroutine"),
+    *("echo over TLS, 64 bytes", "echo over TLS, 16 KiB"),
     *("connect, echo, close, coroutine", "connect, echo, close, async with"),
 }
 # Name -> server.

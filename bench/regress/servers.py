@@ -157,7 +157,16 @@ def control(socket: Socket) -> None:
     socket.on("end", lambda: os._exit(0))
 
 
-server: Server = net.create_server({"no_delay": True}, SERVERS.get(name, listener))
+if name == "tls":
+    from pyuvnet import tls
+
+    # In the folder of this file.
+    folder = os.path.dirname(__file__)
+    with open(f"{folder}/key.pem", "rb") as key, open(f"{folder}/cert.pem", "rb") as cert:
+        pair = {"key": key.read(), "cert": cert.read()}
+    server: Server = tls.create_server({"no_delay": True, **pair}, listener)
+else:
+    server = net.create_server({"no_delay": True}, SERVERS.get(name, listener))
 controller: Server = net.create_server({"no_delay": True}, control)
 
 

@@ -25,6 +25,7 @@ cdef class Engine:
     cdef bytes collect(self)                                            # ciphertext out
     cdef int end(self) noexcept                                         # close_notify
     cdef object ssl_object(self)
+    cdef str name(self)                                                 # as chosen() calls it
 
 cdef bint is_engines(object error) noexcept
 cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Window window)

@@ -1,7 +1,11 @@
 """Engine: what turns plaintext into TLS records and back; it knows neither sockets nor loops.
 
-Owns: the interface that the layer of tls.pyx calls, and its one implementation, on Python's `_ssl`:
-an SSLObject between two MemoryBIOs. Another one could call libssl itself.
+Owns: the interface that the layer of tls.pyx calls, and its two implementations. Both are an
+SSLObject of Python's `_ssl` between two MemoryBIOs, so that contexts, verification, handshakes and
+everything that a program sees are Python's. They differ in who moves records: the first calls
+the methods of these objects, the second calls the functions of libssl on the `SSL*` inside, which
+costs neither Python calls nor objects. The second needs to find that pointer: `_find_libssl()`
+trusts nothing that it has not checked, and any doubt means the first.
 
 Rules:
 
@@ -11,13 +15,20 @@ Rules:
 * Each call may let other threads run, and signal handlers: the caller looks at its state again.
 """
 
+import os
+
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawMalloc
 from cpython.object cimport PyObject
+from libc.string cimport memcpy
 
 from .._base.errors import StateError
 
-from .errors cimport seal
-from .shared cimport lock, pyuvnet_mutex, unlock
+from . cimport uv
+from .capi cimport PyBytes_AS_STRING
+from .errors cimport seal, state_error
+from .shared cimport GIL_DISABLED, lock, pyuvnet_mutex, unlock
 
 cdef extern from "Python.h":
     object PyObject_Call(object function, object arguments, PyObject* keywords)
@@ -71,6 +82,9 @@ cdef class Engine:
         """The SSLObject behind it, if there is one."""
         return None
 
+    cdef str name(self):
+        return ""
+
 
 cdef class _PythonEngine(Engine):
     """An SSLObject between two MemoryBIOs."""
@@ -87,6 +101,9 @@ cdef class _PythonEngine(Engine):
 
     cdef object ssl_object(self):
         return self._object
+
+    cdef str name(self):
+        return "python"
 
     cdef void _failed(self, object exc) noexcept:
         if self.error is None:
@@ -170,6 +187,210 @@ cdef class _PythonEngine(Engine):
         return result
 
 
+# ---- libssl --------------------------------------------------------------------------------------
+
+cdef enum:
+    SSL_ERROR_WANT_READ = 2
+    SSL_ERROR_ZERO_RETURN = 6
+    BIO_CTRL_PENDING = 10
+
+# Where an object of _ssl has its pointer, in words: the same in all CPythons that were tried.
+cdef enum:
+    CONTEXT_SSL_CTX = 2
+    BIO_BIO = 2
+    SOCKET_SOCKET = 2                  # a weak reference, or NULL with BIOs
+    SOCKET_SSL = 3
+    SOCKET_CONTEXT = 4
+    SOCKET_HOST = 7
+
+_TRIED = ((3, 11), (3, 12), (3, 13))
+
+cdef struct _Functions:
+    int (*read)(void* ssl, void* base, size_t room, size_t* count) noexcept
+    int (*write)(void* ssl, const void* base, size_t size, size_t* count) noexcept
+    int (*get_error)(const void* ssl, int result) noexcept
+    void* (*get_context)(const void* ssl) noexcept
+    void* (*get_incoming)(const void* ssl) noexcept
+    void* (*get_outgoing)(const void* ssl) noexcept
+    int (*bio_read)(void* bio, void* base, int room) noexcept
+    int (*bio_write)(void* bio, const void* base, int size) noexcept
+    long (*bio_ctrl)(void* bio, int command, long number, void* pointer) noexcept
+    unsigned long (*version)() noexcept
+
+cdef _Functions _libssl                # valid while `_why_not` is ''
+# Why libssl is not called; None: it was not looked for yet.
+cdef str _why_not = None
+
+
+cdef inline void* _word(object whose, int index) noexcept:
+    return (<void**><void*>whose)[index]
+
+
+cdef bint _has_layout(object ssl_object, object incoming, object outgoing):
+    """Whether the pointers stand in these objects where they are expected.
+
+    The neighbours of the `SSL*` are compared before libssl is given it, and then what libssl says
+    of it is compared with what the other objects hold.
+    """
+    inner = ssl_object._sslobj
+    context = ssl_object.context
+    host = inner.server_hostname
+    cdef void* ssl
+    if min(type(inner).__basicsize__, type(context).__basicsize__) \
+            < (SOCKET_HOST + 1) * <int>sizeof(void*) \
+            or type(incoming).__basicsize__ < (BIO_BIO + 1) * <int>sizeof(void*):
+        return False
+    if _word(inner, SOCKET_SOCKET) is not NULL \
+            or _word(inner, SOCKET_CONTEXT) is not <void*>context \
+            or _word(inner, SOCKET_HOST) is not (NULL if host is None else <void*>host):
+        return False
+    ssl = _word(inner, SOCKET_SSL)
+    return (
+        ssl is not NULL
+        and _libssl.get_context(ssl) is _word(context, CONTEXT_SSL_CTX)
+        and _libssl.get_incoming(ssl) is _word(incoming, BIO_BIO)
+        and _libssl.get_outgoing(ssl) is _word(outgoing, BIO_BIO)
+    )
+
+
+cdef str _find_libssl():
+    """Fill `_libssl` from the library that `_ssl` has loaded; returns why not, or ''."""
+    cdef uv.uv_lib_t* library
+    cdef void* found[10]
+    cdef int index
+    import _ssl
+    import ssl
+    import sys
+    if GIL_DISABLED or sizeof(PyObject) != 2 * sizeof(void*):
+        return "this build of Python runs without a global lock"
+    if sys.implementation.name != "cpython" or sys.version_info[:2] not in _TRIED:
+        return "it was not tried with this version of Python"
+    file = getattr(_ssl, "__file__", None)
+    if file is None:
+        return "Python's ssl is a part of the interpreter"
+    # It stays loaded, as _ssl does.
+    library = <uv.uv_lib_t*>PyMem_RawMalloc(sizeof(uv.uv_lib_t))
+    if library is NULL:
+        raise MemoryError
+    if uv.uv_dlopen(os.fsencode(file), library) < 0:
+        return "Python's ssl cannot be looked into"
+    names = (
+        b"SSL_read_ex", b"SSL_write_ex", b"SSL_get_error", b"SSL_get_SSL_CTX", b"SSL_get_rbio",
+        b"SSL_get_wbio", b"BIO_read", b"BIO_write", b"BIO_ctrl", b"OpenSSL_version_num",
+    )
+    for index, name in enumerate(names):
+        if uv.uv_dlsym(library, name, &found[index]) < 0 or found[index] is NULL:
+            return f"Python's ssl hides {name.decode()}()"
+    memcpy(&_libssl, found, sizeof(_libssl))
+    if _libssl.version() != <unsigned long>_ssl.OPENSSL_VERSION_NUMBER:
+        return "Python's ssl was compiled for another version of OpenSSL"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    made = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    if not _has_layout(made, incoming, outgoing):
+        return "Python's ssl keeps its pointers elsewhere"
+    return ""
+
+
+def chosen():
+    """Which engine new connections get: ('libssl', ''), or ('python', why not libssl).
+
+    Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) if PYUVNET_TLS_ENGINE wants another.
+    """
+    global _why_not
+    cdef str why
+    wanted = os.environ.get("PYUVNET_TLS_ENGINE", "")
+    if wanted not in ("", "python", "libssl"):
+        raise state_error(
+            "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
+            f"PYUVNET_TLS_ENGINE must be 'python' or 'libssl'. Received {wanted!r}")
+    if wanted == "python":
+        return "python", "PYUVNET_TLS_ENGINE is 'python'"
+    lock(&_door)
+    why = _why_not
+    unlock(&_door)
+    if why is None:
+        # Twice in two threads does no harm: they find the same.
+        why = _find_libssl()
+        lock(&_door)
+        _why_not = why
+        unlock(&_door)
+    if not why:
+        return "libssl", ""
+    if wanted:
+        raise state_error(
+            "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
+            f"PYUVNET_TLS_ENGINE is 'libssl', which cannot be called: {why}")
+    return "python", why
+
+
+cdef class _LibsslEngine(_PythonEngine):
+    """The same objects, with records moved by libssl's own functions.
+
+    What is no plain success goes to Python's methods: they find the same state, OpenSSL's queue of
+    errors included, and raise the right exception for it.
+    """
+
+    cdef void* _ssl
+    cdef void* _from_peer
+    cdef void* _to_peer
+
+    cdef str name(self):
+        return "libssl"
+
+    cdef int feed(self, const char* base, Py_ssize_t size) noexcept:
+        # Without _inner a garbage collection has cleared this, and the pointers lead nowhere.
+        if self._inner is not None and _libssl.bio_write(self._from_peer, base, <int>size) == size:
+            return 0
+        return self._failed_without_memory()
+
+    cdef int _failed_without_memory(self) noexcept:
+        if self.error is None:
+            try:
+                raise MemoryError
+            except MemoryError as exc:
+                self.error = exc
+        return ENGINE_FAILED
+
+    cdef Py_ssize_t take(self, char* base, Py_ssize_t room) noexcept:
+        cdef size_t count = 0
+        cdef int reason
+        if self._inner is not None:
+            if _libssl.read(self._ssl, base, room, &count):
+                return <Py_ssize_t>count
+            reason = _libssl.get_error(self._ssl, 0)
+            if reason == SSL_ERROR_WANT_READ:
+                return ENGINE_WANTS
+            if reason == SSL_ERROR_ZERO_RETURN:
+                return ENGINE_ENDED
+        return _PythonEngine.take(self, base, room)
+
+    cdef Py_ssize_t give(self, const char* base, Py_ssize_t size) noexcept:
+        cdef size_t count = 0
+        if self._inner is not None:
+            if _libssl.write(self._ssl, base, size, &count):
+                return <Py_ssize_t>count
+        return _PythonEngine.give(self, base, size)
+
+    cdef bytes collect(self):
+        cdef bytes found = None
+        cdef long size
+        if self._inner is None:
+            return _PythonEngine.collect(self)
+        size = _libssl.bio_ctrl(self._to_peer, BIO_CTRL_PENDING, 0, NULL)
+        if size <= 0:
+            return b""
+        try:
+            found = PyBytes_FromStringAndSize(NULL, size)
+        except MemoryError as exc:
+            self._failed(exc)
+        if found is not None \
+                and _libssl.bio_read(self._to_peer, PyBytes_AS_STRING(found), <int>size) != size:
+            self._failed_without_memory()
+            found = None
+        return found
+
+
 cdef bint is_engines(object error) noexcept:
     """Whether an engine's error is its own, and not what a signal handler has raised.
 
@@ -199,8 +420,20 @@ cdef int _learn_ssl() except -1:
 
 cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Window window):
     """An engine on an SSLObject and the two MemoryBIOs that it was made with."""
-    cdef _PythonEngine engine = _PythonEngine.__new__(_PythonEngine)
+    cdef _PythonEngine engine
+    cdef _LibsslEngine direct
     _learn_ssl()
+    # A program may listen to messages, and its listener may raise.
+    if chosen()[0] == "libssl" and getattr(ssl_object.context, "_msg_callback", None) is None \
+            and getattr(ssl_object, "_sslobj", None) is not None \
+            and _has_layout(ssl_object, incoming, outgoing):
+        direct = _LibsslEngine.__new__(_LibsslEngine)
+        direct._ssl = _word(ssl_object._sslobj, SOCKET_SSL)
+        direct._from_peer = _libssl.get_incoming(direct._ssl)
+        direct._to_peer = _libssl.get_outgoing(direct._ssl)
+        engine = direct
+    else:
+        engine = _PythonEngine.__new__(_PythonEngine)
     engine._object = ssl_object
     inner = getattr(ssl_object, "_sslobj", None)
     if inner is None:
@@ -218,3 +451,4 @@ cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Wind
 seal(Window)
 seal(Engine)
 seal(_PythonEngine)
+seal(_LibsslEngine)

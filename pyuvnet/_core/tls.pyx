@@ -191,6 +191,11 @@ cdef class TLS(Layer):
         """Python's SSLObject, or None before a context is chosen."""
         return None if self.engine is None else self.engine.ssl_object()
 
+    @property
+    def engine_name(self):
+        """'libssl' or 'python', see engine.pyx; '' before a context is chosen."""
+        return "" if self.engine is None else self.engine.name()
+
     def start(self, ssl_object, incoming, outgoing):
         """Begin the handshake with a context; what has come already is read.
 

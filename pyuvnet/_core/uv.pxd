@@ -158,6 +158,12 @@ cdef extern from "uv.h" nogil:
     ctypedef void (*uv_poll_cb)(uv_poll_t*, int, int) noexcept nogil
     ctypedef void (*uv_getaddrinfo_cb)(uv_getaddrinfo_t*, int, addrinfo*) noexcept nogil
 
+    ctypedef struct uv_lib_t:
+        pass
+
+    int uv_dlopen(const char* filename, uv_lib_t*)
+    int uv_dlsym(uv_lib_t*, const char* name, void** pointer)
+
     const char* uv_version_string()
     const char* uv_strerror(int)
     const char* uv_err_name(int)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import _ssl
 import contextlib
+import os
 import ssl
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 
+from pyuvnet import tls
 from pyuvnet._core import engine
 
 
@@ -47,3 +54,89 @@ def test_a_read_fills_a_buffer_that_is_smaller_than_its_count() -> None:
     buffer = bytearray(4)
     assert left._sslobj.read(1 << 30, memoryview(buffer)) == 4
     assert buffer == b"0123"
+
+
+# Which engine
+
+
+LAYOUT = (
+    sys.version_info[:2] in ((3, 11), (3, 12), (3, 13))
+    and sys.platform == "linux"
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    and hasattr(_ssl, "__file__")
+)
+ROOT = Path(__file__).parents[2]
+WORDS = "import ctypes, ssl; from pyuvnet._core import engine; "
+
+
+def child(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("import _ssl; del _ssl.__file__", "Python's ssl is a part of the interpreter"),
+        ("import _ssl; _ssl.__file__ = '/missing'", "Python's ssl cannot be looked into"),
+        (
+            "import _ssl, math; _ssl.__file__ = math.__file__",
+            "Python's ssl hides SSL_read_ex()",
+        ),
+        (
+            "import _ssl; _ssl.OPENSSL_VERSION_NUMBER += 1 << 28",
+            "Python's ssl was compiled for another version of OpenSSL",
+        ),
+        (
+            "c = ssl.SSLContext; w = c.wrap_bio; c.wrap_bio = lambda s, i, o, **k: w(s, o, i, **k)",
+            "Python's ssl keeps its pointers elsewhere",
+        ),
+        ("import sys; sys.version_info = (3, 99)", "it was not tried with this version of Python"),
+    ],
+)
+@pytest.mark.skipif(not LAYOUT, reason="another engine, for another reason")
+def test_any_doubt_means_pythons_methods(before: str, reason: str) -> None:
+    done = child(f"{WORDS}{before}\nprint(*engine.chosen())", PYUVNET_TLS_ENGINE="")
+    assert (done.stdout.strip(), done.stderr) == (f"python {reason}", "")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "printed", "raised"),
+    [
+        ("python", "python PYUVNET_TLS_ENGINE is 'python'", ""),
+        ("libssl", "libssl " if LAYOUT else "", "" if LAYOUT else "which cannot be called"),
+        ("openssl", "", "must be 'python' or 'libssl'. Received 'openssl'"),
+    ],
+)
+def test_the_environment_forces_one(wanted: str, printed: str, raised: str) -> None:
+    code = "from pyuvnet import tls; print(tls.engine.name, tls.engine.reason)"
+    done = child(code, PYUVNET_TLS_ENGINE=wanted)
+    assert done.stdout == (f"{printed}\n" if printed else "")
+    assert raised in done.stderr
+    assert ("ERR_FEATURE" in done.stderr) is False
+
+
+@pytest.mark.skipif(not LAYOUT, reason="another engine, for another reason")
+def test_it_is_libssl_here() -> None:
+    assert os.environ.get("PYUVNET_TLS_ENGINE") or tls.engine == {"name": "libssl", "reason": ""}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_both_pass_the_same_tests() -> None:
+    other = "python" if tls.engine.name == "libssl" else "libssl"
+    if other == "libssl":
+        pytest.skip(tls.engine.reason)
+    files = ["core/test_tls.py", "test_tls.py", "test_tls_sockets.py", "test_tls_writes.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *(str(ROOT / "tests" / name) for name in files)],
+        env={**os.environ, "PYUVNET_TLS_ENGINE": other},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
