@@ -19,7 +19,6 @@ import runpy
 import sysconfig
 import tomllib
 from glob import glob
-from os.path import exists
 from pathlib import Path
 
 import Cython
@@ -45,7 +44,7 @@ HIDDEN = ("UV_EXTERN", "")  # uv.h forces default visibility unless this is defi
 
 if sys.platform == "win32":
     CFLAGS = ["/std:c11", "/O2", "/UNDEBUG" if DEBUG else "/DNDEBUG"]
-    LDFLAGS = [f"{name}.lib" for g in GROUPS for name in g["libraries"]]
+    LDFLAGS, COLD = [f"{name}.lib" for g in GROUPS for name in g["libraries"]], []
 else:
     # NDEBUG is explicit because an environment CFLAGS drops the interpreter's -DNDEBUG; the level
     # of optimisation is CFLAGS's if it has one. -iquote beats any -I of another libuv's headers.
@@ -60,6 +59,7 @@ else:
     CFLAGS += ["-g"] if DEBUG else SMALLER if SMALL else []
     CFLAGS += [] if "-O0" in GIVEN or "-fsanitize" in GIVEN else ["-D_FORTIFY_SOURCE=3"]
     CFLAGS += [] if "-O" in GIVEN else ["-O1" if DEBUG else "-O2"]
+    COLD = ["-Os"] if SMALL and "-O" not in GIVEN else []  # of what build_changed.COLD lists
     CFLAGS += [] if SYSTEM_LIBUV else ["-iquote", "vendor/libuv/include"]
     # The shared object exports PyInit_* only. The libraries come last, after what needs them.
     LDFLAGS = ["-Wl,--version-script=pyuvnet/_core/exports.map,-z,relro,-z,now,-z,noexecstack"]
@@ -113,7 +113,7 @@ class BuildCore(build_ext):
     def build_extensions(self):
         (core,) = self.extensions
         core.sources = build_changed.translate(core.sources, TRANSLATED, DIRECTIVES)
-        build_changed.speed_up(self.compiler, headers())
+        build_changed.speed_up(self.compiler, headers(), COLD)
         super().build_extensions()
 
 
@@ -122,8 +122,8 @@ def main():
     if SYSTEM_LIBUV:
         found = runpy.run_path("vendor/libuv/system.py")["arguments"]()
         compiling, linking, include = CFLAGS + found[0], found[1] + LDFLAGS, []
-    if not exists("vendor/libuv/src") and (not SYSTEM_LIBUV or "sdist" in sys.argv):
-        if exists("PKG-INFO"):
+    if not Path("vendor/libuv/src").exists() and (not SYSTEM_LIBUV or "sdist" in sys.argv):
+        if Path("PKG-INFO").exists():
             sys.exit("vendor/libuv/src is missing, which every sdist of pyuvnet carries")
         sys.exit(1) if runpy.run_path("vendor/libuv/fetch.py")["main"]() else None
     kind = f"{'debug' if DEBUG else 'release'}, {'installed' if SYSTEM_LIBUV else 'bundled'} libuv"

@@ -653,6 +653,20 @@ def test_debug_information_is_for_those_who_ask(
 
 
 @posix_only
+@pytest.mark.parametrize(
+    ("debug", "cflags", "levels"),
+    [("0", "", ("-Os", "-O2")), ("0", "-O3", ("-O3", "-O3")), ("1", "", ("-O1", "-O1"))],
+)
+def test_what_runs_once_is_built_for_size(
+    debug: str, cflags: str, levels: tuple[str, str], installed: Project
+) -> None:
+    assert runpy.run_path(str(BUILD_CHANGED))["COLD"] < set(pyuvnet._core.LAYERS)
+    (installed.core / "alive.pyx").write_text("answer = 1\n")
+    commands = compiled(installed.build(PYUVNET_DEBUG=debug, CFLAGS=cflags))
+    assert (last(commands["alive.c"], "-O"), last(commands["one.c"], "-O")) == levels
+
+
+@posix_only
 def test_a_folder_of_the_same_name_does_not_hide_an_editable_install(
     installed: Project, tmp_path: Path
 ) -> None:

@@ -21,6 +21,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+# What runs once, for a process or a server, or when something has failed. It is built for size,
+# which takes a third of its code away; what each connection or chunk runs is built for speed.
+COLD = {"alive", "bound", "debugging", "descriptors", "errors", "hidden_calls", "info", "meter"}
+COLD |= {"names", "process", "rule_input", "signals", "socketaddress", "transfer"}
+
 
 class Digests(dict[str, "str | None"]):
     """The digest of each file by its path, as the file was when it was first asked for."""
@@ -130,8 +135,12 @@ def headers_of(rule: Path) -> list[str] | None:
     return [re.sub(r"\\([ #])", r"\1", path).replace("$$", "$") for path in paths]
 
 
-def speed_up(compiler: Any, headers: Sequence[str]) -> None:
-    """Make a compiler of setuptools use all processors, and leave alone what is current."""
+def speed_up(compiler: Any, headers: Sequence[str], cold: Sequence[str] = ()) -> None:
+    """Make a compiler of setuptools use all processors, and leave alone what is current.
+
+    Args:
+        cold: more flags for the modules of COLD.
+    """
     look_at(headers)
     compile_one = compiler.compile
     if getattr(compiler, "initialized", True) is False:
@@ -139,6 +148,8 @@ def speed_up(compiler: Any, headers: Sequence[str]) -> None:
 
     def work(source: str, output_dir: str, options: dict[str, Any]) -> None:
         (made,) = compiler.object_filenames([source], output_dir=output_dir)
+        if cold and Path(source).stem in COLD:
+            options = options | {"extra_postargs": [*(options.get("extra_postargs") or ()), *cold]}
         how = repr([getattr(compiler, "compiler_so", None), sorted(options.items())])
         if is_current(made, how):
             return
