@@ -18,6 +18,7 @@ from ._base.option_table import option_set
 from ._base.options import check_needed, read_choice, read_queue_bound, read_size
 from ._client.connecting import no_address
 from ._client.proxy import check_accepting
+from ._core.admission import SILENT_REASONS
 from ._core.bound import BoundBase
 from ._core.errors import UV_EADDRINUSE, make_os_error
 from ._core.loop_registry import current_loop
@@ -82,10 +83,6 @@ def _check_bounds(given: Mapping[str, Any]) -> tuple[Any, ...]:
         *(most, refuses, budget, per_address, overflow == "wait", waits, reserve),
         -1 if reads is None else reads,
     )
-
-
-# Reasons of 'drop' that are a policy at work and no trouble.
-_SILENT_DROPS = frozenset(("block_list", "unknown_peer"))
 
 
 def _in_coroutine() -> bool:
@@ -1090,7 +1087,7 @@ class Server(ServerBase):
         fresh = {
             reason: count - self._logged.get(reason, 0)
             for reason, count in now.items()
-            if count > self._logged.get(reason, 0) and reason not in _SILENT_DROPS
+            if count > self._logged.get(reason, 0) and reason not in SILENT_REASONS
         }
         self._logged = now
         if not fresh:

@@ -13,6 +13,8 @@ import pytest
 
 import pyuvnet
 from pyuvnet import framing, net
+from pyuvnet._base.names import to_node
+from pyuvnet._core.admission import REASONS
 from pyuvnet._core.info import build_flags
 from tests.support.cases import cases
 
@@ -21,6 +23,15 @@ hooked = pytest.mark.skipif(
     sys.platform == "win32" or "installed libuv" in build_flags(),
     reason="the hook on accept() is not there",
 )
+
+
+def test_each_reason_for_a_drop_is_in_the_guide_and_in_the_docstrings() -> None:
+    guide = Path(__file__).parent.parent / "docs" / "guide" / "operations.md"
+    rows = guide.read_text("utf-8").splitlines()
+    for name, silent, words in REASONS:
+        assert f"| `'{name}'` | {words} | {'no' if silent else 'yes'} |" in rows
+        assert f"'{name}'" in str(net.Server.__doc__)
+        assert f"'{to_node(name)}'" in str(net.Server.dropped.__doc__)
 
 
 def turns(count: int, then: Callable[[], object]) -> None:

@@ -157,7 +157,8 @@ def test_no_compiled_type_without_a_check_is_open(name: str) -> None:
         for kind in vars(sys.modules[name]).values()
         if isinstance(kind, type) and kind.__module__ == name and kind.__flags__ & BASE_TYPE
     }
-    bases = {"Acceptor", "BoundBase", "Collector", "Continuation", "ServerBase", "SocketBase",
+    bases = {"Acceptor", "AcceptingServer", "AdmittingServer", "BoundBase", "Collector",
+             "Continuation", "EndingServer", "ListeningServer", "ServerBase", "SocketBase",
              "SocketMethods", "Stream"}  # fmt: skip
     public = {
         "BlockList",

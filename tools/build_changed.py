@@ -23,8 +23,9 @@ from typing import Any
 
 # What runs once, for a process or a server, or when something has failed. It is built for size,
 # which takes a third of its code away; what each connection or chunk runs is built for speed.
-COLD = {"alive", "bound", "debugging", "descriptors", "errors", "hidden_calls", "info", "meter"}
-COLD |= {"names", "process", "rule_input", "signals", "socketaddress", "transfer"}
+COLD = {"alive", "bound", "debugging", "descriptors", "errors", "hidden_calls", "info", "listener"}
+COLD |= {"meter", "names", "process", "rule_input", "server_base", "shutdown", "signals"}
+COLD |= {"socketaddress", "transfer"}
 
 
 class Digests(dict[str, "str | None"]):

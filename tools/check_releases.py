@@ -34,10 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "pyuvnet" / "_core"
 # What moves connections.
 FILES = [
-    "accepting", "connecting", "debugging", "dns", "duplex", "emitter", "framing", "handle",
-    "immediate", "layer", "loop", "meter", "passing", "pipe", "piping", "readable", "server_base",
-    "socket_base", "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable",
-    "write_queue",
+    "accepting", "acceptor", "admission", "connecting", "debugging", "dns", "duplex", "emitter",
+    "framing", "handle", "immediate", "layer", "listener", "loop", "meter", "passing", "pipe",
+    "piping", "readable", "server_base", "shutdown", "socket_base", "socket_methods", "stream",
+    "stream_handle", "tcp", "timer", "writable", "write_queue",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
@@ -87,8 +87,8 @@ ALLOWED = {
     "stream_handle write_with _chunks": "it is None in a new request",
     "socket_base _take_read Py_DECREF": "exact bytes of ours, which run nothing",
     "socket_base _deliver Py_DECREF": "exact bytes of ours, which run nothing",
-    "server_base _init_server _socket_class": "it is None: this is called once",
-    "server_base _look_up _looked_up": "it is None, or held as the argument `looked_up`",
+    "acceptor _init_server _socket_class": "it is None: this is called once",
+    "listener _look_up _looked_up": "it is None, or held as the argument `looked_up`",
     "accepting _on_failures_gil Py_XDECREF": "the array is this function's own",
     "emitter _move_to_dict _events": "it is None: the object has no dict yet",
     "emitter _drop _entry1": _MOVES,

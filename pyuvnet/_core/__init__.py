@@ -73,6 +73,10 @@ LAYERS: tuple[str, ...] = (
     "proxy_header",
     "connecting",
     "socket_methods",
+    "admission",
+    "acceptor",
+    "listener",
+    "shutdown",
     "server_base",
     "transfer",
 )
