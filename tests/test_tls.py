@@ -327,13 +327,57 @@ def test_an_error_is_ours_and_pythons() -> None:
     assert error.library == "SSL"
 
 
+LEAF, SELF = "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "DEPTH_ZERO_SELF_SIGNED_CERT"
+
+
+# What Node 26 says in each case, with either version.
 @pytest.mark.spec("D152")
-def test_nothing_is_verified_without_reject_unauthorized() -> None:
-    both = Both(client={"ca": None, "reject_unauthorized": False})
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("side", "whose", "authority", "name", "error"),
+    [
+        ("client", "server", "ca", "localhost", None),
+        ("client", "server", None, "localhost", LEAF),
+        ("client", "server", "ca", "else.example", "ERR_TLS_CERT_ALTNAME_INVALID"),
+        ("client", "other", None, "localhost", LEAF),
+        ("client", "self", "ca", "localhost", SELF),
+        ("client", "self", "self", "localhost", None),
+        ("client", "expired", "ca", "localhost", "CERT_HAS_EXPIRED"),
+        ("client", "chained", "ca", "localhost", LEAF),
+        ("server", None, "ca", "localhost", "UNABLE_TO_GET_ISSUER_CERT"),
+        ("server", "client", "ca", "localhost", None),
+        ("server", "self", "ca", "localhost", SELF),
+        ("server", "expired", "ca", "localhost", "CERT_HAS_EXPIRED"),
+        ("server", "chained", "ca", "localhost", LEAF),
+    ],
+)
+def test_without_reject_unauthorized_a_connection_goes_on(
+    side: str, whose: str | None, authority: str | None, name: str, error: str | None, version: str
+) -> None:
+    keys = {"key": PKI / f"{whose}.key", "cert": PKI / f"{whose}.pem"} if whose else {}
+    checks = {"ca": authority and PKI / f"{authority}.pem", "reject_unauthorized": False}
+    if side == "client":
+        both = Both({**keys, "max_version": version}, {**checks, "servername": name})
+    else:
+        both = Both({**checks, "request_cert": True, "max_version": version}, keys)
     seen: list[Any] = []
-    both.connected = lambda c: seen.append((c.authorized, c.authorization_error))
+
+    def look(socket: tls.TLSSocket) -> None:
+        seen.append((socket.authorized, socket.authorization_error))
+        socket.end()
+
+    if side == "client":
+        both.connected = look
+    else:
+        both.accepted = look
     both.run()
-    assert seen == [(False, "CERT_NOT_VERIFIED")]
+    if tls.engine.name == "libssl":
+        assert seen == [(error is None, error)]
+    elif side == "client":
+        assert seen == [(False, "CERT_NOT_VERIFIED")]
+    else:
+        refused = whose not in (None, "client")
+        assert seen == ([] if refused else [(error is None, error)])
 
 
 def test_a_revoked_certificate_is_refused(tmp_path: Path) -> None:

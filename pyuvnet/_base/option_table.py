@@ -324,7 +324,7 @@ OPTIONS = (
     ("alpn_protocols", "TLSSocket tls.connect tls.Server", "Sequence[str]", "list of str", "[]",
      "protocols for the connection, in order of preference"),
     ("reject_unauthorized", "TLSSocket tls.connect tls.Server", "bool", "bool", "True",
-     "reject a peer whose certificate is not valid; False on a client verifies nothing"),
+     "reject a peer whose certificate is not valid; False: `authorized` says whether it is"),
     ("allow_truncation", "TLSSocket tls.connect tls.Server", "bool", "bool", "False",
      "a connection that ends without close_notify emits 'end' instead of an error"),
     ("alpn_callback", "TLSSocket tls.Server", "Callable[..., Any]",

@@ -25,6 +25,8 @@ cdef class Engine:
     cdef bytes collect(self)                                            # ciphertext out
     cdef int end(self) noexcept                                         # close_notify
     cdef object ssl_object(self)
+    cdef bint verify_only(self) noexcept                                # instead of failing
+    cdef long verify_result(self) noexcept
     cdef str name(self)                                                 # as chosen() calls it
 
 cdef bint is_engines(object error) noexcept

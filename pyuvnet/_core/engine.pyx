@@ -85,6 +85,14 @@ cdef class Engine:
     cdef str name(self):
         return ""
 
+    cdef bint verify_only(self) noexcept:
+        """Verify the peer's certificate without failing; False: this engine cannot."""
+        return False
+
+    cdef long verify_result(self) noexcept:
+        """OpenSSL's number of what is wrong with the certificate; 0: nothing; -1: unknown."""
+        return -1
+
 
 cdef class _PythonEngine(Engine):
     """An SSLObject between two MemoryBIOs."""
@@ -192,6 +200,7 @@ cdef class _PythonEngine(Engine):
 cdef enum:
     SSL_ERROR_WANT_READ = 2
     SSL_ERROR_ZERO_RETURN = 6
+    SSL_VERIFY_PEER = 1
     BIO_CTRL_PENDING = 10
 
 # Where an object of _ssl has its pointer, in words: the same in all CPythons that were tried.
@@ -205,6 +214,8 @@ cdef enum:
 
 _TRIED = ((3, 11), (3, 12), (3, 13))
 
+ctypedef int (*_Verify)(int verified, void* store) noexcept
+
 cdef struct _Functions:
     int (*read)(void* ssl, void* base, size_t room, size_t* count) noexcept
     int (*write)(void* ssl, const void* base, size_t size, size_t* count) noexcept
@@ -212,6 +223,8 @@ cdef struct _Functions:
     void* (*get_context)(const void* ssl) noexcept
     void* (*get_incoming)(const void* ssl) noexcept
     void* (*get_outgoing)(const void* ssl) noexcept
+    void (*set_verify)(void* ssl, int mode, _Verify callback) noexcept
+    long (*get_verify_result)(const void* ssl) noexcept
     int (*bio_read)(void* bio, void* base, int room) noexcept
     int (*bio_write)(void* bio, const void* base, int size) noexcept
     long (*bio_ctrl)(void* bio, int command, long number, void* pointer) noexcept
@@ -220,6 +233,11 @@ cdef struct _Functions:
 cdef _Functions _libssl                # valid while `_why_not` is ''
 # Why libssl is not called; None: it was not looked for yet.
 cdef str _why_not = None
+
+
+cdef int _go_on(int verified, void* store) noexcept:
+    """Called by libssl for each certificate: the handshake goes on, and the result is kept."""
+    return 1
 
 
 cdef inline void* _word(object whose, int index) noexcept:
@@ -256,7 +274,7 @@ cdef bint _has_layout(object ssl_object, object incoming, object outgoing):
 cdef str _find_libssl():
     """Fill `_libssl` from the library that `_ssl` has loaded; returns why not, or ''."""
     cdef uv.uv_lib_t* library
-    cdef void* found[10]
+    cdef void* found[12]
     cdef int index
     import _ssl
     import ssl
@@ -276,7 +294,8 @@ cdef str _find_libssl():
         return "Python's ssl cannot be looked into"
     names = (
         b"SSL_read_ex", b"SSL_write_ex", b"SSL_get_error", b"SSL_get_SSL_CTX", b"SSL_get_rbio",
-        b"SSL_get_wbio", b"BIO_read", b"BIO_write", b"BIO_ctrl", b"OpenSSL_version_num",
+        b"SSL_get_wbio", b"SSL_set_verify", b"SSL_get_verify_result", b"BIO_read", b"BIO_write",
+        b"BIO_ctrl", b"OpenSSL_version_num",
     )
     for index, name in enumerate(names):
         if uv.uv_dlsym(library, name, &found[index]) < 0 or found[index] is NULL:
@@ -337,6 +356,15 @@ cdef class _LibsslEngine(_PythonEngine):
 
     cdef str name(self):
         return "libssl"
+
+    cdef bint verify_only(self) noexcept:
+        if self._inner is None:
+            return False
+        _libssl.set_verify(self._ssl, SSL_VERIFY_PEER, _go_on)
+        return True
+
+    cdef long verify_result(self) noexcept:
+        return -1 if self._inner is None else _libssl.get_verify_result(self._ssl)
 
     cdef int feed(self, const char* base, Py_ssize_t size) noexcept:
         # Without _inner a garbage collection has cleared this, and the pointers lead nowhere.

@@ -196,15 +196,24 @@ cdef class TLS(Layer):
         """'libssl' or 'python', see engine.pyx; '' before a context is chosen."""
         return "" if self.engine is None else self.engine.name()
 
-    def start(self, ssl_object, incoming, outgoing):
+    @property
+    def verify_result(self):
+        """OpenSSL's number of what is wrong with the certificate; 0: nothing; -1: unknown."""
+        return -1 if self.engine is None else self.engine.verify_result()
+
+    def start(self, ssl_object, incoming, outgoing, bint verify_only=False):
         """Begin the handshake with a context; what has come already is read.
 
         Args:
             ssl_object: SSLObject, made with the two MemoryBIOs.
+            verify_only: go on whatever is wrong with the peer's certificate, see verify_result. An
+                engine that cannot do so fails, as the context says.
         """
         if self.over() or self.engine is not None:
             return
         self.engine = new_engine(ssl_object, incoming, outgoing, self.shared.window)
+        if verify_only:
+            self.engine.verify_only()
         self.flags &= ~(TLS_READS_HELLO | TLS_DECIDING)
         self._begin()
 

@@ -10,6 +10,7 @@ import ssl
 from .._base import TYPE_CHECKING
 from .._base import validation as check
 from .._base.names import to_node
+from .._core import engine
 from ..errors import ArgTypeError, ArgValueError
 from .context import SecureContext, context_of, protocol_list, shared_context
 from .errors import secret_type_error, unavailable
@@ -125,7 +126,6 @@ class Rules:
         self.handshake_timeout = max(int(timeout), 1) if timeout else default
         self.protocols = protocol_list(options.get("alpn_protocols"))
         self.reject = options.get("reject_unauthorized") is not False
-        self.request = bool(options.get("request_cert")) if server else self.reject
         self.lenient = bool(options.get("allow_truncation"))
         self.sni_callback = options.get("sni_callback")
         self.alpn_callback = options.get("alpn_callback")
@@ -159,6 +159,14 @@ class Rules:
                         options[name],
                         "cannot be used with context, which has its own",
                     )
+        # Whether the handshake goes on whatever is wrong with the peer's certificate. Python's
+        # methods cannot do that: a client then asks for no certificate, and a server fails.
+        self.verify_only = (
+            not self.reject and self.context.context is None and engine.chosen()[0] == "libssl"
+        )
+        self.request = (
+            bool(options.get("request_cert")) if server else self.reject or self.verify_only
+        )
         self.check_side(self.context)
         if self.request or not server:
             # What is wrong with the authorities shows now, and the first connection waits for none.

@@ -42,8 +42,8 @@ class Server(NetServer):
             create_secure_context() returned.
         alpn_protocols: list of str, default []: protocols for the connection, in order of
             preference.
-        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid; False
-            on a client verifies nothing.
+        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid;
+            False: `authorized` says whether it is.
         allow_truncation: bool, default False: a connection that ends without close_notify emits
             'end' instead of an error.
         alpn_callback: callable(mapping of servername and protocols): returns one of the client's
@@ -300,8 +300,8 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
             create_secure_context() returned.
         alpn_protocols: list of str, default []: protocols for the connection, in order of
             preference.
-        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid; False
-            on a client verifies nothing.
+        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid;
+            False: `authorized` says whether it is.
         allow_truncation: bool, default False: a connection that ends without close_notify emits
             'end' instead of an error.
         handshake_timeout: ms, default 120000: how long the handshake may take.

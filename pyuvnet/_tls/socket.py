@@ -33,6 +33,7 @@ from .context import (
     as_context,
 )
 from .errors import (
+    VERIFY_CODES,
     TLSError,
     alert_error,
     reset_error,
@@ -81,8 +82,8 @@ class TLSSocket(Socket):
             create_secure_context() returned.
         alpn_protocols: list of str, default []: protocols for the connection, in order of
             preference.
-        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid; False
-            on a client verifies nothing.
+        reject_unauthorized: bool, default True: reject a peer whose certificate is not valid;
+            False: `authorized` says whether it is.
         allow_truncation: bool, default False: a connection that ends without close_notify emits
             'end' instead of an error.
         alpn_callback: callable(mapping of servername and protocols): returns one of the client's
@@ -287,7 +288,7 @@ class TLSSocket(Socket):
         self._layer = _layer.add_tls(handle, _CALLS, lenient=rules.lenient)
         self._layer.set_deadline(rules.handshake_timeout)
         self._watch_sessions()
-        self._layer.start(made, incoming, outgoing)
+        self._layer.start(made, incoming, outgoing, rules.verify_only)
 
     def _begin_server(self, handle: Any) -> None:
         self._begin_handshake(server_layer(handle, cast("Rules", self._rules)))
@@ -436,7 +437,7 @@ class TLSSocket(Socket):
         except (ValueError, OSError) as error:
             self._tls_failed(error, False)
             return
-        self._layer.start(made, incoming, outgoing)
+        self._layer.start(made, incoming, outgoing, rules.request and rules.verify_only)
 
     def _secured(self) -> None:
         # Nothing of the program's runs before the layer knows whether to go on.
@@ -459,6 +460,8 @@ class TLSSocket(Socket):
                     # A pre-shared key is no certificate.
                     self._tls_failed(None, False)
                     return
+            elif rules.verify_only:
+                self._note_verified(self._layer.verify_result)
         self._layer.accept()
         if server is None:
             self.emit("secure")
@@ -485,6 +488,17 @@ class TLSSocket(Socket):
             self._authorized = True
         elif made.context.verify_mode == ssl.CERT_NONE:
             self._authorization_error = "CERT_NOT_VERIFIED"
+        elif rules.verify_only:
+            self._authorized = made.getpeercert(True) is not None
+            if not self._authorized:
+                self._authorization_error = "UNABLE_TO_GET_ISSUER_CERT"
+            elif self._note_verified(self._layer.verify_result):
+                unfit = self._check_identity(rules, made)
+                if self.destroyed:
+                    return
+                if unfit is not None:
+                    self._authorized = False
+                    self._authorization_error = getattr(unfit, "code", None) or str(unfit)
         elif rules.context.context is not None and made.getpeercert(True) is None:
             # With suites of the program's own, such as those without certificates.
             error = TLSError("The server has no certificate", "UNABLE_TO_GET_ISSUER_CERT")
@@ -508,6 +522,14 @@ class TLSSocket(Socket):
             self._ticket()
         if announce:
             self.emit("secure")
+
+    def _note_verified(self, result: int) -> bool:
+        """Keep what verification has come to, for a connection that goes on anyway."""
+        self._authorized = result == 0
+        if result:
+            unknown = "CERT_NOT_VERIFIED" if result < 0 else "UNSPECIFIED"
+            self._authorization_error = VERIFY_CODES.get(result, unknown)
+        return self._authorized
 
     def _check_identity(self, rules: Rules, made: Any) -> BaseException | None:
         name = rules.servername or rules.host or "localhost"
@@ -643,7 +665,8 @@ class TLSSocket(Socket):
     def authorization_error(self) -> str | None:
         """Why the peer is not authorized, a code; None if it is, or if none was requested.
 
-        'CERT_NOT_VERIFIED': reject_unauthorized is False, so nothing was verified.
+        'CERT_NOT_VERIFIED': reject_unauthorized is False, and the engine is Python's (see
+        tls.engine), or the context is the program's own: nothing was verified.
 
         Node: tlsSocket.authorizationError
         """
