@@ -15,11 +15,12 @@ Rules:
 * Each call may let other threads run, and signal handlers: the caller looks at its state again.
 """
 
+import _ssl
 import os
+import sys
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
@@ -31,8 +32,14 @@ from .errors cimport seal, state_error
 from .shared cimport GIL_DISABLED, lock, pyuvnet_mutex, unlock
 
 cdef extern from "Python.h":
+    ctypedef struct PyInterpreterState:
+        pass
+
+    PyInterpreterState* PyInterpreterState_Get()
+    PyInterpreterState* PyInterpreterState_Main()
     object PyObject_Call(object function, object arguments, PyObject* keywords)
 
+cdef object _CLEARED = state_error("ERR_INVALID_STATE", "The connection is gone")
 # Of the module ssl, which programs without TLS do not import.
 cdef pyuvnet_mutex _door           # of the four below, which are set together, once
 cdef object _WantRead = None
@@ -117,6 +124,11 @@ cdef class _PythonEngine(Engine):
         if self.error is None:
             self.error = exc
 
+    cdef int _is_cleared(self) noexcept:
+        if self.error is None:
+            self.error = _CLEARED
+        return ENGINE_FAILED
+
     cdef int handshake(self) noexcept:
         cdef int result = 1
         try:
@@ -133,6 +145,9 @@ cdef class _PythonEngine(Engine):
     cdef int feed(self, const char* base, Py_ssize_t size) noexcept:
         cdef Window window = self._window
         cdef int result = 0
+        if window is None:
+            # A garbage collection has cleared this.
+            return self._is_cleared()
         window.base = <char*>base
         window.size = size
         window.readonly = True
@@ -146,6 +161,9 @@ cdef class _PythonEngine(Engine):
     cdef Py_ssize_t take(self, char* base, Py_ssize_t room) noexcept:
         cdef Window window = self._window
         cdef Py_ssize_t result = ENGINE_ENDED
+        if window is None:
+            # A garbage collection has cleared this.
+            return self._is_cleared()
         window.base = base
         window.size = room
         window.readonly = False
@@ -164,6 +182,9 @@ cdef class _PythonEngine(Engine):
     cdef Py_ssize_t give(self, const char* base, Py_ssize_t size) noexcept:
         cdef Window window = self._window
         cdef Py_ssize_t result = ENGINE_FAILED
+        if window is None:
+            # A garbage collection has cleared this.
+            return self._is_cleared()
         window.base = <char*>base
         window.size = size
         window.readonly = True
@@ -213,8 +234,9 @@ cdef enum:
     SOCKET_HOST = 7
 
 _TRIED = ((3, 11), (3, 12), (3, 13))
+_PROTOCOL_TLS_CLIENT = 16              # ssl.PROTOCOL_TLS_CLIENT
 
-ctypedef int (*_Verify)(int verified, void* store) noexcept
+ctypedef int (*_Verify)(int verified, void* store) noexcept nogil
 
 cdef struct _Functions:
     int (*read)(void* ssl, void* base, size_t room, size_t* count) noexcept
@@ -228,14 +250,15 @@ cdef struct _Functions:
     int (*bio_read)(void* bio, void* base, int room) noexcept
     int (*bio_write)(void* bio, const void* base, int size) noexcept
     long (*bio_ctrl)(void* bio, int command, long number, void* pointer) noexcept
+    void (*clear_errors)() noexcept
     unsigned long (*version)() noexcept
 
-cdef _Functions _libssl                # valid while `_why_not` is ''
-# Why libssl is not called; None: it was not looked for yet.
-cdef str _why_not = None
+cdef _Functions _libssl                # valid once chosen() is 'libssl'
+# What chosen() returns, once that is known.
+cdef tuple _choice = None
 
 
-cdef int _go_on(int verified, void* store) noexcept:
+cdef int _go_on(int verified, void* store) noexcept nogil:
     """Called by libssl for each certificate: the handshake goes on, and the result is kept."""
     return 1
 
@@ -250,10 +273,16 @@ cdef bint _has_layout(object ssl_object, object incoming, object outgoing):
     The neighbours of the `SSL*` are compared before libssl is given it, and then what libssl says
     of it is compared with what the other objects hold.
     """
-    inner = ssl_object._sslobj
-    context = ssl_object.context
-    host = inner.server_hostname
     cdef void* ssl
+    inner = getattr(ssl_object, "_sslobj", None)
+    # A program may have put something else there; of these types there are no subclasses.
+    if type(inner) is not _ssl._SSLSocket or type(incoming) is not _ssl.MemoryBIO \
+            or type(outgoing) is not _ssl.MemoryBIO:
+        return False
+    context = inner.context
+    host = inner.server_hostname
+    if not isinstance(context, _ssl._SSLContext):
+        return False
     if min(type(inner).__basicsize__, type(context).__basicsize__) \
             < (SOCKET_HOST + 1) * <int>sizeof(void*) \
             or type(incoming).__basicsize__ < (BIO_BIO + 1) * <int>sizeof(void*):
@@ -273,67 +302,87 @@ cdef bint _has_layout(object ssl_object, object incoming, object outgoing):
 
 cdef str _find_libssl():
     """Fill `_libssl` from the library that `_ssl` has loaded; returns why not, or ''."""
-    cdef uv.uv_lib_t* library
-    cdef void* found[12]
+    cdef uv.uv_lib_t library, program
+    cdef void* found[13]
+    cdef void* other
     cdef int index
-    import _ssl
-    import ssl
-    import sys
     if GIL_DISABLED or sizeof(PyObject) != 2 * sizeof(void*):
         return "this build of Python runs without a global lock"
+    if PyInterpreterState_Get() != PyInterpreterState_Main():
+        # A callback of _ssl would wait for a lock that this thread has.
+        return "this is not the main interpreter"
     if sys.implementation.name != "cpython" or sys.version_info[:2] not in _TRIED:
         return "it was not tried with this version of Python"
     file = getattr(_ssl, "__file__", None)
     if file is None:
         return "Python's ssl is a part of the interpreter"
-    # It stays loaded, as _ssl does.
-    library = <uv.uv_lib_t*>PyMem_RawMalloc(sizeof(uv.uv_lib_t))
-    if library is NULL:
-        raise MemoryError
-    if uv.uv_dlopen(os.fsencode(file), library) < 0:
+    # Neither is closed: _ssl and the program stay loaded.
+    if uv.uv_dlopen(os.fsencode(file), &library) < 0 or uv.uv_dlopen(NULL, &program) < 0:
         return "Python's ssl cannot be looked into"
     names = (
         b"SSL_read_ex", b"SSL_write_ex", b"SSL_get_error", b"SSL_get_SSL_CTX", b"SSL_get_rbio",
         b"SSL_get_wbio", b"SSL_set_verify", b"SSL_get_verify_result", b"BIO_read", b"BIO_write",
-        b"BIO_ctrl", b"OpenSSL_version_num",
+        b"BIO_ctrl", b"ERR_clear_error", b"OpenSSL_version_num",
     )
     for index, name in enumerate(names):
-        if uv.uv_dlsym(library, name, &found[index]) < 0 or found[index] is NULL:
+        if uv.uv_dlsym(&library, name, &found[index]) < 0 or found[index] is NULL:
             return f"Python's ssl hides {name.decode()}()"
+        # What the program itself has, or what was preloaded, is what _ssl is linked with.
+        if uv.uv_dlsym(&program, name, &other) == 0 and other is not NULL \
+                and other is not found[index]:
+            return "the program has another libssl"
     memcpy(&_libssl, found, sizeof(_libssl))
     if _libssl.version() != <unsigned long>_ssl.OPENSSL_VERSION_NUMBER:
-        return "Python's ssl was compiled for another version of OpenSSL"
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    made = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    if not _has_layout(made, incoming, outgoing):
+        return "Python's ssl runs on another version of OpenSSL"
+    incoming, outgoing = _ssl.MemoryBIO(), _ssl.MemoryBIO()
+    context = _ssl._SSLContext(_PROTOCOL_TLS_CLIENT)
+    inner = context._wrap_bio(incoming, outgoing, server_side=False, server_hostname="localhost")
+    if not _has_layout(_Probe(inner), incoming, outgoing):
         return "Python's ssl keeps its pointers elsewhere"
     return ""
+
+
+class _Probe:
+    """Stands for an SSLObject, whose class a program may have replaced."""
+
+    def __init__(self, inner):
+        self._sslobj = inner
 
 
 def chosen():
     """Which engine new connections get: ('libssl', ''), or ('python', why not libssl).
 
+    The environment is read once.
+
     Raises: StateError (ERR_FEATURE_UNAVAILABLE_ON_PLATFORM) if PYUVNET_TLS_ENGINE wants another.
     """
-    global _why_not
-    cdef str why
-    wanted = os.environ.get("PYUVNET_TLS_ENGINE", "")
+    global _choice
+    cdef tuple choice
+    lock(&_door)
+    choice = _choice
+    unlock(&_door)
+    if choice is None:
+        # Twice in two threads does no harm: they find the same.
+        choice = _choose(os.environ.get("PYUVNET_TLS_ENGINE", ""))
+        lock(&_door)
+        _choice = choice
+        unlock(&_door)
+    return choice
+
+
+def _choose(wanted):
     if wanted not in ("", "python", "libssl"):
         raise state_error(
             "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             f"PYUVNET_TLS_ENGINE must be 'python' or 'libssl'. Received {wanted!r}")
     if wanted == "python":
         return "python", "PYUVNET_TLS_ENGINE is 'python'"
-    lock(&_door)
-    why = _why_not
-    unlock(&_door)
-    if why is None:
-        # Twice in two threads does no harm: they find the same.
+    try:
         why = _find_libssl()
-        lock(&_door)
-        _why_not = why
-        unlock(&_door)
+    except MemoryError:
+        raise
+    except Exception as error:
+        why = f"looking for it raised {error!r}"
     if not why:
         return "libssl", ""
     if wanted:
@@ -353,6 +402,7 @@ cdef class _LibsslEngine(_PythonEngine):
     cdef void* _ssl
     cdef void* _from_peer
     cdef void* _to_peer
+    cdef bint _only_python             # a callback may raise, which only Python's methods tell
 
     cdef str name(self):
         return "libssl"
@@ -370,35 +420,38 @@ cdef class _LibsslEngine(_PythonEngine):
         # Without _inner a garbage collection has cleared this, and the pointers lead nowhere.
         if self._inner is not None and _libssl.bio_write(self._from_peer, base, <int>size) == size:
             return 0
-        return self._failed_without_memory()
+        return <int>self._settled(_PythonEngine.feed(self, base, size))
 
-    cdef int _failed_without_memory(self) noexcept:
-        if self.error is None:
-            try:
-                raise MemoryError
-            except MemoryError as exc:
-                self.error = exc
-        return ENGINE_FAILED
+    cdef Py_ssize_t _settled(self, Py_ssize_t result) noexcept:
+        """What Python's method returned where libssl's function had failed.
+
+        It may have succeeded, if there is memory again. The error of the first call would be taken
+        for one of the next connection.
+        """
+        _libssl.clear_errors()
+        return result
 
     cdef Py_ssize_t take(self, char* base, Py_ssize_t room) noexcept:
         cdef size_t count = 0
         cdef int reason
-        if self._inner is not None:
-            if _libssl.read(self._ssl, base, room, &count):
-                return <Py_ssize_t>count
-            reason = _libssl.get_error(self._ssl, 0)
-            if reason == SSL_ERROR_WANT_READ:
-                return ENGINE_WANTS
-            if reason == SSL_ERROR_ZERO_RETURN:
-                return ENGINE_ENDED
-        return _PythonEngine.take(self, base, room)
+        if self._inner is None or self._only_python:
+            return _PythonEngine.take(self, base, room)
+        if _libssl.read(self._ssl, base, room, &count) == 1:
+            return <Py_ssize_t>count if count else ENGINE_WANTS
+        reason = _libssl.get_error(self._ssl, 0)
+        if reason == SSL_ERROR_WANT_READ:
+            return ENGINE_WANTS
+        if reason == SSL_ERROR_ZERO_RETURN:
+            return ENGINE_ENDED
+        return self._settled(_PythonEngine.take(self, base, room))
 
     cdef Py_ssize_t give(self, const char* base, Py_ssize_t size) noexcept:
         cdef size_t count = 0
-        if self._inner is not None:
-            if _libssl.write(self._ssl, base, size, &count):
-                return <Py_ssize_t>count
-        return _PythonEngine.give(self, base, size)
+        if self._inner is None or self._only_python:
+            return _PythonEngine.give(self, base, size)
+        if _libssl.write(self._ssl, base, size, &count) == 1:
+            return <Py_ssize_t>count
+        return self._settled(_PythonEngine.give(self, base, size))
 
     cdef bytes collect(self):
         cdef bytes found = None
@@ -414,9 +467,17 @@ cdef class _LibsslEngine(_PythonEngine):
             self._failed(exc)
         if found is not None \
                 and _libssl.bio_read(self._to_peer, PyBytes_AS_STRING(found), <int>size) != size:
-            self._failed_without_memory()
-            found = None
+            _libssl.clear_errors()
+            found = _PythonEngine.collect(self)
         return found
+
+    cdef int handshake(self) noexcept:
+        cdef int result = _PythonEngine.handshake(self)
+        if result == 1 and self._inner is not None \
+                and self._inner.context._msg_callback is not None:
+            # It came with a context that was chosen meanwhile.
+            self._only_python = True
+        return result
 
 
 cdef bint is_engines(object error) noexcept:
@@ -452,9 +513,8 @@ cdef Engine new_engine(object ssl_object, object incoming, object outgoing, Wind
     cdef _LibsslEngine direct
     _learn_ssl()
     # A program may listen to messages, and its listener may raise.
-    if chosen()[0] == "libssl" and getattr(ssl_object.context, "_msg_callback", None) is None \
-            and getattr(ssl_object, "_sslobj", None) is not None \
-            and _has_layout(ssl_object, incoming, outgoing):
+    if chosen()[0] == "libssl" and _has_layout(ssl_object, incoming, outgoing) \
+            and ssl_object.context._msg_callback is None:
         direct = _LibsslEngine.__new__(_LibsslEngine)
         direct._ssl = _word(ssl_object._sslobj, SOCKET_SSL)
         direct._from_peer = _libssl.get_incoming(direct._ssl)

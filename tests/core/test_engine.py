@@ -10,11 +10,14 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import pyuvnet
 from pyuvnet import tls
 from pyuvnet._core import engine
+from tests.support.tls import ready_server
 
 
 @pytest.mark.parametrize("name", ["Window", "Engine"])
@@ -66,6 +69,7 @@ LAYOUT = (
     and hasattr(_ssl, "__file__")
 )
 ROOT = Path(__file__).parents[2]
+SWAPPED = "_wrap_bio = lambda self, i, o, **k: super(C, self)._wrap_bio(o, i, **k)"
 WORDS = "import ctypes, ssl; from pyuvnet._core import engine; "
 
 
@@ -87,10 +91,10 @@ def child(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             "import _ssl; _ssl.OPENSSL_VERSION_NUMBER += 1 << 28",
-            "Python's ssl was compiled for another version of OpenSSL",
+            "Python's ssl runs on another version of OpenSSL",
         ),
         (
-            "c = ssl.SSLContext; w = c.wrap_bio; c.wrap_bio = lambda s, i, o, **k: w(s, o, i, **k)",
+            f"import _ssl\nclass C(_ssl._SSLContext):\n  {SWAPPED}\n_ssl._SSLContext = C",
             "Python's ssl keeps its pointers elsewhere",
         ),
         ("import sys; sys.version_info = (3, 99)", "it was not tried with this version of Python"),
@@ -98,7 +102,7 @@ def child(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 )
 @pytest.mark.skipif(not LAYOUT, reason="another engine, for another reason")
 def test_any_doubt_means_pythons_methods(before: str, reason: str) -> None:
-    done = child(f"{WORDS}{before}\nprint(*engine.chosen())", PYUVNET_TLS_ENGINE="")
+    done = child(f"{WORDS}\n{before}\nprint(*engine.chosen())", PYUVNET_TLS_ENGINE="")
     assert (done.stdout.strip(), done.stderr) == (f"python {reason}", "")
 
 
@@ -121,6 +125,50 @@ def test_the_environment_forces_one(wanted: str, printed: str, raised: str) -> N
 @pytest.mark.skipif(not LAYOUT, reason="another engine, for another reason")
 def test_it_is_libssl_here() -> None:
     assert os.environ.get("PYUVNET_TLS_ENGINE") or tls.engine == {"name": "libssl", "reason": ""}
+
+
+class _Traced:
+    """What a program may put in place of `_sslobj`."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "server_hostname":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+
+class _Wrapping(ssl.SSLObject):
+    @classmethod
+    def _create(cls, *args: Any, **keywords: Any) -> Any:
+        made = super()._create(*args, **keywords)  # type: ignore[misc]
+        made._sslobj = _Traced(made._sslobj)
+        return made
+
+
+@pytest.mark.parametrize("kind", ["wrapped", "messages", "plain"])
+@pytest.mark.skipif(not LAYOUT, reason="another engine, for another reason")
+def test_an_object_of_the_program_is_served_by_pythons_methods(kind: str) -> None:
+    context = ready_server(ssl.CERT_NONE)
+    if kind == "wrapped":
+        context.sslobject_class = _Wrapping
+    if kind == "messages":
+        context._msg_callback = lambda *arguments: None
+    seen: list[Any] = []
+
+    def secured(socket: tls.TLSSocket) -> None:
+        seen.append(socket._layer.engine_name)
+        socket.pipe(socket)
+
+    server = tls.create_server({"context": context}, secured).listen(0)
+    client = tls.connect(server.address().port, "127.0.0.1", reject_unauthorized=False)
+    client.on("data", seen.append).on("close", lambda had_error: server.close())
+    client.end(b"x" * 70000)
+    pyuvnet.run()
+    ours = os.environ.get("PYUVNET_TLS_ENGINE") or "libssl"
+    assert seen[0] == (ours if kind == "plain" else "python")
+    assert b"".join(seen[1:]) == b"x" * 70000
 
 
 @pytest.mark.slow
