@@ -308,6 +308,7 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     cdef SocketExtra rare
     s._ready()
     rare = s._own_also()
+    _target, rare.onread_target = rare.onread_target, None
     _errored, _chunks = s._errored, s._rare.r_chunks
     if s._state & DESTROYED:
         error = None

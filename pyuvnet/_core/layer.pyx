@@ -203,6 +203,7 @@ cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1:
     Returns a libuv status, of starting to read anew.
     """
     cdef Layer bottom = handle.lowest
+    cdef bint restart = handle._reading and handle.has_room()
     if bottom is None:
         layer.calls = handle.calls
         layer.top = layer
@@ -218,7 +219,7 @@ cdef int add_layer(StreamHandle handle, Layer layer, bint lowest) except? 1:
         bottom.top = layer
     layer.handle = handle
     handle.read_large(False)
-    if handle._reading and handle.target is not None:
+    if restart:
         # From now on into the loop's buffer, which layers may look at.
         handle.read_stop()
         return handle.read_start()

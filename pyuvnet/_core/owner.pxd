@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from . cimport uv
 from .emitter cimport EventEmitter
 
 cdef class Collector(EventEmitter):
@@ -46,6 +47,7 @@ cdef class Acceptor(EventEmitter):
     # One was destroyed since its server, or its loop, has exceeded its write budget.
     cdef void overloaded(self, bint of_loop) noexcept
 
+ctypedef void (*room_call)(EventEmitter owner, uv.uv_buf_t* buf) noexcept
 ctypedef bint (*take_call)(EventEmitter owner, const char* base, Py_ssize_t size) noexcept
 ctypedef int (*read_call)(EventEmitter owner, object handle, const char* base,
                           Py_ssize_t size) except -1
@@ -60,6 +62,9 @@ ctypedef int (*failed_call)(EventEmitter owner, int status, const void* here,
 # program. An owner that has another handle by then ignores it. A listener calls closed and what
 # comes after it, a connection closed and what comes before.
 cdef struct HandleCalls:
+    # Where the next read is to land, which may run no code of the program; NULL: in the loop's
+    # buffer. Layers read there in any case.
+    room_call room
     # Bytes arrived. The first is the usual case without an exception's price, or False; the second
     # takes a size of 0 too, for a read of nothing, which is activity as well.
     take_call take_read

@@ -3,7 +3,7 @@
 The lower layers know these interfaces and nothing else of what is above them. Whatever collects
 writes derives from Collector, whatever accepts sockets from Acceptor, and whatever owns a handle
 gives it a table of HandleCalls, since an object has one base and the stream machine knows no
-handles. Each call may run code of the program.  Imports: emitter.
+handles. Each call may run code of the program, except for room().  Imports: emitter.
 """
 
 from .emitter cimport EventEmitter

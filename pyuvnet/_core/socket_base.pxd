@@ -14,7 +14,7 @@ from .loop cimport Loop
 from .owner cimport Acceptor, Links
 from .piping cimport Piping
 from .stream cimport STREAM_TICKS, Part, StreamExtra, W_COLLECTING, Write
-from .stream_handle cimport StreamHandle
+from .stream_handle cimport ReadTarget, StreamHandle
 from .tcp cimport TCP
 from .timer cimport IdleTimeout
 from .write_queue cimport q_append, q_collected, q_first, q_landed
@@ -103,6 +103,7 @@ cdef class SocketExtra(StreamExtra):
     cdef BlockList block_list          # of a client
     cdef object onread                 # gets each read instead of 'data'; None: not in use
     cdef object onread_buffer          # where it lands: a writable buffer, or what returns one
+    cdef ReadTarget onread_target      # that buffer while it is in use
     cdef object undo_signal            # takes the listener off the signal option's signal
     # Of a socket that is to end when it is idle.
     cdef uint64_t active_at            # loop time of the last activity that was noticed

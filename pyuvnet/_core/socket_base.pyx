@@ -42,14 +42,15 @@ from .layer cimport Layer, add_layer, finish, finish_now, offer, read_start, rea
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, enter_ring, fact_call, leave_ring, lost_call, \
-    raised_call, read_call, status_call, take_call
+    raised_call, read_call, room_call, status_call, take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_TO_SOCKET, PIPING_UNFIT, Piping
 from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
 from .stream cimport *
-from .stream_handle cimport StreamHandle, budget_in_kib, new_read_target, point_at, pump_budget
+from .stream_handle cimport ReadTarget, StreamHandle, budget_in_kib, new_read_target, \
+    point_at, pump_budget
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .upcalls cimport later
 from .writable cimport *
@@ -354,8 +355,8 @@ cdef class SocketBase(Duplex):
         if not mine.read_budget:
             mine.read_budget = handle.read_budget
         handle.read_stop()
-        handle.target = None
         other._handle = None
+        _target, its.onread_target = its.onread_target, None
         self._peer, self._born = other._peer, other._born
         self._server = other._server
         if other._socket_flags & SOCKET_COUNTED:
@@ -500,7 +501,7 @@ cdef class SocketBase(Duplex):
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
             self._socket_flags |= SOCKET_READ_AT_CONNECT
         else:
-            if self._has_onread() and self._handle.target is None:
+            if self._has_onread() and self._also().onread_target is None:
                 self._next_target()
             status = read_start(self._handle)
             if status < 0:
@@ -527,7 +528,7 @@ cdef class SocketBase(Duplex):
         target = new_read_target(buffer)
         # The program's function may have destroyed the socket.
         if self._handle is not None:
-            self._handle.target = target
+            _before, self._also().onread_target = self._also().onread_target, target
         return 0
 
     cdef SocketBase _native_dest(self):
@@ -1638,6 +1639,12 @@ cdef int _read_for_reader(SocketBase self, const char* base, Py_ssize_t size) ex
     return r_goes_on(self)
 
 
+cdef void _room(SocketBase self, uv.uv_buf_t* buf) noexcept:
+    cdef ReadTarget target = self._also().onread_target
+    buf.base = <char*>target.view.buf
+    buf.len = target.view.len
+
+
 cdef bint _take_nothing(SocketBase self, const char* base, Py_ssize_t size) noexcept:
     return False
 
@@ -1645,13 +1652,14 @@ cdef bint _take_nothing(SocketBase self, const char* base, Py_ssize_t size) noex
 cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base,
                           Py_ssize_t size) except -1:
     """_read() of a socket with onread, whose handle reads into the program's buffer."""
+    cdef SocketExtra rare = self._also()
     cdef Py_buffer* view
     cdef Py_ssize_t count
     if self._idle is not None:
         self._idle.touch()
     self._received(size)
     while size and self._handle is handle:
-        view = &handle.target.view
+        view = &rare.onread_target.view
         count = min(size, view.len)
         if base != view.buf:
             # A layer has them, or it is the rest of what a layer has.
@@ -1659,12 +1667,12 @@ cdef int _read_to_program(SocketBase self, StreamHandle handle, const char* base
         base += count
         size -= count
         if self._loop.measuring:
-            result = call_watched(None, self._also().onread, (count, handle.target.buffer))
+            result = call_watched(None, rare.onread, (count, rare.onread_target.buffer))
         else:
-            result = self._also().onread(count, handle.target.buffer)
+            result = rare.onread(count, rare.onread_target.buffer)
         if result is False and self._handle is handle:
             self._read_stop()
-        if self._handle is handle and callable(self._also().onread_buffer):
+        if self._handle is handle and callable(rare.onread_buffer):
             self._next_target()
     return 0
 
@@ -1739,6 +1747,9 @@ cdef int _handle_closed(SocketBase self, object handle, int status) except -1:
         _over = self._also().connector
         if _over is not None:
             self._also().connector = None
+        _target = self._also().onread_target
+        if _target is not None:
+            self._also().onread_target = None
     return self._emit_close_now()
 
 
@@ -1889,6 +1900,7 @@ SOCKET_CALLS.closed = <status_call><void*>_handle_closed
 
 # Of a socket with onread, whose handle reads into the program's buffer.
 cdef HandleCalls ONREAD_CALLS = SOCKET_CALLS
+ONREAD_CALLS.room = <room_call><void*>_room
 ONREAD_CALLS.take_read = <take_call><void*>_take_nothing
 ONREAD_CALLS.read = <read_call><void*>_read_to_program
 

@@ -26,7 +26,6 @@ cdef class StreamRequest(Request):
 
 @cython.no_gc
 cdef class StreamHandle(Handle):
-    cdef ReadTarget target             # where the bytes go; None: the loop's buffer
     cdef object lowest                 # the Layer that it calls; None: it calls its owner
     cdef unsigned int read_budget      # of a connection, in KiB; 0: the default
     cdef unsigned int failed_accepts   # of a listener, in a row
@@ -37,6 +36,10 @@ cdef class StreamHandle(Handle):
     cdef inline Py_ssize_t try_write(self, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Write what the kernel takes at once; returns how many bytes, or a libuv status."""
         return uv.uv_try_write(self.stream(), bufs, count)
+
+    cdef inline bint has_room(self) noexcept:
+        """Whether reads land where the owner says, and not in the loop's buffer."""
+        return self.owner is not None and self.calls.room is not NULL
 
     cdef int open(self, int fd) noexcept
     cdef int _open(self, int fd) noexcept

@@ -1,9 +1,9 @@
 """StreamHandle: reading, writing, shutdown, listening and accepting, for TCP and pipe alike.
 
 Imports: handle, owner, loop, errors.  The per-chunk path is: libuv reads into the loop's one
-buffer (no GIL), and the place goes up to the owner in one C call, which copies what it needs.  A
-handle with a target reads into that buffer of the program's instead.  Layers (layer.pyx) stand
-between a handle and its owner.
+buffer (no GIL), and the place goes up to the owner in one C call, which copies what it needs.  An
+owner with room() says where the bytes are to land instead.  Layers (layer.pyx) stand between a
+handle and its owner.
 """
 
 cimport cython
@@ -46,7 +46,7 @@ cdef enum:
     SPENT_LARGE                        # or with the large one
 
 ctypedef void (*measured_read)(StreamHandle, EventEmitter, ssize_t, const char*) noexcept
-ctypedef void (*_alloc_target_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
+ctypedef void (*_alloc_room_gil)(uv.uv_handle_t*, uv.uv_buf_t*) noexcept nogil
 
 
 cdef void _on_alloc(uv.uv_handle_t* handle, size_t suggested, uv.uv_buf_t* buf) noexcept nogil:
@@ -88,9 +88,9 @@ cdef void _on_read_gil(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t*
         _read_by_steps(<StreamHandle>self, owner, nread, buf.base)
     if nread == <ssize_t>buf.len:
         _count_full(<StreamHandle>self, nread)
-    if UVNET_DEBUG and nread > 0 and (<StreamHandle>self).target is None:
+    if UVNET_DEBUG and nread > 0:
         # Once before what was collected leaves, which must hold what it sends, and once after.
-        if buf.base != (<StreamHandle>self).loop.gate.large:
+        if buf.base == (<StreamHandle>self).loop.gate.read_buffer:
             memset(buf.base, POISON, nread)
         _poison_chunk((<StreamHandle>self).loop)
     (<StreamHandle>self).loop.leave()
@@ -233,16 +233,17 @@ cdef void _on_read(uv.uv_stream_t* stream, ssize_t nread, const uv.uv_buf_t* buf
     (<uv.uv_read_cb><void*>_on_read_gil)(stream, nread, buf)
 
 
-cdef void _on_alloc_target_gil(uv.uv_handle_t* handle, uv.uv_buf_t* buf) noexcept:
+cdef void _on_alloc_room_gil(uv.uv_handle_t* handle, uv.uv_buf_t* buf) noexcept:
     cdef StreamHandle self = <StreamHandle>handle.data
-    buf.base = <char*>self.target.view.buf
-    buf.len = self.target.view.len
+    if self.has_room():
+        self.calls.room(self.owner, buf)
 
 
-cdef void _on_alloc_target(uv.uv_handle_t* handle, size_t suggested,
-                           uv.uv_buf_t* buf) noexcept nogil:
+cdef void _on_alloc_room(uv.uv_handle_t* handle, size_t suggested,
+                         uv.uv_buf_t* buf) noexcept nogil:
+    _on_alloc(handle, suggested, buf)
     gate_close(<pyuvnet_gate*>handle.loop.data)
-    (<_alloc_target_gil><void*>_on_alloc_target_gil)(handle, buf)
+    (<_alloc_room_gil><void*>_on_alloc_room_gil)(handle, buf)
 
 
 cdef class ReadTarget:
@@ -377,11 +378,10 @@ cdef class StreamHandle(Handle):
         self.spent = 0
         if self.pumps:
             status = uv.uv_read_start(self.stream(), _on_alloc_nothing, _on_read)
-        elif self.target is None or self.lowest is not None:
-            # Layers get the loop's buffer, and the owner copies what they pass on.
+        elif not self.has_room():
             status = uv.uv_read_start(self.stream(), _on_alloc, _on_read)
         else:
-            status = uv.uv_read_start(self.stream(), _on_alloc_target, _on_read)
+            status = uv.uv_read_start(self.stream(), _on_alloc_room, _on_read)
         if status == 0:
             self._reading = True
             self.loop.touched()
@@ -397,7 +397,7 @@ cdef class StreamHandle(Handle):
 
         As long as it leaves some there, it is called once in each turn of the loop.
         """
-        if self.target is not None or self.lowest is not None \
+        if self.has_room() or self.lowest is not None \
                 or not pyuvnet_tube_open(&self.loop.tube):
             return False
         self.pumps = True
@@ -416,8 +416,8 @@ cdef class StreamHandle(Handle):
         self.spent = 0
         if self.pumps or not self._reading or self.closing:
             return
-        if self.target is not None and self.lowest is None:
-            self.stream().alloc_cb = _on_alloc_target
+        if self.has_room():
+            self.stream().alloc_cb = _on_alloc_room
         elif large:
             self.read_large(True)
         else:
@@ -428,7 +428,7 @@ cdef class StreamHandle(Handle):
 
         They land in an object that the owner may hand out, if nothing else refers to it any more.
         """
-        if not self._reading or self.closing or self.pumps or self.target is not None \
+        if not self._reading or self.closing or self.pumps or self.has_room() \
                 or self.spent or uv.WINDOWS:
             return
         if not large or self.lowest is not None or not self.loop.renew_large():

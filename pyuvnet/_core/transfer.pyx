@@ -32,7 +32,7 @@ from .server_base cimport ServerBase
 from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
     SOCKET_READ_AT_CONNECT, SOCKET_TO_END, SOCKET_UNREF, SocketBase
 from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
-from .stream_handle cimport ReadTarget, StreamHandle, close_descriptor, duplicate
+from .stream_handle cimport StreamHandle, close_descriptor, duplicate
 from .tcp cimport TCP, new_tcp
 from .upcalls cimport later
 
@@ -56,7 +56,6 @@ cdef class _Moving:
     cdef bint tcp, reading
     cdef unsigned int options          # of a socket: those that it had then, OPTIONS of its flags
     cdef unsigned int read_budget
-    cdef ReadTarget target
     cdef list ticks                    # (what, argument), which waited for it
     cdef Limits limits
     cdef bint idle                     # its idle timeout waited
@@ -159,7 +158,6 @@ cdef int _note(_Moving moving, Loop here, StreamHandle handle, EventEmitter emit
     moving.tcp = isinstance(handle, TCP)
     moving.reading = handle._reading
     moving.read_budget = handle.read_budget
-    moving.target = handle.target
     held = hold_collector()
     try:
         moving.ticks = here.ticks_of(emitter)
@@ -225,7 +223,6 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     # From here on nothing fails.
     moving.before = None
     handle.read_stop()
-    handle.target = None
     handle.owner = None
     socket._handle = None
     here.forget(socket, _nobody)
@@ -297,7 +294,6 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         if socket._socket_flags & SOCKET_UNREF:
             handle.unref()
         handle.read_budget = moving.read_budget
-        handle.target = moving.target
         if moving.limits is not None:
             arm(socket, moving.limits)
         if moving.idle and socket._idle.fired:
