@@ -156,7 +156,7 @@ cdef PyObject* _failed(Loop loop, pyuvnet_failed_accept* failure) noexcept:
         return NULL
     for handle in part.listeners:
         if handle.fileno() == failure.listener:
-            handle.failed_accepts += 1
+            handle.failed_accepts = min(handle.failed_accepts + 1, 255)
             if (failure.stuck or handle.failed_accepts >= FAILURES_IN_A_ROW) and not handle.paused:
                 handle.paused = True
                 pyuvnet_pause_listener(uv.uv_backend_fd(&loop._uv), failure.listener, True)

@@ -33,9 +33,9 @@ from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport ENDS_IPV4, HEADER_UNTRUSTED, ProxyHeader, new_proxy_header
 from .readable cimport r_set_framing
 from .shared cimport GIL_DISABLED
-from .socket_base cimport SocketBase, send_collected, socket_of
+from .socket_base cimport SocketBase, send_collected
 from .stream cimport ALLOW_HALF_OPEN, DESTROYED, HALF_OPEN_SET, default_mark
-from .stream_handle cimport StreamHandle, budget_in_kib, close_descriptor
+from .stream_handle cimport StreamHandle, budget_in_kib, close_descriptor, handle_of
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, name_blocked, new_tcp
 
 cdef object _CONNECTION = intern_event("connection")
@@ -269,7 +269,7 @@ cdef class AcceptingServer(AdmittingServer):
         if isinstance(client, TCP):
             if socket._also().proxy is None:
                 # Otherwise the PROXY header has named the peer.
-                socket._peer = peer[0]
+                client.peer = peer[0]
             if self.no_delay:
                 socket.set_no_delay_flag((<TCP>client).nodelay(True) == 0)
             if self.keep_alive:
@@ -317,7 +317,7 @@ cdef class AcceptingServer(AdmittingServer):
         if self._addresses is not None and not socket._state & DESTROYED:
             # This comes last, because nothing may fail once it is counted.
             socket._own_also()
-            count = self._addresses.enter(&socket._peer)
+            count = self._addresses.enter(socket._peer())
             socket._also().address = count
         return 0
 
@@ -636,7 +636,9 @@ cdef class AcceptingServer(AdmittingServer):
         # collector tracks: so no code of the program runs, and the ring stays as it is.
         links = self._sockets.after
         while links is not &self._sockets:
-            found.append(<object>socket_of(links))
+            owner = (<StreamHandle>handle_of(links)).owner
+            if isinstance(owner, SocketBase):
+                found.append(owner)
             links = links.after
         return found
 

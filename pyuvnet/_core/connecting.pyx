@@ -191,13 +191,12 @@ cdef class ConnectSteps(Connector):
 
     cdef bint _reached_blocked(self) noexcept:
         """Whether the block list matches the peer that the connection has led to."""
-        cdef SocketBase socket = self.socket
+        cdef StreamHandle handle = self.socket._handle
         cdef BlockList block_list = self._block_list()
-        if block_list is None or not isinstance(socket._handle, TCP):
+        if block_list is None or not isinstance(handle, TCP):
             return False
-        socket._peer.family = 0
-        (<TCP>socket._handle).read_peer(&socket._peer)
-        return name_blocked(&socket._peer, block_list)
+        (<TCP>handle).read_peer(&handle.peer)
+        return name_blocked(&handle.peer, block_list)
 
     # ---- The lookup ----------------------------------------------------------------------------
 
@@ -263,15 +262,14 @@ cdef class ConnectSteps(Connector):
             # The address was checked before, but the list may have changed since, and the kernel
             # or a filter of it may have led the connection elsewhere.
             socket._destroy_with(ip_blocked(
-                peer_tuple(&socket._peer)[0] if socket._peer.family else address))
+                peer_tuple(socket._peer())[0] if socket._peer().family else address))
             return
         if socket._also().passes and isinstance(socket._handle, Pipe):
             add_passing(socket)
             if socket._state & DESTROYED:
                 return
         if make_header is not None:
-            socket._read_peer()
-            header = make_header(socket._local_name(), peer_tuple(&socket._peer))
+            header = make_header(socket._local_name(), peer_tuple(socket._peer()))
             send_header(socket, header)
             if socket._state & DESTROYED:
                 return
@@ -330,7 +328,6 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         q_begin_anew(s)
         if s._coroutines & W_LIMITED:
             s._queue_changed()
-        s._peer.family = 0
         # Of what the earlier connection did not live to see.
         drop_internal(s, ON_CONNECT, TICK_FINAL_AT_CONNECT)
         drop_internal(s, ON_CONNECT, TICK_RESET_AT_CONNECT)
@@ -344,7 +341,8 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
             w_leave_failed(s)
         s._state &= ~(ERRORED | R_READING | W_ENDING | W_FINISHED | W_FINAL_CALLED)
         s._errored = None
-    s._bytes_read = s._bytes_dispatched = 0
+    # A bound handle, or none yet.
+    s._connection = s._handle
     rare.bytes_pending = 0
     rare.write_waits = False
     _proxy, rare.proxy = rare.proxy, None
@@ -380,10 +378,10 @@ cdef void connection_stands(SocketBase s) noexcept:
 cdef int serve(SocketBase s) except -1:
     """Put a connection to use: options, 'connect', 'ready', then what waited for it."""
     s._touch()
-    s._note_birth()
+    s._handle.stands()
     if s._socket_flags & SOCKET_UNREF:
         s._handle.unref()
-    s._read_peer()
+    s._peer()
     s._apply_options()
     _dress(s)
     if s._state & DESTROYED:

@@ -405,7 +405,7 @@ cdef Due _look(SocketBase socket, uint32_t now) noexcept:
     limits = <Limits>block.limits
     if limits.first_byte and not block.place & (HEARD | RETIRING):
         left = _left(block.born + limits.first_byte, now)
-        if socket._bytes_read or not socket._handle.layered \
+        if socket._bytes_in() or not socket._handle.layered \
                 and pyuvnet_has_unread(socket._handle.fileno()):
             block.place |= HEARD
         elif left <= 0 and pyuvnet_has_unread(socket._handle.fileno()):
@@ -429,7 +429,7 @@ cdef Due _look(SocketBase socket, uint32_t now) noexcept:
     if limits.write and queued:
         rare = _extra(socket)
         if rare is not None:
-            taken = <uint32_t>(socket._bytes_dispatched - queued)
+            taken = <uint32_t>(socket._bytes_out() - queued)
             if not rare.write_waits or rare.write_taken != taken:
                 rare.write_waits = True
                 rare.write_taken = taken
@@ -461,14 +461,14 @@ cdef Due _look(SocketBase socket, uint32_t now) noexcept:
             if socket._handle._reading:
                 block.place &= ~DEADLINE_READ_STOPPED
             rare.rate_at = now
-            rare.rate_bytes = <uint32_t>socket._bytes_read
+            rare.rate_bytes = <uint32_t>socket._bytes_in()
         left = _left(rare.rate_at + limits.rate_ms, now)
         if left <= 0:
-            if <uint32_t>socket._bytes_read - rare.rate_bytes < limits.rate_bytes \
+            if <uint32_t>socket._bytes_in() - rare.rate_bytes < limits.rate_bytes \
                     and not _has_unread(socket):
                 return DUE_RATE
             rare.rate_at = now
-            rare.rate_bytes = <uint32_t>socket._bytes_read
+            rare.rate_bytes = <uint32_t>socket._bytes_in()
             left = limits.rate_ms
         wait = min(wait, <uint32_t>left)
     block.due = now + wait

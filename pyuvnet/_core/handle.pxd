@@ -23,6 +23,7 @@ cdef class Handle:
     cdef unsigned char pumps           # the owner takes the bytes out of the descriptor itself
     cdef unsigned char spent           # it has read its budget in this turn: SPENT...
     cdef unsigned char layered         # it calls a Layer, StreamHandle.lowest, and not its owner
+    cdef unsigned char failed_accepts  # of a listener, in a row, up to 255
 
     cdef inline void own(self, EventEmitter owner, const HandleCalls* calls) noexcept:
         """Let callbacks go up to an owner from now on."""

@@ -128,8 +128,8 @@ cdef class Lingering(Patience):
             # Which may run code of the program.
             self._discard()
             # Where nothing was written, there is nothing to lose.
-            over = socket._state & DESTROYED or not socket._bytes_dispatched \
-                or self.is_over(socket._handle, socket._bytes_read,
+            over = socket._state & DESTROYED or not socket._bytes_out() \
+                or self.is_over(socket._handle, socket._bytes_in(),
                                 socket._state & R_END_EMITTED != 0)
             if not over:
                 self.start(self._delay)

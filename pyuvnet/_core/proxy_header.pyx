@@ -435,9 +435,9 @@ cdef class ProxyHeader(Layer):
         if self.fields.ends != ENDS_OWN:
             socket._also().renamed = True
             (<SocketExtra>socket._rare).here = self.fields.destination
-            socket._peer = self.fields.source
+            self.handle.peer = self.fields.source
         else:
-            socket._peer = self.peer
+            self.handle.peer = self.peer
         return 0
 
 

@@ -11,7 +11,7 @@ from .duplex cimport Duplex
 from .layer cimport Layer
 from .limits cimport AddressCount, Budget, Quota
 from .loop cimport Loop
-from .owner cimport Acceptor, Links
+from .owner cimport Acceptor
 from .piping cimport Piping
 from .stream cimport STREAM_TICKS, Part, StreamExtra, W_COLLECTING, Write
 from .stream_handle cimport ReadTarget, StreamHandle
@@ -49,7 +49,6 @@ cdef enum:
     SOCKET_CONNECTING = 1 << 6   # From connect() to 'connect' or failure.
     SOCKET_READ_AT_CONNECT = 1 << 7      # Reading is due then.
     SOCKET_FINISH_IS_OLD = 1 << 8        # 'finish' is due for an end() before connect().
-    SOCKET_COUNTED = 1 << 9      # In its server's count of connections.
     # How it ends.
     SOCKET_END_LISTENER_GONE = 1 << 10   # The built-in 'end' listener was removed.
     SOCKET_REFUSES_WRITES = 1 << 11      # The peer has ended first: write() fails with EPIPE.
@@ -69,9 +68,6 @@ cdef enum:
     SOCKET_GRACEFUL = 1 << 22
     # Writes, end() and resets wait for 'connect'.
     SOCKET_ESTABLISHING = SOCKET_CONNECTING | SOCKET_DRESSING
-
-cdef enum:
-    BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
 
 # What an armed socket has; see deadlines.pyx.
 cdef struct Deadlines:
@@ -115,7 +111,7 @@ cdef class SocketExtra(StreamExtra):
     cdef uint32_t rate_at, rate_bytes          # the window of a rate
     cdef bint write_waits
     cdef tuple proxy                   # what the PROXY header says; None without
-    cdef bint renamed                  # both ends are the header's: the socket's _peer, and this
+    cdef bint renamed                  # both ends are the header's: the handle's peer, and this
     cdef PeerName here
     cdef unsigned int read_budget      # as a handle keeps it
     cdef Quota quota                   # what bounds its queue; None: nothing does
@@ -130,16 +126,13 @@ cdef class SocketExtra(StreamExtra):
 
 cdef class SocketBase(Duplex):
     cdef StreamHandle _handle          # None before connect and after destroy
+    # The same, or what knows about the connection that there was: its bytes and its peer.
+    cdef StreamHandle _connection
     cdef unsigned int _socket_flags
     cdef unsigned int _keep_idle       # of keep-alive probes
-    cdef uint64_t _bytes_read
-    cdef uint64_t _bytes_dispatched    # handed to the kernel or to libuv
     cdef IdleTimeout _idle
     cdef Acceptor _server              # the server that accepted it
-    cdef Links _links                  # in that server's ring while SOCKET_COUNTED
     cdef Deadlines* _deadlines         # NULL while it is not armed
-    cdef PeerName _peer                # read once
-    cdef unsigned int _born            # when the connection stood, in loop time: BORN_SHIFT
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1
@@ -169,17 +162,22 @@ cdef class SocketBase(Duplex):
     cdef inline SocketExtra _own_also(self):
         return <SocketExtra>self.own_extra()
 
-    # What a server's socket counts, the server counts too, whose figures outlive it.
+    # There is a connection, or there was one: a call may have destroyed the socket.
     cdef inline void _received(self, Py_ssize_t size) noexcept:
-        self._bytes_read += size
-        if self._socket_flags & SOCKET_COUNTED:
-            self._server.bytes_read += size
+        self._connection.received(size)
 
     cdef inline void _dispatched(self, Py_ssize_t size) noexcept:
-        """Bytes went to the kernel, or to libuv."""
-        self._bytes_dispatched += size
-        if self._socket_flags & SOCKET_COUNTED:
-            self._server.bytes_written += size
+        self._connection.dispatched(size)
+
+    cdef inline uint64_t _bytes_in(self) noexcept:
+        return 0 if self._connection is None else self._connection.bytes_in
+
+    cdef inline uint64_t _bytes_out(self) noexcept:
+        return 0 if self._connection is None else self._connection.bytes_out
+
+    cdef inline bint _counted(self) noexcept:
+        """Whether it is among its server's open connections."""
+        return self._handle is not None and self._handle.server is not None
 
     cdef inline bint _collect(self, object chunk, Py_ssize_t size, bint in_callback) except -1:
         """Take one more chunk to those that leave together; raises before anything has changed.
@@ -204,9 +202,6 @@ cdef class SocketBase(Duplex):
 
     cdef inline bint _has_onread(self) noexcept:
         return (<SocketExtra>self._rare).onread is not None
-
-    cdef inline void _note_birth(self) noexcept:
-        self._born = <unsigned int>(uv.uv_now(&self._loop._uv) >> BORN_SHIFT)
 
     cdef uint64_t _activity(self) noexcept
     cdef size_t _unsent(self) noexcept
@@ -234,7 +229,7 @@ cdef class SocketBase(Duplex):
     cdef int _destroy_longest(self, Budget budget) except -1
     cdef void _leave_budgets(self) noexcept
     cdef int _touch(self) except -1
-    cdef int _read_peer(self) except -1
+    cdef const PeerName* _peer(self) noexcept
     cdef void set_no_delay_flag(self, bint enabled) noexcept
     cdef void set_keep_alive_flag(self, unsigned int delay) noexcept
     cdef int _send_keep_alive(self, TCP tcp, bint enable) noexcept
@@ -249,7 +244,3 @@ cdef class SocketBase(Duplex):
 cdef void send_collected(Loop loop) noexcept
 cdef Py_ssize_t unacknowledged_by_peer(StreamHandle handle) noexcept
 cdef int on_idle_timeout(SocketBase self) except -1
-
-cdef inline PyObject* socket_of(Links* links) noexcept:
-    """The socket whose links these are, borrowed."""
-    return <PyObject*>(<char*>links - <size_t>&(<SocketBase><void*>NULL)._links)

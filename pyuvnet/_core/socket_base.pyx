@@ -1,9 +1,9 @@
 """SocketBase: joins a stream handle with both halves; the per-chunk path is here and below.
 
-Owns: the handle (maybe none yet, maybe a new one later), the counters, the idle timeout, the
-socket options, the Connector of a connect() under way.  Imports everything below.  What a program
-calls is in socket_methods; how a connection is made is in connecting and in
-pyuvnet/_client/connecting.py.
+Owns: the handle (maybe none yet, maybe a new one later), the idle timeout, the socket options, the
+Connector of a connect() under way.  What is known of the connection is in its handle.  Imports
+everything below.  What a program calls is in socket_methods; how a connection is made is in
+connecting and in pyuvnet/_client/connecting.py.
 
 Writes: inside a libuv callback they are collected and leave in one writev when the callback and
 its ticks are over (at COLLECT_BYTES or COLLECT_CHUNKS at the latest); anywhere else they leave at
@@ -18,12 +18,12 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from .._base.validation import arg_value_error
 
 from . cimport uv
-from .address cimport peer_tuple
+from .address cimport PeerName, peer_tuple
 from .blocklist cimport BlockList
 from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, list_of, \
     pyuvnet_call_one, pyuvnet_cut_large, pyuvnet_drop_usual, pyuvnet_has_own, \
@@ -41,15 +41,15 @@ from .layer cimport Layer, add_layer, finish, finish_now, offer, read_start, rea
     remove_layer, send, take, unsent_bytes, write_failure
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
-from .owner cimport Acceptor, HandleCalls, enter_ring, fact_call, leave_ring, lost_call, \
-    raised_call, read_call, room_call, status_call, take_call
+from .owner cimport Acceptor, HandleCalls, Links, fact_call, lost_call, raised_call, read_call, \
+    room_call, status_call, take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_TO_SOCKET, PIPING_UNFIT, Piping
 from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
 from .stream cimport *
-from .stream_handle cimport ReadTarget, StreamHandle, budget_in_kib, new_read_target, \
+from .stream_handle cimport BORN_SHIFT, ReadTarget, StreamHandle, budget_in_kib, new_read_target, \
     point_at, pump_budget
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
 from .upcalls cimport later
@@ -168,6 +168,8 @@ cdef class SocketExtra(StreamExtra):
     """The rare state of a socket; see socket_base.pxd."""
 
 
+cdef PeerName _NO_PEER
+memset(&_NO_PEER, 0, sizeof(_NO_PEER))
 cdef SocketExtra _NOTHING = SocketExtra.__new__(SocketExtra)
 _NOTHING.shared = True
 
@@ -203,10 +205,6 @@ cdef class SocketBase(Duplex):
         self._coroutines |= W_HAS_SINK
         return 0
 
-    def __dealloc__(self):
-        # In the ring still if its loop was closed under it.
-        leave_ring(&self._links)
-
     cdef int _adopt_accepted(self, Acceptor server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1:
         """A connection that a server accepted: reading starts before anybody hears of it."""
@@ -216,11 +214,10 @@ cdef class SocketBase(Duplex):
         self._loop = handle.loop
         self._setup(handle, state | HAS_READABLE | HAS_WRITABLE, mark, mark)
         self._server = server
-        self._socket_flags |= SOCKET_COUNTED
+        handle.counts_for(server)
         if self._loop.budget is not None:
             self._join(self._loop.budget)
-        enter_ring(&self._server._sockets, &self._links)
-        self._note_birth()
+        handle.stands()
         self._own(handle)
         if paused:
             self._flowing = FLOWING_NO
@@ -232,8 +229,7 @@ cdef class SocketBase(Duplex):
     cdef void _give_back(self) noexcept:
         """The server could not take the connection after all, and no listener has seen it."""
         self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
-        self._socket_flags &= ~SOCKET_COUNTED
-        leave_ring(&self._links)
+        self._handle.left_server()
         if self._deadlines is not NULL:
             later.stop_deadlines(self)
         if self._also().address is not None:
@@ -291,7 +287,7 @@ cdef class SocketBase(Duplex):
             raise os_error(status, "open")
         self._handle = handle
         self._own(handle)
-        self._read_peer()
+        self._peer()
         self._apply_options()
         if self._state & HAS_READABLE:
             r_kick(self)
@@ -331,7 +327,7 @@ cdef class SocketBase(Duplex):
 
         That one reads and writes no more. Returns the bytes that it had and did not hand out.
         """
-        cdef StreamHandle handle
+        cdef StreamHandle handle, known = StreamHandle.__new__(StreamHandle)
         cdef SocketExtra mine, its
         cdef Quota quota
         cdef bytes data
@@ -352,19 +348,13 @@ cdef class SocketBase(Duplex):
             if quota.in_server is not None:
                 self._join(quota.in_server)
             quota.leave_all()
-        if not mine.read_budget:
-            mine.read_budget = handle.read_budget
         handle.read_stop()
-        other._handle = None
+        # The other socket counts no further, and this one begins.
+        known.continues(handle)
+        handle.bytes_in = handle.bytes_out = 0
+        other._handle, other._connection = None, known
         _target, its.onread_target = its.onread_target, None
-        self._peer, self._born = other._peer, other._born
         self._server = other._server
-        if other._socket_flags & SOCKET_COUNTED:
-            # Its server's ring and counts have this one instead.
-            other._socket_flags &= ~SOCKET_COUNTED
-            leave_ring(&other._links)
-            self._socket_flags |= SOCKET_COUNTED
-            enter_ring(&self._server._sockets, &self._links)
         mine.address, its.address = its.address, None
         mine.renamed, mine.here = its.renamed, its.here
         if other._idle is not None:
@@ -377,8 +367,7 @@ cdef class SocketBase(Duplex):
     cdef SocketBase _present(self):
         """The socket that its server counts now: this one, or the one that has its connection."""
         cdef SocketBase successor = self._also().successor
-        if successor is not None and successor._socket_flags & SOCKET_COUNTED \
-                and not self._socket_flags & SOCKET_COUNTED:
+        if successor is not None and successor._counted() and not self._counted():
             return successor
         return self
 
@@ -400,11 +389,13 @@ cdef class SocketBase(Duplex):
                 handle.owner = None
                 handle.close()
                 raise
-        handle.read_budget = self._also().read_budget
+        if self._also().read_budget:
+            handle.read_budget = self._also().read_budget
         return 0
 
     cdef void _own(self, StreamHandle handle) noexcept:
         """Let the callbacks of a handle come here."""
+        self._connection = handle
         take(handle, self, &ONREAD_CALLS if self._has_onread() else &SOCKET_CALLS)
 
     def _bound_kind(self):
@@ -1025,7 +1016,7 @@ cdef class SocketBase(Duplex):
                 # It left when it was destroyed. If it did not, this must not spin.
                 (<Quota>budget.heap[0]).leave_all()
                 continue
-            server = longest._server if longest._socket_flags & SOCKET_COUNTED else None
+            server = longest._handle.server if longest._counted() else None
             try:
                 error = over_budget(budget.limit, budget.place == IN_LOOP)
             except MemoryError:
@@ -1117,15 +1108,15 @@ cdef class SocketBase(Duplex):
         """Refuse a half-built socket, another thread, and a fork's child."""
         self._ready()
 
-    cdef int _read_peer(self) except -1:
-        # What fails is left: the peer is gone, and its name with it.
-        if self._also().renamed:
-            # A path has no address.
-            return 0
-        if not self._peer.family and not self._socket_flags & SOCKET_CONNECTING \
-                and isinstance(self._handle, TCP):
-            (<TCP>self._handle).read_peer(&self._peer)
-        return 0
+    cdef const PeerName* _peer(self) noexcept:
+        """The peer's name, of family 0 where it is not known."""
+        cdef StreamHandle handle = self._handle
+        if isinstance(handle, TCP) and not handle.peer.family \
+                and not self._socket_flags & SOCKET_CONNECTING and not self._also().renamed:
+            # What fails is left: the peer is gone, and its name with it. A PROXY header may have
+            # named a path, which has no address.
+            (<TCP>handle).read_peer(&handle.peer)
+        return &_NO_PEER if self._connection is None else &self._connection.peer
 
     def _local_name(self):
         """(address, port, family) of the local end, or None."""
@@ -1153,7 +1144,7 @@ cdef class SocketBase(Duplex):
         if isinstance(self._handle, TCP):
             size = pyuvnet_tcp_info(self._handle._uv, info, sizeof(info))
         unsent = pyuvnet_unsent(self._handle._uv)
-        return (<long long>(now - self._born) << BORN_SHIFT,
+        return (<long long>(now - self._handle.born) << BORN_SHIFT,
                 PyBytes_FromStringAndSize(info, size) if size >= 0 else None,
                 unsent if unsent >= 0 else None)
 
@@ -1216,14 +1207,12 @@ cdef class SocketBase(Duplex):
         self._socket_flags &= ~SOCKET_ESTABLISHING
         if error is not None:
             self._socket_flags |= SOCKET_HAD_ERROR
-        if self._socket_flags & SOCKET_COUNTED:
-            self._socket_flags &= ~SOCKET_COUNTED
-            leave_ring(&self._links)
-            server = self._server
         if handle is None:
             self._socket_flags |= SOCKET_CLOSE_BY_TICK
         else:
             self._socket_flags &= ~SOCKET_CLOSE_BY_TICK
+            server = handle.server
+            handle.left_server()
         if self._idle is not None:
             self._idle.cancel()
         if rare is not None and rare.address is not None:
@@ -1232,7 +1221,7 @@ cdef class SocketBase(Duplex):
         if self._deadlines is not NULL:
             later.stop_deadlines(self)
         if handle is not None:
-            if self._coroutines & W_LINGERS and error is not None and self._bytes_dispatched \
+            if self._coroutines & W_LINGERS and error is not None and handle.bytes_out \
                     and (unacknowledged_by_peer(handle) or not isinstance(handle, TCP)):
                 self._coroutines |= W_UNCONFIRMED
             if self._socket_flags & (SOCKET_GRACEFUL | SOCKET_RESET) == SOCKET_GRACEFUL \
@@ -1361,7 +1350,7 @@ cdef class SocketBase(Duplex):
 
     cdef uint64_t _activity(self) noexcept:
         """A number that changes with each byte that is read, or that the kernel takes."""
-        return self._bytes_read + self._bytes_dispatched - self._unsent()
+        return self._bytes_in() + self._bytes_out() - self._unsent()
 
     cdef size_t _unsent(self) noexcept:
         """How many of the bytes that were handed over wait for the kernel, or for a layer."""
@@ -1828,7 +1817,7 @@ cdef void _add_queued(uv.uv_handle_t* handle, void* sum) noexcept:
 
 
 def _links_size():
-    """What being in the ring of its server costs a socket, in bytes; for tests."""
+    """What being in the ring of its server costs a connection, in bytes; for tests."""
     return sizeof(Links)
 
 

@@ -14,7 +14,7 @@ from .._base.notation import notation
 from .._base.validation import arg_type_error, range_error
 
 from . cimport uv
-from .address cimport peer_tuple
+from .address cimport PeerName, peer_tuple
 from .capi cimport Py_TYPE
 from .deadlines cimport clear_deadline, set_deadline
 from .descriptors cimport pyuvnet_method, same_method, set_method
@@ -630,14 +630,14 @@ cdef class SocketMethods(SocketBase):
     @property
     def bytes_read(self):
         """Bytes received; kept after destroy(). Node: socket.bytesRead"""
-        return self._bytes_read
+        return self._bytes_in()
 
     @property
     def bytes_written(self):
         """Bytes passed to the kernel plus queued bytes. Node: socket.bytesWritten"""
         cdef uint64_t total
         w_flush(self)
-        total = self._bytes_dispatched
+        total = self._bytes_out()
         total += self._also().bytes_pending
         if self.w_queue is not None:
             for chunk in self.w_queue:
@@ -657,20 +657,20 @@ cdef class SocketMethods(SocketBase):
     @property
     def remote_address(self):
         """The peer's address, kept after destroy(); None without one. Node: socket.remoteAddress"""
-        self._read_peer()
-        return None if not self._peer.family else peer_tuple(&self._peer)[0]
+        cdef const PeerName* name = self._peer()
+        return None if not name.family else peer_tuple(name)[0]
 
     @property
     def remote_port(self):
         """The peer's port, kept after destroy(); None without one. Node: socket.remotePort"""
-        self._read_peer()
-        return None if not self._peer.family else peer_tuple(&self._peer)[1]
+        cdef const PeerName* name = self._peer()
+        return None if not name.family else peer_tuple(name)[1]
 
     @property
     def remote_family(self):
         """'IPv4' or 'IPv6', kept after destroy(); None without a peer. Node: socket.remoteFamily"""
-        self._read_peer()
-        return None if not self._peer.family else peer_tuple(&self._peer)[2]
+        cdef const PeerName* name = self._peer()
+        return None if not name.family else peer_tuple(name)[2]
 
     @property
     def local_address(self):

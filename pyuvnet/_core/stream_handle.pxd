@@ -2,10 +2,14 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_Check
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 
 from . cimport uv
+from .address cimport PeerName
 from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE, PyMemoryView_GET_BUFFER
 from .handle cimport Handle, Request
+from .owner cimport Acceptor, Links, enter_ring, leave_ring
 
 cdef class ReadTarget:
     cdef Py_buffer view
@@ -24,11 +28,22 @@ cdef class StreamRequest(Request):
     cdef object _chunks                # what the bufs of a write point into, until libuv is done
 
 
+cdef enum:
+    BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
+
+
 @cython.no_gc
 cdef class StreamHandle(Handle):
     cdef object lowest                 # the Layer that it calls; None: it calls its owner
-    cdef unsigned int read_budget      # of a connection, in KiB; 0: the default
-    cdef unsigned int failed_accepts   # of a listener, in a row
+    # What is known of the connection, which any owner may use. It stays when the connection is
+    # closed, except for the server.
+    cdef unsigned int read_budget      # in KiB; 0: the default
+    cdef unsigned int born             # when it stood, in loop time: BORN_SHIFT
+    cdef PeerName peer                 # read once; family 0: not yet, or there is none
+    cdef uint64_t bytes_in             # that its owner has received,
+    cdef uint64_t bytes_out            # and that it has handed to the kernel or to libuv
+    cdef Acceptor server               # that counts it among its open connections
+    cdef Links links                   # in that server's ring
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv
@@ -36,6 +51,37 @@ cdef class StreamHandle(Handle):
     cdef inline Py_ssize_t try_write(self, const uv.uv_buf_t* bufs, unsigned int count) noexcept:
         """Write what the kernel takes at once; returns how many bytes, or a libuv status."""
         return uv.uv_try_write(self.stream(), bufs, count)
+
+    # What a server's connections count, the server counts too, whose figures outlive them.
+    cdef inline void received(self, Py_ssize_t size) noexcept:
+        self.bytes_in += size
+        if self.server is not None:
+            self.server.bytes_read += size
+
+    cdef inline void dispatched(self, Py_ssize_t size) noexcept:
+        """Bytes went to the kernel, or to libuv."""
+        self.bytes_out += size
+        if self.server is not None:
+            self.server.bytes_written += size
+
+    cdef inline void stands(self) noexcept:
+        """The connection is there: it begins to age."""
+        self.born = <unsigned int>(uv.uv_now(&self.loop._uv) >> BORN_SHIFT)
+
+    cdef inline void counts_for(self, Acceptor server) noexcept:
+        """Enter the ring of the server that has accepted the connection."""
+        self.server = server
+        enter_ring(&server._sockets, &self.links)
+
+    cdef inline void left_server(self) noexcept:
+        """Leave that ring; the caller calls connection_gone(). In none: no effect."""
+        leave_ring(&self.links)
+        self.server = None
+
+    cdef inline void continues(self, StreamHandle before) noexcept:
+        """Take over what is known of a connection that had another handle."""
+        self.read_budget, self.born, self.peer = before.read_budget, before.born, before.peer
+        self.bytes_in, self.bytes_out = before.bytes_in, before.bytes_out
 
     cdef inline bint has_room(self) noexcept:
         """Whether reads land where the owner says, and not in the loop's buffer."""
@@ -59,6 +105,10 @@ cdef class StreamHandle(Handle):
     cdef int accept(self, StreamHandle client) noexcept
     cdef StreamRequest new_request(self, int kind)
     cdef int submitted(self, StreamRequest request, int status) noexcept
+
+cdef inline PyObject* handle_of(Links* links) noexcept:
+    """The handle whose links these are, borrowed."""
+    return <PyObject*>(<char*>links - <size_t>&(<StreamHandle><void*>NULL).links)
 
 cpdef str handle_kind(object fd)
 cdef unsigned int budget_in_kib(Py_ssize_t size) noexcept

@@ -368,6 +368,8 @@ cdef class StreamHandle(Handle):
             Py_INCREF(<object>layer)
             self.lowest, self.layered = None, False
             self.loop.release(layer)
+        # In the ring still if its loop was closed under it.
+        self.left_server()
         Handle.closed(self)
 
     cdef int read_start(self) noexcept:

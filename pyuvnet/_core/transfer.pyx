@@ -26,10 +26,10 @@ from .fork cimport fork_generation
 from .layer cimport read_start
 from .loop cimport Loop
 from .loop_registry cimport Passage, enter_passage, leave_passage
-from .owner cimport Acceptor, Collector, leave_ring
+from .owner cimport Acceptor, Collector
 from .pipe cimport Pipe, new_pipe, pyuvnet_file, pyuvnet_remove_file
 from .server_base cimport ServerBase
-from .socket_base cimport SOCKET_CONNECTING, SOCKET_COUNTED, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
+from .socket_base cimport SOCKET_CONNECTING, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
     SOCKET_READ_AT_CONNECT, SOCKET_TO_END, SOCKET_UNREF, SocketBase
 from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
 from .stream_handle cimport StreamHandle, close_descriptor, duplicate
@@ -55,7 +55,6 @@ cdef class _Moving:
     cdef StreamHandle before           # whose descriptor was duplicated; None once it has left
     cdef bint tcp, reading
     cdef unsigned int options          # of a socket: those that it had then, OPTIONS of its flags
-    cdef unsigned int read_budget
     cdef list ticks                    # (what, argument), which waited for it
     cdef Limits limits
     cdef bint idle                     # its idle timeout waited
@@ -157,7 +156,6 @@ cdef int _note(_Moving moving, Loop here, StreamHandle handle, EventEmitter emit
     cdef int held
     moving.tcp = isinstance(handle, TCP)
     moving.reading = handle._reading
-    moving.read_budget = handle.read_budget
     held = hold_collector()
     try:
         moving.ticks = here.ticks_of(emitter)
@@ -174,7 +172,7 @@ def check_socket(SocketBase socket not None):
     Raises: StateError (ERR_WORKER_HANDLE_NOT_TRANSFERABLE), and what detach() raises.
     """
     socket._ready()
-    if socket._bytes_read:
+    if socket._bytes_in():
         raise _not_transferable("a socket from which nothing was read")
     if socket._owners or socket.r_reader is not None:
         raise _not_transferable("a socket that no coroutine uses")
@@ -240,10 +238,8 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     if socket._also().address is not None:
         socket._also().address.gone()
         socket._also().address = None
-    if socket._socket_flags & SOCKET_COUNTED:
-        socket._socket_flags &= ~SOCKET_COUNTED
-        leave_ring(&socket._links)
-        server = socket._server
+    server = handle.server
+    handle.left_server()
     socket._server = None
     handle.close()
     here.touched()
@@ -290,10 +286,10 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
             # By a finaliser, see open().
             handle.close()
             return
+        handle.continues(socket._connection)
         socket._take_handle(handle)
         if socket._socket_flags & SOCKET_UNREF:
             handle.unref()
-        handle.read_budget = moving.read_budget
         if moving.limits is not None:
             arm(socket, moving.limits)
         if moving.idle and socket._idle.fired:
