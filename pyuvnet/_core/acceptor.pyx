@@ -295,7 +295,7 @@ cdef class AcceptingServer(AdmittingServer):
                     or self._addresses is not None:
                 self._limit_socket(socket)
             if self._limits is not None:
-                arm(socket, self._limits)
+                arm(client, self._limits)
         except BaseException:
             client.owner = None
             if not socket._state & DESTROYED:

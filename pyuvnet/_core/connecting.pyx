@@ -16,7 +16,7 @@ from . cimport uv
 from .address cimport peer_tuple, sockaddr_bytes, sockaddr_from_text
 from .blocklist cimport BlockList
 from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from .deadlines cimport Limits, arm, move_deadlines
+from .deadlines cimport Limits, arm
 from .dns cimport Lookup, resolved_call, start_lookup
 from .emitter cimport ON_CLOSE, ON_CONNECT, ON_FINISH, ON_READY, drop_internal
 from .errors cimport closed_before_connection, ip_blocked, lookup_error, os_error, socket_closed
@@ -274,7 +274,8 @@ cdef class ConnectSteps(Connector):
             if socket._state & DESTROYED:
                 return
         if socket._also().limits is not None:
-            arm(socket, <Limits>socket._also().limits)
+            arm(socket._handle, <Limits>socket._also().limits)
+        socket._deadline_stays()
         serve(socket)
 
 
@@ -344,7 +345,6 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
     # A bound handle, or none yet.
     s._connection = s._handle
     rare.bytes_pending = 0
-    rare.write_waits = False
     _proxy, rare.proxy = rare.proxy, None
     rare.renamed = False
     s._socket_flags &= ~(SOCKET_HAD_ERROR | SOCKET_RESET | SOCKET_REFUSES_WRITES | SOCKET_BUSY
@@ -442,7 +442,7 @@ cdef class Upgrade(Connector):
         connection_stands(s)
         s._touch()
         s._apply_options()
-        move_deadlines(plain, s)
+        s._deadline_stays()
         _dress(s)
         if data and not s._state & DESTROYED:
             read_again(s._handle, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))

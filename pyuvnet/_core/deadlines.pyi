@@ -1,7 +1,5 @@
 from typing import final
 
-from .socket_base import SocketBase
-
 @final
 class Limits:
     idle: int
@@ -19,5 +17,3 @@ class Limits:
         rate_bytes: int = 0,
         rate_ms: int = 0,
     ) -> None: ...
-
-def start_limits(socket: SocketBase, limits: Limits) -> None: ...

@@ -1,10 +1,12 @@
 """Layer: a step that bytes take between a stream handle and its owner; see layer.pyx."""
 
+from libc.stdint cimport uint64_t
+
 from . cimport uv
 from .emitter cimport EventEmitter
 from .errors cimport os_error
 from .owner cimport HandleCalls
-from .stream_handle cimport StreamHandle
+from .stream_handle cimport DEADLINE_READ_STOPPED, StreamHandle
 
 cdef class Layer:
     cdef StreamHandle handle           # None while the layer is on none
@@ -86,6 +88,8 @@ cdef inline int read_start(StreamHandle handle) noexcept:
     return top_layer(handle).read_start() if handle.layered else handle.read_start()
 
 cdef inline void read_stop(StreamHandle handle) noexcept:
+    if handle.deadlines is not NULL:
+        handle.deadlines.place |= DEADLINE_READ_STOPPED
     if handle.layered:
         top_layer(handle).read_stop()
     else:
@@ -95,6 +99,10 @@ cdef inline size_t unsent_bytes(StreamHandle handle) noexcept:
     """How many of the bytes that were sent wait for the kernel, or in a layer."""
     cdef size_t size = handle.stream().write_queue_size
     return size + top_layer(handle).waiting() if handle.layered else size
+
+cdef inline uint64_t bytes_moved(StreamHandle handle) noexcept:
+    """A number that changes with each byte that the owner gets, or that the kernel takes."""
+    return handle.bytes_in + handle.bytes_out - unsent_bytes(handle)
 
 cdef inline object write_failure(StreamHandle handle, int status):
     """The exception of a write that failed with a status."""

@@ -55,6 +55,7 @@ cdef class Layer:
             return above.read_ended(status)
         if handle is None or handle.closing or handle.owner is None:
             return 0
+        handle.has_ended()
         return owner_calls(handle).read_ended(handle.owner, handle, status)
 
     cdef int written(self, int status) except -1:

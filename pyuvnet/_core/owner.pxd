@@ -77,10 +77,9 @@ cdef struct HandleCalls:
     status_call shut_down                 # the FIN was sent, or failed
     status_call connected                 # the connect request completed
     status_call closed                    # closing phase, the last call of a handle
-    # These three come from a layer: bytes arrived that are not for the owner, which is activity
-    # anyway; may our side stay open after the peer's; the connection is lost, with an error or
-    # None.
-    status_call active
+    status_call due                       # what a Due of deadlines.pxd says; for armed handles
+    # These two come from a layer: may our side stay open after the peer's; the connection is lost,
+    # with an error or None.
     fact_call half_open
     lost_call lost
     status_call connection                # a peer waits to be accepted

@@ -16,7 +16,7 @@ from .piping cimport Piping
 from .stream cimport STREAM_TICKS, Part, StreamExtra, W_COLLECTING, Write
 from .stream_handle cimport ReadTarget, StreamHandle
 from .tcp cimport TCP
-from .timer cimport IdleTimeout
+from .timer cimport IdleTimeout, Timer
 from .write_queue cimport q_append, q_collected, q_first, q_landed
 
 cdef enum:
@@ -69,18 +69,6 @@ cdef enum:
     # Writes, end() and resets wait for 'connect'.
     SOCKET_ESTABLISHING = SOCKET_CONNECTING | SOCKET_DRESSING
 
-# What an armed socket has; see deadlines.pyx.
-cdef struct Deadlines:
-    PyObject* limits                   # a Limits, referenced; NULL: only `at` counts
-    uint32_t due                       # when it is looked at
-    uint32_t born                      # when the limits began to count
-    uint32_t at                        # of set_deadline()
-    uint32_t active_at, activity       # when SocketBase._activity() was last seen to change
-    uint32_t place                     # in the heap, and flags in its low 8 bits
-
-cdef enum:
-    DEADLINE_READ_STOPPED = 1 << 0     # Reading was stopped since the socket was last looked at.
-
 cdef class SocketBase(Duplex)
 
 cdef class Connector:
@@ -89,6 +77,9 @@ cdef class Connector:
 
     cdef void cancel_lookup(self) noexcept
     # And resolved(), connected() and stop(), which classes in Python override.
+
+cdef class EarlyDeadline(Timer):
+    cdef SocketBase socket
 
 cdef class SocketExtra(StreamExtra):
     # The connect() under way, or one that was interrupted, until its handle is closed.
@@ -106,10 +97,8 @@ cdef class SocketExtra(StreamExtra):
     cdef uint64_t activity             # what _activity() was then
     # Of deadlines.
     cdef object limits                 # of a client, from connect() on
-    cdef object deadline_error         # of set_deadline()
-    cdef uint32_t write_at, write_taken        # when the kernel last took some of a queue
-    cdef uint32_t rate_at, rate_bytes          # the window of a rate
-    cdef bint write_waits
+    cdef EarlyDeadline deadline        # of set_deadline() before there is a connection
+    cdef object deadline_error         # of set_deadline(); None: the usual one
     cdef tuple proxy                   # what the PROXY header says; None without
     cdef bint renamed                  # both ends are the header's: the handle's peer, and this
     cdef PeerName here
@@ -132,7 +121,6 @@ cdef class SocketBase(Duplex):
     cdef unsigned int _keep_idle       # of keep-alive probes
     cdef IdleTimeout _idle
     cdef Acceptor _server              # the server that accepted it
-    cdef Deadlines* _deadlines         # NULL while it is not armed
 
     cdef int _setup(self, StreamHandle handle, unsigned int state, Py_ssize_t read_mark,
                     Py_ssize_t write_mark) except -1
@@ -205,6 +193,11 @@ cdef class SocketBase(Duplex):
 
     cdef uint64_t _activity(self) noexcept
     cdef size_t _unsent(self) noexcept
+    cdef int _set_deadline(self, uint32_t delay, object error) except -1
+    cdef bint _has_deadline(self) noexcept
+    cdef void _clear_deadline(self) noexcept
+    cdef int _deadline_stays(self) except -1
+    cdef int _deadline_passed(self) except -1
     cdef int _begin_to_end(self) except -1
     cdef bint _end_if_idle(self, uint64_t now, uint64_t grace, uint64_t* due) except -1
     cdef int _end_here(self) except -1

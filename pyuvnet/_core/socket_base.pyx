@@ -29,6 +29,8 @@ from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, lis
     pyuvnet_call_one, pyuvnet_cut_large, pyuvnet_drop_usual, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, \
     take_item
+from .deadlines cimport DUE_DEADLINE, DUE_END, DUE_RETIREMENT, DUE_WRITE, IDLE_GRACE, Limits, arm, \
+    clear_deadline, deadline_error, has_deadline, set_deadline, stop_deadlines, write_waits
 from .debug cimport UVNET_DEBUG
 from .debugging cimport call_watched
 from .duplex cimport Duplex
@@ -37,8 +39,8 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_
     only_listener
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
-from .layer cimport Layer, add_layer, finish, finish_now, offer, read_start, read_stop, \
-    remove_layer, send, take, unsent_bytes, write_failure
+from .layer cimport Layer, add_layer, bytes_moved, finish, finish_now, offer, read_start, \
+    read_stop, remove_layer, send, take, unsent_bytes, write_failure
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, Links, fact_call, lost_call, raised_call, read_call, \
@@ -52,6 +54,7 @@ from .stream cimport *
 from .stream_handle cimport BORN_SHIFT, ReadTarget, StreamHandle, budget_in_kib, new_read_target, \
     point_at, pump_budget
 from .tcp cimport KEEP_ALIVE_COUNT, KEEP_ALIVE_INTERVAL, TCP, new_tcp
+from .timer cimport Timer
 from .upcalls cimport later
 from .writable cimport *
 from .write_queue cimport bytes_at, is_exact_bytes, q_accept, q_begin, q_chunks, q_collect, \
@@ -164,6 +167,18 @@ cdef class Connector:
         """The socket is being destroyed: end what would go on, such as timers and tasks."""
 
 
+@cython.final
+cdef class EarlyDeadline(Timer):
+    """The deadline of a socket that has no connection yet."""
+
+    cdef int fire(self) except -1:
+        self.socket._also().deadline = None
+        return self.socket._deadline_passed()
+
+    cdef object whose(self):
+        return self.socket
+
+
 cdef class SocketExtra(StreamExtra):
     """The rare state of a socket; see socket_base.pxd."""
 
@@ -230,8 +245,7 @@ cdef class SocketBase(Duplex):
         """The server could not take the connection after all, and no listener has seen it."""
         self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
         self._handle.left_server()
-        if self._deadlines is not NULL:
-            later.stop_deadlines(self)
+        stop_deadlines(self._handle)
         if self._also().address is not None:
             self._also().address.gone()
             self._also().address = None
@@ -348,7 +362,9 @@ cdef class SocketBase(Duplex):
             if quota.in_server is not None:
                 self._join(quota.in_server)
             quota.leave_all()
-        handle.read_stop()
+        if mine.deadline is None:
+            _error, mine.deadline_error = mine.deadline_error, its.deadline_error
+        read_stop(handle)
         # The other socket counts no further, and this one begins.
         known.continues(handle)
         handle.bytes_in = handle.bytes_out = 0
@@ -482,8 +498,6 @@ cdef class SocketBase(Duplex):
         return 0
 
     cdef void _read_stop(self) noexcept:
-        if self._deadlines is not NULL:
-            self._deadlines.place |= DEADLINE_READ_STOPPED
         read_stop(self._handle)
 
     # ---- Reading -------------------------------------------------------------------------------
@@ -847,8 +861,7 @@ cdef class SocketBase(Duplex):
         status = send(self._handle, chunks, bufs, count)
         if status < 0:
             return w_failed(self, status, True)
-        if self._deadlines is not NULL:
-            later.write_waits(self)
+        write_waits(self._handle)
         if self._idle is not None:
             # All of it, as Node: what the kernel has taken at once is progress, too.
             self._idle.queue_size = self.w_size
@@ -1218,9 +1231,10 @@ cdef class SocketBase(Duplex):
         if rare is not None and rare.address is not None:
             rare.address.gone()
             rare.address = None
-        if self._deadlines is not NULL:
-            later.stop_deadlines(self)
+        if rare.deadline is not None:
+            self._clear_deadline()
         if handle is not None:
+            stop_deadlines(handle)
             if self._coroutines & W_LINGERS and error is not None and handle.bytes_out \
                     and (unacknowledged_by_peer(handle) or not isinstance(handle, TCP)):
                 self._coroutines |= W_UNCONFIRMED
@@ -1346,11 +1360,68 @@ cdef class SocketBase(Duplex):
         self._socket_flags |= SOCKET_END_LISTENER_GONE
         return 0
 
+    # ---- Deadlines -----------------------------------------------------------------------------
+
+    cdef int _set_deadline(self, uint32_t delay, object error) except -1:
+        """Destroy the socket after so many ms, with an error, or None for the usual one."""
+        cdef SocketExtra rare
+        if error is not None or not self._rare.shared:
+            _before, self._own_also().deadline_error = self._also().deadline_error, error
+        if self._handle is not None \
+                and not self._socket_flags & (SOCKET_CONNECTING | SOCKET_BOUND):
+            return set_deadline(self._handle, delay)
+        rare = self._own_also()
+        if rare.deadline is None:
+            deadline = EarlyDeadline.__new__(EarlyDeadline)
+            (<EarlyDeadline>deadline).loop = self._loop
+            (<EarlyDeadline>deadline).socket = self
+            rare.deadline = deadline
+        rare.deadline.start(delay)
+        if self._state & DESTROYED:
+            # Making the timer has run a finaliser.
+            self._clear_deadline()
+        return 0
+
+    cdef bint _has_deadline(self) noexcept:
+        return self._also().deadline is not None \
+            or self._handle is not None and has_deadline(self._handle)
+
+    cdef void _clear_deadline(self) noexcept:
+        cdef EarlyDeadline deadline = self._also().deadline
+        if deadline is not None:
+            self._also().deadline = None
+            deadline.cancel()
+        if self._handle is not None:
+            clear_deadline(self._handle)
+
+    cdef int _deadline_stays(self) except -1:
+        """There is a connection: a deadline that was set before is its deadline now."""
+        cdef EarlyDeadline deadline = self._also().deadline
+        cdef uint64_t now = uv.uv_now(&self._loop._uv)
+        if deadline is not None:
+            set_deadline(self._handle, <uint32_t>(deadline.due - now if deadline.due > now else 0))
+            self._also().deadline = None
+            deadline.cancel()
+        return 0
+
+    cdef int _deadline_passed(self) except -1:
+        cdef object error = None
+        if not self._rare.shared:
+            error, self._also().deadline_error = self._also().deadline_error, None
+        return self._destroy_with(deadline_error(DUE_DEADLINE) if error is None else error)
+
+    def _start_limits(self, Limits limits not None):
+        """Let limits count from now on, if neither a server nor connect() has made the socket."""
+        self._ready()
+        uv.uv_update_time(&self._loop._uv)
+        if self._handle is not None:
+            arm(self._handle, limits)
+
     # ---- A graceful end ------------------------------------------------------------------------
 
     cdef uint64_t _activity(self) noexcept:
         """A number that changes with each byte that is read, or that the kernel takes."""
-        return self._bytes_in() + self._bytes_out() - self._unsent()
+        return 0 if self._handle is None else bytes_moved(self._handle)
 
     cdef size_t _unsent(self) noexcept:
         """How many of the bytes that were handed over wait for the kernel, or for a layer."""
@@ -1857,10 +1928,19 @@ cdef int on_idle_timeout(SocketBase self) except -1:
     return 0
 
 
-cdef int _active(SocketBase self, object handle, int status) except -1:
-    if self._deadlines is not NULL:
-        self._deadlines.active_at = <uint32_t>uv.uv_now(&self._loop._uv)
-    return 0
+cdef int _due(SocketBase self, object handle, int due) except -1:
+    cdef uint64_t again = 0
+    if due == DUE_RETIREMENT:
+        return self._begin_to_end()
+    if due == DUE_END:
+        self._end_if_idle(uv.uv_now(&self._loop._uv), IDLE_GRACE, &again)
+        return 0
+    if due == DUE_DEADLINE:
+        return self._deadline_passed()
+    error = deadline_error(due)
+    if due == DUE_WRITE and isinstance(self._handle, TCP):
+        self._socket_flags |= SOCKET_RESET
+    return self._destroy_with(error)
 
 
 cdef bint _half_open(SocketBase self) noexcept:
@@ -1882,7 +1962,7 @@ SOCKET_CALLS.read_raised = <raised_call><void*>_read_raised
 SOCKET_CALLS.written = <status_call><void*>_written
 SOCKET_CALLS.shut_down = <status_call><void*>_shut_down
 SOCKET_CALLS.connected = <status_call><void*>_connected
-SOCKET_CALLS.active = <status_call><void*>_active
+SOCKET_CALLS.due = <status_call><void*>_due
 SOCKET_CALLS.half_open = <fact_call><void*>_half_open
 SOCKET_CALLS.lost = <lost_call><void*>_lost
 SOCKET_CALLS.closed = <status_call><void*>_handle_closed
@@ -1894,4 +1974,5 @@ ONREAD_CALLS.take_read = <take_call><void*>_take_nothing
 ONREAD_CALLS.read = <read_call><void*>_read_to_program
 
 
+seal(EarlyDeadline)
 seal(SocketExtra)

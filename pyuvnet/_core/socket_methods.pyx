@@ -16,7 +16,6 @@ from .._base.validation import arg_type_error, range_error
 from . cimport uv
 from .address cimport PeerName, peer_tuple
 from .capi cimport Py_TYPE
-from .deadlines cimport clear_deadline, set_deadline
 from .descriptors cimport pyuvnet_method, same_method, set_method
 from .encoding cimport encode
 from .iteration import plain_reads as _plain_reads
@@ -142,9 +141,9 @@ cdef class SocketMethods(SocketBase):
         if self._state & DESTROYED:
             return self
         if ms is None:
-            clear_deadline(self)
+            self._clear_deadline()
         else:
-            set_deadline(self, int(ms), error)
+            self._set_deadline(int(ms), error)
         return self
 
     # ---- The stream ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_Check
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from . cimport uv
 from .address cimport PeerName
@@ -31,6 +31,19 @@ cdef class StreamRequest(Request):
 cdef enum:
     BORN_SHIFT = 4               # a unit of 16 ms lasts for two years
 
+# What an armed handle has; see deadlines.pyx.
+cdef struct Deadlines:
+    PyObject* limits                   # a Limits, referenced; NULL: only `at` counts
+    uint32_t due                       # when it is looked at
+    uint32_t born                      # when the limits began to count
+    uint32_t at                        # of set_deadline()
+    uint32_t active_at, activity       # when bytes_moved() last changed
+    uint32_t place                     # in the heap, and flags in its low 8 bits
+
+cdef enum:
+    DEADLINE_READ_STOPPED = 1 << 0     # Reading was stopped since the handle was last looked at.
+    DEADLINE_ENDED = 1 << 1            # The peer has ended.
+
 
 @cython.no_gc
 cdef class StreamHandle(Handle):
@@ -44,6 +57,7 @@ cdef class StreamHandle(Handle):
     cdef uint64_t bytes_out            # and that it has handed to the kernel or to libuv
     cdef Acceptor server               # that counts it among its open connections
     cdef Links links                   # in that server's ring
+    cdef Deadlines* deadlines          # NULL while it is not armed
 
     cdef inline uv.uv_stream_t* stream(self) noexcept:
         return <uv.uv_stream_t*>self._uv
@@ -67,6 +81,16 @@ cdef class StreamHandle(Handle):
     cdef inline void stands(self) noexcept:
         """The connection is there: it begins to age."""
         self.born = <unsigned int>(uv.uv_now(&self.loop._uv) >> BORN_SHIFT)
+
+    cdef inline void was_active(self) noexcept:
+        """Bytes came that the owner does not get."""
+        if self.deadlines is not NULL:
+            self.deadlines.active_at = <uint32_t>uv.uv_now(&self.loop._uv)
+
+    cdef inline void has_ended(self) noexcept:
+        """The owner is about to hear of the peer's end."""
+        if self.deadlines is not NULL:
+            self.deadlines.place |= DEADLINE_ENDED
 
     cdef inline void counts_for(self, Acceptor server) noexcept:
         """Enter the ring of the server that has accepted the connection."""

@@ -223,6 +223,8 @@ cdef void _read_by_steps(StreamHandle self, EventEmitter owner, ssize_t nread,
         else:
             # libuv has stopped reading by itself.
             self._reading = False
+            if self.lowest is None:
+                self.has_ended()
             calls.read_ended(owner, self, <int>nread)
     except BaseException as exc:
         calls.read_raised(owner, self, exc)

@@ -351,7 +351,7 @@ cdef class TLS(Layer):
                 self._keep(base, size)
                 # A handshake is activity.
                 if not self.over():
-                    owner_calls(self.handle).active(self.handle.owner, self.handle, 0)
+                    self.handle.was_active()
                 Layer.read(self, base, 0)
                 self._pump()
         finally:

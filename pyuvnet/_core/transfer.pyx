@@ -19,7 +19,7 @@ from cpython.object cimport PyObject
 from . cimport uv
 from .accepting cimport listener_closed, listener_opened
 from .capi cimport hold_collector, release_collector
-from .deadlines cimport Limits, arm, has_deadline
+from .deadlines cimport Limits, arm, stop_deadlines
 from .emitter cimport EventEmitter, has_foreign
 from .errors cimport os_error, seal, state_error
 from .fork cimport fork_generation
@@ -34,7 +34,6 @@ from .socket_base cimport SOCKET_CONNECTING, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY,
 from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
 from .stream_handle cimport StreamHandle, close_descriptor, duplicate
 from .tcp cimport TCP, new_tcp
-from .upcalls cimport later
 
 from .._base.validation import arg_type_error
 
@@ -179,7 +178,7 @@ def check_socket(SocketBase socket not None):
     if socket.r_pipes is not None or has_foreign(socket):
         raise _not_transferable("a socket without pipes")
     if socket._socket_flags & SOCKET_TO_END or socket._also().undo_signal is not None \
-            or has_deadline(socket) or socket._also().successor is not None \
+            or socket._has_deadline() or socket._also().successor is not None \
             or socket._also().predecessor is not None:
         raise _not_transferable("a socket that is not ending, and has no signal, deadline or TLS")
 
@@ -215,8 +214,8 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
         socket._destroy_with(failure)
         return
     handle = socket._handle
-    if socket._deadlines is not NULL and socket._deadlines.limits is not NULL:
-        moving.limits = <Limits>socket._deadlines.limits
+    if handle.deadlines is not NULL and handle.deadlines.limits is not NULL:
+        moving.limits = <Limits>handle.deadlines.limits
     moving.options = socket._socket_flags & OPTIONS
     # From here on nothing fails.
     moving.before = None
@@ -224,8 +223,7 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     handle.owner = None
     socket._handle = None
     here.forget(socket, _nobody)
-    if socket._deadlines is not NULL:
-        later.stop_deadlines(socket)
+    stop_deadlines(handle)
     if socket._idle is not None:
         moving.idle = socket._idle.index >= 0
         socket._idle.cancel()
@@ -291,7 +289,9 @@ def _arrive_socket(_Moving moving not None, SocketBase socket not None, callback
         if socket._socket_flags & SOCKET_UNREF:
             handle.unref()
         if moving.limits is not None:
-            arm(socket, moving.limits)
+            arm(handle, moving.limits)
+        # The program may have set one on the way.
+        socket._deadline_stays()
         if moving.idle and socket._idle.fired:
             socket._idle.last = uv.uv_now(&loop._uv)
             socket._idle.rearm()

@@ -30,8 +30,6 @@ cdef struct LaterCalls:
     int (*user_write)(object, void*) except -1        # writable: a Write, for `_write`
     int (*user_queue)(object) except -1               # writable: the queue for `_write`, `_writev`
     int (*user_final)(object) except -1               # writable: the last step, `_final`
-    void (*stop_deadlines)(object) noexcept           # deadlines: an armed socket is destroyed
-    void (*write_waits)(object) noexcept              # deadlines: and its kernel takes no more
     void (*see_off)(object) noexcept                  # lingering: a socket ends by itself
 
 cdef LaterCalls later

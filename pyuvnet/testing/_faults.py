@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import net
 from .._aio.run import set_immediate
 from .._base import validation as check
-from .._core.deadlines import start_limits
 from .._core.errors import UV_ECONNRESET, make_os_error
 from .._core.names import add_node_names
 from .._core.timer import MAX_TIMEOUT, set_timeout
@@ -480,7 +479,7 @@ def _connected(
             made.append(Socket({**given, "fd": end.fileno()}))
             end.detach()
             if limits is not None:
-                start_limits(made[-1], limits)
+                made[-1]._start_limits(limits)
     except BaseException:
         for end in ends:
             end.close()
