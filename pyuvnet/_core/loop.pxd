@@ -9,7 +9,7 @@ from .capi cimport pyuvnet_gate, pyuvnet_plain_release
 from .debugging cimport DebugMode
 from .emitter cimport EventEmitter
 from .fork cimport fork_generation
-from .owner cimport Collector
+from .owner cimport Acceptor, Collector
 from .shared cimport pyuvnet_mutex
 from .signals cimport SignalWatch
 from .splice cimport pyuvnet_tube
@@ -105,6 +105,7 @@ cdef class Loop:
     cdef object budget                 # a Budget of the module limits: what its sockets may queue
     cdef uint64_t made_at              # ns
     cdef double cpu_before             # what its thread had used by then, s
+    cdef Acceptor no_server            # in place of a server, for connections that none counts
     cdef Py_ssize_t seen_off           # connections whose sockets are closed; see lingering.pyx
     cdef Py_ssize_t most_calls         # from other threads that may wait; -1: no bound
     cdef readonly object _clock        # in virtual time, what decides instead of waiting; else None

@@ -47,7 +47,7 @@ from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, state_error
 from .hidden_calls cimport ENTRY, LEAVE, RELEASE, hidden_call
 from .names import add_node_names
-from .owner cimport Collector
+from .owner cimport Acceptor, Collector
 from .shared cimport load, lock, made, make, store, unlock
 from .signals cimport new_signal_watch
 from .splice cimport pyuvnet_tube_close
@@ -251,6 +251,7 @@ cdef class Loop:
             raise MemoryError
         self.threadsafe_calls = deque()
         self.most_calls = -1
+        self.no_server = Acceptor.__new__(Acceptor)
         self.made_at, self.cpu_before = uv.uv_hrtime(), thread_time()
         # All that may fail comes before there is something to close.
         _open_loops.add(<size_t><PyObject*>self)

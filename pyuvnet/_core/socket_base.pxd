@@ -165,7 +165,7 @@ cdef class SocketBase(Duplex):
 
     cdef inline bint _counted(self) noexcept:
         """Whether it is among its server's open connections."""
-        return self._handle is not None and self._handle.server is not None
+        return self._handle is not None and self._handle.counted()
 
     cdef inline bint _collect(self, object chunk, Py_ssize_t size, bint in_callback) except -1:
         """Take one more chunk to those that leave together; raises before anything has changed.

@@ -727,10 +727,12 @@ cdef class SocketBase(Duplex):
 
     cdef bint _flush_one(self) noexcept:
         """_flush() of a single chunk that the kernel takes whole."""
+        # Borrowed, as on every path that each chunk takes.
+        cdef void* handle = <void*>self._handle
         cdef uv.uv_buf_t buf
         cdef Py_ssize_t taken
         if self._state & (W_COLLECTING | W_NEED_DRAIN) != W_COLLECTING \
-                or self.w_queue is not None or not self.w_size or self._handle.layered:
+                or self.w_queue is not None or not self.w_size or (<StreamHandle>handle).layered:
             return not self._state & W_COLLECTING
         if self._idle is not None:
             self._idle.touch()
@@ -740,10 +742,11 @@ cdef class SocketBase(Duplex):
             buf.len = self.w_size
         else:
             point_at(&buf, self.w_chunk)
-        taken = self._handle.try_write(&buf, 1)
+        taken = (<StreamHandle>handle).try_write(&buf, 1)
         self._state &= ~W_COLLECTING
         if taken == self.w_size:
-            self._all_taken()
+            (<StreamHandle>handle).dispatched(taken)
+            q_landed(self)
         else:
             try:
                 self._account(&buf, 1, taken, None, True)

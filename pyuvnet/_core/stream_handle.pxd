@@ -55,7 +55,7 @@ cdef class StreamHandle(Handle):
     cdef PeerName peer                 # read once; family 0: not yet, or there is none
     cdef uint64_t bytes_in             # that its owner has received,
     cdef uint64_t bytes_out            # and that it has handed to the kernel or to libuv
-    cdef Acceptor server               # that counts it among its open connections
+    cdef Acceptor server               # that counts it as open, or the loop's no_server
     cdef Links links                   # in that server's ring
     cdef Deadlines* deadlines          # NULL while it is not armed
 
@@ -69,14 +69,12 @@ cdef class StreamHandle(Handle):
     # What a server's connections count, the server counts too, whose figures outlive them.
     cdef inline void received(self, Py_ssize_t size) noexcept:
         self.bytes_in += size
-        if self.server is not None:
-            self.server.bytes_read += size
+        self.server.bytes_read += size
 
     cdef inline void dispatched(self, Py_ssize_t size) noexcept:
         """Bytes went to the kernel, or to libuv."""
         self.bytes_out += size
-        if self.server is not None:
-            self.server.bytes_written += size
+        self.server.bytes_written += size
 
     cdef inline void stands(self) noexcept:
         """The connection is there: it begins to age."""
@@ -97,15 +95,21 @@ cdef class StreamHandle(Handle):
         self.server = server
         enter_ring(&server._sockets, &self.links)
 
+    cdef inline bint counted(self) noexcept:
+        """Whether a server counts it."""
+        return self.links.after is not NULL
+
     cdef inline void left_server(self) noexcept:
         """Leave that ring; the caller calls connection_gone(). In none: no effect."""
         leave_ring(&self.links)
-        self.server = None
+        self.server = self.loop.no_server
 
     cdef inline void continues(self, StreamHandle before) noexcept:
         """Take over what is known of a connection that had another handle."""
         self.read_budget, self.born, self.peer = before.read_budget, before.born, before.peer
         self.bytes_in, self.bytes_out = before.bytes_in, before.bytes_out
+        if self.server is None:
+            self.server = before.loop.no_server
 
     cdef inline bint has_room(self) noexcept:
         """Whether reads land where the owner says, and not in the loop's buffer."""

@@ -362,6 +362,10 @@ cdef class StreamHandle(Handle):
     cdef int _open(self, int fd) noexcept:
         return uv.UV_EINVAL
 
+    cdef void opened(self, uv.uv_handle_t* handle, Loop loop) noexcept:
+        self.server = loop.no_server
+        Handle.opened(self, handle, loop)
+
     cdef void closed(self) noexcept:
         cdef PyObject* layer
         if self.loop.silent and self.lowest is not None:
