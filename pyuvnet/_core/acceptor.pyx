@@ -427,7 +427,7 @@ cdef class AcceptingServer(AdmittingServer):
         try:
             socket = self._socket_class.__new__(self._socket_class)
             if (self._handle is not None or self._ending) and not client.closing:
-                header.name_ends(socket)
+                socket._named_by(header)
                 client.read_stop()
                 remove_layer(header)
                 self._adopt(socket, client, &header.peer)

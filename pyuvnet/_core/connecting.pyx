@@ -255,6 +255,7 @@ cdef class ConnectSteps(Connector):
                 header that goes first.
         """
         cdef bytes header
+        cdef int status
         cdef SocketBase socket = self.socket
         socket._ready()
         connection_stands(socket)
@@ -270,8 +271,9 @@ cdef class ConnectSteps(Connector):
                 return
         if make_header is not None:
             header = make_header(socket._local_name(), peer_tuple(socket._peer()))
-            send_header(socket, header)
-            if socket._state & DESTROYED:
+            status = send_header(socket._handle, header)
+            if status < 0:
+                socket._destroy_with(os_error(status, "write"))
                 return
         if socket._also().limits is not None:
             arm(socket._handle, <Limits>socket._also().limits)

@@ -55,6 +55,15 @@ cdef inline void take(StreamHandle handle, EventEmitter owner, const HandleCalls
     else:
         handle.own(owner, calls)
 
+cdef inline void give_away(StreamHandle handle) noexcept:
+    """Own a handle no more: nothing comes up until another owner takes it.
+
+    What belongs to the connection stays on the handle: its layers, counters, deadlines, its place
+    in its server's ring.
+    """
+    read_stop(handle)
+    handle.owner = None
+
 cdef inline Layer top_layer(StreamHandle handle):
     """The layer that the owner calls. There has to be one."""
     return (<Layer>handle.lowest).top

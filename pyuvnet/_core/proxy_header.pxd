@@ -3,7 +3,6 @@
 from .address cimport PeerName
 from .layer cimport Layer
 from .owner cimport Acceptor
-from .socket_base cimport SocketBase
 from .stream_handle cimport StreamHandle
 from .timer cimport Timer
 
@@ -60,7 +59,7 @@ cdef class ProxyHeader(Layer):
     cdef bint keep(self, const char* base, Py_ssize_t size) noexcept
     cdef void over(self, int status, const char* rest, Py_ssize_t size) noexcept
     cdef int begin(self, StreamHandle client, unsigned long long timeout) except? 1
-    cdef int name_ends(self, SocketBase socket) except -1
+    cdef tuple name_ends(self)
 
 cdef ProxyHeader new_proxy_header(Acceptor server, const PeerName* peer, Py_ssize_t limit)
-cdef int send_header(SocketBase socket, bytes header) except -1
+cdef int send_header(StreamHandle handle, bytes header) except? 1

@@ -1,8 +1,8 @@
 """PROXY headers (HAProxy's PROXY protocol, versions 1 and 2): the parser, and who waits for one.
 
 Owns: what a header is; the wait of an accepted connection for its header; sending one first.  A
-connection that waits belongs to its server, without a socket: the header decides who the peer is,
-and whether there is to be one.  Imports: socket_base and below.
+connection that waits belongs to its server, and has no other owner: the header decides who the peer
+is, and whether there is to be one.  Imports: layer, tcp, timer and below.
 
 The parser trusts nothing: it reads within `size`, makes no Python object, and says of each
 beginning of a header that it may be one.  What follows a whole header is data, whatever it is.
@@ -17,10 +17,8 @@ from . cimport uv
 from .address cimport PeerName, parse_plain, peer_tuple
 from .emitter cimport EventEmitter
 from .errors cimport os_error, seal, status_name
-from .layer cimport Layer, add_layer
+from .layer cimport Layer, add_layer, owner_calls, remove_layer
 from .owner cimport Acceptor, HandleCalls, raised_call, status_call
-from .socket_base cimport SocketBase, SocketExtra
-from .stream cimport DESTROYED
 from .stream_handle cimport StreamHandle
 from .tcp cimport TCP
 from .timer cimport Timer
@@ -421,24 +419,21 @@ cdef class ProxyHeader(Layer):
         self.timeout.header = None
         self.timeout.cancel()
 
-    cdef int name_ends(self, SocketBase socket) except -1:
-        """Give a socket the ends that the header names; raises before anything has changed."""
+    cdef tuple name_ends(self):
+        """Let the connection's peer be who the header names; returns what the header says.
+
+        Raises before anything has changed.
+        """
         cdef PeerName here
         memset(&here, 0, sizeof(here))
         if isinstance(self.handle, TCP):
             (<TCP>self.handle).read_here(&here)
         ends = _ends_of(self.text, &self.fields)
-        proxy = (self.text, self.fields.version, "PROXY" if self.fields.proxied else "LOCAL",
-                 *ends, self.fields.values, self.fields.end, peer_tuple(&here),
-                 peer_tuple(&self.peer))
-        socket._own_also().proxy = proxy
-        if self.fields.ends != ENDS_OWN:
-            socket._also().renamed = True
-            (<SocketExtra>socket._rare).here = self.fields.destination
-            self.handle.peer = self.fields.source
-        else:
-            self.handle.peer = self.peer
-        return 0
+        says = (self.text, self.fields.version, "PROXY" if self.fields.proxied else "LOCAL",
+                *ends, self.fields.values, self.fields.end, peer_tuple(&here),
+                peer_tuple(&self.peer))
+        self.handle.peer = self.peer if self.fields.ends == ENDS_OWN else self.fields.source
+        return says
 
 
 cdef int _closed(EventEmitter owner, object handle, int status) except -1:
@@ -458,50 +453,40 @@ _CALLS.read_raised = <raised_call><void*>_raised
 # ---- Sending one ---------------------------------------------------------------------------------
 
 cdef class ProxySender(Layer):
-    """Takes the completion of the header's own write, which the socket knows nothing of."""
+    """Takes the completion of the header's own write, which the owner knows nothing of."""
 
-    cdef SocketBase socket             # None when that has come
+    cdef bint sent                     # that has come
 
     cdef int written(self, int status) except -1:
-        cdef SocketBase socket = self.socket
-        if socket is None:
+        cdef StreamHandle handle = self.handle
+        if self.sent:
             return Layer.written(self, status)
-        self.socket = None
-        if socket._state & DESTROYED or self.handle is None or self.handle.owner is not socket:
+        self.sent = True
+        if handle is None or handle.closing or handle.owner is None:
             return 0
         if status < 0:
-            return socket._destroy_with(os_error(status, "write"))
-        return socket._remove_layer(self)
-
-    cdef void closed(self) noexcept:
-        self.socket = None
+            return owner_calls(handle).lost(handle.owner, handle, os_error(status, "write"))
+        return remove_layer(self)
 
 
-cdef int send_header(SocketBase socket, bytes header) except -1:
-    """Send a header on a connection that has just been made, before anything else."""
-    cdef StreamHandle handle = socket._handle
+cdef int send_header(StreamHandle handle, bytes header) except? 1:
+    """Send a header on a connection that has just been made, before anything else.
+
+    Returns a libuv status.
+    """
     cdef Py_ssize_t taken
-    cdef ProxySender sender
     cdef uv.uv_buf_t buf
-    cdef int status
     buf.base, buf.len = <char*>header, len(header)
     taken = handle.try_write(&buf, 1)
     if taken == uv.UV_EAGAIN:
         taken = 0
-    if taken < 0:
-        return socket._destroy_with(os_error(<int>taken, "write"))
-    if taken == len(header):
-        return 0
+    if taken < 0 or taken == len(header):
+        return <int>min(taken, 0)
     # What follows waits behind it in libuv's queue.
-    sender = ProxySender.__new__(ProxySender)
-    sender.socket = socket
-    socket._add_layer(sender, True)
+    add_layer(handle, ProxySender.__new__(ProxySender), True)
     buf.base += taken
     buf.len -= taken
-    status = handle.write(header, &buf, 1)
-    if status < 0:
-        return socket._destroy_with(os_error(status, "write"))
-    return 0
+    return handle.write(header, &buf, 1)
 
 
 seal(HeaderTimeout)

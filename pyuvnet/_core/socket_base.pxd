@@ -13,6 +13,7 @@ from .limits cimport AddressCount, Budget, Quota
 from .loop cimport Loop
 from .owner cimport Acceptor
 from .piping cimport Piping
+from .proxy_header cimport ProxyHeader
 from .stream cimport STREAM_TICKS, Part, StreamExtra, W_COLLECTING, Write
 from .stream_handle cimport ReadTarget, StreamHandle
 from .tcp cimport TCP
@@ -127,6 +128,8 @@ cdef class SocketBase(Duplex):
     cdef int _adopt_accepted(self, Acceptor server, StreamHandle handle, unsigned int state,
                              Py_ssize_t mark, bint paused) except -1
     cdef void _give_back(self) noexcept
+    cdef int _named_by(self, ProxyHeader header) except -1
+    cdef StreamHandle _give_away(self, StreamHandle known)
     cdef int _emit_close_now(self) except -1
     cdef int _apply_options(self) except -1
     cdef int _wait_for_connect(self) except -1

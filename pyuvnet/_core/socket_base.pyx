@@ -39,14 +39,15 @@ from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_CLOSE, ON_CONNECT, ON_END, ON_
     only_listener
 from .errors cimport never_reached, os_error, over_budget, queue_full, seal, socket_closed, \
     state_error
-from .layer cimport Layer, add_layer, bytes_moved, finish, finish_now, offer, read_start, \
-    read_stop, remove_layer, send, take, unsent_bytes, write_failure
+from .layer cimport Layer, add_layer, bytes_moved, finish, finish_now, give_away, offer, \
+    read_start, read_stop, remove_layer, send, take, unsent_bytes, write_failure
 from .limits cimport IN_LOOP, IN_SERVER, Budget, Quota, new_budget, new_quota
 from .loop cimport READ_BUFFER_SIZE, Loop
 from .owner cimport Acceptor, HandleCalls, Links, fact_call, lost_call, raised_call, read_call, \
     room_call, status_call, take_call
 from .pipe cimport Pipe, new_pipe
 from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_TO_SOCKET, PIPING_UNFIT, Piping
+from .proxy_header cimport ENDS_OWN, ProxyHeader
 from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
@@ -254,6 +255,14 @@ cdef class SocketBase(Duplex):
         if self._coroutines & W_LIMITED:
             self._leave_budgets()
 
+    cdef int _named_by(self, ProxyHeader header) except -1:
+        """A PROXY header says who the ends are; raises before anything has changed."""
+        cdef SocketExtra rare = self._own_also()
+        _before, rare.proxy = rare.proxy, header.name_ends()
+        if header.fields.ends != ENDS_OWN:
+            rare.renamed, rare.here = True, header.fields.destination
+        return 0
+
     def _refuse_second_init(self):
         """A socket that is made once cannot be made again: it may own a connection."""
         if self._socket_flags & SOCKET_READY:
@@ -336,6 +345,22 @@ cdef class SocketBase(Duplex):
             self._read_stop()
         return data
 
+    cdef StreamHandle _give_away(self, StreamHandle known):
+        """Own the connection no more, whose handle another owner takes; nothing here fails.
+
+        Args:
+            known: has, from now on, what this socket knows about the connection that it had.
+        """
+        cdef StreamHandle handle = self._handle
+        give_away(handle)
+        known.continues(handle)
+        self._handle, self._connection = None, known
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._coroutines & W_LIMITED:
+            self._also().quota.leave_all()
+        return handle
+
     cdef bytes _take_over(self, SocketBase other):
         """Take the connection of another socket, whose writes have all left.
 
@@ -361,20 +386,15 @@ cdef class SocketBase(Duplex):
                 self._bound_queue(quota.most, quota.refuses)
             if quota.in_server is not None:
                 self._join(quota.in_server)
-            quota.leave_all()
         if mine.deadline is None:
             _error, mine.deadline_error = mine.deadline_error, its.deadline_error
-        read_stop(handle)
-        # The other socket counts no further, and this one begins.
-        known.continues(handle)
+        other._give_away(known)
+        # This one begins to count.
         handle.bytes_in = handle.bytes_out = 0
-        other._handle, other._connection = None, known
         _target, its.onread_target = its.onread_target, None
         self._server = other._server
         mine.address, its.address = its.address, None
         mine.renamed, mine.here = its.renamed, its.here
-        if other._idle is not None:
-            other._idle.cancel()
         self._take_handle(handle)
         # Of nothing before, since this one is new.
         mine.proxy = its.proxy

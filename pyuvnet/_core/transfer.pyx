@@ -31,7 +31,7 @@ from .pipe cimport Pipe, new_pipe, pyuvnet_file, pyuvnet_remove_file
 from .server_base cimport ServerBase
 from .socket_base cimport SOCKET_CONNECTING, SOCKET_KEEP_ALIVE, SOCKET_NO_DELAY, \
     SOCKET_READ_AT_CONNECT, SOCKET_TO_END, SOCKET_UNREF, SocketBase
-from .stream cimport DESTROYED, W_FINAL_CALLED, W_LIMITED
+from .stream cimport DESTROYED, W_FINAL_CALLED
 from .stream_handle cimport StreamHandle, close_descriptor, duplicate
 from .tcp cimport TCP, new_tcp
 
@@ -219,20 +219,15 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     moving.options = socket._socket_flags & OPTIONS
     # From here on nothing fails.
     moving.before = None
-    handle.read_stop()
-    handle.owner = None
-    socket._handle = None
+    moving.idle = socket._idle is not None and socket._idle.index >= 0
+    socket._give_away(handle)
     here.forget(socket, _nobody)
     stop_deadlines(handle)
     if socket._idle is not None:
-        moving.idle = socket._idle.index >= 0
-        socket._idle.cancel()
         socket._idle.loop = there
         if moving.idle:
             # Until set_timeout() says something else.
             socket._idle.fired = True
-    if socket._coroutines & W_LIMITED:
-        socket._also().quota.leave_all()
     if socket._also().address is not None:
         socket._also().address.gone()
         socket._also().address = None
