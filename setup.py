@@ -130,7 +130,7 @@ def main():
     flags = json.dumps(f"{kind}, Cython {Cython.__version__}, {' '.join(compiling)}")
     core = Extension(
         "pyuvnet._core._native",
-        sorted(glob("pyuvnet/_core/*.pyx")),
+        sorted(glob("pyuvnet/_core/*.pyx") + DEBUG * glob("tests/support/*.pyx")),
         include_dirs=["pyuvnet/_core", *include[:1]],
         define_macros=[("UVNET_DEBUG", str(int(DEBUG))), ("UVNET_BUILD_FLAGS", flags), HIDDEN],
         extra_compile_args=compiling,
