@@ -203,7 +203,7 @@ def wait_for(port: int) -> None:
 def fetch(port: int, **options: Any) -> tuple[bytes, list[Any]]:
     got = bytearray()
     events: list[Any] = []
-    given = {"port": port, "host": "127.0.0.1", "allow_truncation": True, **TRUST, **options}
+    given = {"port": port, "host": "127.0.0.1", **TRUST, **options}
     client = tls.connect(given)
     client.on("secureConnect", lambda: events.append((client.get_protocol(), client.authorized)))
     client.on("error", lambda error: events.append(error.code))

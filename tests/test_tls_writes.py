@@ -227,7 +227,7 @@ def test_what_is_written_to_an_accepted_socket_before_tls_begins_waits_for_it(
     written: list[bool] = []
 
     def watch(frame: Any, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_name == "_begin_handshake":
+        if event == "call" and frame.f_code.co_name == "_begin_layer":
             sys.setprofile(None)
             for socket in server.sockets:
                 written.append(isinstance(socket, tls.TLSSocket))

@@ -401,7 +401,8 @@ cdef class Upgrade(Connector):
     """The connect() of a socket that takes the connection of a plain one.
 
     What the plain socket has written leaves first. Meanwhile each destroys the other with itself,
-    and it stays like that.
+    and it stays like that. What destroys the plain socket is an error of the new one, which the
+    program knows: so the error goes with it.
     """
 
     cdef SocketBase plain
@@ -421,6 +422,14 @@ cdef class Upgrade(Connector):
         self.plain._ready()
         self.data += self.plain._stop_reading()
 
+    def stand(self):
+        """The connection stands: the new socket is open, and has its ends, before it is served."""
+        cdef SocketBase s = self.socket, plain = self.plain
+        s._ready()
+        s._socket_flags = (s._socket_flags & ~SOCKET_CONNECTING) | SOCKET_DRESSING
+        plain._read_peer()
+        s._peer = plain._peer
+
     def finish(self, bint announce):
         """Take the connection, whose writes have left, and put it to use.
 
@@ -431,7 +440,7 @@ cdef class Upgrade(Connector):
         cdef bytes data = None
         cdef object failure = None
         s._ready()
-        if s._also().connector is not self or not s._socket_flags & SOCKET_CONNECTING:
+        if s._also().connector is not self or not s._socket_flags & SOCKET_ESTABLISHING:
             return
         try:
             data = self.data + s._take_over(plain)

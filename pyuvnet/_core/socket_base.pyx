@@ -1156,6 +1156,9 @@ cdef class SocketBase(Duplex):
 
     def _local_name(self):
         """(address, port, family) of the local end, or None."""
+        if self._handle is None and self._socket_flags & SOCKET_DRESSING \
+                and self._also().predecessor is not None:
+            return self._also().predecessor._local_name()
         if self._handle is not None and self._also().renamed:
             return peer_tuple(&(<SocketExtra>self._rare).here)
         if self._handle is None or not isinstance(self._handle, TCP):
@@ -1231,10 +1234,12 @@ cdef class SocketBase(Duplex):
         # Of this connection: an observer that hears of it below may begin another.
         cdef Connector connector = rare.connector
         cdef SocketBase other
+        cdef bint succeeded
         undo = rare.undo_signal
         if undo is not None:
             rare.undo_signal = None
-        other = rare.predecessor if rare.successor is None else rare.successor
+        succeeded = rare.successor is not None
+        other = rare.successor if succeeded else rare.predecessor
         if other is not None:
             rare.predecessor = rare.successor = None
         if handle is None and connector is not None:
@@ -1294,7 +1299,8 @@ cdef class SocketBase(Duplex):
             self._loop.report(exc)
         try:
             if other is not None:
-                other._destroy_with(None)
+                # The successor is the one that the program listens to.
+                other._destroy_with(error if succeeded else None)
         except BaseException as exc:
             self._loop.report(exc)
         return 0

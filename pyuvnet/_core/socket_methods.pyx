@@ -615,7 +615,9 @@ cdef class SocketMethods(SocketBase):
     @property
     def pending(self):
         """True while not connected: no handle, or connecting. Node: socket.pending"""
-        return self._handle is None or bool(self._socket_flags & SOCKET_CONNECTING)
+        # An upgrade has no handle yet, but its connection stands.
+        return bool(self._socket_flags & SOCKET_CONNECTING) \
+            or self._handle is None and not self._socket_flags & SOCKET_DRESSING
 
     @property
     def ready_state(self):

@@ -58,7 +58,7 @@ cdef enum:
     TLS_ENDED = 1 << 8           # Our close_notify was made.
     TLS_PEER_ENDED = 1 << 9      # The peer's was read.
     TLS_FAILED = 1 << 10
-    TLS_LENIENT = 1 << 11        # The end of the connection is the end of the data.
+    TLS_STRICT = 1 << 11         # The end of the connection alone is an error.
     TLS_ONE_BY_ONE = 1 << 12     # A listener wants to know of each ticket.
     TLS_IN_READ = 1 << 13        # read() is on the stack.
     TLS_UNDIGESTED = 1 << 14     # The engine was fed records that are not read yet.
@@ -67,6 +67,7 @@ cdef enum:
     TLS_HEARD = 1 << 17          # Data came after our close_notify.
     TLS_LAST_LOOK = 1 << 18      # The peer's time to answer it is over, as far as we have looked.
     TLS_REFUSED = 1 << 19        # hello.pyx cannot read the hello; the engine only says why.
+    TLS_TRUNCATED = 1 << 20      # The connection has ended, and no close_notify has come.
 
     ALERT_UNEXPECTED_MESSAGE = 10
     ALERT_ILLEGAL_PARAMETER = 47
@@ -185,6 +186,11 @@ cdef class TLS(Layer):
     def peer_ended(self):
         """Whether the peer's close_notify has been read."""
         return bool(self.flags & TLS_PEER_ENDED)
+
+    @property
+    def truncated(self):
+        """Whether the connection has ended without the peer's close_notify."""
+        return bool(self.flags & TLS_TRUNCATED)
 
     @property
     def ssl_object(self):
@@ -748,7 +754,9 @@ cdef class TLS(Layer):
             return 0
         if self.broken:
             status = self.broken
-        if self.flags & TLS_SERVING and status == uv.UV_EOF and self.flags & TLS_LENIENT:
+        if self.flags & TLS_SERVING and status == uv.UV_EOF:
+            self.flags |= TLS_TRUNCATED
+        if self.flags & (TLS_TRUNCATED | TLS_STRICT) == TLS_TRUNCATED:
             self.flags |= TLS_PEER_ENDED
             self._stop_waiting()
             return Layer.read_ended(self, status)
@@ -1141,7 +1149,8 @@ cdef class TLS(Layer):
 
     cdef int shutdown(self) noexcept:
         if self.flags & TLS_FAILED:
-            return uv.UV_ENOTCONN
+            # Behind end_up() there is nothing to say any more.
+            return uv.UV_ENOTCONN if self.flags & TLS_SECURE else Layer.shutdown(self)
         if not self.flags & TLS_SERVING or self.flags & TLS_UNDIGESTED:
             # The handshake comes first; and the engine would throw away what it has.
             self.flags |= TLS_END_DUE
@@ -1221,7 +1230,7 @@ cdef Py_ssize_t _total(const uv.uv_buf_t* bufs, unsigned int count) noexcept:
 
 
 def add_tls(StreamHandle handle not None, Calls calls not None, bint reads_hello=False,
-            bint lenient=False):
+            bint strict=False):
     """Put TLS on a handle, above what is there.
 
     With an owner the handshake begins by start() on a client, and by go_on() on a server.
@@ -1229,14 +1238,14 @@ def add_tls(StreamHandle handle not None, Calls calls not None, bint reads_hello
     Args:
         calls: what the layer calls for the owner.
         reads_hello: let calls.hello() choose the context, by the client's first message.
-        lenient: the end of the connection without close_notify is no error.
+        strict: the end of the connection without close_notify is an error.
     """
     cdef TLS layer = TLS.__new__(TLS)
     layer.upward = calls
     layer.shared = _shared_of(handle.loop)
     layer.record_size = RECORD_SIZE
     layer.flags = (TLS_READS_HELLO | TLS_HELD if reads_hello else 0) \
-        | (TLS_LENIENT if lenient else 0)
+        | (TLS_STRICT if strict else 0)
     layer.moved_at = <uint32_t>uv.uv_now(&handle.loop._uv)
     if handle._reading:
         layer.flags |= TLS_WANTED

@@ -126,7 +126,7 @@ class Rules:
         self.handshake_timeout = max(int(timeout), 1) if timeout else default
         self.protocols = protocol_list(options.get("alpn_protocols"))
         self.reject = options.get("reject_unauthorized") is not False
-        self.lenient = bool(options.get("allow_truncation"))
+        self.strict = bool(options.get("require_close_notify"))
         self.sni_callback = options.get("sni_callback")
         self.alpn_callback = options.get("alpn_callback")
         self.identity = options.get("check_server_identity")

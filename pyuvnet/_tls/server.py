@@ -44,8 +44,8 @@ class Server(NetServer):
             preference.
         reject_unauthorized: bool, default True: reject a peer whose certificate is not valid;
             False: `authorized` says whether it is.
-        allow_truncation: bool, default False: a connection that ends without close_notify emits
-            'end' instead of an error.
+        require_close_notify: bool, default False: a connection that ends without close_notify fails
+            with ERR_TLS_TRUNCATED.
         alpn_callback: callable(mapping of servername and protocols): returns one of the client's
             protocols, or None to reject it; excludes alpn_protocols.
         sni_callback: callable(servername, callback): calls callback(error, context), or returns a
@@ -302,8 +302,8 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
             preference.
         reject_unauthorized: bool, default True: reject a peer whose certificate is not valid;
             False: `authorized` says whether it is.
-        allow_truncation: bool, default False: a connection that ends without close_notify emits
-            'end' instead of an error.
+        require_close_notify: bool, default False: a connection that ends without close_notify fails
+            with ERR_TLS_TRUNCATED.
         handshake_timeout: ms, default 120000: how long the handshake may take.
         servername: str, default host, unless that is an address: the name that the client sends
             (SNI), and that the certificate must have.
@@ -344,6 +344,7 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
     socket = TLSSocket.__new__(TLSSocket)
     Socket.__init__(socket, {name: options[name] for name in SOCKET_OPTIONS if name in options})
     socket._use(rules)
+    socket._connects = True
     if options.get("timeout"):
         socket.set_timeout(options["timeout"])
     if callback is not None:

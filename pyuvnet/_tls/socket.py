@@ -24,6 +24,7 @@ from .._core.connecting import Upgrade
 from .._core.descriptors import own_method
 from .._core.duplex import Duplex
 from .._core.names import add_node_names
+from .._core.timer import set_timeout
 from ..errors import ArgTypeError, ArgValueError, StateError
 from ..socket import SOCKET_OPTIONS, Socket
 from .certificate import certificate, identity_of, is_issuer, with_issuers
@@ -84,8 +85,8 @@ class TLSSocket(Socket):
             preference.
         reject_unauthorized: bool, default True: reject a peer whose certificate is not valid;
             False: `authorized` says whether it is.
-        allow_truncation: bool, default False: a connection that ends without close_notify emits
-            'end' instead of an error.
+        require_close_notify: bool, default False: a connection that ends without close_notify fails
+            with ERR_TLS_TRUNCATED.
         alpn_callback: callable(mapping of servername and protocols): returns one of the client's
             protocols, or None to reject it; excludes alpn_protocols.
         sni_callback: callable(servername, callback): calls callback(error, context), or returns a
@@ -129,6 +130,9 @@ class TLSSocket(Socket):
     _known: Any = None
     _chosen: SecureContext | None = None
     _announce = False
+    _window: Any = None  # The timer of a handshake that waits for what the plain socket wrote.
+    _held = False  # Its handshake waits for others to end.
+    _connects = False  # Made by tls.connect(): an end before it is secure is an error.
 
     def __init__(
         self,
@@ -191,21 +195,30 @@ class TLSSocket(Socket):
             or (not plain.pending and not plain._can_be_taken)
         ):
             plain = self._bridge(plain)
-        if plain.destroyed or (plain.pending and not plain.connecting):
-            Upgrade(self, plain)
-            self._disconnected()
-            return
         upgrade = Upgrade(self, plain)
+        # From now on an error of the plain socket, which the program no longer watches, is ours.
         plain.on("error", self._plain_failed)
-        if plain.connecting:
+        if plain.destroyed:
+            self._gone()
+        elif plain.pending:
             self._announce = True
-            plain.once("connect", partial(self._drain, plain, upgrade))
+            plain.once("connect", partial(self._take, plain, upgrade))
         else:
-            next_tick(self._drain, plain, upgrade)
-            upgrade.stop_reading()
+            self._take(plain, upgrade)
 
     def _plain_failed(self, error: BaseException) -> None:
         self.destroy(error)
+
+    def _take(self, plain: Socket, upgrade: Upgrade) -> None:
+        """The plain socket's connection stands, and is ours; the handshake begins in a tick."""
+        if self.destroyed or plain.destroyed:
+            return
+        upgrade.stand()
+        upgrade.stop_reading()
+        rules = cast("Rules", self._rules)
+        if rules.server:
+            self._enter()
+        next_tick(self._drain, plain, upgrade)
 
     def _drain(self, plain: Socket, upgrade: Upgrade, error: BaseException | None = None) -> None:
         """Wait until all that the plain socket wrote has left."""
@@ -214,14 +227,27 @@ class TLSSocket(Socket):
         try:
             upgrade.stop_reading()
             if plain.writable_length:
+                if self._window is None:
+                    # A peer that does not read it must not keep the connection for ever.
+                    limit = cast("Rules", self._rules).handshake_timeout
+                    self._window = set_timeout(self._late, limit).unref()
                 plain.write(b"", partial(self._drain, plain, upgrade))
                 return
-            plain.off("error", self._plain_failed)
+            self._leave_window()
         except BaseException:
             # An interrupt of the program: nothing would go on.
             self.destroy()
             raise
         upgrade.finish(self._announce)
+
+    def _late(self) -> None:
+        if not self.destroyed:
+            self._tls_failed(timeout_error(), False)
+
+    def _leave_window(self) -> None:
+        if self._window is not None:
+            self._window.close()
+            self._window = None
 
     def _bridge(self, stream: Duplex) -> Socket:
         """A socket whose bytes are those of any stream."""
@@ -285,24 +311,33 @@ class TLSSocket(Socket):
             return
         if isinstance(made, PSKObject):
             made.owner, made.outgoing = ref(self), outgoing
-        self._layer = _layer.add_tls(handle, _CALLS, lenient=rules.lenient)
+        self._layer = _layer.add_tls(handle, _CALLS, strict=rules.strict)
         self._layer.set_deadline(rules.handshake_timeout)
         self._watch_sessions()
         self._layer.start(made, incoming, outgoing, rules.verify_only)
 
     def _begin_server(self, handle: Any) -> None:
-        self._begin_handshake(server_layer(handle, cast("Rules", self._rules)))
+        self._begin_layer(server_layer(handle, cast("Rules", self._rules)))
 
     def _begin_handshake(self, layer: Any) -> None:
-        """Begin a server's handshake, now or when others have ended."""
-        self._layer = layer
+        """Begin the handshake of a connection that a server has accepted."""
+        self._enter()
+        self._begin_layer(layer)
+
+    def _enter(self) -> None:
+        """A server's handshake counts from now on, and what fails is its server's."""
         server = self._tls_server
         if server is not None:
             # What destroys it before the program has it, such as a deadline.
             self.on("error", self._failed_before)
+            self._held = server._limit(self)
+
+    def _begin_layer(self, layer: Any) -> None:
+        """Begin a server's handshake, now or when others have ended."""
+        self._layer = layer
         # One that is held is not read, so that nothing else shows that it is gone.
         layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
-        if server is None or not server._limit(self):
+        if not self._held:
             layer.go_on()
 
     def _failed_before(self, error: Exception) -> None:
@@ -313,8 +348,10 @@ class TLSSocket(Socket):
 
     def _go_on(self) -> None:
         """Begin a handshake that waited for others to end."""
-        self._layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
-        self._layer.go_on()
+        self._held = False
+        if self._layer is not None:
+            self._layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
+            self._layer.go_on()
 
     def _waited(self, limit: int) -> int:
         """For how many ms its handshake has waited for the peer; see TLS.waited()."""
@@ -581,19 +618,35 @@ class TLSSocket(Socket):
             failure = reset_error("socket hang up") if error is None else tls_error(error)
             failure = (self._chosen or rules.context)._explain(failure, self.ssl_object)
             if server is None:
-                self.destroy(failure)
+                self._own_failed(None if error is None else failure)
                 return
             self.destroy()
             server._note_failure(failure)
             server._handshake_over(self)
             server.emit("tlsClientError", cast("Exception", failure), self)
             return
-        if error is not None:
-            self.destroy(tls_error(error))
+        if self._connects and error is None:
+            # As in Node, 'end' comes first.
+            self.prepend_once_listener("end", self._disconnected)
+        self._own_failed(None if error is None else tls_error(error))
+
+    def _own_failed(self, error: BaseException | None) -> None:
+        """The handshake of a socket which no server and no tls.connect() looks after has failed."""
+        if error is not None or self._layer is None:
+            self.destroy(error)
             return
-        # As in Node, 'end' comes first.
-        self.prepend_once_listener("end", self._disconnected)
+        # The peer has ended its side, and that is all.
         self._layer.end_up()
+        if self.writable_length and not self.destroyed:
+            # What waits for the handshake has nowhere to go.
+            self.destroy()
+
+    def _gone(self) -> None:
+        """The connection was over before this socket had it."""
+        if cast("Rules", self._rules).server:
+            self.destroy()
+        else:
+            self._disconnected()
 
     def _disconnected(self) -> None:
         self.destroy(reset_error(DISCONNECTED, cast("Rules", self._rules).target))
@@ -650,6 +703,15 @@ class TLSSocket(Socket):
     def encrypted(self) -> bool:
         """True; a plain socket has no such attribute. Node: tlsSocket.encrypted"""
         return True
+
+    @property
+    def truncated(self) -> bool:
+        """True if the connection has ended without the peer's close_notify. Node: none
+
+        What cuts a connection, such as an attacker, cannot send one: the data may not be whole.
+        Many clients close without it, though. require_close_notify makes it an error.
+        """
+        return self._layer is not None and self._layer.truncated
 
     @property
     def secure_connecting(self) -> bool:
@@ -933,7 +995,7 @@ _CALLS = _layer.Calls(
 
 def server_layer(handle: Any, rules: Rules) -> Any:
     """Put TLS on the handle of a server's connection."""
-    return _layer.add_tls(handle, _CALLS, reads_hello=True, lenient=rules.lenient)
+    return _layer.add_tls(handle, _CALLS, reads_hello=True, strict=rules.strict)
 
 
 own_method(TLSSocket, "write")

@@ -322,8 +322,6 @@ class Player:
         files: dict[str, Any] = {
             option: Path(self.script["pki"], file) for option, file in keys.items()
         }
-        # Many scripts destroy a socket, which sends no close_notify.
-        files["allow_truncation"] = True
         if kind is net.Server:
             return functools.partial(tls.Server, **files)
         if kind is net.Socket:

@@ -51,12 +51,15 @@ class Between:
     def run(self) -> Between:
         pyuvnet.set_exception_handler(self.raised.append)
         context = server_context(self.version)
-        self.server = tls.create_server(self.secure, secure_context=context, handshake_timeout=3000)
+        self.server = tls.create_server(
+            self.secure, secure_context=context, handshake_timeout=3000, require_close_notify=True
+        )
         self.server.on("tlsClientError", self.failed)
         self.server.listen(0)
         self.middle = net.create_server({"allow_half_open": True}, self.pass_on).listen(0)
         client = tls.connect(
             port=self.middle.address().port,
+            require_close_notify=True,
             servername="localhost",
             secure_context=CONTEXTS["client"],
         )

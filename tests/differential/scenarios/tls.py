@@ -143,7 +143,6 @@ for version, limit in VERSIONS.items():
                 "c.close": [],
             },
             server=limit,
-            client={"allow_truncation": True},
             silent={"c": ["end", "finish", "error", "close", "data"]},
         ),
         f"{version}: ALPN, both offer": over_tls(
@@ -319,36 +318,17 @@ for name, keys, client, failure, alert in [
         SCENARIOS[f"{version}: a certificate is refused: {name}"] = refused(
             client, keys, failure, alert, limit
         )
-TRUNCATED = (
-    "a connection that ends without close_notify has failed",
-    {
-        "s1": [
-            "resume",
-            "error <Error ERR_TLS_TRUNCATED: The connection was closed without close_notify>",
-            "close True",
-            "left closed True 0",
-        ]
-    },
-)
-
-
-def truncated(version: str) -> dict[str, Any]:
-    """Up to TLS 1.2 a server is secure when a client goes for what it has seen."""
-    return {"deviation": TRUNCATED} if version == "1.2" else {}
-
-
 for version, limit in VERSIONS.items():
     SCENARIOS |= {
         f"{version}: the name is another": over_tls(
-            client={"servername": "nope.example"}, server=limit, **truncated(version)
+            client={"servername": "nope.example"}, server=limit
         ),
         f"{version}: the address is another": over_tls(
-            client={"servername": "none"}, keys=OTHER, server=limit, **truncated(version)
+            client={"servername": "none"}, keys=OTHER, server=limit
         ),
         f"{version}: the identity is refused": over_tls(
             client={"check_server_identity": identity("not you")},
             server=limit,
-            **truncated(version),
         ),
         f"{version}: no common cipher": over_tls(
             server={"ciphers": "ECDHE-ECDSA-AES128-GCM-SHA256", "max_version": "TLSv1.2"},
