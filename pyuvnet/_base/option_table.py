@@ -363,7 +363,9 @@ OPTIONS = (
      "sent to clients before TLS 1.3, to choose an identity by"),
     ("psk_identity_hint", "tls.connect", "Any", "", "", ""),
     ("is_server", "TLSSocket", "bool", "bool", "False", "True for the server's side"),
-    ("server", "TLSSocket", "Server", "tls.Server", "", "whose options and events are used"),
+    ("server", "TLSSocket", "Server", "net.Server", "",
+     ("the connection's; the options and events of a tls.Server are used, unless there is a key, a"
+      " cert, a context or a secure_context of its own")),
     *[(name, "TLSSocket tls.connect tls.Server", "Any", "", "", "") for name in (
         "request_ocsp", "enable_trace")],
     # SocketAddress()

@@ -415,6 +415,10 @@ cdef class Upgrade(Connector):
         socket._ready()
         plain._ready()
         begin_anew(socket, self)
+        # A connection is half open, or it is not, whatever is put on it.
+        socket._state = (socket._state & ~ALLOW_HALF_OPEN) | (plain._state & ALLOW_HALF_OPEN)
+        socket._coroutines = (socket._coroutines & ~HALF_OPEN_SET) \
+            | (plain._coroutines & HALF_OPEN_SET)
         socket._own_also().predecessor, plain._own_also().successor = plain, socket
 
     def stop_reading(self):
@@ -434,7 +438,7 @@ cdef class Upgrade(Connector):
         """Take the connection, whose writes have left, and put it to use.
 
         Args:
-            announce: emit 'connect' and 'ready'.
+            announce: emit 'connect'; 'ready' is the plain socket's alone, as in Node.
         """
         cdef SocketBase s = self.socket, plain = self.plain
         cdef bytes data = None
@@ -465,7 +469,6 @@ cdef class Upgrade(Connector):
                 s._begin_to_end()
             if announce:
                 s._emit0(ON_CONNECT)
-                s._emit0(ON_READY)
         finally:
             _go_on(s)
 

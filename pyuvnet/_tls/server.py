@@ -104,6 +104,7 @@ class Server(NetServer):
         self._stall_timer: Any = None
         self._contexts: list[tuple[re.Pattern[str], SecureContext]] = []
         self._set_secure_class(TLSSocket)
+        self._begun: Duplex | None = None
         if listener is not None:
             self.on("secureConnection", listener)
 
@@ -112,16 +113,37 @@ class Server(NetServer):
     def _dress(self, handle: Any) -> Any:
         return server_layer(handle, self._rules)
 
-    def _secure(self, socket: Socket, layer: Any) -> None:
+    if not TYPE_CHECKING:  # Its types are those of the inherited one.
+
+        def emit(self, event=None, *arguments):
+            """Call the listeners of an event, as EventEmitter.emit().
+
+            'connection' with a stream also begins TLS on it, whatever listens.
+
+            Node: server.emit()
+            """
+            heard = super().emit(event, *arguments)
+            if event != "connection" or not arguments or not isinstance(arguments[0], Duplex):
+                return heard
+            if not arguments[0].destroyed:
+                self._secure(arguments[0], None)
+                if getattr(arguments[0], "server", None) is self:
+                    # One that was accepted here: who emits the event begins TLS, too.
+                    self._begun = arguments[0]
+            return True
+
+    def _secure(self, socket: Duplex, layer: Any) -> None:
         if isinstance(socket, TLSSocket):
             socket._rules, socket._tls_server = self._rules, self
             socket._begin_handshake(layer)
+            return
+        if self._begun is socket:
+            self._begun = None
             return
         # A listener of 'connection' has seen the plain socket.
         secure = TLSSocket(
             socket,
             server=self,
-            allow_half_open=self._half_open,
             framing=self.framing,
             high_water_mark=self.high_water_mark,
         )

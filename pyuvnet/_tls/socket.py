@@ -26,6 +26,7 @@ from .._core.duplex import Duplex
 from .._core.names import add_node_names
 from .._core.timer import set_timeout
 from ..errors import ArgTypeError, ArgValueError, StateError
+from ..server import Server as NetServer
 from ..socket import SOCKET_OPTIONS, Socket
 from .certificate import certificate, identity_of, is_issuer, with_issuers
 from .context import (
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
 
 TLS_SOCKET_OPTIONS = option_set("TLSSocket", "Socket", "SecureContext", strict=True)
 NO_APPLICATION_PROTOCOL = 120
+# Options that say who a server is.
+IDENTITY = ("secure_context", "context", "key", "cert", "pfx")
 DISCONNECTED = "Client network socket disconnected before secure TLS connection was established"
 
 
@@ -106,7 +109,8 @@ class TLSSocket(Socket):
         psk_identity_hint: str of at most 256 bytes: sent to clients before TLS 1.3, to choose an
             identity by.
         is_server: bool, default False: True for the server's side.
-        server: tls.Server: whose options and events are used.
+        server: net.Server: the connection's; the options and events of a tls.Server are used,
+            unless there is a key, a cert, a context or a secure_context of its own.
 
     Events: those of Socket; 'secureConnect' on a client that accepts the server's certificate,
         'secure' when the handshake is over, 'session' (session) when it can be resumed later.
@@ -146,13 +150,15 @@ class TLSSocket(Socket):
         given = TLS_SOCKET_OPTIONS.read(options, keywords)
         refuse_descriptor(given)
         server = given.get("server")
-        if server is not None:
-            if not isinstance(getattr(server, "_rules", None), Rules):
-                raise check.arg_type_error("options.server", "Server", server)
-            self._tls_server = server
-            rules = server._rules
+        if server is not None and not isinstance(server, NetServer):
+            raise check.arg_type_error("options.server", "net.Server", server)
+        rules = getattr(server, "_rules", None)
+        if rules is None or any(given.get(name) is not None for name in IDENTITY):
+            # Whose key it is decides, and the server of the connection is no more than that.
+            is_server = given.get("is_server")
+            rules = Rules(given, rules is not None if is_server is None else bool(is_server))
         else:
-            rules = Rules(given, bool(given.get("is_server")))
+            self._tls_server = cast("Server", server)
         super().__init__({name: given[name] for name in SOCKET_OPTIONS if name in given})
         self._use(rules)
         if socket is not None:

@@ -6,6 +6,7 @@
 const dc = require('diagnostics_channel');
 const fs = require('fs');
 const net = require('net');
+const { Duplex } = require('stream');
 const tls = require('tls');
 
 const EVENTS = ['listening', 'lookup', 'connectionAttempt', 'connectionAttemptFailed',
@@ -244,6 +245,17 @@ class Player {
   }
   do_tls_socket(me, name, plain, options) {
     this.make(me, name, () => new tls.TLSSocket(this.things[plain], this.value(name, options)));
+  }
+  do_duplex(me, name, of) {
+    const below = this.things[of];
+    const duplex = this.things[name] = new Duplex({
+      read() { below.resume(); },
+      write(chunk, encoding, callback) { below.write(chunk, callback); },
+      final(callback) { below.end(callback); },
+    });
+    below.on('data', (chunk) => { if (!duplex.push(chunk)) below.pause(); });
+    below.on('end', () => duplex.push(null));
+    below.on('close', () => duplex.destroy());
   }
   do_bound(me, name, options) {
     try {

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyuvnet
-from pyuvnet import net, tls
+from pyuvnet import net, streams, tls
 
 # Node logs nothing of dropped connections.
 logging.getLogger("pyuvnet").addHandler(logging.NullHandler())
@@ -346,6 +346,17 @@ class Player:
 
     def do_tls_socket(self, me: str, name: str, plain: str, options: Any) -> None:
         self.make(me, name, functools.partial(tls.TLSSocket, self.things[plain]), [options])
+
+    def do_duplex(self, me: str, name: str, of: str) -> None:
+        below = self.things[of]
+        duplex = self.things[name] = streams.Duplex(
+            read=lambda size: below.resume(),
+            write=lambda chunk, encoding, callback: below.write(chunk, callback),
+            final=lambda callback: below.end(callback=callback),
+        )
+        below.on("data", lambda chunk: duplex.push(chunk) or below.pause())
+        below.on("end", lambda: duplex.push(None))
+        below.on("close", lambda *_: duplex.destroy())
 
     def do_bound(self, me: str, name: str, options: Any) -> None:
         try:

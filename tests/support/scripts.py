@@ -5,6 +5,8 @@ A script is a mapping: `start`, actions that run at once; `on`, actions for even
 'connection'). An action is a list, a verb and its arguments; the functions below make the less
 plain ones. Further keys:
 
+A verb of its own is "duplex": a Duplex that is no socket, of the bytes of one.
+
 - silent: events that nobody listens to, by name of the object ('data' listeners make it flow)
 - hear: events listened to besides the usual ones
 - needs: what the test opens for the script, see play.py

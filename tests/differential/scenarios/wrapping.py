@@ -207,3 +207,63 @@ SCENARIOS |= {
         }
     ),
 }
+
+# ---- Which options, and which streams ------------------------------------------------------------
+
+TALK: dict[str, list[Any]] = {
+    "u.secureConnect": [call("u", "end", "question")],
+    "t.data": [call("t", "end", "answer")],
+    "u.close": [turns(3, CLOSE)],
+}
+SCENARIOS |= {
+    "a key wins over that of a TLS server": wrapping(
+        {**TALK, "s1.accepted": [["tls_server", "T", OTHER], own({"server": thing("T")}), SECOND]}
+    ),
+    "a plain server is a server, too": wrapping(
+        {**TALK, "s1.accepted": [own({"server": thing("S")}), SECOND]}
+    ),
+    "a TLS server is given a plain socket": wrapping(
+        {
+            "s1.accepted": [
+                ["tls_server", "T", KEYS],
+                call("T", "emit", "connection", thing("s1")),
+                SECOND,
+            ],
+            "u.secureConnect": [call("u", "end", "question")],
+            "s2.data": [call("s2", "end", "answer")],
+            "u.close": [turns(3, CLOSE)],
+        }
+    ),
+    "a socket that connects later": wrapping(
+        {
+            "S.listening": [
+                CLIENT,
+                probe("t", *STATE[:3]),
+                turns(2, call("c", "connect", {"port": port("S"), "host": "127.0.0.1"})),
+            ],
+            "s1.accepted": [["tls_socket", "v", "s1", {"is_server": True, **KEYS}]],
+            "t.connect": [probe("t", *STATE[:3])],
+            "t.secureConnect": [call("t", "write", "question")],
+            "v.data": [call("v", "end", "answer")],
+            "t.close": [turns(3, CLOSE)],
+        }
+    ),
+    "the plain socket may be half open": wrapping(
+        {
+            "s1.accepted": [own(), probe("t", "allow_half_open"), call("c", "destroy")],
+            "t.end": [call("t", "end")],
+            "t.close": [CLOSE],
+        },
+        server={"allow_half_open": True},
+    ),
+    "the secure socket alone cannot be half open": wrapping(
+        {
+            "s1.accepted": [
+                own({"allow_half_open": True}),
+                probe("t", "allow_half_open"),
+                call("c", "destroy"),
+            ],
+            "t.close": [CLOSE],
+        }
+    ),
+}
