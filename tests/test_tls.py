@@ -1105,6 +1105,66 @@ def test_over_any_duplex_stream() -> None:
     assert got == [b"inner hello"]
 
 
+def through(under: net.Socket) -> streams.Duplex:
+    """A stream with the bytes of a socket, and with high water marks of its own."""
+    over = streams.Duplex(
+        read=lambda size: under.resume(),
+        write=lambda chunk, encoding, callback: under.write(chunk, callback),
+        final=lambda callback: under.end(callback=callback),
+    )
+    under.on("data", lambda chunk: over.push(chunk) or under.pause())
+    under.on("end", lambda: over.push(None)).on("close", lambda had_error: over.destroy())
+    return over
+
+
+def test_megabytes_both_ways_over_a_stream_need_no_descriptor() -> None:
+    size = 3_000_000
+    got = {"there": 0, "here": 0}
+    opened: list[int] = []
+
+    def swallow(name: str, socket: net.Socket) -> None:
+        socket.on("data", lambda data: got.update({name: got[name] + len(data)}))
+
+    def accepted(under: net.Socket) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        socket = tls.TLSSocket(through(under), is_server=True, **KEYS)
+        opened.append(len(os.listdir("/proc/self/fd")) - before)
+        swallow("there", socket)
+        socket.end(bytes(size))
+        socket.on("close", lambda had_error: server.close())
+
+    server = net.create_server(accepted, allow_half_open=True).listen(0)
+    client = tls.connect(socket=through(net.connect(server.address().port, "127.0.0.1")), **TRUST)
+    swallow("here", client)
+    client.end(bytes(size))
+    pyuvnet.run()
+    assert got == {"there": size, "here": size}
+    assert opened == [0]
+
+
+@pytest.mark.parametrize("how", ["ended", "finished", "destroyed", "later"])
+def test_a_stream_with_a_side_that_has_ended_fails_at_once(how: str) -> None:
+    stream = streams.Duplex(read=lambda size: None, write=lambda chunk, encoding, done: done())
+    seen: list[Any] = []
+    if how == "ended":
+        stream.resume().push(None)
+    elif how == "finished":
+        stream.end()
+    elif how == "destroyed":
+        stream.destroy()
+
+    def wrap() -> None:
+        client = tls.connect(socket=stream, **TRUST)
+        client.on("error", lambda error: seen.append(error.code))
+        client.on("close", lambda had_error: seen.append(had_error))
+        if how == "later":
+            pyuvnet.set_immediate(stream.push, None)
+
+    pyuvnet.set_immediate(wrap)
+    pyuvnet.run()
+    assert seen == ["ECONNRESET", True]
+
+
 class Held(streams.Duplex):
     """Another stream, which sends nothing between hold() and go_on()."""
 
@@ -1144,7 +1204,7 @@ class Held(streams.Duplex):
         callback(error)
 
 
-def test_what_was_written_leaves_through_a_slower_stream_after_the_close() -> None:
+def test_what_was_written_has_left_through_a_slower_stream_at_the_finish() -> None:
     got: list[bytes] = []
     events: list[Any] = []
 
@@ -1153,8 +1213,9 @@ def test_what_was_written_leaves_through_a_slower_stream_after_the_close() -> No
         inner = tls.TLSSocket(outer, is_server=True, **KEYS)
         inner.resume()
         inner.on("secure", lambda: (outer.hold(), inner.end(bytes(100_000))))
+        inner.on("secure", lambda: pyuvnet.set_immediate(outer.go_on))
         inner.on("finish", inner.destroy)
-        inner.on("close", lambda had_error: (events.append("inner"), outer.go_on()))
+        inner.on("close", lambda had_error: events.append("inner"))
         outer.on("close", lambda: events.append("outer"))
 
     server = net.create_server(accepted)

@@ -72,6 +72,7 @@ LAYERS: tuple[str, ...] = (
     "meter",
     "passing",
     "connecting",
+    "overlay",
     "socket_methods",
     "admission",
     "acceptor",
@@ -82,7 +83,7 @@ LAYERS: tuple[str, ...] = (
 )
 # Loaded when one of a group is first needed, by `from ._core import NAME`: no other module of the
 # core needs them.
-LATER = (("hello", "engine", "tls"), ("transfer",))
+LATER = (("hello", "engine", "tls"), ("overlay",), ("transfer",))
 
 
 def _load(layers: tuple[str, ...]) -> None:

@@ -4,6 +4,9 @@ from .blocklist cimport BlockList
 from .socket_base cimport Connector, SocketBase
 from .stream_handle cimport StreamHandle
 
+cdef int begin_anew(SocketBase s, Connector connector) except -1
+cdef int serve_taken(SocketBase s, bint announce) except -1
+
 cdef class ConnectSteps(Connector):
     cdef bint _tcp                     # else over a pipe
 

@@ -473,6 +473,21 @@ cdef class Upgrade(Connector):
             _go_on(s)
 
 
+cdef int serve_taken(SocketBase s, bint announce) except -1:
+    """Put to use what has a handle and layers already."""
+    connection_stands(s)
+    s._touch()
+    _dress(s)
+    if s._state & DESTROYED:
+        return 0
+    try:
+        if announce:
+            s._emit0(ON_CONNECT)
+    finally:
+        _go_on(s)
+    return 0
+
+
 cdef int _dress(SocketBase s) except -1:
     """Let the layers of a connection be added.
 

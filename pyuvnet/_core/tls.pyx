@@ -1132,6 +1132,9 @@ cdef class TLS(Layer):
                 return self._completed(status)
             if self.over() or status == uv.UV_ECANCELED:
                 return 0
+            if self.flags & TLS_ENDED and (status == uv.UV_EPIPE or status == uv.UV_ECONNRESET):
+                # Our close_notify alone, as in _end().
+                return 0
             return self.fail(os_error(status, "write"))
         if self.sending or self.chunks is None:
             return 0

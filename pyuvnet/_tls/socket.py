@@ -6,7 +6,6 @@ whether the peer is who it should be, and which events say so.
 
 from __future__ import annotations
 
-import socket as _socket
 import ssl
 from functools import partial
 from itertools import pairwise
@@ -200,7 +199,8 @@ class TLSSocket(Socket):
             or plain._bound_kind()
             or (not plain.pending and not plain._can_be_taken)
         ):
-            plain = self._bridge(plain)
+            self._put_over(plain)
+            return
         upgrade = Upgrade(self, plain)
         # From now on an error of the plain socket, which the program no longer watches, is ours.
         plain.on("error", self._plain_failed)
@@ -255,35 +255,38 @@ class TLSSocket(Socket):
             self._window.close()
             self._window = None
 
-    def _bridge(self, stream: Duplex) -> Socket:
-        """A socket whose bytes are those of any stream."""
-        ours, theirs = _socket.socketpair()
-        near, far = Socket(fd=ours.detach()), Socket(fd=theirs.detach(), allow_half_open=True)
-        stream.pipe(far)
-        far.pipe(stream)
+    def _put_over(self, stream: Duplex) -> None:
+        """Take any stream for the connection."""
+        from .._core import overlay
 
-        def failed(error: BaseException) -> None:
-            self.destroy(error)
-
-        def gone(*_: object) -> None:
-            far.destroy()
-            stream.destroy()
+        gone = stream.destroyed or not (stream.readable and stream.writable)
+        if isinstance(stream, Socket):
+            # What comes is not for its program any more.
+            stream.remove_all_listeners("data").remove_all_listeners("readable")
+        connection = overlay.Overlaid(self, stream)
 
         def closed(*_: object) -> None:
             if not self.writable_finished or self.errored is not None or stream.writable_finished:
-                gone()
+                stream.destroy()
                 return
             # As a kernel does for a socket that is closed, the stream still sends what it was
             # given; what arrives meanwhile has no reader.
-            stream.unpipe(far)
             stream.resume()
-            stream.on("finish", gone)
+            stream.on("finish", stream.destroy)
 
-        stream.on("error", failed)
-        far.on("error", gone)
-        stream.on("close", lambda *_: far.destroy())
+        def begin() -> None:
+            if not self.destroyed:
+                connection.finish()
+
         self.on("close", closed)
-        return near
+        stream.on("error", self._plain_failed)
+        stream.on("close", lambda *_: self.destroy() if self._over else self._gone())
+        if gone:
+            self._gone()
+            return
+        if cast("Rules", self._rules).server:
+            self._enter()
+        next_tick(begin)
 
     # ---- The handshake -------------------------------------------------------------------------
 
@@ -648,8 +651,8 @@ class TLSSocket(Socket):
             self.destroy()
 
     def _gone(self) -> None:
-        """The connection was over before this socket had it."""
-        if cast("Rules", self._rules).server:
+        """The connection is over before it is secure."""
+        if self.destroyed or cast("Rules", self._rules).server:
             self.destroy()
         else:
             self._disconnected()

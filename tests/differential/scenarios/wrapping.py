@@ -215,6 +215,7 @@ TALK: dict[str, list[Any]] = {
     "t.data": [call("t", "end", "answer")],
     "u.close": [turns(3, CLOSE)],
 }
+DUPLEX = ["duplex", "d", "s1"]
 SCENARIOS |= {
     "a key wins over that of a TLS server": wrapping(
         {**TALK, "s1.accepted": [["tls_server", "T", OTHER], own({"server": thing("T")}), SECOND]}
@@ -232,6 +233,26 @@ SCENARIOS |= {
             "u.secureConnect": [call("u", "end", "question")],
             "s2.data": [call("s2", "end", "answer")],
             "u.close": [turns(3, CLOSE)],
+        }
+    ),
+    "a TLS server is given another stream": wrapping(
+        {
+            "s1.accepted": [
+                ["tls_server", "T", KEYS],
+                DUPLEX,
+                call("T", "emit", "connection", thing("d")),
+                SECOND,
+            ],
+            "u.secureConnect": [call("u", "write", "question")],
+            "s2.data": [call("s2", "write", "answer")],
+            "u.data": [call("u", "destroy"), turns(3, CLOSE)],
+        },
+        silent={**SILENT, "s2": ["resume"]},
+    ),
+    "TLS over another stream": wrapping(
+        {
+            **TALK,
+            "s1.accepted": [DUPLEX, ["tls_socket", "t", "d", {"is_server": True, **KEYS}], SECOND],
         }
     ),
     "a socket that connects later": wrapping(
