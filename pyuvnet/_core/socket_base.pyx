@@ -1107,6 +1107,9 @@ cdef class SocketBase(Duplex):
             self._add(ON_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
             return 0
         if self._handle is None:
+            if self._also().successor is not None:
+                # The end of the connection is the other one's.
+                self._also().successor.end()
             return w_final_done(self, None)
         status = finish(self._handle)
         if status == 0 and self._handle.layered \
@@ -1945,12 +1948,20 @@ def write_budget(Loop loop not None):
 
 cdef int on_idle_timeout(SocketBase self) except -1:
     cdef size_t left
+    cdef uint64_t activity
     if self._idle.queue_size and self._handle is not None:
         # A write that makes progress is activity, although nothing completed; what a layer keeps of
         # it counts, too.
         left = self._unsent()
         if left != self._idle.queue_size:
             self._idle.queue_size = left
+            self._idle.touch()
+            return 0
+    if self._also().successor is not None:
+        # What the connection does is seen where its bytes are, and here when the time is over.
+        activity = self._also().successor._activity()
+        if activity != self._also().activity:
+            self._own_also().activity = activity
             self._idle.touch()
             return 0
     self._emit0(ON_TIMEOUT)

@@ -288,3 +288,65 @@ SCENARIOS |= {
         }
     ),
 }
+
+# ---- Idle timers, and what is left of the plain socket -------------------------------------------
+
+IDLE = {
+    "s1.timeout": [call("s1", "set_timeout", 0), turns(2, call("c", "destroy"))],
+    "t.timeout": [call("t", "set_timeout", 0), turns(2, call("c", "destroy"))],
+    "t.close": [CLOSE],
+}
+LOUD = {"c": QUIET, "s1": ["data", "pause", "resume"]}
+SCENARIOS |= {
+    "an idle timer that was set before": wrapping(
+        {**IDLE, "s1.accepted": [call("s1", "set_timeout", 60), own()]}, silent=LOUD
+    ),
+    "an idle timer of the plain socket that is set afterwards": wrapping(
+        {**IDLE, "s1.accepted": [own(), call("s1", "set_timeout", 60)]}, silent=LOUD
+    ),
+    "an idle timer of the secure socket": wrapping(
+        {**IDLE, "s1.accepted": [own(), call("t", "set_timeout", 60)]}, silent=LOUD
+    ),
+    "the listeners of the plain socket hear no more": wrapping(
+        {
+            "c.connect": [call("c", "write", "STARTTLS")],
+            "s1.data": [own(), SECOND],
+            "u.secureConnect": [call("u", "write", "x")],
+            "t.data": [call("t", "end")],
+            "t.close": [CLOSE],
+        },
+        silent={**LOUD, "s1": ["pause", "resume"], "u": ["end", "finish", "error", "close"]},
+    ),
+    "the plain socket is ended when it is secure": wrapping(
+        {
+            "s1.accepted": [own(), SECOND],
+            "u.secureConnect": [turns(4, call("s1", "end"))],
+            "t.close": [turns(2, call("u", "destroy"), CLOSE)],
+        },
+        silent={**LOUD, "u": QUIET},
+        deviation=(
+            OURS,
+            {"t": ["resume", "secure", "finish", "end", "close False", "left closed True 0"]},
+        ),
+    ),
+    "the plain socket is destroyed when it is secure": wrapping(
+        {
+            "s1.accepted": [own(), SECOND],
+            "u.secureConnect": [turns(4, call("s1", "destroy", error("enough")))],
+            "t.close": [turns(2, call("u", "destroy"), CLOSE)],
+        },
+        silent={**LOUD, "u": QUIET},
+        deviation=(
+            OURS,
+            {
+                "t": [
+                    "resume",
+                    "secure",
+                    "error <Error: enough>",
+                    "close True",
+                    "left closed True 0",
+                ]
+            },
+        ),
+    ),
+}
