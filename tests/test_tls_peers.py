@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import pytest
 
 import pyuvnet
-from pyuvnet import tls
+from pyuvnet import net, tls
 from tests.support.certificates import certificates
 
 pytestmark = pytest.mark.slow
@@ -464,3 +464,65 @@ def test_haproxy_in_front(tmp_path: Path, header: str) -> None:
     assert got == b"through haproxy"
     if header:
         assert ours[0] in seen
+
+
+# ---- The guide's server --------------------------------------------------------------------------
+
+
+def _guide_server() -> Any:
+    """The server of the guide's page on STARTTLS, listening."""
+    page = (Path(__file__).parents[1] / "docs/guide/tls.md").read_text("utf-8")
+    program = page.split("## STARTTLS", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, Any] = {}
+    exec(program.split("@server.on", 1)[0], names)
+    names["KEYS"].update(KEYS)
+    return names["server"].listen(0)
+
+
+HOSTILE = {
+    "ends": lambda client: client.end(),
+    "resets": lambda client: client.reset_and_destroy(),
+    "sends garbage": lambda client: client.end(b"\xff\x00garbage\r\n" * 100),
+    "never reads": lambda client: client.pause().write(b"x\r\n" * 1000),
+}
+
+
+@pytest.mark.parametrize("step", ["at once", "greeted", "upgrading"])
+@pytest.mark.parametrize("deed", HOSTILE)
+def test_the_server_of_the_guide_survives_each_peer(step: str, deed: str) -> None:
+    """What a listener of the program misses would come out of run()."""
+    server = _guide_server()
+    said: list[bytes] = []
+
+    def connect() -> Any:
+        return net.connect(server.address().port, "127.0.0.1").on("error", lambda error: None)
+
+    hostile = connect()
+
+    def act() -> None:
+        HOSTILE[deed](hostile)
+        pyuvnet.set_immediate(pyuvnet.set_immediate, pyuvnet.set_immediate, ask)
+
+    def ask() -> None:
+        plain = connect()
+        plain.once("data", lambda data: plain.write("STARTTLS\r\n") and plain.once("data", secure))
+
+        def secure(data: bytes) -> None:
+            client = tls.connect(socket=plain, **TRUST)
+            client.write("EHLO\r\n")
+            client.on("data", lambda data: said.append(bytes(data)))
+            client.on("close", lambda had_error: finish())
+
+    def finish() -> None:
+        server.close().destroy_sockets()
+        hostile.destroy()
+
+    if step == "at once":
+        hostile.once("connect", act)
+    elif step == "greeted":
+        hostile.once("data", lambda data: act())
+    else:
+        hostile.once("data", lambda data: hostile.write("STARTTLS\r\n"))
+        hostile.once("data", lambda data: hostile.once("data", lambda data: act()))
+    pyuvnet.run()
+    assert said == [b"250 EHLO, hello\r\n"]
