@@ -431,8 +431,8 @@ cdef class Upgrade(Connector):
         cdef SocketBase s = self.socket, plain = self.plain
         s._ready()
         s._socket_flags = (s._socket_flags & ~SOCKET_CONNECTING) | SOCKET_DRESSING
-        plain._read_peer()
-        s._peer = plain._peer
+        plain._peer()
+        s._connection = plain._connection
 
     def finish(self, bint announce):
         """Take the connection, whose writes have left, and put it to use.
