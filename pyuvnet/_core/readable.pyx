@@ -384,76 +384,125 @@ cdef object _take_held(Stream s, Py_ssize_t size):
 
 
 cdef object r_read(Stream s, object size):
-    """read(size): bytes or str, or None when there is not (yet) so much."""
-    cdef Py_ssize_t wanted, count, asked
-    cdef bint ask
-    if s.r_transforms & (R_FRAMES | R_READERS):
-        if s.r_transforms & R_FRAMES:
-            return _read_frame(s, size)
-        if size is None:
-            _keep_chunks(s)
-    if size is None:
-        wanted = -1
+    """read(size): bytes or str, with a framing the next frame; None if less has arrived."""
+    cdef bint frames = s.r_transforms & R_FRAMES
+    cdef Py_ssize_t wanted, count
+    cdef object item = None
+    if frames:
+        wanted = _wanted_frame(size)
     else:
-        if isinstance(size, bool) or not isinstance(size, (int, float)):
-            raise arg_type_error("size", "number", size)
-        if size > MAX_MARK:
-            raise range_error("size", "<= 1GiB", size)
-        wanted = int(size) if size >= 0 else 0
-    asked = wanted
-    if wanted > s.r_mark:
-        s.r_mark = 1 << (wanted - 1).bit_length()
+        if size is None and s.r_transforms & R_READERS:
+            _keep_chunks(s)
+        wanted = _wanted_size(s, size)
     if wanted != 0:
         s._state &= ~(R_EMITTED_READABLE | R_END_UNSEEN)
     if s._state & DESTROYED:
         return None
+    count = _frame_size(s, wanted) if frames else _how_much(s, wanted)
+    if count < 0:
+        return None
     if wanted == 0 and s._state & R_NEED_READABLE and (
-            (s.r_length >= s.r_mark if s.r_mark else s.r_length > 0) or s._state & R_ENDED):
+            s._state & R_ENDED or (count > 0 if frames else _is_full(s))):
         if s.r_length == 0 and s._state & R_ENDED:
             _end(s)
         else:
             _emit_readable(s)
         return None
-    count = _how_much(s, wanted)
-    if count == 0 and s._state & R_ENDED:
+    if count == 0 and s._state & R_ENDED and (s.r_length == 0 or not frames):
         if s.r_length == 0:
             _end(s)
         return None
-    ask = s._state & R_NEED_READABLE or s.r_length == 0 or s.r_length - count < s.r_mark
-    if ask and s._state & HAS_READABLE \
-            and not s._state & (R_ENDED | R_READING | DESTROYED | ERRORED):
-        s._state |= R_READING | R_SYNC
-        if s.r_length == 0:
-            s._state |= R_NEED_READABLE
-        try:
-            s._ask_source()
-        except BaseException:
-            # It can be asked again.
-            s._state &= ~(R_READING | R_SYNC)
-            raise
-        s._state &= ~R_SYNC
-        # The source may have pushed at once: look again.
-        if not s._state & R_READING:
-            count = _how_much(s, asked)
-    item = None
-    if count > 0 and s._rare.r_chunks is not None:
-        item = _take(s, count)
-        s._rare.r_awaiting = None
-        s.r_length -= count
-    elif count > 0 and s.r_transforms & R_READERS:
-        item = _take_bytes(s, count)
-    else:
-        count = 0
-        if s.r_length <= s.r_mark:
+    if s._state & R_NEED_READABLE or s.r_length == 0 or s.r_length - count < s.r_mark \
+            or frames and not count:
+        if s._state & HAS_READABLE \
+                and not s._state & (R_ENDED | R_READING | DESTROYED | ERRORED):
+            if s.r_length == 0:
+                s._state |= R_NEED_READABLE
+            r_ask(s)
+            if frames and (not s.r_transforms & R_FRAMES or s._state & DESTROYED):
+                return None
+            # The source may have pushed at once, and with a framing, done anything else.
+            if wanted != 0 and (frames or not s._state & R_READING):
+                count = _frame_size(s, wanted) if frames else _how_much(s, wanted)
+                if count < 0:
+                    return None
+    if count > 0 and wanted != 0:
+        item = _take_next(s, frames, count)
+    if item is None:
+        if not frames:
+            count = 0
+        if count == 0 and (frames or s.r_length <= s.r_mark):
             s._state |= R_NEED_READABLE
     if s.r_length == 0:
         if not s._state & R_ENDED:
             s._state |= R_NEED_READABLE
-        if asked != count and s._state & R_ENDED:
+        elif wanted != count:
             _end(s)
     if item is not None and not s._state & (DESTROYED | CLOSE_EMITTED):
         s._state |= R_DID_READ
         s._emit1(_DATA, item)
+    return item
+
+
+cdef Py_ssize_t _wanted_size(Stream s, object size) except -2:
+    """How much read(size) is to take: -1 is whatever there is, 0 only asks the source."""
+    cdef Py_ssize_t wanted
+    if size is None:
+        return -1
+    if isinstance(size, bool) or not isinstance(size, (int, float)):
+        raise arg_type_error("size", "number", size)
+    if size > MAX_MARK:
+        raise range_error("size", "<= 1GiB", size)
+    wanted = int(size) if size >= 0 else 0
+    if wanted > s.r_mark:
+        s.r_mark = 1 << (wanted - 1).bit_length()
+    return wanted
+
+
+cdef Py_ssize_t _wanted_frame(object size) except -2:
+    """_wanted_size() with a framing: -1 is the next frame, however long it is."""
+    if size is None:
+        return -1
+    if size == 0:
+        return 0
+    raise state_error("ERR_METHOD_NOT_APPLICABLE",
+                      "read(size) cannot be used on a stream with a framing")
+
+
+cdef Py_ssize_t _frame_size(Stream s, Py_ssize_t wanted) except -2:
+    """How many bytes of the buffer the next frame takes; 0 if it is not there yet.
+
+    -1 if the search has changed the framing, or destroyed the stream. If only the source is to be
+    asked, it takes place where a frame would keep that from happening.
+    """
+    cdef Front found
+    if not s.r_length or wanted == 0 and not (
+            (s.r_length >= s.r_mark or s._state & R_ENDED)
+            and (s._flowing == FLOWING_YES or s._state & R_LISTENING)):
+        return 0
+    found = _next_front(s)
+    if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
+        return -1
+    return s._rare.r_cutter._total if found == FRONT_FRAME else 0
+
+
+cdef inline bint _is_full(Stream s) noexcept:
+    return s.r_length >= s.r_mark if s.r_mark else s.r_length > 0
+
+
+cdef object _take_next(Stream s, bint frames, Py_ssize_t count):
+    """Take what read() hands out from the buffer, whatever form that has."""
+    cdef object item
+    if frames:
+        item = _cut(s, s._rare.r_cutter)
+    elif s._rare.r_chunks is not None:
+        item = _take(s, count)
+        s.r_length -= count
+    elif s.r_transforms & R_READERS:
+        item = _take_bytes(s, count)
+    else:
+        return None
+    s._rare.r_awaiting = None
     return item
 
 
@@ -1069,69 +1118,6 @@ cdef int _emit_oversize(Stream s) except -1:
     return 0
 
 
-cdef object _read_frame(Stream s, object size):
-    """read() of a stream with a framing: the next frame, or None; read(0) asks the source alone."""
-    cdef Cutter cutter = s._rare.r_cutter
-    cdef Front found = FRONT_SHORT
-    cdef bint kick = size is not None and size == 0
-    cdef object item = None
-    if size is not None and not kick:
-        raise state_error("ERR_METHOD_NOT_APPLICABLE",
-                          "read(size) cannot be used on a stream with a framing")
-    if not kick:
-        s._state &= ~(R_EMITTED_READABLE | R_END_UNSEEN)
-    if s._state & DESTROYED:
-        return None
-    if s.r_length and (not kick or (s.r_length >= s.r_mark or s._state & R_ENDED)
-                       and (s._flowing == FLOWING_YES or s._state & R_LISTENING)):
-        found = _next_front(s)
-        if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
-            return None
-    if kick and s._state & R_NEED_READABLE and (found != FRONT_SHORT or s._state & R_ENDED):
-        if s.r_length == 0 and s._state & R_ENDED:
-            _end(s)
-        else:
-            _emit_readable(s)
-        return None
-    if s._state & R_ENDED and s.r_length == 0:
-        _end(s)
-        return None
-    if s._state & HAS_READABLE and not s._state & (R_ENDED | R_READING | DESTROYED | ERRORED) \
-            and (s._state & R_NEED_READABLE or found == FRONT_SHORT
-                 or s.r_length - cutter._total < s.r_mark):
-        s._state |= R_READING | R_SYNC
-        if s.r_length == 0:
-            s._state |= R_NEED_READABLE
-        try:
-            s._ask_source()
-        except BaseException:
-            # It can be asked again.
-            s._state &= ~(R_READING | R_SYNC)
-            raise
-        s._state &= ~R_SYNC
-        if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
-            return None
-        if not kick:
-            # The source may have pushed at once, or done anything else.
-            found = _next_front(s)
-            if not s.r_transforms & R_FRAMES or s._state & DESTROYED:
-                return None
-    if not kick and found == FRONT_FRAME:
-        item = _cut(s, cutter)
-        s._rare.r_awaiting = None
-    elif found == FRONT_SHORT:
-        s._state |= R_NEED_READABLE
-    if s.r_length == 0:
-        if not s._state & R_ENDED:
-            s._state |= R_NEED_READABLE
-        elif not kick:
-            _end(s)
-    if item is not None and not s._state & (DESTROYED | CLOSE_EMITTED):
-        s._state |= R_DID_READ
-        s._emit1(_DATA, item)
-    return item
-
-
 cdef Front _next_front(Stream s) except? FRONT_CHANGED:
     """_front(), past the lines that are skipped."""
     cdef Front found = _front(s)
@@ -1285,7 +1271,6 @@ cdef object _take_bytes(Stream s, Py_ssize_t size):
     cdef object made = PyBytes_FromStringAndSize(s._rare.r_cutter._data, size)
     s._rare.r_cutter.take(size)
     s.r_length = s._rare.r_cutter.size()
-    s._rare.r_awaiting = None
     return made
 
 
