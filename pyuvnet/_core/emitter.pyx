@@ -1,7 +1,9 @@
 """EventEmitter: Node's listener lists, in C.
 
-Owns: the listeners of one object, and the order in which they are called.  Imports: names and
-the public error classes.  Rules:
+Owns: the listeners of one object, and the order in which they are called.  Above 800 lines, since
+storage and emission are one class, and each event passes through both: as a base class in another
+module, storage could not be inlined into emission.  Imports: names and the public error classes.
+Rules:
 
 * An emission calls the listeners that were there when it began, in order.  Entries are never
   changed in place: adding or removing makes a new tuple, so that emitting copies nothing.

@@ -1,8 +1,10 @@
 """Loop: a libuv loop, and the order in which user code runs in it.
 
 Owns: uv_loop_t, its own helper handles, the tick queue, the read buffer, the gate to the GIL, and
-what happens to exceptions of user code.  Imports: declarations, emitter, owner, and the parts
-hidden_calls, debugging and signals.
+what happens to exceptions of user code.  Above 800 lines, since leaving a callback takes ticks,
+collected writes, releases and exceptions in turn, and all of them may begin anew what the others
+have finished.  What only some loops need is a LoopPart in a module of its own.
+Imports: declarations, emitter, owner, and the parts hidden_calls, debugging and signals.
 
 Invariants:
 
