@@ -36,8 +36,8 @@ CORE = ROOT / "pyuvnet" / "_core"
 FILES = [
     "accepting", "acceptor", "admission", "connecting", "debugging", "dns", "duplex", "emitter",
     "framing", "handle", "immediate", "layer", "listener", "loop", "meter", "passing", "pipe",
-    "piping", "readable", "server_base", "shutdown", "socket_base", "socket_methods", "stream",
-    "stream_handle", "tcp", "timer", "writable", "write_queue",
+    "piping", "read_buffer", "readable", "server_base", "shutdown", "socket_base",
+    "socket_methods", "stream", "stream_handle", "tcp", "timer", "writable", "write_queue",
 ]  # fmt: skip
 HOLDING = {"object", "list", "tuple", "dict", "set", "BaseException", "Connector"}
 # Fields of these types that hold objects of ours only, which run nothing when they are dropped.
@@ -78,9 +78,10 @@ ALLOWED = {
     "loop _end containment": _CLOSING,
     "loop _end blamed": _CLOSING,
     "loop _end blamed_for": _CLOSING,
-    "readable _buffer r_chunks": "it is None",
-    "readable r_unshift r_chunks": "items before r_head are None",
-    "readable _uncut r_chunks": "it is None: with a framing the cutter has the bytes",
+    "read_buffer b_add r_chunks": "it is None",
+    "read_buffer b_put_back r_chunks": "items before r_head are None",
+    "read_buffer _to_items r_chunks": "it is None: with a framing the cutter has the bytes",
+    "read_buffer b_begin_anew r_chunks": "begin_anew() of connecting holds it",
     "writable _accept w_waiting": "the argument `callback` is what the entry holds",
     "readable _give_quickly Py_DECREF": "exact bytes of ours, which run nothing",
     "write_queue q_collect w_chunk": "it is None: nothing is in flight",

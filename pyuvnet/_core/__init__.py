@@ -47,6 +47,7 @@ LAYERS: tuple[str, ...] = (
     "limits",
     "stream",
     "write_queue",
+    "read_buffer",
     "piping",
     "readable",
     "writable",

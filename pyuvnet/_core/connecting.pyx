@@ -24,6 +24,7 @@ from .layer cimport read_again
 from .passing cimport add_passing
 from .pipe cimport Pipe, new_pipe
 from .proxy_header cimport send_header
+from .read_buffer cimport b_begin_anew
 from .readable cimport r_kick
 from .socket_base cimport *
 from .stream cimport *
@@ -323,11 +324,7 @@ cdef int begin_anew(SocketBase s, Connector connector) except -1:
         s._coroutines &= ~(ERROR_UNHEARD | ERROR_HEARD | WRITE_REFUSED | SERVER_DESTROYED
                            | W_LINGERS | W_UNCONFIRMED)
         s._errored = None
-        if s._rare.r_chunks is not None:
-            s._rare.r_chunks = None
-        s.r_length = 0
-        if s._rare.r_cutter is not None:
-            s._rare.r_cutter.clear()
+        b_begin_anew(s)
         q_begin_anew(s)
         if s._coroutines & W_LIMITED:
             s._queue_changed()

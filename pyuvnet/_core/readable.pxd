@@ -20,8 +20,6 @@ cdef bint r_reads_over(Stream s) noexcept
 cdef bint r_readable(Stream s) noexcept
 cdef int r_set_encoding(Stream s, object name) except -1
 cdef int r_set_framing(Stream s, Framing framing) except -1
-cdef int r_keep_bytes(Stream s) except -1
-cdef bytes r_take_bytes(Stream s)
 cdef int r_taken(Stream s) except -1
 cdef int r_ask(Stream s) except -1
 cdef bint r_goes_on(Stream s) noexcept

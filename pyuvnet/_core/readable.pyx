@@ -1,7 +1,9 @@
-"""The readable half of a stream: buffer, modes, high-water mark, 'data', 'readable' and 'end'.
+"""The readable half of a stream: modes, high-water mark, 'data', 'readable', 'end', and frames.
 
-What changes a field with the prefix r_ or R_ lives in this file, except for pipes (piping) and a
-socket's own shortcuts (socket_base).  In Node's terms:
+What changes a field with the prefix r_ or R_ lives in this file, except for the buffer
+(read_buffer), pipes (piping) and a socket's own shortcuts (socket_base).  Above 800 lines, since
+what pushes, reads, flows and cuts frames calls each other in turn, and no module may call one that
+comes after it.  In Node's terms:
 
 * Three modes.  Nothing has asked yet (_flowing UNASKED), not flowing, flowing.  A 'readable'
   listener rules: then only read() hands out data, and resume() and pause() leave the mode alone.
@@ -12,8 +14,8 @@ socket's own shortcuts (socket_base).  In Node's terms:
 * 'end' comes in a tick, once EOF is known and the buffer is empty and a read came or it flows.
 * After destroy nothing is delivered (a deviation: Node's running flow loop would go on).
 
-With a framing (R_FRAMES) the buffer is r_cutter, which holds bytes and not items; each item is cut,
-and decoded, when it is handed out.  The functions are those of the section "Frames":
+With a framing (R_FRAMES) the buffer holds bytes and not items; each item is cut, and decoded, when
+it is handed out.  The functions are those of the section "Frames":
 
 * A frame is looked for where one is wanted: while data flow, for a 'readable' listener, in
   read().  A paused stream buffers up to the mark, and what its next frame is, or that it is too
@@ -23,7 +25,7 @@ and decoded, when it is handed out.  The functions are those of the section "Fra
   callback and the continuations of awaitables are over (FlowRest), as if it had come in a read of
   its own: `await once(stream, 'data')` misses nothing.
 
-Imports: stream, piping, encoding, framing, errors.
+Imports: stream, read_buffer, piping, encoding, framing, errors.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -34,20 +36,21 @@ from cpython.unicode cimport PyUnicode_FromObject
 from .._base.notation import is_mapping
 from .._base.validation import arg_type_error, range_error
 
-from .capi cimport hold_collector, list_of, pyuvnet_call_one, pyuvnet_drop_usual, \
-    pyuvnet_is_awaitable, pyuvnet_raised, pyuvnet_refill, release_collector
+from .capi cimport pyuvnet_call_one, pyuvnet_drop_usual, pyuvnet_is_awaitable, pyuvnet_raised, \
+    pyuvnet_refill
 from .emitter cimport EMITTER_EMIT_OVERRIDDEN, ON_END, ON_PAUSE, ON_RESUME, explain_chunk, \
     intern_event, is_event, only_listener
-from .debug cimport UVNET_DEBUG
 from .encoding cimport Decoder, decode, encode, encoding_name
 from .errors cimport never_reached, os_error, seal, state_error
 from .framing import frame_error
 
 from .framing cimport FRONT_CHANGED, FRONT_FRAME, FRONT_OVERSIZE, FRONT_RAISED, FRONT_SHORT, \
-    Cutter, Framing, Front, check_framing, work
+    Cutter, Framing, Front, check_framing
 from .loop cimport READ_BUFFER_SIZE, Continuation
 from .names import add_node_names
 from .piping cimport pipe_to, unpipe_from
+from .read_buffer cimport b_add, b_add_bytes, b_begin_frames, b_cutter, b_decode, b_end_frames, \
+    b_keep_items, b_put_back, b_size, b_take
 from .stream cimport *
 from .upcalls cimport ITERATE_STREAM, STANDARD_STREAM, STREAM_FROM_ITERABLE, later, upcall
 from .uv cimport UV_ENOMEM
@@ -57,10 +60,6 @@ cdef object _READABLE = intern_event("readable")
 cdef object _OVERSIZE = intern_event("oversize")
 
 MAX_MARK = 1 << 30
-
-cdef enum:
-    JOIN_AFTER = 64              # so many buffered chunks of a socket stay as they came,
-    JOIN_SIZE = 4096             # those behind them are joined up to this size
 
 
 # ---- States ------------------------------------------------------------------------------------
@@ -146,8 +145,7 @@ cdef int r_push(Stream s, bytes chunk) except -1:
                     s._emit1_to(_DATA, entry, item)
                 size = 0
         if size:
-            _buffer(s, item)
-            s.r_length += size
+            b_add(s, item, size)
             if s._state & R_NEED_READABLE:
                 _emit_readable(s)
     if not s._state & R_PUSHED_SOURCE:
@@ -164,8 +162,7 @@ cdef int r_push_eof(Stream s) except -1:
     if s.r_transforms == R_DECODES:
         rest = s._rare.r_decoder.finish()
         if rest:
-            _buffer(s, rest)
-            s.r_length += len(rest)
+            b_add(s, rest, len(rest))
     s._state |= R_ENDED
     if s._state & R_SYNC:
         if s._state & R_NEED_READABLE or s._flowing == FLOWING_YES or _listened(s):
@@ -205,24 +202,14 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
     if s._state & (DESTROYED | ERRORED):
         return 0
     if s.r_transforms & (R_FRAMES | R_READERS):
-        s._rare.r_cutter.unshift(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
-        s.r_length = s._rare.r_cutter.size()
+        b_put_back(s, item)
         _cut_on(s)
     elif s._flowing == FLOWING_YES and s.r_length == 0 and not s._state & R_SYNC \
             and s._find(_DATA) is not None:
         s._state |= R_DID_READ
         s._emit1(_DATA, item)
     else:
-        if s._rare.r_chunks is None:
-            _buffer(s, item)
-        else:
-            _cut_first(s)
-            if s._rare.r_head:
-                s._rare.r_head -= 1
-                s._rare.r_chunks[s._rare.r_head] = item
-            else:
-                s._rare.r_chunks.insert(0, item)
-        s.r_length += len(item)
+        b_put_back(s, item)
         if s._state & R_NEED_READABLE:
             _emit_readable(s)
     _read_more(s)
@@ -261,144 +248,23 @@ cdef int _read_more_now(Stream s) except -1:
 
 # ---- Data out ----------------------------------------------------------------------------------
 
-cdef Py_ssize_t _how_much(Stream s, Py_ssize_t wanted) noexcept:
-    """How much read() hands out; wanted is -1 for "whatever there is"."""
-    if wanted == 0 or (s.r_length == 0 and s._state & R_ENDED):
-        return 0
-    if wanted < 0:
-        if s._flowing == FLOWING_YES and s.r_length:
-            return len(s._rare.r_chunks[s._rare.r_head]) - s._rare.r_skip
-        return s.r_length
-    if wanted <= s.r_length:
-        return wanted
-    return s.r_length if s._state & R_ENDED else 0
-
-
-cdef inline int _buffer(Stream s, object item) except -1:
-    """Put an item behind what is buffered."""
-    cdef StreamExtra rare
-    if s._rare.r_chunks is None:
-        rare = s.own_extra()
-        rare.r_chunks = list_of(item)
-        rare.r_head = rare.r_skip = 0
-    else:
-        s._rare.r_chunks.append(item)
-        if s._state & R_PUSHED_SOURCE and len(s._rare.r_chunks) - s._rare.r_head > JOIN_AFTER:
-            _join_last(s)
-    return 0
-
-
-cdef int _join_last(Stream s) except -1:
-    """Join small items at the end of the buffer, so that a peer does not choose what they cost.
-
-    An object takes 50 bytes for the two that a segment may bring. Items of similar size are joined,
-    as in a binary counter: a byte is copied a few times at most, and beyond the first JOIN_AFTER,
-    which stay as they came, the small items are no more than the doublings up to JOIN_SIZE.
-    """
-    cdef list chunks = s._rare.r_chunks
-    cdef Py_ssize_t last = len(chunks) - 1
-    cdef Py_ssize_t size = len(chunks[last]), before
-    while last - s._rare.r_head > JOIN_AFTER:
-        before = len(chunks[last - 1])
-        if before > 2 * size or before + size > JOIN_SIZE:
-            break
-        try:
-            chunks[last - 1] = chunks[last - 1] + chunks[last]
-        except MemoryError:
-            # They are both there.
-            size = JOIN_SIZE
-        if size == JOIN_SIZE:
-            break
-        chunks.pop()
-        last -= 1
-        size += before
-    return 0
-
-
-cdef inline int _cut_first(Stream s) except -1:
-    """Make the first buffered item what is left of it."""
-    cdef object first
-    if s._rare.r_skip:
-        # Dropped when all is done: it may be the program's.
-        first = s._rare.r_chunks[s._rare.r_head]
-        s._rare.r_chunks[s._rare.r_head] = first[s._rare.r_skip:]
-        s._rare.r_skip = 0
-    return 0
-
-
-cdef object _take(Stream s, Py_ssize_t size):
-    """Cut `size` from the front of the buffer."""
-    # A finaliser that reads, too, must not run in the middle.
-    cdef int held = hold_collector()
-    try:
-        return _take_held(s, size)
-    finally:
-        release_collector(held)
-
-
-cdef object _take_held(Stream s, Py_ssize_t size):
-    # What may fail comes first: without memory for it, nothing has been taken.
-    cdef list chunks = s._rare.r_chunks
-    cdef list taken
-    cdef object first = chunks[s._rare.r_head], made
-    cdef Py_ssize_t skip = s._rare.r_skip, head = s._rare.r_head, have = len(first) - skip
-    if size < have:
-        # What is left of a chunk is not copied each time.
-        made = first[skip:skip + size]
-        s._rare.r_skip += size
-        return made
-    if size == have:
-        made = first[skip:] if skip else first
-        head += 1
-        skip = 0
-    else:
-        taken = []
-        while size:
-            made = chunks[head]
-            have = len(made) - skip
-            if have > size:
-                taken.append(made[skip:skip + size])
-                skip += size
-                break
-            taken.append(made[skip:] if skip else made)
-            head += 1
-            skip = 0
-            size -= have
-        made = ("" if isinstance(first, str) else b"").join(taken)
-    s._rare.r_skip = skip
-    if head == len(chunks):
-        s._rare.r_chunks = None
-        s._rare.r_head = 0
-        return made
-    for have in range(s._rare.r_head, head):
-        chunks[have] = None
-    s._rare.r_head = head
-    if head >= 64 and 2 * head >= len(chunks):
-        # Moving the rest up from time to time costs each chunk a constant share.
-        try:
-            del chunks[:head]
-            s._rare.r_head = 0
-        except MemoryError:
-            pass
-    return made
-
-
 cdef object r_read(Stream s, object size):
     """read(size): bytes or str, with a framing the next frame; None if less has arrived."""
+    return _read(s, _wanted_frame(size) if s.r_transforms & R_FRAMES else _wanted_size(s, size))
+
+
+cdef object _read(Stream s, Py_ssize_t wanted):
+    """r_read() of a size that was checked."""
     cdef bint frames = s.r_transforms & R_FRAMES
-    cdef Py_ssize_t wanted, count
+    cdef Py_ssize_t count
     cdef object item = None
-    if frames:
-        wanted = _wanted_frame(size)
-    else:
-        if size is None and s.r_transforms & R_READERS:
-            _keep_chunks(s)
-        wanted = _wanted_size(s, size)
+    if wanted < 0 and s.r_transforms & R_READERS:
+        b_keep_items(s)
     if wanted != 0:
         s._state &= ~(R_EMITTED_READABLE | R_END_UNSEEN)
     if s._state & DESTROYED:
         return None
-    count = _frame_size(s, wanted) if frames else _how_much(s, wanted)
+    count = _frame_size(s, wanted) if frames else b_size(s, wanted)
     if count < 0:
         return None
     if wanted == 0 and s._state & R_NEED_READABLE and (
@@ -423,11 +289,11 @@ cdef object r_read(Stream s, object size):
                 return None
             # The source may have pushed at once, and with a framing, done anything else.
             if wanted != 0 and (frames or not s._state & R_READING):
-                count = _frame_size(s, wanted) if frames else _how_much(s, wanted)
+                count = _frame_size(s, wanted) if frames else b_size(s, wanted)
                 if count < 0:
                     return None
     if count > 0 and wanted != 0:
-        item = _take_next(s, frames, count)
+        item = b_take(s, frames, count)
     if item is None:
         if not frames:
             count = 0
@@ -490,25 +356,9 @@ cdef inline bint _is_full(Stream s) noexcept:
     return s.r_length >= s.r_mark if s.r_mark else s.r_length > 0
 
 
-cdef object _take_next(Stream s, bint frames, Py_ssize_t count):
-    """Take what read() hands out from the buffer, whatever form that has."""
-    cdef object item
-    if frames:
-        item = _cut(s, s._rare.r_cutter)
-    elif s._rare.r_chunks is not None:
-        item = _take(s, count)
-        s.r_length -= count
-    elif s.r_transforms & R_READERS:
-        item = _take_bytes(s, count)
-    else:
-        return None
-    s._rare.r_awaiting = None
-    return item
-
-
 cdef int r_kick(Stream s) except -1:
     """read(0): ask the source, hand out nothing."""
-    r_read(s, 0)
+    _read(s, 0)
     return 0
 
 
@@ -520,7 +370,7 @@ cdef int _flow(Stream s) except -1:
         cutter.flowing += 1
     try:
         while s._flowing == FLOWING_YES and not s._state & DESTROYED \
-                and r_read(s, None) is not None:
+                and _read(s, -1) is not None:
             pass
     except (MemoryError, RecursionError) as exc:
         r_lost(s, exc)
@@ -770,38 +620,8 @@ cdef bint r_readable(Stream s) noexcept:
 
 cdef int r_set_encoding(Stream s, object name) except -1:
     cdef Decoder decoder = Decoder(encoding_name(name))
-    cdef int held
-    _keep_chunks(s)
-    if s.r_transforms & R_FRAMES:
-        # Frames are decoded when they are handed out, each on its own.
-        s.own_extra().r_decoder = decoder
-        s.r_transforms |= R_DECODES
-        return 0
-    held = hold_collector()
-    try:
-        return _decode_buffer(s, decoder)
-    finally:
-        release_collector(held)
-
-
-cdef int _decode_buffer(Stream s, Decoder decoder) except -1:
-    cdef str text
-    cdef list texts = [], chunks = None, before = s._rare.r_chunks
-    cdef Py_ssize_t index
-    if before is not None:
-        _cut_first(s)
-        for index in range(s._rare.r_head, len(before)):
-            chunk = before[index]
-            texts.append(chunk if isinstance(chunk, str) else decoder.decode(chunk))
-        text = "".join(texts)
-        if text:
-            chunks = [text]
-        s._rare.r_chunks = chunks
-        s._rare.r_head = 0
-        s.r_length = len(text)
-    s.own_extra().r_decoder = decoder
-    s.r_transforms |= R_DECODES
-    return 0
+    b_keep_items(s)
+    return b_decode(s, decoder)
 
 
 # ---- Frames --------------------------------------------------------------------------------------
@@ -859,8 +679,7 @@ cdef int r_push_framed(Stream s, const char* base, Py_ssize_t size) except -1:
             s.r_length = cutter.size()
             _deliver(s)
         else:
-            cutter.append(base, size)
-            s.r_length = cutter.size()
+            b_add_bytes(s, base, size)
             _cut_on(s)
     if not s._state & R_PUSHED_SOURCE:
         _read_more(s)
@@ -990,7 +809,7 @@ cdef int _flow_frames(Stream s) except -1:
                 # Who listened went away: see _hand_out().
                 _flow_later(s)
                 break
-            if r_read(s, None) is None:
+            if _read(s, -1) is None:
                 break
     except (MemoryError, RecursionError) as exc:
         _flow_later(s)
@@ -1087,26 +906,13 @@ cdef int _give(Stream s, Cutter cutter) except -1:
     if entry is None:
         _flow_later(s)
         return 0
-    item = _cut(s, cutter)
+    item = b_take(s, True, 0)
     s._state |= R_DID_READ
-    s._rare.r_awaiting = None
     if s._emitter_flags & EMITTER_EMIT_OVERRIDDEN:
         s.emit(_DATA, item)
     else:
         s._emit1_to(_DATA, entry, item)
     return 1
-
-
-cdef object _cut(Stream s, Cutter cutter):
-    """Take the front frame out."""
-    cdef object item
-    if s.r_transforms & R_DECODES:
-        item = s._rare.r_decoder.decode_whole(cutter._data + cutter._offset, cutter._length)
-    else:
-        item = PyBytes_FromStringAndSize(cutter._data + cutter._offset, cutter._length)
-    cutter.consume()
-    s.r_length = cutter.size()
-    return item
 
 
 cdef int _emit_oversize(Stream s) except -1:
@@ -1130,157 +936,30 @@ cdef Front _next_front(Stream s) except? FRONT_CHANGED:
 cdef int r_set_framing(Stream s, Framing framing) except -1:
     """Cut what has not been handed out by a framing from now on; None: as it came."""
     cdef Cutter cutter = s._rare.r_cutter
-    cdef int held
     if cutter is None:
         if framing is None:
             return 0
-        cutter = Cutter.__new__(Cutter)
-        # Making it may have run a finaliser.
-        if s._rare.r_cutter is None:
-            s.own_extra().r_cutter = cutter
-        cutter = s._rare.r_cutter
+        cutter = b_cutter(s)
     if s._state & HAS_READABLE:
-        held = hold_collector()
-        try:
-            if framing is None:
-                if s.r_transforms & R_FRAMES:
-                    _end_frames(s, cutter)
-            elif not s.r_transforms & R_FRAMES:
-                _make_uncut(s, cutter, R_FRAMES)
-        finally:
-            release_collector(held)
+        if framing is None:
+            b_end_frames(s)
+        else:
+            b_begin_frames(s)
     cutter.begin(framing)
     if s.r_length and not cutter.delivering and s._loop is not None:
         _flow_later(s)
-    # One that is for streams as they come cannot go on waiting.
+    # A reader that needs a stream without a framing cannot go on waiting.
     return s._wake_readers()
-
-
-cdef int _end_frames(Stream s, Cutter cutter) except -1:
-    """Take the framing away. The bytes stay where they are until they are read as a chunk."""
-    if s._rare.r_decoder is not None or not cutter.size():
-        return _uncut(s, cutter)
-    cutter.settle()
-    s.r_length = cutter.size()
-    s.r_transforms = (s.r_transforms & ~R_FRAMES) | R_READERS
-    return 0
-
-
-cdef int _uncut(Stream s, Cutter cutter) except -1:
-    """Make the uncut bytes an item of the buffer."""
-    cdef object item = None
-    cdef list chunks = None
-    cdef Decoder decoder = None
-    if not s.r_transforms & (R_FRAMES | R_READERS):
-        return 0
-    if cutter.size():
-        cutter.settle()
-        item = PyBytes_FromStringAndSize(cutter._data, cutter._size)
-        if UVNET_DEBUG:
-            work.moved += cutter._size
-    if s._rare.r_decoder is not None:
-        decoder = Decoder(s._rare.r_decoder.encoding)
-        if item is not None:
-            item = decoder.decode(item)
-            if s._state & R_ENDED:
-                item += decoder.finish()
-    if item is not None and len(item):
-        chunks = list_of(item)
-    s._rare.r_chunks = chunks
-    s._rare.r_head = s._rare.r_skip = 0
-    s.r_length = 0 if chunks is None else len(item)
-    if decoder is not None:
-        s._rare.r_decoder = decoder
-    s.r_transforms &= ~(R_FRAMES | R_READERS)
-    cutter.clear()
-    return 0
-
-
-cdef int _make_uncut(Stream s, Cutter cutter, unsigned char why) except -1:
-    """Make the items of the buffer uncut bytes."""
-    cdef bytes rest
-    cdef list _before = s._rare.r_chunks
-    cdef Py_ssize_t index
-    if s.r_transforms & R_READERS:
-        # They are.
-        s.r_transforms = (s.r_transforms & ~R_READERS) | why
-        return 0
-    cutter.clear()
-    try:
-        if _before is not None:
-            _cut_first(s)
-            for index in range(s._rare.r_head, len(_before)):
-                chunk = _before[index]
-                if isinstance(chunk, str):
-                    chunk = encode(chunk, s._rare.r_decoder.encoding)
-                rest = chunk
-                cutter.append(PyBytes_AS_STRING(rest), len(rest))
-        if s._rare.r_decoder is not None:
-            # A character that is not whole yet is no text, but it has come.
-            rest = s._rare.r_decoder.kept()
-            cutter.append(PyBytes_AS_STRING(rest), len(rest))
-    except BaseException:
-        # They are still in the buffer.
-        cutter.clear()
-        raise
-    s._rare.r_chunks = None
-    s._rare.r_head = s._rare.r_skip = 0
-    s.r_length = cutter.size()
-    if s._rare.r_decoder is not None:
-        s._rare.r_decoder.forget()
-    s.r_transforms |= why
-    return 0
 
 
 # ---- Bytes for readers ---------------------------------------------------------------------------
 
-cdef int r_keep_bytes(Stream s) except -1:
-    """Let the buffer be one piece of memory from now on, for the readers of reading.pyx."""
-    cdef Cutter cutter = s._rare.r_cutter
-    cdef int held
-    if s.r_transforms & R_READERS:
-        return 0
-    if cutter is None:
-        cutter = Cutter.__new__(Cutter)
-        # Making it may have run a finaliser.
-        if s._rare.r_cutter is None:
-            s.own_extra().r_cutter = cutter
-        cutter = s._rare.r_cutter
-    held = hold_collector()
-    try:
-        return _make_uncut(s, cutter, R_READERS)
-    finally:
-        release_collector(held)
-
-
-cdef int _keep_chunks(Stream s) except -1:
-    """Let the buffer be chunks again."""
-    cdef int held
-    if not s.r_transforms & R_READERS:
-        return 0
-    held = hold_collector()
-    try:
-        _uncut(s, s._rare.r_cutter)
-    finally:
-        release_collector(held)
-    return s._wake_readers()
-
-
-cdef object _take_bytes(Stream s, Py_ssize_t size):
-    """_take() where the buffer is for readers: what stays is not copied each time."""
-    cdef object made = PyBytes_FromStringAndSize(s._rare.r_cutter._data, size)
-    s._rare.r_cutter.take(size)
-    s.r_length = s._rare.r_cutter.size()
-    return made
-
-
 cdef int _push_bytes(Stream s, const char* base, Py_ssize_t size) except -1:
     """r_push() where the buffer is for readers."""
     if s._flowing == FLOWING_YES:
-        _keep_chunks(s)
+        b_keep_items(s)
         return r_push(s, PyBytes_FromStringAndSize(base, size))
-    s._rare.r_cutter.append(base, size)
-    s.r_length = s._rare.r_cutter.size()
+    b_add_bytes(s, base, size)
     _say_bytes(s)
     if not s._state & R_PUSHED_SOURCE:
         _read_more(s)
@@ -1297,22 +976,6 @@ cdef int _say_bytes(Stream s) except -1:
     elif s._state & R_NEED_READABLE and _listened(s):
         _emit_readable(s)
     return 0
-
-
-cdef bytes r_take_bytes(Stream s):
-    """Take all bytes out of the buffer, in whatever form they are there."""
-    cdef Cutter cutter
-    cdef bytes data
-    if not s.r_transforms & (R_FRAMES | R_READERS):
-        if not s.r_length and s._rare.r_decoder is None:
-            return b""
-        r_keep_bytes(s)
-    cutter = s._rare.r_cutter
-    cutter.settle()
-    data = PyBytes_FromStringAndSize(cutter._data, cutter._size) if cutter._size else b""
-    cutter.clear()
-    s.r_length = 0
-    return data
 
 
 cdef int r_taken(Stream s) except -1:

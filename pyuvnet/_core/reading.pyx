@@ -25,7 +25,8 @@ from .errors cimport premature_close, seal, state_error, stream_destroyed
 from .framing cimport Cutter, find_delimiter
 from .iteration cimport refuse_second_reader
 from .loop cimport Loop
-from .readable cimport r_ask, r_begin_reader, r_end_reader, r_keep_bytes, r_taken
+from .read_buffer cimport b_keep_bytes
+from .readable cimport r_ask, r_begin_reader, r_end_reader, r_taken
 from .stream cimport *
 from .upcalls cimport later
 from .waiter cimport Waiter, raise_thrown, renewed
@@ -147,7 +148,7 @@ cdef class ByteRead:
         try:
             while True:
                 self._check()
-                r_keep_bytes(stream)
+                b_keep_bytes(stream)
                 if stream._state & (DESTROYED | ERRORED | CLOSE_EMITTED) \
                         and (stream._state & ERRORED or not stream._state & R_END_EMITTED):
                     self._raise_gone()

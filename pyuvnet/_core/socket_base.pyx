@@ -48,6 +48,7 @@ from .owner cimport Acceptor, HandleCalls, Links, fact_call, lost_call, raised_c
 from .pipe cimport Pipe, new_pipe
 from .piping cimport PIPING_FILLED, PIPING_OVER, PIPING_TO_SOCKET, PIPING_UNFIT, Piping
 from .proxy_header cimport ENDS_OWN, ProxyHeader
+from .read_buffer cimport b_take_all
 from .readable cimport *
 from .splice cimport pyuvnet_send_room, pyuvnet_splice_in, pyuvnet_splice_out, \
     pyuvnet_splice_unfit, pyuvnet_take_back, pyuvnet_tube_close
@@ -338,7 +339,7 @@ cdef class SocketBase(Duplex):
 
     cdef bytes _stop_reading(self):
         """Let nothing more come, whatever listens; returns what is there."""
-        cdef bytes data = r_take_bytes(self)
+        cdef bytes data = b_take_all(self)
         self._flowing = FLOWING_NO
         self._paused = 1
         if self._handle is not None:
@@ -374,7 +375,7 @@ cdef class SocketBase(Duplex):
         other._ready()
         mine, its = self._own_also(), other._own_also()
         other._flush()
-        data = r_take_bytes(other)
+        data = b_take_all(other)
         handle = other._handle
         if handle is None or handle.layered or other._state & W_WRITING \
                 or self._handle is not None or self._state & DESTROYED:
