@@ -10,6 +10,7 @@ option `framing` of a socket, a server or a stream: then each 'data', each `read
 Node: none
 """
 
-from ._core.framing import Fixed, Framing, Header, LengthPrefix, Lines, VarintPrefix
+from ._core.framing import Framing
+from ._core.framings import Fixed, Header, LengthPrefix, Lines, VarintPrefix
 
 __all__ = ["Fixed", "Framing", "Header", "LengthPrefix", "Lines", "VarintPrefix"]

@@ -13,37 +13,32 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from pyuvnet import Readable, framing, run
-from tests.support.frames import Model
+from tests.support.frames import Model, draw
 from tests.support.machines import machine_settings
 
 
-def follows(header: bytes) -> int:
-    return header[0] % 5
+@st.composite
+def forms(given: Any) -> Any:
+    limit = given(st.sampled_from([1, 2, 5, 20, 1000]))
+    return draw(lambda *choices: given(st.sampled_from(choices)), limit)
 
 
-LIMITS = st.sampled_from([1, 2, 5, 20, 1000])
-FORMS = st.one_of(
-    st.builds(
-        framing.Lines,
-        st.sampled_from([b"\n", b"\r\n", b"aa", b"aba", b"\0"]),
-        limit=LIMITS,
-        keep_delimiter=st.booleans(),
-        strip_cr=st.booleans(),
-        oversize=st.sampled_from(["error", "discard"]),
-    ),
-    st.builds(
-        framing.LengthPrefix,
-        st.sampled_from([1, 2, 3, 4, 8]),
-        byteorder=st.sampled_from(["big", "little"]),
-        limit=LIMITS,
-    ),
-    st.builds(framing.VarintPrefix, limit=LIMITS),
-    st.builds(framing.Fixed, st.integers(1, 9)),
-    st.builds(framing.Header, st.integers(1, 3), st.just(follows), limit=st.just(20)),
-)
+FORMS = forms()
 PIECES = st.one_of(
     st.sampled_from(
-        [b"\n", b"\r\n", b"aa", b"aba", b"\0", b"\0\1x", b"\2ab", b"\0\0\0\3xyz", b"\x80"]
+        [
+            b"\n",
+            b"\r\n",
+            b"aa",
+            b"aba",
+            b"\0",
+            b"\0\1x",
+            b"\2ab",
+            b"\0\0\0\3xyz",
+            b"\x80",
+            b"1:a,",
+            b"2:b",
+        ]
     ),
     st.text("ab\r\n\0\1", max_size=6).map(str.encode),
 )

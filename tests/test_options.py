@@ -7,13 +7,14 @@ import types
 import pytest
 
 import pyuvnet
-from pyuvnet import BoundSocket, Duplex, Readable, Server, Socket, Writable, framing, run
+from pyuvnet import BoundSocket, Duplex, Readable, Server, Socket, Writable, run
 from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import NO_SETTINGS, option_set
 from pyuvnet._base.option_table import OPTIONS as TABLE
 from pyuvnet._base.options import OBJECT_MODES, OptionSet
 from pyuvnet.errors import ArgTypeError
 from pyuvnet.socket import connect_arguments, create_connection
+from tests.support.frames import DESCRIBED
 
 OPTIONS = OptionSet("create_server", ["no_delay", "ipv6_only", "port", "allow_half_open"])
 
@@ -201,17 +202,19 @@ WITH_OPTIONS = {
     Readable: "Readable",
     Writable: "Writable",
     Duplex: "Duplex",
-    framing.Lines: "Lines",
-    framing.LengthPrefix: "LengthPrefix",
+    **{kind: kind.__name__ for kind in DESCRIBED if [*option_set(kind.__name__)]},
 }
-MAKE = {pyuvnet.tls.TLSSocket: lambda: pyuvnet.tls.TLSSocket(Socket()).on("error", str)}
+MAKE = {
+    pyuvnet.tls.TLSSocket: lambda: pyuvnet.tls.TLSSocket(Socket()).on("error", str),
+    **{kind: lambda each=each: each.forms[0] for kind, each in DESCRIBED.items()},
+}
 
 
 @pytest.mark.spec("D311")
 @pytest.mark.parametrize("kind", WITH_OPTIONS)
 def test_no_option_is_assigned_without_an_effect(kind):
     """Each is a member that checks and applies it, or assigning it raises."""
-    thing = MAKE.get(kind, kind)() if kind is not framing.LengthPrefix else kind(4)
+    thing = MAKE.get(kind, kind)()
     names = {
         spelling
         for name, functions, *_ in TABLE

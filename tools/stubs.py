@@ -4,7 +4,8 @@ The methods that take names of events, by EVENTS, stand between two marks in the
 what `events.once()` gives, between two others in its own.
 
 Options come from `pyuvnet/_base/option_table.py`: their entries under `Args:` in the docstrings of
-DOCUMENTED, in place of all that are there, and the TypedDicts of TYPED in `_typing/keywords.py`.
+the classes and functions that it names, in place of all that are there, and the TypedDicts of TYPED
+in `_typing/keywords.py`.
 
     python tools/stubs.py           write the lines anew
     python tools/stubs.py --check   only say which files would change; exit code 1 if any would
@@ -132,22 +133,10 @@ from ..tls import TLSSocket
 from ..typing import DropInfo, OverloadInfo
 
 ErrorMonitor: TypeAlias = _ErrorMonitor'''
-# Functions of the table of options, and the last line of the docstring that documents them.
+# Functions of the table of options that are no class, or share its name with another: the last line
+# of their docstring.
 DOCUMENTED = {
-    "BoundSocket": "Node: net.BoundSocket",
-    "Duplex": "Node: stream.Duplex",
-    "Header": "Node: none (a header with a length in it)",
-    "LengthPrefix": "Node: none (Erlang's {packet, 1 | 2 | 4})",
-    "Lines": "Node: none (Erlang's {packet, line})",
-    "Readable": "Node: stream.Readable",
-    "SecureContext": "Node: tls.SecureContext",
     "Server": "Node: net.Server",
-    "Socket": "Node: net.Socket",
-    "SocketAddress": "Node: net.SocketAddress",
-    "TLSSocket": "Node: tls.TLSSocket",
-    "Transform": "Node: stream.Transform",
-    "VarintPrefix": "Node: none (Protocol Buffers' delimited messages)",
-    "Writable": "Node: stream.Writable",
     "connect": "Node: socket.connect()",
     "create_connection": "Node: net.createConnection(), net.connect()",
     "listen": "Node: server.listen()",
@@ -155,6 +144,7 @@ DOCUMENTED = {
     "tls.Server": "Node: tls.Server",
     "tls.connect": "Node: tls.connect()",
 }
+FUNCTIONS = sorted({function for row in OPTIONS for function in row[1].split()})
 # The TypedDicts: bases, docstring, and the functions whose options they add to those of the bases.
 TYPED = {
     "SocketOptions": ("", "Of Socket().", "Socket"),
@@ -342,14 +332,23 @@ def entries(function: str, margin: str) -> list[str]:
     return lines
 
 
+def docstring(function: str, text: str) -> tuple[int, int] | None:
+    """Where the docstring of a function of the table begins and ends, if it is in a file's text."""
+    if function in DOCUMENTED:
+        found = re.search(rf"^ *{re.escape(DOCUMENTED[function])}$", text, re.MULTILINE)
+        return found and (text.rindex('"""', 0, found.start()), found.start())
+    found = re.search(rf'^(?:cdef )?class {function}\b[^:]*:\n +"""', text, re.MULTILINE)
+    return found and (found.end() - 3, text.index('"""', found.end()))
+
+
 def documented(text: str) -> str:
     """The text of a file, with the options of the table in its docstrings."""
-    for function, mark in DOCUMENTED.items():
-        found = re.search(rf"^ *{re.escape(mark)}$", text, re.MULTILINE)
-        if found is None:
+    for function in FUNCTIONS:
+        place = docstring(function, text)
+        if place is None:
             continue
-        begin = text.rindex('"""', 0, found.start())
-        head, *lines = text[begin : found.start()].split("\n")
+        begin, last = place
+        head, *lines = text[begin:last].split("\n")
         args = next(number for number, line in enumerate(lines) if line.lstrip()[:5] == "Args:")
         indent = lines[args][: -len(lines[args].lstrip())]
         margin = indent + "    "
@@ -372,7 +371,7 @@ def documented(text: str) -> str:
             where = next((n for n, line in enumerate(kept, 1) if "options:" in line), 0)
         kept[where:where] = entries(function, margin)
         lines[args + 1 : end] = kept
-        text = text[:begin] + "\n".join([head, *lines]) + text[found.start() :]
+        text = text[:begin] + "\n".join([head, *lines]) + text[last:]
     return text
 
 

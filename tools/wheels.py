@@ -39,7 +39,8 @@ CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 # Tests of the checkout: its build, its sources, its tools. All others are for a wheel too.
 OF_THE_CHECKOUT = ["test_bench.py", "test_bench_cluster.py", "test_bench_loops.py"]
 OF_THE_CHECKOUT += ["test_bench_tls.py", "test_build.py", "test_links.py", "test_names.py"]
-OF_THE_CHECKOUT += ["test_packaging.py", "test_prose.py", "test_sharp_edges.py", "test_stubs.py"]
+OF_THE_CHECKOUT += ["test_packaging.py", "test_prose.py", "test_registries.py"]
+OF_THE_CHECKOUT += ["test_sharp_edges.py", "test_stubs.py"]
 OF_THE_CHECKOUT += ["test_tiers.py", "test_vendor.py", "core/test_upcalls.py"]
 OF_THE_CHECKOUT += ["spec/test_complete.py", "typing"]
 READING_SOURCES = ["tests/test_error_codes.py::test_every_code_is_in_the_table"]

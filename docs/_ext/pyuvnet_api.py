@@ -3,6 +3,7 @@
     .. pyuvnet-class:: pyuvnet.Server      a class and its members
     .. pyuvnet-function:: pyuvnet.run      one function
     .. pyuvnet-events:: pyuvnet.cluster    the events of a module, as a table
+    .. pyuvnet-framings:: classes          every framing; with `table`: what each of them cuts
     .. pyuvnet-names::                     every public name in both spellings, as one table
     .. pyuvnet-results::                   the published benchmark run
 
@@ -94,7 +95,7 @@ def escape(text: str) -> str:
     return "".join(pieces)
 
 
-SECTION = re.compile(r"(Args|Attributes|Forms|Events|Raises|Returns):(?:\s+(.*))?$")
+SECTION = re.compile(r"(Args|Attributes|Forms|Events|Frame|Limit|Raises|Returns):(?:\s+(.*))?$")
 TITLES = {"Args": "Arguments"}
 
 
@@ -616,6 +617,35 @@ class EventsDirective(Described):
         return self.parse(event_table(path, " ".join(found[1].split()) if found else ""), path)
 
 
+class FramingsDirective(Described):
+    """Every framing that there is: its class with its members, or its line in a table."""
+
+    def run(self) -> list[nodes.Node]:
+        framings = pyuvnet.framing.Framing.__subclasses__()
+        if self.arguments == ["classes"]:
+            lines = [f".. pyuvnet-class:: pyuvnet.framing.{each.__name__}\n" for each in framings]
+            return self.parse("\n".join(lines).splitlines(), "framings")
+        lines = [".. list-table::", "    :header-rows: 1", ""]
+        lines += ["    * - framing", "      - frame", "      - limit"]
+        for each in framings:
+            lines.append(f"    * - :py:class:`~pyuvnet.framing.{each.__name__}`")
+            lines += [f"      - {escape(text)}" for text in framing_sections(each)]
+        return self.parse(lines, "framings")
+
+
+def framing_sections(kind: type) -> list[str]:
+    """What the docstring of a framing says of its frames and of its limit."""
+    found = []
+    for title in ("Frame", "Limit"):
+        section = re.search(
+            rf"^{title}: (.*(?:\n +.*)*)", inspect.cleandoc(kind.__doc__ or ""), re.M
+        )
+        if section is None:
+            log.warning("%s: its docstring has no section %s", kind.__name__, title)
+        found.append(" ".join(section[1].split()) if section else "")
+    return found
+
+
 class NamesDirective(Described):
     """Every public name, in Node's spelling and in ours; made from the package's own table."""
 
@@ -791,6 +821,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_directive("pyuvnet-class", ClassDirective)
     app.add_directive("pyuvnet-function", FunctionDirective)
     app.add_directive("pyuvnet-events", EventsDirective)
+    app.add_directive("pyuvnet-framings", FramingsDirective)
     app.add_directive("pyuvnet-names", NamesDirective)
     app.add_directive("pyuvnet-results", ResultsDirective)
     app.connect("missing-reference", missing)

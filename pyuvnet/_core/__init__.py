@@ -44,6 +44,7 @@ LAYERS: tuple[str, ...] = (
     "timer",
     "encoding",
     "framing",
+    "framings",
     "limits",
     "stream",
     "write_queue",

@@ -1,4 +1,4 @@
-"""Framings and the buffer that cuts frames out of a byte stream; see framing.pyx."""
+"""What a framing is, and the buffer that cuts frames out of a byte stream; see framing.pyx."""
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr
@@ -10,30 +10,6 @@ cdef struct Work:
     uint64_t searched, moved
 
 cdef Work work
-
-cdef enum FramingKind:
-    FRAMING_LINES
-    FRAMING_LENGTH
-    FRAMING_VARINT
-    FRAMING_FIXED
-    FRAMING_HEADER
-
-cdef class Framing:
-    # A framing never changes, and knows nothing of a stream: one serves all sockets of a server.
-    cdef FramingKind _kind
-    cdef Quick _quick
-    cdef Py_ssize_t _limit             # of the payload, in bytes
-    cdef Py_ssize_t _size              # of the delimiter, the prefix, the frame, or the header
-    cdef bytes _delimiter              # of Lines
-    cdef bytes suffix                  # what write_frame() puts behind a payload; None: nothing
-    cdef const unsigned char* _mark    # its bytes
-    cdef unsigned char _first          # the first of them
-    cdef bint _keep_delimiter, _strip_cr, _discard
-    cdef bint _strip                   # strip_cr has an effect
-    cdef bint _little, _includes_itself
-    cdef object _length_of             # of Header
-
-    cdef object _options(self)
 
 cdef enum Quick:
     # What quick() cuts without a call.
@@ -49,8 +25,27 @@ cdef enum Front:
     FRONT_TOO_LONG             # a frame over the limit
     FRONT_INCOMPLETE           # a part of a frame, and the stream is over
     FRONT_INVALID              # a prefix that is no length
-    FRONT_RAISED               # what Header.length raised is in _error
+    FRONT_RAISED               # an error of the framing's own, or of Header.length, is in _error
     FRONT_CHANGED              # Header.length changed what is to be cut; or it is not known
+
+cdef class Cutter
+
+cdef class Framing:
+    # A framing never changes, and knows nothing of a stream: one serves all sockets of a server.
+    cdef Quick _quick
+    cdef Py_ssize_t _limit             # of the payload, in bytes
+    cdef Py_ssize_t _size              # of the delimiter, the prefix, the frame, or the header
+    cdef bytes suffix                  # what write_frame() puts behind a payload; None: nothing
+    # Of Lines; here for quick().
+    cdef unsigned char _first          # of the delimiter
+    cdef bint _keep_delimiter
+    cdef bint _strip                   # a carriage return before the delimiter goes too
+
+    cdef object _options(self)
+    cdef Front front(self, Cutter cutter, bint ended) except? FRONT_CHANGED
+    cdef Front whole(self, Cutter cutter) except? FRONT_CHANGED
+    cdef Py_ssize_t lacks(self, Cutter cutter) noexcept
+    cdef bytes prefix(self, object payload, const char* data, Py_ssize_t size)
 
 cdef class Cutter:
     cdef Framing framing               # None: the stream has none now
@@ -146,19 +141,10 @@ cdef class Cutter:
     cdef int _reserve(self, Py_ssize_t extra) except -1
     cdef void _drop(self, Py_ssize_t size) noexcept
     cdef int _take_in(self) except -1
-    cdef Front _line(self, bint ended) noexcept
-    cdef Front _prefix(self) noexcept
-    cdef Front _varint(self) noexcept
-    cdef Front _header(self) except? FRONT_CHANGED
     cdef void _forget(self) noexcept
-    cdef Front _known(self, uint64_t payload, Py_ssize_t prefix, Py_ssize_t offset) noexcept
-    cdef Front _line_ends(self, Py_ssize_t end) noexcept
-    cdef Front _line_too_long(self, Py_ssize_t total) noexcept
-    cdef void _skip(self, Py_ssize_t kept) noexcept
-    cdef Py_ssize_t _at_least(self) noexcept
-    cdef Py_ssize_t _line_in_chunk(self) noexcept
+    cdef Front known(self, uint64_t payload, Py_ssize_t before, Py_ssize_t offset,
+                     Py_ssize_t after) except? FRONT_CHANGED
 
 cdef Py_ssize_t find_delimiter(const unsigned char* data, Py_ssize_t size,
                                const unsigned char* delimiter, Py_ssize_t length) noexcept
 cdef Framing check_framing(object framing, str name)
-cdef bytes frame_prefix(Framing framing, object payload, const char* data, Py_ssize_t size)

@@ -32,7 +32,7 @@ from .emitter cimport ON_DRAIN, ON_FINISH
 from .encoding cimport encode, encoding_name
 from .errors cimport already_finished, closed_before_connection, queue_full, seal, \
     socket_closed, state_error, stream_destroyed, write_after_end
-from .framing cimport Framing, check_framing, frame_prefix
+from .framing cimport Framing, check_framing
 from .names import add_node_names
 from .readable cimport r_set_framing
 from .stream cimport *
@@ -151,7 +151,7 @@ cdef bint w_write_frame(Stream s, object payload, object callback) except -1:
     plain.count = framed.count = 0
     plain.size = framed.size = 0
     add_part(&plain, payload)
-    prefix = frame_prefix(framing, payload, plain.parts[0].base, plain.size)
+    prefix = framing.prefix(payload, plain.parts[0].base, plain.size)
     if prefix is not None:
         add_part(&framed, prefix)
     if plain.size or prefix is None and framing.suffix is None:
@@ -853,8 +853,8 @@ cdef class Writable(Stream):
                 with the default encoding.
             callback: callable(error or None), once the kernel has accepted the frame.
 
-        Lines appends the delimiter, LengthPrefix and VarintPrefix prepend the length, Fixed checks
-        the size, and Header writes it unchanged.
+        The framing adds what stands before and behind a payload, such as its length or a delimiter;
+        Fixed checks the size, and Header writes the payload unchanged.
 
         Returns: bool, False when the writer should wait for 'drain'.
         Raises, before writing anything: StateError (ERR_METHOD_NOT_APPLICABLE) without a framing;

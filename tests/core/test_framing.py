@@ -12,24 +12,11 @@ import pytest
 
 from pyuvnet import Duplex, FrameError, Loop, Readable, current_loop, errors, framing, run
 from pyuvnet._core.framing import Cutter
-from tests.support.frames import Model
+from tests.support.frames import DESCRIBED, FORMS, Model, every, first_byte
 
 Framing = framing.Framing
 
 
-def first_byte(header: bytes) -> int:
-    return header[0]
-
-
-FORMS: list[Framing] = [
-    framing.Lines(),
-    framing.Lines(b"\r\n", limit=10, keep_delimiter=True, strip_cr=False, oversize="discard"),
-    framing.LengthPrefix(),
-    framing.LengthPrefix(2, byteorder="little", limit=9, includes_itself=True),
-    framing.VarintPrefix(limit=300),
-    framing.Fixed(7),
-    framing.Header(2, first_byte, limit=99),
-]
 by_form = pytest.mark.parametrize("form", FORMS, ids=repr)
 
 
@@ -131,7 +118,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert framing.Lines(keepDelimiter=True).keepDelimiter is True  # type: ignore[call-arg, attr-defined]
 
 
-def test_only_the_five_classes_can_be_made() -> None:
+def test_only_the_framings_can_be_made() -> None:
     with pytest.raises(errors.ArgTypeError) as caught:
         Framing()
     assert caught.value.code == "ERR_ILLEGAL_CONSTRUCTOR"
@@ -185,47 +172,16 @@ def test_any_buffer_is_a_delimiter_and_is_copied() -> None:
 
 # ---- The result does not depend on the cuts ----------------------------------------------------
 
-CASES: list[tuple[Framing, bytes]] = [
-    (framing.Lines(), b"ab\r\n\n\r\nc"),
-    (framing.Lines(keep_delimiter=True), b"ab\r\n\n\r\nc"),
-    (framing.Lines(strip_cr=False), b"ab\r\n\n\r\nc\r"),
-    (framing.Lines(b"\r\n"), b"a\r\r\n\n\r\n\r"),
-    (framing.Lines(b"aab"), b"aaabaabxa"),
-    (framing.Lines(b"aa", limit=2), b"xxaaxaaab"),
-    (framing.Lines(limit=3), b"abc\nabc\r\nabcd\n"),
-    (framing.Lines(limit=2), b"ab\nabc"),
-    (framing.Lines(limit=2, oversize="discard"), b"ab\nabcde\nf\n"),
-    (framing.Lines(limit=1, oversize="discard"), b"abcd\na\nbc"),
-    (framing.Lines(b"xyx", limit=1, oversize="discard"), b"abcxyxyxyxd"),
-    (framing.LengthPrefix(1), b"\2ab\0\1x"),
-    (framing.LengthPrefix(2), b"\0\2ab\0\0\0\1"),
-    (framing.LengthPrefix(3, byteorder="little"), b"\3\0\0abc\0\0\0"),
-    (framing.LengthPrefix(2, includes_itself=True), b"\0\4ab\0\2\0\1"),
-    (framing.LengthPrefix(4, limit=2), b"\0\0\0\2ab\0\0\0\3"),
-    (framing.LengthPrefix(8), b"\0\0\0\0\0\0\0\2ab"),
-    (framing.VarintPrefix(), b"\2ab\x80\0\x82\0cd"),
-    (framing.VarintPrefix(limit=200), b"\1a\xc8\1"),
-    (framing.VarintPrefix(limit=200), b"\1a\xc9\1"),
-    (framing.VarintPrefix(), b"\1a" + b"\x80" * 9),
-    (framing.Fixed(3), b"abcdefgh"),
-    (framing.Fixed(1), b"abc"),
-    (framing.Header(2, first_byte), b"\2xab\0yz"),
-    (framing.Header(1, first_byte, limit=3), b"\2ab\3abc"),
-]
-
 
 @pytest.mark.spec("D90")
-@pytest.mark.parametrize(("form", "data"), CASES, ids=repr)
+@pytest.mark.parametrize(("form", "data"), every("streams"), ids=repr)
 def test_the_frames_are_the_same_for_every_cut(form: Framing, data: bytes) -> None:
-    if isinstance(form, framing.LengthPrefix) and form.includes_itself:
-        expected: list[Any] = [b"ab", b"", ("error", "ERR_FRAME_INVALID")]
-    else:
-        expected = modelled(form, data)
+    expected = modelled(form, data)
     for chunks in all_cuts(data):
         assert Source(form).ended(*chunks) == expected, chunks
 
 
-@pytest.mark.parametrize(("form", "data"), CASES, ids=repr)
+@pytest.mark.parametrize(("form", "data"), every("streams"), ids=repr)
 def test_read_gives_what_data_gives(form: Framing, data: bytes) -> None:
     for chunks in ([data], [data[n : n + 1] for n in range(len(data))]):
         flowing = Source(form).ended(*chunks)
@@ -706,23 +662,7 @@ def test_a_frame_of_the_limit_passes() -> None:
     assert Source(framing.Header(1, first_byte, limit=3)).ended(b"\2ab") == [b"\2ab", "end"]
 
 
-@pytest.mark.parametrize(
-    ("form", "data"),
-    [
-        (framing.Lines(limit=3), b"abcd"),
-        (framing.Lines(limit=3), b"abc\rx"),
-        (framing.Lines(b"--", limit=3), b"abc-x"),
-        (framing.LengthPrefix(4, limit=3), b"\0\0\0\4"),
-        (framing.LengthPrefix(8), b"\xff" * 8),
-        (framing.LengthPrefix(8, byteorder="little"), b"\0\0\0\0\0\0\0\x80"),
-        (framing.VarintPrefix(limit=3), b"\4"),
-        (framing.VarintPrefix(limit=300), b"\xad\2"),
-        (framing.VarintPrefix(), b"\xff\xff\xff\xff"),
-        (framing.Header(1, first_byte, limit=3), b"\3"),
-        (framing.Header(1, lambda header: 10**30), b"x"),
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize(("form", "data"), every("too_long"), ids=repr)
 def test_a_frame_over_the_limit_is_known_at_the_first_byte_that_says_so(
     form: Framing, data: bytes
 ) -> None:
@@ -748,14 +688,18 @@ def test_frames_before_one_that_is_too_long_are_handed_out() -> None:
     assert failed(source)[-1] == TOO_LONG
 
 
-def test_a_prefix_that_is_no_length() -> None:
-    source = Source(framing.LengthPrefix(2, includes_itself=True))
-    source.pushed(b"\0\3a\0\1")
-    assert failed(source) == [b"a", ("error", "ERR_FRAME_INVALID")]
-    source = Source(framing.VarintPrefix())
-    assert source.pushed(b"\x80" * 9) == []
-    source.pushed(b"\x80")
-    assert failed(source) == [("error", "ERR_FRAME_INVALID")]
+@pytest.mark.parametrize(("form", "data", "text"), every("invalid"), ids=repr)
+def test_what_can_be_no_frame_is_known_at_the_first_byte_that_says_so(
+    form: Framing, data: bytes, text: str
+) -> None:
+    good = DESCRIBED[type(form)].wire(form, b"abc")
+    for chunks in all_cuts(data):
+        source = Source(form)
+        assert source.pushed(good, *chunks[:-1], chunks[-1][:-1]) == [b"abc"], chunks
+        source.pushed(chunks[-1][-1:])
+        assert failed(source) == [b"abc", ("error", "ERR_FRAME_INVALID")]
+        assert str(source.errored) == text
+        assert Source(form).ended(good + data + b"abc") == source.said
 
 
 def test_a_long_line_is_skipped_and_announced() -> None:
@@ -802,20 +746,7 @@ def test_the_end_makes_the_rest_a_line() -> None:
     assert Source(framing.Lines(limit=1)).ended(b"a\r") == [TOO_LONG]
 
 
-@pytest.mark.parametrize(
-    ("form", "data"),
-    [
-        (framing.LengthPrefix(4), b"\0\0"),
-        (framing.LengthPrefix(4), b"\0\0\0\1"),
-        (framing.LengthPrefix(1), b"\2a"),
-        (framing.VarintPrefix(), b"\x80"),
-        (framing.VarintPrefix(), b"\2a"),
-        (framing.Fixed(3), b"ab"),
-        (framing.Header(3, first_byte), b"ab"),
-        (framing.Header(1, first_byte), b"\2a"),
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize(("form", "data"), every("incomplete"), ids=repr)
 def test_the_end_within_a_frame_is_an_error_and_no_end(form: Framing, data: bytes) -> None:
     source = Source(form)
     source.ended(data)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pyuvnet import Duplex, Readable, current_loop, framing
-from tests.support.frames import Model
+from tests.support.frames import DESCRIBED, Model, draw
 
 from .fuzz import Input, fuzzer
 
 ONE_READ = 65536
-DELIMITERS = [b"\n", b"\n", b"\r\n", b"\0", b"aa", b"aba", b"abcabcabd", b"aaaaaaaaaaaaaaab"]
 
 
 class Source(Readable):
@@ -38,30 +37,8 @@ class Source(Readable):
             self.said.append(frame)
 
 
-def follows(header: bytes) -> int:
-    return header[0] % 7
-
-
 def form_of(made: Input) -> Any:
-    limit = made.pick(1, 2, 3, 8, 100, 70_000)
-    match made.below(8):
-        case 0 | 1 | 2 | 3:
-            return framing.Lines(
-                made.pick(*DELIMITERS),
-                limit=limit,
-                keep_delimiter=made.chance(0.3),
-                strip_cr=made.chance(0.7),
-                oversize=made.pick("error", "discard"),
-            )
-        case 4:
-            return framing.LengthPrefix(
-                made.pick(1, 2, 3, 4, 8), byteorder=made.pick("big", "little"), limit=limit
-            )
-        case 5:
-            return framing.VarintPrefix(limit=limit)
-        case 6:
-            return framing.Fixed(made.pick(1, 2, 5, 17))
-    return framing.Header(made.pick(1, 3), follows, limit=max(limit, 3))
+    return draw(made.pick, made.pick(1, 2, 3, 8, 100, 70_000))
 
 
 def payload_of(made: Input) -> bytes:
@@ -76,21 +53,12 @@ def data_of(made: Input, form: Any) -> bytes:
         payload = payload_of(made)
         if made.chance(0.1):
             parts.append(made.data(8))
-        elif isinstance(form, framing.Lines):
-            parts += [payload, form.delimiter if made.chance(0.9) else b""]
-        elif isinstance(form, framing.LengthPrefix):
-            parts += [len(payload).to_bytes(form.size, form.byteorder), payload]
-        elif isinstance(form, framing.VarintPrefix):
-            payload *= made.pick(1, 1, 30)
-            parts += [varint(len(payload)), payload]
         else:
-            parts.append(payload)
+            # Long enough for a length of two groups or three digits, and short enough for one byte.
+            payload = (payload * made.pick(1, 1, 1, 30))[:200]
+            frame = DESCRIBED[type(form)].wire(form, payload)
+            parts.append(frame if made.chance(0.9) else frame[: len(frame) - made.below(3)])
     return b"".join(parts)
-
-
-def varint(number: int) -> bytes:
-    groups = [number >> shift & 127 for shift in range(0, max(number.bit_length(), 1), 7)]
-    return bytes([group | 128 for group in groups[:-1]] + groups[-1:])
 
 
 def modelled(form: Any, data: bytes) -> list[Any]:
@@ -110,7 +78,7 @@ def modelled(form: Any, data: bytes) -> list[Any]:
 def limit_of(form: Any) -> int:
     if isinstance(form, framing.Lines):
         return form.limit + form.keep_delimiter * (len(form.delimiter) + 1)
-    return form.size if isinstance(form, framing.Fixed) else form.limit
+    return getattr(form, "limit", 0) or form.size
 
 
 @fuzzer(weight=12)

@@ -47,6 +47,7 @@ from pyuvnet import (
     tls,
 )
 from tests.support.certificates import certificates
+from tests.support.frames import FORMS
 
 OPERATIONS: dict[str, Callable[[], Any]] = {}
 NAMES: set[str] = set()
@@ -823,18 +824,12 @@ def _coroutine_listener() -> None:
     run()
 
 
-FRAMINGS = (
-    framing.Lines(), framing.Lines(b"--", oversize="discard", limit=4), framing.LengthPrefix(2),
-    framing.VarintPrefix(), framing.Fixed(2), framing.Header(1, lambda header: header[0]),
-)  # fmt: skip
-
-
 @operation(
     "Readable.set_framing", "Duplex.set_framing", "Writable.set_framing", "Readable.framing",
     "Duplex.write_frame", "Writable.write_frame", "Readable (framing)", "Duplex (framing)",
 )  # fmt: skip
 def _framing() -> None:
-    for each in FRAMINGS:
+    for each in FORMS:
         both = Both(framing=each)
         with contextlib.suppress(ValueError):
             both.write_frame(b"ab", nothing)

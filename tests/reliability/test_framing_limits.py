@@ -15,6 +15,7 @@ import pytest
 from pyuvnet import Readable, framing, run
 from pyuvnet._core import info
 from pyuvnet._core.framing import work_done
+from tests.support.frames import DESCRIBED
 
 MIB = 1024 * 1024
 ONE_READ = 65536
@@ -162,15 +163,7 @@ def traced() -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize(
-    ("form", "promise"),
-    [
-        (framing.LengthPrefix(limit=16 * MIB), (16 * MIB).to_bytes(4, "big")),
-        (framing.VarintPrefix(limit=16 * MIB), b"\x80\x80\x80\x08"),
-        (framing.Header(1, lambda header: 16 * MIB - 1, limit=16 * MIB), b"x"),
-        (framing.Fixed(16 * MIB), b"x"),
-        (framing.Lines(limit=16 * MIB), b"x"),
-    ],
-    ids=repr,
+    ("form", "promise"), [each.promise for each in DESCRIBED.values()], ids=repr
 )
 def test_a_promise_of_the_limit_takes_no_memory(
     form: framing.Framing, promise: bytes, traced: Callable[[], int]

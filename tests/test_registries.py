@@ -1,0 +1,95 @@
+"""Registries: what there is one of many of, and that no place which each needs was forgotten.
+
+CONTRIBUTING.md ("How to add ...") has the places. A test here names the file that lacks something.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from pyuvnet import framing
+from pyuvnet._base.option_table import option_set
+from tests.support.frames import DESCRIBED
+
+ROOT = Path(__file__).resolve().parent.parent
+STUBS = runpy.run_path(str(ROOT / "tools" / "stubs.py"))
+
+
+def text_of(path: str) -> str:
+    return (ROOT / path).read_text("utf-8")
+
+
+def lacking(places: dict[str, bool], what: str) -> None:
+    """Fail with the places that lack something."""
+    forgotten = [f"{place} lacks {what}" for place, has in places.items() if not has]
+    assert not forgotten, "; ".join(forgotten)
+
+
+# ---- Framings ------------------------------------------------------------------------------------
+
+FRAMINGS = framing.Framing.__subclasses__()
+FRAMING_STUBS = {
+    each.name: each
+    for each in ast.parse(text_of("pyuvnet/_core/framings.pyi")).body
+    if isinstance(each, ast.ClassDef)
+}
+
+
+@pytest.mark.parametrize("kind", FRAMINGS)
+def test_a_framing_is_in_each_place(kind: type) -> None:
+    name, doc = kind.__name__, kind.__doc__ or ""
+    lacking(
+        {
+            "pyuvnet/framing.py": name in framing.__all__ and hasattr(framing, name),
+            "pyuvnet/_core/framings.pyi": name in FRAMING_STUBS,
+            "tests/support/frames.py": kind in DESCRIBED,
+            "CHANGELOG.md": f"`{name}`" in text_of("CHANGELOG.md"),
+        },
+        name,
+    )
+    for section in ("Frame", "Limit", "Node"):
+        assert f"    {section}: " in doc, f"the docstring of {name} lacks its section {section}"
+    functions = {each.name: each for each in FRAMING_STUBS[name].body if hasattr(each, "args")}
+    properties = {each for each in vars(kind) if each.islower() and not each.startswith("_")}
+    lacking({"pyuvnet/_core/framings.pyi": properties <= set(functions)}, f"a property of {name}")
+    options = {each.arg for each in functions["__init__"].args.kwonlyargs}
+    assert options == set(option_set(name)), f"option_table.py, or framings.pyi: options of {name}"
+
+
+@pytest.mark.parametrize("kind", FRAMINGS)
+def test_the_description_of_a_framing_is_of_that_framing(kind: type) -> None:
+    each = DESCRIBED[kind]
+    rows = [*each.streams, *each.written, *each.refused, *each.too_long, *each.invalid]
+    forms = [*each.forms, *(row[0] for row in [*rows, *each.incomplete, each.promise])]
+    assert {type(form) for form in forms} == {kind}
+    # What each has, the rest depends on it.
+    assert each.forms
+    assert each.streams
+    assert each.written
+
+
+# ---- Options -------------------------------------------------------------------------------------
+
+
+def test_each_function_of_the_table_of_options_documents_them_once() -> None:
+    files = [path.read_text("utf-8") for path in STUBS["files"]()]
+    for function in STUBS["FUNCTIONS"]:
+        found = [
+            text[slice(*place)] for text in files if (place := STUBS["docstring"](function, text))
+        ]
+        assert found, f"no docstring has the options of {function}(); see DOCUMENTED in stubs.py"
+        (doc,) = found
+        entries = re.findall(r"^ +(\w+(?:, \w+)*): ", doc, re.M)
+        named = [name for entry in entries for name in entry.split(", ")]
+        for row in STUBS["rows"](function):
+            assert named.count(row[0]) == bool(row[3]), (function, row[0])
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    stale = [str(path.relative_to(ROOT)) for path in STUBS["files"]() if STUBS["stale"](path)]
+    assert not stale, f"run python tools/stubs.py, which writes {', '.join(stale)}"
