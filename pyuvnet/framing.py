@@ -11,6 +11,6 @@ Node: none
 """
 
 from ._core.framing import Framing
-from ._core.framings import Fixed, Header, LengthPrefix, Lines, VarintPrefix
+from ._core.framings import Fixed, Header, LengthPrefix, Lines, Netstrings, VarintPrefix
 
-__all__ = ["Fixed", "Framing", "Header", "LengthPrefix", "Lines", "VarintPrefix"]
+__all__ = ["Fixed", "Framing", "Header", "LengthPrefix", "Lines", "Netstrings", "VarintPrefix"]

@@ -268,7 +268,8 @@ OPTIONS = (
     ("name", "Server", "str", "str", "None", "its name in pyuvnet.metrics"),
     # Framings
     ("limit", "Lines", "int", "int >= 1, bytes", "65536", "for a line without its delimiter"),
-    ("limit", "LengthPrefix VarintPrefix", "int", "int >= 1, bytes", "16777216", "for the payload"),
+    ("limit", "LengthPrefix VarintPrefix Netstrings", "int", "int >= 1, bytes", "16777216",
+     "for the payload"),
     ("limit", "Header", "int", "int >= 1, bytes", "16777216",
      "for the frame, including the header"),
     ("keep_delimiter", "Lines", "bool", "bool", "False", "deliver lines with their delimiter"),

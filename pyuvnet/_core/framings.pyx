@@ -16,7 +16,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
-from .._base.errors import ArgTypeError
+from .._base.errors import ArgTypeError, FrameError
 from .._base.option_table import option_set
 from .._base.validation import arg_type_error, arg_value_error, range_error, validate_boolean, \
     validate_integer
@@ -413,6 +413,71 @@ cdef class VarintPrefix(Framing):
             count += 1
         made[count] = <unsigned char>length
         return PyBytes_FromStringAndSize(<char*>made, count + 1)
+
+
+# ---- Netstrings --------------------------------------------------------------------------------
+
+cdef object _netstring_options = option_set("Netstrings")
+
+
+@cython.final
+cdef class Netstrings(Framing):
+    """Frames as `5:hello,`: the length in decimal digits, a colon, the payload, a comma.
+
+    Args:
+        limit: int >= 1, bytes, default 16777216: for the payload.
+
+    D. J. Bernstein's netstrings, as in SCGI and QMTP. The payload is delivered alone. The length
+    has no zero in front, the payload of length 0 is `0:,`, and nothing stands between two frames:
+    whatever is not exactly so destroys the stream (ERR_FRAME_INVALID).
+
+    Frame: the length in decimal digits, `:`, the payload, `,`.
+    Limit: stops a length that announces more, or one that never ends; 16 MiB by default.
+    Raises: ArgTypeError (ERR_INVALID_ARG_TYPE, ERR_UNKNOWN_OPTION), RangeError (ERR_OUT_OF_RANGE).
+
+    Node: none (D. J. Bernstein's netstrings)
+    """
+
+    def __cinit__(self, **keywords):
+        cdef dict given = _netstring_options.read(None, keywords)
+        self._limit = _limit_of(given, USUAL_LIMIT)
+        self.suffix = b","
+
+    cdef object _options(self):
+        return (), {"limit": self._limit}
+
+    @property
+    def limit(self):
+        """The longest payload, in bytes. Node: none"""
+        return self._limit
+
+    cdef Front front(self, Cutter cutter, bint ended) except? FRONT_CHANGED:
+        cdef const unsigned char* data = <const unsigned char*>cutter._data
+        # The limit is far below what 64 bits hold, so that one more digit never overflows.
+        cdef uint64_t length = 0
+        cdef Py_ssize_t index
+        for index in range(cutter._size):
+            if data[index] == c":" and index:
+                return cutter.known(length, index + 1, index + 1, 1)
+            if not c"0" <= data[index] <= c"9" or index and not length:
+                return FRONT_INVALID
+            length = length * 10 + data[index] - c"0"
+            if length > <uint64_t>self._limit:
+                return FRONT_TOO_LONG
+        return FRONT_SHORT
+
+    cdef Front whole(self, Cutter cutter) except? FRONT_CHANGED:
+        if cutter._data[cutter._total - 1] == c",":
+            return FRONT_FRAME
+        cutter._error = FrameError("The frame does not end with a comma", "ERR_FRAME_INVALID")
+        return FRONT_RAISED
+
+    cdef Py_ssize_t lacks(self, Cutter cutter) noexcept:
+        return 1
+
+    cdef bytes prefix(self, object payload, const char* data, Py_ssize_t size):
+        _check_size(self, size)
+        return b"%d:" % size
 
 
 # ---- Frames of a known size --------------------------------------------------------------------

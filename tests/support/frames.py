@@ -6,6 +6,7 @@ tests of cutting, writing, limits and leaks, the fuzzers and the random machine 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -245,6 +246,60 @@ VARINT_PREFIX = Description(
 )
 
 
+def netstring(form: Any, data: bytes, ended: bool) -> Cut:
+    digits, colon, _ = data.partition(b":")
+    good = re.match(rb"0|[1-9][0-9]*", digits)
+    sound = good[0] if good else b""
+    if sound and int(sound) > form.limit:
+        return TOO_LONG
+    if sound != digits or (colon and not digits):
+        return INVALID
+    return counted(form, data, len(digits) + 1, int(digits), b",") if colon else None
+
+
+NETSTRINGS = Description(
+    forms=[framing.Netstrings(limit=300)],
+    draw=lambda pick, limit: framing.Netstrings(limit=limit),
+    wire=lambda form, payload: b"%d:%b," % (len(payload), payload),
+    cut=netstring,
+    streams=[
+        (framing.Netstrings(), b"2:ab,0:,1:,,"),
+        (framing.Netstrings(limit=2), b"2:ab,3:abc,"),
+        (framing.Netstrings(), b"1:a,10:01234"),
+        (framing.Netstrings(), b"1:ab"),
+    ],
+    written=[
+        (framing.Netstrings(), b"hello", b"5:hello,"),
+        (framing.Netstrings(), b"", b"0:,"),
+        (framing.Netstrings(), b",:1", b"3:,:1,"),
+        (framing.Netstrings(), b"x" * 1000, b"1000:" + b"x" * 1000 + b","),
+    ],
+    refused=[(framing.Netstrings(limit=2), b"abc", *RANGE)],
+    too_long=[
+        (framing.Netstrings(limit=3), b"4"),
+        (framing.Netstrings(limit=99), b"100"),
+        (framing.Netstrings(limit=2**53 - 1), b"9007199254740992"),
+    ],
+    invalid=[
+        (framing.Netstrings(), b":", NO_LENGTH),
+        (framing.Netstrings(), b",", NO_LENGTH),
+        (framing.Netstrings(), b"00", NO_LENGTH),
+        (framing.Netstrings(), b"01", NO_LENGTH),
+        (framing.Netstrings(), b"-", NO_LENGTH),
+        (framing.Netstrings(), b"1 ", NO_LENGTH),
+        (framing.Netstrings(), b"1\xb2", NO_LENGTH),
+        (framing.Netstrings(), b"0:\n", "The frame does not end with a comma"),
+        (framing.Netstrings(), b"2:abc", "The frame does not end with a comma"),
+    ],
+    incomplete=[
+        (framing.Netstrings(), b"1"),
+        (framing.Netstrings(), b"0:"),
+        (framing.Netstrings(), b"2:a"),
+        (framing.Netstrings(), b"2:ab"),
+    ],
+    promise=(framing.Netstrings(limit=MOST), b"16777216:"),
+)
+
 # ---- Frames of a known size ----------------------------------------------------------------------
 
 
@@ -298,6 +353,7 @@ DESCRIBED: dict[type[framing.Framing], Description] = {
     framing.Lines: LINES,
     framing.LengthPrefix: LENGTH_PREFIX,
     framing.VarintPrefix: VARINT_PREFIX,
+    framing.Netstrings: NETSTRINGS,
     framing.Fixed: FIXED,
     framing.Header: HEADER,
 }
