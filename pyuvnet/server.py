@@ -234,21 +234,14 @@ class Server(ServerBase):
         delay = keep_alive_seconds(given)
         proxy = given.get("proxy_protocol")
         proxies = check_accepting(proxy)
-        name = given.get("name")
-        if name is not None:
-            name = check.validate_string(name, "options.name")
-            if any("\ud800" <= character <= "\udfff" for character in name):
-                raise check.arg_value_error("options.name", name, "must not have surrogates")
         bounds = _check_bounds(given)
         passes = check_handles(given)
         self._set_max_connections(given.get("max_connections"), "options.maxConnections")
+        checked = SERVER_OPTIONS.checked(given) if given else ()
         self._init_emitter(given.get("capture_rejections"))
         self._init_server(Socket)
-        if given.get("allow_half_open") is not None:
-            self.allow_half_open = given["allow_half_open"]
-        self.pause_on_connect = bool(given.get("pause_on_connect", False))
-        self.no_delay = bool(given.get("no_delay", False))
-        self.keep_alive = bool(given.get("keep_alive", False))
+        if checked:
+            SERVER_OPTIONS.apply(self, checked)
         self.keep_alive_initial_delay = delay
         self._set_limits(limits)
         self._deadlines = {name: given[name] for name in DEADLINES if name in given}
@@ -257,11 +250,12 @@ class Server(ServerBase):
             self._set_proxies(*proxies)
         self._set_bounds(*bounds)
         self._set_passes(passes)
-        if name is not None:
-            self._name = name
-            named.add(self)
         if connection_listener is not None:
             self.on("connection", connection_listener)
+
+    def _set_name(self, name: str) -> None:
+        self._name = name
+        named.add(self)
 
     @property
     def proxy_protocol(self) -> Info | None:

@@ -19,7 +19,6 @@ from ._base.options import (
     OptionSet,
     read_high_water_mark,
     read_queue_bound,
-    read_size,
     refuse_object_mode,
 )
 from ._client.connecting import Attempts, PathConnect, connect_again, defaults
@@ -231,16 +230,13 @@ class Socket(SocketMethods):
                 "options.framing", framing, "cannot be used on a socket with onread"
             )
         signal = check.validate_abort_signal(given.get("signal"), "signal")
-        tos = given.get("type_of_service")
-        if tos is not None:
-            tos = check.validate_integer(tos, "options.typeOfService", 0, 255)
         block_list = check_block_list(given)
         delay = keep_alive_seconds(given)
         read_mark = read_high_water_mark(given, "readable_high_water_mark")
         write_mark = read_high_water_mark(given, "writable_high_water_mark")
         most, refuses = read_queue_bound(given)
-        read_budget = read_size(given, "read_budget")
         passes = check_handles(given)
+        checked = SOCKET_OPTIONS.checked(given) if given else ()
         self._init_emitter(given.get("capture_rejections"))
         self._init_socket(
             given.get("allow_half_open"),
@@ -253,16 +249,10 @@ class Socket(SocketMethods):
         )
         self._set_block_list(block_list)
         self._set_bound(most, refuses)
-        if read_budget is not None:
-            self._set_read_budget(read_budget)
-        if given.get("encoding") is not None:
-            self.set_encoding(given["encoding"])
-        if given.get("default_encoding") is not None:
-            self.set_default_encoding(given["default_encoding"])
+        if checked:
+            SOCKET_OPTIONS.apply(self, checked)
         if framing is not None:
             self.set_framing(framing)
-        if tos is not None:
-            self._set_type_of_service(tos)
         if onread is not None:
             self._set_onread(*onread)
         if passes:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pyuvnet import framing
-from pyuvnet._base.option_table import option_set
+from pyuvnet import Server, Socket, framing
+from pyuvnet._base.names import to_node
+from pyuvnet._base.option_table import OPTIONS, option_set
+from pyuvnet._tls.rules import UNAVAILABLE
 from tests.support.frames import DESCRIBED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +76,52 @@ def test_the_description_of_a_framing_is_of_that_framing(kind: type) -> None:
 
 
 # ---- Options -------------------------------------------------------------------------------------
+
+# Options that neither table of what is covered names: those of framings, whose reference has them,
+# and those of Node's streams, which are there as one.
+UNLISTED = {"byteorder", "includes_itself", "keep_delimiter", "strip_cr"} | {
+    *("auto_destroy", "construct", "default_encoding", "emit_close", "final", "flush", "writev"),
+    *("object_mode", "readable_object_mode", "writable_object_mode"),
+    *("connection_listener", "readable_high_water_mark", "writable_high_water_mark"),
+}
+MADE = {"Socket": Socket, "Server": Server}
+
+
+def words_of(*patterns: str, but: tuple[str, ...] = ()) -> set[str]:
+    """All words in some files."""
+    files = {path for pattern in patterns for path in ROOT.glob(pattern) if path.name not in but}
+    return {word for path in files for word in re.findall(r"\w+", path.read_text("utf-8"))}
+
+
+def test_an_option_is_in_each_place() -> None:
+    package = "\n".join(
+        path.read_text("utf-8")
+        for path in [*(ROOT / "pyuvnet").rglob("*.py"), *(ROOT / "pyuvnet").rglob("*.pyx")]
+        if path.name not in ("option_table.py", "keywords.py")
+    )
+    read = set(re.findall(r'"(\w+)"', package)) | {row[0] for row in OPTIONS if row[6:]}
+    listed = words_of("docs/coverage*.md", "docs/deviations*.md") | UNLISTED
+    tested = words_of("tests/**/*.py", but=("test_registries.py",)) | {*UNAVAILABLE}
+    for name in sorted({row[0] for row in OPTIONS}):
+        spellings = {name, to_node(name)}
+        lacking(
+            {
+                "pyuvnet/ (no function reads it, and no check and method are in its row)": name
+                in read,
+                "docs/coverage.md (if Node has it) or docs/deviations.md": bool(spellings & listed),
+                "tests/": bool(spellings & tested),
+            },
+            f"the option {name}",
+        )
+
+
+def test_what_sets_an_option_is_there() -> None:
+    rows = [row for row in OPTIONS if row[6:]]
+    assert rows
+    for name, functions, *_, method in rows:
+        for function in functions.split():
+            assert function in MADE, f"{function}() does not apply the check and method of {name}"
+            assert hasattr(MADE[function], method), f"{function} lacks {method}, which sets {name}"
 
 
 def test_each_function_of_the_table_of_options_documents_them_once() -> None:

@@ -19,6 +19,7 @@ import sys
 import textwrap
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from pyuvnet._base.option_table import OPTIONS
 
@@ -309,7 +310,7 @@ def listeners_module() -> str:
     return "\n".join(lines) + "\n"
 
 
-def rows(functions: str) -> list[tuple[str, ...]]:
+def rows(functions: str) -> list[tuple[Any, ...]]:
     """The rows of the options which any of these functions takes."""
     return [row for row in OPTIONS if not set(functions.split()).isdisjoint(row[1].split())]
 
@@ -317,7 +318,7 @@ def rows(functions: str) -> list[tuple[str, ...]]:
 def entries(function: str, margin: str) -> list[str]:
     """The lines about its options in a function's docstring."""
     lines = []
-    for (_, kind, default, text), group in groupby(rows(function), key=lambda row: row[2:]):
+    for (_, kind, default, text), group in groupby(rows(function), key=lambda row: row[2:6]):
         if kind:
             about = kind + (f", default {default}" if default else "") + (text and f": {text}")
             names = ", ".join(row[0] for row in group)

@@ -1,26 +1,51 @@
 """The options of the public functions, each with its type, its default and what it does.
 
-This is the one place that lists them. From it come what the functions take (`option_set()`) and, by
-`tools/stubs.py`, the entries in their docstrings and the TypedDicts of `_typing/keywords.py`.
+This is the one place that lists them. From it come what the functions take (`option_set()`), what
+the constructors do with them (`OptionSet.checked()`) and, by `tools/stubs.py`, the entries in the
+docstrings and the TypedDicts of `_typing/keywords.py`.
 
 A row is: the name; the functions that take it; the type for type checkers, without None, which is
 allowed for each; the type in the docstring; the default; what the option does. An option of several
 functions has several rows where they differ. Rows that follow each other, for one function, and
 differ in nothing but the name become one entry. An option without a type in words has no entry.
+
+Two more items of a row make a constructor apply the option, with no line of its own there: the
+check, which takes the value, not None, and returns what to set, or raises (None: the method does);
+and the method that sets it, or the attribute. These options are checked in the order in which they
+were given, after all others and before anything is set. Options that are checked or set together
+with others do not have the two items, and neither do those of a function that makes no object.
 """
 
 from __future__ import annotations
 
-from . import options
+from . import TYPE_CHECKING, options
 from .errors import SettingError
 from .names import to_node
 from .options import OptionSet
+from .validation import arg_value_error, validate_integer, validate_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _MARK = "65536 (16384 on Windows)"
 _STREAM_MARK = "get_default_high_water_mark()"
 
+
+def _integer(name: str, least: int, most: int = options.MOST_BYTES) -> Callable[[Any], int]:
+    """A check of an integer; `name` is for the error."""
+    return lambda value: validate_integer(value, name, least, most)
+
+
+def _server_name(value: Any) -> str:
+    name = validate_string(value, "options.name")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise arg_value_error("options.name", name, "must not have surrogates")
+    return name
+
+
 # fmt: off
-OPTIONS = (
+OPTIONS: tuple[tuple[Any, ...], ...] = (
     # Of connections: connect() and what listens.
     ("port", "connect", "Port", "int 0..65535, or numeric text", "", ""),
     ("port", "listen BoundSocket", "Port", "int 0..65535, or numeric text", "0",
@@ -120,11 +145,12 @@ OPTIONS = (
     # Socket(), Server() and the streams
     ("allow_half_open", "Socket", "bool", "bool", "False",
      "our side stays open when the peer ends"),
-    ("allow_half_open", "Server", "bool", "bool", "False", "for accepted sockets"),
+    ("allow_half_open", "Server", "bool", "bool", "False", "for accepted sockets",
+     bool, "allow_half_open"),
     ("allow_half_open", "Duplex", "bool", "bool", "True",
      "'end' does not end the writable side"),
     ("pause_on_connect", "Server", "bool", "bool", "False",
-     "accepted sockets read nothing until resume()"),
+     "accepted sockets read nothing until resume()", bool, "pause_on_connect"),
     ("readable", "Socket Duplex", "bool", "bool", "True", "False disables this side"),
     ("writable", "Socket Duplex", "bool", "bool", "True", "False disables this side"),
     ("high_water_mark", "Socket", "int", "int >= 0, bytes", _MARK, "high_water_mark wins"),
@@ -145,14 +171,17 @@ OPTIONS = (
      "where write() starts to return False"),
     ("no_delay", "Socket", "bool", "bool", "False", "no Nagle's algorithm; set when connected"),
     ("keep_alive", "Socket", "bool", "bool", "False", "keep-alive probes; set when connected"),
-    ("no_delay", "Server", "bool", "bool", "False", "set on accepted TCP sockets"),
-    ("keep_alive", "Server", "bool", "bool", "False", "set on accepted TCP sockets"),
+    ("no_delay", "Server", "bool", "bool", "False", "set on accepted TCP sockets",
+     bool, "no_delay"),
+    ("keep_alive", "Server", "bool", "bool", "False", "set on accepted TCP sockets",
+     bool, "keep_alive"),
     ("keep_alive_initial_delay", "Socket Server", "float", "ms", "0 (the system's)",
      "before the first probe"),
     ("high_water_mark", "Server", "int", "int, bytes", _MARK,
      "both high-water marks of accepted sockets"),
     ("type_of_service", "Socket", "int", "int 0..255", "the system's",
-     "the byte in the IP header; set when connected"),
+     "the byte in the IP header; set when connected",
+     _integer("options.typeOfService", 0, 255), "_set_type_of_service"),
     ("block_list", "Socket", "BlockList", "BlockList", "",
      "do not connect to addresses that it matches"),
     ("block_list", "Server", "BlockList", "BlockList", "",
@@ -174,7 +203,8 @@ OPTIONS = (
     ("read_budget", "Socket", "int", "int >= 0, bytes", "a share of 2 MiB, 131072 to 1048576",
      ("how much is read in one turn of the loop before other sockets get their turn, in multiples "
       "of one read; 0: up to 32 reads, as in libuv. For a pipe() inside the kernel the default is "
-      "524288. With TLS each record counts for 1024 bytes more")),
+      "524288. With TLS each record counts for 1024 bytes more"),
+     _integer("options.read_budget", 0), "_set_read_budget"),
     ("read_budget", "Server", "int", "int >= 0, bytes", "a share of 2 MiB, 131072 to 1048576",
      ("how much is read from one accepted socket in one turn of the loop before others get their "
       "turn, in multiples of one read; 0: up to 32 reads, as in libuv. For a pipe() inside the "
@@ -210,9 +240,9 @@ OPTIONS = (
     ("signal", "Socket", "AbortSignal", "AbortSignal", "",
      "aborting it destroys the socket with an AbortError"),
     ("encoding", "Socket", "str", "str", "",
-     "as with set_encoding() or set_default_encoding()"),
+     "as with set_encoding() or set_default_encoding()", None, "set_encoding"),
     ("default_encoding", "Socket", "str", "str", "",
-     "as with set_encoding() or set_default_encoding()"),
+     "as with set_encoding() or set_default_encoding()", None, "set_default_encoding"),
     ("encoding", "Readable Duplex", "str", "str", "None",
      "decode chunks from this encoding; None delivers bytes"),
     ("default_encoding", "Writable Duplex", "str", "str", "'utf8'",
@@ -265,7 +295,8 @@ OPTIONS = (
       "True: drop other peers, False accepts them without a header; timeout, ms, default 5000, and "
       "limit, bytes 107..65551, default 4096, for the header. A header that is malformed, too long "
       "or late leads to 'drop' with reason 'proxy' and a detail")),
-    ("name", "Server", "str", "str", "None", "its name in pyuvnet.metrics"),
+    ("name", "Server", "str", "str", "None", "its name in pyuvnet.metrics",
+     _server_name, "_set_name"),
     # Framings
     ("limit", "Lines", "int", "int >= 1, bytes", "65536", "for a line without its delimiter"),
     ("limit", "LengthPrefix VarintPrefix Netstrings", "int", "int >= 1, bytes", "16777216",
@@ -388,8 +419,10 @@ def option_set(function: str, *more: str, strict: bool = False) -> OptionSet:
         strict: as for OptionSet.
     """
     wanted = {function, *more}
-    names = [row[0] for row in OPTIONS if not wanted.isdisjoint(row[1].split())]
-    return OptionSet(function.rpartition(".")[2], names, strict=strict)
+    rows = [row for row in OPTIONS if not wanted.isdisjoint(row[1].split())]
+    steps = [(row[0], *row[6:]) for row in rows if row[6:] and function in row[1].split()]
+    names = [row[0] for row in rows]
+    return OptionSet(function.rpartition(".")[2], names, strict=strict, steps=steps)
 
 
 def _functions_with(name: str) -> list[str]:

@@ -60,7 +60,7 @@ def read_high_water_mark(options: Mapping[str, Any], name: str, one_sided: bool 
 
 
 # What Py_ssize_t holds everywhere.
-_MOST_BYTES = 2**31 - 1 if sys.maxsize == 2**31 - 1 else 2**53 - 1
+MOST_BYTES = 2**31 - 1 if sys.maxsize == 2**31 - 1 else 2**53 - 1
 
 
 def read_size(options: Mapping[str, Any], name: str) -> int | None:
@@ -72,7 +72,7 @@ def read_size(options: Mapping[str, Any], name: str) -> int | None:
     value = options.get(name)
     if value is None:
         return None
-    return validate_integer(value, f"options.{name}", 0, _MOST_BYTES)
+    return validate_integer(value, f"options.{name}", 0, MOST_BYTES)
 
 
 def read_choice(options: Mapping[str, Any], name: str, *choices: str) -> str:
@@ -142,12 +142,21 @@ class OptionSet:
         names: the canonical (PEP 8) names, or another set.
         strict: whether a mapping may have no names that are not known to any function: a misspelt
             option of TLS would leave a connection less secure than it looks.
+        steps: the name, the check and the method of each option that checked() applies.
     """
 
-    __slots__ = ("_canonical", "function", "strict")
+    __slots__ = ("_canonical", "_steps", "function", "strict")
 
-    def __init__(self, function: str, names: Iterable[str], *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        function: str,
+        names: Iterable[str],
+        *,
+        strict: bool = False,
+        steps: Iterable[tuple[str, Callable[[Any], Any] | None, str]] = (),
+    ) -> None:
         self.function, self.strict = function, strict
+        self._steps = {name: (check, method) for name, check, method in steps}
         # Either spelling of each name -> the canonical one, which comes first.
         self._canonical: dict[str, str] = {}
         for name in names:
@@ -167,6 +176,29 @@ class OptionSet:
 
     def __repr__(self) -> str:
         return f"OptionSet({self.function!r}, {list(self)!r})"
+
+    def checked(self, options: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+        """Check the options for which a check and a method are enough; see option_table.
+
+        Returns: the method and the value of each that was given, for apply().
+        Raises: what the checks raise.
+        """
+        steps = self._steps
+        found: list[tuple[str, Any]] = []
+        for name in options:
+            if name in steps and (value := options[name]) is not None:
+                check, method = steps[name]
+                found.append((method, value if check is None else check(value)))
+        return found
+
+    @staticmethod
+    def apply(thing: Any, checked: Iterable[tuple[str, Any]]) -> None:
+        """Set on an object what checked() has returned."""
+        for method, value in checked:
+            if "set_" in method:
+                getattr(thing, method)(value)
+            else:
+                setattr(thing, method, value)
 
     def as_node(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return options in Node's spelling, as the texts of errors show them."""
@@ -204,14 +236,18 @@ class OptionSet:
                     raise self._twice(name)
                 options[name] = mapping[key]
         if keywords:
-            given: dict[str, Any] = {}
+            # Nearly always there is no mapping, and the keywords are the options.
+            given: dict[str, Any] = {} if options else options
+            canonical = self._canonical
             for key, value in keywords.items():
-                name = self._canonical.get(key)
+                name = canonical.get(key)
                 if name is None:
                     raise self._unknown(key)
                 if name in given:
                     raise self._twice(name)
                 given[name] = value
+            if given is options:
+                return options
             for name, value in given.items():
                 if value is not None or name not in options:
                     options[name] = value
