@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyuvnet import Server, Socket, framing
+from pyuvnet import EventEmitter, Readable, Server, Socket, Writable, framing, tls
 from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS, option_set
 from pyuvnet._tls.rules import UNAVAILABLE
@@ -141,3 +141,49 @@ def test_each_function_of_the_table_of_options_documents_them_once() -> None:
 def test_what_is_generated_is_up_to_date() -> None:
     stale = [str(path.relative_to(ROOT)) for path in STUBS["files"]() if STUBS["stale"](path)]
     assert not stale, f"run python tools/stubs.py, which writes {', '.join(stale)}"
+
+
+# ---- Events --------------------------------------------------------------------------------------
+
+TABLE = runpy.run_path(str(ROOT / "tools" / "event_table.py"))
+# The classes whose docstrings list the events of a class of the table.
+SHOWN: dict[str, tuple[type, ...]] = {
+    "Readable": (Readable,),
+    "Writable": (Writable,),
+    "SocketBase": (Socket, tls.TLSSocket),
+    "ServerBase": (Server, tls.Server, EventEmitter),
+}
+OWN_EVENTS = [(name, event) for name in SHOWN for event in TABLE["EVENTS"][name][1]]
+EMITTED = re.compile(r'\b(?:intern_event|_?emit\w*|_announce)\(\s*"(\w+)"')
+
+
+def test_an_event_is_in_each_place() -> None:
+    # Two of Node's are in no line of their own.
+    listed = words_of("docs/coverage*.md", "docs/deviations*.md") | {"newListener", "unpipe"}
+    tested = words_of("tests/**/*.py", but=("test_registries.py",))
+    sources = [*(ROOT / "pyuvnet").rglob("*.py"), *(ROOT / "pyuvnet/_core").glob("*.pyx")]
+    emitted = {event for path in sources for event in EMITTED.findall(path.read_text("utf-8"))}
+    for name, event in OWN_EVENTS:
+        docs = " ".join(each.__doc__ or "" for each in SHOWN[name])
+        lacking(
+            {
+                "pyuvnet/ (nothing emits it)": event in emitted,
+                f"the docstring of {SHOWN[name][0].__name__}, after Events:": f"'{event}'" in docs,
+                "docs/coverage.md (if Node has it) or docs/deviations.md": event in listed,
+                "tests/": event in tested,
+                "tools/event_table.py (a sentence)": bool(TABLE["EVENTS"][name][1][event][1]),
+            },
+            f"the event '{event}' of {name}",
+        )
+
+
+def test_an_event_that_the_core_emits_or_a_docstring_names_is_in_the_table() -> None:
+    known = {event for _, own in TABLE["EVENTS"].values() for event in own}
+    for path in (ROOT / "pyuvnet" / "_core").glob("*.pyx"):
+        for event in EMITTED.findall(path.read_text("utf-8")):
+            lacking({"tools/event_table.py": event in known}, f"'{event}' of {path.name}")
+    for kind in {kind for kinds in SHOWN.values() for kind in kinds}:
+        text = re.search(r"^( +)Events:.*(?:\n\1 +\S.*)*", kind.__doc__ or "", re.M)
+        assert text is not None, kind
+        for event in re.findall(r"'(\w+)'", text[0]):
+            lacking({"tools/event_table.py": event in known}, f"'{event}' of {kind.__name__}")

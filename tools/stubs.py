@@ -1,7 +1,7 @@
 """Writes what is known elsewhere into stubs, facade and docstrings: events and options.
 
-The methods that take names of events, by EVENTS, stand between two marks in the stub of each class;
-what `events.once()` gives, between two others in its own.
+The methods that take names of events, of `event_table.py`, stand between two marks in the stub of
+each class; what `events.once()` gives, between two others in its own.
 
 Options come from `pyuvnet/_base/option_table.py`: their entries under `Args:` in the docstrings of
 the classes and functions that it names, in place of all that are there, and the TypedDicts of TYPED
@@ -21,6 +21,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from event_table import EVENTS, parameters
+
 from pyuvnet._base.option_table import OPTIONS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pyuvnet"
@@ -33,86 +36,6 @@ EVENTS_BLOCK = re.compile(
 WAITING_BEGIN, WAITING_END = "# Waiting, by tools/stubs.py", "# Waiting end"
 WAITING_BLOCK = re.compile(rf"^{WAITING_BEGIN}$.*?^{WAITING_END}$", re.DOTALL | re.MULTILINE)
 
-# The events of each class, with what their listeners get, in the notation of parameters; `|`
-# between two lists says that a listener may have either. The first item names the classes
-# whose events this one has as well; its own win. The stub of the class has the two marks.
-EVENTS: dict[str, tuple[str, dict[str, str]]] = {
-    "Stream": (
-        "",
-        {
-            "close": "",
-            "error": "error: SystemCallError",
-            "newListener": "name: Any, listener: Callable[..., Any]",
-            "removeListener": "name: Any, listener: Callable[..., Any]",
-        },
-    ),
-    "Readable": (
-        "Stream",
-        {
-            "data": "chunk: bytes | chunk: str",
-            "end": "",
-            "oversize": "size: int",
-            "pause": "",
-            "readable": "",
-            "resume": "",
-        },
-    ),
-    "Writable": (
-        "Stream",
-        {
-            "drain": "",
-            "finish": "",
-            "pipe": "source: Readable",
-            "unpipe": "source: Readable",
-        },
-    ),
-    "Duplex": ("Readable Writable", {}),
-    "SocketBase": (
-        "Duplex",
-        {
-            "close": "had_error: bool",
-            "connect": "",
-            # Of a path there is neither a port nor a family.
-            "connectionAttempt": "address: str, port: int | Any, family: int | Any",
-            "connectionAttemptFailed": (
-                "address: str, port: int | Any, family: int | Any, error: SystemCallError"
-            ),
-            "connectionAttemptTimeout": "ip: str, port: int, family: int",
-            "handle": "handle: Socket | Server, data: bytes",
-            "lookup": (
-                "error: SystemCallError | None, address: str | None, family: int | None, host: str"
-            ),
-            "ready": "",
-            "shutdown": "",
-            # These three of TLSSocket alone.
-            "secure": "",
-            "secureConnect": "",
-            "session": "session: Any",
-            "timeout": "",
-        },
-    ),
-    "ServerBase": (
-        "",
-        {
-            "close": "",
-            "connection": "socket: Socket",
-            # None over IPC, which is left to Any.
-            "drop": "info: DropInfo | Any",
-            "error": "error: SystemCallError",
-            "listening": "",
-            "shutdown": "",
-            "newListener": "name: Any, listener: Callable[..., Any]",
-            "overload": "overload: OverloadInfo",
-            "removeListener": "name: Any, listener: Callable[..., Any]",
-            # These two of tls.Server alone.
-            "secureConnection": "secured: TLSSocket",
-            "tlsClientError": "failure: Exception, secured: TLSSocket",
-        },
-    ),
-    "TextReadable": ("Readable", {"data": "text: str"}),
-    "TextDuplex": ("Duplex", {"data": "text: str"}),
-    "TextSocket": ("SocketBase", {"data": "text: str"}),
-}
 ANY_ERROR = ("SystemCallError", "BaseException")
 LISTENERS = PACKAGE / "_typing" / "listeners.py"
 LISTENERS_HEAD = '''"""What the stubs of emitters have in common; nothing imports this at run time.
@@ -167,11 +90,10 @@ OPTIONS_BLOCK = re.compile(rf"^{OPTIONS_BEGIN}$.*?^{OPTIONS_END}$", re.DOTALL | 
 
 def events_of(name: str) -> dict[str, str]:
     """The events of a class, those of its bases included."""
-    bases, own = EVENTS[name]
     merged: dict[str, str] = {}
-    for base in bases.split():
+    for base in EVENTS[name][0].split():
         merged |= events_of(base)
-    return merged | own
+    return merged | parameters(name)
 
 
 def with_events(found: re.Match[str]) -> str:
@@ -223,10 +145,10 @@ def waiting() -> str:
     """The overloads of events.once() for events that are known, the marks included."""
     lines = [WAITING_BEGIN]
     # The last first, since a class comes after its bases.
-    for name, (_, own) in reversed(EVENTS.items()):
+    for name in reversed(EVENTS):
         emitter = {"Writable": "Writable | Duplex", "Stream": "Readable | Writable"}.get(name, name)
         kinds: dict[str, list[str]] = {}
-        for each, arguments in own.items():
+        for each, arguments in parameters(name).items():
             types = list(alternatives(arguments)[0].values())
             kinds.setdefault(types[0] if len(types) == 1 else "Any", []).append(each)
         for kind, names in kinds.items():

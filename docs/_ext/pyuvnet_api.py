@@ -19,6 +19,7 @@ import functools
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,13 +27,15 @@ import node_links
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
-from event_tables import EVENTS
 from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 import pyuvnet
 from pyuvnet._base.names import to_node
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+from event_table import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,17 +132,24 @@ def forms(text: str) -> list[str]:
     return [*out, "| keywords only"] if text.endswith(", or keywords.") else out
 
 
+def words_of_events(path: str) -> dict[str, str]:
+    """When each event of a class or a module is emitted."""
+    return sentences(path, [each.__name__ for each in getattr(resolve(path), "__mro__", ())])
+
+
 def event_table(path: str, text: str) -> list[str]:
     """The events that a docstring lists, as a table."""
     rows: dict[str, str] = {}
     for name, arguments in re.findall(r"'(\w+)'(?: \(([^)]*)\))?", text):
         rows[name] = rows.get(name) or arguments
-    for name in set(rows) ^ set(EVENTS[path]):
-        log.warning("%s: '%s' is in its docstring or in event_tables.py, not in both", path, name)
+    words = words_of_events(path)
     out = [".. list-table::", "    :header-rows: 1", "    :class: events", ""]
     out += ["    * - event", "      - arguments", "      - emitted"]
-    for name, when in EVENTS[path].items():
-        arguments = re.sub(r"\b(?!or\b)(\w+)\b", r"``\1``", rows.get(name, ""))
+    for name, arguments in rows.items():
+        when = words.get(name, "")
+        if not when:
+            log.warning("%s: event_table.py lacks '%s', which is in its docstring", path, name)
+        arguments = re.sub(r"\b(?!or\b)(\w+)\b", r"``\1``", arguments)
         out += [f"    * - ``'{name}'``", f"      - {arguments}", f"      - {escape(when)}"]
     return [*out, ""]
 
@@ -179,13 +189,14 @@ def render(doc: str, events_of: str = "") -> list[str]:
                 continue  # each stands at its own place
             rest = inspect.cleandoc("\n".join(lines[start + 1 : index])).splitlines()
             text = [found[2], *rest] if found[2] else []
-            if found[1] == "Events" and events_of in EVENTS:
+            if found[1] == "Events" and events_of and words_of_events(events_of):
                 of = re.match(r"those of ([\w.]+)", found[2] or "")
                 words = " ".join(line.strip() for line in text)
                 words = words[of.end() :] if of else words
-                also = f"All events of {of[1]}, and these:" if of else "Events:"
-                out += ["", also, "", *event_table(events_of, words)]
-                continue
+                if "'" in words:
+                    also = f"All events of {of[1]}, and these:" if of else "Events:"
+                    out += ["", also, "", *event_table(events_of, words)]
+                    continue
             field = escaped([line.strip() for line in text]) or items(rest)
             if found[1] == "Forms":
                 field = forms(" ".join(line.strip() for line in text))
