@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pyuvnet import EventEmitter, Readable, Server, Socket, Writable, framing, tls
+from pyuvnet import EventEmitter, Readable, Server, Socket, Writable, _core, framing, tls
 from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS, option_set
+from pyuvnet._core import tls as _core_tls
+from pyuvnet._core.layer import Layer
 from pyuvnet._tls.rules import UNAVAILABLE
 from tests.support.frames import DESCRIBED
 
@@ -187,3 +189,42 @@ def test_an_event_that_the_core_emits_or_a_docstring_names_is_in_the_table() -> 
         assert text is not None, kind
         for event in re.findall(r"'(\w+)'", text[0]):
             lacking({"tools/event_table.py": event in known}, f"'{event}' of {kind.__name__}")
+
+
+# ---- Layers --------------------------------------------------------------------------------------
+
+CORE = ROOT / "pyuvnet" / "_core"
+LAYERS = Layer.__subclasses__()
+assert _core_tls.TLS in LAYERS  # which is loaded when it is first needed
+USED_BY = {"Passing": "send_handle"}  # what the tests of a layer call
+
+
+def test_a_module_of_the_core_is_in_each_place() -> None:
+    page = text_of("docs/design.md")
+    table = page[page.index("| layer | owns |") : page.index("Above the core, in Python")]
+    named = {each for line in table.splitlines() for each in re.findall(r"`(\w+)`", line[:200])}
+    for name in {path.stem for path in CORE.rglob("*.pyx")} - {"_native"}:
+        places = {
+            "LAYERS in pyuvnet/_core/__init__.py": name in _core.LAYERS,
+            "the table in docs/design.md": name in named,
+        }
+        lacking(places, f"the module {name}")
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_is_in_each_place(kind: type) -> None:
+    name = kind.__module__.rpartition(".")[2]
+    (source,) = CORE.rglob(f"{name}.pyx")
+    tested = words_of("tests/core/*.py", "tests/*.py", but=("test_registries.py",))
+    lacking(
+        {
+            f"{name}.pyx (seal({kind.__name__}) at its end)": f"seal({kind.__name__})"
+            in source.read_text("utf-8"),
+            "tests/core/ (a test of it)": (ROOT / f"tests/core/test_{name}.py").exists()
+            or bool({kind.__name__, USED_BY.get(kind.__name__)} & tested),
+        },
+        kind.__name__,
+    )
+    for refused in (kind, lambda: type("Own", (kind,), {})):
+        with pytest.raises(TypeError):
+            refused()
