@@ -228,3 +228,19 @@ def test_a_layer_is_in_each_place(kind: type) -> None:
     for refused in (kind, lambda: type("Own", (kind,), {})):
         with pytest.raises(TypeError):
             refused()
+
+
+# ---- What CONTRIBUTING.md says of them -----------------------------------------------------------
+
+
+def test_the_lists_of_files_name_at_most_six_which_are_there() -> None:
+    text = text_of("CONTRIBUTING.md").partition("## How to add an option, an event")[2]
+    sections = re.split(r"^### ", text.partition("\n## ")[0], flags=re.M)[1:]
+    assert [each.splitlines()[0] for each in sections] == [
+        *("An option", "An event", "A framing", "A layer"),
+    ]
+    for section in sections:
+        rows = re.findall(r"^\| (.*?) \|", section, re.M)[1:]
+        assert 1 < len(rows) <= 6, section
+        for path in re.findall(r"`([\w/]+\.\w+)`", " ".join(rows)):
+            assert (ROOT / path).exists() or "thing" in path, path
