@@ -360,6 +360,15 @@ def test_prefix_and_payload_leave_together_and_uncopied() -> None:
     assert stream.calls[2] == [b"a", b"\n", b"b", b"\n"]
 
 
+@cases(("form", "payload", "wire"), every("written"))
+def test_no_framing_copies_a_payload(form: Any, payload: bytes, wire: bytes) -> None:
+    stream = Gather(framing=form)
+    stream.write_frame(payload)
+    (chunks,) = stream.calls
+    assert not payload or [chunk for chunk in chunks if chunk is payload]
+    assert b"".join(chunks) == wire
+
+
 def test_frames_go_one_by_one_to_a_stream_without_writev() -> None:
     class Single(Writable):
         def __init__(self, **options: Any) -> None:
