@@ -1,4 +1,5 @@
 # mypy: disable-error-code="overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from typing import Any, Literal, Protocol, Self, TypeVarTuple, Unpack, overload, type_check_only
 
@@ -8,6 +9,16 @@ from ._core.loop import Loop
 from ._core.readable import Readable
 from ._core.waiter import Waiter
 from ._core.writable import Writable
+from ._typing.listeners import (
+    EventOfDuplex,
+    EventOfReadable,
+    EventOfServer,
+    EventOfSocket,
+    EventOfTextDuplex,
+    EventOfTextReadable,
+    EventOfTextSocket,
+    EventOfWritable,
+)
 from .abort import AbortSignal
 from .errors import SystemCallError
 from .server import Server
@@ -183,6 +194,62 @@ def once(
     *,
     signal: AbortSignal | None = None,
 ) -> Waiter[list[SystemCallError]]: ...
+@overload
+def once(
+    emitter: TextSocket,
+    event: EventOfTextSocket,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: TextDuplex,
+    event: EventOfTextDuplex,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: TextReadable,
+    event: EventOfTextReadable,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: Server,
+    event: EventOfServer,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: Socket,
+    event: EventOfSocket,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: Duplex,
+    event: EventOfDuplex,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: Writable,
+    event: EventOfWritable,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
+@overload
+def once(
+    emitter: Readable,
+    event: EventOfReadable,
+    *,
+    signal: AbortSignal | None = None,
+) -> Waiter[list[Any]]: ...
 
 # Waiting end
 @overload

@@ -1,4 +1,5 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, Literal, Self, TypeVarTuple, Unpack, overload
 
@@ -9,6 +10,7 @@ from ._core.readable import Readable
 from ._core.timer import Timeout
 from ._typing import listeners as _listeners
 from ._typing.infos import AddressInfo, DropInfo, OverloadInfo, ProxyInfo
+from ._typing.listeners import EventOfTextDuplex, EventOfTextReadable, EventOfTextSocket
 from .errors import SystemCallError
 from .server import Server
 from .socket import Socket
@@ -59,6 +61,18 @@ class TextReadable(Readable):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfTextReadable, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfTextReadable,
+        listener: _listeners.TextReadableListener[EventOfTextReadable] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(
         self,
@@ -150,6 +164,18 @@ class TextDuplex(Duplex):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfTextDuplex, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfTextDuplex,
+        listener: _listeners.TextDuplexListener[EventOfTextDuplex] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(
         self,
@@ -291,6 +317,18 @@ class TextSocket(Socket):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfTextSocket, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfTextSocket,
+        listener: _listeners.TextSocketListener[EventOfTextSocket] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(self, event: Literal["close"], listener: Callable[[bool], object]) -> Self: ...
     @overload

@@ -45,8 +45,8 @@ tools/stubs.py writes it, from its table of events.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Never, Protocol, TypeAlias, TypeVar, overload
 
 from .._core.emitter import _ErrorMonitor
 from .._core.readable import Readable
@@ -56,7 +56,30 @@ from ..socket import Socket
 from ..tls import TLSSocket
 from ..typing import DropInfo, OverloadInfo
 
-ErrorMonitor: TypeAlias = _ErrorMonitor'''
+ErrorMonitor: TypeAlias = _ErrorMonitor
+
+# mypy explains a call that no overload accepts with the first overload whose parameters resemble
+# the arguments. The comparison ignores literals and type arguments: a name resembles
+# Sequence[Never], and any listener resembles Misfit. Neither accepts anything, and mypy leaves a
+# type variable without a value out of what it prints.
+_Text_co = TypeVar("_Text_co", covariant=True)
+
+
+class _Unfit(Protocol[_Text_co]):
+    def __str__(self) -> _Text_co: ...  # type: ignore[override]
+
+
+Misfit = TypeVar("Misfit", bound=_Unfit[Never])
+_Event_contra = TypeVar("_Event_contra", contravariant=True)
+Same = TypeVar("Same")
+
+
+# Has no other use than to choose the signature of a listener by its event. Each object has the
+# method, so that mypy does not list it as missing.
+class Of(Protocol[_Event_contra]):
+    def __eq__(self, other: _Event_contra, /) -> bool: ...  # type: ignore[override]
+
+'''
 # Functions of the table of options that are no class, or share its name with another: the last line
 # of their docstring.
 DOCUMENTED = {
@@ -83,6 +106,7 @@ TYPED = {
     "StreamOptions": ("", "Of Readable(), Writable() and Duplex().", "Readable Writable Duplex"),
     "AddressOptions": ("", "Of SocketAddress().", "SocketAddress"),
 }
+AWAITED = ["    *,", "    signal: AbortSignal | None = None,"]
 METHODS = ["add_listener", "once", "prepend_listener", "prepend_once_listener"]
 OPTIONS_BEGIN, OPTIONS_END = "# Options, by tools/stubs.py", "# Options end"
 OPTIONS_BLOCK = re.compile(rf"^{OPTIONS_BEGIN}$.*?^{OPTIONS_END}$", re.DOTALL | re.MULTILINE)
@@ -129,6 +153,15 @@ def overloads(name: str) -> str:
     decorators.append([own, "listener: None = None", f"Callable[[{listener}], {listener}]"])
     adders.append([own, f"listener: {listener}", "Self"])
     emitters.append([own, "*arguments: Unpack[_Ts]", "bool"])
+    # What mypy explains a mistaken call with: after Event, which resembles these names as well, and
+    # before the rest, of which pyright explains it with the last.
+    variable = event_variable(name)
+    some = f"event: {variable}"
+    fitting = f"listener: _listeners.{listener_protocol(name)}[{variable}] | _listeners.Misfit"
+    same = "_listeners.Same"
+    decorators.append([some, "listener: None = None", f"Callable[[{same}], {same}]"])
+    adders.insert(0, [some, fitting, "Self"])
+    adders.insert(0, adders[-1])
     lines = []
     for parts in [*decorators, *adders]:
         lines += ["@overload", *folded("on", parts)]
@@ -161,10 +194,25 @@ def waiting() -> str:
                 lines.append("    event: Literal[")
                 lines += [f"        {quoted(each)}," for each in sorted(names)]
                 lines.append("    ],")
-            lines.append("    *,")
-            lines.append("    signal: AbortSignal | None = None,")
+            lines += AWAITED
             lines.append(f") -> Waiter[list[{kind}]]: ...")
+    # What mypy explains a call with that waits for no event of the emitter.
+    for name in list(EVENTS)[:0:-1]:
+        lines += ["@overload", "def once("]
+        lines.append(f"    emitter: {name.removesuffix('Base')},")
+        lines.append(f"    event: {event_variable(name)},")
+        lines += [*AWAITED, ") -> Waiter[list[Any]]: ..."]
     return "\n".join([*lines, "", WAITING_END])
+
+
+def event_variable(name: str) -> str:
+    """The type variable for an event of a class, as mypy names it when there is no such event."""
+    return f"EventOf{name.removesuffix('Base')}"
+
+
+def listener_protocol(name: str) -> str:
+    """The type that mypy prints for a listener that its event does not fit."""
+    return f"{name.removesuffix('Base')}Listener"
 
 
 def quoted(name: str) -> str:
@@ -224,12 +272,44 @@ def listeners_module() -> str:
             variants = alternatives(arguments)
             bound = " | ".join(map(callback, variants))
             assert variables.setdefault(listener_name(variants), bound) == bound
+    variables |= {event_variable(name): f"{name}Event | Sequence[Never]" for name in EVENTS}
     for variable, bound in variables.items():
         line = f'{variable} = TypeVar("{variable}", bound="{bound}")'
         if len(line) > 100:
             line = f'{variable} = TypeVar(\n    "{variable}",\n    bound="{bound}",\n)'
         lines.append(line)
+    for name in list(EVENTS)[1:]:
+        lines += ["", "", *protocol_of_listeners(name)]
     return "\n".join(lines) + "\n"
+
+
+def protocol_of_listeners(name: str) -> list[str]:
+    """The protocol that shows what an event passes to its listeners, folded as ruff would.
+
+    No listener implements it, because of its `**`: here, mypy takes the arguments of a lambda for
+    Any and would find no mistake in its body.
+    """
+    protocol = listener_protocol(name)
+    lines = [f"class {protocol}(Of[_Event_contra], Protocol[_Event_contra]):"]
+    for arguments, names in groups_of(name).items():
+        owner = f"self: Of[Literal[{', '.join(map(quoted, names))}]]"
+        given = [f"{key}: {kind}" for key, kind in alternatives(arguments)[0].items()]
+        given.append("**_: Never")
+        inner = ", ".join([owner, *given])
+        lines.append("    @overload")
+        if len(inner) <= 67:
+            lines.append(f"    def __call__({inner}) -> object: ...")
+        elif len(inner) <= 92:
+            lines += ["    def __call__(", f"        {inner}", "    ) -> object: ..."]
+        else:
+            folded_owner = [f"        {owner},"]
+            if len(owner) > 91:
+                folded_owner = ["        self: Of[", "            Literal["]
+                folded_owner += [f"                {quoted(event)}," for event in names]
+                folded_owner += ["            ]", "        ],"]
+            each = [f"        {part}," for part in given]
+            lines += ["    def __call__(", *folded_owner, *each, "    ) -> object: ..."]
+    return lines
 
 
 def rows(functions: str) -> list[tuple[Any, ...]]:

@@ -1,9 +1,11 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
 from .._typing import listeners as _listeners
 from .._typing.keywords import StreamOptions
+from .._typing.listeners import EventOfDuplex
 from ..errors import SystemCallError
 from ..typing import Event, TextDuplex
 from .readable import Readable
@@ -46,6 +48,18 @@ class Duplex(Readable, WritableSide):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfDuplex, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfDuplex,
+        listener: _listeners.DuplexListener[EventOfDuplex] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(
         self,

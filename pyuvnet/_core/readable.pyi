@@ -1,4 +1,5 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple, Unpack, final, overload
 
@@ -6,6 +7,7 @@ from typing_extensions import Buffer
 
 from .._typing import listeners as _listeners
 from .._typing.keywords import StreamOptions
+from .._typing.listeners import EventOfReadable
 from ..errors import SystemCallError
 from ..typing import Event, TextReadable
 from .reading import ByteRead
@@ -53,6 +55,18 @@ class Readable(Stream):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfReadable, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfReadable,
+        listener: _listeners.ReadableListener[EventOfReadable] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(
         self,

@@ -1,8 +1,10 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import Callable
 from typing import Any, Literal, Self, TypeVarTuple, Unpack, overload
 
 from .._typing import listeners as _listeners
+from .._typing.listeners import EventOfServer
 from ..errors import SystemCallError
 from ..socket import Socket
 from ..tls import TLSSocket
@@ -49,6 +51,18 @@ class ServerBase(EndingServer):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfServer, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfServer,
+        listener: _listeners.ServerListener[EventOfServer] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(
         self, event: Literal["close", "listening", "shutdown"], listener: Callable[[], object]

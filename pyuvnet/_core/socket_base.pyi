@@ -1,10 +1,12 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import Callable
 from typing import Any, Literal, Self, TypeVarTuple, Unpack, final, overload
 
 from typing_extensions import disjoint_base
 
 from .._typing import listeners as _listeners
+from .._typing.listeners import EventOfSocket
 from ..errors import SystemCallError
 from ..server import Server
 from ..socket import Socket
@@ -115,6 +117,18 @@ class SocketBase(Duplex):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfSocket, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfSocket,
+        listener: _listeners.SocketListener[EventOfSocket] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(self, event: Literal["close"], listener: Callable[[bool], object]) -> Self: ...
     @overload

@@ -1,4 +1,5 @@
 # mypy: disable-error-code="assignment,override,overload-cannot-match,overload-overlap"
+# pyright: reportInvalidTypeVarUse=false
 from collections.abc import Callable, Coroutine, Mapping
 from typing import (
     Any,
@@ -16,6 +17,7 @@ from typing_extensions import Buffer
 
 from .._typing import listeners as _listeners
 from .._typing.keywords import StreamOptions
+from .._typing.listeners import EventOfWritable
 from ..errors import SystemCallError
 from ..typing import Event
 from .readable import Readable
@@ -109,6 +111,18 @@ class Writable(WritableSide):
     def on(
         self, event: Event[Unpack[_Ts]], listener: None = None
     ) -> Callable[[Callable[[Unpack[_Ts]], object]], Callable[[Unpack[_Ts]], object]]: ...
+    @overload
+    def on(
+        self, event: EventOfWritable, listener: None = None
+    ) -> Callable[[_listeners.Same], _listeners.Same]: ...
+    @overload
+    def on(self, event: Event[Unpack[_Ts]], listener: Callable[[Unpack[_Ts]], object]) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: EventOfWritable,
+        listener: _listeners.WritableListener[EventOfWritable] | _listeners.Misfit,
+    ) -> Self: ...
     @overload
     def on(
         self, event: Literal["close", "drain", "finish"], listener: Callable[[], object]
