@@ -182,21 +182,28 @@ def test_a_listener_that_raises(mistaken: Run) -> None:
     """) == (1, "", ["KeyError: 'nope'"])
 
 
-def test_a_listener_with_wrong_parameters(mistaken: Run) -> None:
-    assert mistaken("""
+@pytest.mark.parametrize(
+    ("debug", "place"),
+    [(False, "defined at <string>:12"), (True, "registered at <string>:9")],
+)
+def test_a_listener_with_wrong_parameters(mistaken: Run, debug: bool, place: str) -> None:
+    code, out, told = mistaken(f"""
         def connected():
             pass
 
+        pyuvnet.current_loop().debug = {debug}
         serve(connected)
         run()
-    """) == (
+    """)
+    # In debug mode, below it is what was still open.
+    assert (code, out, told[:2]) == (
         1,
         "",
         [
             "TypeError: connected() takes 0 positional arguments but 1 was given",
             (
                 "The event 'connection' passes 1 argument (Socket), and its listener connected(), "
-                "defined at <string>:12, does not take that."
+                f"{place}, does not take that."
             ),
         ],
     )

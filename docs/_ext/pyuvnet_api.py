@@ -381,9 +381,12 @@ def signatures(found: list[ast.stmt], method: bool, module: str = "") -> list[st
         item for item in found if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
     overloads = [item for item in functions if "overload" in decorators(item)]
-    # Those for each event say the same as the last, which are for any.
+    # Those for each event say the same as the last, which are for any, and those for mistakes
+    # accept none.
     overloads = [
-        item for item in overloads if "event: Literal" not in ast.unparse(item.args)
+        item
+        for item in overloads
+        if not re.search("event: (Literal|EventOf)", ast.unparse(item.args))
     ] or overloads
     texts = []
     for function in overloads or functions[:1]:

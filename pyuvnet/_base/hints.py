@@ -21,6 +21,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 # What sun_path holds, without the zero at its end.
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 _PORTS_OF_ROOT = 1024
+# Listeners by their id, with the place of registration by event; the reference removes the entry.
+_registered: dict[int, tuple[object, dict[object, str]]] = {}
 _WINDOWS = sys.platform == "win32"
 _NOT_TAKEN = "does not take that."
 _TOO_MANY_FILES = (
@@ -128,8 +130,8 @@ def explain_arity(
         error: raised by a call that did not reach any code of the listener.
         event, listener, arguments: what was called.
 
-    The note says where the listener is defined: to remember where each is registered would cost
-    every registration.
+    The note says where the listener was registered if debug mode has noted that, otherwise where
+    it is defined: to note each place would cost every registration.
     """
     import inspect
 
@@ -154,6 +156,9 @@ def explain_arity(
     named = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     code = getattr(inner, "__code__", None)
     where = "" if code is None else f", defined at {code.co_filename}:{code.co_firstlineno}"
+    noted = _registered.get(id(listener))
+    if noted is not None and event in noted[1]:
+        where = f", registered at {noted[1][event]}"
     hint(
         error,
         f"The event {event!r} passes {passed}, and its listener {named}{signature}{where}, "
@@ -164,7 +169,7 @@ def explain_arity(
 def without_our_frames(error: BaseException) -> None:
     """Leave only the program's frames around a call that failed as explain_arity() says.
 
-    The note says where the listener is defined, and the way to the call says nothing more.
+    The note says where the listener comes from, and the way to the call says nothing more.
     """
     if not any(str(note).endswith(_NOT_TAKEN) for note in getattr(error, "__notes__", ())):
         return
@@ -178,6 +183,21 @@ def without_our_frames(error: BaseException) -> None:
     if last is not None:
         last.tb_next = None
     error.__traceback__ = first
+
+
+def note_registration(event: object, listener: object) -> None:
+    """Remember for explain_arity() where a listener was last registered for an event."""
+    import weakref
+
+    key = id(listener)
+    noted = _registered.get(key)
+    if noted is None:
+        try:
+            reference = weakref.ref(listener, lambda _: _registered.pop(key, None))
+        except TypeError:
+            return
+        noted = _registered.setdefault(key, (reference, {}))
+    noted[1][event] = "{}:{}".format(*place_of_call())
 
 
 def place_of_call() -> tuple[str, int]:

@@ -23,6 +23,7 @@ cdef class DebugMode:
     cdef object log                    # a SlowLog of _server/log.py, made with the first line
 
     cdef int switch(self, bint on) except -1
+    cdef void _changed(self, bint before) noexcept
     cdef bint needed(self) noexcept
     cdef void end(self) noexcept
     cdef int count(self, bint on, uint64_t idle) except -1

@@ -17,7 +17,9 @@ from .._base.validation import range_error, validate_number
 from libc.string cimport memset
 
 from . cimport uv
-from .emitter cimport EventEmitter, InternalListener, call_explained, watch_listeners
+from .emitter cimport (
+    EventEmitter, InternalListener, call_explained, note_registrations, watch_listeners,
+)
 from .errors cimport seal
 from .shared cimport lock, pyuvnet_mutex, unlock
 from .upcalls cimport SLOW_LOG, later, upcall
@@ -45,7 +47,8 @@ cdef enum:
 
 # How many loops want to know which listener was slow.
 cdef Py_ssize_t _watching = 0
-cdef pyuvnet_mutex _door               # of that number, and of what follows from it
+cdef Py_ssize_t _debugged = 0          # how many loops are in debug mode
+cdef pyuvnet_mutex _door               # of these numbers, and of what follows from them
 
 
 def _watched_loops():
@@ -97,9 +100,18 @@ cdef DebugMode new_debug_mode():
 cdef class DebugMode:
     cdef int switch(self, bint on) except -1:
         _origins, self.origins = self.origins, {} if on else None
+        self._changed(_origins is not None)
         _log, self.log = self.log, None
         self.begin(None)
         return 0
+
+    cdef void _changed(self, bint before) noexcept:
+        """Debug mode was switched on or off."""
+        global _debugged
+        lock(&_door)
+        _debugged += <int>(self.origins is not None) - <int>before
+        note_registrations(_debugged > 0)
+        unlock(&_door)
 
     cdef bint needed(self) noexcept:
         """Whether anything is to be measured, which is about to begin or end."""
@@ -119,6 +131,7 @@ cdef class DebugMode:
     cdef void end(self) noexcept:
         """The loop is closing."""
         _origins, self.origins = self.origins, None
+        self._changed(_origins is not None)
         _watchers, self.watchers = self.watchers, None
         _log, self.log = self.log, None
         self.counting = False

@@ -110,6 +110,7 @@ cdef void set_shared_class(object cls) noexcept
 # How listeners are called while slow ones are to be named (debugging.pyx); NULL: as usual.
 ctypedef object (*watched_call)(object event, object listener, tuple arguments)
 cdef void watch_listeners(watched_call call) noexcept
+cdef void note_registrations(bint on) noexcept
 cdef PyObject* more_listener(EventEmitter emitter, PyObject* event) noexcept
 cdef object new_hidden(object step)
 cdef object new_internal(EventEmitter target, int what)

@@ -24,7 +24,7 @@ from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
 from .._base.errors import MaxListenersExceededWarning, SettingError, StateError
-from .._base.hints import explain_arity, hint
+from .._base.hints import explain_arity, hint, note_registration
 from .._base.names import to_node
 from .._base.option_table import SETTINGS as _SETTINGS, refuse_setting
 from .._base.validation import arg_type_error, range_error
@@ -102,12 +102,19 @@ cdef object _NEW_LISTENER = intern_event("newListener")
 cdef object _REMOVE_LISTENER = intern_event("removeListener")
 cdef object _base_emit = None
 cdef watched_call _watched = NULL
+cdef bint _noting = False           # where listeners are registered
 
 
 cdef void watch_listeners(watched_call call) noexcept:
     """Call listeners by another function from now on; NULL: as usual."""
     global _watched
     _watched = call
+
+
+cdef void note_registrations(bint on) noexcept:
+    """Whether to note where listeners are registered, from now on."""
+    global _noting
+    _noting = on
 
 
 class _ErrorMonitor:
@@ -617,6 +624,8 @@ cdef class EventEmitter:
             release_collector(held)
         if watches:
             self._emitter_flags |= EMITTER_WATCHED
+        if _noting and not _hidden(listener):
+            note_registration(event, listener.listener if once else listener)
         try:
             self._listener_added(event)
         except BaseException:

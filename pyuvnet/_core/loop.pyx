@@ -988,8 +988,9 @@ cdef class Loop:
 
         It logs callbacks that take slow_callback_ms or longer ('pyuvnet' logger, WARNING), and
         warns (ResourceWarning) of sockets and servers that were never closed, with where they were
-        opened, when the loop closes and when the interpreter ends. Assigning affects what
-        happens from then on.
+        opened, when the loop closes and when the interpreter ends. The TypeError of a listener that
+        does not take what its event passes says where the listener was registered. Assigning
+        affects what happens from then on.
 
         Node: none
         """
