@@ -175,8 +175,11 @@ cdef int r_push_eof(Stream s) except -1:
 
 
 cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
-    """Put a chunk back in front of the buffer."""
+    """Put a chunk back in front of the buffer; None ends the stream, as push(None)."""
     cdef object item = chunk
+    if chunk is None:
+        r_push_eof(s)
+        return 0
     if isinstance(chunk, str):
         if s.r_transforms != R_DECODES or encoding_name(encoding) != s._rare.r_decoder.encoding:
             item = encode(chunk, encoding)
@@ -185,7 +188,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
         elif type(chunk) is not str:
             # The buffer holds no objects of the program's classes, which have code of their own.
             item = PyUnicode_FromObject(chunk)
-    elif chunk is not None:
+    else:
         try:
             item = bytes(memoryview(chunk))
         except TypeError:
@@ -193,7 +196,7 @@ cdef int r_unshift(Stream s, object chunk, object encoding) except -1:
                 "chunk", ["string", "Buffer", "TypedArray", "DataView"], chunk) from None
         if s.r_transforms == R_DECODES:
             item = decode(item, s._rare.r_decoder.encoding)
-    if item is None or not len(item):
+    if not len(item):
         return not s._state & R_ENDED and (s.r_length < s.r_mark or s.r_length == 0)
     if s._state & R_END_EMITTED:
         s._fail(state_error("ERR_STREAM_UNSHIFT_AFTER_END_EVENT",
@@ -1171,12 +1174,13 @@ cdef class Readable(Stream):
         """True once the stream has ended and nothing is left to read. Node: none"""
         return bool(self._state & R_ENDED and not self.r_length)
 
-    def unshift(self, chunk=None, encoding=None):
+    def unshift(self, chunk=b"", encoding=None):
         """Put a chunk back in front of the buffer; a framing splits it again.
 
         Args:
             chunk: bytes-like or str; an empty one is ignored. Under an encoding, bytes are decoded
-                on their own: a character that is cut off becomes U+FFFD.
+                on their own: a character that is cut off becomes U+FFFD. None ends the readable
+                side, as with push().
             encoding: of a str, default 'utf8'.
 
         Returns: bool, False after destroy or 'end'.

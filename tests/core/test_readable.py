@@ -453,6 +453,26 @@ def test_unshift_puts_back_in_front():
     finish(source)
 
 
+@pytest.mark.parametrize("method", [Readable.push, Readable.unshift])
+def test_none_ends_the_stream(trace, method):
+    source = watched(Source(stays_open=True), trace)
+    source.push(b"a")
+    assert method(source, None) is False
+    source.on("data", trace.note("data"))
+    run()
+    assert trace == ["resume", ("data", b"a"), "end", "close"]
+
+
+@pytest.mark.spec("D273")
+def test_read_takes_all_there_is():
+    source = Source(stays_open=True)
+    for chunk in (b"abc", b"def", b"g"):
+        source.push(chunk)
+    assert source.read(2) == b"ab"
+    assert source.read() == b"cdefg"
+    finish(source)
+
+
 def test_unshift_in_a_data_listener_comes_next(trace):
     source = Source(b"head:body")
 

@@ -88,6 +88,21 @@ def test_waiting_chunks_go_together_where_the_sink_can():
     finish(sink)
 
 
+@pytest.mark.spec("D274")
+def test_final_is_all_there_is_before_finish(trace):
+    class Final(Sink):
+        def _final(self, callback):
+            trace("final")
+            callback()
+
+    sink = Final()
+    for event in ("prefinish", "finish"):
+        sink.on(event, trace.note(event))
+    sink.end()
+    run()
+    assert trace == ["final", "finish"]
+
+
 @pytest.mark.spec("D271")
 def test_a_sink_with_writev_alone():
     class Only(Writable):
