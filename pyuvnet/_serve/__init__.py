@@ -87,9 +87,10 @@ def serve(
             and destroys the connection that it belongs to. False: it ends the worker, as it ends
             run(); under asyncio it is left to asyncio's loop.
 
-    Signals of the primary: SIGTERM and SIGINT shut every worker down, a second one at once; SIGHUP
-    replaces the workers one after another, each when its successor is ready; SIGUSR2 starts a new
-    primary that takes the listening sockets over; SIGTTIN and SIGTTOU are one worker more or fewer.
+    Signals of the primary: SIGTERM and SIGINT shut every worker down, a second one 200 ms later or
+    more at once; SIGHUP replaces the workers one after another, each when its successor is ready;
+    SIGUSR2 starts a new primary that takes the listening sockets over; SIGTTIN and SIGTTOU are one
+    worker more or fewer.
 
     Returns: int, the exit status: 0, or 3 if a worker failed before all were ready.
     Raises: ArgTypeError (ERR_INVALID_ARG_TYPE; ERR_FEATURE_UNAVAILABLE_ON_PLATFORM on Windows),

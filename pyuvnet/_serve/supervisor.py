@@ -55,6 +55,9 @@ LEAST_BETWEEN = 500  # ms
 # second signal.
 PATIENCE = 3000
 AT_ONCE = 1500
+# A signal that comes so soon after another is the same order: a terminal sends SIGINT to the whole
+# group, and a wrapper (a shell, `npm run`, the init of a container) passes it on once more.
+SAME_ORDER = 0.2  # s
 # Until a new primary has to be ready, at least: its workers may take timeout_start.
 UPGRADE = 60_000
 # After which a worker that is not ready is worth a line.
@@ -189,6 +192,7 @@ class Supervisor:
         self.up = self.rolling = False
         self.stopping = self.replaced = self.upgrading = self._is_over = False
         self._signals = 0
+        self._ordered = 0.0
         self._listening: list[Listening] = []
         self._before: dict[int, Any] = {}
         self._ends = self._is_to_stop = False
@@ -700,6 +704,11 @@ class Supervisor:
 
     def _stop(self, name: str) -> None:
         """SIGTERM or SIGINT: the first one shuts down, the second one ends everything."""
+        now = time.monotonic()
+        if self._signals and now - self._ordered < SAME_ORDER:
+            LOG.info("%s ignored: it came together with the one before", name)
+            return
+        self._ordered = now
         self._signals += 1
         if self.stopping and self._signals > 1:
             LOG.warning("%s: stopping immediately", name)

@@ -29,6 +29,9 @@ from tests.support.serving import (
     wait_for_file,
 )
 
+if sys.platform != "win32":
+    from pyuvnet._serve import supervisor
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are of unix systems")
 
 
@@ -115,11 +118,26 @@ def test_a_second_signal_ends_everything_at_once(serve: Any) -> None:
         primary.send(signal.SIGTERM)
         primary.wait_for("shutting down")
         began = time.monotonic()
+        # What comes sooner is the same order.
+        time.sleep(2 * supervisor.SAME_ORDER)
         primary.send(signal.SIGTERM)
         primary.end(None)
         assert time.monotonic() - began < 10
         with contextlib.suppress(ConnectionError):
             assert one.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    ("apart", "shutdowns"),
+    [(0, 1), (1, 2)],
+)
+def test_a_signal_that_is_sent_twice_is_one_order(drive: Any, apart: int, shutdowns: int) -> None:
+    driven = drive()
+    driven.all_ready()
+    driven.primary._stop("SIGINT")
+    driven.primary._ordered -= apart
+    driven.primary._stop("SIGTERM")
+    assert driven.workers[0].orders.count("shutdown") == shutdowns
 
 
 def test_what_the_kernel_has_taken_arrives_when_time_is_up(serve: Any) -> None:
