@@ -104,6 +104,9 @@ __all__ = [
 # Modules that load when a program uses them: pyuvnet.tls needs no import of its own. They are not
 # in __all__, since `import *` would load them all.
 _ON_DEMAND = ("cluster", "metrics", "testing", "tls", "typing")
+# What is looked for here because its neighbours are here.
+_OF_NET = ("connect", "create_connection", "create_server", "createConnection", "createServer")
+_OF_STREAMS = ("PassThrough", "Transform", "finished", "from_iterable", "pipeline")
 
 
 def __getattr__(name: str) -> object:
@@ -111,7 +114,10 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._base.hints import absent
+
+    module = "net" if name in _OF_NET else "streams" if name in _OF_STREAMS else None
+    raise absent(__name__, name, module and f"It is in the module pyuvnet.{module}.")
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from _weakref import ref
 from ._aio.tasks import running_loop
 from ._base import TYPE_CHECKING, cast, partial
 from ._base import validation as check
-from ._base.hints import hint
+from ._base.hints import absent
 from ._base.names import to_node
 from ._base.option_table import option_set
 from ._core.descriptors import inherit_anext
@@ -781,6 +781,7 @@ _IS = "Use the property {} of the stream."
 _MISSING = {
     "add_abort_signal": "Pass signal= to pipeline() or finished(), or destroy() the stream when it "
     "aborts.",
+    "consumers": "Join what `async for` yields: b''.join([chunk async for chunk in stream]).",
     "compose": "Pass the streams to pipeline(), or pipe() each into the next.",
     "destroy": "Call the method destroy() of the stream.",
     "duplex_pair": "pyuvnet.testing.pair() makes two connected sockets.",
@@ -789,27 +790,15 @@ _MISSING = {
     "is_errored": _IS.format("errored"),
     "is_readable": _IS.format("readable"),
     "is_writable": _IS.format("writable"),
+    "from_": "Call from_iterable().",
     "promises": "finished() and pipeline() return awaitables if they get no callback.",
+    "web": "from_iterable() makes a stream of what another library yields.",
 }
 _MISSING |= {to_node(name): text for name, text in _MISSING.items()}
 
 
 def __getattr__(name: str) -> Any:
-    text = f"module {__name__!r} has no attribute {name!r}"
-    if name not in _MISSING:
-        raise AttributeError(text, name=name, obj=sys.modules[__name__])
-    # It takes its time to import.
-    from opcode import opname
-
-    caller = sys._getframe(1)
-    error: Exception
-    if opname[caller.f_code.co_code[caller.f_lasti]] == "IMPORT_FROM":
-        # `from ... import` replaces an AttributeError by one without the hint.
-        error = ImportError(f"cannot import name {name!r} from {__name__!r}", name=__name__)
-    else:
-        error = AttributeError(text, name=name, obj=sys.modules[__name__])
-    hint(error, _MISSING[name])
-    raise error
+    raise absent(__name__, name, _MISSING.get(name))
 
 
 __all__ = [

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import pyuvnet
 from pyuvnet import (
     AbortController,
     AbortError,
@@ -496,16 +497,23 @@ def test_the_module_has_what_it_says_in_both_spellings():
 
 
 @pytest.mark.spec("D270")
-@pytest.mark.parametrize("name", ["compose", "add_abort_signal", "duplexPair", "isErrored"])
-def test_what_is_not_there_says_what_to_use(name):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        *((streams, name) for name in ("compose", "add_abort_signal", "duplexPair", "isErrored")),
+        *((streams, name) for name in ("consumers", "from_", "web")),
+        *((pyuvnet, name) for name in ("Transform", "pipeline", "createServer")),
+    ],
+)
+def test_what_is_not_there_says_what_to_use(module, name):
     with pytest.raises(AttributeError) as missing:
-        getattr(streams, name)
+        getattr(module, name)
     with pytest.raises(ImportError) as refused:
-        exec(f"from pyuvnet.streams import {name}")
+        exec(f"from {module.__name__} import {name}")
     assert missing.value.__notes__ == refused.value.__notes__
-    assert not hasattr(streams, name)
+    assert not hasattr(module, name)
     with pytest.raises(ImportError):
-        exec("from pyuvnet.streams import nothing_of_the_kind")
+        exec(f"from {module.__name__} import nothing_of_the_kind")
 
 
 @pytest.mark.spec("D272")

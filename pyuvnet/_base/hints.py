@@ -200,6 +200,29 @@ def note_registration(event: object, listener: object) -> None:
     noted[1][event] = "{}:{}".format(*place_of_call())
 
 
+def absent(module: str, name: str, text: str | None) -> Exception:
+    """Make the error for a name which a module does not have, for its __getattr__().
+
+    Args:
+        module, name: of what is missing.
+        text: what to use instead; None: not known.
+    """
+    error: Exception = AttributeError(
+        f"module {module!r} has no attribute {name!r}", name=name, obj=sys.modules[module]
+    )
+    if text is None:
+        return error
+    # It takes its time to import.
+    from opcode import opname
+
+    caller = sys._getframe(2)
+    if opname[caller.f_code.co_code[caller.f_lasti]] == "IMPORT_FROM":
+        # `from ... import` replaces an AttributeError by one without the hint.
+        error = ImportError(f"cannot import name {name!r} from {module!r}", name=module)
+    hint(error, text)
+    return error
+
+
 def place_of_call() -> tuple[str, int]:
     """The file and line of the code that called into this package."""
     frame = sys._getframe()
