@@ -17,6 +17,7 @@ import pyuvnet
 from pyuvnet import metrics, net
 from pyuvnet._server import named as _named
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError
+from tests.support.loops import turn_until
 
 
 @pytest.fixture
@@ -357,8 +358,7 @@ def test_connections_that_are_silent_end(
     with posix.create_connection(("127.0.0.1", listener.address().port)) as peer:
         peer.sendall(b"GET" if limit == "_IDLE" else b"")
         # Its deadline comes later than the watchdog of a test would like.
-        while not sum(listener.stats().errors.values()):
-            pyuvnet.current_loop().turn(True)
+        turn_until(lambda: sum(listener.stats().errors.values()))
     assert list(listener.stats().errors) == [
         "ERR_SOCKET_IDLE" if limit == "_IDLE" else "ERR_FIRST_BYTE_TIMEOUT"
     ]
@@ -405,8 +405,7 @@ def test_the_program_serves_while_the_metrics_are_attacked(listener: net.Server)
         attack(30)
     for _ in range(20):
         client()
-    while answered < 2000:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: answered >= 2000)
     assert attacks > 32
     assert listener.stats().open <= 32
     for each in attackers:
@@ -414,8 +413,7 @@ def test_the_program_serves_while_the_metrics_are_attacked(listener: net.Server)
     server.close()
     server.destroy_sockets()
     # The attack is over: a scraper is answered as before.
-    while listener.stats().open:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: not listener.stats().open)
     assert asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")[0] == "HTTP/1.1 200 OK"
 
 
@@ -449,8 +447,7 @@ def test_what_utf_8_cannot_encode_ends_no_scrape(listener: net.Server) -> None:
     error.code = "half \udcff"  # type: ignore[attr-defined]
     server.on("connection", lambda one: (one.on("error", lambda error: None), one.destroy(error)))
     peer = posix.create_connection(("127.0.0.1", server.address().port))
-    while not server.stats().errors:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: server.stats().errors)
     status, _, body = asked(listener, b"GET /metrics HTTP/1.1\r\n\r\n")
     assert status == "HTTP/1.1 200 OK"
     assert 'server="halves"' in body

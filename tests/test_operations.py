@@ -20,6 +20,7 @@ import pytest
 
 import pyuvnet
 from pyuvnet import metrics, tls
+from tests.support.loops import turn_until
 from tests.support.processes import gone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,8 +189,7 @@ def test_peers_that_hang_up_do_not_fire_the_alert_errors() -> None:
 
     thread = threading.Thread(target=hang_up)
     thread.start()
-    while not server.stats().closed:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: server.stats().closed)
     thread.join()
     assert server.stats().errors
     assert set(server.stats().errors) <= set(ordinary[1].split("|"))

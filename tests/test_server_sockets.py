@@ -15,6 +15,7 @@ import pyuvnet
 from pyuvnet import net
 from pyuvnet.errors import ArgTypeError, ClosedError
 from tests.support.errors import BoomError
+from tests.support.loops import turn_until
 
 
 def connected(server: net.Server, count: int) -> list[posix.socket]:
@@ -24,8 +25,7 @@ def connected(server: net.Server, count: int) -> list[posix.socket]:
     peers: list[posix.socket] = []
     for _ in range(count):
         peers.append(posix.create_connection(address))
-        while len(server.sockets) < before + len(peers):
-            pyuvnet.current_loop().turn(True)
+        turn_until(lambda: len(server.sockets) >= before + len(peers))
     return peers
 
 
@@ -120,8 +120,7 @@ def test_an_accepted_socket_that_connects_again_is_no_connection_of_the_server()
     port = server.address()["port"]
     socket.destroy()
     socket.connect(port, "127.0.0.1")
-    while len(server.sockets) < 2:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: len(server.sockets) >= 2)
     assert socket not in server.sockets
     socket.destroy()
     close_all(server, peers)

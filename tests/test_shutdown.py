@@ -23,6 +23,7 @@ from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
 from tests.support.certificates import certificates
 from tests.support.errors import BoomError
 from tests.support.installed import UVLOOP
+from tests.support.loops import turn_until
 from tests.support.tls import client_context
 
 hooked = pytest.mark.skipif(
@@ -42,8 +43,7 @@ def connected(server: net.Server, count: int) -> list[posix.socket]:
     """Peers that the server has accepted."""
     before = len(server.sockets)
     peers = [peer_of(server) for _ in range(count)]
-    while len(server.sockets) < before + count:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: len(server.sockets) >= before + count)
     return peers
 
 
@@ -191,8 +191,7 @@ def test_during_lame_duck_everything_is_as_before(trace) -> None:
         socket.on("shutdown", trace.note("shutdown"))
     peers[0].sendall(b"x")
     readers = Readers(peers[:1])
-    while len(server.sockets) == 2:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: len(server.sockets) != 2)
     assert readers.all() == [b"x"]
     assert trace == []
     assert server.shutdown(1) is shutdown
@@ -483,8 +482,7 @@ def header_comes_late(server: net.Server, play: Callable[[posix.socket], bytes])
     peer = peer_of(server)
     results: list[Any] = []
     server.shutdown(2000, idle_grace=10, callback=results.append)
-    while server.listening:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: not server.listening)
     peer.sendall(HEADER)
     player = threading.Thread(target=lambda: results.append(play(peer)))
     player.start()
@@ -530,8 +528,7 @@ def test_a_close_does_not_end_a_shutdown_that_waits_for_a_header(trace) -> None:
     peer = peer_of(server)
     results: list[Any] = []
     server.shutdown(2000, idle_grace=10, callback=results.append)
-    while server.listening:
-        pyuvnet.current_loop().turn(True)
+    turn_until(lambda: not server.listening)
     server.close()
     pyuvnet.current_loop().turn(False)
     peer.sendall(HEADER)

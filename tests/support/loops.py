@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pyuvnet
 from pyuvnet import net
@@ -67,3 +68,14 @@ async def echo(message):
     if not client.closed:
         await told(client, "close")
     return answer
+
+
+def turn_until(reached, seconds=20):
+    """Turn the loop until something is true; an error if that takes longer than some seconds."""
+    end = time.monotonic() + seconds
+    # A turn waits for an event, which this is at the latest.
+    bound = pyuvnet.set_timeout(lambda: None, seconds * 1000)
+    while not reached():
+        assert time.monotonic() < end, "it never became true"
+        pyuvnet.current_loop().turn(True)
+    pyuvnet.clear_timeout(bound)
