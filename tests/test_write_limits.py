@@ -7,6 +7,7 @@ stays queued. Every message is an object of its own.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket as posix
 import sys
 import threading
@@ -23,6 +24,7 @@ from tests.support.cases import cases
 
 PATHS = [None] if sys.platform == "win32" else [None, "s"]
 MIB = 1 << 20
+LIBC = None if sys.platform == "win32" else ctypes.CDLL(None)
 
 
 class Idle:
@@ -1159,3 +1161,31 @@ def test_a_socket_that_is_destroyed_while_it_joins_a_budget_is_no_member(
     assert acted
     assert write_budget(loop) == (0, 0)
     pyuvnet.loop.set_write_budget(None)
+
+
+@pytest.mark.skipif(not hasattr(LIBC, "mallinfo2"), reason="asks the allocator of glibc")
+def test_the_memory_of_a_budget_returns_after_the_worst_moment() -> None:
+    class Info(ctypes.Structure):
+        # The bytes of large blocks are the fifth, those of others that are in use the eighth.
+        _fields_ = [(f"number{place}", ctypes.c_size_t) for place in range(10)]
+
+    def in_use() -> int:
+        found = LIBC.mallinfo2()
+        return int(found.number4 + found.number7)
+
+    def write() -> None:
+        before.append(in_use())
+        fill(idle.sockets[0])
+        for _ in range(100_000):
+            idle.sockets[0].write(own(40))
+        before.append(in_use())
+        idle.finish()
+
+    LIBC.mallinfo2.restype = Info
+    before: list[int] = []
+    idle = Idle(1, write_budget=1 << 30)
+    idle.run(write)
+    idle.sockets.clear()
+    # Its table alone has 6 MiB by then.
+    assert before[1] - before[0] > 6 * MIB
+    assert in_use() - before[0] < MIB

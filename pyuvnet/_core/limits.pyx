@@ -31,6 +31,7 @@ from .errors cimport seal
 
 cdef enum:
     REPEAT = 32                        # bytes that a write takes besides its chunk
+    KEPT = 4096                        # places of a table that stays when nothing is queued
 
 
 cdef Budget new_budget(Py_ssize_t limit, int place):
@@ -91,7 +92,10 @@ cdef class Budget:
 
     cdef void let_go(self, const char* base, Py_ssize_t size) noexcept:
         """One queue less has it."""
-        cdef Py_ssize_t index = self._place(base, size), behind, home
+        cdef Py_ssize_t index, behind, home
+        if self.mask < 0:
+            return
+        index = self._place(base, size)
         if not self.table[index].holders:
             return
         self.table[index].holders -= 1
@@ -100,6 +104,11 @@ cdef class Budget:
             return
         self.used -= 1
         self.queued -= size
+        if not self.used and self.mask > KEPT:
+            # After the worst moment the memory returns.
+            free(self.table)
+            self.table, self.mask = NULL, -1
+            return
         # What was put behind it since its place was taken moves up.
         behind = index
         while True:
