@@ -137,6 +137,7 @@ CLIENTS: dict[str, tuple[Any, Any]] = {
     "text": (lambda hint: "secret", "ERR_INVALID_ARG_TYPE"),
     "no identity": (lambda hint: {"psk": b"secret"}, "ERR_INVALID_ARG_TYPE"),
     "long identity": (lambda hint: {"psk": KEY, "identity": "i" * 257}, "ERR_INVALID_ARG_VALUE"),
+    "surrogates": (lambda hint: {"psk": KEY, "identity": "\udcff"}, "ERR_INVALID_ARG_VALUE"),
     "NUL": (lambda hint: {"psk": KEY, "identity": "i\0"}, "ERR_INVALID_ARG_VALUE"),
     "no bytes": (lambda hint: {"psk": "secret", "identity": "me"}, "ERR_INVALID_ARG_TYPE"),
     "coroutine": (later, "ERR_INVALID_ARG_TYPE"),
@@ -225,6 +226,7 @@ def test_an_interrupt_in_a_callback_comes_out_of_run() -> None:
     [
         ({"psk_callback": 5}, "ERR_INVALID_ARG_TYPE"),
         ({"psk_identity_hint": 5}, "ERR_INVALID_ARG_TYPE"),
+        ({"psk_identity_hint": "h\udcff"}, "ERR_INVALID_ARG_VALUE"),
         ({"psk_identity_hint": "h" * 257}, "ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED"),
     ],
 )

@@ -75,8 +75,13 @@ def _split_names(text: str) -> list[str]:
     import json
 
     names, name, at = [], "", 0
+    comma = quote = -2
     while at < len(text):
-        comma, quote = text.find(",", at), text.find('"', at)
+        # Each is looked for once: a certificate may have thousands of names.
+        if -1 != comma < at:
+            comma = text.find(",", at)
+        if -1 != quote < at:
+            quote = text.find('"', at)
         if quote >= 0 and (comma < 0 or quote < comma):
             quoted = _QUOTED.match(text, quote)
             if quoted is None:

@@ -34,6 +34,14 @@ _INTERNAL_ERROR = bytes((21, 3, 3, 0, 2, 2, 80))
 _shaking = threading.local()
 
 
+def _utf8(text: str, name: str) -> bytes:
+    """A text as OpenSSL gets it. Raises: ArgValueError ERR_INVALID_ARG_VALUE."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise check.arg_value_error(name, text, "must not have surrogates") from None
+
+
 def check_psk(options: Mapping[str, Any]) -> None:
     """Check the options psk_callback and psk_identity_hint."""
     hint = options.get("psk_identity_hint")
@@ -41,7 +49,7 @@ def check_psk(options: Mapping[str, Any]) -> None:
         check.validate_function(options["psk_callback"], "options.pskCallback")
     if hint is not None:
         check.validate_string(hint, "options.pskIdentityHint")
-        if len(hint.encode()) > MOST_IDENTITY:
+        if len(_utf8(hint, "options.pskIdentityHint")) > MOST_IDENTITY:
             text = "Failed to set PSK identity hint"
             raise TLSError(text, "ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED")
     if options.get("psk_callback") is not None and not getattr(ssl, "HAS_PSK", False):
@@ -125,7 +133,7 @@ def _client(hint: str | None) -> tuple[str | None, bytes]:
             raise secret_type_error("ret", "of type object", found)
         key = _key(found.get("psk"))
         identity = check.validate_string(found.get("identity"), "identity")
-        if len(identity.encode()) > MOST_IDENTITY or "\0" in identity:
+        if len(_utf8(identity, "identity")) > MOST_IDENTITY or "\0" in identity:
             text = f"must be at most {MOST_IDENTITY} bytes, without a null byte"
             raise check.arg_value_error("identity", identity, text)
         return identity, key
