@@ -19,6 +19,7 @@ import pytest
 import pyuvnet
 from pyuvnet import net, tls
 from pyuvnet._core.info import build_flags
+from pyuvnet._server import shutdown
 from pyuvnet.errors import ArgTypeError, ArgValueError, RangeError, StateError
 from tests.support.certificates import certificates
 from tests.support.errors import BoomError
@@ -1142,3 +1143,17 @@ def test_sockets_that_are_destroyed_at_the_end_emit_close_before_run_returns(
         peer.close()
     assert (child.returncode, err) == (0, "")
     assert out.splitlines() == ["close", "over"]
+
+
+def test_without_memory_to_wait_any_longer_the_end_comes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def set_timeout(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(shutdown, "seen_off", lambda loop: True)
+    monkeypatch.setattr(shutdown, "set_timeout", set_timeout)
+    ended: list[bool] = []
+    shutdown.when_seen_off(lambda: ended.append(True))
+    pyuvnet.run()
+    assert ended == [True]

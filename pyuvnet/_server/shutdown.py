@@ -459,9 +459,14 @@ def when_seen_off(end: Callable[[], object]) -> None:
 def _end_when_seen_off(end: Callable[[], object], ours: Loop, due: float) -> None:
     """Let peers receive what they were sent: the end of the process would reset the connections."""
     if seen_off(ours) and read_clock() / 1e6 < due:
-        set_timeout(partial(_end_when_seen_off, end, ours, due), _LEAST_WAIT)
-    else:
-        end()
+        try:
+            set_timeout(partial(_end_when_seen_off, end, ours, due), _LEAST_WAIT)
+        except MemoryError:
+            # Without a timer nothing would end the loop.
+            pass
+        else:
+            return
+    end()
 
 
 def check_signals(given: tuple[Any, ...]) -> list[int]:
