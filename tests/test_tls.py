@@ -776,6 +776,23 @@ def test_a_handshake_has_its_time() -> None:
     assert events == [("ERR_TLS_HANDSHAKE_TIMEOUT", True), "end"]
 
 
+def test_a_peer_that_does_not_read_what_came_before_tls_has_the_time_of_a_handshake() -> None:
+    codes: list[str] = []
+
+    def upgrade(plain: net.Socket) -> None:
+        plain.write(bytes(20_000_000))
+        context = tls.create_secure_context(KEYS)
+        secure = tls.TLSSocket(plain, is_server=True, secure_context=context, handshake_timeout=30)
+        secure.on("error", lambda error: codes.append(error.code))
+        secure.on("close", lambda had_error: (client.destroy(), server.close()))
+
+    client = net.Socket()
+    server = net.create_server(upgrade)
+    server.listen(0, lambda: client.connect(server.address().port).pause())
+    pyuvnet.run()
+    assert codes == ["ERR_TLS_HANDSHAKE_TIMEOUT"]
+
+
 @pytest.mark.parametrize("seen", [False, True], ids=["", "with 'connection'"])
 @pytest.mark.parametrize(
     ("sent", "options"),
