@@ -4,8 +4,9 @@
 
 records anew, with the Node on PATH or another one. Without Node, our traces are compared with the
 recorded ones; `pytest --slow` also compares these with the Node that it finds. In a file, a line
-`== NAME` begins a scenario, a line that is not indented an object, and each line below it is what
-that object saw. Characters that would break a line are escaped as in Python.
+`== NAME` begins a scenario. Each line below it names an object, and what that object saw follows
+between bars, on further lines where one is too short. Bars and characters that would break a line
+are escaped as in Python.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 FILES = sorted((HERE / "scenarios").glob("*.py"))
 # What behaves as recorded: a Node that is older is compared where a scenario does not exclude it.
 RECORDED = 26
+WIDTH, INDENT, BAR, CONTINUED = 100, "  ", " | ", "\n      | "
 Scenarios = dict[str, dict[str, Any]]
 
 
@@ -42,29 +44,38 @@ def file_of(subject: str) -> Path:
 
 def read(subject: str) -> dict[str, play.Traces]:
     """The recorded traces of a subject, by scenario."""
+
+    def plain(text: str) -> str:
+        return text.encode("ascii").decode("unicode_escape")
+
     found: dict[str, play.Traces] = {}
-    trace: list[str] = []
     # Nothing but a line feed ends a line here.
-    for line in file_of(subject).read_text("ascii").split("\n")[1:]:
-        text = line.encode("ascii").decode("unicode_escape")
+    lines = file_of(subject).read_text("ascii").removesuffix("\n").replace(CONTINUED, BAR)
+    for line in lines.split("\n")[1:]:
         if line.startswith("== "):
-            scenario = found[text.removeprefix("== ")] = {}
-        elif line.startswith("    "):
-            trace.append(text[4:])
-        elif line:
-            trace = scenario[text] = []
+            scenario = found[plain(line.removeprefix("== "))] = {}
+        else:
+            thing, *trace = map(plain, line.removeprefix(INDENT).split(BAR))
+            scenario[thing] = trace
     return found
 
 
 def write(subject: str, traces: dict[str, play.Traces], version: str) -> None:
     def escaped(text: str) -> str:
-        return text.encode("unicode_escape").decode("ascii")
+        return text.encode("unicode_escape").decode("ascii").replace("|", r"\x7c")
 
     lines = [f"What Node {version} does; see recorded.py"]
     for name, by_object in traces.items():
-        lines += ["", f"== {escaped(name)}"]
+        lines.append(f"== {escaped(name)}")
         for thing, trace in by_object.items():
-            lines += [escaped(thing), *(f"    {escaped(entry)}" for entry in trace)]
+            line = INDENT + escaped(thing)
+            for entry in map(escaped, trace):
+                if len(line) + len(BAR) + len(entry) > WIDTH:
+                    lines.append(line)
+                    line = CONTINUED.removeprefix("\n") + entry
+                else:
+                    line += BAR + entry
+            lines.append(line)
     file_of(subject).write_text("\n".join(lines) + "\n", "ascii")
 
 
