@@ -76,7 +76,9 @@ def test_the_pages_get_the_tests_that_pytest_collects(collected: dict[str, list[
     found: dict[str, set[str]] = {}
     for test, ids in collected.items():
         for each in ids:
-            found.setdefault(each, set()).add(test.partition("[")[0])
+            # The cases of a test are one, those of scenarios are not.
+            scenario = test.startswith(extension["SCENARIO"])
+            found.setdefault(each, set()).add(test if scenario else test.partition("[")[0])
     assert {each: set(tests) for each, tests in extension["tests"]().items()} == found
     page = extension["add_tests"]("deviations", "| id | x |\n|---|---|\n| D06 | y |\n")
     assert page == f"| id | x | shown by |\n|---|---|---|\n| D06 | y | `{found['D06'].pop()}` |\n"

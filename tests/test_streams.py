@@ -1,7 +1,7 @@
 """streams.finished(), pipeline(), and user streams with sockets.
 
 streams.md 5 and 6; the traces are those of Node for the same program. Sockets are in
-timelines/.
+differential/scenarios/.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """from_iterable(), async for and async with on user streams.
 
-streams.md 3.5; the traces are those of Node for the same program. Sockets are in timelines/.
+streams.md 3.5; the traces are those of Node for the same program. Sockets are in
+differential/scenarios/.
 """
 
 import asyncio

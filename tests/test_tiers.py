@@ -34,7 +34,7 @@ def test_what_is_listed_as_slow_is_there() -> None:
 def test_each_tier_adds_to_the_one_before_and_says_what_is_left_out() -> None:
     folders = ["tests/tools", "tests/timelines", "tests/reliability/network"]
     quick, said = listed(*folders)
-    assert "test_01_echo.py" in quick
+    assert "test_sockets.py" in quick
     assert {"test_reports.py", "test_network.py"} & quick == set()
     assert " tests that --slow adds\nleft out: " in said
     assert " tests that --full adds\n" in said

@@ -1,8 +1,9 @@
 """Adds the tests that show an item, a deviation or a rule to the pages that list them.
 
 A test names what it shows with `pytest.mark.spec("N042")`; the pages hold the ids alone, so that a
-test may be renamed or moved. The tests are parsed, not imported. tests/test_coverage.py checks that
-this finds what pytest collects, and that every id has a test.
+test may be renamed or moved. The files of scenarios in tests/differential have a mapping of their
+own for this, SHOWS. The tests are parsed, not imported. tests/test_coverage.py checks that this
+finds what pytest collects, and that every id has a test.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+SCENARIO = "tests/differential/test_differential.py::test_every_object_sees_what_it_sees_on_node"
 # The pages, with what begins a line about an id.
 PAGES = {
     "coverage": re.compile(r"\| (N\d+) \|"),
@@ -36,6 +38,12 @@ def tests() -> dict[str, list[str]]:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.spec":
                     for argument in mark.args:
                         found.setdefault(ast.literal_eval(argument), []).append(name)
+    for file in sorted((ROOT / "tests/differential/scenarios").glob("*.py")):
+        for statement in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "SHOWS":
+                for scenario, ids in ast.literal_eval(statement.value).items():
+                    for each in ids.split():
+                        found.setdefault(each, []).append(f"{SCENARIO}[{file.stem}: {scenario}]")
     return found
 
 

@@ -26,16 +26,19 @@ WIDTH, INDENT, BAR, CONTINUED = 100, "  ", " | ", "\n      | "
 Scenarios = dict[str, dict[str, Any]]
 
 
-def _scenarios(file: Path) -> Scenarios:
+def _subject(file: Path) -> tuple[Scenarios, dict[str, str]]:
+    """The scenarios of a file, and what they show of docs/coverage.md and the other pages."""
     spec = importlib.util.spec_from_file_location(f"scenarios_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.SCENARIOS
+    return module.SCENARIOS, getattr(module, "SHOWS", {})
 
 
-SUBJECTS = {file.stem: _scenarios(file) for file in FILES}
+_subjects = {file.stem: _subject(file) for file in FILES}
+SUBJECTS = {subject: scenarios for subject, (scenarios, _) in _subjects.items()}
+SHOWS = {subject: shows for subject, (_, shows) in _subjects.items()}
 
 
 def file_of(subject: str) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from tests.support import play
 
 from . import recorded
-from .recorded import RECORDED, SUBJECTS
+from .recorded import RECORDED, SHOWS, SUBJECTS
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="descriptors are given to the children"
@@ -52,7 +52,14 @@ def as_ours(theirs: play.Traces, ours: play.Traces) -> play.Traces:
     }
 
 
-@pytest.mark.parametrize(("subject", "name"), CASES, ids=[f"{s}: {n}" for s, n in CASES])
+def case(subject: str, name: str) -> Any:
+    """A scenario as a case, which names what it shows."""
+    shown = SHOWS[subject].get(name)
+    marks = [pytest.mark.spec(*shown.split())] if shown else []
+    return pytest.param(subject, name, id=f"{subject}: {name}", marks=marks)
+
+
+@pytest.mark.parametrize(("subject", "name"), [case(*each) for each in CASES])
 def test_every_object_sees_what_it_sees_on_node(subject: str, name: str) -> None:
     script: dict[str, Any] = SUBJECTS[subject][name]
     if not play.plays_here(script):
@@ -75,6 +82,7 @@ def test_every_object_sees_what_it_sees_on_node(subject: str, name: str) -> None
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_only_scenarios_are_recorded(subject: str) -> None:
     assert node_traces(subject).keys() <= SUBJECTS[subject].keys()
+    assert SHOWS[subject].keys() <= SUBJECTS[subject].keys()
 
 
 @pytest.mark.slow

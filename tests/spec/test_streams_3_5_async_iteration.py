@@ -1,4 +1,4 @@
-"""streams.md 3.5: async iteration over sockets; more in timelines/test_23 and test_streams.py."""
+"""streams.md 3.5: async iteration over sockets; more in timelines/ and test_streams.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""streams.md 5: destroy, on sockets; more of `async with` is in timelines/test_23."""
+"""streams.md 5: destroy, on sockets; more of `async with` is in timelines/test_async_for."""
 
 from __future__ import annotations
 

@@ -130,14 +130,6 @@ def run() -> Callable[[], None]:
 
 
 @pytest.fixture
-def free_port() -> Iterator[int]:
-    """A port of loopback on which nobody listens, and nobody will meanwhile."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
-
-
-@pytest.fixture
 def raw() -> Iterator[Callable[[int], socket.socket]]:
     """raw(port) connects a socket of the standard library."""
     opened: list[socket.socket] = []

@@ -50,6 +50,12 @@ def single(*answer, when="tick", **options):
 FAST = {"auto_select_family_attempt_timeout": 10}
 DESTROY = call("c", "destroy")
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "refused": "R6-02 N041 N046",
+    "create_connection(port, host, listener)": "N039",
+}
+
 SCENARIOS = {
     # ---- One address ----
     "refused": {

@@ -47,6 +47,29 @@ def in_flight(act):
     )
 
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "echo, client ends": "N016 N036 N038 N039 N048 N059 N099 N121 N133 N139 N140",
+    "no data, nobody reads, peer ends": "S3.3-06",
+    "data, nobody reads, peer ends": "S3.3-05 N045",
+    "half open: the server answers after the end": "N045 N120",
+    "writing in and after 'end' without half open": "S3.3-09",
+    "end() before connect": "S4.5-05 N063",
+    "write() before connect": "S4.2-11 S4.2-21 N054",
+    "destroy() while connecting": "N060",
+    "destroy(error) in 'connect'": "N048",
+    "destroy() after writing": "N060",
+    "destroy() with a write in flight": "S4.6-04 S5-08",
+    "destroy() of a new socket": "D30",
+    "write after end": "S4.2-05 S4.2-08 N081",
+    "end() three times, and once more when finished": "N063",
+    "write() and end() after destroy()": "S4.2-06",
+    "idle timeout": "N049 N078 N121 N128",
+    "idle timeout switched off": "N078 N079",
+    "reconnect in 'close'": "N053 N055",
+    "connect() of a connected socket": "D45",
+}
+
 SCENARIOS = {
     "echo, client ends": pair(
         {
@@ -247,7 +270,10 @@ SCENARIOS = {
     },
     "idle timeout": pair(
         {
-            "c.ready": [call("c", "set_timeout", 30, cb("idle"))],
+            "c.ready": [
+                call("c", "set_timeout", 30, cb("idle")),
+                call("c", "on", "timeout", cb("after")),
+            ],
             "c.timeout#1": [call("c", "write", "awake")],
             "c.timeout#2": [call("c", "end")],
         }
@@ -264,7 +290,11 @@ SCENARIOS = {
         }
     ),
     "idle timeouts without a connection": {
-        "start": [["socket", "c"], call("c", "set_timeout", 5), ["timer", 30, "late", []]],
+        "start": [
+            *(["socket", "c"], call("c", "set_timeout", 5)),
+            *(["socket", "d"], call("d", "set_timeout", 5), call("d", "destroy")),
+            *(call("d", "set_timeout", 5), ["timer", 30, "late", []]),
+        ],
     },
     "destroyed by the timeout while connecting": {
         "needs": {"P": {"hang": ["127.0.0.2"]}},

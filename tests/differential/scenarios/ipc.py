@@ -27,6 +27,11 @@ def over(where, **more):
     }
 
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "missing": "N040 N057",
+}
+
 SCENARIOS = {
     "missing": {
         "start": [

@@ -5,6 +5,13 @@ from tests.support.scripts import BIG, call, data, error, later, pair, probe, th
 HEAR = {"s1": ["pipe", "unpipe"], "d": ["pipe", "unpipe"]}
 ITSELF = call("s1", "pipe", thing("s1"))
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "echo": "O3.22-01 S3.4-20 N136",
+    "echo that the user ends": "O3.22-02 N136",
+    "the source is destroyed": "O3.22-03 S3.4-15",
+}
+
 SCENARIOS = {
     "echo": pair(
         {"s1.accepted": [ITSELF], "c.ready": [call("c", "end", data("hello"))]}, hear=HEAR

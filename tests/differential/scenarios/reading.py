@@ -37,6 +37,14 @@ def by_hand(text, *actions, **more):
     )
 
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "paused late, read ahead": "O3.18-01 S3.1-02 N067 N126",
+    "nobody reads, read() takes it": "O3.18-02",
+    "paused before connecting": "O3.18-04",
+    "set_encoding() in 'data'": "O3.18-05",
+}
+
 SCENARIOS = {
     "paused late, read ahead": sent(
         "payload",

@@ -60,6 +60,20 @@ def two(limit, **more):
 BUSY = {"needs": {"P": {"listen": ["127.0.0.1"]}}, "start": [["server", "S"]]}
 CLOSER = {"S.listening": [CLOSE]}
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "closed with open connections": "N018 N032 N109 N134",
+    "close() before and after listening": "N024 N112",
+    "two close() in one turn": "N018",
+    "two close() with an open connection": "N024",
+    "close() and listen() in one turn": "N024 N115",
+    "close() with a connection, then listen()": "N027",
+    "a second listen() while listening": "N115 N162",
+    "an address in use, then free": "N020 N109 N116 N134",
+    "an address in use, nobody listens to 'error'": "N110",
+    "pause_on_connect": "O3.18-03 N074 N155",
+}
+
 SCENARIOS = {
     # ---- close() ----
     "closed with open connections": pair(
@@ -84,6 +98,10 @@ SCENARIOS = {
     },
     "listen(port) and close() in one turn": {
         "start": [["server", "S"], call("S", "listen", 0, cb("listen")), CLOSE]
+    },
+    "listen(port, name) and close() in one turn": {
+        "start": [["server", "S"], call("S", "listen", 0, "localhost", cb("listen")), CLOSE],
+        "on": {"S.listening": [CLOSE]},
     },
     "two close() in one turn": {
         "start": [["server", "S"], LISTEN],

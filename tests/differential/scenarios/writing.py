@@ -15,6 +15,13 @@ ENCODINGS = {
     "ucs2": "ab",
 }
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "drain": "O3.19-02 O3.19-03 S4.4-01 S4.4-03 N044 N121",
+    "a small write is taken at once whatever the mark": "O3.19-01 S4.2-16 N129",
+    "a peer that is gone": "S4.6-03 D36",
+}
+
 SCENARIOS = {
     "drain": pair(
         {

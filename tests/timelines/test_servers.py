@@ -1,4 +1,4 @@
-"""ordering 3.3: server.close() with open connections."""
+"""The order between a server that closes and its connections, which traces by object leave open."""
 
 import pytest
 
