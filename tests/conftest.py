@@ -127,6 +127,39 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+HANGS = "the test hangs"
+_one_hung = pytest.StashKey[bool]()
+
+
+def _hung(*_: object) -> None:
+    pytest.fail(HANGS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """Fail a test that hangs in a loop, which runs Python's signal handlers.
+
+    The watchdogs in pyproject.toml are for all else that hangs, and end the whole run. After the
+    first test that hangs the others have five seconds: what hangs one may hang hundreds.
+    """
+    if not hasattr(signal, "setitimer"):
+        return (yield)
+    mark = item.get_closest_marker("timeout")
+    limit = float(mark.args[0] if mark and mark.args else item.config.getini("timeout"))
+    before = signal.signal(signal.SIGALRM, _hung)
+    patience = min(limit, 5) if _one_hung in item.config.stash else limit
+    signal.setitimer(signal.ITIMER_REAL, 0.8 * patience)
+    try:
+        return (yield)
+    except pytest.fail.Exception as error:
+        if error.msg == HANGS:
+            item.config.stash[_one_hung] = True
+        raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs like that, and children inherit it: Ctrl-C would do nothing.
     signal.signal(signal.SIGINT, signal.default_int_handler)

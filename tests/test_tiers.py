@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, SLOW
+import pyuvnet
+from tests.conftest import HANGS, ROOT, SLOW
 
 pytestmark = pytest.mark.timeout(200)  # collecting takes its time on a busy machine
 
@@ -45,6 +47,17 @@ def test_each_tier_adds_to_the_one_before_and_says_what_is_left_out() -> None:
     _, said = listed("--full", *folders)
     assert "left out" not in said
     assert "deselected" not in said
+
+
+@pytest.mark.timeout(1)
+@pytest.mark.parametrize("hook", [None, lambda error: None])
+def test_a_loop_that_hangs_fails_its_test(hook: Any) -> None:
+    pyuvnet.set_exception_handler(hook)
+    server = pyuvnet.net.create_server().listen(0)
+    with pytest.raises(pytest.fail.Exception, match=HANGS):
+        pyuvnet.run()
+    server.close()
+    pyuvnet.run()
 
 
 def test_a_file_that_is_named_runs_with_its_slow_tests() -> None:
