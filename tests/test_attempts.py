@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import AbortController, net
+from pyuvnet import net
 from pyuvnet._client.connecting import Attempts
 from tests.support import hosts as support
 
@@ -66,26 +66,6 @@ def shown(event: str, args: tuple[Any, ...]) -> list[Any]:
     return [getattr(each, "code", each) for each in args]
 
 
-@pytest.mark.spec("N051", "N169")
-def test_the_next_address_is_tried_as_soon_as_one_fails(hosts: Any, trace: Any) -> None:
-    port = hosts({"::1": "refuse", ONE: "listen"})
-    c = connecting(trace, port, ["::1", ONE])
-    c.on("connect", lambda: trace(c.auto_select_family_attempted_addresses))
-    assert c.autoSelectFamilyAttemptedAddresses is None
-    pyuvnet.run()
-    assert trace == [
-        ("lookup", "::1"),
-        ("lookup", ONE),
-        ("connectionAttempt", "::1"),
-        ("connectionAttemptFailed", "::1", "ECONNREFUSED"),
-        ("connectionAttempt", ONE),
-        "connect",
-        [f"::1:{port}", f"{ONE}:{port}"],
-        "ready",
-        ("close", False),
-    ]
-
-
 @pytest.mark.spec("N040", "N041", "N042")
 def test_the_arguments_of_the_events(hosts: Any) -> None:
     port = hosts({"::1": "refuse", ONE: "hang", TWO: "listen"})
@@ -109,23 +89,6 @@ def test_the_arguments_of_the_events(hosts: Any) -> None:
     assert str(failed[4]) == f"connect ECONNREFUSED ::1:{port}"
 
 
-@pytest.mark.spec("N042", "N169")
-def test_an_address_that_does_not_answer_is_given_up(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hang", TWO: "listen"})
-    c = connecting(trace, port, [ONE, TWO])
-    pyuvnet.run()
-    # No 'connectionAttemptFailed' along with the 'connectionAttemptTimeout'.
-    assert trace[2:] == [
-        ("connectionAttempt", ONE),
-        ("connectionAttemptTimeout", ONE),
-        ("connectionAttempt", TWO),
-        "connect",
-        "ready",
-        ("close", False),
-    ]
-    assert c.auto_select_family_attempted_addresses == [f"{ONE}:{port}", f"{TWO}:{port}"]
-
-
 @pytest.mark.spec("N095")
 def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
     port = hosts({ONE: "hang", TWO: "listen"})
@@ -137,23 +100,6 @@ def test_the_default_time_of_an_attempt_counts(hosts: Any, trace: Any) -> None:
     finally:
         net.set_default_auto_select_family_attempt_timeout(before)
     assert ("connectionAttemptTimeout", ONE) in trace
-
-
-@pytest.mark.spec("N169")
-def test_the_last_address_has_all_the_time_it_wants(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuse", TWO: "hang"})
-    c = connecting(trace, port, [ONE, TWO], auto_select_family_attempt_timeout=10)
-    pyuvnet.set_timeout(lambda: (trace(c.connecting), c.destroy()), 60)
-    pyuvnet.run()
-    # Node reports an attempt that a destroy() interrupted, where there were several.
-    assert trace[2:] == [
-        ("connectionAttempt", ONE),
-        ("connectionAttemptFailed", ONE, "ECONNREFUSED"),
-        ("connectionAttempt", TWO),
-        True,
-        ("connectionAttemptFailed", TWO, "ECANCELED"),
-        ("close", False),
-    ]
 
 
 @pytest.mark.spec("N170")
@@ -172,27 +118,6 @@ def test_when_all_fail_the_error_holds_all(hosts: Any, trace: Any) -> None:
     ]
     assert isinstance(error.errors[0], TimeoutError)
     assert error.as_group().exceptions == error.exceptions == tuple(error.errors)
-
-
-@pytest.mark.spec("N169")
-def test_families_take_turns_beginning_with_the_first(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuse", TWO: "refuse", THREE: "refuse", "::1": "refuse"})
-    c = connecting(trace, port, [ONE, TWO, THREE, ONE, "::1"])
-    pyuvnet.run()
-    assert c.auto_select_family_attempted_addresses == [
-        f"{host}:{port}" for host in (ONE, "::1", TWO, THREE)
-    ]
-
-
-@pytest.mark.spec("N051")
-def test_one_address_that_is_left_is_tried_alone(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuse"})
-    c = connecting(trace, port, [ONE, ONE])
-    errors: list[Any] = []
-    c.on("error", errors.append)
-    pyuvnet.run()
-    assert c.auto_select_family_attempted_addresses is None
-    assert isinstance(errors[0], ConnectionRefusedError)
 
 
 @pytest.mark.spec("N093")
@@ -242,52 +167,6 @@ def test_destroy_in_a_listener_ends_it_all(hosts: Any, trace: Any, event: str) -
     ]
     last = [each[0] for each in steps].index(event)
     assert trace == [*steps[: last + 1], ("close", False)]
-
-
-def test_destroy_when_the_time_of_an_attempt_is_over(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hang", TWO: "listen"})
-    c = connecting(trace, port, [ONE, TWO])
-    c.on("connectionAttemptTimeout", lambda *args: c.destroy())
-    pyuvnet.run()
-    assert trace[2:] == [
-        ("connectionAttempt", ONE),
-        ("connectionAttemptTimeout", ONE),
-        ("close", False),
-    ]
-
-
-def test_abort_with_an_attempt_in_flight(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "hang", TWO: "listen"})
-    controller = AbortController()
-    c = connecting(
-        trace, port, [ONE, TWO], signal=controller.signal,
-        auto_select_family_attempt_timeout=10_000,
-    )  # fmt: skip
-    c.on("connectionAttempt", lambda *args: pyuvnet.set_immediate(controller.abort))
-    pyuvnet.run()
-    assert trace[2:] == [
-        ("connectionAttempt", ONE),
-        ("error", "ABORT_ERR"),
-        ("connectionAttemptFailed", ONE, "ECANCELED"),
-        ("close", True),
-    ]
-
-
-@pytest.mark.spec("N152")
-def test_a_blocked_address_counts_as_failed_without_an_attempt(hosts: Any, trace: Any) -> None:
-    port = hosts({ONE: "refuse", TWO: "listen"})
-    rules = net.BlockList()
-    rules.add_address(ONE)
-    c = connecting(trace, port, [ONE, TWO], block_list=rules)
-    pyuvnet.run()
-    assert trace[2:] == [
-        ("connectionAttemptFailed", ONE, "ERR_IP_BLOCKED"),
-        ("connectionAttempt", TWO),
-        "connect",
-        "ready",
-        ("close", False),
-    ]
-    assert c.auto_select_family_attempted_addresses == [f"{TWO}:{port}"]
 
 
 def test_every_attempt_starts_from_the_local_port(hosts: Any, trace: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyuvnet import AbortError, net, next_tick, run, stop
+from pyuvnet import net, next_tick, run, stop
 from pyuvnet._core.connecting import ConnectSteps
 from pyuvnet._core.socket_base import Connector
 
@@ -66,89 +66,6 @@ def test_end_before_connect_finishes_at_once(log: Log, address: Any) -> None:
     assert log[3:] == [("again", None), "finish"]
     socket.destroy()
     run_to("close", socket)
-
-
-def test_destroy_soon_before_connect_makes_no_connection(log: Log, address: Any) -> None:
-    socket = log.watch(net.Socket())
-    socket.destroy_soon()
-    socket.connect(*address)
-    run_to("close", socket)
-    assert log == ["finish", ("close", False)]
-    assert (socket.destroyed, socket.writable_finished) == (True, True)
-
-
-def test_a_finish_that_was_due_comes_after_destroy(log: Log) -> None:
-    socket = log.watch(net.Socket())
-    socket.end(log.cb("end"))
-    socket.destroy(AbortError())
-    run()
-    assert log == [("end", None), "finish", ("error", "ABORT_ERR"), ("close", True)]
-
-
-def test_connect_forgets_that_a_write_failed(log: Log, address: Any) -> None:
-    socket = log.watch(net.Socket())
-    assert socket.write("a", log.cb("a")) is False
-    assert socket.errored.code == CLOSED
-    assert socket.write("b", log.cb("b")) is False
-    socket.connect(*address)
-    assert (socket.errored, socket.writable) == (None, True)
-    next_tick(log.note("tick"))
-    run_to("close", socket)
-    # Its tick comes anyway, and destroys the socket; what waited behind it is destroyed.
-    assert log == [
-        ("a", CLOSED),
-        ("b", "ERR_STREAM_DESTROYED"),
-        "tick",
-        ("error", CLOSED),
-        ("close", True),
-    ]
-
-
-def test_a_write_after_it_waits_for_the_connection(log: Log, address: Any) -> None:
-    socket = log.watch(net.Socket())
-    socket.write("a", log.cb("a"))
-    socket.connect(*address)
-    assert socket.write("b", log.cb("b")) is True
-    run_to("close", socket)
-    run()
-    assert log == [
-        ("a", CLOSED),
-        ("error", CLOSED),
-        ("close", True),
-        ("b", "ERR_SOCKET_CLOSED_BEFORE_CONNECTION"),
-    ]
-
-
-def test_an_end_behind_a_failed_write_gets_its_error(log: Log, address: Any) -> None:
-    socket = log.watch(net.Socket())
-    socket.end("a", log.cb("end"))
-    assert socket.writable_ended is False
-    socket.connect(*address)
-    run_to("close", socket)
-    assert log == [("end", CLOSED), ("error", CLOSED), ("close", True)]
-
-
-def test_cork_outlives_a_connection(address: Any) -> None:
-    socket = net.Socket()
-    socket.cork()
-    socket.connect(*address)
-    socket.destroy()
-    run_to("close", socket)
-    socket.connect(*address)
-    assert socket.writable_corked == 1
-    socket.destroy()
-    run_to("close", socket)
-
-
-def test_a_reset_while_connecting_keeps_its_place(log: Log, address: Any) -> None:
-    socket = log.watch(net.Socket())
-    socket.connect(*address)
-    socket.reset_and_destroy()
-    socket.write("late", log.cb("late"))
-    socket.reset_and_destroy()
-    run_to("close", socket)
-    assert log == ["connect", ("late", CLOSED), ("close", False)]
-    assert socket.bytes_written == 0
 
 
 def test_writes_after_the_peers_end_are_told_so_whoever_listens(log: Log) -> None:

@@ -54,6 +54,12 @@ DESTROY = call("c", "destroy")
 SHOWS = {
     "refused": "R6-02 N041 N046",
     "create_connection(port, host, listener)": "N039",
+    "all: the first is refused": "N051 N169",
+    "all: the first hangs": "N042 N169",
+    "all: the last hangs, without a limit": "N169",
+    "all: interleaved families": "N169",
+    "all: the same twice": "N051",
+    "all: a blocked address": "N152",
 }
 
 SCENARIOS = {
