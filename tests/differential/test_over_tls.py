@@ -58,6 +58,7 @@ OTHERWISE = {
         "pause_on_connect": EARLIER,
     },
     "signals": {"abort in 'connect'": GONE},
+    "states": {"a write in flight that fails": EARLIER},
     "writing": {
         "a small write is taken at once whatever the mark": QUEUED,
         "the mark before connecting": BEFORE,

@@ -8,23 +8,6 @@ import pyuvnet
 from pyuvnet import run
 
 
-@pytest.mark.spec("S3.1-01", "S3.1-02")
-def test_a_socket_nobody_asked_is_read_ahead_and_stays_unasked(connect, when, trace) -> None:
-    def both(client, peer) -> None:
-        peer.write(b"12345")
-        when(lambda: client.bytes_read, lambda: look(client, peer))
-
-    def look(client, peer) -> None:
-        trace(client.readable_flowing, client.readable_length, client.bytes_read)
-        assert client.read() == b"12345"
-        client.destroy()
-        peer.destroy()
-
-    connect(both=both)
-    run()
-    assert trace == [(None, 5, 5)]
-
-
 @pytest.mark.spec("S3.1-03")
 def test_reading_stops_at_the_mark_and_goes_on_below_it(connect, when, trace) -> None:
     def both(client, peer) -> None:
@@ -74,52 +57,6 @@ def test_what_starts_the_flow_does_so_in_the_next_tick(fake, trace, how) -> None
     fake.over(source, sink)
 
 
-@pytest.mark.spec("S3.1-04")
-def test_only_an_explicit_pause_keeps_a_data_listener_from_starting(fake, trace) -> None:
-    paused, refused = fake.Source(b"x").pause(), fake.Source(b"x")
-    # 'readable' and its removal leave no pause behind.
-    refused.on("readable", print).off("readable", print)
-    run()
-    for source in (paused, refused):
-        source.on("data", trace)
-    run()
-    assert trace == [b"x"]
-    assert paused.readable_length == 1
-    fake.over(paused, refused)
-
-
-@pytest.mark.spec("S3.1-08", "S3.1-09", "S3.1-10")
-def test_a_readable_listener_rules_a_socket(connect, trace) -> None:
-    def accepted(peer) -> None:
-        peer.on("data", lambda chunk: trace("data", chunk))
-        peer.on("readable", lambda: readable(peer))
-        assert peer.readable_flowing is False
-        assert peer.is_paused()
-        peer.resume()
-        assert peer.readable_flowing is False
-        peer.pause()
-        assert peer.readable_flowing is False
-        peer.resume()
-        peer.on("end", trace.note("end"))
-
-    def readable(peer) -> None:
-        assert peer.readable_flowing is False
-        trace("read", peer.read(3))
-        peer.read()
-
-    client = connect(accepted)
-    client.end(b"12345")
-    run()
-    # Each 'data' is what a read() returned, emitted inside it.
-    assert trace == [
-        ("data", b"123"),
-        ("read", b"123"),
-        ("data", b"45"),
-        ("read", None),
-        "end",
-    ]
-
-
 @pytest.mark.spec("S3.1-10")
 @pytest.mark.parametrize("call", ["resume", "pause"])
 def test_beside_a_readable_listener_the_mode_stays(fake, trace, call) -> None:
@@ -132,46 +69,6 @@ def test_beside_a_readable_listener_the_mode_stays(fake, trace, call) -> None:
     assert trace == ["readable"]
     assert (source.readable_flowing, source.readable_length) == (False, 3)
     fake.over(source)
-
-
-@pytest.mark.spec("S3.1-11")
-def test_data_without_listener_are_lost_while_flowing(connect, when) -> None:
-    got: list[bytes] = []
-
-    def accepted(peer) -> None:
-        peer.once("data", first)
-
-    def first(chunk: bytes) -> None:
-        got.append(chunk)
-        peer = client.peer
-        assert peer.listener_count("data") == 0
-        assert peer.readable_flowing is True
-        # One chunk goes by, and then somebody listens again.
-        client.write(b"lost")
-        when(lambda: peer.bytes_read == 7, lambda: listen(peer))
-
-    def listen(peer) -> None:
-        assert peer.readable_length == 0
-        peer.on("data", got.append)
-        client.end(b"heard")
-
-    client = connect(accepted)
-    client.write(b"one")
-    run()
-    assert got == [b"one", b"heard"]
-
-
-@pytest.mark.spec("S3.1-12")
-def test_removing_the_readable_listener_of_a_socket_gives_the_flow_back(connect, trace) -> None:
-    def accepted(peer) -> None:
-        peer.once("readable", lambda: trace("readable", peer.readable_flowing))
-        peer.on("data", lambda chunk: trace("data", chunk))
-        peer.on("end", trace.note("end"))
-
-    client = connect(accepted)
-    client.end(b"x")
-    run()
-    assert trace == [("readable", False), ("data", b"x"), "end"]
 
 
 @pytest.mark.spec("S3.1-13", "O1.2-02", "N043")

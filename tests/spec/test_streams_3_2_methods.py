@@ -38,25 +38,6 @@ def test_a_stream_is_paused_whenever_the_flow_is_off(fake) -> None:
     fake.over(source)
 
 
-@pytest.mark.spec("S3.2-03")
-def test_pause_keeps_what_a_socket_has_read(connect, when, trace) -> None:
-    def both(client, peer) -> None:
-        client.pause()
-        peer.end(b"kept")
-        when(lambda: client.bytes_read, lambda: look(client))
-
-    def look(client) -> None:
-        trace(client.readable_length)
-        client.pause()
-        assert client.readable_length == 4
-        client.on("data", trace)
-        client.resume()
-
-    connect(both=both)
-    run()
-    assert trace == [4, b"kept"]
-
-
 @pytest.mark.spec("S3.2-05", "N074")
 def test_resume_asks_the_source_then_tells_then_lets_flow(trace) -> None:
     class Two(pyuvnet.Readable):
@@ -89,29 +70,6 @@ def test_read_takes_all_but_one_chunk_only_while_flowing(fake, flowing) -> None:
     fake.over(source)
 
 
-@pytest.mark.spec("S3.2-09", "S3.2-10", "S3.2-12", "N181")
-def test_read_of_a_size_on_a_socket(connect, when, trace) -> None:
-    def both(client, peer) -> None:
-        client.pause()
-        client.on("data", trace)
-        peer.write(b"12345")
-        when(lambda: client.bytes_read, lambda: first(client, peer))
-
-    def first(client, peer) -> None:
-        assert client.read(6) is None
-        assert client.read(2) == b"12"
-        assert client.read(4) is None
-        peer.end()
-        # None, until the end is known.
-        when(lambda: rest.append(client.read(100)) or rest[-1], lambda: None)
-
-    rest: list[bytes | None] = []
-    connect(both=both)
-    run()
-    assert trace == [b"12", b"345"]
-    assert set(rest) == {None, b"345"}
-
-
 @pytest.mark.spec("S3.2-11")
 def test_read_zero_makes_a_paused_client_read(connect, when, trace) -> None:
     client = connect(lambda peer: peer.end(b"x"), lambda *_: pyuvnet.set_timeout(kick, 20))
@@ -130,73 +88,11 @@ def test_read_zero_makes_a_paused_client_read(connect, when, trace) -> None:
     assert trace == [0, (1, 1)]
 
 
-@pytest.mark.spec("S3.2-14", "S3.2-16", "S3.2-17", "S3.2-18", "S3.2-19", "N075", "N124")
-@pytest.mark.parametrize(
-    ("encoding", "sent", "expected"),
-    [
-        ("utf8", [b"a\xe2", b"\x82", b"\xac", b"\xe2\x82"], ["a", "€", "\ufffd"]),
-        ("base64", [b"abc", b"d"], ["YWJj", "ZA=="]),
-        ("utf16le", [b"a\x00b", b"\x00c"], ["a", "b"]),
-        ("hex", [b"\xff", b"\x01"], ["ff", "01"]),
-        ("latin1", [b"\xe9"], ["é"]),
-    ],
-)
-def test_set_encoding_on_a_socket(connect, when, trace, encoding, sent, expected) -> None:
-    def accepted(peer) -> None:
-        assert peer.set_encoding(encoding) is peer
-        assert peer.readable_encoding == encoding
-        peer.on("data", trace).on("end", trace.note("end"))
-
-    def send(client, peer, left) -> None:
-        if not left:
-            client.end()
-            return
-        client.write(left[0])
-        # Each comes alone: the next is sent when it is there.
-        when(lambda: peer.bytes_read == client.bytes_written, lambda: send(client, peer, left[1:]))
-
-    connect(accepted, lambda client, peer: send(client, peer, sent))
-    run()
-    assert trace == [*expected, "end"]
-
-
 @pytest.mark.spec("S3.2-13")
 def test_set_encoding_without_a_name_is_utf8() -> None:
     for arguments in ((), (None,)):
         socket = net.Socket()
         assert socket.set_encoding(*arguments).readable_encoding == "utf8"
-
-
-@pytest.mark.spec("S3.2-21", "S3.2-22", "N143", "N181")
-def test_unshift_on_a_socket(connect, trace) -> None:
-    def accepted(peer) -> None:
-        peer.once("data", lambda chunk: head(peer, chunk))
-        peer.on("end", trace.note("end"))
-
-    def head(peer, chunk) -> None:
-        assert chunk == b"3 body"
-        assert peer.unshift(b"") is True
-        assert peer.unshift(chunk[2:]) is True
-        peer.on("data", trace)
-
-    connect(accepted).end(b"3 body")
-    run()
-    assert trace == [b"body", "end"]
-
-
-@pytest.mark.spec("S3.2-23")
-def test_unshift_after_end_destroys_a_socket(connect, watch, trace) -> None:
-    def accepted(peer) -> None:
-        watch(peer, "", "error", "close").resume()
-        peer.on("end", lambda: trace(peer.unshift(b"late"), peer.destroyed))
-
-    connect(accepted, server={"allow_half_open": True}).resume().end()
-    run()
-    assert trace == [
-        (False, True),
-        ("error", "ERR_STREAM_UNSHIFT_AFTER_END_EVENT"),
-        ("close", True),
-    ]
 
 
 @pytest.mark.spec("S3.2-24")

@@ -44,19 +44,6 @@ def test_readable_tells_of_every_arrival_and_of_the_end(connect, when, trace) ->
     ]
 
 
-@pytest.mark.spec("S3.3-01")
-def test_readable_is_in_a_later_tick(fake, trace) -> None:
-    source = fake.Source()
-    source.on("readable", trace.note("readable"))
-    run()
-    source.push(b"x")
-    trace("sync")
-    next_tick(trace, "tick")
-    run()
-    assert trace == ["sync", "readable", "tick"]
-    fake.over(source)
-
-
 @pytest.mark.spec("S3.3-05")
 @pytest.mark.parametrize("how", ["read", "resume"])
 def test_end_waits_for_a_reader_and_an_empty_buffer(fake, trace, how) -> None:
@@ -107,14 +94,6 @@ def test_an_empty_stream_ends_without_anybody(fake, trace) -> None:
     assert trace == ["end"]
 
 
-@pytest.mark.spec("S3.3-06")
-def test_an_empty_socket_ends_without_anybody(connect, trace) -> None:
-    client = connect(lambda peer: peer.on("end", trace.note("end")))
-    client.on("ready", client.end)
-    run()
-    assert trace == ["end"]
-
-
 @pytest.mark.spec("S3.3-07")
 def test_end_comes_once_whatever_is_called_afterwards(connect, trace) -> None:
     def accepted(peer) -> None:
@@ -157,35 +136,3 @@ def test_no_end_after_an_error_without_destruction(fake, trace) -> None:
     run()
     assert trace == ["error"]
     fake.over(source)
-
-
-@pytest.mark.spec("S3.3-09")
-def test_the_automatic_end_is_a_tick_after_the_listeners(connect, trace) -> None:
-    def accepted(peer) -> None:
-        peer.resume()
-        peer.on("end", lambda: (trace(peer.writable_ended), next_tick(in_tick, peer)))
-        peer.on("end", lambda: trace(peer.writable_ended))
-
-    def in_tick(peer) -> None:
-        # Queued by a listener, so it stands before the automatic end.
-        trace(peer.writable_ended)
-        next_tick(lambda: trace(peer.writable_ended))
-
-    connect(accepted).resume().end()
-    run()
-    assert trace == [False, False, False, True]
-
-
-@pytest.mark.spec("S3.3-09")
-def test_half_open_there_is_no_automatic_end(connect, trace) -> None:
-    def accepted(peer) -> None:
-        peer.resume()
-        peer.on("end", lambda: pyuvnet.set_timeout(late, 20, peer))
-
-    def late(peer) -> None:
-        trace(peer.writable_ended, peer.destroyed)
-        peer.end()
-
-    connect(accepted, server={"allow_half_open": True}).resume().end()
-    run()
-    assert trace == [(False, False)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 
@@ -56,60 +55,6 @@ def test_iterating_reads_by_readable(play, trace) -> None:
 
     play(use, lambda peer: peer.end(b"all"))
     assert trace[0] == b"all"
-
-
-@pytest.mark.spec("S3.5-02", "S3.5-03")
-@pytest.mark.parametrize("half_open", [False, True])
-def test_the_end(play, trace, half_open) -> None:
-    async def use(client) -> None:
-        async for chunk in client:
-            trace(chunk)
-
-    play(use, lambda peer: peer.end(b"x"), allow_half_open=half_open)
-    assert trace[:3] == [b"x", "end", ("left", not half_open)]
-
-
-@pytest.mark.spec("S3.5-04", "S3.5-05", "S3.5-06")
-@pytest.mark.parametrize("listen", [True, False])
-@pytest.mark.parametrize("how", ["break", "raise"])
-def test_leaving_early(play, trace, how, listen) -> None:
-    async def use(client) -> None:
-        async with aclosing(client.iterator()) as chunks:
-            async for _ in chunks:
-                if how == "raise":
-                    raise ValueError("mine")
-                break
-        assert client.destroyed
-
-    play(use, lambda peer: peer.write(b"x"), listen)
-    rest = [entry for entry in trace if entry not in [("raised", "mine"), ("left", True)]]
-    assert rest == ([("error", "ABORT_ERR"), ("close", True)] if listen else [("close", False)])
-    assert (("raised", "mine") in trace) is (how == "raise")
-
-
-@pytest.mark.spec("S3.5-07", "S3.5-08")
-@pytest.mark.parametrize("listen", [True, False])
-def test_an_error_is_raised_and_needs_no_listener(play, trace, listen, hook) -> None:
-    async def use(client) -> None:
-        async for _ in client:
-            client.destroy(OSError("E"))
-
-    play(use, lambda peer: peer.write(b"x"), listen)
-    assert ("raised", "E") in trace
-    assert (("error", "E") in trace) is listen
-    assert ("close", True) in trace
-    assert hook == []
-
-
-@pytest.mark.spec("S3.5-09")
-def test_destroyed_without_error_is_premature(play, trace) -> None:
-    async def use(client) -> None:
-        async for _ in client:
-            client.destroy()
-
-    play(use, lambda peer: peer.write(b"x"))
-    assert ("raised", "ERR_STREAM_PREMATURE_CLOSE") in trace
-    assert ("close", False) in trace
 
 
 @pytest.mark.spec("S3.5-10", "S3.5-11")

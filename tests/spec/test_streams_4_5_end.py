@@ -42,30 +42,6 @@ def test_the_fin_follows_all_data(accept_raw, descriptor_of, note, trace) -> Non
     assert trace == [("write", None), ("end 1", None), ("end 2", None), "finish"]
 
 
-@pytest.mark.spec("S4.5-04", "N122")
-def test_finish_after_end_destroys(connect, trace) -> None:
-    def accepted(peer) -> None:
-        peer.resume()
-        peer.on("end", lambda: pyuvnet.set_timeout(peer.end, 10))
-        peer.on("finish", lambda: trace("finish", peer.destroyed))
-        peer.on("close", lambda had_error: trace("close", peer.destroyed))
-
-    connect(accepted, server={"allow_half_open": True}).resume().end()
-    run()
-    assert trace == [("finish", False), ("close", True)]
-
-
-@pytest.mark.spec("S4.5-05")
-def test_an_end_before_connect_waits(connect, watch, note, trace) -> None:
-    got = bytearray()
-    client = watch(connect(lambda peer: peer.on("data", got.extend)), "", "connect", "finish")
-    client.end(b"early", note("end"))
-    assert (client.writable_ended, client.connecting) == (True, True)
-    run()
-    assert trace == ["connect", ("end", None), "finish"]
-    assert got == b"early"
-
-
 @pytest.mark.spec("S4.5-06")
 def test_a_shutdown_of_what_is_not_connected_any_more_is_a_success(
     accept_raw, watch, note, trace

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-import pyuvnet
-from pyuvnet import net, run
+from pyuvnet import net
 
 BIG = b"z" * 9_000_000
 linux = pytest.mark.skipif(sys.platform != "linux", reason="finds descriptors in /proc")
@@ -41,23 +40,3 @@ def test_a_peer_that_is_silent_too_long_is_a_timeout(
     ]
     assert isinstance(sockets[0].errored, TimeoutError)
     assert sockets[0].errored.syscall == "write"
-
-
-@pytest.mark.spec("S4.6-04", "S5-08")
-@pytest.mark.parametrize("error", [None, OSError("E")])
-def test_destroy_with_a_write_in_flight(connect, watch, note, trace, error) -> None:
-    def both(client, peer) -> None:
-        watch(client, "", "error", "close")
-        client.write(BIG, note("in flight"))
-        client.write(b"x", note("queued"))
-        client.destroy(error)
-        assert trace == []
-        pyuvnet.set_immediate(peer.destroy)
-
-    connect(both=both, server={"pauseOnConnect": True})
-    run()
-    answers = [("in flight", "ECANCELED"), ("queued", error or "ECANCELED")]
-    if error is None:
-        assert trace == [*answers, ("close", False)]
-    else:
-        assert trace == [("error", "E"), *answers, ("close", True)]

@@ -106,22 +106,6 @@ def test_a_listener_that_destroys_gets_nothing_more_of_what_is_buffered(
     assert trace == [b"one", ("close", False)]
 
 
-@pytest.mark.spec("S5-08")
-@pytest.mark.parametrize("error", [None, OSError("E")])
-def test_queued_writes_are_told_why(connect, trace, error) -> None:
-    def both(client, peer) -> None:
-        client.on("error", lambda error: None)
-        client.cork()
-        client.write(b"a", lambda failure: trace(getattr(failure, "code", failure)))
-        client.write(b"b", lambda failure: trace(getattr(failure, "code", failure)))
-        client.destroy(error)
-        assert trace == []
-
-    connect(both=both)
-    run()
-    assert trace == [error or "ERR_STREAM_DESTROYED"] * 2
-
-
 @pytest.mark.spec("S5-09", "S5-10", "S5-12", "S5-14", "R4-04", "N172")
 @pytest.mark.parametrize("raises", [True, False])
 @pytest.mark.parametrize("ended", [True, False])
@@ -161,3 +145,18 @@ def test_the_helpers_on_sockets(connect, fake, trace) -> None:
     run(main())
     run()
     assert trace == ["ERR_STREAM_PREMATURE_CLOSE"]
+
+
+@pytest.mark.spec("S5-18")
+def test_a_user_stream_into_a_socket_and_a_socket_into_a_user_class(connect, fake) -> None:
+    class Upper(pyuvnet.Writable):
+        def _write(self, chunk, encoding, callback) -> None:
+            got.append(bytes(chunk).upper())
+            callback()
+
+    got: list[bytes] = []
+    source = fake.Source(b"from ", b"a stream", None)
+    client = connect(lambda peer: peer.pipe(Upper()))
+    source.pipe(client)
+    run()
+    assert b"".join(got) == b"FROM A STREAM"

@@ -5,6 +5,11 @@ from tests.support.scripts import BIG, CLOSE, call, cb, later, pair, path, probe
 RESET = call("c", "reset_and_destroy")
 SOON = call("c", "destroy_soon")
 
+# The items, deviations and rules that a scenario shows.
+SHOWS = {
+    "destroy_soon() with much to write": "S4.4-02",
+}
+
 SCENARIOS = {
     "reset of a connection": pair(
         {

@@ -39,10 +39,16 @@ def by_hand(text, *actions, **more):
 
 # The items, deviations and rules that a scenario shows.
 SHOWS = {
-    "paused late, read ahead": "O3.18-01 S3.1-02 N067 N126",
+    "paused late, read ahead": "O3.18-01 S3.1-02 N067 N126 S3.2-03",
     "nobody reads, read() takes it": "O3.18-02",
     "paused before connecting": "O3.18-04",
     "set_encoding() in 'data'": "O3.18-05",
+    "read(n)": "S3.2-09 S3.2-12 N181",
+    "read(n) of more than there is": "S3.2-10",
+    "'readable' and 'data'": "S3.1-08 S3.1-09",
+    "unshift(), then read": "S3.2-21 S3.2-22 N143",
+    "unshift() after 'end'": "S3.2-23",
+    "set_encoding() and split characters": "S3.2-14 S3.2-19 N075 N124",
 }
 
 SCENARIOS = {

@@ -17,9 +17,16 @@ ENCODINGS = {
 
 # The items, deviations and rules that a scenario shows.
 SHOWS = {
-    "drain": "O3.19-02 O3.19-03 S4.4-01 S4.4-03 N044 N121",
-    "a small write is taken at once whatever the mark": "O3.19-01 S4.2-16 N129",
+    "drain": "O3.19-02 O3.19-03 S4.4-01 S4.4-03 N044 N121 S4.2-09",
+    "a small write is taken at once whatever the mark": (
+        "O3.19-01 S4.1-02 S4.1-03 S4.1-04 S4.2-13 S4.2-14 S4.2-16 N129"
+    ),
     "a peer that is gone": "S4.6-03 D36",
+    "empty writes": "S4.2-17 S4.2-18",
+    "write callbacks fail": "S4.2-19 S4.2-20 N129",
+    "writes and cork in one callback": "S4.2-10 S4.3-01 S4.1-07",
+    "corked twice, uncorked by end()": "S4.3-02 S4.3-03",
+    "corked and destroyed": "S5-08",
 }
 
 SCENARIOS = {
