@@ -77,7 +77,7 @@ def test_the_pages_get_the_tests_that_pytest_collects(collected: dict[str, list[
     for test, ids in collected.items():
         for each in ids:
             # The cases of a test are one, those of scenarios are not.
-            scenario = test.startswith(extension["SCENARIO"])
+            scenario = test.startswith((extension["SCENARIO"], extension["SCRIPT"]))
             found.setdefault(each, set()).add(test if scenario else test.partition("[")[0])
     assert {each: set(tests) for each, tests in extension["tests"]().items()} == found
     page = extension["add_tests"]("deviations", "| id | x |\n|---|---|\n| D06 | y |\n")

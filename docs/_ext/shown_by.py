@@ -11,11 +11,13 @@ from __future__ import annotations
 import ast
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = "tests/differential/test_differential.py::test_every_object_sees_what_it_sees_on_node"
+SCRIPT = "tests/differential/test_streams.py::test_a_stream_of_the_programs_does_as_nodes"
 # The pages, with what begins a line about an id.
 PAGES = {
     "coverage": re.compile(r"\| (N\d+) \|"),
@@ -39,12 +41,20 @@ def tests() -> dict[str, list[str]]:
                     for argument in mark.args:
                         found.setdefault(ast.literal_eval(argument), []).append(name)
     for file in sorted((ROOT / "tests/differential/scenarios").glob("*.py")):
-        for statement in ast.parse(file.read_text("utf-8")).body:
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "SHOWS":
-                for scenario, ids in ast.literal_eval(statement.value).items():
-                    for each in ids.split():
-                        found.setdefault(each, []).append(f"{SCENARIO}[{file.stem}: {scenario}]")
+        for scenario, ids in _shows(file):
+            for each in ids.split():
+                found.setdefault(each, []).append(f"{SCENARIO}[{file.stem}: {scenario}]")
+    for script, ids in _shows(ROOT / "tests/differential/test_streams.py"):
+        for each in ids.split():
+            found.setdefault(each, []).append(f"{SCRIPT}[{script}]")
     return found
+
+
+def _shows(file: Path) -> Iterator[tuple[str, str]]:
+    """The scenarios of a file that name what they show, with the ids."""
+    for statement in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "SHOWS":
+            yield from ast.literal_eval(statement.value).items()
 
 
 def add_tests(page: str, text: str) -> str:
