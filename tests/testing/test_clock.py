@@ -66,12 +66,13 @@ def test_a_listener_is_late_by_nothing_even_if_the_machine_is(trace):
         assert trace == ["due"]
 
 
-def test_idle_timeouts_and_activity(trace):
+@pytest.mark.parametrize("active_at", [1, 20_000, 29_999])
+def test_idle_timeouts_and_activity(trace, active_at):
     with virtual_time() as clock:
         client, server = testing.pair()
         client.set_timeout(30_000, trace.note("idle"))
         server.resume()
-        clock.advance(20_000)
+        clock.advance(active_at)
         client.write("x")
         clock.advance(29_999)
         assert trace == []
