@@ -382,37 +382,12 @@ def test_what_has_no_handle(form: Any, make: Any, shown: str) -> None:
 @cases(
     ("args", "keywords", "code", "text"),
     [
-        (({"port": -1, "signal": 5},), {}, TYPE, (
-            'The "options.signal" property must be an instance of AbortSignal. '
-            "Received type number (5)")),
-        (({"port": 0, "signal": {}},), {}, TYPE, None),
         (({"port": 0, "signal": {"aborted": False}},), {}, TYPE, None),
-        (({"fd": 9999, "signal": "x"},), {}, TYPE, None),
-        (({"fd": -1},), {}, VALUE, NEITHER + "{ fd: -1 }"),
-        (({"fd": "1"},), {}, VALUE, NEITHER + "{ fd: '1' }"),
-        (({"fd": True},), {}, VALUE, NEITHER + "{ fd: true }"),
-        (({"fd": float("nan")},), {}, VALUE, NEITHER + "{ fd: NaN }"),
         ((), {"fd": -1}, VALUE, NEITHER + "{ fd: -1 }"),
         ((), {"handle": 5}, VALUE, NEITHER + "5"),
         (({"handle": {"port": 0}},), {}, VALUE, NEITHER + "{ port: 0 }"),
-        (({},), {}, VALUE, NEITHER + "{}"),
-        (({"exclusive": True},), {}, VALUE, NEITHER + "{ exclusive: true }"),
-        (([],), {}, VALUE, NEITHER + "[]"),
-        ((False,), {}, VALUE, WRONG + "{ port: false }"),
-        ((True,), {}, VALUE, WRONG + "{ port: true }"),
-        (({"port": False},), {}, VALUE, WRONG + "{ port: false }"),
-        (({"port": []},), {}, VALUE, WRONG + "{ port: [] }"),
         (({"port": False, "path": 5},), {}, VALUE, WRONG + "{ port: false, path: 5 }"),
-        (({"path": 5},), {}, VALUE, WRONG + "{ path: 5 }"),
-        (({"path": -1},), {}, VALUE, WRONG + "{ path: -1 }"),
-        (({"path": ""},), {}, VALUE, WRONG + "{ path: '' }"),
-        (({"path": True},), {}, VALUE, WRONG + "{ path: true }"),
         ((), {"path": 5, "readable_all": True}, VALUE, WRONG + "{ path: 5, readableAll: true }"),
-        (({"port": 0, "host": 5},), {}, TYPE,
-            'The "hostname" argument must be of type string. Received type number (5)'),
-        (({"port": 0, "host": "a\0b"},), {}, VALUE, (
-            "The argument 'hostname' must be a string without null bytes. "
-            "Received 'a\\x00b'")),
         (({"port": -1, "host": 5},), {}, "ERR_SOCKET_BAD_PORT",
             "options.port should be >= 0 and < 65536. Received type number (-1)."),
         (({"port": "x", "path": "p"},), {}, "ERR_SOCKET_BAD_PORT", None),

@@ -9,7 +9,6 @@ import pytest
 
 import pyuvnet
 from pyuvnet import net
-from pyuvnet.errors import Error
 
 NAMES = ("connectionAttempt", "connect", "ready", "data", "end", "finish", "error", "close")
 
@@ -51,33 +50,6 @@ def pair(trace: Any, client: Any, accepted: Any = None) -> None:
 
 
 @pytest.mark.spec("N073")
-def test_the_peer_reads_a_reset(trace: Any) -> None:
-    def client(port: int) -> None:
-        c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
-
-        def greeted(chunk: bytes) -> None:
-            c.write(b"last", None, lambda error: trace("c", "cb", error))
-            assert c.reset_and_destroy() is c
-            assert c.destroyed
-            assert not c.write(b"late", None, lambda error: trace("c", "late", error.code))
-            c.reset_and_destroy()
-
-        c.on("data", greeted)
-
-    pair(trace, client, lambda s: s.write(b"hi"))
-    assert only(trace, "c") == [
-        "connectionAttempt",
-        "connect",
-        "ready",
-        ("data", b"hi"),
-        ("cb", None),
-        ("late", "ERR_STREAM_DESTROYED"),
-        ("close", False),
-    ]
-    assert only(trace, "s")[-2:] == [("error", "ECONNRESET"), ("close", True)]
-
-
-@pytest.mark.spec("N073")
 def test_it_is_a_real_reset_on_the_wire() -> None:
     with posix.create_server(("127.0.0.1", 0)) as listener:
         c = net.create_connection(listener.getsockname()[1], "127.0.0.1")
@@ -86,26 +58,6 @@ def test_it_is_a_real_reset_on_the_wire() -> None:
         peer, _ = listener.accept()
         with peer, pytest.raises(ConnectionResetError):
             peer.recv(1)
-
-
-@pytest.mark.spec("N073")
-def test_while_connecting_it_waits_for_the_connection(trace: Any) -> None:
-    def client(port: int) -> None:
-        c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
-        assert c.reset_and_destroy().reset_and_destroy() is c
-        assert (c.destroyed, c.connecting) == (False, True)
-
-    pair(trace, client, lambda s: s.on("error", lambda error: None))
-    assert only(trace, "c") == ["connectionAttempt", "connect", "ready", ("close", False)]
-
-
-def test_without_a_connection_it_is_an_error(trace: Any) -> None:
-    c = watch(net.Socket(), trace, "c").reset_and_destroy()
-    pyuvnet.run()
-    assert only(trace, "c") == [("error", "ERR_SOCKET_CLOSED"), ("close", True)]
-    c.reset_and_destroy()
-    pyuvnet.run()
-    assert len(trace) == 2
 
 
 def test_a_reset_that_was_wanted_is_forgotten_with_the_connection(trace: Any) -> None:
@@ -118,41 +70,6 @@ def test_a_reset_that_was_wanted_is_forgotten_with_the_connection(trace: Any) ->
         c.on("ready", c.destroy)
         pyuvnet.run()
     assert trace == [False]
-
-
-@pytest.mark.spec("N073")
-@pytest.mark.parametrize("when", ["connecting", "connected"])
-def test_ipc_has_no_reset(tmp_path: Any, when: str) -> None:
-    path = str(tmp_path / "s")
-    server = net.create_server(lambda s: (server.close(), s.end())).listen(path)
-    c = net.create_connection(path=path).resume()
-
-    def refuse() -> None:
-        with pytest.raises(Error) as caught:
-            c.reset_and_destroy()
-        assert (caught.value.code, caught.value.message) == (
-            "ERR_INVALID_HANDLE_TYPE",
-            "This handle type cannot be sent",
-        )
-        assert not c.destroyed
-
-    if when == "connecting":
-        refuse()
-    else:
-        c.on("connect", refuse)
-    pyuvnet.run()
-
-
-def test_after_finish_it_works_too(trace: Any) -> None:
-    def client(port: int) -> None:
-        c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
-        c.end(lambda error: trace("c", "end cb", error))
-        c.on("finish", c.reset_and_destroy)
-
-    pair(trace, client, lambda s: s.on("error", lambda error: None).pause())
-    assert only(trace, "c") == [
-        "connectionAttempt", "connect", "ready", ("end cb", None), "finish", ("close", False),
-    ]  # fmt: skip
 
 
 @pytest.mark.spec("D31", "D32")
@@ -174,68 +91,6 @@ def test_with_a_shutdown_in_flight_it_closes_plainly(trace: Any) -> None:
 
 
 # ---- destroy_soon --------------------------------------------------------------------------------
-
-
-@pytest.mark.spec("N062")
-def test_destroy_soon_sends_what_was_written(trace: Any) -> None:
-    def client(port: int) -> None:
-        c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
-
-        def connected() -> None:
-            c.write(b"x" * 5_000_000, None, lambda error: trace("c", "cb", error))
-            assert c.destroy_soon() is None
-            assert (c.destroyed, c.writable_ended) == (False, True)
-            c.destroy_soon()
-
-        c.on("connect", connected)
-
-    total = [0]
-
-    def accepted(s: net.Socket) -> None:
-        s.remove_all_listeners("data")
-        s.on("data", lambda chunk: total.__setitem__(0, total[0] + len(chunk)))
-
-    pair(trace, client, accepted)
-    assert total == [5_000_000]
-    # It does not wait for the peer's end.
-    assert only(trace, "c") == [
-        "connectionAttempt", "connect", "ready", ("cb", None), "finish", ("close", False),
-    ]  # fmt: skip
-
-
-@pytest.mark.spec("N062")
-def test_destroy_soon_after_finish_is_at_once(trace: Any) -> None:
-    def client(port: int) -> None:
-        c = watch(net.create_connection(port, "127.0.0.1", c_listener), trace, "c")
-        c.end()
-        c.on("finish", lambda: (c.destroy_soon(), trace("c", "destroyed", c.destroyed)))
-
-    def c_listener() -> None:
-        pass
-
-    pair(trace, client, lambda s: s.on("error", lambda error: None).pause())
-    assert only(trace, "c")[-2:] == [("destroyed", True), ("close", False)]
-
-
-@pytest.mark.spec("N062")
-def test_destroy_soon_while_connecting(trace: Any) -> None:
-    def client(port: int) -> None:
-        c = watch(net.create_connection(port, "127.0.0.1"), trace, "c")
-        c.write(b"queued")
-        c.destroy_soon()
-
-    pair(trace, client)
-    assert only(trace, "c") == [
-        "connectionAttempt", "connect", "ready", "finish", ("close", False),
-    ]  # fmt: skip
-    assert only(trace, "s")[0] == ("data", b"queued")
-
-
-def test_destroy_soon_after_destroy_is_nothing(trace: Any) -> None:
-    c = watch(net.Socket(), trace, "c").destroy()
-    c.destroy_soon()
-    pyuvnet.run()
-    assert only(trace, "c") == [("close", False)]
 
 
 def test_destroy_soon_calls_an_end_of_the_programs_own() -> None:

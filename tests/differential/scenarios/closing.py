@@ -7,7 +7,13 @@ SOON = call("c", "destroy_soon")
 
 # The items, deviations and rules that a scenario shows.
 SHOWS = {
-    "destroy_soon() with much to write": "S4.4-02",
+    "destroy_soon() with much to write": "S4.4-02 N062",
+    "reset of a connection": "N073",
+    "reset while connecting": "N073",
+    "reset over IPC": "N073",
+    "destroy_soon() after writing": "N062",
+    "destroy_soon() after 'finish'": "N062",
+    "destroy_soon() while connecting": "N062",
 }
 
 SCENARIOS = {

@@ -72,6 +72,7 @@ SHOWS = {
     "an address in use, then free": "N020 N109 N116 N134",
     "an address in use, nobody listens to 'error'": "N110",
     "pause_on_connect": "O3.18-03 N074 N155",
+    "one accept for each turn": "O1.2-01 N019",
 }
 
 SCENARIOS = {
