@@ -5,6 +5,7 @@ import random
 import sys
 import threading
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -145,6 +146,7 @@ TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.spec("N005", "N006", "N007")
 @given(rules())
 def test_a_rule_matches_from_its_first_to_its_last_address(added):
     kind, arguments, first, last = added
