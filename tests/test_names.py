@@ -14,6 +14,7 @@ from pyuvnet import diagnostics, events, loop, net, promises, streams
 from pyuvnet._base.names import to_node
 from pyuvnet._core.immediate import Immediate
 from pyuvnet._core.timer import Timeout
+from tests.reliability import leaks_operations
 from tests.support.cases import cases
 
 MODULES = [pyuvnet, diagnostics, events, loop, net, promises, streams]
@@ -235,3 +236,9 @@ def test_constructors_tell_their_arguments_errors_and_name(cls):
 def test_the_names_under_test_are_those_that_users_meet():
     assert {"Socket.connect", "Server.listen", "Readable.pipe", "EventEmitter.on"} <= set(MEMBERS)
     assert {"pyuvnet.run", "pyuvnet.net.connect", "pyuvnet.events.once"} <= set(FUNCTIONS)
+
+
+def test_every_public_operation_has_a_row_in_the_table_of_operations() -> None:
+    """The tests of leaks call each; they are slow, but what is missing there is known at once."""
+    missing = leaks_operations.public() - leaks_operations.NAMES
+    assert missing == set(), f"add them to {leaks_operations.__name__}"

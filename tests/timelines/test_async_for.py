@@ -215,12 +215,6 @@ def test_leaving_ends_and_resumes_at_close(timeline, run, watched):
     assert timeline["c"] == ["finish", ("close", False), ("left", True)]
 
 
-def test_leaving_while_it_connects_with_nothing_to_send(timeline, run):
-    play(talk(timeline, lambda socket: None, enter), close_all)
-    pyuvnet.run()
-    assert timeline["c"] == [("close", False), ("left", True)]
-
-
 @pytest.mark.spec("S5-13")
 @pytest.mark.parametrize("half_open", [None, False, True])
 def test_leaving_after_the_peers_end(timeline, run, half_open):
@@ -228,34 +222,3 @@ def test_leaving_after_the_peers_end(timeline, run, half_open):
     play(talk(timeline, lambda socket: socket.end(), entered_after("end"), **options), close_all)
     run()
     assert timeline["c"] == ["end", "finish", ("close", False), ("left", True)]
-
-
-@pytest.mark.spec("S5-12")
-def test_leaving_a_socket_that_failed_with_nothing_to_send(timeline, run):
-    async def use(client):
-        await events.once(client, "connect")
-        async with client:
-            client.destroy(OSError("mine"))
-
-    play(talk(timeline, lambda socket: None, use), close_all)
-    run()
-    assert [entry[0] for entry in timeline["c"]] == ["error", "close", "left"]
-
-
-def test_leaving_a_socket_that_is_closed_and_done_raises_nothing(timeline, run):
-    play(talk(timeline, lambda socket: socket.end(), entered_after("close")))
-    run()
-    assert timeline["c"] == ["end", "finish", ("close", False), ("left", True)]
-
-
-def test_a_socket_never_connected(timeline, run):
-    socket = net.Socket()
-    notes(timeline, socket)
-
-    async def main():
-        await enter(socket)
-        timeline.note("c", "left")
-
-    pyuvnet.run(main())
-    run()
-    assert timeline["c"] == [("close", False), "left"]

@@ -271,5 +271,6 @@ def test_a_coroutine_listener_of_connection_that_fails_with_capture_rejections(t
         pyuvnet.run(main())
     finally:
         pyuvnet.EventEmitter.capture_rejections = before
+        pyuvnet.EventEmitter()  # Both spellings are one again.
     assert timeline["s"] == ["resume", ("error", "X"), ("close", True)]
     assert timeline["c"][-3:] == ["end", "finish", ("close", False)]
