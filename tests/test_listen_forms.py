@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import AbortController, AbortSignal, BoundSocket, diagnostics, net
+from pyuvnet import AbortController, BoundSocket, diagnostics, net
 from tests.support.cases import cases
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
@@ -538,47 +538,6 @@ def test_the_key_says_what_was_asked_for() -> None:
 
 
 # ---- signal ------------------------------------------------------------------------------------
-
-
-def log(server: net.Server) -> list[str]:
-    events: list[str] = []
-    for event in ("listening", "close", "error"):
-        server.on(event, lambda *args, event=event: events.append(event))
-    return events
-
-
-@pytest.mark.spec("N159")
-def test_abort_when_listening() -> None:
-    controller = AbortController()
-    server = net.create_server()
-    events = log(server)
-
-    def listening() -> None:
-        controller.abort()
-        events.append("aborted")
-        assert not server.listening
-
-    server.listen(port=0, signal=controller.signal, callback=listening)
-    pyuvnet.run()
-    assert events == ["listening", "aborted", "close"]
-    assert controller.signal.listener_count("abort") == 0
-
-
-@pytest.mark.spec("N159")
-@pytest.mark.parametrize("host", [None, "127.0.0.1", "localhost"])
-@pytest.mark.parametrize("when", ["before", "same turn"])
-def test_abort_before_listening(host: str | None, when: str) -> None:
-    controller = AbortController()
-    signal = AbortSignal.abort() if when == "before" else controller.signal
-    server = net.create_server()
-    events = log(server)
-    server.listen({"port": 0, "host": host, "signal": signal})
-    assert server.listening is (host is None)
-    controller.abort()
-    assert server.listening is (host is None and when == "before")
-    pyuvnet.run()
-    assert events == ["close"]
-    assert not server.listening
 
 
 def test_a_closed_server_forgets_its_signal() -> None:

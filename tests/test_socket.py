@@ -166,16 +166,6 @@ def test_text(text: str, encoding: str | None, expected: bytes) -> None:
     assert got == expected
 
 
-@pytest.mark.spec("S4.2-17")
-def test_empty_writes_complete() -> None:
-    answers: list[object] = []
-    c = connect(serve(lambda s: s.resume()))
-    c.write(b"", answers.append)
-    c.on("ready", lambda: (c.write("", answers.append), c.write(b"", answers.append), c.end()))
-    pyuvnet.run()
-    assert answers == [None, None, None]
-
-
 @pytest.mark.spec("S4.2-13", "S4.1-02", "N081", "N129")
 def test_a_slow_reader_stops_the_writer_at_the_mark() -> None:
     sockets: list[net.Socket] = []
@@ -224,34 +214,6 @@ def test_a_reader_stops_at_its_mark() -> None:
 
 
 # ---- State -------------------------------------------------------------------------------------
-
-
-def state(s: net.Socket) -> tuple[Any, ...]:
-    return (s.ready_state, s.pending, s.connecting, s.readable, s.writable, s.destroyed)
-
-
-@pytest.mark.spec("N059", "N061", "N068", "N082", "N180")
-def test_the_state_table() -> None:
-    seen: dict[str, tuple[Any, ...]] = {}
-    server = serve(lambda s: s.on("end", lambda: seen.update(half=state(s), _=s.end())),
-                   allow_half_open=True)  # fmt: skip
-    c = net.Socket()
-    seen["new"] = state(c)
-    c.connect(server.address()["port"], "127.0.0.1")
-    seen["connecting"] = state(c)
-    c.on("connect", lambda: seen.update(connect=state(c)))
-    c.on("ready", lambda: (c.end(), seen.update(ended=state(c))))
-    c.on("close", lambda had_error: seen.update(closed=state(c)))
-    pyuvnet.run()
-    assert seen == {
-        "new": ("open", True, False, True, True, False),
-        "connecting": ("opening", True, True, True, True, False),
-        "connect": ("open", False, False, True, True, False),
-        "ended": ("readOnly", False, False, True, False, False),
-        "half": ("writeOnly", False, False, False, True, False),
-        "_": None,
-        "closed": ("closed", True, False, False, False, True),
-    } | {"_": seen["_"]}
 
 
 @pytest.mark.spec("N050", "N064", "N065", "N070", "N071", "N072", "N122", "N125", "N171")

@@ -12,8 +12,6 @@ from pyuvnet import net, next_tick, run, stop
 from pyuvnet._core.connecting import ConnectSteps
 from pyuvnet._core.socket_base import Connector
 
-CLOSED = "ERR_SOCKET_CLOSED"
-
 
 class Log(list[Any]):
     """What one socket emits and answers, in order."""

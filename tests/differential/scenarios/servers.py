@@ -73,6 +73,10 @@ SHOWS = {
     "an address in use, nobody listens to 'error'": "N110",
     "pause_on_connect": "O3.18-03 N074 N155",
     "one accept for each turn": "O1.2-01 N019",
+    "listen with a signal, aborted later": "N159",
+    "listen with a signal, aborted in that turn": "N159",
+    "listen with a signal that is aborted": "N159",
+    "listen at a host with a signal that is aborted": "N159",
 }
 
 SCENARIOS = {

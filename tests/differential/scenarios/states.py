@@ -23,7 +23,7 @@ MARK = {"high_water_mark": 1000}
 
 # The items, deviations and rules that a scenario shows.
 SHOWS = {
-    "a conversation": "S2-12 S4.1-12 N180",
+    "a conversation": "S2-12 S4.1-12 N180 N059 N061 N068 N082",
     "a write in flight that fails": "S2-12 S4.1-12 N180",
     "destroyed before anything": "S2-12 S4.1-12 N180",
 }
