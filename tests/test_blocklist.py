@@ -604,6 +604,36 @@ def test_ports_and_flow_labels_are_no_part_of_a_rule():
     assert block_list.size == 0
 
 
+def test_remove_address_removes_all_its_duplicates():
+    block_list = made(
+        ("add_address", "1.1.1.1"),
+        ("add_address", "2.2.2.2"),
+        ("add_address", "1.1.1.1"),
+        ("remove_address", "1.1.1.1"),
+    )
+    assert block_list.rules == ["Address: IPv4 2.2.2.2"]
+    assert not block_list.check("1.1.1.1")
+
+
+def test_removal_of_a_duplicate_subnet_or_range_takes_the_newest():
+    block_list = made(
+        ("add_subnet", "1.1.1.1", 8),
+        ("add_range", "3.3.3.3", "3.3.3.4"),
+        ("add_subnet", "2.2.2.2", 8),
+        ("add_subnet", "1.1.1.1", 8),
+        ("add_range", "3.3.3.3", "3.3.3.4"),
+        ("remove_subnet", "1.1.1.1", 8),
+        ("remove_range", "3.3.3.3", "3.3.3.4"),
+    )
+    assert block_list.rules == [
+        "Subnet: IPv4 2.2.2.2/8",
+        "Range: IPv4 3.3.3.3-3.3.3.4",
+        "Subnet: IPv4 1.1.1.1/8",
+    ]
+    assert block_list.check("1.2.3.4")
+    assert block_list.check("3.3.3.3")
+
+
 @pytest.mark.spec("N149")
 def test_clear_removes_everything():
     block_list = made(("add_cidrs", BlockList.PRIVATE_RANGES), ("remove_cidr", "10.0.0.0/8"))
