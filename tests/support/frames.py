@@ -182,6 +182,7 @@ LENGTH_PREFIX = Description(
         (framing.LengthPrefix(3), b"x" * 65536, b"\1\0\0" + b"x" * 65536),
         (framing.LengthPrefix(8), b"ab", b"\0\0\0\0\0\0\0\2ab"),
         (framing.LengthPrefix(2, includes_itself=True), b"ab", b"\0\4ab"),
+        (framing.LengthPrefix(limit=2), b"ab", b"\0\0\0\2ab"),
     ],
     refused=[
         (framing.LengthPrefix(1), b"x" * 256, *RANGE),
@@ -230,6 +231,7 @@ VARINT_PREFIX = Description(
         (framing.VarintPrefix(), b"\1a" + b"\x80" * 9),
     ],
     written=[
+        (framing.VarintPrefix(limit=2), b"ab", b"\2ab"),
         (framing.VarintPrefix(), b"x" * 127, b"\x7f" + b"x" * 127),
         (framing.VarintPrefix(), b"x" * 128, b"\x80\1" + b"x" * 128),
         (framing.VarintPrefix(), b"x" * 16384, b"\x80\x80\1" + b"x" * 16384),
@@ -271,6 +273,7 @@ NETSTRINGS = Description(
     written=[
         (framing.Netstrings(), b"hello", b"5:hello,"),
         (framing.Netstrings(), b"", b"0:,"),
+        (framing.Netstrings(limit=2), b"ab", b"2:ab,"),
         (framing.Netstrings(), b",:1", b"3:,:1,"),
         (framing.Netstrings(), b"x" * 1000, b"1000:" + b"x" * 1000 + b","),
     ],
