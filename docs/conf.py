@@ -18,7 +18,9 @@ author = "pyuvnet contributors"
 project_copyright = "pyuvnet contributors, MIT licence"
 version = release = pyuvnet.__version__
 
-extensions = ["myst_parser", "pyuvnet_api", "shown_by"]
+extensions = ["myst_parser", "pyuvnet_api"]
+# Read where the sources are: a search on the site finds what users need.
+exclude_patterns = ["maintainers"]
 nitpicky = True
 # Names that exist for type checkers only: signatures show them, and no page is about them.
 FOR_CHECKERS = ("Callback", "Connecting", "Listening", "Path", "Place", "Port", "Then")

@@ -4,7 +4,6 @@
     .. pyuvnet-function:: pyuvnet.run      one function
     .. pyuvnet-events:: pyuvnet.cluster    the events of a module, as a table
     .. pyuvnet-names::                     every public name in both spellings, as one table
-    .. pyuvnet-results::                   the published benchmark run
 
 Docstrings have a form of their own: one line; then Args, Events, Raises; last `Node: net.X`, which
 becomes a link. A name that node_links.py does not know is a warning, and so fails the build.
@@ -673,26 +672,6 @@ def tables() -> list[tuple[str, list[tuple[str, str, str]]]]:
     return out
 
 
-class ResultsDirective(SphinxDirective):
-    """The published benchmark run, if the repository holds one."""
-
-    def run(self) -> list[nodes.Node]:
-        results = Path(self.env.srcdir).parent / "bench" / "results" / "reference"
-        report = results / "README.md"
-        if not report.exists():
-            text = "No run is published yet: the repository holds no results."
-            return [nodes.paragraph("", text)]
-        self.env.note_dependency(str(report))
-        lines = report.read_text("utf-8").splitlines()
-        folder = Path("..", "bench", "results", "reference").as_posix()
-        lines = [re.sub(r"\]\((?!\w+:|#|/)", f"]({folder}/", line) for line in lines]
-        # Its headings are below this page's.
-        lines = [f"#{line}" if line.startswith("#") else line for line in lines]
-        section = nodes.section()
-        self.state.nested_parse(StringList(lines, str(report)), 0, section, match_titles=True)
-        return section.children
-
-
 OURS = {
     "attach",
     "detach",
@@ -792,7 +771,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_directive("pyuvnet-function", FunctionDirective)
     app.add_directive("pyuvnet-events", EventsDirective)
     app.add_directive("pyuvnet-names", NamesDirective)
-    app.add_directive("pyuvnet-results", ResultsDirective)
     app.connect("missing-reference", missing)
     app.connect("doctree-read", choose_server)
     app.connect("doctree-read", as_written)
