@@ -26,7 +26,7 @@ hooked = pytest.mark.skipif(
 
 
 def test_each_reason_for_a_drop_is_in_the_guide_and_in_the_docstrings() -> None:
-    guide = Path(__file__).parent.parent / "docs" / "guide" / "operations.md"
+    guide = Path(__file__).parent.parent / "docs" / "guide" / "limits.md"
     rows = guide.read_text("utf-8").splitlines()
     for name, silent, words in REASONS:
         assert f"| `'{name}'` | {words} | {'no' if silent else 'yes'} |" in rows
