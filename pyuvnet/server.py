@@ -1017,18 +1017,20 @@ class Server(ServerBase):
         return _Accepted(self)
 
     @property
-    def dropped(self) -> Info:
+    def dropped(self) -> dict[str, int]:
         """How many connections this server dropped, by reason.
 
-        'maxConnections', 'maxPerAddress', 'proxy', 'blockList'; 'unknownPeer', of a peer that could
-        not be checked against the block list, since the system did not give its address; and codes
-        of failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did
-        not occur are missing. A failure that leaves the connection waiting counts each time it is
-        tried, except for a lack of descriptors, unless on_exhausted is 'shed'.
+        The reasons are those of 'drop' and of the metrics: 'max_connections', 'max_per_address',
+        'proxy', 'block_list'; 'unknown_peer', of a peer that could not be checked against the block
+        list, since the system did not give its address; and codes of failed accepts, such as
+        'EMFILE' and 'ENOMEM'. Reasons that did not occur are missing. A failure that leaves the
+        connection waiting counts each time it is tried, except for a lack of descriptors, unless
+        on_exhausted is 'shed'.
 
         Node: none
         """
-        return Info(self._dropped)
+        counts: dict[str, int] = self._dropped
+        return counts
 
     @property
     def name(self) -> str | None:
@@ -1062,7 +1064,7 @@ class Server(ServerBase):
     def _stats(self) -> Info:
         """stats(), from any thread; only the server's own asks the kernel."""
         found = Info(self._counters())
-        found.dropped = Info(self._dropped)
+        found.dropped = self._dropped
         found.accept_queue, found.accept_queue_limit = self._accept_queue() or (None, None)
         return found
 
