@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -235,3 +236,9 @@ def test_constructors_tell_their_arguments_errors_and_name(cls):
 def test_the_names_under_test_are_those_that_users_meet():
     assert {"Socket.connect", "Server.listen", "Readable.pipe", "EventEmitter.on"} <= set(MEMBERS)
     assert {"pyuvnet.run", "pyuvnet.net.connect", "pyuvnet.events.once"} <= set(FUNCTIONS)
+
+
+def test_the_page_of_names_is_current() -> None:
+    root = Path(__file__).resolve().parents[1]
+    page = runpy.run_path(str(root / "tools" / "names.py"))["page"]()
+    assert (root / "docs" / "names.md").read_text("utf-8") == page
