@@ -37,6 +37,7 @@ html_theme = "furo"
 html_title = "pyuvnet"
 html_static_path = ["_static"]
 html_css_files = ["pyuvnet.css"]
+html_search_scorer = str(Path(__file__).parent / "_ext" / "scorer.js")
 html_copy_source = False
 html_show_sourcelink = False
 # Both have the contrast of WCAG's AA, which tools/screens.py measures.
