@@ -18,7 +18,9 @@ author = "pyuvnet contributors"
 project_copyright = "pyuvnet contributors, MIT licence"
 version = release = pyuvnet.__version__
 
-extensions = ["myst_parser", "pyuvnet_api"]
+extensions = ["myst_parser", "pyuvnet_api", "sphinx_copybutton"]
+# Not for what a program prints.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 # Read where the sources are: a search on the site finds what users need.
 exclude_patterns = ["maintainers"]
 nitpicky = True
@@ -34,7 +36,7 @@ myst_heading_anchors = 3
 # What a block is for, after its language, is for tests/test_docs.py: see there.
 
 html_theme = "furo"
-html_title = "pyuvnet"
+html_title = f"pyuvnet {release}"
 html_static_path = ["_static"]
 html_css_files = ["pyuvnet.css"]
 html_search_scorer = str(Path(__file__).parent / "_ext" / "scorer.js")
