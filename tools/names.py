@@ -68,7 +68,7 @@ def listed(names: Iterator[str]) -> str:
     found -= {to_node(name) for name in found if to_node(name) != name}
     twins = [(to_node(name), name) for name in sorted(found)]
     shown = [f"`{node}`/`{name}`" if node != name else f"`{name}`" for node, name in twins]
-    return textwrap.fill(" · ".join(shown), 110, break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(" · ".join(shown), 150, break_on_hyphens=False, break_long_words=False)
 
 
 def page() -> str:
