@@ -31,6 +31,8 @@ from pathlib import Path
 
 import pytest
 
+import pyuvnet
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 NODE = shutil.which("node")
@@ -234,3 +236,7 @@ def test_ten_programs_stand_beside_nodes() -> None:
 def test_the_pages_for_users_stay_short_enough_to_be_read() -> None:
     pages = [path for path in PAGES if "docs" in path.parts and "maintainers" not in path.parts]
     assert sum(len(path.read_text("utf-8").splitlines()) for path in pages) <= 7000
+
+
+def test_the_home_page_names_the_version() -> None:
+    assert f"Version {pyuvnet.__version__} " in (ROOT / "docs" / "index.md").read_text("utf-8")

@@ -119,7 +119,7 @@ OPTIONS = (
      "added to 'connection'"),
     # Socket(), Server() and the streams
     ("allow_half_open", "Socket", "bool", "bool", "False",
-     "our side stays open when the peer ends"),
+     "the local side stays open when the peer ends"),
     ("allow_half_open", "Server", "bool", "bool", "False", "for accepted sockets"),
     ("allow_half_open", "Duplex", "bool", "bool", "True",
      "'end' does not end the writable side"),
@@ -267,10 +267,12 @@ OPTIONS = (
       "or late leads to 'drop' with reason 'proxy' and a detail")),
     ("name", "Server", "str", "str", "None", "its name in pyuvnet.metrics"),
     # Framings
-    ("limit", "Lines", "int", "int >= 1, bytes", "65536", "for a line without its delimiter"),
-    ("limit", "LengthPrefix VarintPrefix", "int", "int >= 1, bytes", "16777216", "for the payload"),
+    ("limit", "Lines", "int", "int >= 1, bytes", "65536",
+     "the longest line, without its delimiter"),
+    ("limit", "LengthPrefix VarintPrefix", "int", "int >= 1, bytes", "16777216",
+     "the longest payload"),
     ("limit", "Header", "int", "int >= 1, bytes", "16777216",
-     "for the frame, including the header"),
+     "the longest frame, including the header"),
     ("keep_delimiter", "Lines", "bool", "bool", "False", "deliver lines with their delimiter"),
     ("strip_cr", "Lines", "bool", "bool", "True",
      # As it stands in a docstring.
