@@ -295,6 +295,7 @@ def decorators(function: ast.stmt) -> set[str]:
 
 def plain(text: str) -> str:
     """Annotations as people read them, without modules and underscores."""
+    text = re.sub(r"\b(Server|Socket)Base\b", r"\1", text.replace("BoundBase", "BoundSocket"))
     text = re.sub(r"\b(typing|collections\.abc|t)\.", "", text).replace("1e309", "inf")
     text = re.sub(r"\*\*(\w+): Unpack\[\w+\]", r"**\1", text)
     text = text.replace("Callable[[Unpack[_Ts]], object]", "Callable[..., object]")
