@@ -72,7 +72,7 @@ DIRECTIVES = {"language_level": 3, "cdivision": True, "embedsignature": True} | 
     ("auto_pickle", "binding", "initializedcheck"), False
 )
 DIRECTIVES["embedsignature.format"] = "clinic"  # for inspect.signature()
-# See "The GIL" in docs/design.md. Where there is a GIL, it costs 20 instructions per echo.
+# See "The GIL" in docs/maintainers/design.md. With a GIL, it costs 20 instructions per echo.
 DIRECTIVES["freethreading_compatible"] = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 # Kept between builds, and apart for whatever gives different results.

@@ -363,17 +363,20 @@ def put_front(page: str, figures: str) -> str:
     return before + figures + after
 
 
-# The one figure in the first paragraph of README.md and docs/index.md, which names the case.
-HEADLINE = re.compile(r"(?<=<!-- headline -->).*?(?=<!-- headline end -->)", re.S)
-HEADLINE_CASE = "echo-1k-100"
+# The figures in the text of README.md and docs/index.md, each behind the name of its case.
+HEADLINE = re.compile(r"(<!-- headline ([\w-]+) -->).*?(?=<!-- headline end -->)", re.S)
 
 
-def put_headline(page: str, results: Results) -> str:
-    """A page with its headline figure replaced; unchanged if the run lacks that case."""
-    summary = results.summary(HEADLINE_CASE, OURS) if HEADLINE_CASE in results.cases else None
-    if summary is None or summary.ratio is None:
-        return page
-    return HEADLINE.sub(f"{summary.ratio:.2f}", page)
+def put_headlines(page: str, results: Results) -> str:
+    """A page with its headline figures replaced, except for those of cases that the run lacks."""
+
+    def replaced(found: re.Match[str]) -> str:
+        summary = results.summary(found[2], OURS) if found[2] in results.cases else None
+        if summary is None or summary.ratio is None:
+            return found[0]
+        return f"{found[1]}{summary.ratio:.2f} ± {summary.ratio_span:.2f}"
+
+    return HEADLINE.sub(replaced, page)
 
 
 def write_all(results: Results, folder: Path) -> None:
@@ -400,8 +403,8 @@ def publish(results: Results, folder: Path, page: Path, index: Path) -> None:
     (folder / "README.md").write_text(document(results, drawn, published=True), "utf-8")
     link = Path(os.path.relpath(folder, page.parent)).as_posix()
     text = put_front(page.read_text("utf-8"), front(results, link))
-    page.write_text(put_headline(text, results), "utf-8")
-    index.write_text(put_headline(index.read_text("utf-8"), results), "utf-8")
+    page.write_text(put_headlines(text, results), "utf-8")
+    index.write_text(put_headlines(index.read_text("utf-8"), results), "utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:

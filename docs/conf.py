@@ -18,7 +18,11 @@ author = "pyuvnet contributors"
 project_copyright = "pyuvnet contributors, MIT licence"
 version = release = pyuvnet.__version__
 
-extensions = ["myst_parser", "pyuvnet_api", "shown_by"]
+extensions = ["myst_parser", "pyuvnet_api", "sphinx_copybutton"]
+# Not for what a program prints.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+# Read where the sources are: a search on the site finds what users need.
+exclude_patterns = ["maintainers"]
 nitpicky = True
 # Names that exist for type checkers only: signatures show them, and no page is about them.
 FOR_CHECKERS = ("Callback", "Connecting", "Listening", "Path", "Place", "Port", "Then")
@@ -32,9 +36,10 @@ myst_heading_anchors = 3
 # What a block is for, after its language, is for tests/test_docs.py: see there.
 
 html_theme = "furo"
-html_title = "pyuvnet"
+html_title = f"pyuvnet {release}"
 html_static_path = ["_static"]
 html_css_files = ["pyuvnet.css"]
+html_search_scorer = str(Path(__file__).parent / "_ext" / "scorer.js")
 html_copy_source = False
 html_show_sourcelink = False
 # Both have the contrast of WCAG's AA, which tools/screens.py measures.

@@ -6,7 +6,7 @@
 It sends each line back in capitals. Under systemd it uses the socket of its unit; behind a
 balancer, `--proxy 10.0.0.0/8` makes it read PROXY headers. On SIGTERM and Ctrl-C it replies to
 every request that has arrived, then stops; on SIGUSR2 a new version takes over.
-docs/guide/operations.md explains each limit.
+docs/guide/limits.md explains each limit.
 """
 
 import argparse

@@ -749,21 +749,22 @@ class Server(ServerBase):
         idle_grace: float = 1000,
         callback: Callable[[ShutdownResult], object] | None = None,
     ) -> Shutdown:
-        """Stop gracefully: accept the clients that are waiting, and send every answer.
+        """Stop gracefully: accept the waiting clients, let requests finish, end within `timeout`.
 
-        For `lame_duck` ms everything continues as before, so that a balancer can notice. Then the
-        clients in the kernel's queue are accepted, the listener closes, and every open socket emits
-        'shutdown', in which a protocol can say goodbye. A socket is ended, with end(), when it is
-        idle: nothing is queued either way, there was no byte for `idle_grace` ms since 'shutdown',
-        and socket.busy is not True; with socket.busy False it is idle at once. What the program
-        writes to it afterwards is refused without an 'error'. When time is up, what is left is
-        destroyed.
+        For `lame_duck` ms the server goes on as before, so that a balancer can notice. Then it
+        accepts the clients in the kernel's queue, closes the listener, and every open socket emits
+        'shutdown', in which a protocol can say goodbye. Each socket is ended, with end(), once it
+        is idle: nothing is queued in either direction, no byte has moved for `idle_grace` ms since
+        'shutdown', and socket.busy is not True; with socket.busy False it is idle at once. Writing
+        to it afterwards is refused without an 'error'. `timeout` ms after the call, the sockets
+        that are left are destroyed: a request that takes longer gets no answer.
 
         Args:
-            timeout: ms, default 30000: from this call until what is left is destroyed.
+            timeout: ms, default 30000: how long the shutdown may take, including `lame_duck`.
             lame_duck: ms, default 0: at most `timeout`.
-            idle_grace: ms, default 1000: ending at once would lose the request that is on its way.
-            callback: callable(result), once.
+            idle_grace: ms, default 1000: how long a socket has to be silent before it is ended, so
+                that a request on its way is not cut off.
+            callback: callable(result), called once, when the server has closed.
 
         Returns: an awaitable of a ShutdownResult(ended, destroyed, unaccepted), which is set after
             'close'. A second call returns the same awaitable; the earlier end of `timeout` applies,
@@ -796,12 +797,12 @@ class Server(ServerBase):
         lame_duck: float = 0,
         idle_grace: float = 1000,
     ) -> Self:
-        """Shut down when one of these signals comes; a second one destroys everything at once.
+        """Call shutdown() at the first of these signals, and destroy all sockets at the second.
 
-        run() returns once the last server that a signal shuts down has closed. run(main()) returns
-        when its coroutine does; if no coroutine waits for one of the servers (serve_forever(),
-        wait_closed(), the result of shutdown(), `async for`), that coroutine is cancelled.
-        Afterwards, and for a third signal, the signals have the effect that they had before.
+        Once the last server has closed, run() returns. run(main()) returns when main() does, so let
+        it wait for a server, with serve_forever(), wait_closed(), the result of shutdown(), or
+        `async for`; a main() that waits for anything else is cancelled. A third signal, and any
+        signal after the shutdown, has the effect that it had before this call.
 
         Args:
             signals: names such as "SIGTERM", or numbers; if called again for a signal, the last
@@ -1011,18 +1012,20 @@ class Server(ServerBase):
         return _Accepted(self)
 
     @property
-    def dropped(self) -> Info:
+    def dropped(self) -> dict[str, int]:
         """How many connections this server dropped, by reason.
 
-        'maxConnections', 'maxPerAddress', 'proxy', 'blockList'; 'unknownPeer', of a peer that could
-        not be checked against the block list, since the system did not give its address; and codes
-        of failed accepts, such as 'EMFILE' and 'ENOMEM'. Reasons that did
-        not occur are missing. A failure that leaves the connection waiting counts each time it is
-        tried, except for a lack of descriptors, unless on_exhausted is 'shed'.
+        The reasons are those of 'drop' and of the metrics: 'max_connections', 'max_per_address',
+        'proxy', 'block_list'; 'unknown_peer', of a peer that could not be checked against the block
+        list, since the system did not give its address; and codes of failed accepts, such as
+        'EMFILE' and 'ENOMEM'. Reasons that did not occur are missing. A failure that leaves the
+        connection waiting counts each time it is tried, except for a lack of descriptors, unless
+        on_exhausted is 'shed'.
 
         Node: none
         """
-        return Info(self._dropped)
+        counts: dict[str, int] = self._dropped
+        return counts
 
     @property
     def name(self) -> str | None:
@@ -1056,7 +1059,7 @@ class Server(ServerBase):
     def _stats(self) -> Info:
         """stats(), from any thread; only the server's own asks the kernel."""
         found = Info(self._counters())
-        found.dropped = Info(self._dropped)
+        found.dropped = self._dropped
         found.accept_queue, found.accept_queue_limit = self._accept_queue() or (None, None)
         return found
 

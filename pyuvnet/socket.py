@@ -149,7 +149,7 @@ class Socket(SocketMethods):
 
     Args:
         options: a mapping of the options below; keywords win over it.
-        allow_half_open: bool, default False: our side stays open when the peer ends.
+        allow_half_open: bool, default False: the local side stays open when the peer ends.
         readable, writable: bool, default True: False disables this side.
         high_water_mark, readable_high_water_mark, writable_high_water_mark: int >= 0, bytes,
             default 65536 (16384 on Windows): high_water_mark wins.

@@ -68,7 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--full",
         action="store_true",
         help="everything, and the large version of the suites of tests/reliability, see "
-        "docs/reliability.md",
+        "docs/maintainers/reliability.md",
     )
 
 

@@ -593,7 +593,7 @@ def test_all_refusals_are_counted_by_reason() -> None:
         pyuvnet.set_immediate(wait)
 
     def wait() -> None:
-        if server.dropped.get("blockList"):
+        if server.dropped.get("block_list"):
             server.close()
         else:
             pyuvnet.set_immediate(wait)
@@ -603,7 +603,7 @@ def test_all_refusals_are_counted_by_reason() -> None:
     pyuvnet.run()
     for peer in peers:
         peer.close()
-    assert server.dropped == {"maxConnections": 2, "blockList": 1}
+    assert server.dropped == {"max_connections": 2, "block_list": 1}
     # What it gives is a copy.
-    server.dropped["maxConnections"] = 0
+    server.dropped["max_connections"] = 0
     assert server.dropped["max_connections"] == 2

@@ -254,24 +254,25 @@ def test_a_published_run_is_kept_small_and_its_plot_put_into_the_first_page(
 ) -> None:
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "run")
-    told = filled({"libuv": [5], "pyuvnet": [6], "rloop": [10]}, key=report.HEADLINE_CASE)
+    told = filled({"libuv": [5], "pyuvnet": [6], "rloop": [10]}, key="echo-1k-100")
     report.write_all(told, tmp_path / "other")
     names = ("overview", "cpu", "rates", "latency")
     drawn = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     made = {path.name for path in (tmp_path / "other").iterdir()}
     assert made - drawn == {"README.md", runs.PLAIN}
     page = tmp_path / "README.md"
-    before = "before: <!-- headline -->9.99<!-- headline end --> times"
+    mark = "<!-- headline echo-1k-100 -->{}<!-- headline end --> times"
+    before = mark.format("9.99 ± 1.00") + mark.format("9.99").replace("100", "no")
     page.write_text(f"{before}\n\n{report.FRONT_BEGIN}\nold\n{report.FRONT_END}\n\nafter\n")
     index = tmp_path / "docs" / "index.md"
     index.parent.mkdir()
     index.write_text(before)
     assert report.main([str(tmp_path / "other"), "--publish"]) == 0
-    assert index.read_text() == before.replace("9.99", "1.20")
+    assert index.read_text() == before.replace("9.99 ± 1.00", "1.20 ± 0.00")
     text = page.read_text()
     assert (tmp_path / "run" / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (tmp_path / "run").iterdir()} == PUBLISHED
-    assert text.startswith("before: <!-- headline -->1.20<!-- headline end --> times\n\n<!--")
+    assert text.startswith(f"{index.read_text()}\n\n<!--")
     assert text.endswith("-->\n\nafter\n")
     assert "](run/overview.png)" in text
     assert "old" not in text
@@ -293,7 +294,7 @@ def test_the_pages_show_the_published_run() -> None:
     assert report.put_front(page, report.front(told, "bench/results/reference")) == page
     for text in (page, (ROOT / "docs" / "index.md").read_text("utf-8")):
         assert report.HEADLINE.search(text)
-        assert report.put_headline(text, told) == text
+        assert report.put_headlines(text, told) == text
         # Markdown ends a paragraph at a comment that begins a line.
         assert "\n<!-- headline" not in text
     tables = report.document(told, ["overview"], published=True)

@@ -52,7 +52,7 @@ def test_a_blocked_peer_is_closed_and_dropped(host) -> None:
     assert info.reason == "block_list"
     assert info.remote_address.endswith("127.0.0.1")
     assert info.local_port > 0
-    assert server.dropped == {"blockList": 1}
+    assert server.dropped == {"block_list": 1}
 
 
 def test_an_emit_of_a_subclass_hears_of_blocked_peers_too() -> None:
@@ -175,7 +175,7 @@ def test_a_blocked_peer_that_has_reset_the_connection_does_not_get_through(
     run()
     assert events == []
     assert drops == [("block_list", bad)] * 5
-    assert server.dropped == {"blockList": 5}
+    assert server.dropped == {"block_list": 5}
 
 
 @linux
@@ -212,7 +212,7 @@ def test_a_peer_of_unknown_address_is_sent_away_if_there_is_a_list() -> None:
         for _ in range(5):
             loop.turn()
         assert accepted == []
-        assert server.dropped == {"unknownPeer": 1}
+        assert server.dropped == {"unknown_peer": 1}
         assert drops == [("unknown_peer", None)]
         # One that is still there is known by getpeername().
         server.block_list.add_address("127.0.0.67")
@@ -223,7 +223,7 @@ def test_a_peer_of_unknown_address_is_sent_away_if_there_is_a_list() -> None:
             good.connect(place)
             for _ in range(5):
                 loop.turn()
-            assert server.dropped == {"unknownPeer": 2, "blockList": 1}
+            assert server.dropped == {"unknown_peer": 2, "block_list": 1}
             assert [s.remote_address for s in accepted] == ["127.0.0.1"]
         # Without a list everybody is welcome.
         server.on("connection", lambda s: s.on("error", lambda _: None))

@@ -171,7 +171,8 @@ def test_each_kind_of_import_from_above_is_seen(tmp_path: Path) -> None:
 
 def test_the_top_of_the_package_has_few_files() -> None:
     files = [path.name for path in CORE.parent.iterdir() if path.is_file()]
-    assert len(files) <= 25, f"a new module belongs in a folder, see docs/design.md: {files}"
+    page = "docs/maintainers/design.md"
+    assert len(files) <= 25, f"a new module belongs in a folder, see {page}: {files}"
 
 
 def test_what_only_looks_like_one_is_not(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""docs/coverage.md and docs/deviations.md: nothing is missing, and each line has a test."""
+"""The pages coverage.md and deviations.md: nothing is missing, and each line has a test."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pyuvnet._server import listen as _listen
 from tests.support.cases import cases
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-DOCUMENTS = ["coverage.md", "deviations.md"]
+DOCUMENTS = ["maintainers/coverage.md", "deviations.md"]
 OPTIONS = {
     "net.Server": server.SERVER_OPTIONS,
     "net.Server.listen": _listen.LISTEN_OPTIONS,
@@ -50,13 +49,13 @@ def spans(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 
 
-COVERAGE = {row[0]: row for row in table("coverage.md")}
+COVERAGE = {row[0]: row for row in table("maintainers/coverage.md")}
 
 
 def test_every_id_is_there_once() -> None:
-    ids = [row[0] for row in table("coverage.md")]
+    ids = [row[0] for row in table("maintainers/coverage.md")]
     assert ids == [f"N{number:03}" for number in range(1, 196)]
-    assert {len(row) for row in table("coverage.md")} == {3}
+    assert {len(row) for row in table("maintainers/coverage.md")} == {3}
     deviations = [row[0] for row in table("deviations.md")]
     assert len(set(deviations)) == len(deviations)
     assert all(re.fullmatch(r"D\d{2,}", each) for each in deviations)
@@ -69,19 +68,6 @@ def test_every_item_and_deviation_is_named_by_a_test_and_every_name_is_one(
     named = {each for ids in collected.values() for each in ids if each[0] in "ND"}
     assert sorted(ids - OUTSIDE - named) == [], "no test"
     assert sorted(named - (ids - OUTSIDE)) == [], "no such line"
-
-
-def test_the_pages_get_the_tests_that_pytest_collects(collected: dict[str, list[str]]) -> None:
-    extension = runpy.run_path(str(DOCS / "_ext" / "shown_by.py"))
-    found: dict[str, set[str]] = {}
-    for test, ids in collected.items():
-        for each in ids:
-            # The cases of a test are one, those of scenarios are not.
-            scenario = test.startswith((extension["SCENARIO"], extension["SCRIPT"]))
-            found.setdefault(each, set()).add(test if scenario else test.partition("[")[0])
-    assert {each: set(tests) for each, tests in extension["tests"]().items()} == found
-    page = extension["add_tests"]("deviations", "| id | x |\n|---|---|\n| D06 | y |\n")
-    assert page == f"| id | x | shown by |\n|---|---|---|\n| D06 | y | `{found['D06'].pop()}` |\n"
 
 
 def attribute(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""docs/coverage-tls.md: each name is there, in both spellings."""
+"""docs/maintainers/coverage-tls.md: each name is there, in both spellings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pyuvnet._tls.context import CONTEXT_OPTIONS
 from pyuvnet._tls.server import TLS_CONNECT_OPTIONS, TLS_SERVER_OPTIONS
 from pyuvnet._tls.socket import TLS_SOCKET_OPTIONS
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "coverage-tls.md").read_text("utf-8")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = (DOCS / "maintainers" / "coverage-tls.md").read_text("utf-8")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "`" in line]
 NAMES = [name for row in ROWS for name in re.findall(r"`([^`]+)`", row)]
 OPTIONS = {

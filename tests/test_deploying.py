@@ -1,4 +1,4 @@
-"""The programs of docs/guide/deploying.md, under what a careless or hostile operator does."""
+"""The programs of docs/guide/shutdown.md, under what a careless or hostile operator does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs use signals")
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "guide" / "deploying.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "guide" / "shutdown.md").read_text("utf-8")
 SECONDS = 20
 
 

@@ -31,6 +31,8 @@ from pathlib import Path
 
 import pytest
 
+import pyuvnet
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 NODE = shutil.which("node")
@@ -211,7 +213,7 @@ def test_few_blocks_are_not_run() -> None:
     assert len(not_run) == NOT_RUN, [f"{block.where}: {block.why_not}" for block in not_run]
 
 
-NOT_RUN = 37
+NOT_RUN = 33
 
 
 def test_every_python_block_can_be_found() -> None:
@@ -229,3 +231,12 @@ def test_ten_programs_stand_beside_nodes() -> None:
     assert len(programs) >= 10
     after = [beside[beside.index(block) + 1] for block in programs]
     assert all(block.language == "python" and "same" in block.words for block in after)
+
+
+def test_the_pages_for_users_stay_short_enough_to_be_read() -> None:
+    pages = [path for path in PAGES if "docs" in path.parts and "maintainers" not in path.parts]
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in pages) <= 7000
+
+
+def test_the_home_page_names_the_version() -> None:
+    assert f"Version {pyuvnet.__version__} " in (ROOT / "docs" / "index.md").read_text("utf-8")

@@ -62,6 +62,7 @@ READ_AS_FILES = [
     *("README.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "RELEASING.md"),
     *("SECURITY.md", "bench/README.md", "bench/results/reference/README.md", "examples/README.md"),
     *("vendor/libuv/README.md", ".github/pull_request_template.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs" / "maintainers").glob("*.md"))),
 ]
 
 

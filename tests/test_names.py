@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -242,3 +243,9 @@ def test_every_public_operation_has_a_row_in_the_table_of_operations() -> None:
     """The tests of leaks call each; they are slow, but what is missing there is known at once."""
     missing = leaks_operations.public() - leaks_operations.NAMES
     assert missing == set(), f"add them to {leaks_operations.__name__}"
+
+
+def test_the_page_of_names_is_current() -> None:
+    root = Path(__file__).resolve().parents[1]
+    page = runpy.run_path(str(root / "tools" / "names.py"))["page"]()
+    assert (root / "docs" / "names.md").read_text("utf-8") == page

@@ -1,4 +1,4 @@
-"""The files of docs/guide/operations.md, as the programs that they are for read them."""
+"""The files of the guide's pages on production, as the programs that they are for read them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from tests.support.loops import turn_until
 from tests.support.processes import gone
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "guide" / "operations.md").read_text("utf-8")
+PAGES = [ROOT / "docs" / "guide" / f"{name}.md" for name in ("operations", "metrics")]
+PAGE = "\n".join(page.read_text("utf-8") for page in PAGES)
 
 
 def written(folder: Path, *names: str) -> list[str]:

@@ -110,7 +110,7 @@ def test_an_option_is_in_each_place() -> None:
             {
                 "pyuvnet/ (no function reads it, and no check and method are in its row)": name
                 in read,
-                "docs/coverage.md (if Node has it) or docs/deviations.md": bool(spellings & listed),
+                "docs/maintainers/coverage.md (if Node has it) or docs/deviations.md": bool(spellings & listed),
                 "tests/": bool(spellings & tested),
             },
             f"the option {name}",
@@ -171,7 +171,7 @@ def test_an_event_is_in_each_place() -> None:
             {
                 "pyuvnet/ (nothing emits it)": event in emitted,
                 f"the docstring of {SHOWN[name][0].__name__}, after Events:": f"'{event}'" in docs,
-                "docs/coverage.md (if Node has it) or docs/deviations.md": event in listed,
+                "docs/maintainers/coverage.md (if Node has it) or docs/deviations.md": event in listed,
                 "tests/": event in tested,
                 "tools/event_table.py (a sentence)": bool(TABLE["EVENTS"][name][1][event][1]),
             },
@@ -200,13 +200,13 @@ USED_BY = {"Passing": "send_handle"}  # what the tests of a layer call
 
 
 def test_a_module_of_the_core_is_in_each_place() -> None:
-    page = text_of("docs/design.md")
+    page = text_of("docs/maintainers/design.md")
     table = page[page.index("| layer | owns |") : page.index("Above the core, in Python")]
     named = {each for line in table.splitlines() for each in re.findall(r"`(\w+)`", line[:200])}
     for name in {path.stem for path in CORE.rglob("*.pyx")} - {"_native"}:
         places = {
             "LAYERS in pyuvnet/_core/__init__.py": name in _core.LAYERS,
-            "the table in docs/design.md": name in named,
+            "the table in docs/maintainers/design.md": name in named,
         }
         lacking(places, f"the module {name}")
 

@@ -1,4 +1,4 @@
-"""docs/sharp-edges.md explains each internal name of CPython, asyncio or libuv that is used."""
+"""The page sharp-edges.md explains each internal name of CPython, asyncio or libuv in use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "sharp-edges.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "maintainers" / "sharp-edges.md").read_text("utf-8")
 SOURCES = [
     path for kind in ("py", "pyx", "pxd", "h") for path in (ROOT / "pyuvnet").rglob(f"*.{kind}")
 ]

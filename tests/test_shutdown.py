@@ -427,7 +427,7 @@ def test_max_connections_and_block_lists_count_for_the_queue_too() -> None:
     peers = [peer_of(server) for _ in range(5)]
     ports = [peer.getsockname()[1] for peer in peers]
     assert down(server, Readers(peers), idle_grace=10) == (3, 0, 0)
-    assert server.dropped == {"maxConnections": 2}
+    assert server.dropped == {"max_connections": 2}
     assert [info["remotePort"] for info in drops] == ports[3:]
 
 

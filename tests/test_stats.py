@@ -317,7 +317,7 @@ def test_drops_are_those_of_dropped() -> None:
     refused.on("error", lambda error: None).resume()
     refused.once("close", lambda had_error: pyuvnet.stop())
     pyuvnet.run()
-    assert server.stats().dropped == server.dropped == {"maxConnections": 1}
+    assert server.stats().dropped == server.dropped == {"max_connections": 1}
     assert server.stats().accepted == 1
     close(server, client, there)
 
@@ -656,7 +656,7 @@ def test_a_block_list_at_work_is_not_logged(log: Callable[[], list[str]]) -> Non
     blocked.add_address("127.0.0.1")
     server = listening(block_list=blocked)
     refused(server, 3)
-    assert server.stats().dropped == {"blockList": 3}
+    assert server.stats().dropped == {"block_list": 3}
     server.close()
     pyuvnet.run()
     assert log() == []
@@ -737,4 +737,4 @@ def test_without_logging_nothing_is_imported(run_child: Any) -> None:
         print(server.dropped, "logging" in sys.modules)
         """
     ).clean()
-    assert child.lines == ["{'maxConnections': 1} False"]
+    assert child.lines == ["{'max_connections': 1} False"]

@@ -10,8 +10,8 @@ Each page is opened at three widths, in the light and the dark theme. Reported, 
   wider than its column is expected to scroll inside its own box.
 - text whose contrast to its background is below WCAG's AA: 4.5:1, and 3:1 if large.
 
-With --shots, a picture of each page is kept as DIR/PAGE-WIDTH-THEME.png. CI does not run this,
-since it takes a browser: run it after a change to the stylesheet, a table, a diagram or the theme.
+With --shots, a picture of each page is kept as DIR/PAGE-WIDTH-THEME.png. .ci/run looks at some
+pages, if there is a Chromium: run it for all after a change to the stylesheet or the theme.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
     .. pyuvnet-function:: pyuvnet.run      one function
     .. pyuvnet-events:: pyuvnet.cluster    the events of a module, as a table
     .. pyuvnet-framings:: classes          every framing; with `table`: what each of them cuts
-    .. pyuvnet-names::                     every public name in both spellings, as one table
-    .. pyuvnet-results::                   the published benchmark run
 
 Docstrings have a form of their own: one line; then Args, Events, Raises; last `Node: net.X`, which
 becomes a link. A name that node_links.py does not know is a warning, and so fails the build.
@@ -234,7 +232,7 @@ def last_line(names: list[str], node: str | None, where: str) -> list[str]:
                 continue
             links.append(f"`{name} <{url}>`__" if url else f"``{name}``")
         shown.append(f"Node: {', '.join(links)}")
-    return ["", ".. rst-class:: node", "", " · ".join(shown), ""] if shown else [""]
+    return ["", ".. container:: node", "", f"    {' · '.join(shown)}", ""] if shown else [""]
 
 
 # ---- Signatures ----------------------------------------------------------------------------------
@@ -309,6 +307,7 @@ def decorators(function: ast.stmt) -> set[str]:
 
 def plain(text: str) -> str:
     """Annotations as people read them, without modules and underscores."""
+    text = re.sub(r"\b(Server|Socket)Base\b", r"\1", text.replace("BoundBase", "BoundSocket"))
     text = re.sub(r"\b(typing|collections\.abc|t)\.", "", text).replace("1e309", "inf")
     text = re.sub(r"\*\*(\w+): Unpack\[\w+\]", r"**\1", text)
     text = text.replace("Callable[[Unpack[_Ts]], object]", "Callable[..., object]")
@@ -539,6 +538,7 @@ class ClassDirective(Described):
             *(f"    {line}" for line in [*bases(cls), *text, *last_line([], node, path)]),
         ]
         elsewhere: dict[type, list[str]] = {}
+        own: list[str] = []
         for member, owner in members(cls).items():
             if member in without:
                 continue
@@ -550,20 +550,21 @@ class ClassDirective(Described):
             if owner is not cls and documented and documented != path:
                 elsewhere.setdefault(owner, []).append(member)
                 continue
-            lines += [f"    {line}" for line in self.member(cls, owner, member)]
+            own += [f"    {line}" for line in self.member(cls, owner, member)]
         for dunder, words in PROTOCOLS.items():
             value = vars(cls).get(dunder)
             if value is None or not value.__doc__:
                 continue
             text, node = split(value.__doc__)
             first, *rest = [*render(text), *last_line([], node, f"{path}.{dunder}")]
-            lines += [f"    .. py:method:: {dunder}()", "", f"        *({words})* {first}"]
-            lines += [f"        {line}" for line in rest]
+            own += [f"    .. py:method:: {dunder}()", "", f"        *({words})* {first}"]
+            own += [f"        {line}" for line in rest]
+        above: list[str] = []
         for owner, names in elsewhere.items():
             target = DOCUMENTED.get(owner) or WHOLE[owner]
             links = ", ".join(f":py:obj:`~{target}.{item}`" for item in names)
-            lines += [f"    From :py:class:`~{target}`: {links}", ""]
-        return self.parse(lines, path)
+            above += [f"    Inherited from :py:class:`~{target}`: {links}", ""]
+        return self.parse([*lines, *above, *own], path)
 
 
 # Classes whose members others inherit, and where those are described.
@@ -660,134 +661,6 @@ def framing_sections(kind: type) -> list[str]:
     return found
 
 
-class NamesDirective(Described):
-    """Every public name, in Node's spelling and in ours; made from the package's own table."""
-
-    required_arguments = 0
-
-    def run(self) -> list[nodes.Node]:
-        lines: list[str] = []
-        for title, rows in tables():
-            lines += [f".. rubric:: {title}", "", ".. list-table::", "   :header-rows: 1", ""]
-            lines += ["   * - Node", "     - pyuvnet"]
-            for node, ours, link in rows:
-                lines += [f"   * - ``{node}``", f"     - :py:obj:`{ours} <{link}>`"]
-            lines.append("")
-        return self.parse(lines, "names")
-
-
-def tables() -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """(title, [(Node's spelling, ours, what the reference calls it)])."""
-    from pyuvnet import diagnostics, events, net, streams
-
-    out = []
-    for title, module, prefix in (
-        ("net", net, "net."),
-        ("Globals and process", pyuvnet, ""),
-        ("stream", streams, "stream."),
-        ("events", events, "events."),
-        ("diagnostics_channel", diagnostics, "diagnostics_channel."),
-    ):
-        rows = []
-        for name in sorted(module.__all__):
-            value = getattr(module, name)
-            if name.startswith("__") or inspect.ismodule(value) or name == "error_monitor":
-                continue
-            if module is pyuvnet and (name in streams.__all__ or name in OURS):
-                continue
-            if inspect.isclass(value) and module is not net and module is not pyuvnet:
-                continue
-            path = f"{module.__name__}.{name}"
-            link = REFERENCE.get(name, path)
-            node = "process.nextTick" if name == "next_tick" else prefix + to_node(name)
-            rows.append((node, path.removeprefix("pyuvnet."), link))
-        out.append((title, rows))
-    for cls in CLASSES:
-        rows = []
-        for name, owner in members(cls).items():
-            documented = DOCUMENTED.get(owner)
-            for whole, target in WHOLE.items():
-                inherited = whole is not cls and issubclass(cls, whole) and issubclass(whole, owner)
-                if inherited and not documented:
-                    owner, documented = whole, target
-            if owner is not cls and documented and documented != REFERENCE[cls.__name__]:
-                continue
-            rows.append((to_node(name), name, f"{REFERENCE[cls.__name__]}.{name}"))
-        out.append((cls.__name__, rows))
-    return out
-
-
-class ResultsDirective(SphinxDirective):
-    """The published benchmark run, if the repository holds one."""
-
-    def run(self) -> list[nodes.Node]:
-        results = Path(self.env.srcdir).parent / "bench" / "results" / "reference"
-        report = results / "README.md"
-        if not report.exists():
-            text = "No run is published yet: the repository holds no results."
-            return [nodes.paragraph("", text)]
-        self.env.note_dependency(str(report))
-        lines = report.read_text("utf-8").splitlines()
-        folder = Path("..", "bench", "results", "reference").as_posix()
-        lines = [re.sub(r"\]\((?!\w+:|#|/)", f"]({folder}/", line) for line in lines]
-        # Its headings are below this page's.
-        lines = [f"#{line}" if line.startswith("#") else line for line in lines]
-        section = nodes.section()
-        self.state.nested_parse(StringList(lines, str(report)), 0, section, match_titles=True)
-        return section.children
-
-
-OURS = {
-    "attach",
-    "detach",
-    "run",
-    "stop",
-    "current_loop",
-    "Loop",
-    "set_exception_handler",
-    "Error",
-    "ArgTypeError",
-    "ArgValueError",
-    "RangeError",
-    "StateError",
-    "AddressError",
-    "AbortError",
-    "AbortTimeoutError",
-    "AggregateError",
-    "ConnectTimeoutError",
-    "SystemCallError",
-    "Server",
-    "Socket",
-    "BoundSocket",
-    "EventEmitter",
-}
-CLASSES = [
-    pyuvnet.Server,
-    pyuvnet.Socket,
-    pyuvnet.EventEmitter,
-    pyuvnet.Readable,
-    pyuvnet.Duplex,
-    pyuvnet.net.BlockList,
-    pyuvnet.net.SocketAddress,
-    pyuvnet.net.BoundSocket,
-    pyuvnet.AbortController,
-    pyuvnet.AbortSignal,
-]
-REFERENCE = {
-    "Server": "pyuvnet.net.Server",
-    "Socket": "pyuvnet.net.Socket",
-    "Stream": "pyuvnet.net.Socket",
-    "BoundSocket": "pyuvnet.net.BoundSocket",
-    "BlockList": "pyuvnet.net.BlockList",
-    "SocketAddress": "pyuvnet.net.SocketAddress",
-    "Readable": "pyuvnet.Readable",
-    "Writable": "pyuvnet.Writable",
-    "Duplex": "pyuvnet.Duplex",
-    "EventEmitter": "pyuvnet.EventEmitter",
-    "AbortController": "pyuvnet.AbortController",
-    "AbortSignal": "pyuvnet.AbortSignal",
-}
-
 # Names in signatures that are types of Python's, or of the stubs alone.
 FOREIGN = re.compile(
     r"(?:.*\.)?(?:Any|AsyncIterator|Awaitable|Buffer|ByteRead|Callable|Coroutine|Ellipsis|Hashable|Iterable|"
@@ -836,8 +709,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_directive("pyuvnet-function", FunctionDirective)
     app.add_directive("pyuvnet-events", EventsDirective)
     app.add_directive("pyuvnet-framings", FramingsDirective)
-    app.add_directive("pyuvnet-names", NamesDirective)
-    app.add_directive("pyuvnet-results", ResultsDirective)
     app.connect("missing-reference", missing)
     app.connect("doctree-read", choose_server)
     app.connect("doctree-read", as_written)

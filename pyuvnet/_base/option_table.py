@@ -144,7 +144,7 @@ OPTIONS: tuple[tuple[Any, ...], ...] = (
      "added to 'connection'"),
     # Socket(), Server() and the streams
     ("allow_half_open", "Socket", "bool", "bool", "False",
-     "our side stays open when the peer ends"),
+     "the local side stays open when the peer ends"),
     ("allow_half_open", "Server", "bool", "bool", "False", "for accepted sockets",
      bool, "allow_half_open"),
     ("allow_half_open", "Duplex", "bool", "bool", "True",
@@ -298,11 +298,12 @@ OPTIONS: tuple[tuple[Any, ...], ...] = (
     ("name", "Server", "str", "str", "None", "its name in pyuvnet.metrics",
      _server_name, "_set_name"),
     # Framings
-    ("limit", "Lines", "int", "int >= 1, bytes", "65536", "for a line without its delimiter"),
+    ("limit", "Lines", "int", "int >= 1, bytes", "65536",
+     "the longest line, without its delimiter"),
     ("limit", "LengthPrefix VarintPrefix Netstrings", "int", "int >= 1, bytes", "16777216",
-     "for the payload"),
+     "the longest payload"),
     ("limit", "Header", "int", "int >= 1, bytes", "16777216",
-     "for the frame, including the header"),
+     "the longest frame, including the header"),
     ("keep_delimiter", "Lines", "bool", "bool", "False", "deliver lines with their delimiter"),
     ("strip_cr", "Lines", "bool", "bool", "True",
      # As it stands in a docstring.

@@ -523,10 +523,10 @@ cdef class AcceptingServer(AdmittingServer):
 
     @property
     def allow_half_open(self):
-        """True if our side of later connections stays open when the peer ends.
+        """True if the local side of later connections stays open when the peer ends.
 
-        Can be set at any time. While a coroutine owns a connection, our side stays open too, unless
-        this option or property was set to False.
+        Can be set at any time. While a coroutine owns a connection, the local side stays open too,
+        unless this option or property was set to False.
 
         Node: server.allowHalfOpen
         """

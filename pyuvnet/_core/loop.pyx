@@ -866,7 +866,7 @@ cdef class Loop:
     # ---- For users -----------------------------------------------------------------------------
 
     def call_soon_threadsafe(self, callback, *args):
-        """Run callback(*args) in this loop's thread; the only method for use in other threads.
+        """Run callback(*args) in this loop's thread, from any thread.
 
         Args:
             callback: a callable.

@@ -1137,7 +1137,7 @@ cdef class Readable(Stream):
 
         Args:
             delimiter: bytes-like, not empty.
-            limit: int >= 1, bytes, default 65536: of what comes before the delimiter.
+            limit: int >= 1, bytes, default 65536: the most that may come before the delimiter.
 
         Returns: as read_exactly().
         Raises: as read_exactly(), ArgValueError (ERR_INVALID_ARG_VALUE); from the awaitable
@@ -1153,10 +1153,10 @@ cdef class Readable(Stream):
         r"""Wait for a line, without its "\n" or "\r\n".
 
         Args:
-            limit: int >= 1, bytes, default 65536: of the line.
+            limit: int >= 1, bytes, default 65536: the most that a line may have.
 
-        Returns: as read_exactly(). At the end of the stream what is left is the last line, and
-            then each is b""; `at_end` tells that from an empty line.
+        Returns: as read_exactly(). b"" is an empty line, or the end of the stream: only then
+            `at_end` is True. If the stream ends without a line end, what is left is the last line.
         Raises: as read_until(), except for IncompleteReadError.
 
         Node: none (asyncio.StreamReader.readline())

@@ -1,4 +1,4 @@
-"""What threads share where no GIL keeps them apart; see shared.h, and docs/design.md ("Shared")."""
+"""What threads share where no GIL keeps them apart; see shared.h, and "Shared" in design.md."""
 
 from cpython.object cimport PyObject
 

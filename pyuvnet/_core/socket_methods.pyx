@@ -52,9 +52,9 @@ cdef class SocketMethods(SocketBase):
         """Emit 'timeout' after a period without activity; this does not close the socket.
 
         Args:
-            timeout: int or float, milliseconds >= 0; 0 ends it. Above 2147483647 it is cut, with
-                a TimeoutOverflowWarning.
-            callback: callable, added as a once listener of 'timeout'; with 0 removed.
+            timeout: int or float, milliseconds >= 0; 0 disables it. Values above 2147483647 are
+                clamped, with a TimeoutOverflowWarning.
+            callback: callable, added as a once listener of 'timeout', or removed if timeout is 0.
 
         Returns the socket. Events: 'timeout', once for each idle period.
         Raises: ArgTypeError (ERR_INVALID_ARG_TYPE), RangeError (ERR_OUT_OF_RANGE).

@@ -37,8 +37,8 @@ FUNCTIONS = {
 assert len(FUNCTIONS) == UPCALLS
 
 # The methods written in Python that the core calls on objects of its own classes, other than those
-# that a program overrides (docs/streams-rules.md): class and name, and when. Those of Calls are
-# functions that TLSSocket gives to the layer.
+# that a program overrides (docs/maintainers/streams-rules.md): class and name, and when. Those of
+# Calls are functions that TLSSocket gives to the layer.
 METHODS = {
     "Driver.gone":
         "(): run() on a driven loop; returns True if the other loop needs the driver no more.",

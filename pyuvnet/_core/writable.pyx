@@ -932,10 +932,13 @@ cdef class Writable(Stream):
         return bool(self._state & W_NEED_DRAIN and not self._state & (W_ENDING | DESTROYED))
 
     def drained(self):
-        """Wait until you may write again: not at all, unless a write() returned False.
+        """Wait until you may write again, which is at once unless a write() has returned False.
 
             socket.write(chunk)
             await socket.drained()
+
+        It waits until everything written so far has left the buffer, as 'drain' does. That does not
+        mean that the peer has received it.
 
         Returns: an awaitable, needs asyncio.
         Raises: from the awaitable what the stream failed with, or ClosedError

@@ -27,7 +27,7 @@ def test_nobody_makes_one_by_hand(name: str) -> None:
 
 
 def test_the_inner_object_has_what_is_called() -> None:
-    """See docs/sharp-edges.md: `_sslobj` saves a Python call for each record."""
+    """See docs/maintainers/sharp-edges.md: `_sslobj` saves a Python call for each record."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
     inner = made._sslobj

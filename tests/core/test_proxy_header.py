@@ -432,7 +432,7 @@ def test_the_block_list_matches_the_address_of_the_header_too() -> None:
         front.until(2)
     assert set(front.heard) == {("block_list", None), ("1.2.4.4", b"")}
     assert drops == ["1.2.3.4"]
-    assert front.server.dropped == {"blockList": 1}
+    assert front.server.dropped == {"block_list": 1}
 
 
 def test_the_block_list_matches_the_connections_own_address_first() -> None:
@@ -445,7 +445,7 @@ def test_the_block_list_matches_the_connections_own_address_first() -> None:
                   else set_timeout(look, 1))  # fmt: skip
         run()
     assert front.heard == [("block_list", None)]
-    assert front.server.dropped == {"blockList": 1}
+    assert front.server.dropped == {"block_list": 1}
 
 
 def test_a_connection_that_waits_counts_for_max_connections() -> None:
@@ -458,7 +458,7 @@ def test_a_connection_that_waits_counts_for_max_connections() -> None:
         one.sendall(LINE[:5])
         front.until(1)
         assert front.heard == [None]
-        assert front.server.dropped == {"maxConnections": 1}
+        assert front.server.dropped == {"max_connections": 1}
 
 
 def test_close_ends_the_connections_that_wait_and_close_comes() -> None:

@@ -339,7 +339,7 @@ def test_a_limit_of_any_number(limit: float, taken: int) -> None:
     server.max_connections = limit
     assert server.max_connections is limit
     peers = peers_of(server, 3)
-    turn_until(lambda: len(accepted) + server.dropped.get("maxConnections", 0) == 3)
+    turn_until(lambda: len(accepted) + server.dropped.get("max_connections", 0) == 3)
     assert len(accepted) == taken
     for s in accepted:
         s.destroy()

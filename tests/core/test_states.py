@@ -380,7 +380,7 @@ def test_each_state_has_a_sentence_and_a_way_to_it(table: Any) -> None:
     ],
 )
 def test_the_diagrams_of_the_design_have_each_state(table: Any, title: str) -> None:
-    design = Path(__file__).parents[2].joinpath("docs", "design.md").read_text(encoding="utf-8")
+    design = Path(__file__).parents[2].joinpath("docs/maintainers/design.md").read_text("utf-8")
     found = re.search(rf"^{title}:\n\n```[^\n]+\n(.*?)^```$", design, re.DOTALL | re.MULTILINE)
     assert found
     assert set(re.findall(r"\[(\w+)\]", found[1])) == set(table.STATES)

@@ -16,7 +16,7 @@ SECTION = "## Calls that go up\n"
 
 def documented() -> list[tuple[str, ...]]:
     """The rows of the section's tables."""
-    text = (ROOT / "docs/design.md").read_text("utf-8")
+    text = (ROOT / "docs/maintainers/design.md").read_text("utf-8")
     section = text.partition(SECTION)[2].partition("\n## ")[0]
     rows = [tuple(line.strip("| ").split(" | ")) for line in re.findall(r"^\|.*$", section, re.M)]
     return [row for row in rows if row[0].startswith("`")]
@@ -91,10 +91,10 @@ def test_a_call_that_nobody_has_provided_names_what_is_missing(run_child: Any) -
     assert lines[1].endswith("have to provide " + ", ".join(upcalls.FUNCTIONS))
 
 
-# Methods that a program's streams provide (docs/streams-rules.md); names of the standard library.
+# Methods that a program's streams provide (docs/maintainers/streams-rules.md).
 STREAM_METHODS = {"_read", "_write", "_writev", "_final", "_destroy", "_construct"}
 STANDARD_LIBRARY = {"_getframe", "_must_cancel", "_fut_waiter", "_asyncio_future_blocking"}
-STANDARD_LIBRARY |= {"_sslobj"}
+STANDARD_LIBRARY |= {"_sslobj", "_msg_callback"}
 
 
 def undefined(sources: list[str]) -> set[str]:

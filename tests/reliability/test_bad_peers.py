@@ -463,7 +463,7 @@ def test_a_flood_beyond_the_most_connections(still_serves: Callable[[Any], None]
     server.on("drop", dropped)
     server.on("listening", lambda: peers.extend(connect(server) for _ in range(200)))
     pyuvnet.run()
-    assert server.dropped == {"maxConnections": 190}
+    assert server.dropped == {"max_connections": 190}
     ports = {peer.getsockname()[1]: peer for peer in peers}
     answers = {port: peer.recv(100) for port, peer in ports.items()}
     assert {port for port, answer in answers.items() if not answer} == set(drops)

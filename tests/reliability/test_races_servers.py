@@ -433,7 +433,7 @@ def test_a_block_list_that_changes_inside_events(change: str) -> None:
         client.connect(server.address().port, "127.0.0.1")
 
     def closed(had_error: bool) -> None:
-        if server.dropped.get("blockList", 0) == told.count("blocked") + 1:
+        if server.dropped.get("block_list", 0) == told.count("blocked") + 1:
             told.append("blocked")
             remove(blocked)
         if left:
@@ -445,7 +445,7 @@ def test_a_block_list_that_changes_inside_events(change: str) -> None:
     server.listen(0, "127.0.0.1", connect)
     run()
     assert told == ["connection", "blocked"] * 4
-    assert dict(server.dropped) == {"blockList": 4}
+    assert dict(server.dropped) == {"block_list": 4}
 
 
 @pytest.mark.parametrize("event", ["lookup", "connectionAttempt", "newListener"])
@@ -511,5 +511,5 @@ def test_a_block_list_that_another_thread_changes(full: bool) -> None:
         stack.callback(thread.join)
         stack.callback(over.set)
         run()
-    assert served + server.dropped.get("blockList", 0) == gone
+    assert served + server.dropped.get("block_list", 0) == gone
     assert loop.handle_count() == 0

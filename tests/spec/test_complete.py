@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "maintainers"
 PAGES = ["streams-rules.md", "operations-rules.md"]
 
 # For the tests to be collected, which takes its time on a busy machine.

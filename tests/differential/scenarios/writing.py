@@ -217,7 +217,7 @@ SCENARIOS = {
         },
         server={"pause_on_connect": True},
         deviation=(
-            "docs/design.md, One write: taken for its callback's answer, which is the kernel's",
+            "docs/maintainers/design.md, One write: taken for its callback's answer, the kernel's",
             {
                 "s1": {
                     "s1.write False": "s1.write True",
