@@ -120,7 +120,7 @@ class Server(NetServer):
 
             'connection' with a stream also begins TLS on it, whatever listens.
 
-            Node: server.emit()
+            Node: emitter.emit()
             """
             heard = super().emit(event, *arguments)
             if event != "connection" or not arguments or not isinstance(arguments[0], Duplex):

@@ -715,10 +715,12 @@ class TLSSocket(Socket):
 
     @property
     def truncated(self) -> bool:
-        """True if the connection has ended without the peer's close_notify. Node: none
+        """True if the connection has ended without the peer's close_notify.
 
         What cuts a connection, such as an attacker, cannot send one: the data may not be whole.
         Many clients close without it, though. require_close_notify makes it an error.
+
+        Node: none
         """
         return self._layer is not None and self._layer.truncated
 
