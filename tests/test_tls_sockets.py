@@ -295,6 +295,21 @@ def test_onread_has_the_bytes_in_the_programs_buffer(wire: Wire) -> None:
     assert got == noise(100_000)
 
 
+def test_onread_with_tls_reads_although_the_client_is_paused_before_it_connects() -> None:
+    """As in Node, where a plain client does not."""
+    wire, got = Wire("tls"), bytearray()
+    server = wire.serve(lambda socket: socket.end("hello"))
+
+    def read(size: int, buffer: bytearray) -> None:
+        got.extend(buffer[:size])
+        wire.finish()
+
+    client = wire.connect(onread={"buffer": bytearray(64), "callback": read}).pause()
+    client.on("close", server.close)
+    assert wire.run() == []
+    assert got == b"hello"
+
+
 # ---- Pipes ---------------------------------------------------------------------------------------
 
 

@@ -375,6 +375,9 @@ def connect(*args: Any, listener: Callable[[], object] | None = None, **keywords
         socket._wrap(plain)
     else:
         socket._connect_checked(cast("dict[str, Any]", plan), None)
+        if options.get("onread") is not None:
+            # As in Node, which reads here even if the program calls pause() at once.
+            socket.read(0)
     return socket
 
 
