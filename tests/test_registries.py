@@ -102,7 +102,7 @@ def test_an_option_is_in_each_place() -> None:
         if path.name not in ("option_table.py", "keywords.py")
     )
     read = set(re.findall(r'"(\w+)"', package)) | {row[0] for row in OPTIONS if row[6:]}
-    listed = words_of("docs/coverage*.md", "docs/deviations*.md") | UNLISTED
+    listed = words_of("docs/maintainers/coverage*.md", "docs/deviations*.md") | UNLISTED
     tested = words_of("tests/**/*.py", but=("test_registries.py",)) | {*UNAVAILABLE}
     for name in sorted({row[0] for row in OPTIONS}):
         spellings = {name, to_node(name)}
@@ -110,7 +110,9 @@ def test_an_option_is_in_each_place() -> None:
             {
                 "pyuvnet/ (no function reads it, and no check and method are in its row)": name
                 in read,
-                "docs/maintainers/coverage.md (if Node has it) or docs/deviations.md": bool(spellings & listed),
+                "docs/maintainers/coverage.md (if Node has it) or docs/deviations.md": bool(
+                    spellings & listed
+                ),
                 "tests/": bool(spellings & tested),
             },
             f"the option {name}",
@@ -161,7 +163,10 @@ EMITTED = re.compile(r'\b(?:intern_event|_?emit\w*|_announce)\(\s*"(\w+)"')
 
 def test_an_event_is_in_each_place() -> None:
     # Two of Node's are in no line of their own.
-    listed = words_of("docs/coverage*.md", "docs/deviations*.md") | {"newListener", "unpipe"}
+    listed = words_of("docs/maintainers/coverage*.md", "docs/deviations*.md") | {
+        "newListener",
+        "unpipe",
+    }
     tested = words_of("tests/**/*.py", but=("test_registries.py",))
     sources = [*(ROOT / "pyuvnet").rglob("*.py"), *(ROOT / "pyuvnet/_core").glob("*.pyx")]
     emitted = {event for path in sources for event in EMITTED.findall(path.read_text("utf-8"))}
@@ -171,7 +176,8 @@ def test_an_event_is_in_each_place() -> None:
             {
                 "pyuvnet/ (nothing emits it)": event in emitted,
                 f"the docstring of {SHOWN[name][0].__name__}, after Events:": f"'{event}'" in docs,
-                "docs/maintainers/coverage.md (if Node has it) or docs/deviations.md": event in listed,
+                "docs/maintainers/coverage.md (if Node has it) or docs/deviations.md": event
+                in listed,
                 "tests/": event in tested,
                 "tools/event_table.py (a sentence)": bool(TABLE["EVENTS"][name][1][event][1]),
             },

@@ -18,6 +18,7 @@ Rules:
 import _ssl
 import os
 import sys
+from types import SimpleNamespace
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -337,16 +338,10 @@ cdef str _find_libssl():
     incoming, outgoing = _ssl.MemoryBIO(), _ssl.MemoryBIO()
     context = _ssl._SSLContext(_PROTOCOL_TLS_CLIENT)
     inner = context._wrap_bio(incoming, outgoing, server_side=False, server_hostname="localhost")
-    if not _has_layout(_Probe(inner), incoming, outgoing):
+    # In place of an SSLObject, whose class a program may have replaced.
+    if not _has_layout(SimpleNamespace(_sslobj=inner), incoming, outgoing):
         return "Python's ssl keeps its pointers elsewhere"
     return ""
-
-
-class _Probe:
-    """Stands for an SSLObject, whose class a program may have replaced."""
-
-    def __init__(self, inner):
-        self._sslobj = inner
 
 
 def chosen():

@@ -64,7 +64,7 @@ cdef class Lines(Framing):
 
     Args:
         delimiter: bytes-like, 1 to 16 bytes, default b"\\n".
-        limit: int >= 1, bytes, default 65536: for a line without its delimiter.
+        limit: int >= 1, bytes, default 65536: the longest line, without its delimiter.
         keep_delimiter: bool, default False: deliver lines with their delimiter.
         strip_cr: bool, default True: a b"\\r" before the delimiter b"\\n" belongs to it.
         oversize: 'error' or 'discard', default 'error': how to handle a longer line; 'discard'
@@ -256,7 +256,7 @@ cdef class LengthPrefix(Framing):
 
     Args:
         size: 1, 2, 3, 4 or 8, default 4: bytes of the length.
-        limit: int >= 1, bytes, default 16777216: for the payload.
+        limit: int >= 1, bytes, default 16777216: the longest payload.
         byteorder: 'big' or 'little', default 'big'.
         includes_itself: bool, default False: the length includes its own bytes.
 
@@ -358,7 +358,7 @@ cdef class VarintPrefix(Framing):
     """Frames prefixed with their length as a base-128 number, least significant group first.
 
     Args:
-        limit: int >= 1, bytes, default 16777216: for the payload.
+        limit: int >= 1, bytes, default 16777216: the longest payload.
 
     Protocol Buffers call such messages delimited. The payload is delivered without the length.
 
@@ -425,7 +425,7 @@ cdef class Netstrings(Framing):
     """Frames as `5:hello,`: the length in decimal digits, a colon, the payload, a comma.
 
     Args:
-        limit: int >= 1, bytes, default 16777216: for the payload.
+        limit: int >= 1, bytes, default 16777216: the longest payload.
 
     D. J. Bernstein's netstrings, as in SCGI and QMTP. The payload is delivered alone. The length
     has no zero in front, the payload of length 0 is `0:,`, and nothing stands between two frames:
@@ -528,7 +528,7 @@ cdef class Header(Framing):
     Args:
         size: int >= 1, bytes of the header.
         length: callable(header: bytes) -> int >= 0, how many bytes follow.
-        limit: int >= 1, bytes, default 16777216: for the frame, including the header.
+        limit: int >= 1, bytes, default 16777216: the longest frame, including the header.
 
     The delivered frame is the header and what follows. An exception raised by `length` destroys the
     stream, and so does a result that is not an int or is negative. An exception that is not an

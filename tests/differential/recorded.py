@@ -27,7 +27,7 @@ Scenarios = dict[str, dict[str, Any]]
 
 
 def _subject(file: Path) -> tuple[Scenarios, dict[str, str]]:
-    """The scenarios of a file, and what they show of docs/maintainers/coverage.md and the other pages."""
+    """The scenarios of a file, and which lines of coverage.md and other pages they show."""
     spec = importlib.util.spec_from_file_location(f"scenarios_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
