@@ -94,7 +94,7 @@ def test_a_call_that_nobody_has_provided_names_what_is_missing(run_child: Any) -
 # Methods that a program's streams provide (docs/maintainers/streams-rules.md).
 STREAM_METHODS = {"_read", "_write", "_writev", "_final", "_destroy", "_construct"}
 STANDARD_LIBRARY = {"_getframe", "_must_cancel", "_fut_waiter", "_asyncio_future_blocking"}
-STANDARD_LIBRARY |= {"_sslobj", "_msg_callback"}
+STANDARD_LIBRARY |= {"_sslobj", "_msg_callback", "_wrap_bio"}
 
 
 def undefined(sources: list[str]) -> set[str]:
