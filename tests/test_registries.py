@@ -15,6 +15,7 @@ import pytest
 from pyuvnet import EventEmitter, Readable, Server, Socket, Writable, _core, framing, tls
 from pyuvnet._base.names import to_node
 from pyuvnet._base.option_table import OPTIONS, option_set
+from pyuvnet._core import overlay as _overlay
 from pyuvnet._core import tls as _core_tls
 from pyuvnet._core.layer import Layer
 from pyuvnet._tls.rules import UNAVAILABLE
@@ -201,8 +202,10 @@ def test_an_event_that_the_core_emits_or_a_docstring_names_is_in_the_table() -> 
 
 CORE = ROOT / "pyuvnet" / "_core"
 LAYERS = Layer.__subclasses__()
-assert _core_tls.TLS in LAYERS  # which is loaded when it is first needed
-USED_BY = {"Passing": "send_handle"}  # what the tests of a layer call
+# Which are loaded when they are first needed.
+assert {_core_tls.TLS, _overlay.Overlay} <= set(LAYERS)
+# What the tests of a layer call.
+USED_BY = {"Passing": "send_handle", "Overlay": "test_over_any_duplex_stream"}
 
 
 def test_a_module_of_the_core_is_in_each_place() -> None:

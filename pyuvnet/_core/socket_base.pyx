@@ -246,8 +246,9 @@ cdef class SocketBase(Duplex):
     cdef void _give_back(self) noexcept:
         """The server could not take the connection after all, and no listener has seen it."""
         self._state |= DESTROYED | CLOSED | CLOSE_EMITTED
-        self._handle.left_server()
-        stop_deadlines(self._handle)
+        if self._handle is not None:
+            self._handle.left_server()
+            stop_deadlines(self._handle)
         if self._also().address is not None:
             self._also().address.gone()
             self._also().address = None
@@ -356,8 +357,6 @@ cdef class SocketBase(Duplex):
         give_away(handle)
         known.continues(handle)
         self._handle, self._connection = None, known
-        if self._idle is not None:
-            self._idle.cancel()
         if self._coroutines & W_LIMITED:
             self._also().quota.leave_all()
         return handle

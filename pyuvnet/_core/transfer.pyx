@@ -221,6 +221,8 @@ def _depart_socket(Loop here not None, _Moving moving not None, SocketBase socke
     moving.before = None
     moving.idle = socket._idle is not None and socket._idle.index >= 0
     socket._give_away(handle)
+    if socket._idle is not None:
+        socket._idle.cancel()
     here.forget(socket, _nobody)
     stop_deadlines(handle)
     if socket._idle is not None:

@@ -1241,6 +1241,7 @@ def _secure_context() -> None:
 @operation(
     "tls.Server", "tls.Server.add_context", "tls.Server.set_secure_context",
     "tls.Server.get_ticket_keys", "tls.Server.set_ticket_keys", "tls.create_server",
+    "tls.Server.emit",
 )  # fmt: skip
 def _secure_server() -> None:
     given = {name: keys()[name] for name in ("key", "cert")}
@@ -1250,6 +1251,10 @@ def _secure_server() -> None:
     attempt(server.set_secure_context, {"key": b"none", "cert": b"none"})
     attempt(server.get_ticket_keys)
     attempt(server.set_ticket_keys, b"")
+    stream = net.Socket()
+    server.on("tlsClientError", nothing).emit("connection", stream)
+    stream.destroy()
+    run()
     read_properties(server)
 
 
