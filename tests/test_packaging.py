@@ -231,7 +231,9 @@ def test_bill_about_another_libuv_is_refused(
 @posix_only
 def test_exports_are_read_from_the_core(wheels: ModuleType) -> None:
     expected = {f"PyInit_{name}" for name in ("_native", *pyuvnet._core.LAYERS)}
-    assert wheels.exports(Path(_native.__file__)) == expected
+    # The second owner of handles, in tests/support, which only a debug build has.
+    owners = {"PyInit_transport", "PyInit_transport_listener"} if info.is_debug() else set()
+    assert wheels.exports(Path(_native.__file__)) == expected | owners
 
 
 @posix_only
