@@ -91,7 +91,10 @@ def translate_one(source: str, made: str, directives: dict[str, Any]) -> list[st
             read.add(os.path.relpath(source_desc.filename))
             return super().parse(source_desc, *rest, **named)
 
-    options = CompilationOptions(compiler_directives=directives, output_file=made)
+    # Sources outside of the package name its modules, too; pip's build has no path to here.
+    options = CompilationOptions(
+        compiler_directives=directives, output_file=made, include_path=[os.curdir]
+    )
     name = source.removesuffix(".pyx").replace(os.sep, ".").replace("/", ".")
     result = compile_single(source, options, name, context=Listening.from_options(options))
     # Cython's own .pxd files come and go with a build's environment: its version stands for them.
