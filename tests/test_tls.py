@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import diagnostics, framing, net, streams, tls
+from pyuvnet import Duplex, diagnostics, framing, net, streams, tls
 from tests.support.certificates import certificates
 
 PKI = certificates()
@@ -1097,6 +1097,80 @@ def test_a_handshake_that_waits_for_what_was_written_before_it_is_counted() -> N
     server.on("secureConnection", lambda socket: (server.close(), clients[0].destroy()))
     pyuvnet.run()
     assert seen == ["ERR_TLS_HANDSHAKE_TIMEOUT", "secure"]
+
+
+class End(Duplex):
+    """One end of a pair of streams in memory."""
+
+    other: End
+
+    def _read(self, size: int) -> None: ...
+
+    def _write(self, data: Any, encoding: Any, callback: Any) -> None:
+        self.other.push(data)
+        callback()
+
+    def _final(self, callback: Any) -> None:
+        self.other.push(None)
+        callback()
+
+
+def ends() -> tuple[End, End]:
+    near, far = End(), End()
+    near.other, far.other = far, near
+    return near, far
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_what_a_stream_has_before_tls_is_never_taken_for_data(side: str) -> None:
+    """As after STARTTLS, where the commands behind it may be somebody else's."""
+    seen: list[Any] = []
+    near, far = ends()
+    server = tls.create_server(KEYS, handshake_timeout=2000)
+    server.on("tlsClientError", lambda error, socket: seen.append(error.code))
+    server.on("secureConnection", lambda socket: socket.on("data", seen.append))
+    (far if side == "server" else near).push(b"MAIL FROM:<evil>\r\n")
+    server.emit("connection", far)
+    client = tls.connect(socket=near, **TRUST)
+    client.on("error", lambda error: seen.append(error.code)).on("data", seen.append)
+    pyuvnet.run()
+    client.destroy()
+    near.destroy()
+    far.destroy()
+    pyuvnet.run()
+    assert "ERR_SSL_WRONG_VERSION_NUMBER" in seen
+    assert all(isinstance(each, str) for each in seen)
+
+
+def test_a_stream_that_decodes_cannot_carry_tls() -> None:
+    seen: list[Any] = []
+    near, far = ends()
+    server = tls.create_server(KEYS)
+    server.on("tlsClientError", lambda error, socket: seen.append(error.code))
+    far.on("error", lambda error: None).set_encoding("latin1")
+    server.emit("connection", far)
+    near.write(b"\x16\x03\x01")
+    near.on("error", lambda error: None)
+    pyuvnet.run()
+    near.destroy()
+    pyuvnet.run()
+    assert seen == ["ERR_STREAM_WRAP"]
+
+
+def test_a_secure_socket_is_a_stream_for_a_server_too() -> None:
+    got: list[bytes] = []
+    inner = tls.create_server(OTHER, lambda socket: socket.end("hi"))
+    outer = tls.create_server(KEYS, lambda socket: inner.emit("connection", socket))
+
+    def listening() -> None:
+        first = tls.connect(port=outer.address().port, host="127.0.0.1", **TRUST)
+        second = tls.connect(socket=first, ca=PKI / "ca.pem", servername="other.example")
+        second.on("data", lambda data: got.append(bytes(data)))
+        second.on("close", lambda had_error: (first.destroy(), outer.close()))
+
+    outer.listen(0, listening)
+    pyuvnet.run()
+    assert got == [b"hi"]
 
 
 def test_over_any_duplex_stream() -> None:

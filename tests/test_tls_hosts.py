@@ -30,8 +30,11 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 # ---- Clients' certificates -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("options", [{}, {"request_cert": True, "reject_unauthorized": False}])
 @pytest.mark.parametrize("way", ["add_context", "sni_callback"])
-def test_a_ready_context_of_one_host_asks_for_certificates(way: str) -> None:
+def test_a_ready_context_of_one_host_asks_for_certificates(
+    way: str, options: dict[str, Any]
+) -> None:
     strict = ready_server(ssl.CERT_REQUIRED)
 
     def play(port: int) -> None:
@@ -40,10 +43,10 @@ def test_a_ready_context_of_one_host_asks_for_certificates(way: str) -> None:
             assert shake(port, "admin.example", None, context)[2] == expected
 
     if way == "add_context":
-        server = tls.create_server(**KEYS)
+        server = tls.create_server(**KEYS, **options)
         server.add_context("admin.example", strict)
     else:
-        server = tls.create_server(**KEYS, sni_callback=lambda name, callback: strict)
+        server = tls.create_server(**KEYS, **options, sni_callback=lambda name, callback: strict)
     assert with_clients(server, play) == ["refused", ("admin.example", True)]
 
 

@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from . cimport uv
 from .capi cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from .connecting cimport begin_anew, serve_taken
-from .errors cimport seal
+from .errors cimport seal, state_error
 from .layer cimport Layer, add_layer, read_again
 from .pipe cimport new_pipe
 from .socket_base cimport SOCKET_CONNECTING, SOCKET_DRESSING, SOCKET_ESTABLISHING, Connector, \
@@ -31,6 +31,8 @@ cdef class Overlay(Layer):
     cdef bint tick_due
     cdef bint end_due                  # shutdown() was called
     cdef bint wanted                   # reading is wanted from above
+    cdef list early                    # what came before the layers stand; None: they do
+    cdef bint early_end                # the end came then, too
 
     # ---- Down ----------------------------------------------------------------------------------
 
@@ -141,14 +143,34 @@ cdef class Overlay(Layer):
         cdef bytes data
         if self._gone():
             return
+        if type(chunk) is str:
+            self.stream.destroy(state_error("ERR_STREAM_WRAP", "Stream has StringDecoder set"))
+            return
         data = chunk if type(chunk) is bytes else bytes(chunk)
+        if self.early is not None:
+            # Above is nothing that would decrypt it: it must not come up as it is.
+            self.early.append(data)
+            return
         read_again(self.handle, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     def came_end(self):
         """A listener of 'end'."""
         cdef StreamHandle handle = self.handle
-        if not self._gone():
+        if self.early is not None:
+            self.early_end = True
+        elif not self._gone():
             handle.calls.read_ended(handle.owner, handle, uv.UV_EOF)
+
+    cdef int stand(self) except -1:
+        """The layers above are there: hand them what came before, in order."""
+        cdef bytes data
+        while self.early and not self._gone():
+            data = self.early.pop(0)
+            read_again(self.handle, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        self.early = None
+        if self.early_end:
+            self.came_end()
+        return 0
 
 
 cdef class Overlaid(Connector):
@@ -158,7 +180,7 @@ cdef class Overlaid(Connector):
 
     def __cinit__(self, SocketBase socket not None, Stream stream not None):
         self.layer = Overlay.__new__(Overlay)
-        self.layer.stream, self.layer.queue = stream, []
+        self.layer.stream, self.layer.queue, self.layer.early = stream, [], []
 
     def __init__(self, SocketBase socket, Stream stream):
         cdef StreamHandle handle
@@ -171,6 +193,8 @@ cdef class Overlaid(Connector):
         socket._take_handle(handle)
         add_layer(handle, self.layer, True)
         socket._socket_flags = (socket._socket_flags & ~SOCKET_CONNECTING) | SOCKET_DRESSING
+        # Nothing is read before the layers stand, unless somebody else's resume() comes between.
+        stream.pause()
         stream.on("data", self.layer.came)
         stream.on("end", self.layer.came_end)
 
@@ -181,6 +205,7 @@ cdef class Overlaid(Connector):
         if s._also().connector is not self or not s._socket_flags & SOCKET_ESTABLISHING:
             return
         serve_taken(s, False)
+        self.layer.stand()
 
 
 seal(Overlay)

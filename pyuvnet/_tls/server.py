@@ -127,13 +127,15 @@ class Server(NetServer):
                 return heard
             if not arguments[0].destroyed:
                 self._secure(arguments[0], None)
-                if getattr(arguments[0], "server", None) is self:
+                if getattr(arguments[0], "server", None) is self and not isinstance(
+                    arguments[0], TLSSocket
+                ):
                     # One that was accepted here: who emits the event begins TLS, too.
                     self._begun = arguments[0]
             return True
 
     def _secure(self, socket: Duplex, layer: Any) -> None:
-        if isinstance(socket, TLSSocket):
+        if isinstance(socket, TLSSocket) and layer is not None:
             socket._rules, socket._tls_server = self._rules, self
             socket._begin_handshake(layer)
             return

@@ -19,6 +19,7 @@ from .._base.info import Info
 from .._base.option_table import option_set
 from .._core import tls as _layer
 from .._core.address import is_ip
+from .._core.clock import read_clock
 from .._core.connecting import Upgrade
 from .._core.descriptors import own_method
 from .._core.duplex import Duplex
@@ -133,6 +134,10 @@ class TLSSocket(Socket):
     _known: Any = None
     _chosen: SecureContext | None = None
     _announce = False
+    _ends: float | None = None  # When a handshake that began with a wrapped socket has to be over.
+    _plain: Any = None  # That socket, weakly,
+    _left = 0  # what had not left of its writes at the last look,
+    _left_at = 0.0  # and since when it has been as much.
     _window: Any = None  # The timer of a handshake that waits for what the plain socket wrote.
     _held = False  # Its handshake waits for others to end.
     _connects = False  # Made by tls.connect(): an end before it is secure is an error.
@@ -222,6 +227,8 @@ class TLSSocket(Socket):
         upgrade.stand()
         upgrade.stop_reading()
         rules = cast("Rules", self._rules)
+        self._ends = read_clock() / 1e6 + rules.handshake_timeout
+        self._plain = ref(plain)
         if rules.server:
             self._enter()
         next_tick(self._drain, plain, upgrade)
@@ -263,6 +270,8 @@ class TLSSocket(Socket):
         if isinstance(stream, Socket):
             # What comes is not for its program any more.
             stream.remove_all_listeners("data").remove_all_listeners("readable")
+            # Records are no frames.
+            stream.set_framing(None)
         connection = overlay.Overlaid(self, stream)
 
         def closed(*_: object) -> None:
@@ -321,7 +330,7 @@ class TLSSocket(Socket):
         if isinstance(made, PSKObject):
             made.owner, made.outgoing = ref(self), outgoing
         self._layer = _layer.add_tls(handle, _CALLS, strict=rules.strict)
-        self._layer.set_deadline(rules.handshake_timeout)
+        self._layer.set_deadline(self._time_left())
         self._watch_sessions()
         self._layer.start(made, incoming, outgoing, rules.verify_only)
 
@@ -344,8 +353,10 @@ class TLSSocket(Socket):
     def _begin_layer(self, layer: Any) -> None:
         """Begin a server's handshake, now or when others have ended."""
         self._layer = layer
-        # One that is held is not read, so that nothing else shows that it is gone.
-        layer.set_deadline(cast("Rules", self._rules).handshake_timeout)
+        # One that is held is not read, so that nothing else shows that it is gone. That it waits is
+        # not the peer's doing.
+        limit = cast("Rules", self._rules).handshake_timeout
+        layer.set_deadline(limit if self._held else self._time_left())
         if not self._held:
             layer.go_on()
 
@@ -364,7 +375,19 @@ class TLSSocket(Socket):
 
     def _waited(self, limit: int) -> int:
         """For how many ms its handshake has waited for the peer; see TLS.waited()."""
-        return 0 if self._layer is None else cast("int", self._layer.waited(limit))
+        if self._layer is not None:
+            return cast("int", self._layer.waited(limit))
+        # What the plain socket wrote has not left: since when has none of it?
+        plain = None if self._plain is None else self._plain()
+        left, now = 0 if plain is None else plain._unsent_bytes(), read_clock() / 1e6
+        if left != self._left:
+            self._left, self._left_at = left, now
+        return int(now - self._left_at) if left else 0
+
+    def _time_left(self) -> int:
+        """How long the handshake may take from now on."""
+        limit = cast("Rules", self._rules).handshake_timeout
+        return limit if self._ends is None else max(int(self._ends - read_clock() / 1e6), 1)
 
     def _hello(self, servername: str | None, protocols: list[str] | None) -> None:
         rules = cast("Rules", self._rules)
@@ -483,7 +506,9 @@ class TLSSocket(Socket):
         except (ValueError, OSError) as error:
             self._tls_failed(error, False)
             return
-        self._layer.start(made, incoming, outgoing, rules.request and rules.verify_only)
+        # A context of the program's own that was chosen by name says itself what fails.
+        only = rules.request and rules.verify_only and context.context is None
+        self._layer.start(made, incoming, outgoing, only)
 
     def _secured(self) -> None:
         # Nothing of the program's runs before the layer knows whether to go on.
