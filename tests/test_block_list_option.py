@@ -249,18 +249,32 @@ def private() -> net.BlockList:
     return rules
 
 
+TOKEN = b"reached"
+
+
 class Target:
     """A server of this machine that nobody may reach, and what became of who tried."""
 
     def __init__(self) -> None:
         self.reached: list[Any] = []
         self.events: list[Any] = []
-        self.server = net.create_server(lambda s: (self.reached.append(s), s.destroy()))
+        self.server = net.create_server(self.accepted)
         self.server.listen(0)
+
+    def accepted(self, socket: net.Socket) -> None:
+        def heard(data: bytes) -> None:
+            # Another program of this machine may connect to the port that an earlier server had.
+            if data == TOKEN:
+                self.reached.append(socket)
+            socket.destroy()
+
+        socket.on("error", lambda error: None).on("data", heard)
+        socket.set_timeout(2000, socket.destroy)
 
     def attack(self, host: str, rules: net.BlockList, **options: Any) -> list[Any]:
         port = self.server.address()["port"]
         client = net.create_connection(port=port, host=host, block_list=rules, **options)
+        client.write(TOKEN)
         for event in ("connect", "ready", "data"):
             client.on(event, lambda *a, event=event: self.events.append(event))
         client.on("error", lambda error: self.events.append(error))
@@ -349,6 +363,7 @@ def test_no_answer_of_a_lookup_leads_to_a_private_address(host: str, form: str) 
             client = net.create_connection(
                 port=port, host="example.com", block_list=private(), lookup=lookup
             )
+            client.write(TOKEN)
             with pytest.raises(pyuvnet.Error) as caught:
                 await pyuvnet.events.once(client, "connect")
             target.events.append(caught.value)

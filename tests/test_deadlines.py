@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import net
+from pyuvnet import net, tls
 from pyuvnet._core.clock import read_clock
 from pyuvnet._core.info import build_flags
 from pyuvnet.errors import ArgTypeError, DeadlineError, RangeError, StateError
@@ -143,6 +143,20 @@ def test_a_peer_that_sends_one_byte_has_met_the_first_byte_timeout() -> None:
     guarded = Guarded(first_byte_timeout=60)
     guarded.peer.sendall(b"x")
     pyuvnet.set_timeout(lambda: guarded.socket.destroy(), 200)
+    assert guarded.run() is None
+    assert guarded.lasted(150, 200)
+
+
+def test_a_byte_before_starttls_has_met_it_too() -> None:
+    """The secure socket counts its bytes from 0."""
+    made: list[tls.TLSSocket] = []
+
+    def secured(plain: net.Socket) -> None:
+        plain.once("data", lambda data: made.append(tls.TLSSocket(plain, is_server=True)))
+
+    guarded = Guarded(secured, first_byte_timeout=60)
+    guarded.peer.sendall(b"STARTTLS")
+    pyuvnet.set_timeout(lambda: made[0].destroyed or made[0].destroy(), 200)
     assert guarded.run() is None
     assert guarded.lasted(150, 200)
 

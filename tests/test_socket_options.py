@@ -409,6 +409,25 @@ def test_onread_over_ipc(trace: Any, tmp_path: Any) -> None:
     assert trace == [b"local"]
 
 
+def test_destroy_inside_the_function_for_a_buffer(trace: Any) -> None:
+    server = serve(lambda s: (s.on("error", lambda error: None), s.write(b"hello")))
+
+    def go(port: int) -> None:
+        def buffer() -> bytearray:
+            c.destroy()
+            return bytearray(2)
+
+        read = trace.note("read")
+        c = net.create_connection(
+            port=port, host="127.0.0.1", onread={"buffer": buffer, "callback": read}
+        )
+        c.on("close", lambda had_error: (trace("close"), server.destroy_sockets()))
+
+    when_listening(server, go)
+    pyuvnet.run()
+    assert trace == ["close"]
+
+
 def test_destroy_inside_the_callback(trace: Any) -> None:
     server = serve(lambda s: (s.on("error", lambda error: None), s.end(b"aabbcc")))
 

@@ -23,9 +23,18 @@ from typing import Any
 
 # What runs once, for a process or a server, or when something has failed. It is built for size,
 # which takes a third of its code away; what each connection or chunk runs is built for speed.
-COLD = {"alive", "bound", "debugging", "descriptors", "errors", "hidden_calls", "info", "listener"}
-COLD |= {"meter", "names", "process", "rule_input", "server_base", "shutdown", "signals"}
-COLD |= {"socketaddress", "transfer"}
+COLD = {"alive", "bound", "debugging", "descriptors", "errors", "hello", "hidden_calls", "info"}
+COLD |= {
+    "listener",
+    "meter",
+    "names",
+    "overlay",
+    "process",
+    "rule_input",
+    "server_base",
+    "shutdown",
+}
+COLD |= {"signals", "socketaddress", "transfer"}
 
 
 class Digests(dict[str, "str | None"]):

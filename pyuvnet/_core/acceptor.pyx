@@ -1,7 +1,7 @@
 """Accepting: a connection is taken from the listening handle, dressed, and given to the program.
 
-Owns: connections that wait for their PROXY headers, the options and the ring of accepted sockets,
-the counters that they share, and when 'close' is due. Whether a connection comes in is decided in
+Owns: connections that wait for their PROXY headers, the options of accepted sockets, the counters
+that they share, and when 'close' is due. Whether a connection comes in is decided in
 admission.  Imports: admission, socket_base and below.
 """
 
@@ -279,7 +279,6 @@ cdef class AcceptingServer(AdmittingServer):
         client.read_budget = self._read_budget
         self._connections += 1
         self._accepted += 1
-        self._peak = max(self._peak, self._connections)
         if self._allow_half_open >= 0:
             socket._coroutines |= HALF_OPEN_SET
         try:
@@ -303,6 +302,7 @@ cdef class AcceptingServer(AdmittingServer):
                 self._accepted -= 1
                 self.connection_gone(None)
             raise
+        self._peak = max(self._peak, self._connections)
         if self._overflow_waits and self._full():
             self._rest(REST_FULL)
         return 0
@@ -400,6 +400,7 @@ cdef class AcceptingServer(AdmittingServer):
         cdef ProxyHeader whole = header
         cdef StreamHandle client = whole.handle
         cdef const PeerName* name = &whole.peer
+        cdef int why = 0
         if whole.fields.ends >= ENDS_IPV4:
             name = &whole.fields.source
         self._forget_header(whole)
@@ -409,10 +410,13 @@ cdef class AcceptingServer(AdmittingServer):
             elif whole.fields.ends >= ENDS_IPV4 and self._block_list is not None \
                     and name_blocked(&whole.fields.source, self._block_list):
                 self._drop_client(DROP_BLOCK_LIST, client, name)
-            elif self._addresses is not None and self._address_full(name):
-                self._drop_client(self._address_full(name), client, name)
             else:
-                self._header_over(whole, client, rest, size)
+                if self._addresses is not None:
+                    why = self._address_full(name)
+                if why:
+                    self._drop_client(why, client, name)
+                else:
+                    self._header_over(whole, client, rest, size)
         except BaseException as exc:
             self._loop.report(exc)
         if self._ending:

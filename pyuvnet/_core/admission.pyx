@@ -99,7 +99,7 @@ cdef class AdmittingServer(Acceptor):
         ring_of_one(&self._sockets)
 
     def __dealloc__(self):
-        # The garbage collector, or a loop that was closed, may have left sockets in the ring.
+        # The head alone: a handle in the ring would hold this server.
         leave_ring(&self._sockets)
 
     def _refuse_second_init(self):

@@ -272,6 +272,9 @@ cdef class ConnectSteps(Connector):
                 return
         if make_header is not None:
             header = make_header(socket._local_name(), peer_tuple(socket._peer()))
+            if socket._state & DESTROYED:
+                # By a signal handler, for example.
+                return
             status = send_header(socket._handle, header)
             if status < 0:
                 socket._destroy_with(os_error(status, "write"))
@@ -279,6 +282,8 @@ cdef class ConnectSteps(Connector):
         if socket._also().limits is not None:
             arm(socket._handle, <Limits>socket._also().limits)
         socket._deadline_stays()
+        if socket._state & DESTROYED:
+            return
         serve(socket)
 
 
@@ -477,6 +482,7 @@ cdef int serve_taken(SocketBase s, bint announce) except -1:
     _dress(s)
     if s._state & DESTROYED:
         return 0
+    s._handle.stands()
     try:
         if announce:
             s._emit0(ON_CONNECT)

@@ -51,5 +51,6 @@ cdef int set_deadline(StreamHandle handle, uint32_t delay) except -1
 cdef void clear_deadline(StreamHandle handle) noexcept
 cdef bint has_deadline(StreamHandle handle) noexcept
 cdef void stop_deadlines(StreamHandle handle) noexcept
+cdef void counts_anew(StreamHandle handle) noexcept
 cdef void write_waits(StreamHandle handle) noexcept
 cdef object deadline_error(int due)

@@ -10,7 +10,7 @@ changed. So silence is noticed between the limit and an eighth more. Times are t
 the loop's own, whose differences survive.
 
 A handle has a block exactly while it is in the heap, which keeps it alive. Its owner calls
-stop_deadlines() before it closes it.
+stop_deadlines() before it closes it; one that was closed without is found by its next look.
 """
 
 cimport cython
@@ -264,12 +264,14 @@ cdef int _bring_forward(StreamHandle handle) except -1:
 
 
 cdef int arm(StreamHandle handle, Limits limits) except -1:
-    """Let limits count for a connection from now on; raises before anything has changed."""
+    """Let limits count for a connection from now on; what fails leaves it without limits."""
+    cdef bint fresh = handle.deadlines is NULL
     if handle.closing:
         return 0
     _block_of(handle)
     if limits.rate_ms and _long(handle) is NULL:
-        clear_deadline(handle)
+        if fresh:
+            stop_deadlines(handle)
         raise MemoryError
     Py_INCREF(limits)
     Py_XDECREF(handle.deadlines.limits)
@@ -291,6 +293,12 @@ cdef int set_deadline(StreamHandle handle, uint32_t delay) except -1:
     handle.deadlines.at = <uint32_t>uv.uv_now(&handle.loop._uv) + delay
     handle.deadlines.place |= HAS_DEADLINE
     return _bring_forward(handle)
+
+
+cdef void counts_anew(StreamHandle handle) noexcept:
+    """The bytes of a connection are about to be counted from 0 again, by another owner."""
+    if handle.deadlines is not NULL and handle.bytes_in:
+        handle.deadlines.place |= HEARD
 
 
 cdef bint has_deadline(StreamHandle handle) noexcept:

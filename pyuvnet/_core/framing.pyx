@@ -1,11 +1,12 @@
 """What a framing is, and Cutter, the buffer that cuts a byte stream by one.
 
 A framing is to boundaries what an encoding is to characters: a property of the readable half of a
-stream.  It holds what the program said, checked, never changes, and answers three questions: where
-the front frame ends (`front()`), how many bytes are needed to find out (`lacks()`), and what goes
-before a payload (`prefix()`).  The framings themselves are in framings.pyx.  A Cutter is the state
-of one stream: the bytes that have arrived and that no frame has taken.  It knows no stream:
-readable.pyx decides when to cut, and calls whom it concerns.
+stream. It holds what the program said, checked, never changes, and answers questions: where the
+front frame ends (`front()`), which part of it the program gets (`whole()`), how many bytes are
+needed to find out (`lacks()`), and what goes around a payload (`prefix()`, `suffix`). The framings
+themselves are in framings.pyx. A Cutter is the state of one stream: the bytes that have arrived and
+that no frame has taken. It knows no stream: readable.pyx decides when to cut, and calls whom it
+concerns.
 
 * The uncut bytes are one piece of memory, ours or, while the frames of a chunk are handed out, the
   chunk itself.  So a frame within a chunk is copied once, into the object that the program gets.

@@ -127,6 +127,10 @@ cdef class Lingering(Patience):
         try:
             # Which may run code of the program.
             self._discard()
+            if socket._handle is None and not socket._state & DESTROYED:
+                # Another socket has its connection, and ends it.
+                over = False
+                return 0
             # Where nothing was written, there is nothing to lose.
             over = socket._state & DESTROYED or not socket._bytes_out() \
                 or self.is_over(socket._handle, socket._bytes_in(),

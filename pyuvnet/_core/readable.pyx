@@ -749,7 +749,8 @@ cdef Front _front(Stream s) except? FRONT_CHANGED:
             s._destroy_with(None)
             raise error
     if s._state & DESTROYED:
-        # By Header.length.
+        # By Header.length, whose exception must not meet the next connection.
+        _over = s._rare.r_cutter.take_error()
         return FRONT_SHORT
     # A line that is skipped goes as it comes.
     s.r_length = s._rare.r_cutter.size()

@@ -29,8 +29,9 @@ from .capi cimport Py_TYPE, PyBytes_AS_STRING, PyTypeObject, hold_collector, lis
     pyuvnet_call_one, pyuvnet_cut_large, pyuvnet_drop_usual, pyuvnet_has_own, \
     pyuvnet_is_awaitable, pyuvnet_new_chunk, pyuvnet_raised, pyuvnet_refill, release_collector, \
     take_item
-from .deadlines cimport DUE_DEADLINE, DUE_END, DUE_RETIREMENT, DUE_WRITE, IDLE_GRACE, Limits, arm, \
-    clear_deadline, deadline_error, has_deadline, set_deadline, stop_deadlines, write_waits
+from .deadlines cimport DUE_DEADLINE, DUE_END, DUE_RETIREMENT, DUE_WRITE, IDLE_GRACE, Limits, \
+    arm, clear_deadline, counts_anew, deadline_error, has_deadline, set_deadline, stop_deadlines, \
+    write_waits
 from .debug cimport UVNET_DEBUG
 from .debugging cimport call_watched
 from .duplex cimport Duplex
@@ -311,6 +312,7 @@ cdef class SocketBase(Duplex):
             handle.close()
             raise os_error(status, "open")
         self._handle = handle
+        handle.stands()
         self._own(handle)
         self._peer()
         self._apply_options()
@@ -374,7 +376,6 @@ cdef class SocketBase(Duplex):
         other._ready()
         mine, its = self._own_also(), other._own_also()
         other._flush()
-        data = b_take_all(other)
         handle = other._handle
         if handle is None or handle.layered or other._state & W_WRITING \
                 or self._handle is not None or self._state & DESTROYED:
@@ -386,16 +387,24 @@ cdef class SocketBase(Duplex):
                 self._bound_queue(quota.most, quota.refuses)
             if quota.in_server is not None:
                 self._join(quota.in_server)
+        # Nothing may fail once the other one has given it away: it would count for ever.
+        if self._loop.budget is not None:
+            self._join(self._loop.budget)
+        data = b_take_all(other)
         if mine.deadline is None:
             _error, mine.deadline_error = mine.deadline_error, its.deadline_error
         other._give_away(known)
         # This one begins to count.
+        counts_anew(handle)
         handle.bytes_in = handle.bytes_out = 0
         _target, its.onread_target = its.onread_target, None
         self._server = other._server
         mine.address, its.address = its.address, None
         mine.renamed, mine.here = its.renamed, its.here
-        self._take_handle(handle)
+        if mine.read_budget:
+            handle.read_budget = mine.read_budget
+        self._handle = handle
+        self._own(handle)
         # Of nothing before, since this one is new.
         mine.proxy = its.proxy
         return data
@@ -523,12 +532,18 @@ cdef class SocketBase(Duplex):
     # ---- Reading -------------------------------------------------------------------------------
 
     cdef int _ask_source(self) except -1:
+        cdef StreamHandle handle
         if self._handle is None or self._socket_flags & SOCKET_CONNECTING:
             self._socket_flags |= SOCKET_READ_AT_CONNECT
-        else:
+        elif self._also().successor is None:
+            # Otherwise what comes is the other one's.
+            handle = self._handle
             if self._has_onread() and self._also().onread_target is None:
                 self._next_target()
-            status = read_start(self._handle)
+                if self._handle is not handle:
+                    # The program's function for a buffer destroyed it.
+                    return 0
+            status = read_start(handle)
             if status < 0:
                 self._fail(os_error(status, "read"))
         return 0
@@ -840,7 +855,8 @@ cdef class SocketBase(Duplex):
             if together is None:
                 # The first one failed, and the others will with it.
                 q_landed_in_part(self, 0, 0, bufs[0].len)
-            self._dispatched(self.w_size)
+            if self._connection is not None:
+                self._dispatched(self.w_size)
             return w_failed(self, <int>taken, in_call)
         taken = max(taken, 0)
         while index + 1 < count and taken >= <Py_ssize_t>bufs[index].len:
@@ -871,6 +887,7 @@ cdef class SocketBase(Duplex):
         """Hand a write over that was not taken at once."""
         cdef int status
         cdef list held = None, _before = None
+        cdef StreamHandle handle = self._handle
         if self._socket_flags & SOCKET_COUNTS_WRITES:
             # So that destroy() can drop it, and need not wait for libuv.
             try:
@@ -881,10 +898,10 @@ cdef class SocketBase(Duplex):
                 return w_failed(self, uv.UV_ENOMEM, True)
             _before, self._also().in_flight = self._also().in_flight, held
             chunks = held
-        status = send(self._handle, chunks, bufs, count)
+        status = send(handle, chunks, bufs, count)
         if status < 0:
             return w_failed(self, status, True)
-        write_waits(self._handle)
+        write_waits(handle)
         if self._idle is not None:
             # All of it, as Node: what the kernel has taken at once is progress, too.
             self._idle.queue_size = self.w_size
@@ -1103,18 +1120,20 @@ cdef class SocketBase(Duplex):
 
     cdef int _begin_final(self) except -1:
         cdef int status
+        cdef StreamHandle handle = self._handle
         if self._socket_flags & SOCKET_ESTABLISHING:
             self._add(ON_CONNECT, new_internal(self, TICK_FINAL_AT_CONNECT), False, True)
             return 0
-        if self._handle is None:
-            if self._also().successor is not None:
-                # The end of the connection is the other one's.
-                self._also().successor.end()
+        if self._also().successor is not None:
+            # The end of the connection is the other one's.
+            self._also().successor.end()
             return w_final_done(self, None)
-        status = finish(self._handle)
-        if status == 0 and self._handle.layered \
+        if handle is None:
+            return w_final_done(self, None)
+        status = finish(handle)
+        if status == 0 and handle.layered \
                 and has_internal(self, ON_FINISH, TICK_DESTROY_AT_FINISH):
-            status = finish_now(self._handle)
+            status = finish_now(handle)
         if status == 0:
             return 0
         return w_final_done(
@@ -1455,6 +1474,10 @@ cdef class SocketBase(Duplex):
         """A number that changes with each byte that is read, or that the kernel takes."""
         return 0 if self._handle is None else bytes_moved(self._handle)
 
+    def _unsent_bytes(self):
+        """_unsent(), for Python."""
+        return self._unsent()
+
     cdef size_t _unsent(self) noexcept:
         """How many of the bytes that were handed over wait for the kernel, or for a layer."""
         return 0 if self._handle is None else unsent_bytes(self._handle)
@@ -1655,7 +1678,8 @@ cdef int _pump(SocketBase self, object handle, int status) except -1:
     """
     cdef SocketBase dest = self._native_dest()
     cdef Loop loop = self._loop
-    cdef StreamHandle source = self._handle
+    # Not the socket's own: the question above may have destroyed that.
+    cdef StreamHandle source = <StreamHandle>handle
     cdef Py_ssize_t want = 0, got = 0, moved = 0, most
     cdef size_t left = 0
     cdef int failure = 0

@@ -412,6 +412,13 @@ SHOWS = {
 }
 
 
+# What Node does only since a version after 20.
+NEWER = {
+    *("an end that nobody waited for", "an end that was read", "data and an end that wait"),
+    *("'resume' comes before what waits", "unshift() while it is asked"),
+}
+
+
 def node_traces() -> play.Traces:
     done = subprocess.run(
         [str(play.NODE), str(Path(__file__).with_name("streams.js"))],
@@ -448,7 +455,16 @@ def test_only_scripts_are_recorded() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(play.NODE is None, reason="Node is not installed")
 def test_nodes_streams_do_what_is_recorded() -> None:
-    assert node_traces() == recorded_traces()
+    theirs, then = node_traces(), recorded_traces()
+    if play.node_version() < recorded.RECORDED:
+        # Where the default mark was another one, and these were different.
+        theirs = {
+            name: ["read 65536" if entry == "read 16384" else entry for entry in trace]
+            for name, trace in theirs.items()
+            if name not in NEWER
+        }
+        then = {name: then[name] for name in theirs}
+    assert theirs == then
 
 
 if __name__ == "__main__":
