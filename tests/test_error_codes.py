@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import pyuvnet
-from pyuvnet import AbortController, AbortSignal, BoundSocket, framing, handover, net, streams
+from pyuvnet import AbortController, AbortSignal, BoundSocket, framing, handover, net, streams, tls
 from pyuvnet import errors as classes
 from pyuvnet._options.kernel import feature_unavailable
 from pyuvnet.errors import (
@@ -205,6 +205,13 @@ def pushed_after_the_end() -> Any:
     source.push(None)
     source.push(b"x")
     return emitted(source)
+
+
+def decoding_below_tls() -> Any:
+    stream = streams.Duplex(read=lambda size: None, write=lambda *given: given[2]())
+    tls.TLSSocket(stream.set_encoding("latin1"), is_server=True).on("error", lambda error: None)
+    stream.push(b"x")
+    return emitted(stream)
 
 
 def unshifted_after_the_end() -> Any:
@@ -416,6 +423,7 @@ TABLE: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("ERR_STREAM_PREMATURE_CLOSE", ClosedError, "Premature close",
      lambda: called(finished_without_end)),
     ("ERR_STREAM_PUSH_AFTER_EOF", StateError, "stream.push() after EOF", pushed_after_the_end),
+    ("ERR_STREAM_WRAP", StateError, "Stream has StringDecoder set", decoding_below_tls),
     ("ERR_STREAM_UNSHIFT_AFTER_END_EVENT", StateError, "stream.unshift() after end event",
      unshifted_after_the_end),
     ("ERR_UNKNOWN_ENCODING", ArgTypeError, "Unknown encoding: klingon",
