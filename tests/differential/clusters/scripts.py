@@ -6,7 +6,8 @@ events of the cluster, as "online" for any worker, "online 1" for the first, "on
 second time; "worker online" for the same event of a worker; in a worker "message", "disconnect" and
 those of its servers, "s listening". Every event is in the trace of its process anyway.
 
-"deviation" is [id, {process: {thing: [entries of ours]}}], where ours differs on purpose.
+"deviation" is [id, {process: {thing: [entries of ours]}}], where ours differs on purpose. "chance"
+lists what Node itself sees in another order from time to time.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ SCRIPTS: dict[str, dict[str, Any]] = {
             "disconnect": [["note", "a disconnect"]],
             "all": [["note", "over"]],
         },
-        # Node's callback comes with the first that has ended; which of the two that is, is chance.
+        # Node's callback comes with the first that has ended; which of the two that is, is chance,
+        # and so is how much of the other's end comes before.
+        "chance": ["P -"],
         "deviation": [
             "D213",
             {
